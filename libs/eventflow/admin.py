@@ -1,0 +1,66 @@
+"""The listener for operators: /livez, /readyz and /metrics, apart from where events come in."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from eventflow.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether a service can do its work now, and what an operator should know about it."""
+
+    ready: bool
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def serve(
+    *,
+    host: str,
+    port: int,
+    setting: str,
+    readiness: Callable[[], Readiness],
+    exposition: Callable[[], bytes],
+) -> AsyncIterator[int]:
+    """Serve the admin endpoints while the context is open; yields the bound port.
+
+    Args:
+        setting: The environment variable that chose the port, for the error.
+        readiness: Asked at each /readyz: 200 when ready, else 503.
+        exposition: Asked at each /metrics: the Prometheus text format.
+
+    Raises:
+        SettingsError: The address cannot be bound.
+    """
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        state = readiness()
+        return web.json_response({"ready": state.ready, **state.details}, status=200 if state.ready else 503)
+
+    async def metrics(_: web.Request) -> web.Response:
+        # Collecting reads the files of every worker: off the loop that serves events.
+        text = await asyncio.to_thread(exposition)
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    app = web.Application()
+    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise SettingsError(f"{setting} = {port}: cannot listen on {host}:{port}: {error.strerror}") from error
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

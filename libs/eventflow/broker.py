@@ -1,0 +1,237 @@
+"""Connections to RabbitMQ: made, kept, and used to declare and measure queues.
+
+A *session* is one connection and all that lives on it. It is never repaired: whatever breaks (the socket, a channel, a
+consumer) ends it, and a new one starts from nothing. So there is no state in which half of it works (ADR 2).
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import aio_pika
+import aiormq
+import structlog
+from aio_pika.abc import AbstractConnection
+from aiormq import Channel
+from aiormq.exceptions import (
+    AMQPError,
+    ChannelAccessRefused,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+)
+from pamqp.exceptions import PAMQPException
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from yarl import URL
+
+from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
+from eventflow.topology import QueueSpec
+
+CONNECT_TIMEOUT_S = 10
+HEARTBEAT_S = 10
+RPC_TIMEOUT_S = 10
+RECONNECT_PAUSE_MAX_S = 3
+SESSION_MIN_S = 1
+"""A session that ended sooner than this is followed by a pause: one that fails at once must not spin."""
+
+CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutError)
+"""What the AMQP libraries raise when a connection or channel is unusable; `RuntimeError` is theirs for "closed"."""
+
+log = structlog.stdlib.get_logger()
+
+Session = Callable[[AbstractConnection], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """Messages that are ready in a queue, and how many consume from it."""
+
+    messages: int
+    consumers: int
+
+
+async def connect(url: str, *, name: str) -> AbstractConnection:
+    """Open one connection, heartbeat 10 s, the handshake done within 10 s.
+
+    Raises:
+        BrokerUnavailableError: Refused, silent, or not let in; the message says which URL (without password) and why.
+    """
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            return await aio_pika.connect(
+                url,
+                heartbeat=HEARTBEAT_S,
+                timeout=CONNECT_TIMEOUT_S,
+                client_properties={"connection_name": name},
+            )
+    except CONNECTION_ERRORS as error:
+        reason = "no answer" if isinstance(error, TimeoutError) else _first_line(error)
+        raise BrokerUnavailableError(f"cannot connect to {shown_url(url)}: {reason}") from error
+
+
+async def keep_connected(urls: Sequence[str], *, name: str, session: Session) -> None:
+    """Run `session` on a connection, and on a new one whenever it breaks, trying the URLs in turn.
+
+    Returns when the session returns of its own accord.
+
+    Raises:
+        TopologyMismatchError: Raised by the session: starting again cannot help.
+    """
+    rotation = itertools.cycle(urls)
+    while True:
+        connection = await _connect_to_any(rotation, name=name)
+        started = time.monotonic()
+        try:
+            async with connection:
+                log.info("broker.connected", connection=name, server=_server(connection))
+                return await session(connection)
+        except (BrokerUnavailableError, *CONNECTION_ERRORS) as error:
+            log.warning("broker.session_ended", connection=name, reason=_first_line(error))
+        await asyncio.sleep(max(0.0, SESSION_MIN_S - (time.monotonic() - started)))
+
+
+async def open_channel(connection: AbstractConnection, *, confirms: bool = False) -> Channel:
+    """Open a channel, for confirmed publishing if asked to; a returned message then raises.
+
+    Raises:
+        BrokerUnavailableError: The connection is gone or does not answer.
+    """
+    try:
+        async with asyncio.timeout(RPC_TIMEOUT_S):
+            channel = await _transport(connection).channel(publisher_confirms=confirms, on_return_raises=True)
+    except CONNECTION_ERRORS as error:
+        raise BrokerUnavailableError(f"cannot open a channel: {_first_line(error)}") from error
+    assert isinstance(channel, Channel)  # noqa: S101 - for the type checker: the library declares the port only
+    return channel
+
+
+async def ended(channel: Channel) -> str:
+    """Wait until a channel, or the connection below it, has closed; return why."""
+    await asyncio.wait({channel.closing})
+    return closing_reason(channel)
+
+
+def closing_reason(channel: Channel) -> str:
+    """Say why a closed channel has closed."""
+    closing = channel.closing
+    if closing.cancelled() or (error := closing.exception()) is None:
+        return "closed"
+    return _first_line(error)
+
+
+def is_blocked(connection: AbstractConnection) -> bool:
+    """Whether the broker blocks publishing on this connection (memory or disk alarm).
+
+    The library tells this only by a coroutine that waits for the end of it; one step of that coroutine is the answer.
+    """
+    waiting = _transport(connection).ready()
+    try:
+        waiting.send(None)
+    except StopIteration:
+        return False
+    finally:
+        waiting.close()
+    return True
+
+
+async def declare(connection: AbstractConnection, specs: Iterable[QueueSpec]) -> tuple[str, ...]:
+    """Declare queues with all their arguments; return those whose arguments we were not allowed to verify.
+
+    Raises:
+        TopologyMismatchError: A queue exists with other arguments; quotes the broker.
+        BrokerUnavailableError: The broker cannot answer now.
+    """
+    unverified = []
+    channel = await open_channel(connection)
+    for spec in specs:
+        try:
+            await _declare_one(channel, spec)
+        except ChannelPreconditionFailed as error:
+            raise TopologyMismatchError(
+                f"queue {spec.name} exists with other arguments than ours. RabbitMQ says: {_first_line(error)}. "
+                "Drain and delete that queue, or use another broker or virtual host"
+            ) from error
+        except ChannelAccessRefused:
+            channel = await open_channel(connection)
+            await _look_up(channel, spec.name)
+            unverified.append(spec.name)
+    await channel.close()
+    if unverified:
+        log.warning("broker.queues_unverified", queues=unverified, reason="this user may not declare them")
+    return tuple(unverified)
+
+
+async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | None:
+    """Count a queue's ready messages and consumers; None where there is no such queue.
+
+    Raises:
+        BrokerUnavailableError: The broker cannot answer now.
+    """
+    channel = await open_channel(connection)
+    try:
+        return await _look_up(channel, queue)
+    except BrokerUnavailableError as error:
+        if isinstance(error.__cause__, ChannelNotFoundEntity):
+            return None
+        raise
+    finally:
+        await channel.close()
+
+
+def shown_url(url: str) -> str:
+    """Return a broker URL without its password and query, for logs and errors."""
+    parsed = URL(url)
+    return str(parsed.with_query(None).with_password("***" if parsed.password else None))
+
+
+def server_version(connection: AbstractConnection) -> str:
+    """Return the version that the broker gave when it let us in."""
+    version = _transport(connection).server_properties.get("version", b"")
+    return version.decode() if isinstance(version, bytes) else str(version)
+
+
+async def _connect_to_any(rotation: "itertools.cycle[str]", *, name: str) -> AbstractConnection:
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning("broker.connection_failed", connection=name, reason=str(error), attempt=state.attempt_number)
+
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(BrokerUnavailableError),
+        wait=wait_exponential_jitter(initial=0.2, max=RECONNECT_PAUSE_MAX_S, jitter=0.2),
+        before_sleep=tell,
+    ):
+        with attempt:
+            return await connect(next(rotation), name=name)
+    raise AssertionError("unreachable: the retrying above has no end")
+
+
+async def _declare_one(channel: Channel, spec: QueueSpec) -> None:
+    try:
+        await channel.queue_declare(spec.name, durable=True, arguments=dict(spec.arguments), timeout=RPC_TIMEOUT_S)
+    except (ChannelPreconditionFailed, ChannelAccessRefused):
+        raise
+    except CONNECTION_ERRORS as error:
+        raise BrokerUnavailableError(f"cannot declare {spec.name}: {_first_line(error)}") from error
+
+
+async def _look_up(channel: Channel, queue: str) -> QueueDepth:
+    try:
+        answer = await channel.queue_declare(queue, passive=True, timeout=RPC_TIMEOUT_S)
+    except CONNECTION_ERRORS as error:
+        raise BrokerUnavailableError(f"cannot look up {queue}: {_first_line(error)}") from error
+    return QueueDepth(messages=answer.message_count or 0, consumers=answer.consumer_count or 0)
+
+
+def _transport(connection: AbstractConnection) -> aiormq.abc.AbstractConnection:
+    if connection.transport is None:
+        raise BrokerUnavailableError("the connection is closed")
+    return connection.transport.connection
+
+
+def _server(connection: AbstractConnection) -> str:
+    return f"RabbitMQ {server_version(connection)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,252 @@
+"""Consuming a flow: deliveries come in by lane, and here alone they are settled.
+
+A delivery is settled only after its outcome is safe: the target took it, or the copy in a retry queue or the dead queue
+is confirmed. A crash at any point duplicates and never loses.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, assert_never
+
+import structlog
+from aio_pika.abc import AbstractConnection
+from aiormq import Channel
+from aiormq.abc import DeliveredMessage
+
+from eventflow import broker
+from eventflow.errors import (
+    BrokerUnavailableError,
+    DeliveryLostError,
+    PublishError,
+    PublishTimeoutError,
+)
+from eventflow.message import Envelope, Message, decode, encode
+from eventflow.outcome import DeadLetter, Delivered, Outcome, Retry
+from eventflow.publisher import Publication, Publisher
+from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, retry_queue
+
+HOLD_MAX_S = 45.0
+"""How long a delivery waits for its copy to be confirmed before it goes back to its queue. Well below a minute."""
+
+REPUBLISH_PAUSE_MAX_S = 2.0
+
+log = structlog.stdlib.get_logger()
+
+
+class Delivery:
+    """A message handed to us and not settled yet."""
+
+    __slots__ = ("_channel", "_tag", "envelope", "lane", "received_s")
+
+    def __init__(self, *, envelope: Envelope, lane: Lane, channel: Channel, tag: int) -> None:
+        self.envelope = envelope
+        self.lane = lane
+        self.received_s = time.monotonic()
+        self._channel = channel
+        self._tag = tag
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the channel that delivered is still open. If not, the broker hands the message out again."""
+        return not self._channel.is_closed
+
+    async def ack(self) -> None:
+        """Tell the broker to forget the message.
+
+        Raises:
+            DeliveryLostError: The channel is gone. A tag means nothing on any other channel.
+        """
+        await self._settle(lambda: self._channel.basic_ack(self._tag, wait=False))
+
+    async def hand_back(self) -> None:
+        """Return the message to its queue, in its old place where that is possible.
+
+        Raises:
+            DeliveryLostError: The channel is gone, so the broker has it back already.
+        """
+        await self._settle(lambda: self._channel.basic_nack(self._tag, requeue=True, wait=False))
+
+    async def _settle(self, send: Callable[[], Awaitable[None]]) -> None:
+        if not self.is_current:
+            raise DeliveryLostError("the channel that delivered is closed")
+        try:
+            await send()
+        except broker.CONNECTION_ERRORS as error:
+            raise DeliveryLostError(str(error)) from error
+
+
+class Sink(Protocol):
+    """Where deliveries go: it takes each at once and never blocks."""
+
+    def put(self, delivery: Delivery) -> None:
+        """Keep `delivery` until it is its turn."""
+
+
+class Consumer:
+    """Consumes the lanes of one flow on a connection of its own.
+
+    Exactly one consumer on the events queue for its whole life: their number is the number of processors.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        flow: str,
+        specs: Sequence[QueueSpec],
+        prefetch: Mapping[Lane, int],
+        sink: Sink,
+        publisher: Publisher,
+        name: str,
+    ) -> None:
+        """Prepare; nothing connects before `run`.
+
+        Args:
+            specs: Queues to declare before consuming.
+            prefetch: Unsettled deliveries to hold, by lane.
+            publisher: Publishes copies, on its own connection.
+            name: Shown in the management UI.
+        """
+        self._urls = urls
+        self._flow = flow
+        self._specs = specs
+        self._prefetch = prefetch
+        self._sink = sink
+        self._publisher = publisher
+        self._name = name
+        self._channel: Channel | None = None
+        self._tags: list[str] = []
+        self._cancelled = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether every lane has its consumer now."""
+        return self._channel is not None and not self._channel.is_closed and not self._cancelled.is_set()
+
+    async def run(self) -> None:
+        """Stay connected and consume; returns after `stop` and `close`.
+
+        Raises:
+            TopologyMismatchError: A queue exists with other arguments.
+        """
+        await broker.keep_connected(self._urls, name=self._name, session=self._session)
+
+    async def stop(self) -> None:
+        """Take no more deliveries. What was delivered before this returns can still be settled."""
+        self._stopping = True
+        channel = self._channel
+        if channel is None:
+            return
+        for tag in self._tags:
+            try:
+                await channel.basic_cancel(tag, timeout=broker.RPC_TIMEOUT_S)
+            except broker.CONNECTION_ERRORS as error:
+                log.debug("consumer.cancel_failed", flow=self._flow, reason=str(error))
+                return
+
+    async def close(self) -> None:
+        """Close the channel in order, so that every settlement sent before has reached the broker."""
+        if self._channel is not None:
+            try:
+                await self._channel.close(timeout=broker.RPC_TIMEOUT_S)
+            except broker.CONNECTION_ERRORS as error:
+                log.debug("consumer.close_failed", flow=self._flow, reason=str(error))
+
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Make the outcome safe, then settle the delivery.
+
+        A copy that cannot be confirmed within 45 s sends the delivery back to its queue: a later confirm duplicates it.
+
+        Raises:
+            DeliveryLostError: The delivering channel is gone; the broker hands the message out again.
+        """
+        match outcome:
+            case Delivered():
+                await delivery.ack()
+            case Retry(envelope=envelope, delay_s=delay_s):
+                await self._move(delivery, encode(envelope), queue=retry_queue(self._flow, delay_s))
+            case DeadLetter(envelope=envelope):
+                await self._move(delivery, encode(envelope), queue=dead_queue(self._flow))
+            case _:
+                assert_never(outcome)
+
+    async def _move(self, delivery: Delivery, message: Message, *, queue: str) -> None:
+        """Publish the copy, wait for its confirm, ack the original: in this order."""
+        deadline = time.monotonic() + HOLD_MAX_S
+        publication: Publication | None = None
+        for failures in itertools.count():
+            if not delivery.is_current:
+                raise DeliveryLostError("the channel that delivered has closed before the copy was confirmed")
+            try:
+                # One that is unresolved may still be confirmed: it is waited for, never sent a second time.
+                publication = publication or self._publisher.publish(message, queue=queue)
+                await publication.confirmed(timeout_s=max(0.0, deadline - time.monotonic()))
+            except PublishTimeoutError as error:
+                await self._give_back(delivery, queue, error)
+                return
+            except (PublishError, BrokerUnavailableError) as error:
+                publication = None
+                if time.monotonic() >= deadline:
+                    await self._give_back(delivery, queue, error)
+                    return
+                await asyncio.sleep(min(REPUBLISH_PAUSE_MAX_S, 0.1 * 2**failures))
+            else:
+                await delivery.ack()
+                return
+
+    async def _give_back(self, delivery: Delivery, queue: str, error: Exception) -> None:
+        log.warning("delivery.copy_unconfirmed", flow=self._flow, queue=queue, reason=str(error), action="handed back")
+        await delivery.hand_back()
+
+    async def _session(self, connection: AbstractConnection) -> None:
+        if self._stopping:
+            return
+        await broker.declare(connection, self._specs)
+        channel = await broker.open_channel(connection)
+        self._cancelled.clear()
+        channel.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
+        self._tags = [await self._consume(channel, lane) for lane in Lane]
+        self._channel = channel
+        ended = asyncio.create_task(broker.ended(channel))
+        cancelled = asyncio.create_task(self._cancelled.wait())
+        try:
+            await asyncio.wait({ended, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._channel = None
+            ended.cancel()
+            cancelled.cancel()
+        if not self._stopping:
+            reason = "the broker cancelled a consumer" if not channel.is_closed else broker.closing_reason(channel)
+            raise BrokerUnavailableError(reason)
+
+    async def _consume(self, channel: Channel, lane: Lane) -> str:
+        async def deliver(message: DeliveredMessage) -> None:
+            # Nothing but a hand-over: the library cancels running callbacks when the channel closes.
+            self._sink.put(_delivery(message, lane, channel))
+
+        try:
+            # A prefetch applies to the consumers that start after it.
+            await channel.basic_qos(prefetch_count=self._prefetch[lane], timeout=broker.RPC_TIMEOUT_S)
+            answer = await channel.basic_consume(lane_queue(self._flow, lane), deliver, timeout=broker.RPC_TIMEOUT_S)
+        except broker.CONNECTION_ERRORS as error:
+            raise BrokerUnavailableError(f"cannot consume from {lane_queue(self._flow, lane)}: {error}") from error
+        return str(answer.consumer_tag)
+
+    def _on_cancelled_by_broker(self, _frame: Any) -> None:
+        self._cancelled.set()
+
+
+def _delivery(message: DeliveredMessage, lane: Lane, channel: Channel) -> Delivery:
+    properties = message.header.properties
+    envelope = decode(
+        body=message.body,
+        headers=properties.headers or {},
+        message_id=properties.message_id,
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        timestamp=properties.timestamp,
+    )
+    return Delivery(envelope=envelope, lane=lane, channel=channel, tag=message.delivery_tag or 0)

@@ -1,0 +1,85 @@
+"""Event: the domain value, named by the attributes of CloudEvents 1.0. Pure."""
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from eventflow.errors import InvalidEventError
+
+ATTRIBUTE_MAX_BYTES = 255
+"""AMQP carries a short string in at most 255 bytes, and brokers and proxies cut longer header values."""
+
+DEFAULT_TYPE = "eventflow.event"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened, to be delivered byte for byte.
+
+    Attributes:
+        id: Names the event for ever; every copy and duplicate carries the same one.
+        source: Who says so (CloudEvents `source`).
+        type: What kind of thing happened (CloudEvents `type`).
+        time: When, as the sender says; else when it was accepted. Aware.
+        accepted_at: When we took it, the start of its age. Aware.
+        body: The bytes as received.
+        content_type: As received; None where the sender gave none.
+        traceparent: W3C trace context of the sender.
+    """
+
+    id: str
+    source: str
+    type: str
+    time: datetime
+    accepted_at: datetime
+    body: bytes
+    content_type: str | None = None
+    traceparent: str | None = None
+
+
+def is_valid_attribute(value: str) -> bool:
+    """Whether `value` can travel as an event attribute: 1 to 255 bytes of printable Unicode without surrogates."""
+    try:
+        size_bytes = len(value.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < size_bytes <= ATTRIBUTE_MAX_BYTES and value.isprintable() and not value.isspace()
+
+
+def require_attribute(name: str, value: str) -> str:
+    """Return `value`, or raise.
+
+    Raises:
+        InvalidEventError: It cannot travel as an event attribute; the message names it and says what is accepted.
+    """
+    if not is_valid_attribute(value):
+        raise InvalidEventError(f"{name} must be 1 to {ATTRIBUTE_MAX_BYTES} bytes of printable characters")
+    return value
+
+
+def new_event_id() -> str:
+    """Make an id that sorts by time: a UUID of version 7 (RFC 9562)."""
+    unix_ms = time.time_ns() // 1_000_000
+    value = (unix_ms << 80) | (0x7 << 76) | (secrets.randbits(12) << 64) | (0b10 << 62) | secrets.randbits(62)
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def utc_now() -> datetime:
+    """Return the wall clock's time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def format_time(moment: datetime) -> str:
+    """Format a moment as RFC 3339, in UTC with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime | None:
+    """Parse RFC 3339; None where it is not, or where it has no offset."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

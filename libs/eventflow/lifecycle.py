@@ -1,0 +1,64 @@
+"""From start to a clean end: signals ask for a stop, and the entry point turns errors into exit statuses."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn
+
+import structlog
+import uvloop
+
+from eventflow.errors import EventFlowError, SettingsError, TopologyMismatchError
+
+EXIT_PROBLEM = 1
+EXIT_CONFIGURATION = 78
+"""sysexits' EX_CONFIG: starting again cannot help, somebody has to change something."""
+
+log = structlog.stdlib.get_logger()
+
+
+def stop_requested() -> asyncio.Event:
+    """Return an event that SIGTERM or SIGINT sets. Call it inside the running loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def until_stopped(stop: asyncio.Event, *services: Awaitable[None]) -> None:
+    """Wait for the stop, or for the first of the endless `services` to fail.
+
+    Raises:
+        EventFlowError: What a service failed of; a service that just returns has been stopped as well.
+    """
+    tasks = [asyncio.ensure_future(service) for service in services]
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        stopped.cancel()
+
+
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until each has ended, whatever it ended with."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
+    """Run a service to its end and leave the process with a status that a supervisor understands."""
+    try:
+        uvloop.run(main())
+    except (SettingsError, TopologyMismatchError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - one line for whoever started us, before or beside the logs
+        sys.exit(EXIT_CONFIGURATION)
+    except EventFlowError as error:
+        log.error("service.failed", error=str(error))  # noqa: TRY400 - expected: its message says all
+        sys.exit(EXIT_PROBLEM)
+    sys.exit(0)

@@ -1,0 +1,176 @@
+"""Event <-> AMQP message. Pure; docs/message-contract.md is its reference.
+
+A message is built from an allow-list and never by copying another message's properties: a foreign `user_id` or
+`expiration` closes the channel, `CC` copies into other queues, and a stale `x-death` lets the broker drop a cycle.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from eventflow.event import (
+    ATTRIBUTE_MAX_BYTES,
+    DEFAULT_TYPE,
+    Event,
+    format_time,
+    is_valid_attribute,
+    new_event_id,
+    parse_time,
+    utc_now,
+)
+
+ID: Final = "cloudEvents:id"
+SOURCE: Final = "cloudEvents:source"
+TYPE: Final = "cloudEvents:type"
+TIME: Final = "cloudEvents:time"
+TRACEPARENT: Final = "traceparent"
+ACCEPTED_AT: Final = "eventflow-accepted-at"
+ATTEMPT: Final = "eventflow-attempt"
+REASON: Final = "eventflow-reason"
+LAST_STATUS: Final = "eventflow-last-status"
+FIRST_FAILED_AT: Final = "eventflow-first-failed-at"
+LAST_FAILED_AT: Final = "eventflow-last-failed-at"
+
+FOREIGN_SOURCE: Final = "amqp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """The AMQP envelope: all that is published, persistent and mandatory, to one queue.
+
+    Attributes:
+        message_id: Fresh for every publish. Two unconfirmed publishes with one id make a returned one look acked.
+        headers: Our headers only, each value a short string or an integer.
+    """
+
+    body: bytes
+    headers: Mapping[str, str | int]
+    content_type: str | None = None
+    content_encoding: str | None = None
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an event has not reached its target yet.
+
+    Attributes:
+        reason: A word of a closed set, as the metrics carry it.
+        status: The target's last HTTP status; None where it gave none.
+    """
+
+    reason: str
+    status: int | None
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """An event and where it stands on its way.
+
+    Attributes:
+        attempt: Number of the attempt that comes next, from 1. In a dead letter: how many were made.
+        failure: What the attempts so far ran into; None before the first.
+        content_encoding: The AMQP property of a foreign message; passed on with the body it describes.
+    """
+
+    event: Event
+    attempt: int = 1
+    failure: Failure | None = None
+    content_encoding: str | None = None
+
+
+def encode(envelope: Envelope) -> Message:
+    """Build the message that carries `envelope`, with a fresh `message_id`."""
+    event = envelope.event
+    headers: dict[str, str | int] = {
+        ID: event.id,
+        SOURCE: event.source,
+        TYPE: event.type,
+        TIME: format_time(event.time),
+        ACCEPTED_AT: format_time(event.accepted_at),
+    }
+    if event.traceparent is not None:
+        headers[TRACEPARENT] = event.traceparent
+    if envelope.attempt > 1 or envelope.failure is not None:
+        headers[ATTEMPT] = envelope.attempt
+    if (failure := envelope.failure) is not None:
+        headers[REASON] = failure.reason
+        headers[FIRST_FAILED_AT] = format_time(failure.first_at)
+        headers[LAST_FAILED_AT] = format_time(failure.last_at)
+        if failure.status is not None:
+            headers[LAST_STATUS] = failure.status
+    return Message(
+        body=event.body,
+        headers=headers,
+        content_type=event.content_type,
+        content_encoding=envelope.content_encoding,
+        message_id=uuid.uuid4().hex,
+    )
+
+
+def decode(
+    *,
+    body: bytes,
+    headers: Mapping[str, Any],
+    message_id: str | None,
+    content_type: str | None,
+    content_encoding: str | None,
+    timestamp: datetime | None = None,
+) -> Envelope:
+    """Read a delivered message, ours or anyone else's; never fails.
+
+    What is missing or unusable is replaced by a default, since a message on our queue is an event whoever put it
+    there. A foreign message without a valid `message_id` gets a new id, which all copies of it keep.
+    """
+    accepted_at = _time(headers, ACCEPTED_AT) or timestamp or utc_now()
+    return Envelope(
+        event=Event(
+            id=_text(headers.get(ID)) or _text(message_id) or new_event_id(),
+            source=_text(headers.get(SOURCE)) or FOREIGN_SOURCE,
+            type=_text(headers.get(TYPE)) or DEFAULT_TYPE,
+            time=_time(headers, TIME) or accepted_at,
+            accepted_at=accepted_at,
+            body=body,
+            content_type=_text(content_type),
+            traceparent=_text(headers.get(TRACEPARENT)),
+        ),
+        attempt=_count(headers.get(ATTEMPT)) or 1,
+        failure=_failure(headers),
+        content_encoding=_text(content_encoding),
+    )
+
+
+def restarted(envelope: Envelope) -> Envelope:
+    """Return a dead letter as an event whose attempts start anew."""
+    return replace(envelope, attempt=1, failure=None)
+
+
+def _failure(headers: Mapping[str, Any]) -> Failure | None:
+    reason, first_at, last_at = (
+        _text(headers.get(REASON)),
+        _time(headers, FIRST_FAILED_AT),
+        _time(headers, LAST_FAILED_AT),
+    )
+    if reason is None or first_at is None or last_at is None:
+        return None
+    return Failure(reason=reason, status=_count(headers.get(LAST_STATUS)), first_at=first_at, last_at=last_at)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        value = value[: ATTRIBUTE_MAX_BYTES + 1].decode(errors="replace")
+    return value if isinstance(value, str) and is_valid_attribute(value) else None
+
+
+def _time(headers: Mapping[str, Any], name: str) -> datetime | None:
+    text = _text(headers.get(name))
+    return parse_time(text) if text else None
+
+
+def _count(value: object) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31  # an AMQP long
+    return value if is_count and isinstance(value, int) else None

@@ -1,0 +1,33 @@
+"""What became of an attempt, as the consumer must settle it: a closed set. Pure."""
+
+from dataclasses import dataclass
+
+from eventflow.message import Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """The target took the event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """The attempt failed and another one follows.
+
+    Attributes:
+        envelope: The event with its next attempt's number and its failure.
+        delay_s: One of the flow's retry delays.
+    """
+
+    envelope: Envelope
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """The last attempt failed; `envelope` says why and how many were made."""
+
+    envelope: Envelope
+
+
+Outcome = Delivered | Retry | DeadLetter

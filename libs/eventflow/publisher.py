@@ -1,0 +1,172 @@
+"""Confirmed publishing: a publish is done when the broker has said that it keeps the message, and not before.
+
+Nothing is ever published on a consuming connection: during a memory alarm a single publish there would freeze its acks.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import structlog
+from aio_pika.abc import AbstractConnection
+from aiormq import Channel
+from aiormq.exceptions import DeliveryError
+from aiormq.exceptions import PublishError as ReturnedError
+from pamqp.commands import Basic
+
+from eventflow import broker
+from eventflow.errors import (
+    BrokerUnavailableError,
+    PublishRefusedError,
+    PublishTimeoutError,
+    UnroutableError,
+)
+from eventflow.message import Message
+from eventflow.topology import QueueSpec
+
+log = structlog.stdlib.get_logger()
+
+PERSISTENT = 2
+
+
+class Publication:
+    """One publish on its way. It stays unresolved until the broker confirms, refuses or returns it, or is lost.
+
+    A publish that nobody waits for any more is not undone: the broker may still keep the message.
+    """
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, answer: "asyncio.Task[None]") -> None:
+        self._answer = answer
+
+    async def confirmed(self, *, timeout_s: float) -> None:
+        """Return once the broker has confirmed. Waiting again after a timeout is allowed.
+
+        Raises:
+            PublishTimeoutError: Still unresolved.
+            PublishRefusedError: The broker does not keep it.
+            UnroutableError: There is no such queue.
+            BrokerUnavailableError: The connection was lost first; whether the broker keeps it is unknown.
+        """
+        if not self._answer.done():
+            await asyncio.wait({self._answer}, timeout=timeout_s)
+        if not self._answer.done():
+            raise PublishTimeoutError(f"no confirm within {timeout_s:g} s")
+        self._answer.result()
+
+    def on_resolved(self, callback: Callable[[], None]) -> None:
+        """Call back once, as soon as the publish is no longer unresolved."""
+        self._answer.add_done_callback(lambda _: callback())
+
+
+class Publisher:
+    """Publishes persistent, mandatory messages to queues, many unconfirmed at a time, on a connection of its own.
+
+    Guarantee: `Publication.confirmed` returns only after a positive confirm of a quorum queue.
+    """
+
+    def __init__(self, urls: Sequence[str], *, specs: Sequence[QueueSpec], name: str) -> None:
+        """Prepare; nothing connects before `run`.
+
+        Args:
+            specs: Queues to declare at each connect, and again when a message turns out to be unroutable.
+            name: Shown in the management UI.
+        """
+        self._urls = urls
+        self._specs = specs
+        self._name = name
+        self._connection: AbstractConnection | None = None
+        self._channel: Channel | None = None
+        self._queue_missing = asyncio.Event()
+        self._unresolved: set[asyncio.Task[None]] = set()
+
+    @property
+    def state(self) -> Literal["up", "blocked", "down"]:
+        """Whether a publish could be confirmed now; `blocked` means that the broker has an alarm."""
+        if self._connection is None or self._channel is None or self._channel.is_closed:
+            return "down"
+        return "blocked" if broker.is_blocked(self._connection) else "up"
+
+    async def run(self) -> None:
+        """Stay connected for ever.
+
+        Raises:
+            TopologyMismatchError: A queue exists with other arguments.
+        """
+        await broker.keep_connected(self._urls, name=self._name, session=self._session)
+
+    def publish(self, message: Message, *, queue: str) -> Publication:
+        """Start a publish.
+
+        Raises:
+            BrokerUnavailableError: There is no connection, or the broker blocks publishing; nothing was sent.
+        """
+        match self.state:
+            case "down":
+                raise BrokerUnavailableError("no connection to the broker")
+            case "blocked":
+                raise BrokerUnavailableError("the broker blocks publishing: it has a memory or disk alarm")
+        assert self._channel is not None  # noqa: S101 - for the type checker: not "down"
+        answer = asyncio.create_task(self._publish(self._channel, message, queue))
+        self._unresolved.add(answer)
+        answer.add_done_callback(self._resolve)
+        return Publication(answer)
+
+    def _resolve(self, answer: "asyncio.Task[None]") -> None:
+        self._unresolved.discard(answer)
+        if not answer.cancelled():
+            answer.exception()  # seen: whoever published may have stopped waiting
+
+    async def _session(self, connection: AbstractConnection) -> None:
+        await broker.declare(connection, self._specs)
+        channel = await broker.open_channel(connection, confirms=True)
+        self._connection, self._channel = connection, channel
+        ended = asyncio.create_task(broker.ended(channel))
+        try:
+            while not ended.done():
+                self._queue_missing.clear()
+                missing = asyncio.create_task(self._queue_missing.wait())
+                await asyncio.wait({ended, missing}, return_when=asyncio.FIRST_COMPLETED)
+                missing.cancel()
+                if self._queue_missing.is_set() and not ended.done():
+                    await broker.declare(connection, self._specs)
+            raise BrokerUnavailableError(ended.result())
+        finally:
+            self._connection = self._channel = None
+            ended.cancel()
+
+    async def _publish(self, channel: Channel, message: Message, queue: str) -> None:
+        try:
+            answer = await channel.basic_publish(
+                message.body,
+                exchange="",
+                routing_key=queue,
+                properties=_properties(message),
+                mandatory=True,
+                wait=False,  # not for the socket: the confirm is what counts
+            )
+        except ReturnedError as error:
+            self._queue_missing.set()
+            raise UnroutableError(f"there is no queue {queue}") from error
+        except DeliveryError as error:
+            raise PublishRefusedError(f"the broker refused a message for {queue}") from error
+        except broker.CONNECTION_ERRORS as error:
+            raise BrokerUnavailableError(f"the connection was lost before a confirm: {error}") from error
+        except asyncio.CancelledError as error:
+            # The library cancels what waits on a channel that it closes; only a cancellation of ours goes on.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise BrokerUnavailableError("the connection was closed before a confirm") from error
+        if not isinstance(answer, Basic.Ack):
+            raise PublishRefusedError(f"the broker answered a message for {queue} with {answer!r}")
+
+
+def _properties(message: Message) -> Basic.Properties:
+    return Basic.Properties(
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        headers=dict(message.headers),
+        delivery_mode=PERSISTENT,
+        message_id=message.message_id,
+    )

@@ -1,0 +1,105 @@
+"""Every name and argument on the broker, as data. Pure.
+
+    eventflow.{flow}.events           live events, from the collector or from anyone who publishes there
+    eventflow.{flow}.due              retries whose delay is over
+    eventflow.{flow}.replay           dead letters that an operator sent again
+    eventflow.{flow}.retry.{delay_ms} retries that wait: one queue per delay, since messages leave only from the head
+    eventflow.{flow}.dead             events that were given up, kept until somebody looks
+
+All are durable quorum queues, on a single node too: a classic queue confirms before it has written to disk.
+Why each argument stands there: docs/architecture.md and ADR 3.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+PREFIX = "eventflow"
+FLOW_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+DEFAULT_FLOW = "default"
+
+NO_DELIVERY_LIMIT = 1_000_000_000
+"""RabbitMQ 4 drops a message at its 21st delivery by default, 3.10 takes -1 for zero; attempts are counted by us."""
+
+
+class Lane(StrEnum):
+    """The ways on which events reach a processor."""
+
+    LIVE = "events"
+    DUE = "due"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSpec:
+    """A durable queue to declare."""
+
+    name: str
+    arguments: Mapping[str, str | int]
+
+
+def lane_queue(flow: str, lane: Lane) -> str:
+    """Name the queue of a lane: `eventflow.{flow}.{lane}`."""
+    return f"{PREFIX}.{flow}.{lane.value}"
+
+
+def dead_queue(flow: str) -> str:
+    """Name the queue of the given-up: `eventflow.{flow}.dead`."""
+    return f"{PREFIX}.{flow}.dead"
+
+
+def retry_queue(flow: str, delay_s: float) -> str:
+    """Name the queue in which a retry waits: `eventflow.{flow}.retry.{delay_ms}`."""
+    return f"{PREFIX}.{flow}.retry.{round(delay_s * 1000)}"
+
+
+RETRY_QUEUE = re.compile(rf"{PREFIX}\.({FLOW_NAME.pattern})\.retry\.(\d+)")
+
+
+def _quorum(**arguments: str | int) -> dict[str, str | int]:
+    own = {name.replace("_", "-"): value for name, value in arguments.items()}
+    return {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT, **own}
+
+
+def _dead_lettering_to(queue: str) -> dict[str, str | int]:
+    # Kept in the queue's own arguments: a policy can be dropped, and a TTL without a dead-letter target deletes.
+    return _quorum(
+        x_dead_letter_exchange="",
+        x_dead_letter_routing_key=queue,
+        x_dead_letter_strategy="at-least-once",
+        x_overflow="reject-publish",  # without it at-least-once silently becomes at-most-once
+    )
+
+
+def lane_specs(flow: str) -> tuple[QueueSpec, ...]:
+    """Return the three lanes of a flow."""
+    arguments = _dead_lettering_to(dead_queue(flow))
+    return tuple(QueueSpec(name=lane_queue(flow, lane), arguments=arguments) for lane in Lane)
+
+
+def dead_spec(flow: str) -> QueueSpec:
+    """Return the dead queue: no time limit, no length limit."""
+    return QueueSpec(name=dead_queue(flow), arguments=_quorum())
+
+
+def retry_specs(flow: str, delays_s: tuple[float, ...]) -> tuple[QueueSpec, ...]:
+    """Return one queue per delay, each expiring into the lane `due`."""
+    arguments = _dead_lettering_to(lane_queue(flow, Lane.DUE))
+    return tuple(
+        QueueSpec(
+            name=retry_queue(flow, delay_s),
+            arguments={**arguments, "x-message-ttl": round(delay_s * 1000)},
+        )
+        for delay_s in delays_s
+    )
+
+
+def ingest_specs(flow: str) -> tuple[QueueSpec, ...]:
+    """Return what the collector needs: the dead queue first, then the lanes that point to it."""
+    return (dead_spec(flow), *lane_specs(flow))
+
+
+def flow_specs(flow: str, delays_s: tuple[float, ...]) -> tuple[QueueSpec, ...]:
+    """Return every queue of a flow, in an order in which each dead-letter target comes before what points to it."""
+    return (*ingest_specs(flow), *retry_specs(flow, delays_s))

@@ -1,0 +1,1 @@
+"""Takes events in over HTTP and answers 202 once each is safe."""

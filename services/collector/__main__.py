@@ -1,0 +1,121 @@
+"""`eventflow-collector`: wires the collector together and runs it until a signal."""
+
+import asyncio
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, closing
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from collector.supervisor import Supervisor, run_as_worker
+from collector.worker import BACKLOG, Worker
+from eventflow import admin, lifecycle
+from eventflow.errors import SettingsError
+from eventflow.settings import Settings, load, require_safe_exposure
+from eventflow.telemetry import logging
+from eventflow.telemetry.metrics import exposition_of, exposition_of_workers
+
+log = structlog.stdlib.get_logger()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind the public socket, once for all workers.
+
+    Raises:
+        SettingsError: The address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsError(
+            f"EVENTFLOW_COLLECTOR__PORT = {port}: cannot listen on {host}:{port}: {error.strerror}"
+        ) from error
+
+
+def admin_listener(
+    settings: Settings, readiness: Callable[[], admin.Readiness], exposition: Callable[[], bytes]
+) -> AbstractAsyncContextManager[int]:
+    """Serve admin where the settings say."""
+    return admin.serve(
+        host=settings.collector.admin_host,
+        port=settings.collector.admin_port,
+        setting="EVENTFLOW_COLLECTOR__ADMIN_PORT",
+        readiness=readiness,
+        exposition=exposition,
+    )
+
+
+async def serve(settings: Settings, config: Path | None) -> None:
+    """Run the collector until SIGTERM or SIGINT, in this process or in workers.
+
+    Raises:
+        EventFlowError: It cannot go on.
+    """
+    stop = lifecycle.stop_requested()
+    with closing(bind(settings.collector.host, settings.collector.port)) as listener:
+        log.info(
+            "collector.started",
+            port=listener.getsockname()[1],
+            workers=settings.collector.workers,
+            pid=os.getpid(),
+        )
+        if settings.collector.workers == 1:
+            worker = Worker(settings)
+            async with admin_listener(settings, worker.readiness, exposition_of(worker.metrics.registry)):
+                await worker.run(listener, stop)
+        else:
+            await supervise(settings, config, listener, stop)
+    log.info("collector.stopped")
+
+
+async def supervise(settings: Settings, config: Path | None, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Run workers; their metrics are kept in a directory that goes with this process."""
+    with tempfile.TemporaryDirectory(prefix="eventflow-collector-") as directory:
+        supervisor = Supervisor(
+            workers=settings.collector.workers,
+            listener=listener,
+            metrics_directory=Path(directory),
+            config=config,
+            drain_timeout_s=settings.collector.drain_timeout_s,
+        )
+        async with admin_listener(settings, supervisor.readiness, exposition_of_workers(Path(directory))):
+            await supervisor.run(stop)
+
+
+def command(
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings; the environment overrides it.")] = None,
+    listen_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    link_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Take events in over HTTP and answer 202 once each is safe."""
+
+    async def start() -> None:
+        settings = load(config)
+        require_safe_exposure(settings)
+        logging.configure(
+            service="eventflow-collector",
+            log_format=settings.telemetry.log_format,
+            level=settings.telemetry.log_level,
+        )
+        if listen_fd is None or link_fd is None:
+            await serve(settings, config)
+            return
+        listener, link = socket.socket(fileno=listen_fd), socket.socket(fileno=link_fd)
+        await run_as_worker(Worker(settings), listener, link, lifecycle.stop_requested())
+
+    lifecycle.run(start)
+
+
+def main() -> None:
+    """Entry point of `eventflow-collector`."""
+    typer.run(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The collector's metrics, bound to their flows once so that the hot path only counts."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from collector.problem import Reason
+from eventflow.telemetry.metrics import LATENCY_BUCKETS_S
+
+
+class CollectorMetrics:
+    """All metrics of one collector process."""
+
+    def __init__(self, flows: Iterable[str]) -> None:
+        self.registry = registry = CollectorRegistry()
+        accepted = Counter(
+            "eventflow_events_accepted",
+            "Events that are safe and were answered 202",
+            ["flow"],
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "eventflow_events_rejected",
+            "Requests that were not accepted",
+            ["flow", "reason"],
+            registry=registry,
+        )
+        confirm_seconds = Histogram(
+            "eventflow_confirm_seconds",
+            "Time from publishing an event to the broker's confirm",
+            ["flow"],
+            registry=registry,
+            buckets=LATENCY_BUCKETS_S,
+        )
+        self.in_flight = Gauge(
+            "eventflow_ingest_in_flight",
+            "Requests that are being received or wait for their confirm",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.accepted = {flow: accepted.labels(flow) for flow in flows}
+        self.confirm_seconds = {flow: confirm_seconds.labels(flow) for flow in flows}
+
+    def count_rejected(self, flow: str, reason: Reason) -> None:
+        """Count a request that was not accepted; one for no known flow counts under the flow `unknown`."""
+        self._rejected.labels(flow if flow in self.accepted else "unknown", reason.value).inc()

@@ -1,0 +1,51 @@
+"""Error answers: RFC 9457 problem details, one place for all of them."""
+
+import json
+from enum import StrEnum
+from http import HTTPStatus
+
+from aiohttp import web
+
+RETRY_AFTER_S = 5
+
+
+class Reason(StrEnum):
+    """Why an event was not accepted; the label of `eventflow_events_rejected_total`."""
+
+    INVALID = "invalid"
+    UNAUTHENTICATED = "unauthenticated"
+    UNKNOWN_FLOW = "unknown_flow"
+    TOO_SLOW = "body_timeout"
+    TOO_LARGE = "body_too_large"
+    ENCODED = "content_encoding"
+    OVERLOADED = "overloaded"
+    UNCONFIRMED = "unconfirmed"
+    INTERRUPTED = "interrupted"
+
+
+class RejectedError(Exception):
+    """A request ends with this answer. Not an error of ours: the sender learns of it."""
+
+    def __init__(self, reason: Reason, status: int, detail: str, *, close: bool = False) -> None:
+        """Keep the answer; `close` ends the connection too, since the rest of the body is not read."""
+        super().__init__(detail)
+        self.reason = reason
+        self.status = status
+        self.detail = detail
+        self.close = close
+
+
+def problem_response(status: int, detail: str) -> web.Response:
+    """Build a problem answer; 503 says when to come again, 401 how to prove who you are."""
+    headers = {}
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == 401:
+        headers["WWW-Authenticate"] = 'ApiKey realm="events"'
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return web.Response(
+        status=status,
+        body=json.dumps(document).encode(),
+        content_type="application/problem+json",
+        headers=headers,
+    )

@@ -1,0 +1,173 @@
+"""`eventflow-processor`: wires the processor together and runs it until a signal."""
+
+import asyncio
+import os
+import socket
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from eventflow import admin, lifecycle
+from eventflow.consumer import Consumer
+from eventflow.publisher import Publisher
+from eventflow.settings import FlowSettings, Settings, load, require_target_urls
+from eventflow.telemetry import logging
+from eventflow.telemetry.metrics import exposition_of
+from eventflow.topology import flow_specs
+from processor.capacity import concurrency_of, prefetch_of
+from processor.handler import Handler
+from processor.lanes import Lanes
+from processor.limiter import limiter_for
+from processor.metrics import ProcessorMetrics
+from processor.retry import RetryPolicy
+from processor.target import Target
+
+log = structlog.stdlib.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """The running parts of one flow."""
+
+    name: str
+    consumer: Consumer
+    handler: Handler
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Stop consuming, settle what is in flight, hand the rest back."""
+        await self.consumer.stop()
+        await self.handler.drain(timeout_s=timeout_s)
+        await self.consumer.close()
+
+
+async def wire_flow(
+    name: str,
+    flow: FlowSettings,
+    settings: Settings,
+    publisher: Publisher,
+    metrics: ProcessorMetrics,
+    stack: AsyncExitStack,
+) -> Flow:
+    """Build the parts of one flow."""
+    target_settings = flow.target
+    concurrency = concurrency_of(target_settings)
+    lanes = Lanes()
+    target = await stack.enter_async_context(
+        Target(
+            url=target_settings.url or "",
+            headers={key: value.get_secret_value() for key, value in target_settings.headers.items()},
+            timeout_s=target_settings.timeout_s,
+            concurrency=concurrency,
+        )
+    )
+    consumer = Consumer(
+        settings.broker.urls,
+        flow=name,
+        specs=flow_specs(name, target_settings.retry_delays_s),
+        prefetch=prefetch_of(
+            target_settings, configured=settings.processor.prefetch, max_body_bytes=flow.source.max_body_bytes
+        ),
+        sink=lanes,
+        publisher=publisher,
+        name=f"{instance()} consume {name}",
+    )
+    handler = Handler(
+        flow=name,
+        lanes=lanes,
+        limiter=limiter_for(
+            rate_per_s=target_settings.rate_per_s, burst=target_settings.burst, cost=target_settings.cost
+        ),
+        target=target,
+        policy=RetryPolicy(max_attempts=target_settings.max_attempts, delays_s=target_settings.retry_delays_s),
+        consumer=consumer,
+        concurrency=concurrency,
+        metrics=metrics.bind(name),
+    )
+    return Flow(name=name, consumer=consumer, handler=handler)
+
+
+async def serve(settings: Settings) -> None:
+    """Run the processor until SIGTERM or SIGINT, then drain.
+
+    Raises:
+        EventFlowError: It cannot go on.
+    """
+    stop = lifecycle.stop_requested()
+    metrics = ProcessorMetrics()
+    specs = [
+        spec for name, flow in settings.served_flows.items() for spec in flow_specs(name, flow.target.retry_delays_s)
+    ]
+    publisher = Publisher(settings.broker.urls, specs=specs, name=f"{instance()} publish")
+    async with AsyncExitStack() as stack:
+        flows = [
+            await wire_flow(name, flow, settings, publisher, metrics, stack)
+            for name, flow in settings.served_flows.items()
+        ]
+
+        def readiness() -> admin.Readiness:
+            consuming = {flow.name: flow.consumer.is_consuming for flow in flows}
+            ready = all(consuming.values()) and publisher.state != "down" and not stop.is_set()
+            return admin.Readiness(ready=ready, details={"publisher": publisher.state, "consuming": consuming})
+
+        port = await stack.enter_async_context(
+            admin.serve(
+                host=settings.processor.admin_host,
+                port=settings.processor.admin_port,
+                setting="EVENTFLOW_PROCESSOR__ADMIN_PORT",
+                readiness=readiness,
+                exposition=exposition_of(metrics.registry),
+            )
+        )
+        log.info("processor.started", flows=[flow.name for flow in flows], admin_port=port, pid=os.getpid())
+        await run_until(stop, flows, publisher, drain_timeout_s=settings.processor.drain_timeout_s)
+    log.info("processor.stopped")
+
+
+async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher, *, drain_timeout_s: float) -> None:
+    """Consume and dispatch until the stop; then drain while copies can still be published."""
+    publishing = asyncio.create_task(publisher.run())
+    consuming = [asyncio.create_task(flow.consumer.run()) for flow in flows]
+    dispatching = [asyncio.create_task(flow.handler.run()) for flow in flows]
+    try:
+        await lifecycle.until_stopped(stop, publishing, *consuming, *dispatching)
+        log.info("processor.draining", timeout_s=drain_timeout_s)
+        await lifecycle.cancel_and_wait(*dispatching)
+        await asyncio.gather(*(flow.drain(timeout_s=drain_timeout_s) for flow in flows))
+    finally:
+        await lifecycle.cancel_and_wait(*dispatching, *consuming, publishing)
+
+
+def instance() -> str:
+    """Name this process among its peers."""
+    return f"eventflow-processor@{socket.gethostname()}:{os.getpid()}"
+
+
+def command(
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings; the environment overrides it.")] = None,
+) -> None:
+    """Hand every event to its target, at the rate that the target allows."""
+
+    async def start() -> None:
+        settings = load(config)
+        require_target_urls(settings)
+        logging.configure(
+            service="eventflow-processor",
+            log_format=settings.telemetry.log_format,
+            level=settings.telemetry.log_level,
+        )
+        await serve(settings)
+
+    lifecycle.run(start)
+
+
+def main() -> None:
+    """Entry point of `eventflow-processor`."""
+    typer.run(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Whose turn it is: deliveries wait here by lane until the dispatcher takes the next. Pure but for the wake-up."""
+
+import asyncio
+from collections import deque
+
+from eventflow.consumer import Delivery
+from eventflow.topology import Lane
+
+TURN_SHARES = {Lane.DUE: 0.5, Lane.REPLAY: 0.2}
+"""The largest part of the turns that a lane gets while live events wait; it gets all that is left when none do."""
+
+
+class Lanes:
+    """Three queues in memory: due first, within its share; then replay, within its share; then live.
+
+    So a retry never waits behind the backlog, and neither retries nor replays starve live events. Each lane is FIFO.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Lane, deque[Delivery]] = {lane: deque() for lane in (Lane.DUE, Lane.REPLAY, Lane.LIVE)}
+        self._credit = dict.fromkeys(TURN_SHARES, 1.0)
+        self._arrived = asyncio.Event()
+
+    def put(self, delivery: Delivery) -> None:
+        """Keep `delivery` until it is its turn."""
+        self._waiting[delivery.lane].append(delivery)
+        self._arrived.set()
+
+    async def wait(self) -> None:
+        """Wait until something waits."""
+        while not any(self._waiting.values()):
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def take(self) -> Delivery | None:
+        """Take the delivery whose turn it is; None where nothing waits. Those whose channel is gone are dropped."""
+        for queue in self._waiting.values():
+            while queue and not queue[0].is_current:
+                queue.popleft()
+        if not self._waiting[Lane.LIVE]:
+            return self._first_of(Lane.DUE, Lane.REPLAY)
+        return self._first_with_credit() or self._waiting[Lane.LIVE].popleft()
+
+    def clear(self) -> list[Delivery]:
+        """Take everything at once, in order, to hand it back."""
+        left = [delivery for queue in self._waiting.values() for delivery in queue]
+        for queue in self._waiting.values():
+            queue.clear()
+        return left
+
+    def _first_of(self, *lanes: Lane) -> Delivery | None:
+        return next((self._waiting[lane].popleft() for lane in lanes if self._waiting[lane]), None)
+
+    def _first_with_credit(self) -> Delivery | None:
+        """Every turn earns a lane its share of a turn; a whole one buys it the next. Nothing is saved beyond that."""
+        for lane, share in TURN_SHARES.items():
+            self._credit[lane] = min(1.0, self._credit[lane] + share)
+        for lane in TURN_SHARES:
+            if self._waiting[lane] and self._credit[lane] >= 1.0:
+                self._credit[lane] -= 1.0
+                return self._waiting[lane].popleft()
+        return None

@@ -1,0 +1,77 @@
+"""The processor's metrics, bound to a flow once so that the hot path only counts."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S
+
+
+class ProcessorMetrics:
+    """All metrics of a processor, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.attempts = Counter(
+            "eventflow_attempts", "Attempts by what became of them", ["flow", "outcome"], registry=registry
+        )
+        self.attempt_seconds = Histogram(
+            "eventflow_attempt_seconds",
+            "Time from the start of an attempt to the target's answer",
+            ["flow"],
+            registry=registry,
+            buckets=LATENCY_BUCKETS_S,
+        )
+        self.delivered = Counter(
+            "eventflow_events_delivered", "Events that the target took", ["flow"], registry=registry
+        )
+        self.retried = Counter(
+            "eventflow_events_retried",
+            "Failed attempts that are repeated later",
+            ["flow", "reason"],
+            registry=registry,
+        )
+        self.dead_lettered = Counter(
+            "eventflow_events_dead_lettered", "Events given up", ["flow", "reason"], registry=registry
+        )
+        self.age_seconds = Histogram(
+            "eventflow_event_age_seconds",
+            "Time from accepting an event to its delivery",
+            ["flow"],
+            registry=registry,
+            buckets=AGE_BUCKETS_S,
+        )
+        self.in_flight = Gauge(
+            "eventflow_in_flight", "Attempts in flight in this processor", ["flow"], registry=registry
+        )
+
+    def bind(self, flow: str) -> "FlowMetrics":
+        """Return the metrics of one flow."""
+        return FlowMetrics(self, flow)
+
+
+class FlowMetrics:
+    """The metrics of one flow."""
+
+    def __init__(self, metrics: ProcessorMetrics, flow: str) -> None:
+        self._metrics = metrics
+        self._flow = flow
+        self._outcomes = {outcome: metrics.attempts.labels(flow, outcome) for outcome in ("delivered", "retry", "dead")}
+        self._delivered = metrics.delivered.labels(flow)
+        self._age_seconds = metrics.age_seconds.labels(flow)
+        self.attempt_seconds = metrics.attempt_seconds.labels(flow)
+        self.in_flight = metrics.in_flight.labels(flow)
+
+    def count_delivered(self, *, age_s: float) -> None:
+        """Count an event that the target took `age_s` after it was accepted."""
+        self._outcomes["delivered"].inc()
+        self._delivered.inc()
+        self._age_seconds.observe(age_s)
+
+    def count_retried(self, reason: str) -> None:
+        """Count a failed attempt that is repeated."""
+        self._outcomes["retry"].inc()
+        self._metrics.retried.labels(self._flow, reason).inc()
+
+    def count_dead_lettered(self, reason: str) -> None:
+        """Count an event that was given up."""
+        self._outcomes["dead"].inc()
+        self._metrics.dead_lettered.labels(self._flow, reason).inc()
