@@ -6,7 +6,6 @@ consumer) ends it, and a new one starts from nothing. So there is no state in wh
 
 import asyncio
 import itertools
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -32,8 +31,10 @@ CONNECT_TIMEOUT_S = 10
 HEARTBEAT_S = 10
 RPC_TIMEOUT_S = 10
 RECONNECT_PAUSE_MAX_S = 3
-SESSION_MIN_S = 1
-"""A session that ended sooner than this is followed by a pause: one that fails at once must not spin."""
+SESSION_PAUSE_S = 1
+"""Between a broken session and the next: one that fails at once must not spin, and a queue that was deleted must not be
+declared again before every consumer has heard of its end. RabbitMQ 3.10 forgets to tell those that it would find late,
+and sends them nothing for ever."""
 
 CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutError)
 """What the AMQP libraries raise when a connection or channel is unusable; `RuntimeError` is theirs for "closed"."""
@@ -81,14 +82,13 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
     rotation = itertools.cycle(urls)
     while True:
         connection = await _connect_to_any(rotation, name=name)
-        started = time.monotonic()
         try:
             async with connection:
                 log.info("broker.connected", connection=name, server=_server(connection))
                 return await session(connection)
         except (BrokerUnavailableError, *CONNECTION_ERRORS) as error:
             log.warning("broker.session_ended", connection=name, reason=_first_line(error))
-        await asyncio.sleep(max(0.0, SESSION_MIN_S - (time.monotonic() - started)))
+        await asyncio.sleep(SESSION_PAUSE_S)
 
 
 async def open_channel(connection: AbstractConnection, *, confirms: bool = False) -> Channel:
@@ -154,7 +154,7 @@ async def declare(connection: AbstractConnection, specs: Iterable[QueueSpec]) ->
             ) from error
         except ChannelAccessRefused:
             channel = await open_channel(connection)
-            await _look_up(channel, spec.name)
+            await look_up(channel, spec.name)
             unverified.append(spec.name)
     await channel.close()
     if unverified:
@@ -170,13 +170,26 @@ async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | N
     """
     channel = await open_channel(connection)
     try:
-        return await _look_up(channel, queue)
+        return await look_up(channel, queue)
     except BrokerUnavailableError as error:
         if isinstance(error.__cause__, ChannelNotFoundEntity):
             return None
         raise
     finally:
         await channel.close()
+
+
+async def look_up(channel: Channel, queue: str) -> QueueDepth:
+    """Count a queue's ready messages and consumers, on a channel that the caller keeps for that.
+
+    Raises:
+        BrokerUnavailableError: There is no such queue, which closes the channel, or the broker does not answer.
+    """
+    try:
+        answer = await channel.queue_declare(queue, passive=True, timeout=RPC_TIMEOUT_S)
+    except CONNECTION_ERRORS as error:
+        raise BrokerUnavailableError(f"cannot look up {queue}: {_first_line(error)}") from error
+    return QueueDepth(messages=answer.message_count or 0, consumers=answer.consumer_count or 0)
 
 
 def shown_url(url: str) -> str:
@@ -213,14 +226,6 @@ async def _declare_one(channel: Channel, spec: QueueSpec) -> None:
         raise
     except CONNECTION_ERRORS as error:
         raise BrokerUnavailableError(f"cannot declare {spec.name}: {_first_line(error)}") from error
-
-
-async def _look_up(channel: Channel, queue: str) -> QueueDepth:
-    try:
-        answer = await channel.queue_declare(queue, passive=True, timeout=RPC_TIMEOUT_S)
-    except CONNECTION_ERRORS as error:
-        raise BrokerUnavailableError(f"cannot look up {queue}: {_first_line(error)}") from error
-    return QueueDepth(messages=answer.message_count or 0, consumers=answer.consumer_count or 0)
 
 
 def _transport(connection: AbstractConnection) -> aiormq.abc.AbstractConnection:

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, assert_never
+from typing import Any, NoReturn, Protocol, assert_never
 
 import structlog
 from aio_pika.abc import AbstractConnection
@@ -16,12 +16,14 @@ from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
 from eventflow import broker
+from eventflow.broker import QueueDepth
 from eventflow.errors import (
     BrokerUnavailableError,
     DeliveryLostError,
     PublishError,
     PublishTimeoutError,
 )
+from eventflow.lifecycle import cancel_and_wait
 from eventflow.message import Envelope, Message, decode, encode
 from eventflow.outcome import DeadLetter, Delivered, Outcome, Retry
 from eventflow.publisher import Publication, Publisher
@@ -32,18 +34,19 @@ HOLD_MAX_S = 45.0
 
 REPUBLISH_PAUSE_MAX_S = 2.0
 
+POLL_S = 1.0
+
 log = structlog.stdlib.get_logger()
 
 
 class Delivery:
     """A message handed to us and not settled yet."""
 
-    __slots__ = ("_channel", "_tag", "envelope", "lane", "received_s")
+    __slots__ = ("_channel", "_tag", "envelope", "lane")
 
     def __init__(self, *, envelope: Envelope, lane: Lane, channel: Channel, tag: int) -> None:
         self.envelope = envelope
         self.lane = lane
-        self.received_s = time.monotonic()
         self._channel = channel
         self._tag = tag
 
@@ -99,6 +102,7 @@ class Consumer:
         prefetch: Mapping[Lane, int],
         sink: Sink,
         publisher: Publisher,
+        on_poll: Callable[[Lane, QueueDepth], None],
         name: str,
     ) -> None:
         """Prepare; nothing connects before `run`.
@@ -107,6 +111,7 @@ class Consumer:
             specs: Queues to declare before consuming.
             prefetch: Unsettled deliveries to hold, by lane.
             publisher: Publishes copies, on its own connection.
+            on_poll: Told every second how deep each lane's queue is.
             name: Shown in the management UI.
         """
         self._urls = urls
@@ -115,6 +120,7 @@ class Consumer:
         self._prefetch = prefetch
         self._sink = sink
         self._publisher = publisher
+        self._on_poll = on_poll
         self._name = name
         self._channel: Channel | None = None
         self._tags: list[str] = []
@@ -210,17 +216,32 @@ class Consumer:
         channel.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
         self._tags = [await self._consume(channel, lane) for lane in Lane]
         self._channel = channel
-        ended = asyncio.create_task(broker.ended(channel))
-        cancelled = asyncio.create_task(self._cancelled.wait())
+        endings = [
+            asyncio.create_task(ending)
+            for ending in (self._closed(channel), self._cancelled_by_broker(), self._poll(connection))
+        ]
         try:
-            await asyncio.wait({ended, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._channel = None
-            ended.cancel()
-            cancelled.cancel()
+            await cancel_and_wait(*endings)
         if not self._stopping:
-            reason = "the broker cancelled a consumer" if not channel.is_closed else broker.closing_reason(channel)
-            raise BrokerUnavailableError(reason)
+            done.pop().result()
+
+    async def _closed(self, channel: Channel) -> NoReturn:
+        raise BrokerUnavailableError(await broker.ended(channel))
+
+    async def _cancelled_by_broker(self) -> NoReturn:
+        await self._cancelled.wait()
+        raise BrokerUnavailableError("the broker cancelled a consumer: its queue was deleted, or its time was up")
+
+    async def _poll(self, connection: AbstractConnection) -> NoReturn:
+        """Measure the lanes, which also proves the connection that our consumers live on."""
+        channel = await broker.open_channel(connection)
+        while True:
+            for lane in Lane:
+                self._on_poll(lane, await broker.look_up(channel, lane_queue(self._flow, lane)))
+            await asyncio.sleep(POLL_S)
 
     async def _consume(self, channel: Channel, lane: Lane) -> str:
         async def deliver(message: DeliveredMessage) -> None:

@@ -130,6 +130,7 @@ class Publisher:
                 await asyncio.wait({ended, missing}, return_when=asyncio.FIRST_COMPLETED)
                 missing.cancel()
                 if self._queue_missing.is_set() and not ended.done():
+                    await asyncio.sleep(broker.SESSION_PAUSE_S)
                     await broker.declare(connection, self._specs)
             raise BrokerUnavailableError(ended.result())
         finally:

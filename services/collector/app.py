@@ -1,14 +1,10 @@
 """The public HTTP application."""
 
-from typing import Final
-
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from collector.problem import problem_response
+from collector.problem import SERVER, problem_response
 from collector.routes import Ingest
-
-SERVER: Final = "event-flow"
 
 
 def create_app(ingest: Ingest) -> web.Application:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 RETRY_AFTER_S = 5
+SERVER = "event-flow"
 
 
 class Reason(StrEnum):

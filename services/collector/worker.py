@@ -5,12 +5,14 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiohttp import web
 
 from collector.app import create_app
 from collector.budget import ByteBudget
 from collector.metrics import CollectorMetrics
+from collector.protocol import ProblemProtocol
 from collector.routes import Ingest, flow_intake
 from eventflow import lifecycle
 from eventflow.admin import Readiness
@@ -75,19 +77,25 @@ class Worker:
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        runner = web.AppRunner(
-            create_app(self._ingest),
-            access_log=None,
-            keepalive_timeout=KEEP_ALIVE_S,
-            shutdown_timeout=self._drain_timeout_s,
-        )
+        runner = web.AppRunner(create_app(self._ingest), shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
+        assert runner.server is not None  # noqa: S101 - for the type checker: it is set up
+        loop = asyncio.get_running_loop()
+        protocol = partial(
+            ProblemProtocol,
+            runner.server,
+            loop=loop,
+            keepalive_timeout=KEEP_ALIVE_S,
+            auto_decompress=False,  # a body is what was sent
+            access_log=None,  # type: ignore[arg-type]  # None turns it off
+        )
+        server = await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
+        self._is_listening = True
         try:
-            await web.SockSite(runner, listener, backlog=BACKLOG).start()
-            self._is_listening = True
             yield
         finally:
             self._is_listening = False
+            server.close()
             await runner.cleanup()
 
 

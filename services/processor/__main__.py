@@ -56,6 +56,7 @@ async def wire_flow(
     target_settings = flow.target
     concurrency = concurrency_of(target_settings)
     lanes = Lanes()
+    flow_metrics = metrics.bind(name)
     target = await stack.enter_async_context(
         Target(
             url=target_settings.url or "",
@@ -73,6 +74,7 @@ async def wire_flow(
         ),
         sink=lanes,
         publisher=publisher,
+        on_poll=flow_metrics.set_backlog,
         name=f"{instance()} consume {name}",
     )
     handler = Handler(
@@ -85,7 +87,7 @@ async def wire_flow(
         policy=RetryPolicy(max_attempts=target_settings.max_attempts, delays_s=target_settings.retry_delays_s),
         consumer=consumer,
         concurrency=concurrency,
-        metrics=metrics.bind(name),
+        metrics=flow_metrics,
     )
     return Flow(name=name, consumer=consumer, handler=handler)
 

@@ -2,7 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from eventflow.broker import QueueDepth
 from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S
+from eventflow.topology import Lane
 
 
 class ProcessorMetrics:
@@ -43,6 +45,10 @@ class ProcessorMetrics:
             "eventflow_in_flight", "Attempts in flight in this processor", ["flow"], registry=registry
         )
 
+        self.backlog = Gauge(
+            "eventflow_backlog_events", "Events ready in a lane's queue", ["flow", "queue"], registry=registry
+        )
+
     def bind(self, flow: str) -> "FlowMetrics":
         """Return the metrics of one flow."""
         return FlowMetrics(self, flow)
@@ -59,6 +65,10 @@ class FlowMetrics:
         self._age_seconds = metrics.age_seconds.labels(flow)
         self.attempt_seconds = metrics.attempt_seconds.labels(flow)
         self.in_flight = metrics.in_flight.labels(flow)
+
+    def set_backlog(self, lane: Lane, depth: QueueDepth) -> None:
+        """Tell how many events a lane's queue has ready."""
+        self._metrics.backlog.labels(self._flow, lane.value).set(depth.messages)
 
     def count_delivered(self, *, age_s: float) -> None:
         """Count an event that the target took `age_s` after it was accepted."""

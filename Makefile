@@ -1,0 +1,67 @@
+# Event Flow's commands. `make run-local` and `make test` need nothing but make and Python 3.11 or newer.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11 python,\
+	$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+COUNT ?= 200
+
+##@ Use
+run-local: $(INSTALLED) ## Run everything on this machine until Ctrl-C: broker, target, collector, processor
+	@exec $(RUN) -m sandbox.up
+
+send: $(INSTALLED) ## Send COUNT=200 sample events to what run-local runs, and watch them arrive
+	@$(RUN) -m sandbox.source --local --count $(COUNT)
+
+##@ Develop
+install: $(INSTALLED) ## Make the virtual environment .venv from requirements-dev.lock
+
+test: $(INSTALLED) ## Run all tests; gets itself a RabbitMQ where it can
+	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
+	@$(RUN) -m pytest
+
+test-unit: $(INSTALLED) ## Run the tests that need no broker
+	@$(RUN) -m pytest tests/unit
+
+test-integration: $(INSTALLED) ## Run the tests against a real RabbitMQ
+	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m pytest tests/integration tests/e2e
+
+lint: $(INSTALLED) ## Check format, style, types, imports and generated documents
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+format: $(INSTALLED) ## Format the code, and write generated documents anew
+	@$(VENV)/bin/ruff check --fix --quiet . || true
+	@$(VENV)/bin/ruff format .
+	@$(RUN) -m eventflow.cli settings --markdown > docs/configuration.md
+
+lock: $(INSTALLED) ## Pin the dependencies anew, with hashes and without index addresses
+	@$(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
+		--no-emit-index-url --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	@$(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --extra dev \
+		--no-emit-index-url --no-emit-trusted-host --output-file requirements-dev.lock pyproject.toml
+
+clean: ## Remove the virtual environment, caches and the local broker's data
+	@rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST); echo
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Event Flow needs Python 3.11 or newer, and none was found on PATH." >&2; exit 1; }
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV) || \
+		{ echo "Python's venv is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing the pinned dependencies into $(VENV) ..."
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.PHONY: run-local send install test test-unit test-integration lint format lock clean help

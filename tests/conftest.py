@@ -1,0 +1,84 @@
+"""Fixtures: a real broker for those tests that need one, and a flow of its own for each test."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from sandbox import broker as sandbox_broker
+from sandbox.node import NodeError, PrivateNode
+from tests.support.amqp import Amqp
+
+GIVEN_BROKER = os.environ.get(sandbox_broker.URL_VARIABLE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whatever uses a broker, so that `-m "not broker"` runs where none can be had."""
+    for item in items:
+        if {"broker_url", "node"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.broker)
+
+
+@pytest.fixture(autouse=True)
+def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("EVENTFLOW_", "OTEL_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker that all tests share: the one that EVENTFLOW_BROKER__URL names, or a private node."""
+    environ = {sandbox_broker.URL_VARIABLE: GIVEN_BROKER} if GIVEN_BROKER else {}
+    try:
+        with sandbox_broker.provide(tmp_path_factory.mktemp("broker"), environ=environ) as broker:
+            yield broker.url
+    except sandbox_broker.BrokerNotAvailable as error:
+        _cannot(f"no broker: {error}")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
+    """A node that a module's tests may stop, kill, freeze and alarm."""
+    try:
+        private = PrivateNode(tmp_path_factory.mktemp("node"))
+    except NodeError as error:
+        _cannot(f"no node of our own: {error}")
+    with private:
+        yield private
+
+
+@pytest.fixture
+def flow() -> str:
+    """A flow's name that no other test uses."""
+    return f"t{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+async def amqp(broker_url: str) -> AsyncIterator[Amqp]:
+    """A plain AMQP client beside ours, for looking and for publishing what others might publish."""
+    async with Amqp(broker_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """An HTTP client."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def webhook_bodies() -> dict[str, bytes]:
+    """Real webhook bodies by file name."""
+    folder = Path(__file__).parent / "data" / "webhooks" / "github"
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.json"))}
+
+
+def _cannot(reason: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,41 @@
+"""HTTP on a raw socket, for what no client library would send."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawAnswer:
+    """An answer as it came; status 0 where none did."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def exchange(url: str, request: bytes, *, hang_up: bool = False, timeout_s: float = 5.0) -> RawAnswer:
+    """Send bytes and read until the server closes; with `hang_up`, reset the connection instead of reading."""
+    place = urlsplit(url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    try:
+        writer.write(request)
+        await writer.drain()
+        if hang_up:
+            writer.transport.abort()
+            return RawAnswer(status=0, content_type="", body=b"")
+        async with asyncio.timeout(timeout_s):
+            head = await reader.readuntil(b"\r\n\r\n")
+            headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+            body = await reader.readexactly(int(headers.get(b"content-length", b"0")))
+    finally:
+        writer.close()
+    return RawAnswer(
+        status=int(head.split(b" ", 2)[1]), content_type=headers.get(b"content-type", b"").decode(), body=body
+    )

@@ -1,0 +1,92 @@
+"""The real services as real processes, with settings from the environment alone."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+
+from sandbox.ports import free_port
+from sandbox.processes import ChildProcess
+from tests.support.wait import eventually
+
+API_KEY = "test-key"
+
+
+def scrubbed_environment() -> dict[str, str]:
+    """Return this process's environment without anything that would configure a service."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """A collector or processor and where it listens."""
+
+    process: ChildProcess
+    admin_url: str
+    url: str = ""
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.process.tail(200))
+
+    async def ready(self, client: aiohttp.ClientSession, *, within_s: float = 20.0) -> None:
+        """Wait until it says that it is ready."""
+
+        async def is_ready() -> bool:
+            assert self.process.alive, f"it ended with {self.process.returncode}:\n{self.output}"
+            return await self.readyz(client) == 200
+
+        await eventually(is_ready, within_s=within_s, what=lambda: f"{self.process.name} ready:\n{self.output}")
+
+    async def readyz(self, client: aiohttp.ClientSession) -> int | None:
+        """Return the status of /readyz; None while nothing listens."""
+        try:
+            async with client.get(f"{self.admin_url}/readyz") as answer:
+                return answer.status
+        except aiohttp.ClientError:
+            return None
+
+    async def metric(self, client: aiohttp.ClientSession, name: str) -> float:
+        """Return the sum of a metric over all its labels."""
+        async with client.get(f"{self.admin_url}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+def collector(broker_url: str, *, flow: str, **settings: str) -> Service:
+    """Prepare a collector of one flow; `settings` are variables without their prefix."""
+    port, admin_port = free_port(), free_port()
+    environment = {
+        "BROKER__URL": broker_url,
+        "COLLECTOR__PORT": str(port),
+        "COLLECTOR__ADMIN_PORT": str(admin_port),
+        f"FLOWS__{flow.upper()}__SOURCE__API_KEYS": API_KEY,
+        **settings,
+    }
+    return Service(
+        process=_process("collector", environment),
+        admin_url=f"http://127.0.0.1:{admin_port}",
+        url=f"http://127.0.0.1:{port}/events/{flow}",
+    )
+
+
+def processor(broker_url: str, *, flow: str, target_url: str, **settings: str) -> Service:
+    """Prepare a processor of one flow; `settings` are variables without their prefix, `TARGET__` ones the flow's."""
+    admin_port = free_port()
+    environment = {"TARGET__URL": target_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
+    of_flow = f"FLOWS__{flow.upper()}__"
+    return Service(
+        process=_process(
+            "processor",
+            {"BROKER__URL": broker_url, "PROCESSOR__ADMIN_PORT": str(admin_port)}
+            | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
+        ),
+        admin_url=f"http://127.0.0.1:{admin_port}",
+    )
+
+
+def _process(module: str, settings: Mapping[str, str]) -> ChildProcess:
+    environment = scrubbed_environment() | {f"EVENTFLOW_{name}": value for name, value in settings.items()}
+    return ChildProcess(module, [sys.executable, "-m", module], env=environment)

@@ -1,0 +1,70 @@
+"""A target that answers as a test tells it to and keeps what it received."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+Answer = web.StreamResponse | int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """One request as it reached the target."""
+
+    id: str
+    attempt: int
+    headers: Mapping[str, str]
+    body: bytes
+    at_s: float
+
+
+@dataclass(slots=True)
+class ScriptedTarget:
+    """Listens on a free port of loopback while its context is open."""
+
+    answer: Callable[[Receipt], Answer | Awaitable[Answer]] = lambda _: 200
+    receipts: list[Receipt] = field(default_factory=list)
+    url: str = ""
+    _runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app.router.add_post("/{path:.*}", self._receive)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/hook"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    @property
+    def ids(self) -> set[str]:
+        return {receipt.id for receipt in self.receipts}
+
+    def of(self, event_id: str) -> list[Receipt]:
+        """Return the receipts of one event, in order."""
+        return [receipt for receipt in self.receipts if receipt.id == event_id]
+
+    async def _receive(self, request: web.Request) -> web.StreamResponse:
+        receipt = Receipt(
+            id=request.headers["ce-id"],
+            attempt=int(request.headers["eventflow-attempt"]),
+            headers=dict(request.headers),
+            body=await request.read(),
+            at_s=time.monotonic(),
+        )
+        self.receipts.append(receipt)
+        answer = self.answer(receipt)
+        if asyncio.iscoroutine(answer) or isinstance(answer, Awaitable):
+            answer = await answer
+        return web.Response(status=answer) if isinstance(answer, int) else answer
