@@ -8,6 +8,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import aio_pika
 import aiormq
@@ -40,6 +41,9 @@ CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutEr
 """What the AMQP libraries raise when a connection or channel is unusable; `RuntimeError` is theirs for "closed"."""
 
 log = structlog.stdlib.get_logger()
+
+Connection: TypeAlias = AbstractConnection
+"""For those outside the adapters, who never see the AMQP libraries."""
 
 Session = Callable[[AbstractConnection], Awaitable[None]]
 

@@ -7,6 +7,7 @@ docs/configuration.md is generated from these models.
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -38,6 +39,7 @@ ENV_PREFIX = "EVENTFLOW_"
 CONFIG_VARIABLE = "EVENTFLOW_CONFIG"
 DEFAULT_CONFIG = Path("eventflow.toml")
 MIB = 1024 * 1024
+_USERINFO = re.compile(r"//[^/@]*@")
 
 
 def _split(value: object) -> object:
@@ -396,7 +398,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
             yield f"{variable} ({'.'.join(path)} in TOML) is not a setting; docs/configuration.md lists them"
             continue
         is_shown = field is not None and not is_secret(field)
-        shown = f" = {detail['input']!r}" if is_shown else ""
+        shown = f" = {_USERINFO.sub('//***@', repr(detail['input']))}" if is_shown else ""
         yield f"{variable}{shown}: {accepted}"
 
 

@@ -52,9 +52,9 @@ class Lanes:
         return next((self._waiting[lane].popleft() for lane in lanes if self._waiting[lane]), None)
 
     def _first_with_credit(self) -> Delivery | None:
-        """Every turn earns a lane its share of a turn; a whole one buys it the next. Nothing is saved beyond that."""
+        """Every turn earns a lane its share of a turn; a whole one buys it the next. An idle lane saves no more."""
         for lane, share in TURN_SHARES.items():
-            self._credit[lane] = min(1.0, self._credit[lane] + share)
+            self._credit[lane] = min(1.0 + share, self._credit[lane] + share)
         for lane in TURN_SHARES:
             if self._waiting[lane] and self._credit[lane] >= 1.0:
                 self._credit[lane] -= 1.0

@@ -1,0 +1,56 @@
+"""Options that several commands share, and what they stand for."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eventflow.settings import Settings, load
+from eventflow.topology import DEFAULT_FLOW
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="TOML file with settings, by default eventflow.toml where there is one; the environment overrides it.",
+    ),
+]
+FlowOption = Annotated[str | None, typer.Option("--flow", metavar="NAME", help="One flow only; by default all.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and change nothing.")]
+
+
+def settings_of(context: typer.Context, config: Path | None) -> Settings:
+    """Load the settings that `--config` names, before the command or behind it.
+
+    Raises:
+        SettingsError: A setting is wrong.
+    """
+    return load(config or context.find_root().obj)
+
+
+def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:
+    """Return the named flow, or all of them.
+
+    Raises:
+        typer.BadParameter: There is no such flow.
+    """
+    if name is None:
+        return tuple(settings.all_flows)
+    if name not in settings.all_flows:
+        raise typer.BadParameter(f"{name!r} is none of: {', '.join(settings.all_flows)}", param_hint="--flow")
+    return (name,)
+
+
+def one_flow_of(settings: Settings, name: str | None) -> str:
+    """Return the named flow; without a name the only one, else `default`.
+
+    Raises:
+        typer.BadParameter: There is no such flow, or none is the obvious one.
+    """
+    flows = flows_of(settings, name)
+    if len(flows) == 1:
+        return flows[0]
+    if DEFAULT_FLOW in flows:
+        return DEFAULT_FLOW
+    raise typer.BadParameter(f"name one of: {', '.join(flows)}", param_hint="--flow")

@@ -1,0 +1,79 @@
+"""Connections of a command: one to look and settle with, another to publish with."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from eventflow import broker
+from eventflow.errors import BrokerUnavailableError
+from eventflow.lifecycle import cancel_and_wait
+from eventflow.publisher import Publisher
+from eventflow.topology import QueueSpec
+
+PUBLISHER_READY_S = 10.0
+PUBLISHER_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A connection and the URL that it was made to."""
+
+    connection: broker.Connection
+    url: str
+
+
+@asynccontextmanager
+async def connected(urls: Sequence[str]) -> AsyncIterator[Link]:
+    """Connect to the first broker that answers.
+
+    Raises:
+        BrokerUnavailableError: None does; the message is the last one's.
+    """
+    link = await _connect(urls)
+    async with link.connection:
+        yield link
+
+
+@asynccontextmanager
+async def publishing(urls: Sequence[str], specs: Sequence[QueueSpec]) -> AsyncIterator[Publisher]:
+    """Yield a publisher that has connected and declared its queues.
+
+    Raises:
+        BrokerUnavailableError: No connection, or an alarm that blocks publishing.
+        TopologyMismatchError: A queue exists with other arguments.
+    """
+    publisher = Publisher(urls, specs=specs, name=f"{_instance()} publish")
+    running = asyncio.create_task(publisher.run())
+    try:
+        await _until_up(publisher, running)
+        yield publisher
+    finally:
+        await cancel_and_wait(running)
+
+
+async def _connect(urls: Sequence[str]) -> Link:
+    failures = []
+    for url in urls:
+        try:
+            return Link(connection=await broker.connect(url, name=_instance()), url=url)
+        except BrokerUnavailableError as error:
+            failures.append(error)
+    raise failures[-1]
+
+
+async def _until_up(publisher: Publisher, running: "asyncio.Task[None]") -> None:
+    for _ in range(round(PUBLISHER_READY_S / PUBLISHER_POLL_S)):
+        if publisher.state == "up":
+            return
+        if running.done():
+            running.result()
+        await asyncio.sleep(PUBLISHER_POLL_S)
+    reason = "it has a memory or disk alarm" if publisher.state == "blocked" else "no connection"
+    raise BrokerUnavailableError(f"cannot publish: {reason}")
+
+
+def _instance() -> str:
+    return f"eventflow@{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,43 @@
+"""Real webhook bodies, all the way."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+
+from tests.e2e.conftest import Way
+from tests.support.wait import eventually
+
+Start = Callable[..., Awaitable[Way]]
+
+
+async def test_real_webhooks_reach_the_target_byte_for_byte(way: Start, webhook_bodies: dict[str, bytes]) -> None:
+    running = await way()
+    await asyncio.gather(*(running.send(name, body) for name, body in webhook_bodies.items()))
+    await eventually(lambda: running.target.ids == set(webhook_bodies), what="all bodies at the target")
+    for receipt in running.target.receipts:
+        assert hashlib.sha256(receipt.body).digest() == hashlib.sha256(webhook_bodies[receipt.id]).digest()
+        assert receipt.headers["Content-Type"] == "application/json"
+
+
+async def test_trace_context_and_cloudevents_attributes_reach_the_target(way: Start) -> None:
+    running = await way()
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    attributes = {
+        "ce-specversion": "1.0",
+        "ce-id": "spaced id ü%",
+        "ce-source": "/shop/1",
+        "ce-type": "com.example.created",
+        "ce-time": "2025-07-13T21:34:44.573+02:00",
+        "traceparent": traceparent,
+        "X-Api-Key": "test-key",
+    }
+    async with running.http.post(running.collector.url, data=b"\x00", headers=attributes) as answer:
+        assert answer.status == 202
+    await eventually(lambda: bool(running.target.receipts), what="the event")
+    headers = running.target.receipts[0].headers
+    assert headers["ce-id"] == "spaced%20id%20%C3%BC%25"
+    assert headers["ce-source"] == "/shop/1"
+    assert headers["ce-type"] == "com.example.created"
+    assert headers["ce-time"] == "2025-07-13T19:34:44.573Z"
+    assert headers["traceparent"] == traceparent
+    assert "X-Api-Key" not in headers

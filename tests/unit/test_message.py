@@ -1,0 +1,108 @@
+"""Event <-> message: nothing is changed on the way, and nothing of a stranger's is carried on."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventflow.event import ATTRIBUTE_MAX_BYTES, Event, is_valid_attribute, new_event_id
+from eventflow.message import Envelope, Failure, decode, encode, restarted
+
+attributes = st.text(min_size=1, max_size=60).filter(is_valid_attribute)
+moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)).map(  # noqa: DTZ001
+    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+)
+events = st.builds(
+    Event,
+    id=attributes,
+    source=attributes,
+    type=attributes,
+    time=moments,
+    accepted_at=moments,
+    body=st.binary(max_size=300),
+    content_type=st.none() | attributes,
+    traceparent=st.none() | attributes,
+)
+failures = st.builds(
+    Failure, reason=attributes, status=st.none() | st.integers(100, 599), first_at=moments, last_at=moments
+)
+envelopes = st.builds(
+    Envelope,
+    event=events,
+    attempt=st.integers(1, 1000),
+    failure=st.none() | failures,
+    content_encoding=st.none() | st.just("gzip"),
+)
+amqp_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.floats() | st.datetimes(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@given(envelopes)
+def test_what_is_encoded_is_decoded_again(envelope: Envelope) -> None:
+    message = encode(envelope)
+    assert decoded(message.headers, message.body, message.content_type, message.content_encoding) == envelope
+
+
+@given(envelopes)
+def test_every_publish_has_a_fresh_message_id_and_short_values(envelope: Envelope) -> None:
+    first, second = encode(envelope), encode(envelope)
+    assert first.message_id != second.message_id
+    for value in first.headers.values():
+        assert isinstance(value, int) or len(value.encode()) <= ATTRIBUTE_MAX_BYTES
+
+
+@given(
+    headers=st.dictionaries(
+        st.sampled_from(
+            ["cloudEvents:id", "cloudEvents:time", "eventflow-attempt", "eventflow-reason", "CC", "x-death"]
+        ),
+        amqp_values,
+    ),
+    body=st.binary(max_size=100),
+    message_id=st.none() | st.text(max_size=300),
+)
+def test_any_foreign_message_is_an_event_and_can_be_copied(
+    headers: dict[str, Any], body: bytes, message_id: str | None
+) -> None:
+    envelope = decode(body=body, headers=headers, message_id=message_id, content_type=None, content_encoding=None)
+    assert envelope.event.body == body
+    assert envelope.attempt >= 1
+    copy = encode(envelope)
+    assert not {"CC", "BCC", "x-death"} & set(copy.headers)
+    assert decoded(copy.headers, copy.body, copy.content_type, copy.content_encoding).event.id == envelope.event.id
+
+
+def test_a_foreign_messages_own_id_is_kept_where_valid() -> None:
+    def id_of(message_id: str) -> str:
+        return decode(body=b"", headers={}, message_id=message_id, content_type=None, content_encoding=None).event.id
+
+    assert id_of("theirs") == "theirs"
+    assert id_of("\x00") != "\x00"
+    assert id_of("x" * 300) != "x" * 300
+
+
+@given(envelopes)
+def test_a_replayed_event_starts_anew(envelope: Envelope) -> None:
+    again = restarted(envelope)
+    assert (again.attempt, again.failure, again.event) == (1, None, envelope.event)
+
+
+def test_new_ids_sort_by_time_and_do_not_repeat() -> None:
+    ids = [new_event_id() for _ in range(1000)]
+    assert len(set(ids)) == 1000
+    assert all(event_id[14] == "7" for event_id in ids)
+    assert sorted(event_id[:13] for event_id in ids) == [event_id[:13] for event_id in ids]
+
+
+def decoded(headers: Any, body: bytes, content_type: str | None, content_encoding: str | None) -> Envelope:
+    return decode(
+        body=body,
+        headers=headers,
+        message_id="ignored",
+        content_type=content_type,
+        content_encoding=content_encoding,
+    )
