@@ -1,0 +1,78 @@
+"""Is that a RabbitMQ, and is it the one that was started here?"""
+
+import base64
+import http.client
+import json
+import socket
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+_AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
+_METHOD_FRAME = 1
+_USUAL_PORTS = {"amqp": 5672, "amqps": 5671}
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is asked directly, never by a proxy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAddress:
+    """Where and as whom one AMQP URL connects."""
+
+    host: str
+    port: int
+    login: str
+    password: str
+    encrypted: bool
+
+    @classmethod
+    def of(cls, url: str) -> "BrokerAddress":
+        """Read an `amqp://` or `amqps://` URL.
+
+        Raises:
+            ValueError: It is no such URL.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in _USUAL_PORTS or not parts.hostname:
+            raise ValueError("not an amqp:// or amqps:// URL with a host")
+        return cls(
+            host=parts.hostname,
+            port=parts.port or _USUAL_PORTS[parts.scheme],
+            login=unquote(parts.username or "guest"),
+            password=unquote(parts.password or "guest"),
+            encrypted=parts.scheme == "amqps",
+        )
+
+
+def speaks_amqp(address: BrokerAddress, *, timeout_s: float = 2.0) -> bool:
+    """Say whether a broker answers there; behind TLS only whether something accepts connections."""
+    try:
+        with socket.create_connection((address.host, address.port), timeout=timeout_s) as connection:
+            if address.encrypted:
+                return True
+            connection.sendall(_AMQP_HEADER)
+            return connection.recv(1) == bytes([_METHOD_FRAME])  # the broker opens with Connection.Start
+    except OSError:
+        return False
+
+
+def answers_ok(url: str, *, timeout_s: float = 2.0) -> bool:
+    """Say whether a `GET` of an http URL is answered 200."""
+    try:
+        with _OPENER.open(url, timeout=timeout_s) as response:
+            return bool(response.status == http.HTTPStatus.OK)
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def management_get(url: str, path: str, *, login: str, password: str, timeout_s: float = 2.0) -> Any:
+    """Return what the management API at `url` answers to `GET /api/{path}`; None where it does not."""
+    credentials = base64.b64encode(f"{login}:{password}".encode()).decode()
+    request = urllib.request.Request(  # noqa: S310 - only ever a management URL, http
+        f"{url}api/{path}", headers={"Authorization": f"Basic {credentials}"}
+    )
+    try:
+        with _OPENER.open(request, timeout=timeout_s) as response:
+            return json.loads(response.read())
+    except (OSError, http.client.HTTPException, ValueError):  # HTTP errors of urllib are OSErrors
+        return None
