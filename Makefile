@@ -8,6 +8,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 COUNT ?= 200
+LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 ##@ Use
 run-local: $(INSTALLED) ## Run everything on this machine until Ctrl-C: broker, target, collector, processor
@@ -42,10 +44,9 @@ format: $(INSTALLED) ## Format the code, and write generated documents anew
 	@$(RUN) -m eventflow.cli settings --markdown > docs/configuration.md
 
 lock: $(INSTALLED) ## Pin the dependencies anew, with hashes and without index addresses
-	@$(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
-		--no-emit-index-url --no-emit-trusted-host --output-file requirements.lock pyproject.toml
-	@$(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --extra dev \
-		--no-emit-index-url --no-emit-trusted-host --output-file requirements-dev.lock pyproject.toml
+	@$(LOCK) --output-file=requirements.lock pyproject.toml
+	@$(LOCK) --constraint=requirements.lock --extra=dev --output-file=requirements-dev.lock pyproject.toml
+	@$(LOCK) --build-deps-for=wheel --only-build-deps --output-file=deploy/requirements-build.lock pyproject.toml
 
 clean: ## Remove the virtual environment, caches and the local broker's data
 	@rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
