@@ -157,8 +157,7 @@ async def declare(connection: AbstractConnection, specs: Iterable[QueueSpec]) ->
                 "Drain and delete that queue, or use another broker or virtual host"
             ) from error
         except ChannelAccessRefused:
-            channel = await open_channel(connection)
-            await look_up(channel, spec.name)
+            channel = await _look_up_unprivileged(connection, spec.name)
             unverified.append(spec.name)
     await channel.close()
     if unverified:
@@ -221,6 +220,18 @@ async def _connect_to_any(rotation: "itertools.cycle[str]", *, name: str) -> Abs
         with attempt:
             return await connect(next(rotation), name=name)
     raise AssertionError("unreachable: the retrying above has no end")
+
+
+async def _look_up_unprivileged(connection: AbstractConnection, queue: str) -> Channel:
+    """See that a queue exists, where even that may be refused; return an open channel."""
+    channel = await open_channel(connection)
+    try:
+        await look_up(channel, queue)
+    except BrokerUnavailableError as error:
+        if not isinstance(error.__cause__, ChannelAccessRefused):
+            raise
+        channel = await open_channel(connection)  # a mandatory publish will tell whether it exists
+    return channel
 
 
 async def _declare_one(channel: Channel, spec: QueueSpec) -> None:
