@@ -85,14 +85,23 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
     """
     rotation = itertools.cycle(urls)
     while True:
-        connection = await _connect_to_any(rotation, name=name)
         try:
-            async with connection:
+            async with await _connect_to_any(rotation, name=name) as connection:
                 log.info("broker.connected", connection=name, server=_server(connection))
                 return await session(connection)
         except (BrokerUnavailableError, *CONNECTION_ERRORS) as error:
             log.warning("broker.session_ended", connection=name, reason=_first_line(error))
+        except asyncio.CancelledError:
+            if is_cancelled_by_us():
+                raise
+            log.warning("broker.session_ended", connection=name, reason="the connection was closed")
         await asyncio.sleep(SESSION_PAUSE_S)
+
+
+def is_cancelled_by_us() -> bool:
+    """Whether a `CancelledError` is a cancellation of ours. The library cancels what waits on whatever it closes."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def open_channel(connection: AbstractConnection, *, confirms: bool = False) -> Channel:

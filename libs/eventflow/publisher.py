@@ -155,8 +155,7 @@ class Publisher:
         except broker.CONNECTION_ERRORS as error:
             raise BrokerUnavailableError(f"the connection was lost before a confirm: {error}") from error
         except asyncio.CancelledError as error:
-            # The library cancels what waits on a channel that it closes; only a cancellation of ours goes on.
-            if (task := asyncio.current_task()) is not None and task.cancelling():
+            if broker.is_cancelled_by_us():
                 raise
             raise BrokerUnavailableError("the connection was closed before a confirm") from error
         if not isinstance(answer, Basic.Ack):
