@@ -32,6 +32,7 @@ CONNECT_TIMEOUT_S = 10
 HEARTBEAT_S = 10
 RPC_TIMEOUT_S = 10
 RECONNECT_PAUSE_MAX_S = 3
+CONSUMERS_POLL_S = 0.005
 SESSION_PAUSE_S = 1
 """Between a broken session and the next: one that fails at once must not spin, and a queue that was deleted must not be
 declared again before every consumer has heard of its end. RabbitMQ 3.10 forgets to tell those that it would find late,
@@ -202,6 +203,27 @@ async def look_up(channel: Channel, queue: str) -> QueueDepth:
     except CONNECTION_ERRORS as error:
         raise BrokerUnavailableError(f"cannot look up {queue}: {_first_line(error)}") from error
     return QueueDepth(messages=answer.message_count or 0, consumers=answer.consumer_count or 0)
+
+
+async def wait_for_consumers(connection: AbstractConnection, queue: str, *, at_most: int, timeout_s: float) -> bool:
+    """Wait until a queue has no more than so many consumers; False where that takes too long.
+
+    A quorum queue drops a cancelled consumer as soon as nothing that it holds is unsettled. Settlements that come fast
+    wait in the channel, and closing it throws them away, so that what was acked comes again (rabbitmq-server issue
+    10327): wait for this before closing.
+
+    Raises:
+        BrokerUnavailableError: The broker cannot answer now.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            while (depth := await depth_of(connection, queue)) is not None:
+                if depth.consumers <= at_most:
+                    break
+                await asyncio.sleep(CONSUMERS_POLL_S)
+    except TimeoutError:
+        return False
+    return True
 
 
 def shown_url(url: str) -> str:

@@ -7,9 +7,7 @@ is confirmed. A crash at any point duplicates and never loses.
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol, assert_never
 
 import structlog
@@ -36,14 +34,8 @@ HOLD_MAX_S = 45.0
 
 REPUBLISH_PAUSE_MAX_S = 2.0
 
-READ_IDLE_S = 1.0
-"""A reader that got nothing for so long asks whether the queue is empty."""
-
-ORDER_SHARE = 250
-ORDER_KEPT_MAX = 10_000
-"""How far a look reads on to keep the order of what was looked at before: about a second and a half of work."""
-
 POLL_S = 1.0
+SETTLED_MAX_S = 2.0
 
 log = structlog.stdlib.get_logger()
 
@@ -131,7 +123,9 @@ class Consumer:
         self._publisher = publisher
         self._on_poll = on_poll
         self._name = name
+        self._connection: AbstractConnection | None = None
         self._channel: Channel | None = None
+        self._consumers: dict[Lane, int] = {}
         self._tags: list[str] = []
         self._cancelled = asyncio.Event()
         self._stopping = False
@@ -152,23 +146,29 @@ class Consumer:
     async def stop(self) -> None:
         """Take no more deliveries. What was delivered before this returns can still be settled."""
         self._stopping = True
-        channel = self._channel
-        if channel is None:
+        if self._channel is None:
             return
-        for tag in self._tags:
-            try:
-                await channel.basic_cancel(tag, timeout=broker.RPC_TIMEOUT_S)
-            except broker.CONNECTION_ERRORS as error:
-                log.debug("consumer.cancel_failed", flow=self._flow, reason=str(error))
-                return
+        try:
+            for tag in self._tags:
+                await self._channel.basic_cancel(tag, timeout=broker.RPC_TIMEOUT_S)
+        except broker.CONNECTION_ERRORS as error:
+            log.debug("consumer.cancel_failed", flow=self._flow, reason=str(error))
 
     async def close(self) -> None:
-        """Close the channel in order, so that every settlement sent before has reached the broker."""
-        if self._channel is not None:
-            try:
-                await self._channel.close(timeout=broker.RPC_TIMEOUT_S)
-            except broker.CONNECTION_ERRORS as error:
-                log.debug("consumer.close_failed", flow=self._flow, reason=str(error))
+        """Close the channel once the queues have taken what was settled, so that a clean stop repeats no event."""
+        if self._channel is None or self._connection is None:
+            return
+        waits = [
+            broker.wait_for_consumers(
+                self._connection, lane_queue(self._flow, lane), at_most=consumers - 1, timeout_s=SETTLED_MAX_S
+            )
+            for lane, consumers in self._consumers.items()
+        ]
+        try:
+            await asyncio.gather(*waits)
+            await self._channel.close(timeout=broker.RPC_TIMEOUT_S)
+        except (BrokerUnavailableError, *broker.CONNECTION_ERRORS) as error:
+            log.debug("consumer.close_failed", flow=self._flow, reason=str(error))
 
     async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """Make the outcome safe, then settle the delivery.
@@ -224,7 +224,7 @@ class Consumer:
         self._cancelled.clear()
         channel.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
         self._tags = [await self._consume(channel, lane) for lane in Lane]
-        self._channel = channel
+        self._connection, self._channel = connection, channel
         endings = [
             asyncio.create_task(ending)
             for ending in (self._closed(channel), self._cancelled_by_broker(), self._poll(connection))
@@ -232,7 +232,7 @@ class Consumer:
         try:
             done, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._channel = None
+            self._connection = self._channel = None
             await cancel_and_wait(*endings)
         if not self._stopping:
             done.pop().result()
@@ -249,7 +249,9 @@ class Consumer:
         channel = await broker.open_channel(connection)
         while True:
             for lane in Lane:
-                self._on_poll(lane, await broker.look_up(channel, lane_queue(self._flow, lane)))
+                depth = await broker.look_up(channel, lane_queue(self._flow, lane))
+                self._consumers[lane] = depth.consumers
+                self._on_poll(lane, depth)
             await asyncio.sleep(POLL_S)
 
     async def _consume(self, channel: Channel, lane: Lane) -> str:
@@ -269,162 +271,12 @@ class Consumer:
         self._cancelled.set()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A message that a `Reader` has read. It is still in its queue, only hidden from others.
-
-    Attributes:
-        headers: As they came, the broker's own (`x-death`) too.
-        redelivered: Whether somebody has read it before.
-    """
-
-    envelope: Envelope
-    headers: Mapping[str, Any]
-    redelivered: bool
-    tag: int
-
-
-class Reader:
-    """Reads a queue from its head: each message that was there at the start, once. What is not acked stays, in order.
-
-    It reads through consumers that are cancelled as soon as each has its share. One consumer can hold no more than
-    2000 messages of a quorum queue, and `basic.get` costs a round trip each and loses the order on return.
-    """
-
-    def __init__(self, connection: AbstractConnection, channel: Channel, queue: str, *, ready: int) -> None:
-        """Prepare; use `reading`."""
-        self.left = ready
-        self._connection = connection
-        self._channel = channel
-        self._queue = queue
-        self._open: set[int] = set()  # tags of the latest share that are not acked
-        self._shares: list[int] = []  # the last held tag of each share before: a million messages are a few numbers
-        self._among_returned = False
-
-    async def read(self, count: int) -> list[Held]:
-        """Return the next messages, at most `count`; none at the end of what was there at the start.
-
-        Raises:
-            BrokerUnavailableError: The broker does not answer, or has closed the channel.
-        """
-        self._end_share()
-        wanted = min(count, self.left)
-        if not wanted:
-            return []
-        arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
-        try:
-            await self._channel.basic_qos(prefetch_count=wanted, timeout=broker.RPC_TIMEOUT_S)
-            answer = await self._channel.basic_consume(self._queue, arrived.put, timeout=broker.RPC_TIMEOUT_S)
-            held = [_held(message) for message in await self._gather(arrived, wanted)]
-            await self._channel.basic_cancel(str(answer.consumer_tag), timeout=broker.RPC_TIMEOUT_S)
-        except broker.CONNECTION_ERRORS as error:
-            raise BrokerUnavailableError(f"cannot read {self._queue}: {error}") from error
-        self.left = self.left - wanted if len(held) == wanted else 0
-        self._open = {message.tag for message in held}
-        self._among_returned = bool(held) and held[-1].redelivered
-        return held
-
-    async def ack(self, message: Held) -> None:
-        """Tell the broker to forget a message of the latest `read`; certain once `close` has returned.
-
-        Raises:
-            DeliveryLostError: The channel is gone; the message is in its queue again.
-        """
-        try:
-            await self._channel.basic_ack(message.tag, wait=False)
-        except broker.CONNECTION_ERRORS as error:
-            raise DeliveryLostError(str(error)) from error
-        self._open.discard(message.tag)
-
-    async def keep_order(self) -> None:
-        """Read on to where returning what was read leaves the order as it was.
-
-        A quorum queue hands out returned messages first, and puts what comes back behind those that came back before.
-        A look that ends among them would turn their order, so it goes on to their end, for at most 10 000 of them.
-
-        Raises:
-            BrokerUnavailableError: As `read`.
-        """
-        for _ in range(ORDER_KEPT_MAX // ORDER_SHARE):
-            if not self._among_returned or not await self.read(ORDER_SHARE):
-                return
-
-    async def close(self) -> None:
-        """Return what is not acked, from the head on, and make sure that the broker has heard it all.
-
-        Raises:
-            BrokerUnavailableError: The connection was lost; what was acked last may be in the queue again.
-        """
-        self._end_share()
-        try:
-            for tag in self._shares:
-                await self._channel.basic_nack(tag, multiple=True, requeue=True, wait=False)
-            await self._channel.close(timeout=broker.RPC_TIMEOUT_S)
-        except broker.CONNECTION_ERRORS as error:
-            raise BrokerUnavailableError(f"lost {self._queue} while returning messages: {error}") from error
-
-    def _end_share(self) -> None:
-        if self._open:
-            self._shares.append(max(self._open))
-            self._open = set()
-
-    async def _gather(self, arrived: "asyncio.Queue[DeliveredMessage]", count: int) -> list[DeliveredMessage]:
-        """Wait for `count` messages; for fewer where somebody else took some of them."""
-        messages: list[DeliveredMessage] = []
-        idle_s = 0.0
-        while len(messages) < count:
-            try:
-                async with asyncio.timeout(READ_IDLE_S):
-                    messages.append(await arrived.get())
-                idle_s = 0.0
-            except TimeoutError:
-                idle_s += READ_IDLE_S
-                depth = await broker.depth_of(self._connection, self._queue)
-                if depth is None or (depth.messages == 0 and arrived.empty()):
-                    break
-                if self._channel.is_closed or idle_s >= broker.RPC_TIMEOUT_S:
-                    raise BrokerUnavailableError(f"{self._queue} hands out nothing though it is not empty") from None
-        return messages
-
-
-@asynccontextmanager
-async def reading(connection: AbstractConnection, queue: str, *, at_most: int | None = None) -> AsyncIterator[Reader]:
-    """Read a queue; when the context ends, what was not acked is back in its place. No queue reads as an empty one.
-
-    Args:
-        at_most: Messages to read, where fewer than all that are there now.
-
-    Raises:
-        BrokerUnavailableError: The broker cannot be used; it returns what was not acked by itself.
-    """
-    depth = await broker.depth_of(connection, queue)
-    channel = await broker.open_channel(connection)
-    ready = depth.messages if depth else 0
-    reader = Reader(connection, channel, queue, ready=ready if at_most is None else min(ready, at_most))
-    try:
-        yield reader
-        await reader.keep_order()
-    except BaseException:
-        with suppress(BrokerUnavailableError):
-            await reader.close()
-        raise
-    await reader.close()
-
-
 def _delivery(message: DeliveredMessage, lane: Lane, channel: Channel) -> Delivery:
-    return Delivery(envelope=_envelope(message), lane=lane, channel=channel, tag=message.delivery_tag or 0)
+    return Delivery(envelope=envelope_of(message), lane=lane, channel=channel, tag=message.delivery_tag or 0)
 
 
-def _held(message: DeliveredMessage) -> Held:
-    return Held(
-        envelope=_envelope(message),
-        headers=message.header.properties.headers or {},
-        redelivered=bool(message.redelivered),
-        tag=message.delivery_tag or 0,
-    )
-
-
-def _envelope(message: DeliveredMessage) -> Envelope:
+def envelope_of(message: DeliveredMessage) -> Envelope:
+    """Read a delivered message, whoever published it."""
     properties = message.header.properties
     return decode(
         body=message.body,

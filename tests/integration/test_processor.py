@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -336,6 +337,26 @@ async def test_sigterm_settles_what_is_in_flight_hands_the_rest_back_and_exits_0
     assert target.ids.isdisjoint(m.headers["cloudEvents:id"] for m in await amqp.drain(lane_queue(flow, Lane.LIVE)))
 
 
+async def test_sigterm_repeats_nothing_though_many_are_acked_at_once(
+    start: Start, target: ScriptedTarget, flow: str, amqp: Amqp
+) -> None:
+    answering = asyncio.Event()
+
+    async def all_at_once(_: Receipt) -> Answer:
+        await answering.wait()
+        return 200
+
+    target.answer = all_at_once
+    await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(i)) for i in range(400)))
+    service = await start(TARGET__CONCURRENCY="300", PROCESSOR__PREFETCH="400")
+    await eventually(lambda: len(target.receipts) == 300, what="300 attempts in flight")
+    service.process.signal(signal.SIGTERM)
+    await eventually(lambda: "processor.draining" in service.output, what="the drain")
+    answering.set()
+    assert await asyncio.to_thread(service.process.wait, 10) == 0
+    assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == 100
+
+
 async def test_sigterm_gives_up_attempts_that_take_too_long_and_loses_none(
     start: Start, target: ScriptedTarget, flow: str, amqp: Amqp
 ) -> None:
@@ -348,7 +369,7 @@ async def test_sigterm_gives_up_attempts_that_take_too_long_and_loses_none(
     await amqp.publish(lane_queue(flow, Lane.LIVE), message("e"))
     await eventually(lambda: bool(target.receipts), what="the attempt")
     began = time.monotonic()
-    assert await asyncio.to_thread(service.process.stop) == 0
+    assert await asyncio.to_thread(service.process.stop) == 0, service.output
     assert time.monotonic() - began < 5
     assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == 1
 

@@ -15,6 +15,7 @@ app = typer.Typer(
     name="eventflow",
     help="Look after Event Flow: check it, watch it, and deal with the events that were given up.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
+from rich.console import Console
 
 from eventflow.cli.console import err, out, printable, table
 from eventflow.cli.letters import Selection, facts_of, reason_of, record_of, shown_body
 from eventflow.cli.options import ConfigOption, DryRunOption, one_flow_of, settings_of
 from eventflow.cli.walk import Place, Tally, count, delete, first, replay, walk
-from eventflow.consumer import Held, Reader
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
+from eventflow.reader import Held, Reader
 
 app = typer.Typer(
     help="Look at the events that were given up, send them again, write them out, or delete them. "
@@ -34,7 +35,7 @@ ReasonOption = Annotated[
     str | None,
     typer.Option("--reason", metavar="WORD", help="Only those given up for this reason, such as server_error."),
 ]
-IdArgument = Annotated[str | None, typer.Argument(metavar="[ID]", help="The event's id.", show_default=False)]
+IdArgument = Annotated[str | None, typer.Argument(metavar="ID", help="The event's id.", show_default=False)]
 AllOption = Annotated[bool, typer.Option("--all", help="Every dead letter that is there now.")]
 
 
@@ -94,14 +95,14 @@ def show_letter(
 @app.command("export")
 def export_letters(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write; - is stdout.")] = Path("-"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write; - is stdout.")] = Path("-"),
     flow: FlowOption = None,
     reason: ReasonOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Write dead letters as NDJSON, one object a line, oldest first; the queue stays as it is."""
     place = _place(context, config, flow)
-    with _opened(file) as sink, _told("exported", place) as tally:
+    with _opened(file) as sink, _told("exported", place, console=err) as tally:
 
         async def write(_: Reader, letters: Sequence[Held], tally: Tally) -> None:
             for letter in letters:
@@ -174,7 +175,7 @@ def _selection(event_id: str | None, reason: str | None, *, every: bool) -> Sele
 
 
 @contextmanager
-def _told(what: str, place: Place) -> Iterator[Tally]:
+def _told(what: str, place: Place, *, console: Console = out) -> Iterator[Tally]:
     """Tell what was done, also where an error ends it half-way."""
     tally = Tally()
     try:
@@ -183,7 +184,7 @@ def _told(what: str, place: Place) -> Iterator[Tally]:
         if tally.done:
             err.print(f"{what} {tally.done} dead letters of flow {place.flow}, then failed")
         raise
-    out.print(f"{what} {tally.done} of {tally.seen} dead letters of flow {place.flow}")
+    console.print(f"{what} {tally.done} of {tally.seen} dead letters of flow {place.flow}")
 
 
 def _require_found(selection: Selection, tally: Tally, place: Place) -> None:
@@ -200,9 +201,10 @@ def _opened(file: Path) -> Iterator[TextIO]:
     if str(file) == "-":
         yield sys.stdout
         return
+    part = file.with_name(f"{file.name}.part")  # a walk that fails leaves no file that looks whole
     try:
-        sink = file.open("w", encoding="utf-8")
+        with part.open("w", encoding="utf-8") as sink:
+            yield sink
+        part.replace(file)
     except OSError as error:
         raise EventFlowError(f"cannot write {file}: {error.strerror}") from error
-    with sink:
-        yield sink

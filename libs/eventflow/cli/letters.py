@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventflow.cli.console import printable
-from eventflow.consumer import Held
 from eventflow.event import format_time
+from eventflow.reader import Held
 
 UNKNOWN_REASON = "unknown"
 BODY_SHOWN_CHARACTERS = 2_000
 BODY_SHOWN_BYTES = 128
 SHARE_BYTES = 64 * 1024 * 1024
-SHARE_MAX = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +31,7 @@ class Selection:
 
 def share_of(max_body_bytes: int) -> int:
     """Return how many letters are read at once: their bodies together hold at most 64 MiB, whatever their size."""
-    return max(1, min(SHARE_MAX, SHARE_BYTES // max_body_bytes))
+    return max(1, SHARE_BYTES // max_body_bytes)
 
 
 def reason_of(letter: Held) -> str:

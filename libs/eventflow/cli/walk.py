@@ -9,9 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from eventflow.cli.console import err
 from eventflow.cli.letters import Selection, share_of
 from eventflow.cli.session import connected, publishing
-from eventflow.consumer import Held, Reader, reading
 from eventflow.message import encode, restarted
 from eventflow.publisher import Publisher
+from eventflow.reader import Held, Reader, reading
 from eventflow.settings import Settings
 from eventflow.topology import Lane, dead_queue, ingest_specs, lane_queue
 
@@ -55,7 +55,7 @@ async def first(place: Place, selection: Selection, limit: int) -> tuple[list[He
         reading(link.connection, dead_queue(place.flow)) as reader,
     ):
         depth = reader.left
-        while len(found) < limit and (share := await reader.read(min(place.share, max(limit, 20)))):
+        while len(found) < limit and (share := await reader.read(place.share)):
             found += [letter for letter in share if selection.has(letter)]
     return found[:limit], depth
 
@@ -89,7 +89,6 @@ async def replay(place: Place, selection: Selection, tally: Tally) -> None:
         EventFlowError: A copy was not confirmed, or the broker cannot be used any more.
     """
     urls, queue = place.settings.broker.urls, lane_queue(place.flow, Lane.REPLAY)
-
     async with publishing(urls, ingest_specs(place.flow)) as publisher:
 
         async def move_all(reader: Reader, letters: Sequence[Held], tally: Tally) -> None:

@@ -1,0 +1,177 @@
+"""`eventflow check`: what would keep events from flowing, and what to do about it."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.text import Text
+
+from eventflow import broker
+from eventflow.cli.console import out, table
+from eventflow.cli.options import ConfigOption, settings_of
+from eventflow.cli.retries import leftovers
+from eventflow.cli.session import Link, connected
+from eventflow.cli.topology import specs_of
+from eventflow.errors import BrokerUnavailableError, SettingsError, TopologyMismatchError
+from eventflow.settings import Settings, TargetSettings, require_safe_exposure, variable_name
+from eventflow.topology import QueueSpec, retry_queue
+
+DECLARE_ADVICE = "start the services, or run `eventflow topology`"
+
+
+class Verdict(StrEnum):
+    """How a finding is to be taken."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold red"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at, how it was found, and what to do about it."""
+
+    subject: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+def command(
+    context: typer.Context,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for a target.")] = 5.0,
+    config: ConfigOption = None,
+) -> None:
+    """Check settings, broker, queues and targets. Declares nothing and sends no event.
+
+    Exit status 0: nothing keeps events from flowing; 1: a problem was found.
+    """
+    settings = settings_of(context, config)
+    findings = asyncio.run(_findings(settings, timeout_s))
+    shown = table("", "what", "found", "what to do")
+    for finding in findings:
+        verdict = Text(finding.verdict, style=STYLES[finding.verdict])
+        shown.add_row(verdict, finding.subject, finding.found, finding.advice)
+    out.print(shown)
+    if any(finding.verdict is Verdict.PROBLEM for finding in findings):
+        raise typer.Exit(1)
+
+
+async def _findings(settings: Settings, timeout_s: float) -> list[Finding]:
+    findings = [check_settings(settings)]
+    findings += [await _check_broker(url) for url in settings.broker.urls]
+    if any(finding.verdict is Verdict.OK for finding in findings[1:]):
+        findings += [finding async for finding in _check_queues(settings)]
+    findings += [await _check_target(name, flow.target, timeout_s) for name, flow in settings.all_flows.items()]
+    return findings
+
+
+def check_settings(settings: Settings) -> Finding:
+    """Check what the settings' own validation leaves to the services: who may send events."""
+    try:
+        require_safe_exposure(settings)
+    except SettingsError as error:
+        return Finding(subject="settings", verdict=Verdict.PROBLEM, found=str(error), advice="the collector refuses it")
+    return Finding(subject="settings", verdict=Verdict.OK, found=f"flows: {', '.join(settings.all_flows)}")
+
+
+async def _check_broker(url: str) -> Finding:
+    subject = f"broker {broker.shown_url(url)}"
+    try:
+        async with connected([url]) as link:
+            return Finding(
+                subject=subject, verdict=Verdict.OK, found=f"RabbitMQ {broker.server_version(link.connection)}"
+            )
+    except BrokerUnavailableError as error:
+        advice = "start it, or correct EVENTFLOW_BROKER__URL (user, password, virtual host)"
+        return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice=advice)
+
+
+async def _check_queues(settings: Settings) -> AsyncIterator[Finding]:
+    try:
+        async with connected(settings.broker.urls) as link:
+            for spec in specs_of(settings):
+                yield await _check_queue(link, spec)
+            for finding in await _check_leftovers(link, settings):
+                yield finding
+    except BrokerUnavailableError as error:
+        yield Finding(subject="queues", verdict=Verdict.PROBLEM, found=str(error), advice="see the broker's log")
+
+
+async def _check_queue(link: Link, spec: QueueSpec) -> Finding:
+    subject = f"queue {spec.name}"
+    depth = await broker.depth_of(link.connection, spec.name)
+    if depth is None:
+        return Finding(subject=subject, verdict=Verdict.WARNING, found="not declared yet", advice=DECLARE_ADVICE)
+    try:
+        # Only now that it exists: declaring verifies the arguments, which looking up does not, and would create it.
+        unverified = await broker.declare(link.connection, [spec])
+    except TopologyMismatchError as error:
+        advice = "drain and delete it, then " + DECLARE_ADVICE
+        return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice=advice)
+    if unverified:
+        found, advice = "exists; its arguments could not be verified", "check as a user who may configure it"
+        return Finding(subject=subject, verdict=Verdict.WARNING, found=found, advice=advice)
+    return Finding(subject=subject, verdict=Verdict.OK, found=f"{depth.messages} ready, {depth.consumers} consumers")
+
+
+async def _check_leftovers(link: Link, settings: Settings) -> list[Finding]:
+    old = await leftovers(link, settings.all_flows)
+    findings = []
+    for flow, delays_s in old.delays_s.items():
+        for delay_s in delays_s:
+            queue = retry_queue(flow, delay_s)
+            depth = await broker.depth_of(link.connection, queue)
+            findings.append(leftover(queue, depth.messages if depth else 0))
+    scope = "all queues were listed" if old.complete else "only the default delays were looked for: no management API"
+    return findings or [Finding(subject="leftover retry queues", verdict=Verdict.OK, found=f"none; {scope}")]
+
+
+def leftover(queue: str, events: int) -> Finding:
+    """Judge a retry queue that no setting names: it still drains, and is of no use once it is empty."""
+    advice = "wait: they still come back in time" if events else "delete it"
+    found = f"left over from other RETRY_DELAYS_S, {events} ready"
+    return Finding(subject=f"queue {queue}", verdict=Verdict.WARNING, found=found, advice=advice)
+
+
+async def _check_target(flow: str, target: TargetSettings, timeout_s: float) -> Finding:
+    variable = variable_name(flow, "target", "url")
+    if target.url is None:
+        return Finding(
+            subject=f"target of {flow}",
+            verdict=Verdict.PROBLEM,
+            found="not set",
+            advice=f"set {variable}: http://host/path",
+        )
+    url = urlsplit(target.url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    subject = f"target of {flow}: {url.scheme}://{url.hostname}:{port}"  # its path may be a secret
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, writer = await asyncio.open_connection(
+                url.hostname, port, ssl=ssl.create_default_context() if url.scheme == "https" else None
+            )
+        writer.close()
+    except OSError as error:
+        found = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else reason_of(error)
+        return Finding(subject=subject, verdict=Verdict.PROBLEM, found=found, advice=f"start it, or correct {variable}")
+    return Finding(subject=subject, verdict=Verdict.OK, found="reachable (connected; nothing was sent)")
+
+
+def reason_of(error: OSError) -> str:
+    """Say in one line why a connection failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate cannot be trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError | socket.gaierror) or not error.errno:
+        return error.strerror or str(error) or type(error).__name__
+    return os.strerror(error.errno)  # asyncio's own text leaves the reason out

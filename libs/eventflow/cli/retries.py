@@ -1,0 +1,95 @@
+"""Which retry queues a flow has: those of its settings, and those left over from older ones."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from eventflow import broker
+from eventflow.cli.session import Link
+from eventflow.settings import FlowSettings, TargetSettings
+from eventflow.topology import RETRY_QUEUE, retry_queue
+
+MANAGEMENT_PORT_OFFSET = 10_000
+"""RabbitMQ's own ports: 5672 and 15672, 5671 and 15671."""
+
+MANAGEMENT_TIMEOUT_S = 3.0
+
+Delays = Mapping[str, tuple[float, ...]]
+"""Retry delays in seconds by flow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftovers:
+    """Retry queues that exist though no setting asks for them.
+
+    Attributes:
+        delays_s: Their delays by flow; flows without any are missing.
+        complete: Whether the broker listed its queues. If not, only the default delays were looked for.
+    """
+
+    delays_s: Delays
+    complete: bool
+
+
+async def leftovers(link: Link, flows: Mapping[str, FlowSettings]) -> Leftovers:
+    """Find leftover retry queues. AMQP cannot list queues: the management API can, where we may ask it.
+
+    Raises:
+        BrokerUnavailableError: The broker cannot answer now.
+    """
+    configured = {name: flow.target.retry_delays_s for name, flow in flows.items()}
+    names = await _queue_names(link.url)
+    if names is not None:
+        return Leftovers(delays_s=leftovers_among(names, configured), complete=True)
+    candidates = [retry_queue(flow, delay_s) for flow in flows for delay_s in TargetSettings().retry_delays_s]
+    unexpected = [queue for queue in candidates if leftovers_among([queue], configured)]
+    existing = [queue for queue in unexpected if await broker.depth_of(link.connection, queue) is not None]
+    return Leftovers(delays_s=leftovers_among(existing, configured), complete=False)
+
+
+def leftovers_among(queues: Iterable[str], configured: Delays) -> dict[str, tuple[float, ...]]:
+    """Pick the retry queues of our flows whose delay no setting names; delays in seconds by flow, ascending."""
+    found: dict[str, list[float]] = {}
+    for queue in queues:
+        match = RETRY_QUEUE.fullmatch(queue)
+        if match is None or match[1] not in configured:
+            continue
+        flow, delay_s = match[1], int(match[2]) / 1000
+        if queue not in {retry_queue(flow, known_s) for known_s in configured[flow]}:
+            found.setdefault(flow, []).append(delay_s)
+    return {flow: tuple(sorted(delays_s)) for flow, delays_s in found.items()}
+
+
+def management_url(url: str) -> str | None:
+    """Return where the management API of a broker lists its queues; None where its port cannot be guessed."""
+    parsed = URL(url)
+    port = (parsed.port or (5671 if parsed.scheme == "amqps" else 5672)) + MANAGEMENT_PORT_OFFSET
+    if port > 65535 or parsed.host is None:
+        return None
+    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+    vhost = quote(parsed.path.removeprefix("/") or "/", safe="")
+    return f"{'https' if parsed.scheme == 'amqps' else 'http'}://{host}:{port}/api/queues/{vhost}?columns=name"
+
+
+async def _queue_names(url: str) -> list[str] | None:
+    """Ask the management API; None where there is none, or where it does not let us in."""
+    place, parsed = management_url(url), URL(url)
+    if place is None:
+        return None
+    login = base64.b64encode(f"{parsed.user or 'guest'}:{parsed.password or 'guest'}".encode()).decode()
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=MANAGEMENT_TIMEOUT_S)) as client,
+            client.get(
+                URL(place, encoded=True), headers={"Authorization": f"Basic {login}"}, allow_redirects=False
+            ) as answer,
+        ):
+            if answer.status != 200:
+                return None
+            return [str(queue["name"]) for queue in await answer.json()]
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,44 @@
+"""`eventflow topology`: declare every queue before the services do, and show what they are."""
+
+import asyncio
+from collections.abc import Sequence
+
+import typer
+
+from eventflow import broker
+from eventflow.cli.console import out, table
+from eventflow.cli.options import ConfigOption, DryRunOption, settings_of
+from eventflow.cli.session import connected
+from eventflow.settings import Settings
+from eventflow.topology import QueueSpec, flow_specs
+
+
+def command(context: typer.Context, dry_run: DryRunOption = False, config: ConfigOption = None) -> None:
+    """Declare the queues of all flows, as the services do at their start, and show their arguments."""
+    settings = settings_of(context, config)
+    specs = specs_of(settings)
+    unverified = () if dry_run else asyncio.run(_declare(settings, specs))
+    shown = table("queue", "arguments", "")
+    for spec in specs:
+        state = "would be declared" if dry_run else "declared"
+        shown.add_row(
+            spec.name,
+            arguments_of(spec),
+            "exists, arguments not verified: this user may not declare" if spec.name in unverified else state,
+        )
+    out.print(shown)
+
+
+def specs_of(settings: Settings) -> list[QueueSpec]:
+    """Return the queues of all flows, each after those that it dead-letters to."""
+    return [spec for name, flow in settings.all_flows.items() for spec in flow_specs(name, flow.target.retry_delays_s)]
+
+
+def arguments_of(spec: QueueSpec) -> str:
+    """Return a queue's arguments, one a line."""
+    return "\n".join(f"{name}={value}" for name, value in spec.arguments.items())
+
+
+async def _declare(settings: Settings, specs: Sequence[QueueSpec]) -> tuple[str, ...]:
+    async with connected(settings.broker.urls) as link:
+        return await broker.declare(link.connection, specs)

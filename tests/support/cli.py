@@ -1,0 +1,104 @@
+"""The operator's command as a real process, with settings from the environment alone."""
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import aio_pika
+
+from eventflow.event import Event
+from eventflow.message import Envelope, Failure, encode
+from eventflow.topology import dead_queue
+from tests.support.amqp import Amqp
+from tests.support.services import scrubbed_environment
+
+FIRST_FAILED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """`eventflow` for one flow."""
+
+    broker_url: str
+    flow: str
+
+    async def start(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
+        """Start it; `settings` are variables without their prefix, `SOURCE__` and `TARGET__` ones the flow's."""
+        of_flow = f"FLOWS__{self.flow.upper()}__"
+        configured = {"BROKER__URL": self.broker_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
+        environment = {
+            f"EVENTFLOW_{of_flow if name.startswith(('SOURCE__', 'TARGET__')) else ''}{name}": value
+            for name, value in configured.items()
+        }
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "eventflow.cli",
+            *arguments,
+            env=scrubbed_environment() | environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def __call__(self, *arguments: str, **settings: str) -> Ended:
+        """Run it to its end; a traceback fails the test."""
+        process = await self.start(*arguments, **settings)
+        stdout, stderr = (part.decode() for part in await process.communicate())
+        assert "Traceback" not in stderr, stderr
+        return Ended(status=process.returncode or 0, stdout=stdout, stderr=stderr)
+
+
+def dead_letter(
+    event_id: str, *, reason: str = "server_error", body: bytes = b'{"n": 1}', content_type: str = "application/json"
+) -> Envelope:
+    """Make an event that was given up after twelve attempts."""
+    return Envelope(
+        event=Event(
+            id=event_id,
+            source="test",
+            type="test.event",
+            time=FIRST_FAILED_AT,
+            accepted_at=FIRST_FAILED_AT,
+            body=body,
+            content_type=content_type,
+        ),
+        attempt=12,
+        failure=Failure(
+            reason=reason, status=503, first_at=FIRST_FAILED_AT, last_at=FIRST_FAILED_AT + timedelta(hours=1)
+        ),
+    )
+
+
+async def bury(amqp: Amqp, flow: str, letters: Iterable[Envelope]) -> None:
+    """Put dead letters into a flow's dead queue, in order."""
+    messages = [encode(letter) for letter in letters]
+    await amqp.publish(
+        dead_queue(flow),
+        *(
+            aio_pika.Message(
+                message.body,
+                headers=dict(message.headers),
+                content_type=message.content_type,
+                message_id=message.message_id,
+                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            )
+            for message in messages
+        ),
+    )
+
+
+async def ids_in(amqp: Amqp, queue: str) -> list[str]:
+    """Take everything out of a queue and return the events' ids, in order."""
+    return [str(message.headers["cloudEvents:id"]) for message in await amqp.drain(queue)]

@@ -1,0 +1,192 @@
+"""What the operator's command decides without a broker."""
+
+import json
+import os
+import socket
+import ssl
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from eventflow.cli import app, reference
+from eventflow.cli.check import Verdict, leftover
+from eventflow.cli.check import reason_of as reason_of_failure
+from eventflow.cli.console import printable
+from eventflow.cli.letters import Selection, facts_of, reason_of, record_of, share_of, shown_body
+from eventflow.cli.options import flows_of, one_flow_of
+from eventflow.cli.retries import leftovers_among, management_url
+from eventflow.cli.status import FlowStatus, RetryStatus, document_of, waiting
+from eventflow.message import Envelope
+from eventflow.reader import Held
+from eventflow.settings import FlowSettings, Settings, TargetSettings, load
+from eventflow.topology import Lane
+from tests.support.cli import dead_letter
+
+CONFIGURATION = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+def held(envelope: Envelope, headers: dict[str, Any] | None = None) -> Held:
+    return Held(envelope=envelope, headers=headers or {}, redelivered=False, tag=1)
+
+
+def settings(*flows: str, with_default: bool = False) -> Settings:
+    return Settings.model_construct(
+        flows={name: FlowSettings() for name in flows}, target=TargetSettings() if with_default else None, source=None
+    )
+
+
+def test_the_reference_in_docs_is_the_generated_one() -> None:
+    assert CONFIGURATION.read_text(encoding="utf-8") == reference.as_markdown(), (
+        "run: eventflow settings --markdown > docs/configuration.md"
+    )
+
+
+def test_the_reference_names_every_setting_and_marks_secrets() -> None:
+    rows = {
+        setting.variable: setting
+        for name, section in reference.sections().items()
+        for setting in reference.settings_in(name, section)
+    }
+    assert rows["EVENTFLOW_TARGET__RETRY_DELAYS_S"].default == "1,5,30,120,600,3600"
+    assert rows["EVENTFLOW_COLLECTOR__PORT"].accepted == "whole number from 0 to 65535"
+    assert rows["EVENTFLOW_SOURCE__ALLOW_UNAUTHENTICATED"].default == "false"
+    assert rows["EVENTFLOW_TARGET__RATE_PER_S"].default == ""
+    assert {name for name, row in rows.items() if row.secret} >= {
+        "EVENTFLOW_BROKER__URL",
+        "EVENTFLOW_SOURCE__API_KEYS",
+        "EVENTFLOW_TARGET__HEADERS",
+    }
+    assert all(row.meaning and row.accepted for row in rows.values())
+
+
+def test_the_example_in_the_reference_is_accepted(tmp_path: Path) -> None:
+    file = tmp_path / "eventflow.toml"
+    file.write_text(reference.EXAMPLE)
+    assert tomllib.loads(reference.EXAMPLE)
+    assert list(load(file).all_flows) == ["default", "orders"]
+
+
+def test_version_and_wrong_usage() -> None:
+    runner = CliRunner()
+    assert runner.invoke(app, ["--version"]).output.startswith("eventflow ")
+    assert runner.invoke(app, ["status", "--watch", "--json"]).exit_code == 2
+    assert runner.invoke(app, ["nonsense"]).exit_code == 2
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_config_is_read_before_and_behind_the_command(tmp_path: Path, before: bool) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text("[flows.blue.target]\nretry_delays_s = [7]\n")
+    option = ["--config", str(file)]
+    arguments = [*option, "topology", "--dry-run"] if before else ["topology", "--dry-run", *option]
+    assert "eventflow.blue.retry.7000" in CliRunner().invoke(app, arguments).output
+
+
+def test_a_selection_is_an_id_a_reason_or_all() -> None:
+    letter = held(dead_letter("a", reason="timeout"))
+    assert Selection().has(letter)
+    assert Selection(id="a").has(letter)
+    assert Selection(reason="timeout").has(letter)
+    assert not Selection(id="b").has(letter)
+    assert not Selection(reason="redirect").has(letter)
+
+
+def test_the_reason_is_ours_else_the_brokers_else_unknown() -> None:
+    foreign = Envelope(event=dead_letter("a").event)
+    assert reason_of(held(dead_letter("a", reason="timeout"), {"x-first-death-reason": "rejected"})) == "timeout"
+    assert reason_of(held(foreign, {"x-first-death-reason": "rejected"})) == "rejected"
+    assert reason_of(held(foreign)) == "unknown"
+    assert record_of(held(foreign))["last_failed_at"] is None
+    assert "last status" not in dict(facts_of(held(foreign)))
+
+
+def test_a_share_holds_at_most_64_mib_of_bodies() -> None:
+    assert share_of(1024 * 1024) == 64
+    assert share_of(128 * 1024 * 1024) == 1
+
+
+def test_a_body_is_shown_as_what_it_is_and_cut() -> None:
+    assert shown_body(b'{"a":[1]}', full=False) == json.dumps({"a": [1]}, indent=2)
+    assert shown_body(b"\xff\x00", full=False) == "ff 00"
+    assert shown_body(b"x" * 2500, full=False).endswith("\n... 500 more characters; --full shows all")
+    assert shown_body(b"\xff" * 130, full=False).endswith("\n... 2 more bytes; --full shows all")
+    assert shown_body(b"x" * 2500, full=True) == "x" * 2500
+    assert shown_body(b"[" * 100_000, full=True) == "[" * 100_000
+
+
+def test_nothing_shown_can_command_a_terminal() -> None:
+    assert printable("a\x1b[2J\x9b\n\tb") == "a\\x1b[2J\\x9b\n\tb"
+    assert shown_body(b'{"a": "\\u001b]0;x\\u0007\\ud800"}', full=False).isascii()
+
+
+def test_a_flow_is_chosen_only_where_it_is_obvious() -> None:
+    assert one_flow_of(settings("blue"), None) == "blue"
+    assert one_flow_of(settings("blue", with_default=True), None) == "default"
+    assert flows_of(settings("blue", "red"), None) == ("blue", "red")
+    for wrong in (None, "green"):
+        with pytest.raises(typer.BadParameter):
+            one_flow_of(settings("blue", "red"), wrong)
+
+
+def test_leftover_retry_queues_are_those_of_our_flows_that_no_setting_names() -> None:
+    queues = [
+        "eventflow.a.retry.5000",
+        "eventflow.a.retry.1000",
+        "eventflow.a.retry.500",
+        "eventflow.b.retry.1",
+        "other",
+    ]
+    assert leftovers_among(queues, {"a": (1.0,)}) == {"a": (0.5, 5.0)}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("amqp://guest:guest@rabbit/", "http://rabbit:15672/api/queues/%2F?columns=name"),
+        ("amqps://u:p@rabbit:5671/ef", "https://rabbit:15671/api/queues/ef?columns=name"),
+        ("amqp://u:p@[::1]:5699/a%2Fb", "http://[::1]:15699/api/queues/a%2Fb?columns=name"),
+        ("amqp://u:p@rabbit:60000/", None),
+    ],
+)
+def test_where_the_management_api_is_looked_for(url: str, expected: str | None) -> None:
+    assert management_url(url) == expected
+
+
+def test_a_leftover_queue_is_deleted_only_once_it_is_empty() -> None:
+    assert "delete" in leftover("q", 0).advice
+    assert "delete" not in leftover("q", 3).advice
+    assert leftover("q", 3).verdict is Verdict.WARNING
+
+
+def test_why_a_target_is_not_reached_is_one_line() -> None:
+    assert reason_of_failure(ConnectionRefusedError(111, "Connect call failed ('::1', 9)")) == os.strerror(111)
+    assert reason_of_failure(socket.gaierror(-2, "Name or service not known")) == "Name or service not known"
+    assert reason_of_failure(OSError("Multiple exceptions")) == "Multiple exceptions"
+    untrusted = ssl.SSLCertVerificationError(1, "x")
+    untrusted.verify_message = "self-signed certificate"
+    assert "self-signed" in reason_of_failure(untrusted)
+
+
+def test_the_status_document_says_null_for_what_does_not_exist() -> None:
+    retries = (RetryStatus(delay_s=0.5, events=3, configured=True), RetryStatus(delay_s=9, events=0, configured=False))
+    lanes = {Lane.LIVE: 1, Lane.DUE: 2, Lane.REPLAY: None}
+    status = FlowStatus(flow="blue", lanes=lanes, retries=retries, dead=4, processors=None)
+    assert waiting(retries) == "3 in 0.5 s, 0 in 9 s (old)"
+    assert document_of([status], at="now") == {
+        "at": "now",
+        "flows": {
+            "blue": {
+                "backlog": {"live": 1, "due": 2, "replay": None},
+                "retries": [
+                    {"delay_s": 0.5, "events": 3, "configured": True},
+                    {"delay_s": 9, "events": 0, "configured": False},
+                ],
+                "dead": 4,
+                "processors": None,
+            }
+        },
+    }
