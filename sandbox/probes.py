@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import socket
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
@@ -58,11 +59,7 @@ def speaks_amqp(address: BrokerAddress, *, timeout_s: float = 2.0) -> bool:
 
 def answers_ok(url: str, *, timeout_s: float = 2.0) -> bool:
     """Say whether a `GET` of an http URL is answered 200."""
-    try:
-        with _OPENER.open(url, timeout=timeout_s) as response:
-            return bool(response.status == http.HTTPStatus.OK)
-    except (OSError, http.client.HTTPException):
-        return False
+    return _get(urllib.request.Request(url), timeout_s) is not None  # noqa: S310 - only ever loopback, http
 
 
 def management_get(url: str, path: str, *, login: str, password: str, timeout_s: float = 2.0) -> Any:
@@ -71,8 +68,20 @@ def management_get(url: str, path: str, *, login: str, password: str, timeout_s:
     request = urllib.request.Request(  # noqa: S310 - only ever a management URL, http
         f"{url}api/{path}", headers={"Authorization": f"Basic {credentials}"}
     )
+    body = _get(request, timeout_s)
+    try:
+        return None if body is None else json.loads(body)
+    except ValueError:
+        return None
+
+
+def _get(request: urllib.request.Request, timeout_s: float) -> bytes | None:
+    """Return the body of a 200, and None for any other answer or none."""
     try:
         with _OPENER.open(request, timeout=timeout_s) as response:
-            return json.loads(response.read())
-    except (OSError, http.client.HTTPException, ValueError):  # HTTP errors of urllib are OSErrors
-        return None
+            return bytes(response.read()) if response.status == http.HTTPStatus.OK else None
+    except urllib.error.HTTPError as error:
+        error.close()  # it is the answer too, and holds its connection
+    except (OSError, http.client.HTTPException):
+        pass
+    return None
