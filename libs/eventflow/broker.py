@@ -6,15 +6,16 @@ consumer) ends it, and a new one starts from nothing. So there is no state in wh
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import aio_pika
 import aiormq
 import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq import Channel
+from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import (
     AMQPError,
     ChannelAccessRefused,
@@ -173,6 +174,34 @@ async def declare(connection: AbstractConnection, specs: Iterable[QueueSpec]) ->
     if unverified:
         log.warning("broker.queues_unverified", queues=unverified, reason="this user may not declare them")
     return tuple(unverified)
+
+
+async def declare_fanout(channel: Channel, exchange: str) -> None:
+    """Declare a durable fanout exchange.
+
+    Raises:
+        BrokerUnavailableError: The broker refused it or does not answer.
+    """
+    try:
+        await channel.exchange_declare(exchange, exchange_type="fanout", durable=True, timeout=RPC_TIMEOUT_S)
+    except CONNECTION_ERRORS as error:
+        raise BrokerUnavailableError(f"cannot declare exchange {exchange}: {_first_line(error)}") from error
+
+
+async def consume_exclusively(
+    channel: Channel, queue: str, *, exchange: str, callback: Callable[[DeliveredMessage], Coroutine[Any, Any, None]]
+) -> None:
+    """Bind a queue that lives and dies with this connection to an exchange, and consume from it without acks.
+
+    Raises:
+        BrokerUnavailableError: The broker refused it, or an earlier connection of ours still holds the queue.
+    """
+    try:
+        await channel.queue_declare(queue, exclusive=True, auto_delete=True, timeout=RPC_TIMEOUT_S)
+        await channel.queue_bind(queue, exchange, timeout=RPC_TIMEOUT_S)
+        await channel.basic_consume(queue, callback, no_ack=True, timeout=RPC_TIMEOUT_S)
+    except CONNECTION_ERRORS as error:
+        raise BrokerUnavailableError(f"cannot listen on {queue}: {_first_line(error)}") from error
 
 
 async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | None:

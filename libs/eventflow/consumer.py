@@ -25,7 +25,7 @@ from eventflow.errors import (
 )
 from eventflow.lifecycle import cancel_and_wait
 from eventflow.message import Envelope, Message, decode, encode
-from eventflow.outcome import DeadLetter, Delivered, Outcome, Retry
+from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.publisher import Publication, Publisher
 from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, retry_queue
 
@@ -43,11 +43,12 @@ log = structlog.stdlib.get_logger()
 class Delivery:
     """A message handed to us and not settled yet."""
 
-    __slots__ = ("_channel", "_tag", "envelope", "lane")
+    __slots__ = ("_channel", "_tag", "envelope", "lane", "received_s")
 
     def __init__(self, *, envelope: Envelope, lane: Lane, channel: Channel, tag: int) -> None:
         self.envelope = envelope
         self.lane = lane
+        self.received_s = time.monotonic()
         self._channel = channel
         self._tag = tag
 
@@ -183,6 +184,10 @@ class Consumer:
                 await delivery.ack()
             case Retry(envelope=envelope, delay_s=delay_s):
                 await self._move(delivery, encode(envelope), queue=retry_queue(self._flow, delay_s))
+            case Hold():
+                pass  # unsettled on purpose: whoever holds it settles it later
+            case Defer(delay_s=delay_s):
+                await self._move(delivery, encode(delivery.envelope), queue=retry_queue(self._flow, delay_s))
             case DeadLetter(envelope=envelope):
                 await self._move(delivery, encode(envelope), queue=dead_queue(self._flow))
             case _:

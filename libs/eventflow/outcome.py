@@ -24,10 +24,26 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Defer:
+    """The attempt does not count, because the target is down or asked to wait: the event comes back as it is.
+
+    Attributes:
+        delay_s: One of the flow's retry delays.
+    """
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """The attempt does not count, and the wait is short: the delivery stays in memory, unsettled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """The last attempt failed; `envelope` says why and how many were made."""
 
     envelope: Envelope
 
 
-Outcome = Delivered | Retry | DeadLetter
+Outcome = Delivered | Retry | Defer | Hold | DeadLetter

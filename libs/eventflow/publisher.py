@@ -5,6 +5,7 @@ Nothing is ever published on a consuming connection: during a memory alarm a sin
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Literal
 
 import structlog
@@ -66,15 +67,19 @@ class Publisher:
     Guarantee: `Publication.confirmed` returns only after a positive confirm of a quorum queue.
     """
 
-    def __init__(self, urls: Sequence[str], *, specs: Sequence[QueueSpec], name: str) -> None:
+    def __init__(
+        self, urls: Sequence[str], *, specs: Sequence[QueueSpec], name: str, fanouts: Sequence[str] = ()
+    ) -> None:
         """Prepare; nothing connects before `run`.
 
         Args:
             specs: Queues to declare at each connect, and again when a message turns out to be unroutable.
             name: Shown in the management UI.
+            fanouts: Exchanges to declare at each connect, for `announce`.
         """
         self._urls = urls
         self._specs = specs
+        self._fanouts = fanouts
         self._name = name
         self._connection: AbstractConnection | None = None
         self._channel: Channel | None = None
@@ -113,6 +118,18 @@ class Publisher:
         answer.add_done_callback(self._resolve)
         return Publication(answer)
 
+    def announce(self, body: bytes, *, exchange: str) -> None:
+        """Publish to whoever listens on a declared exchange now: neither kept nor confirmed to the caller.
+
+        Raises:
+            BrokerUnavailableError: Nothing can be published now.
+        """
+        if self.state != "up" or self._channel is None:
+            raise BrokerUnavailableError("no connection to the broker, or it blocks publishing")
+        answer = asyncio.create_task(self._announce(self._channel, body, exchange))
+        self._unresolved.add(answer)
+        answer.add_done_callback(self._resolve)
+
     def _resolve(self, answer: "asyncio.Task[None]") -> None:
         self._unresolved.discard(answer)
         if not answer.cancelled():
@@ -121,6 +138,8 @@ class Publisher:
     async def _session(self, connection: AbstractConnection) -> None:
         await broker.declare(connection, self._specs)
         channel = await broker.open_channel(connection, confirms=True)
+        for exchange in self._fanouts:  # publishing to an exchange that is not there closes the channel
+            await broker.declare_fanout(channel, exchange)
         self._connection, self._channel = connection, channel
         ended = asyncio.create_task(broker.ended(channel))
         try:
@@ -136,6 +155,10 @@ class Publisher:
         finally:
             self._connection = self._channel = None
             ended.cancel()
+
+    async def _announce(self, channel: Channel, body: bytes, exchange: str) -> None:
+        with suppress(*broker.CONNECTION_ERRORS, asyncio.CancelledError):
+            await channel.basic_publish(body, exchange=exchange, wait=False)
 
     async def _publish(self, channel: Channel, message: Message, queue: str) -> None:
         try:

@@ -177,6 +177,9 @@ class TargetSettings(Section):
     headers: Annotated[dict[str, SecretStr], BeforeValidator(_json_object), AfterValidator(_headers)] = Field(
         {}, description="JSON object of static headers, such as authorization"
     )
+    max_retry_after_s: float = Field(
+        900.0, ge=0, le=86_400, description="longest pause that a target's answer can impose"
+    )
     max_attempts: int = Field(12, ge=1, le=1000, description="counted attempts before the event is dead-lettered")
     retry_delays_s: Annotated[tuple[DelayS, ...], BeforeValidator(_split), AfterValidator(_increasing)] = Field(
         (1, 5, 30, 120, 600, 3600),

@@ -23,6 +23,10 @@ NO_DELIVERY_LIMIT = 1_000_000_000
 """RabbitMQ 4 drops a message at its 21st delivery by default, 3.10 takes -1 for zero; attempts are counted by us."""
 
 
+CONTROL_EXCHANGE = f"{PREFIX}.control"
+"""Fanout: what processors tell each other."""
+
+
 class Lane(StrEnum):
     """The ways on which events reach a processor."""
 
@@ -52,6 +56,11 @@ def dead_queue(flow: str) -> str:
 def retry_queue(flow: str, delay_s: float) -> str:
     """Name the queue in which a retry waits: `eventflow.{flow}.retry.{delay_ms}`."""
     return f"{PREFIX}.{flow}.retry.{round(delay_s * 1000)}"
+
+
+def control_queue(instance: str) -> str:
+    """Name a processor's own ear on the control exchange: `eventflow.control.{instance}`."""
+    return f"{CONTROL_EXCHANGE}.{instance}"
 
 
 RETRY_QUEUE = re.compile(rf"{PREFIX}\.({FLOW_NAME.pattern})\.retry\.(\d+)")

@@ -5,6 +5,7 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,14 @@ import typer
 
 from eventflow import admin, lifecycle
 from eventflow.consumer import Consumer
+from eventflow.control import Control
 from eventflow.publisher import Publisher
 from eventflow.settings import FlowSettings, Settings, load, require_target_urls
 from eventflow.telemetry import logging
 from eventflow.telemetry.metrics import exposition_of
-from eventflow.topology import flow_specs
+from eventflow.topology import CONTROL_EXCHANGE, flow_specs
 from processor.capacity import concurrency_of, prefetch_of
+from processor.gate import Gate
 from processor.handler import Handler
 from processor.lanes import Lanes
 from processor.limiter import limiter_for
@@ -35,6 +38,7 @@ class Flow:
 
     name: str
     consumer: Consumer
+    gate: Gate
     handler: Handler
 
     async def drain(self, *, timeout_s: float) -> None:
@@ -49,6 +53,7 @@ async def wire_flow(
     flow: FlowSettings,
     settings: Settings,
     publisher: Publisher,
+    control: Control,
     metrics: ProcessorMetrics,
     stack: AsyncExitStack,
 ) -> Flow:
@@ -65,6 +70,14 @@ async def wire_flow(
             concurrency=concurrency,
         )
     )
+    gate = Gate(
+        flow=name,
+        instance=control.instance,
+        max_retry_after_s=target_settings.max_retry_after_s,
+        announce=partial(control.announce, name),
+        on_breaker=flow_metrics.breaker_open.set,
+    )
+    control.listen(name, gate.hear)
     consumer = Consumer(
         settings.broker.urls,
         flow=name,
@@ -80,6 +93,7 @@ async def wire_flow(
     handler = Handler(
         flow=name,
         lanes=lanes,
+        gate=gate,
         limiter=limiter_for(
             rate_per_s=target_settings.rate_per_s, burst=target_settings.burst, cost=target_settings.cost
         ),
@@ -89,7 +103,7 @@ async def wire_flow(
         concurrency=concurrency,
         metrics=flow_metrics,
     )
-    return Flow(name=name, consumer=consumer, handler=handler)
+    return Flow(name=name, consumer=consumer, gate=gate, handler=handler)
 
 
 async def serve(settings: Settings) -> None:
@@ -103,10 +117,11 @@ async def serve(settings: Settings) -> None:
     specs = [
         spec for name, flow in settings.served_flows.items() for spec in flow_specs(name, flow.target.retry_delays_s)
     ]
-    publisher = Publisher(settings.broker.urls, specs=specs, name=f"{instance()} publish")
+    publisher = Publisher(settings.broker.urls, specs=specs, name=f"{instance()} publish", fanouts=[CONTROL_EXCHANGE])
+    control = Control(settings.broker.urls, instance=instance(), publisher=publisher)
     async with AsyncExitStack() as stack:
         flows = [
-            await wire_flow(name, flow, settings, publisher, metrics, stack)
+            await wire_flow(name, flow, settings, publisher, control, metrics, stack)
             for name, flow in settings.served_flows.items()
         ]
 
@@ -125,22 +140,28 @@ async def serve(settings: Settings) -> None:
             )
         )
         log.info("processor.started", flows=[flow.name for flow in flows], admin_port=port, pid=os.getpid())
-        await run_until(stop, flows, publisher, drain_timeout_s=settings.processor.drain_timeout_s)
+        await run_until(stop, flows, publisher, control, drain_timeout_s=settings.processor.drain_timeout_s)
     log.info("processor.stopped")
 
 
-async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher, *, drain_timeout_s: float) -> None:
+async def run_until(
+    stop: asyncio.Event, flows: list[Flow], publisher: Publisher, control: Control, *, drain_timeout_s: float
+) -> None:
     """Consume and dispatch until the stop; then drain while copies can still be published."""
-    publishing = asyncio.create_task(publisher.run())
+    connected = [asyncio.create_task(publisher.run()), asyncio.create_task(control.run())]
     consuming = [asyncio.create_task(flow.consumer.run()) for flow in flows]
-    dispatching = [asyncio.create_task(flow.handler.run()) for flow in flows]
+    dispatching = [
+        asyncio.create_task(duty)
+        for flow in flows
+        for duty in (flow.handler.run(), flow.handler.return_late(), flow.gate.run())
+    ]
     try:
-        await lifecycle.until_stopped(stop, publishing, *consuming, *dispatching)
+        await lifecycle.until_stopped(stop, *connected, *consuming, *dispatching)
         log.info("processor.draining", timeout_s=drain_timeout_s)
         await lifecycle.cancel_and_wait(*dispatching)
         await asyncio.gather(*(flow.drain(timeout_s=drain_timeout_s) for flow in flows))
     finally:
-        await lifecycle.cancel_and_wait(*dispatching, *consuming, publishing)
+        await lifecycle.cancel_and_wait(*dispatching, *consuming, *connected)
 
 
 def instance() -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Collection
 
 from eventflow.consumer import Delivery
 from eventflow.topology import Lane
@@ -26,6 +27,11 @@ class Lanes:
         self._waiting[delivery.lane].append(delivery)
         self._arrived.set()
 
+    def put_first(self, delivery: Delivery) -> None:
+        """Keep a delivery that has had its turn already, before all others of its lane."""
+        self._waiting[delivery.lane].appendleft(delivery)
+        self._arrived.set()
+
     async def wait(self) -> None:
         """Wait until something waits."""
         while not any(self._waiting.values()):
@@ -40,6 +46,22 @@ class Lanes:
         if not self._waiting[Lane.LIVE]:
             return self._first_of(Lane.DUE, Lane.REPLAY)
         return self._first_with_credit() or self._waiting[Lane.LIVE].popleft()
+
+    def take_other_than(self, event_ids: Collection[str]) -> Delivery | None:
+        """Take the first delivery of an event that is not among these; where there is none, whose turn it is."""
+        for queue in self._waiting.values():
+            for delivery in queue:
+                if delivery.is_current and delivery.envelope.event.id not in event_ids:
+                    queue.remove(delivery)
+                    return delivery
+        return self.take()
+
+    def take_received_before(self, received_s: float) -> list[Delivery]:
+        """Take whatever was received before that moment of the monotonic clock."""
+        late = [d for queue in self._waiting.values() for d in queue if d.received_s < received_s]
+        for delivery in late:
+            self._waiting[delivery.lane].remove(delivery)
+        return late
 
     def clear(self) -> list[Delivery]:
         """Take everything at once, in order, to hand it back."""

@@ -45,6 +45,12 @@ class ProcessorMetrics:
             "eventflow_in_flight", "Attempts in flight in this processor", ["flow"], registry=registry
         )
 
+        self.throttled = Counter(
+            "eventflow_throttled", "Answers by which the target asked for fewer requests", ["flow"], registry=registry
+        )
+        self.breaker_open = Gauge(
+            "eventflow_breaker_open", "1 while the target is taken to be down", ["flow"], registry=registry
+        )
         self.backlog = Gauge(
             "eventflow_backlog_events", "Events ready in a lane's queue", ["flow", "queue"], registry=registry
         )
@@ -60,11 +66,15 @@ class FlowMetrics:
     def __init__(self, metrics: ProcessorMetrics, flow: str) -> None:
         self._metrics = metrics
         self._flow = flow
-        self._outcomes = {outcome: metrics.attempts.labels(flow, outcome) for outcome in ("delivered", "retry", "dead")}
+        self._outcomes = {
+            outcome: metrics.attempts.labels(flow, outcome) for outcome in ("delivered", "retry", "defer", "dead")
+        }
         self._delivered = metrics.delivered.labels(flow)
         self._age_seconds = metrics.age_seconds.labels(flow)
         self.attempt_seconds = metrics.attempt_seconds.labels(flow)
         self.in_flight = metrics.in_flight.labels(flow)
+        self.throttled = metrics.throttled.labels(flow)
+        self.breaker_open = metrics.breaker_open.labels(flow)
 
     def set_backlog(self, lane: Lane, depth: QueueDepth) -> None:
         """Tell how many events a lane's queue has ready."""
@@ -80,6 +90,10 @@ class FlowMetrics:
         """Count a failed attempt that is repeated."""
         self._outcomes["retry"].inc()
         self._metrics.retried.labels(self._flow, reason).inc()
+
+    def count_deferred(self) -> None:
+        """Count an attempt that does not count for its event."""
+        self._outcomes["defer"].inc()
 
     def count_dead_lettered(self, reason: str) -> None:
         """Count an event that was given up."""

@@ -2,10 +2,17 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import assert_never
 
 from eventflow.message import Envelope, Failure
-from eventflow.outcome import DeadLetter, Delivered, Outcome, Retry
+from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from processor.gate import Verdict
 from processor.target import Failed, Result, Succeeded
+
+HELD_IN_MEMORY_S = 45.0
+"""A pause below this is waited out in memory; a longer one in a delay queue. Nothing is held unacked for a minute."""
+
+JITTER_FROM = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,22 +27,64 @@ class RetryPolicy:
     max_attempts: int
     delays_s: tuple[float, ...]
 
-    def delay_s(self, attempt: int) -> float:
-        """Return the delay that follows the failure of attempt number `attempt`, from 1."""
-        return self.delays_s[min(attempt, len(self.delays_s)) - 1]
+    def delay_s(self, attempt: int, *, dice: float) -> float:
+        """Return the delay that follows the failure of attempt number `attempt`, from 1.
+
+        Delays are queues, so jitter is a choice between neighbours: a `dice`, evenly from 0 to 1, of `JITTER_FROM` or
+        more takes the next longer one, so that failures of one moment do not all come back at one moment.
+        """
+        step = attempt - 1 + (dice >= JITTER_FROM)
+        return self.delays_s[min(step, len(self.delays_s) - 1)]
+
+    def delay_of_at_least_s(self, wanted_s: float) -> float:
+        """Return the shortest delay that is not shorter than `wanted_s`, or the longest there is."""
+        return next((delay_s for delay_s in self.delays_s if delay_s >= wanted_s), self.delays_s[-1])
 
 
-def decide(envelope: Envelope, result: Result, policy: RetryPolicy, *, now: datetime) -> Outcome:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended, and what bears on what follows.
+
+    Attributes:
+        verdict: How the result counts.
+        pause_s: How long the target wants to be left alone from now on.
+        dice: Evenly from 0 to 1, for the jitter.
+    """
+
+    result: Result
+    verdict: Verdict
+    pause_s: float
+    at: datetime
+    dice: float
+
+
+def decide(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Outcome:
     """Decide what becomes of a delivery. Any answer but 2xx is a failure, and every failure is retried."""
-    match result:
+    match ending.verdict:
+        case Verdict.DEFER:
+            if ending.pause_s < HELD_IN_MEMORY_S:
+                return Hold()
+            return Defer(delay_s=policy.delay_of_at_least_s(ending.pause_s))
+        case Verdict.UNCOUNTED:
+            return Defer(delay_s=policy.delay_s(envelope.attempt, dice=ending.dice))
+        case Verdict.COUNTS:
+            return _decide_counted(envelope, ending, policy)
+        case _:
+            assert_never(ending.verdict)
+
+
+def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Outcome:
+    match ending.result:
         case Succeeded():
             return Delivered()
         case Failed(reason=reason, status=status):
-            first_at = envelope.failure.first_at if envelope.failure else now
-            failure = Failure(reason=reason, status=status, first_at=first_at, last_at=now)
+            first_at = envelope.failure.first_at if envelope.failure else ending.at
+            failure = Failure(reason=reason, status=status, first_at=first_at, last_at=ending.at)
             if envelope.attempt >= policy.max_attempts:
                 return DeadLetter(envelope=replace(envelope, failure=failure))
             return Retry(
                 envelope=replace(envelope, attempt=envelope.attempt + 1, failure=failure),
-                delay_s=policy.delay_s(envelope.attempt),
+                delay_s=policy.delay_s(envelope.attempt, dice=ending.dice),
             )
+        case _:
+            assert_never(ending.result)

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import aio_pika
 import aiohttp
@@ -88,7 +89,7 @@ async def test_any_error_answer_is_retried_and_given_up_after_the_last_attempt(
 ) -> None:
     target.answer = lambda receipt: int(receipt.id)
     await start(TARGET__MAX_ATTEMPTS="3")
-    await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(status) for status in ("500", "404", "301", "429")))
+    await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(status) for status in ("500", "404", "301", "418")))
 
     async def all_dead() -> bool:
         return await amqp.depth(dead_queue(flow)) == 4
@@ -99,7 +100,7 @@ async def test_any_error_answer_is_retried_and_given_up_after_the_last_attempt(
         assert [receipt.attempt for receipt in target.of(status)] == [1, 2, 3]
         assert letter.headers["eventflow-attempt"] == 3
         assert letter.headers["eventflow-last-status"] == int(status)
-        assert letter.headers["eventflow-reason"] in {"server_error", "client_error", "redirect", "throttled"}
+        assert letter.headers["eventflow-reason"] in {"server_error", "client_error", "redirect"}
         first, last = (
             datetime.fromisoformat(str(letter.headers[name]))
             for name in ("eventflow-first-failed-at", "eventflow-last-failed-at")
@@ -269,6 +270,95 @@ async def test_thirty_retry_cycles_are_not_dropped(start: Start, target: Scripte
     await amqp.publish(lane_queue(flow, Lane.LIVE), message("e"))
     await eventually(lambda: len(target.receipts) == 31, what="31 attempts")
     assert [receipt.attempt for receipt in target.receipts] == list(range(1, 32))
+
+
+async def test_an_outage_is_not_poison(start: Start, target: ScriptedTarget, flow: str, amqp: Amqp) -> None:
+    down = True
+    target.answer = lambda _: 503 if down else 200
+    service = await start(TARGET__MAX_ATTEMPTS="3", TARGET__RETRY_DELAYS_S="0.1,0.2")
+    await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(i)) for i in range(50)))
+    await eventually(lambda: "breaker.opened" in service.output, what="the breaker open")
+    began, before = time.monotonic(), len(target.receipts)
+    await eventually(lambda: len(target.receipts) >= before + 3, what="three probes")
+    assert time.monotonic() - began > 3, "probes come after growing pauses"
+    assert await amqp.depth(dead_queue(flow)) == 0
+    probed = [receipt.id for receipt in target.receipts[-3:]]
+    assert len(set(probed)) == 3, "each probe takes another event"
+    down = False
+    await eventually(lambda: len(target.ids) == 50, what="all events, after the outage")
+    await eventually(lambda: "breaker.closed" in service.output, what="the breaker closed")
+    assert max(receipt.attempt for receipt in target.receipts) <= 3
+    assert await amqp.depth(dead_queue(flow)) == 0
+
+
+async def test_a_poison_event_among_healthy_ones_dies_and_blocks_nobody(
+    start: Start, target: ScriptedTarget, flow: str, amqp: Amqp
+) -> None:
+    target.answer = lambda receipt: 500 if receipt.id == "poison" else 200
+    service = await start(TARGET__MAX_ATTEMPTS="6", TARGET__RETRY_DELAYS_S="0.1,0.2")
+    await amqp.publish(lane_queue(flow, Lane.LIVE), message("poison"))
+    await eventually(lambda: len(target.of("poison")) >= 2, what="the poison tried alone")
+    await amqp.publish(lane_queue(flow, Lane.LIVE), message("good"))
+    await eventually(lambda: "good" in target.ids, within_s=1, what="the good one at once")
+
+    async def dead() -> bool:
+        return await amqp.depth(dead_queue(flow)) == 1
+
+    await eventually(dead, what="the poison dead-lettered")
+    assert len(target.of("poison")) == 6
+    assert "breaker.opened" not in service.output
+
+
+async def test_a_throttled_flow_waits_as_told_and_counts_no_attempt(
+    start: Start, target: ScriptedTarget, flow: str, amqp: Amqp
+) -> None:
+    throttled = web.Response(status=429, headers={"Retry-After": "2"})
+    target.answer = lambda _: throttled if len(target.receipts) == 1 else 200
+    await start(TARGET__CONCURRENCY="1")
+    await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(i)) for i in range(5)))
+    await eventually(lambda: len(target.receipts) == 6, what="all events")
+    first, second, *_ = target.receipts
+    assert second.at_s - first.at_s >= 2
+    assert (first.id, first.attempt) == (second.id, second.attempt) == ("0", 1)
+    assert await amqp.depth(dead_queue(flow)) == 0
+
+
+async def test_one_processors_pause_is_everybodys(start: Start, target: ScriptedTarget, flow: str, amqp: Amqp) -> None:
+    target.answer = lambda _: (
+        web.Response(status=429, headers={"Retry-After": "2"}) if len(target.receipts) < 3 else 200
+    )
+    await start(TARGET__CONCURRENCY="1")
+    await start(TARGET__CONCURRENCY="1")
+    await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(i)) for i in range(20)))
+    await eventually(lambda: len(target.ids) == 20, what="all events")
+    times = [receipt.at_s for receipt in target.receipts]
+    gap_s = max(later - earlier for earlier, later in pairwise(times))
+    assert gap_s >= 1.9, "nobody sends while one was told to wait"
+
+
+async def test_a_stale_kept_connection_costs_no_attempt(start: Start, flow: str, amqp: Amqp) -> None:
+    """The target closes each connection as soon as its second request comes in, unanswered."""
+    received: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for request in range(2):
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                break
+            await reader.readexactly(2)
+            if request == 0:
+                received.append(head.decode().lower().split("eventflow-attempt: ")[1].split("\r\n")[0])
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    await start(target_url=f"http://127.0.0.1:{port}/", TARGET__CONCURRENCY="1")
+    await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(i)) for i in range(6)))
+    await eventually(lambda: len(received) == 6, what="all six")
+    assert set(received) == {"1"}
+    server.close()
 
 
 async def test_the_dead_queue_deleted_comes_back_and_the_event_is_kept(

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from eventflow.event import Event
 from eventflow.message import Envelope
-from eventflow.outcome import DeadLetter, Delivered, Retry
+from eventflow.outcome import DeadLetter, Delivered, Outcome, Retry
 from eventflow.settings import TargetSettings
 from eventflow.topology import Lane
 from processor.capacity import concurrency_of, prefetch_of
+from processor.gate import Verdict
 from processor.lanes import Lanes
 from processor.limiter import limiter_for
-from processor.retry import RetryPolicy, decide
+from processor.retry import Ending, RetryPolicy, decide
 from processor.target import Failed, Succeeded, judge, request_headers
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, 573000, tzinfo=UTC)
@@ -80,20 +81,27 @@ def test_each_lane_is_fifo_and_drops_what_its_lost_channel_delivered() -> None:
 
 
 def test_success_is_2xx_and_nothing_else() -> None:
-    assert {status for status in range(100, 600) if isinstance(judge(status), Succeeded)} == set(range(200, 300))
+    assert {status for status in range(100, 600) if isinstance(judge(status, now=NOW), Succeeded)} == set(
+        range(200, 300)
+    )
+
+
+def after(envelope: Envelope, result: Succeeded | Failed, *, at: datetime = NOW) -> Outcome:
+    """Decide what follows from a result that counts, without jitter."""
+    return decide(envelope, Ending(result=result, verdict=Verdict.COUNTS, pause_s=0, at=at, dice=0), POLICY)
 
 
 def test_failures_are_retried_with_their_delays_until_the_last_attempt() -> None:
-    assert decide(Envelope(event=EVENT), Succeeded(status=204), POLICY, now=NOW) == Delivered()
+    assert after(Envelope(event=EVENT), Succeeded(status=204)) == Delivered()
     envelope, delays = Envelope(event=EVENT), []
     for number in range(1, 4):
-        outcome = decide(envelope, Failed(reason="timeout"), POLICY, now=NOW + timedelta(seconds=number))
+        outcome = after(envelope, Failed(reason="timeout"), at=NOW + timedelta(seconds=number))
         assert isinstance(outcome, Retry)
         envelope = outcome.envelope
         assert envelope.attempt == number + 1
         delays.append(outcome.delay_s)
     assert delays == [1, 5, 5]
-    outcome = decide(envelope, Failed(reason="server_error", status=503), POLICY, now=NOW + timedelta(seconds=4))
+    outcome = after(envelope, Failed(reason="server_error", status=503), at=NOW + timedelta(seconds=4))
     assert isinstance(outcome, DeadLetter)
     failure = outcome.envelope.failure
     assert failure is not None

@@ -1,0 +1,97 @@
+"""What the processors of a flow tell each other: one fanout exchange, one exclusive queue for each of them.
+
+A fanout keeps nothing for those who join later, so whoever has something to say repeats it every second. Nothing here
+is needed for not losing an event: who hears nothing acts on what it sees itself.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import DeliveredMessage
+
+from eventflow import broker
+from eventflow.errors import BrokerUnavailableError
+from eventflow.publisher import Publisher
+from eventflow.topology import CONTROL_EXCHANGE, control_queue
+
+ANNOUNCE_EVERY_S = 1.0
+ANNOUNCEMENT_MAX_BYTES = 4096
+
+log = structlog.stdlib.get_logger()
+
+Announcement = dict[str, Any]
+"""A JSON object; times in it are seconds from now, since clocks differ."""
+
+
+class Control:
+    """One processor's ear and voice."""
+
+    def __init__(self, urls: Sequence[str], *, instance: str, publisher: Publisher) -> None:
+        """Prepare; nothing connects before `run`.
+
+        Args:
+            instance: Names this processor among its peers; at most 200 bytes.
+            publisher: Speaks for us, on its own connection: nothing is published on a consuming one.
+        """
+        self._urls = urls
+        self._publisher = publisher
+        self._listeners: dict[str, Callable[[Announcement], None]] = {}
+        self.instance = instance
+
+    def listen(self, flow: str, listener: Callable[[Announcement], None]) -> None:
+        """Call `listener` with every announcement of a peer about `flow`."""
+        self._listeners[flow] = listener
+
+    def announce(self, flow: str, announcement: Announcement) -> None:
+        """Tell the peers, if the broker can be used now; it is repeated anyway."""
+        text = json.dumps({**announcement, "flow": flow, "from": self.instance})
+        try:
+            self._publisher.announce(text.encode(), exchange=CONTROL_EXCHANGE)
+        except BrokerUnavailableError as error:
+            log.debug("control.unheard", flow=flow, reason=str(error))
+
+    async def run(self) -> None:
+        """Stay connected and listen for ever."""
+        await broker.keep_connected(self._urls, name=f"{self.instance} control", session=self._session)
+
+    async def _session(self, connection: AbstractConnection) -> None:
+        channel = await broker.open_channel(connection)
+        await broker.declare_fanout(channel, CONTROL_EXCHANGE)
+        await broker.consume_exclusively(
+            channel, control_queue(self.instance), exchange=CONTROL_EXCHANGE, callback=self._hear
+        )
+        raise BrokerUnavailableError(await broker.ended(channel))
+
+    async def _hear(self, message: DeliveredMessage) -> None:
+        announcement = _parse(message.body)
+        if announcement is None:
+            log.warning("control.not_understood", body_bytes=len(message.body))
+            return
+        listener = self._listeners.get(announcement["flow"])
+        if listener is not None and announcement["from"] != self.instance:
+            listener(announcement)
+
+
+def _parse(body: bytes) -> Announcement | None:
+    """Return an announcement, or None for what cannot be one: anybody with rights on the exchange can publish there."""
+    if len(body) > ANNOUNCEMENT_MAX_BYTES:
+        return None
+    try:
+        announcement = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    is_ours = isinstance(announcement, dict) and all(
+        isinstance(announcement.get(k), str) for k in ("flow", "from", "kind")
+    )
+    return announcement if is_ours else None
+
+
+async def announce_repeatedly(announce: Callable[[], None]) -> None:
+    """Announce every second, for ever."""
+    while True:
+        announce()
+        await asyncio.sleep(ANNOUNCE_EVERY_S)

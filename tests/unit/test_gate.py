@@ -1,0 +1,246 @@
+"""The gate and its breaker, with a clock of the test's own."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from eventflow.control import Announcement
+from eventflow.event import Event
+from eventflow.message import Envelope
+from eventflow.outcome import DeadLetter, Defer, Hold, Retry
+from processor.breaker import PROBER_SILENT_S
+from processor.gate import Gate, Pass, Verdict
+from processor.retry import Ending, RetryPolicy, decide
+from processor.target import Failed, Succeeded, judge, parse_retry_after
+
+NOW = datetime(2025, 7, 13, 21, 34, 44, tzinfo=UTC)
+DOWN = Failed(reason="server_error", status=502)
+OK = Succeeded(status=200)
+
+
+@dataclass
+class Bench:
+    """Gates of one flow that hear each other."""
+
+    now_s: float = 1000.0
+    gates: dict[str, Gate] = field(default_factory=dict)
+    said: list[Announcement] = field(default_factory=list)
+
+    def gate(self, name: str = "a", *, max_retry_after_s: float = 900) -> Gate:
+        def announce(announcement: Announcement) -> None:
+            self.said.append(announcement)
+            for peer, gate in self.gates.items():
+                if peer != name:
+                    gate.hear({**announcement, "from": name, "flow": "f"})
+
+        self.gates[name] = Gate(
+            flow="f",
+            instance=name,
+            max_retry_after_s=max_retry_after_s,
+            announce=announce,
+            on_breaker=lambda _: None,
+            clock=lambda: self.now_s,
+        )
+        return self.gates[name]
+
+
+def fail(gate: Gate, *event_ids: str) -> list[Verdict]:
+    return [gate.leave(event_id, DOWN, Pass.ATTEMPT) for event_id in event_ids]
+
+
+def test_the_breaker_opens_on_five_failures_of_three_events() -> None:
+    gate = Bench().gate()
+    fail(gate, "1", "2", "3", "1")
+    assert not gate.is_breaker_open
+    assert fail(gate, "2") == [Verdict.COUNTS]
+    assert gate.is_breaker_open
+    assert gate.enter() is None
+
+
+def test_poison_events_alone_never_open_it() -> None:
+    gate = Bench().gate()
+    assert set(fail(gate, *(["1", "2"] * 100))) == {Verdict.COUNTS}
+    assert not gate.is_breaker_open
+
+
+def test_a_success_between_starts_the_count_anew() -> None:
+    gate = Bench().gate()
+    for event_id in range(20):
+        fail(gate, f"{event_id}a", f"{event_id}b", f"{event_id}c", f"{event_id}d")
+        gate.leave("good", OK, Pass.ATTEMPT)
+    assert not gate.is_breaker_open
+
+
+def test_failures_of_the_events_own_do_not_open_it() -> None:
+    gate = Bench().gate()
+    for event_id in range(20):
+        gate.leave(str(event_id), Failed(reason="client_error", status=404), Pass.ATTEMPT)
+    assert not gate.is_breaker_open
+
+
+def test_while_open_one_probe_at_a_time_after_growing_pauses_and_nothing_counts() -> None:
+    bench = Bench()
+    gate = bench.gate()
+    fail(gate, "1", "2", "3", "4", "5")
+    assert fail(gate, "late answer") == [Verdict.UNCOUNTED]
+    pauses = []
+    for number in range(9):
+        began_s = bench.now_s
+        while gate.enter() is None:
+            bench.now_s += 0.5
+        pauses.append(bench.now_s - began_s)
+        assert gate.enter() is None, "one probe at a time"
+        assert gate.leave(f"probe {number}", DOWN, Pass.PROBE) is Verdict.UNCOUNTED
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize(
+    "answer", [OK, Failed(reason="client_error", status=404), Failed(reason="throttled", status=429)]
+)
+def test_a_probe_that_the_target_answers_for_itself_closes_it(answer: Succeeded | Failed) -> None:
+    bench = Bench()
+    gate = bench.gate()
+    fail(gate, "1", "2", "3", "4", "5")
+    bench.now_s += 1
+    assert gate.enter() is Pass.PROBE
+    gate.leave("probe", answer, Pass.PROBE)
+    assert not gate.is_breaker_open
+
+
+def test_peers_wait_while_one_probes_and_go_on_when_it_succeeds() -> None:
+    bench = Bench()
+    one, two = bench.gate("a"), bench.gate("b")
+    fail(one, "1", "2", "3", "4", "5")
+    assert two.is_breaker_open
+    bench.now_s += 1
+    assert two.enter() is None
+    assert one.enter() is Pass.PROBE
+    one.leave("probe", OK, Pass.PROBE)
+    assert two.enter() is Pass.ATTEMPT
+
+
+def test_a_silent_prober_is_replaced() -> None:
+    bench = Bench()
+    one, two = bench.gate("a"), bench.gate("b")
+    fail(one, "1", "2", "3", "4", "5")
+    del bench.gates["a"]
+    bench.now_s += PROBER_SILENT_S
+    assert two.enter() is None
+    bench.now_s += 1
+    assert two.enter() is Pass.PROBE
+
+
+def test_of_two_probers_one_goes_on() -> None:
+    bench = Bench()
+    one, two = bench.gate("a"), bench.gate("b")
+    muted, bench.gates = bench.gates, {}
+    fail(one, "1", "2", "3", "4", "5")
+    fail(two, "1", "2", "3", "4", "5")
+    bench.gates = muted
+    two.hear({"kind": "breaker", "open": True, "from": "a", "flow": "f"})
+    one.hear({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
+    bench.now_s += 1
+    assert (one.enter(), two.enter()) == (Pass.PROBE, None)
+
+
+def test_a_throttled_target_is_left_alone_by_all_and_the_event_keeps_its_attempt() -> None:
+    bench = Bench()
+    one, two = bench.gate("a"), bench.gate("b")
+    throttled = Failed(reason="throttled", status=429, retry_after_s=7)
+    assert one.leave("e", throttled, Pass.ATTEMPT) is Verdict.DEFER
+    assert (one.pause_s, two.pause_s) == (7, 7)
+    bench.now_s += 6.9
+    assert two.enter() is None
+    bench.now_s += 0.2
+    assert two.enter() is Pass.ATTEMPT
+
+
+def test_a_pause_is_capped() -> None:
+    gate = Bench().gate(max_retry_after_s=60)
+    gate.leave("e", Failed(reason="throttled", status=429, retry_after_s=1e9), Pass.ATTEMPT)
+    gate.hear({"kind": "pause", "for_s": 1e9, "from": "b", "flow": "f"})
+    assert gate.pause_s == 60
+
+
+def test_an_event_deferred_three_times_while_others_succeed_counts_and_pauses_nobody() -> None:
+    bench = Bench()
+    gate = bench.gate()
+    throttled = Failed(reason="throttled", status=429, retry_after_s=1)
+    for _ in range(3):
+        assert gate.leave("greedy", throttled, Pass.ATTEMPT) is Verdict.DEFER
+        bench.now_s += 1
+        gate.leave("other", OK, Pass.ATTEMPT)
+    assert gate.leave("greedy", throttled, Pass.ATTEMPT) is Verdict.COUNTS
+    assert gate.pause_s == 0
+
+
+def test_a_target_that_throttles_everybody_costs_nobody_an_attempt() -> None:
+    gate = Bench().gate()
+    throttled = Failed(reason="throttled", status=429)
+    assert {gate.leave("e", throttled, Pass.ATTEMPT) for _ in range(50)} == {Verdict.DEFER}
+
+
+async def test_waiting_ends_when_a_peer_closes_the_breaker() -> None:
+    gate = Bench().gate()
+    gate.hear({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
+    waiting = asyncio.create_task(gate.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    gate.hear({"kind": "breaker", "open": False, "from": "b", "flow": "f"})
+    async with asyncio.timeout(1):
+        await waiting
+
+
+def test_retry_after_is_seconds_or_a_date() -> None:
+    assert parse_retry_after("120", now=NOW) == 120
+    assert parse_retry_after(format_datetime(NOW + timedelta(seconds=90), usegmt=True), now=NOW) == 90
+    assert parse_retry_after(format_datetime(NOW - timedelta(seconds=90), usegmt=True), now=NOW) == 0
+    for nonsense in (None, "", "soon", "-5", "1.5", "٣"):
+        assert parse_retry_after(nonsense, now=NOW) is None
+
+
+def test_retry_after_has_a_meaning_on_429_and_503_only() -> None:
+    for status, waits in ((429, True), (503, True), (500, False), (404, False)):
+        result = judge(status, retry_after="3", now=NOW)
+        assert isinstance(result, Failed)
+        assert result.asks_to_wait is waits
+    plain = judge(503, now=NOW)
+    assert isinstance(plain, Failed)
+    assert not plain.asks_to_wait
+
+
+POLICY = RetryPolicy(max_attempts=3, delays_s=(1, 30, 600))
+ENVELOPE = Envelope(event=Event(id="e", source="s", type="t", time=NOW, accepted_at=NOW, body=b""), attempt=3)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "pause_s", "outcome"),
+    [
+        (Verdict.DEFER, 10, Hold()),
+        (Verdict.DEFER, 100, Defer(delay_s=600)),
+        (Verdict.DEFER, 9000, Defer(delay_s=600)),
+        (Verdict.UNCOUNTED, 0, Defer(delay_s=600)),
+    ],
+)
+def test_what_does_not_count_is_never_dead_lettered(verdict: Verdict, pause_s: float, outcome: object) -> None:
+    ending = Ending(result=DOWN, verdict=verdict, pause_s=pause_s, at=NOW, dice=0)
+    assert decide(ENVELOPE, ending, POLICY) == outcome
+
+
+def test_what_counts_is() -> None:
+    ending = Ending(result=DOWN, verdict=Verdict.COUNTS, pause_s=0, at=NOW, dice=0)
+    assert isinstance(decide(ENVELOPE, ending, POLICY), DeadLetter)
+
+
+def test_jitter_is_a_choice_between_neighbouring_delays() -> None:
+    first = Envelope(event=ENVELOPE.event)
+
+    def delay_s(dice: float) -> float:
+        outcome = decide(first, Ending(result=DOWN, verdict=Verdict.COUNTS, pause_s=0, at=NOW, dice=dice), POLICY)
+        assert isinstance(outcome, Retry)
+        return outcome.delay_s
+
+    assert [delay_s(dice) for dice in (0, 0.7, 0.8, 0.99)] == [1, 1, 30, 30]
