@@ -6,9 +6,9 @@ consumer) ends it, and a new one starts from nothing. So there is no state in wh
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import aio_pika
 import aiormq
@@ -188,18 +188,20 @@ async def declare_fanout(channel: Channel, exchange: str) -> None:
         raise BrokerUnavailableError(f"cannot declare exchange {exchange}: {_first_line(error)}") from error
 
 
-async def consume_exclusively(
-    channel: Channel, queue: str, *, exchange: str, callback: Callable[[DeliveredMessage], Coroutine[Any, Any, None]]
-) -> None:
+async def consume_exclusively(channel: Channel, queue: str, *, exchange: str, on_body: Callable[[bytes], None]) -> None:
     """Bind a queue that lives and dies with this connection to an exchange, and consume from it without acks.
 
     Raises:
         BrokerUnavailableError: The broker refused it, or an earlier connection of ours still holds the queue.
     """
+
+    async def deliver(message: DeliveredMessage) -> None:
+        on_body(message.body)
+
     try:
         await channel.queue_declare(queue, exclusive=True, auto_delete=True, timeout=RPC_TIMEOUT_S)
         await channel.queue_bind(queue, exchange, timeout=RPC_TIMEOUT_S)
-        await channel.basic_consume(queue, callback, no_ack=True, timeout=RPC_TIMEOUT_S)
+        await channel.basic_consume(queue, deliver, no_ack=True, timeout=RPC_TIMEOUT_S)
     except CONNECTION_ERRORS as error:
         raise BrokerUnavailableError(f"cannot listen on {queue}: {_first_line(error)}") from error
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
-from aio_pika.abc import AbstractConnection
-from aiormq.abc import DeliveredMessage
 
 from eventflow import broker
 from eventflow.errors import BrokerUnavailableError
@@ -58,18 +56,18 @@ class Control:
         """Stay connected and listen for ever."""
         await broker.keep_connected(self._urls, name=f"{self.instance} control", session=self._session)
 
-    async def _session(self, connection: AbstractConnection) -> None:
+    async def _session(self, connection: broker.Connection) -> None:
         channel = await broker.open_channel(connection)
         await broker.declare_fanout(channel, CONTROL_EXCHANGE)
         await broker.consume_exclusively(
-            channel, control_queue(self.instance), exchange=CONTROL_EXCHANGE, callback=self._hear
+            channel, control_queue(self.instance), exchange=CONTROL_EXCHANGE, on_body=self._hear
         )
         raise BrokerUnavailableError(await broker.ended(channel))
 
-    async def _hear(self, message: DeliveredMessage) -> None:
-        announcement = _parse(message.body)
+    def _hear(self, body: bytes) -> None:
+        announcement = _parse(body)
         if announcement is None:
-            log.warning("control.not_understood", body_bytes=len(message.body))
+            log.warning("control.not_understood", body_bytes=len(body))
             return
         listener = self._listeners.get(announcement["flow"])
         if listener is not None and announcement["from"] != self.instance:
