@@ -8,7 +8,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import aio_pika
 import aiormq
@@ -42,6 +42,8 @@ and sends them nothing for ever."""
 CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutError)
 """What the AMQP libraries raise when a connection or channel is unusable; `RuntimeError` is theirs for "closed"."""
 
+T = TypeVar("T")
+
 log = structlog.stdlib.get_logger()
 
 Connection: TypeAlias = AbstractConnection
@@ -66,12 +68,7 @@ async def connect(url: str, *, name: str) -> AbstractConnection:
     """
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            return await aio_pika.connect(
-                url,
-                heartbeat=HEARTBEAT_S,
-                timeout=CONNECT_TIMEOUT_S,
-                client_properties={"connection_name": name},
-            )
+            return await aio_pika.connect(url, heartbeat=HEARTBEAT_S, client_properties={"connection_name": name})
     except CONNECTION_ERRORS as error:
         reason = "no answer" if isinstance(error, TimeoutError) else _first_line(error)
         raise BrokerUnavailableError(f"cannot connect to {shown_url(url)}: {reason}") from error
@@ -106,17 +103,31 @@ def is_cancelled_by_us() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+async def answered(what: str, request: Awaitable[T]) -> T:
+    """Wait for the broker's answer to a request, at most 10 s.
+
+    The deadline is ours and not the library's, which uses `asyncio.wait_for`: up to Python 3.11 that swallows a
+    cancellation that comes together with the answer.
+
+    Raises:
+        BrokerUnavailableError: It refused, did not answer, or was lost; says `what` could not be done, and why.
+    """
+    try:
+        async with asyncio.timeout(RPC_TIMEOUT_S):
+            return await request
+    except CONNECTION_ERRORS as error:
+        raise BrokerUnavailableError(f"cannot {what}: {_first_line(error)}") from error
+
+
 async def open_channel(connection: AbstractConnection, *, confirms: bool = False) -> Channel:
     """Open a channel, for confirmed publishing if asked to; a returned message then raises.
 
     Raises:
         BrokerUnavailableError: The connection is gone or does not answer.
     """
-    try:
-        async with asyncio.timeout(RPC_TIMEOUT_S):
-            channel = await _transport(connection).channel(publisher_confirms=confirms, on_return_raises=True)
-    except CONNECTION_ERRORS as error:
-        raise BrokerUnavailableError(f"cannot open a channel: {_first_line(error)}") from error
+    channel = await answered(
+        "open a channel", _transport(connection).channel(publisher_confirms=confirms, on_return_raises=True)
+    )
     assert isinstance(channel, Channel)  # noqa: S101 - for the type checker: the library declares the port only
     return channel
 
@@ -161,16 +172,22 @@ async def declare(connection: AbstractConnection, specs: Iterable[QueueSpec]) ->
     channel = await open_channel(connection)
     for spec in specs:
         try:
-            await _declare_one(channel, spec)
-        except ChannelPreconditionFailed as error:
-            raise TopologyMismatchError(
-                f"queue {spec.name} exists with other arguments than ours. RabbitMQ says: {_first_line(error)}. "
-                "Drain and delete that queue, or use another broker or virtual host"
-            ) from error
-        except ChannelAccessRefused:
-            channel = await _look_up_unprivileged(connection, spec.name)
-            unverified.append(spec.name)
-    await channel.close()
+            await answered(
+                f"declare {spec.name}", channel.queue_declare(spec.name, durable=True, arguments=dict(spec.arguments))
+            )
+        except BrokerUnavailableError as error:
+            match error.__cause__:
+                case ChannelPreconditionFailed() as cause:
+                    raise TopologyMismatchError(
+                        f"queue {spec.name} exists with other arguments. RabbitMQ says: {_first_line(cause)}. "
+                        "Drain and delete that queue, or use another broker or virtual host"
+                    ) from cause
+                case ChannelAccessRefused():
+                    channel = await _look_up_unprivileged(connection, spec.name)
+                    unverified.append(spec.name)
+                case _:
+                    raise
+    await answered("close a channel", channel.close())
     if unverified:
         log.warning("broker.queues_unverified", queues=unverified, reason="this user may not declare them")
     return tuple(unverified)
@@ -182,10 +199,9 @@ async def declare_fanout(channel: Channel, exchange: str) -> None:
     Raises:
         BrokerUnavailableError: The broker refused it or does not answer.
     """
-    try:
-        await channel.exchange_declare(exchange, exchange_type="fanout", durable=True, timeout=RPC_TIMEOUT_S)
-    except CONNECTION_ERRORS as error:
-        raise BrokerUnavailableError(f"cannot declare exchange {exchange}: {_first_line(error)}") from error
+    await answered(
+        f"declare exchange {exchange}", channel.exchange_declare(exchange, exchange_type="fanout", durable=True)
+    )
 
 
 async def consume_exclusively(channel: Channel, queue: str, *, exchange: str, on_body: Callable[[bytes], None]) -> None:
@@ -198,12 +214,10 @@ async def consume_exclusively(channel: Channel, queue: str, *, exchange: str, on
     async def deliver(message: DeliveredMessage) -> None:
         on_body(message.body)
 
-    try:
-        await channel.queue_declare(queue, exclusive=True, auto_delete=True, timeout=RPC_TIMEOUT_S)
-        await channel.queue_bind(queue, exchange, timeout=RPC_TIMEOUT_S)
-        await channel.basic_consume(queue, deliver, no_ack=True, timeout=RPC_TIMEOUT_S)
-    except CONNECTION_ERRORS as error:
-        raise BrokerUnavailableError(f"cannot listen on {queue}: {_first_line(error)}") from error
+    what = f"listen on {queue}"
+    await answered(what, channel.queue_declare(queue, exclusive=True, auto_delete=True))
+    await answered(what, channel.queue_bind(queue, exchange))
+    await answered(what, channel.basic_consume(queue, deliver, no_ack=True))
 
 
 async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | None:
@@ -229,10 +243,7 @@ async def look_up(channel: Channel, queue: str) -> QueueDepth:
     Raises:
         BrokerUnavailableError: There is no such queue, which closes the channel, or the broker does not answer.
     """
-    try:
-        answer = await channel.queue_declare(queue, passive=True, timeout=RPC_TIMEOUT_S)
-    except CONNECTION_ERRORS as error:
-        raise BrokerUnavailableError(f"cannot look up {queue}: {_first_line(error)}") from error
+    answer = await answered(f"look up {queue}", channel.queue_declare(queue, passive=True))
     return QueueDepth(messages=answer.message_count or 0, consumers=answer.consumer_count or 0)
 
 
@@ -294,15 +305,6 @@ async def _look_up_unprivileged(connection: AbstractConnection, queue: str) -> C
             raise
         channel = await open_channel(connection)  # a mandatory publish will tell whether it exists
     return channel
-
-
-async def _declare_one(channel: Channel, spec: QueueSpec) -> None:
-    try:
-        await channel.queue_declare(spec.name, durable=True, arguments=dict(spec.arguments), timeout=RPC_TIMEOUT_S)
-    except (ChannelPreconditionFailed, ChannelAccessRefused):
-        raise
-    except CONNECTION_ERRORS as error:
-        raise BrokerUnavailableError(f"cannot declare {spec.name}: {_first_line(error)}") from error
 
 
 def _transport(connection: AbstractConnection) -> aiormq.abc.AbstractConnection:

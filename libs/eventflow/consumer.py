@@ -151,8 +151,8 @@ class Consumer:
             return
         try:
             for tag in self._tags:
-                await self._channel.basic_cancel(tag, timeout=broker.RPC_TIMEOUT_S)
-        except broker.CONNECTION_ERRORS as error:
+                await broker.answered("cancel a consumer", self._channel.basic_cancel(tag))
+        except BrokerUnavailableError as error:
             log.debug("consumer.cancel_failed", flow=self._flow, reason=str(error))
 
     async def close(self) -> None:
@@ -167,8 +167,8 @@ class Consumer:
         ]
         try:
             await asyncio.gather(*waits)
-            await self._channel.close(timeout=broker.RPC_TIMEOUT_S)
-        except (BrokerUnavailableError, *broker.CONNECTION_ERRORS) as error:
+            await broker.answered("close the channel", self._channel.close())
+        except BrokerUnavailableError as error:
             log.debug("consumer.close_failed", flow=self._flow, reason=str(error))
 
     async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
@@ -264,12 +264,10 @@ class Consumer:
             # Nothing but a hand-over: the library cancels running callbacks when the channel closes.
             self._sink.put(_delivery(message, lane, channel))
 
-        try:
-            # A prefetch applies to the consumers that start after it.
-            await channel.basic_qos(prefetch_count=self._prefetch[lane], timeout=broker.RPC_TIMEOUT_S)
-            answer = await channel.basic_consume(lane_queue(self._flow, lane), deliver, timeout=broker.RPC_TIMEOUT_S)
-        except broker.CONNECTION_ERRORS as error:
-            raise BrokerUnavailableError(f"cannot consume from {lane_queue(self._flow, lane)}: {error}") from error
+        queue = lane_queue(self._flow, lane)
+        # A prefetch applies to the consumers that start after it.
+        await broker.answered("set a prefetch", channel.basic_qos(prefetch_count=self._prefetch[lane]))
+        answer = await broker.answered(f"consume from {queue}", channel.basic_consume(queue, deliver))
         return str(answer.consumer_tag)
 
     def _on_cancelled_by_broker(self, _frame: Any) -> None:

@@ -15,6 +15,8 @@ EXIT_PROBLEM = 1
 EXIT_CONFIGURATION = 78
 """sysexits' EX_CONFIG: starting again cannot help, somebody has to change something."""
 
+CANCEL_AGAIN_S = 5.0
+
 log = structlog.stdlib.get_logger()
 
 
@@ -45,9 +47,15 @@ async def until_stopped(stop: asyncio.Event, *services: Awaitable[None]) -> None
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until each has ended, whatever it ended with."""
-    for task in tasks:
-        task.cancel()
+    """Cancel tasks and wait until each has ended, whatever it ended with.
+
+    It asks again every few seconds: a library can swallow a cancellation that comes together with what it waited for.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

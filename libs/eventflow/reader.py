@@ -82,13 +82,11 @@ class Reader:
         if not wanted:
             return []
         arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
-        try:
-            await self._channel.basic_qos(prefetch_count=wanted, timeout=broker.RPC_TIMEOUT_S)
-            answer = await self._channel.basic_consume(self._queue, arrived.put, timeout=broker.RPC_TIMEOUT_S)
-            held = [_held(message) for message in await self._gather(arrived, wanted)]
-            await self._channel.basic_cancel(str(answer.consumer_tag), timeout=broker.RPC_TIMEOUT_S)
-        except broker.CONNECTION_ERRORS as error:
-            raise BrokerUnavailableError(f"cannot read {self._queue}: {error}") from error
+        what = f"read {self._queue}"
+        await broker.answered(what, self._channel.basic_qos(prefetch_count=wanted))
+        answer = await broker.answered(what, self._channel.basic_consume(self._queue, arrived.put))
+        held = [_held(message) for message in await self._gather(arrived, wanted)]
+        await broker.answered(what, self._channel.basic_cancel(str(answer.consumer_tag)))
         self.left = self.left - wanted if len(held) == wanted else 0
         self._open = {message.tag for message in held}
         self._among_returned = bool(held) and held[-1].redelivered
@@ -132,7 +130,7 @@ class Reader:
                 for tag in self._shares[start : start + RETURNED_AT_ONCE]:
                     await self._channel.basic_nack(tag, multiple=True, requeue=True, wait=False)
                 await self._until_settled(held=max(0, len(self._shares) - start - RETURNED_AT_ONCE))
-            await self._channel.close(timeout=broker.RPC_TIMEOUT_S)
+            await broker.answered("close the channel", self._channel.close())
         except broker.CONNECTION_ERRORS as error:
             raise BrokerUnavailableError(f"lost {self._queue} while returning messages: {error}") from error
 
