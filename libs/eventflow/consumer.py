@@ -149,9 +149,9 @@ class Consumer:
         self._stopping = True
         if self._channel is None:
             return
+        cancels = [broker.answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags]
         try:
-            for tag in self._tags:
-                await broker.answered("cancel a consumer", self._channel.basic_cancel(tag))
+            await asyncio.gather(*cancels)
         except BrokerUnavailableError as error:
             log.debug("consumer.cancel_failed", flow=self._flow, reason=str(error))
 

@@ -20,6 +20,9 @@ DEFERRED_IDS_MAX = 10_000
 UNSTATED_PAUSE_S = 1.0
 """The pause after a 429 that does not say how long."""
 
+PAUSE_MIN_S = 0.1
+"""`Retry-After: 0` must not make a loop of a target that means it and one that never lets anybody through."""
+
 log = structlog.stdlib.get_logger()
 
 
@@ -156,7 +159,7 @@ class Gate:
         if len(self._deferrals) > DEFERRED_IDS_MAX:
             self._deferrals.popitem(last=False)
         asked_s = UNSTATED_PAUSE_S if result.retry_after_s is None else result.retry_after_s
-        pause_s = min(asked_s, self._max_retry_after_s)
+        pause_s = max(PAUSE_MIN_S, min(asked_s, self._max_retry_after_s))
         if pause_s > self.pause_s:
             self._pause(pause_s)
             self._log.info("target.throttled", status=result.status, pause_s=round(pause_s, 3))

@@ -165,6 +165,12 @@ def test_a_pause_is_capped() -> None:
     assert gate.pause_s == 60
 
 
+def test_retry_after_0_is_a_short_pause_and_no_loop() -> None:
+    gate = Bench().gate()
+    gate.leave("e", Failed(reason="throttled", status=429, retry_after_s=0), Pass.ATTEMPT)
+    assert gate.enter() is None
+
+
 def test_an_event_deferred_three_times_while_others_succeed_counts_and_pauses_nobody() -> None:
     bench = Bench()
     gate = bench.gate()
