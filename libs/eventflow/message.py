@@ -108,7 +108,7 @@ def encode(envelope: Envelope) -> Message:
         headers=headers,
         content_type=event.content_type,
         content_encoding=envelope.content_encoding,
-        message_id=uuid.uuid4().hex,
+        message_id=new_message_id(),
     )
 
 
@@ -142,6 +142,11 @@ def decode(
         failure=_failure(headers),
         content_encoding=_text(content_encoding),
     )
+
+
+def new_message_id() -> str:
+    """Make the id of one publish."""
+    return uuid.uuid4().hex
 
 
 def restarted(envelope: Envelope) -> Envelope:

@@ -4,6 +4,7 @@ Nothing is ever published on a consuming connection: during a memory alarm a sin
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal
@@ -40,6 +41,12 @@ class Publication:
 
     def __init__(self, answer: "asyncio.Task[None]") -> None:
         self._answer = answer
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the broker has confirmed it."""
+        answer = self._answer
+        return answer.done() and not answer.cancelled() and answer.exception() is None
 
     async def confirmed(self, *, timeout_s: float) -> None:
         """Return once the broker has confirmed. Waiting again after a timeout is allowed.
@@ -84,7 +91,7 @@ class Publisher:
         self._connection: AbstractConnection | None = None
         self._channel: Channel | None = None
         self._queue_missing = asyncio.Event()
-        self._unresolved: set[asyncio.Task[None]] = set()
+        self._unresolved: dict[asyncio.Task[None], float] = {}  # since when, the oldest first
 
     @property
     def state(self) -> Literal["up", "blocked", "down"]:
@@ -92,6 +99,12 @@ class Publisher:
         if self._connection is None or self._channel is None or self._channel.is_closed:
             return "down"
         return "blocked" if broker.is_blocked(self._connection) else "up"
+
+    @property
+    def oldest_unresolved_s(self) -> float:
+        """How long the oldest of the unresolved publishes has been on its way; 0 where there is none."""
+        since_s = next(iter(self._unresolved.values()), None)
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
     async def run(self) -> None:
         """Stay connected for ever.
@@ -114,8 +127,7 @@ class Publisher:
                 raise BrokerUnavailableError("the broker blocks publishing: it has a memory or disk alarm")
         assert self._channel is not None  # noqa: S101 - for the type checker: not "down"
         answer = asyncio.create_task(self._publish(self._channel, message, queue))
-        self._unresolved.add(answer)
-        answer.add_done_callback(self._resolve)
+        self._track(answer)
         return Publication(answer)
 
     def announce(self, body: bytes, *, exchange: str) -> None:
@@ -126,12 +138,14 @@ class Publisher:
         """
         if self.state != "up" or self._channel is None:
             raise BrokerUnavailableError("no connection to the broker, or it blocks publishing")
-        answer = asyncio.create_task(self._announce(self._channel, body, exchange))
-        self._unresolved.add(answer)
+        self._track(asyncio.create_task(self._announce(self._channel, body, exchange)))
+
+    def _track(self, answer: "asyncio.Task[None]") -> None:
+        self._unresolved[answer] = time.monotonic()
         answer.add_done_callback(self._resolve)
 
     def _resolve(self, answer: "asyncio.Task[None]") -> None:
-        self._unresolved.discard(answer)
+        del self._unresolved[answer]
         if not answer.cancelled():
             answer.exception()  # seen: whoever published may have stopped waiting
 
