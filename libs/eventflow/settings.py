@@ -50,6 +50,10 @@ def _auto(value: object) -> object:
     return None if value in {"auto", ""} else value
 
 
+def _unset_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
 def _json_object(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -133,7 +137,10 @@ class CollectorSettings(Section):
     admin_port: Port = Field(9464, description="port of /livez /readyz /metrics; 0 takes a free port")
     workers: int = Field(1, ge=1, le=64, description="worker processes behind the one bound socket")
     confirm_timeout_s: float = Field(
-        2.0, gt=0, le=60, description="how long a confirm may take before the answer is 503"
+        2.0,
+        gt=0,
+        le=60,
+        description="how long a confirm may take; then the event is spooled, or answered 503 where there is no spool",
     )
     body_timeout_s: float = Field(
         10.0, gt=0, le=300, description="how long a request may take to send its body; then 408"
@@ -142,6 +149,17 @@ class CollectorSettings(Section):
         64 * MIB,
         ge=1024,
         description="bodies held by all open requests and unresolved publishes; above it 503",
+    )
+    spool_dir: Annotated[Path | None, BeforeValidator(_unset_if_empty)] = Field(
+        None,
+        description="directory of the durable local buffer for events that the broker cannot confirm, made 0700; "
+        "unset = none, and they are answered 503",
+    )
+    spool_max_bytes: int = Field(
+        1024 * MIB,
+        ge=64 * 1024,
+        description="bytes in that directory, of all workers together, beside a journal of a few MiB for each; "
+        "above it 503, as when less than 5 % of the disk (at most 64 MiB) is free",
     )
     drain_timeout_s: float = Field(10.0, gt=0, le=300, description="how long SIGTERM waits for requests in flight")
 

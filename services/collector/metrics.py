@@ -38,7 +38,37 @@ class CollectorMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        spooled = Counter(
+            "eventflow_events_spooled",
+            "Events that were kept in the spool, since the broker could not confirm them",
+            ["flow"],
+            registry=registry,
+        )
+        self.spool_corrupted_files = Counter(
+            "eventflow_spool_corrupted_files",
+            "Files of the spool that were found corrupted and moved aside",
+            registry=registry,
+        )
+        self.spool_events = Gauge(
+            "eventflow_spool_events",
+            "Events in the spool",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.spool_bytes = Gauge(
+            "eventflow_spool_bytes",
+            "Bytes that the events in the spool take on disk",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.spool_oldest_seconds = Gauge(
+            "eventflow_spool_oldest_seconds",
+            "Age of the oldest event in the spool; 0 where it is empty",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self.accepted = {flow: accepted.labels(flow) for flow in flows}
+        self.spooled = {flow: spooled.labels(flow) for flow in flows}
         self.confirm_seconds = {flow: confirm_seconds.labels(flow) for flow in flows}
 
     def count_rejected(self, flow: str, reason: Reason) -> None:

@@ -12,10 +12,12 @@ from collector.budget import ByteBudget, Reservation
 from collector.intake import is_known_key, read_event
 from collector.metrics import CollectorMetrics
 from collector.problem import Reason, RejectedError, problem_response
-from eventflow.errors import BrokerUnavailableError, InvalidEventError, PublishError
+from collector.spool import Spool
+from collector.spool_store import SpoolError
+from eventflow.errors import BrokerUnavailableError, EventFlowError, InvalidEventError, PublishError
 from eventflow.event import Event
-from eventflow.message import Envelope, encode
-from eventflow.publisher import Publisher
+from eventflow.message import Envelope, Message, encode
+from eventflow.publisher import Publication, Publisher
 from eventflow.telemetry.logging import shown_id
 from eventflow.topology import DEFAULT_FLOW, Lane, lane_queue
 
@@ -35,8 +37,9 @@ class FlowIntake:
 class Ingest:
     """Takes requests for all flows.
 
-    Guarantee: 202 is answered only after the broker has confirmed the event. Any other answer may still be followed by
-    the event itself, where a confirm came late; its id is the same when the sender repeats it with the same headers.
+    Guarantee: 202 is answered only after the broker has confirmed the event, or the spool has it on disk. Any other
+    answer may still be followed by the event itself, where a confirm came late; its id is the same when the sender
+    repeats it with the same headers.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Ingest:
         *,
         flows: Mapping[str, FlowIntake],
         publisher: Publisher,
+        spool: Spool | None,
         budget: ByteBudget,
         metrics: CollectorMetrics,
         confirm_timeout_s: float,
@@ -52,6 +56,7 @@ class Ingest:
         """Wire the parts that all requests share."""
         self._flows = flows
         self._publisher = publisher
+        self._spool = spool
         self._budget = budget
         self._metrics = metrics
         self._confirm_timeout_s = confirm_timeout_s
@@ -114,17 +119,43 @@ class Ingest:
         return bytes(body)
 
     async def _make_safe(self, event: Event, flow: FlowIntake, reservation: Reservation) -> None:
+        """Return once the broker has confirmed the event; where it cannot, once the spool has it on disk."""
+        message = encode(Envelope(event=event))
+        publication: Publication | None = None
         started_s = time.perf_counter()
         try:
-            publication = self._publisher.publish(encode(Envelope(event=event)), queue=flow.queue)
-            # A publish that nobody waits for any more still holds its body, until the broker says what became of it.
-            publication.on_resolved(reservation.hand_over())
+            publication = self._publish(message, flow, reservation)
             await publication.confirmed(timeout_s=self._confirm_timeout_s)
-        except (BrokerUnavailableError, PublishError) as error:
-            log.warning("event.unconfirmed", flow=flow.name, event_id=shown_id(event.id), reason=str(error))
-            detail = "The event could not be made durable. Send it again."
-            raise RejectedError(Reason.UNCONFIRMED, 503, detail) from error
-        self._metrics.confirm_seconds[flow.name].observe(time.perf_counter() - started_s)
+        except (BrokerUnavailableError, PublishError) as reason:
+            await self._keep(event, message, flow, publication, reason)
+        else:
+            self._metrics.confirm_seconds[flow.name].observe(time.perf_counter() - started_s)
+
+    def _publish(self, message: Message, flow: FlowIntake, reservation: Reservation) -> Publication:
+        if self._spool is not None and self._spool.is_preferred:
+            raise BrokerUnavailableError("the broker is away, or confirms nothing")
+        publication = self._publisher.publish(message, queue=flow.queue)
+        # A publish that nobody waits for any more still holds its body, until the broker says what became of it.
+        publication.on_resolved(reservation.hand_over())
+        return publication
+
+    async def _keep(
+        self, event: Event, message: Message, flow: FlowIntake, unresolved: Publication | None, reason: EventFlowError
+    ) -> None:
+        """Spool what the broker has not confirmed; refuse it where that is not possible either."""
+        if self._spool is None:
+            raise self._refusal(event, flow, reason) from reason
+        try:
+            await self._spool.put(message, queue=flow.queue, accepted_at=event.accepted_at, unresolved=unresolved)
+        except SpoolError as error:
+            raise self._refusal(event, flow, error) from error
+        self._metrics.spooled[flow.name].inc()
+        log.debug("event.spooled", flow=flow.name, event_id=shown_id(event.id), reason=str(reason))
+
+    @staticmethod
+    def _refusal(event: Event, flow: FlowIntake, reason: EventFlowError) -> RejectedError:
+        log.warning("event.unconfirmed", flow=flow.name, event_id=shown_id(event.id), reason=str(reason))
+        return RejectedError(Reason.UNCONFIRMED, 503, "The event could not be made durable. Send it again.")
 
 
 def flow_intake(name: str, *, api_keys: tuple[str, ...], max_body_bytes: int) -> FlowIntake:

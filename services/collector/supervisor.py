@@ -65,6 +65,7 @@ class Supervisor:
         details = {
             "workers": self._workers,
             "ready_workers": len(ready),
+            "spooling": any(state.details.get("spooling", False) for state in self._states.values()),
             "states": [s.details for s in self._states.values()],
         }
         return Readiness(ready=bool(ready) and not self._stopping, details=details)

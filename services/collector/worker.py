@@ -14,6 +14,8 @@ from collector.budget import ByteBudget
 from collector.metrics import CollectorMetrics
 from collector.protocol import ProblemProtocol
 from collector.routes import Ingest, flow_intake
+from collector.spool import Spool
+from collector.spool_directory import SpoolDirectory
 from eventflow import lifecycle
 from eventflow.admin import Readiness
 from eventflow.publisher import Publisher
@@ -38,6 +40,7 @@ class Worker:
             specs=[spec for name in flows for spec in ingest_specs(name)],
             name=f"eventflow-collector@{socket.gethostname()}:{os.getpid()}",
         )
+        self._spool = self._make_spool(settings)
         self._ingest = Ingest(
             flows={
                 name: flow_intake(
@@ -48,32 +51,68 @@ class Worker:
                 for name, flow in flows.items()
             },
             publisher=self._publisher,
+            spool=self._spool,
             budget=ByteBudget(settings.collector.max_in_flight_bytes),
             metrics=self.metrics,
             confirm_timeout_s=settings.collector.confirm_timeout_s,
             body_timeout_s=settings.collector.body_timeout_s,
         )
+        self._confirm_timeout_s = settings.collector.confirm_timeout_s
         self._drain_timeout_s = settings.collector.drain_timeout_s
         self._is_listening = False
 
     def readiness(self) -> Readiness:
-        """Ready when it listens and a publish could be confirmed now."""
-        state = self._publisher.state
-        return Readiness(ready=self._is_listening and state == "up", details={"broker": state})
+        """Ready when it listens and could make an event safe now: by a publish, or in the spool."""
+        broker = self._publisher.state
+        if self._spool is None:
+            return Readiness(ready=self._is_listening and broker == "up", details={"broker": broker})
+        spool = self._spool.state
+        return Readiness(
+            ready=self._is_listening and (spool != "full" or not self._spool.is_preferred),
+            details={"broker": broker, "spool": spool, "spooling": spool == "spooling"},
+        )
 
     async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
         """Take requests until the stop, then finish those in flight.
 
         Raises:
             TopologyMismatchError: A queue exists with other arguments.
+            SettingsError: The spool's directory cannot be used.
         """
-        publishing = asyncio.create_task(self._publisher.run())
+        async with self._spooling() as spooling:
+            publishing = asyncio.create_task(self._publisher.run())
+            try:
+                async with self._listening(listener):
+                    await lifecycle.until_stopped(stop, publishing, *spooling)
+            finally:
+                await lifecycle.cancel_and_wait(*spooling)
+                if self._spool is not None:
+                    await self._spool.settled(within_s=self._confirm_timeout_s)
+                # Last: requests in flight, and what is drained, still need their confirms.
+                await lifecycle.cancel_and_wait(publishing)
+
+    def _make_spool(self, settings: Settings) -> Spool | None:
+        collector = settings.collector
+        if collector.spool_dir is None:
+            return None
+        return Spool(
+            SpoolDirectory(collector.spool_dir, max_bytes=collector.spool_max_bytes),
+            publisher=self._publisher,
+            metrics=self.metrics,
+            confirm_timeout_s=collector.confirm_timeout_s,
+        )
+
+    @asynccontextmanager
+    async def _spooling(self) -> AsyncIterator[list[asyncio.Task[None]]]:
+        """Keep the spool open, where there is one; yields the task that runs it."""
+        if self._spool is None:
+            yield []
+            return
+        await self._spool.open()
         try:
-            async with self._listening(listener):
-                await lifecycle.until_stopped(stop, publishing)
+            yield [asyncio.create_task(self._spool.run())]
         finally:
-            # Last: requests in flight still need their confirms.
-            await lifecycle.cancel_and_wait(publishing)
+            await self._spool.close()
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:

@@ -1,0 +1,86 @@
+"""Sends what is in a spool file to the broker, in order, whenever a publish can be confirmed."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from collector.spool_file import SpoolFile
+from collector.spool_store import Row
+from eventflow.errors import BrokerUnavailableError, PublishError, PublishTimeoutError
+from eventflow.publisher import Publication, Publisher
+
+POLL_S = 0.2
+REFUSED_PAUSE_MIN_S = 1.0
+REFUSED_PAUSE_MAX_S = 30.0
+
+log = structlog.stdlib.get_logger()
+
+
+class Drainer:
+    """The only one that sends what is in one file.
+
+    Guarantee: a row is deleted only after the confirm of its publish. A row that the broker refuses stays; those behind
+    it are sent all the same, and it is tried again after a growing pause. A crash may send again what was confirmed
+    just before it. Live publishes go on meanwhile, in between.
+    """
+
+    def __init__(
+        self, file: SpoolFile, publisher: Publisher, *, can_send: Callable[[], bool], confirm_timeout_s: float
+    ) -> None:
+        """Prepare to drain `file` whenever `can_send`."""
+        self._file = file
+        self._publisher = publisher
+        self._can_send = can_send
+        self._confirm_timeout_s = confirm_timeout_s
+
+    async def run(self) -> None:
+        """Drain for ever."""
+        pause_s = 0.0
+        while True:
+            await self._until_due()
+            refused = await self._pass()
+            pause_s = min(REFUSED_PAUSE_MAX_S, max(REFUSED_PAUSE_MIN_S, 2 * pause_s)) if refused else 0.0
+            await asyncio.sleep(pause_s or POLL_S)
+
+    async def _until_due(self) -> None:
+        while True:
+            if self._can_send() and self._file.sendable_events:
+                return
+            await asyncio.sleep(POLL_S)
+
+    async def _pass(self) -> int:
+        """Send the file's rows from the first to the last, one window after the other; return how many were refused."""
+        refused, after = 0, 0
+        while self._can_send() and (rows := await self._file.read(after=after)):
+            after = rows[-1].seq
+            refused += await self._settled(self._send(rows))
+        if refused:
+            log.warning("spool.events_refused", file=self._file.claim.path.name, events=refused)
+        return refused
+
+    def _send(self, rows: Iterable[Row]) -> list[Publication]:
+        """Start to publish rows, as many as the broker takes now."""
+        window = []
+        for row in rows:
+            try:
+                publication = self._publisher.publish(row.record.message, queue=row.record.queue)
+            except BrokerUnavailableError:
+                break
+            self._file.hold(row.seq, publication)
+            window.append(publication)
+        return window
+
+    async def _settled(self, window: Iterable[Publication]) -> int:
+        """Wait until a window is resolved, or the broker stalls; return how many of it were refused."""
+        refused = 0
+        for publication in window:
+            try:
+                await publication.confirmed(timeout_s=self._confirm_timeout_s)
+            except PublishTimeoutError:
+                break  # held as long as it is unresolved, like those behind it
+            except PublishError:
+                refused += 1
+            except BrokerUnavailableError:
+                continue
+        return refused

@@ -1,0 +1,192 @@
+"""The collector's durable local buffer: what the broker cannot confirm is kept on disk and sent when it can (ADR 5).
+
+Each worker process writes a file of its own and drains it, and adopts the files of workers that are gone. From the
+outside in: `Spool`, `drainer`, `spool_file` (thread), `spool_store` (database), `spool_directory` (locks and room).
+"""
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+from typing import Literal
+
+import structlog
+
+from collector.drainer import Drainer
+from collector.metrics import CollectorMetrics
+from collector.spool_directory import Claim, SpoolDirectory
+from collector.spool_file import SpoolFile, Unresolved
+from collector.spool_store import Record, SpoolUnavailableError
+from eventflow import lifecycle
+from eventflow.event import utc_now
+from eventflow.message import Message
+from eventflow.publisher import Publisher
+
+ADOPT_EVERY_S = 2.0
+MEASURE_EVERY_S = 0.25
+
+State = Literal["empty", "draining", "spooling", "full"]
+
+log = structlog.stdlib.get_logger()
+
+
+class Spool:
+    """One worker's part of the spool.
+
+    Guarantee: `put` returns only after the event is on disk; it stays there until the broker has confirmed it, over any
+    number of crashes and restarts, and may then have been sent more than once.
+    """
+
+    def __init__(
+        self,
+        directory: SpoolDirectory,
+        *,
+        publisher: Publisher,
+        metrics: CollectorMetrics,
+        confirm_timeout_s: float,
+    ) -> None:
+        """Wire; nothing is on disk before `open`."""
+        self._directory = directory
+        self._publisher = publisher
+        self._metrics = metrics
+        self._confirm_timeout_s = confirm_timeout_s
+        self._own: SpoolFile
+        self._files: list[SpoolFile] = []
+        self._told: State = "empty"
+
+    @property
+    def is_preferred(self) -> bool:
+        """Whether an event should go straight here: a publish that is started now would not be confirmed in time."""
+        return not self._can_send()
+
+    @property
+    def state(self) -> State:
+        """What it does now; `full` means that it cannot take another event."""
+        if not self._files or self._own.is_full:
+            return "full"
+        if self.is_preferred:
+            return "spooling"
+        return "draining" if any(file.usage.events for file in self._files) else "empty"
+
+    async def open(self) -> None:
+        """Take a file and begin to take events. A file that cannot be opened yet is tried again; meanwhile it is full.
+
+        Raises:
+            SettingsError: The directory cannot be used.
+            SpoolUnavailableError: Nor can a lock file be made in it.
+        """
+        self._directory.prepare()
+        self._own = self._open(self._directory.claim_one())
+        await self._own.opened()
+
+    async def put(
+        self, message: Message, *, queue: str, accepted_at: datetime, unresolved: Unresolved | None = None
+    ) -> None:
+        """Keep an event until the broker has confirmed it.
+
+        Args:
+            unresolved: An earlier publish of it that may still be confirmed; until it is resolved no other is started.
+
+        Raises:
+            SpoolError: It is not kept.
+        """
+        record = Record(queue=queue, message=message, accepted_at=accepted_at)
+        await self._own.put(record, unresolved=unresolved)
+
+    async def run(self) -> None:
+        """Drain, adopt and measure for ever.
+
+        Raises:
+            Exception: The thread of a file has failed, of a bug.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._own.until_failed())
+            tasks.create_task(self._drainer(self._own).run())
+            tasks.create_task(self._measure_regularly())
+            while True:
+                await asyncio.sleep(ADOPT_EVERY_S)
+                for claim in self._claim_abandoned():
+                    tasks.create_task(self._empty(self._open(claim)))
+
+    async def settled(self, *, within_s: float) -> None:
+        """Wait until no publish of an event in it is unresolved, but no longer than the time given."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                for file in self._files:
+                    await file.settled()
+
+    async def close(self) -> None:
+        """Do what was asked for and leave the files, with what is in them, to the next start."""
+        for file in self._files:
+            await file.close()
+            file.claim.release()
+        self._files.clear()
+
+    def measure(self) -> None:
+        """Bring the metrics up to date, and tell the log what has changed."""
+        usages = [file.usage for file in self._files]
+        events = sum(usage.events for usage in usages)
+        oldest = min((usage.oldest for usage in usages if usage.oldest is not None), default=None)
+        self._metrics.spool_events.set(events)
+        self._metrics.spool_bytes.set(sum(usage.size_bytes for usage in usages))
+        self._metrics.spool_oldest_seconds.set(0 if oldest is None else (utc_now() - oldest).total_seconds())
+        state = self.state if events or self.state == "full" else "empty"  # away and idle is no news of the spool
+        if state != self._told:
+            self._tell(state, events=events)
+            self._told = state
+
+    def _can_send(self) -> bool:
+        return self._publisher.state == "up" and self._publisher.oldest_unresolved_s < self._confirm_timeout_s
+
+    def _open(self, claim: Claim) -> SpoolFile:
+        file = SpoolFile(
+            claim,
+            self._directory,
+            on_changed=self.measure,
+            on_corrupted=self._metrics.spool_corrupted_files.inc,
+        )
+        self._files.append(file)
+        return file
+
+    def _drainer(self, file: SpoolFile) -> Drainer:
+        return Drainer(file, self._publisher, can_send=self._can_send, confirm_timeout_s=self._confirm_timeout_s)
+
+    def _claim_abandoned(self) -> list[Claim]:
+        try:
+            return list(self._directory.claim_abandoned())
+        except SpoolUnavailableError as error:
+            log.warning("spool.adoption_failed", reason=str(error))
+            return []
+
+    async def _empty(self, file: SpoolFile) -> None:
+        """Drain an adopted file and remove it."""
+        log.info("spool.file_adopted", file=file.claim.path.name)
+        draining = asyncio.create_task(self._drainer(file).run())
+        failing = asyncio.create_task(file.until_failed())
+        try:
+            while not file.is_drained:
+                await asyncio.wait({draining, failing}, timeout=MEASURE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                for task in (draining, failing):
+                    if task.done():
+                        task.result()
+        finally:
+            await lifecycle.cancel_and_wait(draining, failing)
+        await file.close()
+        self._files.remove(file)
+        file.claim.remove()
+        log.info("spool.file_removed", file=file.claim.path.name)
+
+    async def _measure_regularly(self) -> None:
+        while True:
+            self.measure()
+            await asyncio.sleep(MEASURE_EVERY_S)
+
+    def _tell(self, state: State, *, events: int) -> None:
+        match state:
+            case "spooling":
+                log.warning("spool.started", broker=self._publisher.state, events=events)
+            case "full":
+                log.error("spool.full", broker=self._publisher.state, events=events)
+            case "draining":
+                log.info("spool.draining", events=events)
+            case "empty":
+                log.info("spool.drained")

@@ -1,0 +1,342 @@
+"""One file of the spool: events in a SQLite database, in the order in which they came. Synchronous, for one thread.
+
+SQLite's write-ahead log with `synchronous=FULL` makes a transaction durable by one fsync. What SQLite cannot tell, that
+bits within a row have flipped, a checksum per row does.
+"""
+
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eventflow.errors import EventFlowError
+from eventflow.message import Message, new_message_id
+
+APPLICATION_ID = 0x45_46_53_50
+"""Marks the database file as ours: `EFSP`."""
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    accepted_at REAL NOT NULL,
+    queue TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    content_type TEXT,
+    content_encoding TEXT,
+    checksum INTEGER NOT NULL,
+    body BLOB NOT NULL
+)
+"""
+JOURNAL_BYTES = 1024 * 1024
+JOURNAL_PAGES = JOURNAL_BYTES // 4096
+SHRINK_ABOVE_PAGES = 256
+SALVAGE_FAILURES = 10_000
+
+_PRIMARY_CODE = 0xFF  # of an SQLite result code; extended ones carry more above it
+
+
+class SpoolError(EventFlowError):
+    """The spool cannot keep an event."""
+
+
+class SpoolFullError(SpoolError):
+    """The spool, or the disk below it, has no room left."""
+
+
+class SpoolUnavailableError(SpoolError):
+    """The disk fails to do what it was asked; whether it will next time is unknown."""
+
+
+class SpoolCorruptedError(SpoolError):
+    """The file does not hold what was written to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is kept of an event: its message and the queue that it goes to."""
+
+    queue: str
+    message: Message
+    accepted_at: datetime
+
+    @property
+    def size_bytes(self) -> int:
+        """Roughly the bytes that it takes in a file; `Usage` has the exact sum once it is there."""
+        return len(self.message.body) + 32 * len(self.message.headers) + 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A record in the file. Its message has a fresh `message_id` each time that it is read."""
+
+    seq: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a file holds.
+
+    Attributes:
+        size_bytes: Pages in use beyond those of an empty file; a file that was larger keeps the rest for later.
+        oldest: When the first of the events was accepted; None where there are none.
+    """
+
+    events: int
+    size_bytes: int
+    oldest: datetime | None
+
+
+EMPTY = Usage(events=0, size_bytes=0, oldest=None)
+
+
+class Store:
+    """An open file. Nobody else may use it meanwhile, which its owner's lock sees to."""
+
+    def __init__(self, path: Path, *, first_seq: int = 1) -> None:
+        """Open the file, or make it, readable by its owner only.
+
+        Args:
+            first_seq: New rows are numbered from here at least.
+
+        Raises:
+            SpoolCorruptedError: It is damaged, or is none of ours.
+            SpoolFullError: There is no room even for an empty file.
+            SpoolUnavailableError: It cannot be opened.
+        """
+        with _translated():
+            _make_private(path)
+            self._connection = sqlite3.connect(path, isolation_level=None)
+            try:
+                self._prepare()
+                self._next_seq = max(first_seq, self._number("SELECT coalesce(max(seq), 0) FROM events") + 1)
+                self._events = self._number("SELECT count(*) FROM events")
+            except BaseException:
+                self._connection.close()
+                raise
+
+    @property
+    def next_seq(self) -> int:
+        """The number that the next row gets."""
+        return self._next_seq
+
+    def apply(self, records: Sequence[Record], *, delete: Iterable[int] = ()) -> list[int]:
+        """Add records and delete rows in one transaction, durable on return; return the numbers of the new rows.
+
+        Raises:
+            SpoolError: Nothing of it was done.
+        """
+        first = self._next_seq
+        rows = [_to_columns(seq, record) for seq, record in enumerate(records, first)]
+        with _translated(), self._transaction():
+            self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            deleted = self._connection.executemany("DELETE FROM events WHERE seq = ?", ((seq,) for seq in delete))
+            gone = max(0, deleted.rowcount)  # -1 where there was nothing to delete
+        self._next_seq += len(rows)
+        self._events += len(rows) - gone
+        return list(range(first, self._next_seq))
+
+    def read(self, *, after: int, max_events: int, max_bytes: int) -> list[Row]:
+        """Read rows in order, those above the number `after`; at least one where there is one, whatever its size.
+
+        Raises:
+            SpoolCorruptedError: A row is not what was written.
+        """
+        rows: list[Row] = []
+        size_bytes = 0
+        query = "SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        # Closed whatever happens: a cursor that is left behind keeps the file open, and locked, after its end.
+        with _translated(), closing(self._connection.execute(query, (after, max_events))) as cursor:
+            for columns in cursor:
+                row = _from_columns(columns)
+                size_bytes += row.record.size_bytes
+                if rows and size_bytes > max_bytes:
+                    break
+                rows.append(row)
+        return rows
+
+    def usage(self) -> Usage:
+        """Measure what the file holds."""
+        with _translated():
+            oldest = self._connection.execute("SELECT accepted_at FROM events ORDER BY seq LIMIT 1").fetchone()
+            pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
+        return Usage(
+            events=self._events,
+            size_bytes=max(0, pages - self._empty_pages) * self._page_bytes,
+            oldest=None if oldest is None else datetime.fromtimestamp(oldest[0], UTC),
+        )
+
+    def shrink(self) -> None:
+        """Give the disk back what an empty file does not need; put off where that fails."""
+        with suppress(SpoolFullError, SpoolUnavailableError), _translated():
+            if self._events == 0 and self._number("PRAGMA page_count") > SHRINK_ABOVE_PAGES:
+                self._connection.execute("VACUUM")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(sqlite3.Error):  # everything that counts was committed before
+            self._connection.close()
+
+    def _prepare(self) -> None:
+        for pragma in (
+            "locking_mode=EXCLUSIVE",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "fullfsync=ON",  # macOS: its plain fsync stops at the disk's cache
+            "secure_delete=OFF",  # where it is on, deleting takes room that a full disk lacks
+            "temp_store=MEMORY",
+            f"wal_autocheckpoint={JOURNAL_PAGES}",
+            f"journal_size_limit={JOURNAL_BYTES}",
+        ):
+            self._connection.execute(f"PRAGMA {pragma}").fetchall()
+        if self._number("PRAGMA page_count") == 0 or self._is_blank():
+            with self._transaction():
+                self._connection.execute(SCHEMA)
+                self._connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._check()
+        self._page_bytes = self._number("PRAGMA page_size")
+        self._empty_pages = self._number("SELECT count(*) FROM sqlite_master") + 1  # a root page each, and the schema's
+
+    def _is_blank(self) -> bool:
+        return self._number("SELECT count(*) FROM sqlite_master") + self._number("PRAGMA application_id") == 0
+
+    def _check(self) -> None:
+        identity = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
+        if identity != (APPLICATION_ID, SCHEMA_VERSION):
+            raise SpoolCorruptedError(f"not a spool file of version {SCHEMA_VERSION}")
+        [verdict] = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise SpoolCorruptedError(str(verdict).splitlines()[-1])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # some errors have rolled it back already
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _number(self, query: str) -> int:
+        return int(self._connection.execute(query).fetchone()[0])
+
+
+def salvage(path: Path) -> Iterator[Row]:
+    """Read whatever can still be read of a corrupted file, row by row, passing over what cannot.
+
+    A damaged page costs the rows on it. The search ends where so many numbers in a row lead nowhere that whole branches
+    of the tree must be gone.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        seq, failures = 1, 0
+        while failures < SALVAGE_FAILURES:
+            try:
+                columns = connection.execute("SELECT * FROM events WHERE seq >= ? LIMIT 1", (seq,)).fetchone()
+                if columns is None:
+                    return
+                seq = columns[0]
+                yield _from_columns(columns)
+                failures = 0
+            except SpoolCorruptedError:
+                failures += 1
+            except sqlite3.DatabaseError as error:
+                if not _is_local(error):
+                    return
+                failures += 1
+            seq += 1
+
+
+def _to_columns(seq: int, record: Record) -> tuple[Any, ...]:
+    message = record.message
+    columns = (
+        record.accepted_at.timestamp(),
+        record.queue,
+        json.dumps(dict(message.headers)),
+        message.content_type,
+        message.content_encoding,
+    )
+    return (seq, *columns, _checksum(columns, message.body), message.body)
+
+
+def _from_columns(columns: tuple[Any, ...]) -> Row:
+    seq, accepted_at, queue, headers, content_type, content_encoding, checksum, body = columns
+    if _checksum(columns[1:6], body) != checksum:
+        raise SpoolCorruptedError(f"the checksum of row {seq} is wrong")
+    return Row(
+        seq=seq,
+        record=Record(
+            queue=queue,
+            accepted_at=datetime.fromtimestamp(accepted_at, UTC),
+            message=Message(
+                body=body,
+                headers=json.loads(headers),
+                content_type=content_type,
+                content_encoding=content_encoding,
+                message_id=new_message_id(),
+            ),
+        ),
+    )
+
+
+def _checksum(columns: Sequence[Any], body: object) -> int:
+    if not isinstance(body, bytes):
+        return -1
+    return zlib.crc32(body, zlib.crc32(repr(tuple(columns)).encode()))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn SQLite's errors, and the operating system's, into ours."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _kind_of(error)(str(error)) from error
+    except OSError as error:
+        raise SpoolUnavailableError(str(error)) from error
+
+
+def _kind_of(error: sqlite3.DatabaseError) -> type[SpoolError]:
+    match getattr(error, "sqlite_errorcode", None):
+        case None:  # Python's own: a text that is not UTF-8
+            return SpoolCorruptedError
+        case int(code) if code & _PRIMARY_CODE in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            return SpoolCorruptedError
+        case int(code) if code & _PRIMARY_CODE == sqlite3.SQLITE_FULL:
+            return SpoolFullError
+        case _:
+            return SpoolUnavailableError
+
+
+def _is_local(error: sqlite3.DatabaseError) -> bool:
+    """Whether an error in reading a row may be one of that row only: a damaged page or an unreadable sector."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & _PRIMARY_CODE in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR}
+
+
+def _make_private(path: Path) -> None:
+    """Make the file before SQLite does, so that it is nobody else's; its journal takes the mode over."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
