@@ -157,7 +157,7 @@ def _run(directory: Path, console: Console, interruptions: Interruptions, stack:
     console.print("Starting a broker, the target, the collector and a processor ...")
     broker = stack.enter_context(provide(directory))
     target_port = usual_or_free_port(8090)
-    environment = _environment(os.environ, broker, target_port)
+    environment = _environment(os.environ, broker, directory, target_port)
     here = _describe(environment, broker, target_port)
     children = Children(console, interruptions, stack)
     children.start({"target": _target_arguments(target_port)}, environment)
@@ -181,10 +181,11 @@ def _target_arguments(port: int) -> list[str]:
     return ["sandbox.target", *(str(part) for option in options.items() for part in option)]
 
 
-def _environment(user: Environment, broker: Broker, target_port: int) -> dict[str, str]:
+def _environment(user: Environment, broker: Broker, directory: Path, target_port: int) -> dict[str, str]:
     """Return the children's environment: the user's own, and what it leaves open."""
     chosen = {
         URL_VARIABLE: broker.url,
+        "EVENTFLOW_COLLECTOR__SPOOL_DIR": str(directory / "spool"),
         "EVENTFLOW_SOURCE__API_KEYS": _API_KEY,
         "EVENTFLOW_TARGET__URL": f"http://{LOOPBACK}:{target_port}/",
         "EVENTFLOW_TARGET__RATE_PER_S": str(_TARGET_RATE_PER_S),
