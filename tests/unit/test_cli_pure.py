@@ -19,6 +19,7 @@ from eventflow.cli.console import printable
 from eventflow.cli.letters import Selection, facts_of, reason_of, record_of, share_of, shown_body
 from eventflow.cli.options import flows_of, one_flow_of
 from eventflow.cli.retries import leftovers_among, management_url
+from eventflow.cli.spool import SpoolStatus, in_words, spool_of
 from eventflow.cli.status import FlowStatus, RetryStatus, document_of, waiting
 from eventflow.message import Envelope
 from eventflow.reader import Held
@@ -176,8 +177,9 @@ def test_the_status_document_says_null_for_what_does_not_exist() -> None:
     lanes = {Lane.LIVE: 1, Lane.DUE: 2, Lane.REPLAY: None}
     status = FlowStatus(flow="blue", lanes=lanes, retries=retries, dead=4, processors=None)
     assert waiting(retries) == "3 in 0.5 s, 0 in 9 s (old)"
-    assert document_of([status], at="now") == {
+    assert document_of([status], None, at="now") == {
         "at": "now",
+        "spool": None,
         "flows": {
             "blue": {
                 "backlog": {"live": 1, "due": 2, "replay": None},
@@ -190,3 +192,11 @@ def test_the_status_document_says_null_for_what_does_not_exist() -> None:
             }
         },
     }
+
+
+def test_the_spool_is_read_from_the_collectors_metrics() -> None:
+    text = "eventflow_spool_events 12.0\neventflow_spool_bytes 3400.0\neventflow_spool_oldest_seconds 7.4\nother 1.0\n"
+    spool = spool_of(text)
+    assert spool == SpoolStatus(events=12, size_bytes=3400, oldest_s=7.4)
+    assert in_words(spool) == "In the spool: 12 events, 3.4 kB, the oldest for 7 s."
+    assert spool_of("").events == 0

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ from eventflow.cli.console import out, table
 from eventflow.cli.options import ConfigOption, FlowOption, flows_of, settings_of
 from eventflow.cli.retries import Leftovers, leftovers
 from eventflow.cli.session import Link, connected
+from eventflow.cli.spool import SpoolStatus, in_words, spool_status
 from eventflow.errors import BrokerUnavailableError
 from eventflow.event import format_time, utc_now
 from eventflow.settings import Settings
@@ -62,6 +63,7 @@ def command(
 
     live: not attempted yet; due: retries whose delay is over; replay: dead letters sent again; waiting: retries, by
     their delay; dead: given up. Events that a processor holds are not counted. "-" is a queue that does not exist.
+    The spool is the collector's own buffer while the broker is away; it is asked on its admin port.
     """
     if watch and as_json:
         raise typer.BadParameter("not together with --json", param_hint="--watch")
@@ -71,17 +73,21 @@ def command(
         with suppress(KeyboardInterrupt):
             asyncio.run(_watch(settings, flows))
         return
+    spool = asyncio.run(spool_status(settings.collector))
+    if spool is not None and not as_json:
+        out.print(in_words(spool))  # first: it has events just when the broker cannot be asked for the rest
     statuses = asyncio.run(_once(settings, flows))
     if as_json:
-        out.print(json.dumps(document_of(statuses, at=format_time(utc_now())), indent=2), soft_wrap=True)
+        out.print(json.dumps(document_of(statuses, spool, at=format_time(utc_now())), indent=2), soft_wrap=True)
     else:
         out.print(table_of(statuses))
 
 
-def document_of(statuses: Sequence[FlowStatus], *, at: str) -> dict[str, Any]:
-    """Return the document of `--json`: counts of events, null for a queue that does not exist."""
+def document_of(statuses: Sequence[FlowStatus], spool: SpoolStatus | None, *, at: str) -> dict[str, Any]:
+    """Return the document of `--json`: counts of events, null for a queue or a spool that does not exist."""
     return {
         "at": at,
+        "spool": None if spool is None else asdict(spool),
         "flows": {
             status.flow: {
                 "backlog": {
