@@ -8,7 +8,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import NoReturn, TypeAlias, TypeVar
 
 import aio_pika
 import aiormq
@@ -132,18 +132,16 @@ async def open_channel(connection: AbstractConnection, *, confirms: bool = False
     return channel
 
 
-async def ended(channel: Channel) -> str:
-    """Wait until a channel, or the connection below it, has closed; return why."""
-    await asyncio.wait({channel.closing})
-    return closing_reason(channel)
+async def closed(channel: Channel) -> NoReturn:
+    """Wait until a channel, or the connection below it, has closed.
 
-
-def closing_reason(channel: Channel) -> str:
-    """Say why a closed channel has closed."""
+    Raises:
+        BrokerUnavailableError: It has; says why.
+    """
     closing = channel.closing
-    if closing.cancelled() or (error := closing.exception()) is None:
-        return "closed"
-    return _first_line(error)
+    await asyncio.wait({closing})
+    reason = None if closing.cancelled() else closing.exception()
+    raise BrokerUnavailableError("the channel was closed" if reason is None else _first_line(reason))
 
 
 def is_blocked(connection: AbstractConnection) -> bool:

@@ -23,7 +23,7 @@ from eventflow.errors import (
     PublishError,
     PublishTimeoutError,
 )
-from eventflow.lifecycle import cancel_and_wait
+from eventflow.lifecycle import first_of
 from eventflow.message import Envelope, Message, decode, encode
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.publisher import Publication, Publisher
@@ -230,20 +230,13 @@ class Consumer:
         channel.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
         self._tags = [await self._consume(channel, lane) for lane in Lane]
         self._connection, self._channel = connection, channel
-        endings = [
-            asyncio.create_task(ending)
-            for ending in (self._closed(channel), self._cancelled_by_broker(), self._poll(connection))
-        ]
         try:
-            done, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(broker.closed(channel), self._cancelled_by_broker(), self._poll(connection))
+        except BrokerUnavailableError:
+            if not self._stopping:
+                raise
         finally:
             self._connection = self._channel = None
-            await cancel_and_wait(*endings)
-        if not self._stopping:
-            done.pop().result()
-
-    async def _closed(self, channel: Channel) -> NoReturn:
-        raise BrokerUnavailableError(await broker.ended(channel))
 
     async def _cancelled_by_broker(self) -> NoReturn:
         await self._cancelled.wait()

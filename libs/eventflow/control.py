@@ -62,7 +62,7 @@ class Control:
         await broker.consume_exclusively(
             channel, control_queue(self.instance), exchange=CONTROL_EXCHANGE, on_body=self._hear
         )
-        raise BrokerUnavailableError(await broker.ended(channel))
+        await broker.closed(channel)
 
     def _hear(self, body: bytes) -> None:
         announcement = _parse(body)

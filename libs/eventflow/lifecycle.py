@@ -46,6 +46,16 @@ async def until_stopped(stop: asyncio.Event, *services: Awaitable[None]) -> None
         stopped.cancel()
 
 
+async def first_of(*services: Coroutine[Any, Any, None]) -> None:
+    """Run several until the first ends, cancel the others, and return or raise what it ended with."""
+    tasks = [asyncio.create_task(service) for service in services]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel_and_wait(*tasks)
+    done.pop().result()
+
+
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and wait until each has ended, whatever it ended with.
 

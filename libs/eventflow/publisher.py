@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, NoReturn
 
 import structlog
 from aio_pika.abc import AbstractConnection
@@ -23,12 +23,17 @@ from eventflow.errors import (
     PublishTimeoutError,
     UnroutableError,
 )
+from eventflow.lifecycle import first_of
 from eventflow.message import Message
 from eventflow.topology import QueueSpec
 
 log = structlog.stdlib.get_logger()
 
 PERSISTENT = 2
+
+WATCH_EVERY_S = 1.0
+CONFIRM_MAX_S = 45.0
+"""Longer than the library takes to notice a dead connection (33 s): what is left then is a confirm that is lost."""
 
 
 class Publication:
@@ -155,20 +160,25 @@ class Publisher:
         for exchange in self._fanouts:  # publishing to an exchange that is not there closes the channel
             await broker.declare_fanout(channel, exchange)
         self._connection, self._channel = connection, channel
-        ended = asyncio.create_task(broker.ended(channel))
         try:
-            while not ended.done():
-                self._queue_missing.clear()
-                missing = asyncio.create_task(self._queue_missing.wait())
-                await asyncio.wait({ended, missing}, return_when=asyncio.FIRST_COMPLETED)
-                missing.cancel()
-                if self._queue_missing.is_set() and not ended.done():
-                    await asyncio.sleep(broker.SESSION_PAUSE_S)
-                    await broker.declare(connection, self._specs)
-            raise BrokerUnavailableError(ended.result())
+            await first_of(broker.closed(channel), self._declare_missing(connection), self._watch(connection))
         finally:
             self._connection = self._channel = None
-            ended.cancel()
+
+    async def _declare_missing(self, connection: AbstractConnection) -> NoReturn:
+        """Declare the queues again whenever a message turned out to be unroutable."""
+        while True:
+            await self._queue_missing.wait()
+            await asyncio.sleep(broker.SESSION_PAUSE_S)
+            self._queue_missing.clear()
+            await broker.declare(connection, self._specs)
+
+    async def _watch(self, connection: AbstractConnection) -> NoReturn:
+        """End a session whose confirms do not come though the connection lives and the broker has no alarm."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            if self.oldest_unresolved_s > CONFIRM_MAX_S and not broker.is_blocked(connection):
+                raise BrokerUnavailableError(f"a publish has not been confirmed for {CONFIRM_MAX_S:g} s")
 
     async def _announce(self, channel: Channel, body: bytes, exchange: str) -> None:
         with suppress(*broker.CONNECTION_ERRORS, asyncio.CancelledError):
