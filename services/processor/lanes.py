@@ -1,6 +1,7 @@
 """Whose turn it is: deliveries wait here by lane until the dispatcher takes the next. Pure but for the wake-up."""
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Collection
 
@@ -48,12 +49,17 @@ class Lanes:
         return self._first_with_credit() or self._waiting[Lane.LIVE].popleft()
 
     def take_other_than(self, event_ids: Collection[str]) -> Delivery | None:
-        """Take the first delivery of an event that is not among these; where there is none, whose turn it is."""
-        for queue in self._waiting.values():
-            for delivery in queue:
-                if delivery.is_current and delivery.envelope.event.id not in event_ids:
-                    queue.remove(delivery)
-                    return delivery
+        """Take any delivery of an event that is not among these; where there is none, whose turn it is.
+
+        A live one if possible, since what is due has failed before and says less about the target. And not the first:
+        after a crash, what comes first is what was in trouble when it happened.
+        """
+        for lane in (Lane.LIVE, Lane.REPLAY, Lane.DUE):
+            queue = self._waiting[lane]
+            if others := [d for d in queue if d.is_current and d.envelope.event.id not in event_ids]:
+                delivery = random.choice(others)  # noqa: S311 - no secret
+                queue.remove(delivery)
+                return delivery
         return self.take()
 
     def take_received_before(self, received_s: float) -> list[Delivery]:

@@ -34,6 +34,10 @@ class Waiting:
     number: int = 0
     is_current: bool = True
 
+    @property
+    def envelope(self) -> Envelope:
+        return Envelope(event=EVENT)
+
 
 def lanes_with(**counts: int) -> Lanes:
     lanes = Lanes()
@@ -49,6 +53,12 @@ def turns(lanes: Lanes, count: int) -> list[Lane]:
 
 def test_a_retry_goes_before_the_backlog() -> None:
     assert turns(lanes_with(live=100, due=1), 2) == [Lane.DUE, Lane.LIVE]
+
+
+def test_a_probe_takes_an_event_that_has_not_failed_before_while_there_is_one() -> None:
+    lanes = lanes_with(due=2, live=1)
+    taken = [lanes.take_other_than(()) for _ in range(3)]
+    assert [delivery.lane for delivery in taken if delivery] == [Lane.LIVE, Lane.DUE, Lane.DUE]
 
 
 def test_due_gets_at_most_half_and_replay_a_fifth_while_live_events_wait() -> None:
