@@ -118,7 +118,7 @@ class Target:
         connection = SimpleNamespace(is_reused=False)
         try:
             async with (
-                asyncio.timeout(self._timeout_s),
+                asyncio.timeout(self._timeout_s) as deadline,
                 self._client.post(
                     self._url,
                     data=envelope.event.body,
@@ -129,6 +129,7 @@ class Target:
             ):
                 result = judge(answer.status, retry_after=answer.headers.get("Retry-After"), now=utc_now())
                 if isinstance(result, Succeeded):
+                    deadline.reschedule(None)  # it counts from here on; reading the rest has a bound of its own
                     await _drain(answer)
                 return result
         except (aiohttp.ServerDisconnectedError, ConnectionResetError, aiohttp.ClientOSError) as error:

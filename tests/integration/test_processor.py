@@ -140,8 +140,9 @@ async def test_a_target_that_hangs_resets_or_never_ends_costs_an_attempt_and_no_
     await eventually(lambda: len(target.of("hangs")) == len(target.of("fails")) == 2, what="both tried again")
 
 
+@pytest.mark.parametrize("timeout_s", ["5", "0.5"])
 async def test_a_2xx_counts_though_its_body_never_ends(
-    start: Start, target: ScriptedTarget, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+    start: Start, target: ScriptedTarget, flow: str, amqp: Amqp, http: aiohttp.ClientSession, timeout_s: str
 ) -> None:
     async def drip(request: web.Request) -> web.StreamResponse:
         received.append(request.headers["ce-id"])
@@ -158,7 +159,7 @@ async def test_a_2xx_counts_though_its_body_never_ends(
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    service = await start(target_url=f"http://127.0.0.1:{runner.addresses[0][1]}/")
+    service = await start(target_url=f"http://127.0.0.1:{runner.addresses[0][1]}/", TARGET__TIMEOUT_S=timeout_s)
     await amqp.publish(lane_queue(flow, Lane.LIVE), message("e"))
 
     async def delivered() -> bool:
