@@ -1,6 +1,7 @@
 """Sends events at a rate, whatever the answers; says what became of each."""
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
@@ -112,6 +113,7 @@ async def send(
     *,
     on_sent: Callable[[Sent], None] = lambda _: None,
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    stop: asyncio.Event | None = None,
 ) -> Report:
     """Send a plan's events and return what became of them.
 
@@ -121,6 +123,7 @@ async def send(
     Args:
         on_sent: Told of each event once it is answered.
         new_id: Makes the ids, which go out as `Idempotency-Key`.
+        stop: Once set, nothing more is sent, and what was sent is still waited for.
     """
     started_s = time.monotonic()
     sent: list[Sent] = []
@@ -135,7 +138,8 @@ async def send(
         async def send_what_is_due(indices: Iterator[int]) -> None:
             for index in indices:
                 due_s = started_s + plan.due_s(index)
-                await asyncio.sleep(due_s - time.monotonic())
+                if await _stopped_within(due_s - time.monotonic(), stop):
+                    return
                 result = await _send_one(session, plan, index, new_id(), due_s)
                 sent.append(result)
                 on_sent(result)
@@ -144,6 +148,17 @@ async def send(
             for _ in range(min(plan.concurrency, plan.count)):
                 group.create_task(send_what_is_due(indices))
     return Report(sent=sent, duration_s=time.monotonic() - started_s)
+
+
+async def _stopped_within(pause_s: float, stop: asyncio.Event | None) -> bool:
+    """Sleep; say whether the stop came meanwhile."""
+    if stop is None:
+        await asyncio.sleep(pause_s)
+        return False
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, pause_s)):
+            await stop.wait()
+    return stop.is_set()
 
 
 async def _send_one(session: aiohttp.ClientSession, plan: Plan, index: int, event_id: str, due_s: float) -> Sent:
