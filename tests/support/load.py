@@ -1,78 +1,96 @@
-"""Load on a collector, and the account of it: which ids were answered 202."""
+"""Load on a collector, and the account of it: which ids were answered 202 and when."""
 
 import asyncio
-from collections.abc import Coroutine
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, KeysView, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import aiohttp
-
+from sandbox.bodies import Body
+from sandbox.sending import Plan, Sent, send
 from tests.support.services import API_KEY
 
+CONCURRENCY = 1500
+"""Requests in flight at most: enough that a frozen broker, with 2 s for each answer, does not slow the load down."""
 
-@dataclass(slots=True)
+SMALL = Body(name="small", content=b'{"some": "event"}')
+
+
+@dataclass(slots=True, repr=False)
 class Load:
-    """Posts events with ids of its own at a rate, without waiting for answers, until it is stopped."""
+    """Posts each event once, with ids of its own, at a rate, whatever the answers, until it is stopped.
+
+    Attributes:
+        accepted_at_s: Time of the 202 by the loop's clock, by id.
+        latencies_s: How long each 202 took, in their order.
+        unaccepted: What became of those that got another answer, or none.
+        slowest_s: The longest wait for an answer.
+    """
 
     url: str
     rate_per_s: float
-    body: bytes = b'{"some": "event"}'
-    accepted: set[str] = field(default_factory=set)
-    refused: dict[int, int] = field(default_factory=dict)
-    failed: int = 0
+    bodies: Sequence[Body] = (SMALL,)
+    timeout_s: float = 15.0
+    accepted_at_s: dict[str, float] = field(default_factory=dict)
+    latencies_s: list[float] = field(default_factory=list)
+    unaccepted: dict[str, Sent] = field(default_factory=dict)
     slowest_s: float = 0.0
-    _sent: int = 0
-    _task: "asyncio.Task[None] | None" = None
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _sending: "asyncio.Task[object] | None" = None
+
+    def __repr__(self) -> str:
+        return f"{len(self.accepted)} accepted, {len(self.unaccepted)} not, answered {dict(self.refused)}"
+
+    @property
+    def accepted(self) -> KeysView[str]:
+        """The ids that were answered 202."""
+        return self.accepted_at_s.keys()
+
+    @property
+    def refused(self) -> Counter[int]:
+        """How many got each other answer; those that got none are not among them."""
+        return Counter(sent.status for sent in self.unaccepted.values() if sent.status is not None)
 
     def start(self) -> None:
-        """Begin to post."""
-        self._task = asyncio.create_task(self._run())
+        """Begin to post, or go on."""
+        self._stop.clear()
+        plan = Plan(
+            url=self.url,
+            count=1_000_000,
+            rate_per_s=self.rate_per_s,
+            concurrency=CONCURRENCY,
+            bodies=self.bodies,
+            api_key=API_KEY,
+            timeout_s=self.timeout_s,
+        )
+        self._sending = asyncio.create_task(
+            send(plan, on_sent=self._keep, new_id=lambda: f"load-{next(self._numbers)}", stop=self._stop)
+        )
 
     async def stop(self) -> None:
         """Post no more and wait for the answers that are due."""
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        self._stop.set()
+        if self._sending is not None:
+            await self._sending
+            self._sending = None
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as client,
-            _Gathering() as posts,
-        ):
-            while True:
-                posts.add(self._post(client, f"load-{self._sent}"))
-                self._sent += 1
-                await asyncio.sleep(max(0.0, began + self._sent / self.rate_per_s - loop.time()))
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Post nothing while the context is open."""
+        await self.stop()
+        yield
+        self.start()
 
-    async def _post(self, client: aiohttp.ClientSession, event_id: str) -> None:
-        began = asyncio.get_running_loop().time()
-        try:
-            headers = {"X-Api-Key": API_KEY, "Idempotency-Key": event_id}
-            async with client.post(self.url, data=self.body, headers=headers) as answer:
-                if answer.status == 202:
-                    self.accepted.add(event_id)
-                else:
-                    self.refused[answer.status] = self.refused.get(answer.status, 0) + 1
-        except (aiohttp.ClientError, TimeoutError):
-            self.failed += 1
-        self.slowest_s = max(self.slowest_s, asyncio.get_running_loop().time() - began)
+    def accepted_between(self, start_s: float, end_s: float) -> int:
+        """Count the 202s of a time, by the loop's clock."""
+        return sum(start_s <= at_s <= end_s for at_s in self.accepted_at_s.values())
 
-
-class _Gathering:
-    """Keeps tasks and waits for all of them, also when the one who made them is cancelled."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> "_Gathering":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def add(self, coroutine: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _keep(self, sent: Sent) -> None:
+        self.slowest_s = max(self.slowest_s, sent.latency_s)
+        if sent.accepted:
+            self.accepted_at_s[sent.event_id] = asyncio.get_running_loop().time()
+            self.latencies_s.append(sent.latency_s)
+        else:
+            self.unaccepted[sent.event_id] = sent

@@ -25,7 +25,9 @@ class Service:
 
     process: ChildProcess
     admin_url: str
-    url: str = ""
+    url: str
+    tracebacks: list[str]
+    """Lines that tell of a bug, from all its lives; the output keeps the last lines of the latest only."""
 
     @property
     def output(self) -> str:
@@ -55,7 +57,7 @@ class Service:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
-def collector(broker_url: str, *, flow: str, **settings: str) -> Service:
+def collector(broker_url: str, *, flow: str, module: str = "collector", **settings: str) -> Service:
     """Prepare a collector of one flow; `settings` are variables without their prefix."""
     port, admin_port = free_port(), free_port()
     environment = {
@@ -65,28 +67,34 @@ def collector(broker_url: str, *, flow: str, **settings: str) -> Service:
         f"FLOWS__{flow.upper()}__SOURCE__API_KEYS": API_KEY,
         **settings,
     }
-    return Service(
-        process=_process("collector", environment),
+    return _service(
+        module,
+        environment,
         admin_url=f"http://127.0.0.1:{admin_port}",
         url=f"http://127.0.0.1:{port}/events/{flow}",
     )
 
 
-def processor(broker_url: str, *, flow: str, target_url: str, **settings: str) -> Service:
+def processor(broker_url: str, *, flow: str, target_url: str, module: str = "processor", **settings: str) -> Service:
     """Prepare a processor of one flow; `settings` are variables without their prefix, `TARGET__` ones the flow's."""
     admin_port = free_port()
     environment = {"TARGET__URL": target_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
     of_flow = f"FLOWS__{flow.upper()}__"
-    return Service(
-        process=_process(
-            "processor",
-            {"BROKER__URL": broker_url, "PROCESSOR__ADMIN_PORT": str(admin_port)}
-            | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
-        ),
+    return _service(
+        module,
+        {"BROKER__URL": broker_url, "PROCESSOR__ADMIN_PORT": str(admin_port)}
+        | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
         admin_url=f"http://127.0.0.1:{admin_port}",
     )
 
 
-def _process(module: str, settings: Mapping[str, str]) -> ChildProcess:
+def _service(module: str, settings: Mapping[str, str], *, admin_url: str, url: str = "") -> Service:
+    tracebacks: list[str] = []
+
+    def listen(line: str) -> None:
+        if "Traceback" in line:
+            tracebacks.append(line)
+
     environment = scrubbed_environment() | {f"EVENTFLOW_{name}": value for name, value in settings.items()}
-    return ChildProcess(module, [sys.executable, "-m", module], env=environment)
+    process = ChildProcess(module, [sys.executable, "-m", module], env=environment, on_line=listen)
+    return Service(process=process, admin_url=admin_url, url=url, tracebacks=tracebacks)

@@ -1,6 +1,5 @@
 """A target that answers as a test tells it to and keeps what it received."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +8,9 @@ from typing import Self
 
 from aiohttp import web
 
-Answer = web.StreamResponse | int
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = web.StreamResponse | int | Handler
+"""What a request gets; a handler may do to the connection whatever it likes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +30,17 @@ class ScriptedTarget:
 
     answer: Callable[[Receipt], Answer | Awaitable[Answer]] = lambda _: 200
     receipts: list[Receipt] = field(default_factory=list)
+    taken: list[Receipt] = field(default_factory=list)
+    """Those answered 2xx while whoever sent them was still there."""
+    unheard: list[Receipt] = field(default_factory=list)
+    """Those answered 2xx when whoever sent them had gone: they will come again."""
     url: str = ""
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/{path:.*}", self._receive)
+        app.on_response_prepare.append(self._take)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -64,7 +70,16 @@ class ScriptedTarget:
             at_s=time.monotonic(),
         )
         self.receipts.append(receipt)
+        request["receipt"] = receipt
         answer = self.answer(receipt)
-        if asyncio.iscoroutine(answer) or isinstance(answer, Awaitable):
+        if isinstance(answer, Awaitable):
             answer = await answer
+        if callable(answer):
+            answer = await answer(request)
         return web.Response(status=answer) if isinstance(answer, int) else answer
+
+    async def _take(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Count a 2xx when its head goes out, which is when the sender may rely on it."""
+        is_there = request.transport is not None and not request.transport.is_closing()
+        if 200 <= response.status < 300:
+            (self.taken if is_there else self.unheard).append(request["receipt"])
