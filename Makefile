@@ -32,6 +32,14 @@ test-integration: $(INSTALLED) ## Run the tests against a real RabbitMQ
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m pytest tests/integration tests/e2e
 
+chaos: $(INSTALLED) ## Kill, cut and block everything under load and count what is lost; ONLY=... picks faults, CHAOS_SEED=... repeats
+	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m tests.chaos $(ONLY)
+
+chaos-report: $(INSTALLED) ## The same, and write the table to docs/reliability.md
+	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m tests.chaos --report $(ONLY)
+
 lint: $(INSTALLED) ## Check format, style, types, imports and generated documents
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
@@ -65,4 +73,4 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-.PHONY: run-local send install test test-unit test-integration lint format lock clean help
+.PHONY: run-local send install test test-unit test-integration chaos chaos-report lint format lock clean help

@@ -1,5 +1,6 @@
 """The emulated source and the target talk to each other in one process, over loopback."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -10,7 +11,7 @@ from aiohttp.test_utils import TestServer
 from sandbox.audit import Audit
 from sandbox.behaviour import Behaviour
 from sandbox.bodies import Body
-from sandbox.sending import Plan, send
+from sandbox.sending import Plan, Sent, send
 from sandbox.target import Target, create_app
 
 BODY = Body(name="b", content=b'{"caf\xc3\xa9":1}\n')
@@ -60,6 +61,22 @@ async def test_lost_and_duplicated_events_are_told(collector_url: str, target_ur
         delivery = await audit.wait_for({*report.accepted_ids, "never-sent"}, timeout_s=0)
     assert delivery.lost_ids == {"never-sent"}
     assert delivery.duplicates == 3
+
+
+async def test_a_stop_ends_the_sending_and_what_was_sent_is_told(collector_url: str) -> None:
+    stop = asyncio.Event()
+
+    def stop_at_the_fifth(_: Sent) -> None:
+        told.append(1)
+        if len(told) == 5:
+            stop.set()
+
+    told: list[int] = []
+    async with asyncio.timeout(10):
+        report = await send(
+            Plan(url=collector_url, count=10_000, rate_per_s=100, bodies=[BODY]), on_sent=stop_at_the_fifth, stop=stop
+        )
+    assert 5 <= len(report.accepted_ids) == len(report.sent) < 20
 
 
 async def test_bodies_arrive_byte_for_byte(collector_url: str, target: Target, target_url: str) -> None:

@@ -1,0 +1,92 @@
+"""`python -m tests.chaos`: runs the scenarios one after the other, prints the table, fails on any loss."""
+
+import logging
+import os
+import platform
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from sandbox.cluster import Cluster
+from sandbox.node import PrivateNode
+from tests.chaos import report
+from tests.chaos.catalogue import MUTANTS, SCENARIOS
+from tests.chaos.harness import Run, run
+from tests.chaos.scenario import Scenario
+
+SEED_VARIABLE = "CHAOS_SEED"
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Argument(help="Parts of names, or catalogue numbers; else all.")] = None,
+    seed: Annotated[int | None, typer.Option(envvar=SEED_VARIABLE, help="Repeats what the dice chose.")] = None,
+    write_report: Annotated[bool, typer.Option("--report", help="Write the table to docs/reliability.md.")] = False,
+) -> None:
+    """Kill, cut and block everything under load, and see whether anything is lost."""
+    logging.getLogger("aiohttp.server").disabled = True  # what the target has to say about connections that it breaks
+    seed = random.randrange(1_000_000) if seed is None else seed
+    print(f"seed {seed} ({SEED_VARIABLE}={seed} repeats it)", flush=True)
+    started_s = time.monotonic()
+    runs = _run_all([scenario for scenario in SCENARIOS if _is_chosen(scenario, only)], seed)
+    mutants = _run_all([mutant for mutant in MUTANTS if _is_chosen(mutant, only)], seed)
+    section = _section(runs, mutants, seed, seconds=time.monotonic() - started_s)
+    print(f"\n{section}")
+    if write_report:
+        report.write(section)
+    sys.exit(0 if all(done.passed for done in [*runs, *mutants]) else 1)
+
+
+def _is_chosen(scenario: Scenario, only: Sequence[str] | None) -> bool:
+    return not only or any(word in scenario.entry.split() or word in scenario.name for word in only)
+
+
+def _run_all(scenarios: Sequence[Scenario], seed: int) -> list[Run]:
+    """Run them, those that need a cluster after those that need a node."""
+    runs = []
+    for nodes in (1, 3):
+        group = [scenario for scenario in scenarios if scenario.nodes == nodes]
+        if not group:
+            continue
+        with _broker(nodes) as broker:
+            for scenario in group:
+                done = uvloop.run(run(scenario, broker, seed=seed))
+                print(report.line(done), *done.problems, sep="\n  ", flush=True)
+                runs.append(done)
+    return runs
+
+
+@contextmanager
+def _broker(nodes: int) -> Iterator[PrivateNode | Cluster]:
+    with (
+        tempfile.TemporaryDirectory(prefix="eventflow-chaos-", ignore_cleanup_errors=True) as directory,
+        PrivateNode(Path(directory)) if nodes == 1 else Cluster(Path(directory), size=nodes) as broker,
+    ):
+        yield broker
+
+
+def _section(runs: Sequence[Run], mutants: Sequence[Run], seed: int, *, seconds: float) -> str:
+    lost = sum(len(run.verdict.lost) for run in runs)
+    accepted = sum(run.verdict.accepted for run in runs)
+    summary = (
+        f"{len(runs)} faults, {accepted} events accepted, **{lost} lost**, in {seconds / 60:.0f} min on "
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, seed {seed}."
+    )
+    parts = [summary, report.markdown(runs)]
+    if mutants:
+        parts += [
+            "Services broken on purpose under the same check, which must find the loss:",
+            report.markdown(mutants),
+        ]
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    typer.run(main)

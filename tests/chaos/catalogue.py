@@ -1,0 +1,40 @@
+"""Every scenario, and every entry of the no-loss catalogue with where it is tested."""
+
+from dataclasses import replace
+from functools import partial
+
+from tests.chaos.faults import broker, cluster, kills, outages, target, wire
+from tests.chaos.scenario import Scenario
+
+SCENARIOS: tuple[Scenario, ...] = (
+    *kills.SCENARIOS,
+    *wire.SCENARIOS,
+    *broker.SCENARIOS,
+    *target.SCENARIOS,
+    *outages.SCENARIOS,
+    *cluster.SCENARIOS,
+)
+
+MUTANTS: tuple[Scenario, ...] = (
+    replace(
+        kills.PROCESSOR_KILLED,
+        name="ack before the target call; processor killed",
+        fault=partial(kills.processor_killed_at_a_2xx, times=2),
+        modules={"processor": "tests.chaos.mutants.acks_before_attempt"},
+        at_least=0,
+    ),
+    replace(
+        kills.BROKER_KILLED_FROZEN,
+        name="202 before the confirm; broker frozen and killed",
+        fault=partial(kills.broker_killed_frozen, times=1),
+        modules={"collector": "tests.chaos.mutants.accepts_before_confirm"},
+        at_least=0,
+    ),
+    replace(
+        kills.PROCESSOR_KILLED_BEFORE_CONFIRMS,
+        name="ack before the dead letter's publish; processor killed",
+        fault=partial(kills.processor_killed_before_confirms, times=1),
+        modules={"processor": "tests.chaos.mutants.acks_before_dead_letter"},
+        at_least=0,
+    ),
+)

@@ -1,0 +1,263 @@
+"""Runs one scenario: starts everything, loads it, lets the fault happen, waits until all is at rest, and checks."""
+
+import asyncio
+import random
+import secrets
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aio_pika
+import aiohttp
+
+from eventflow.broker import CONNECTION_ERRORS
+from sandbox.bodies import Body
+from sandbox.cluster import Cluster
+from sandbox.node import PrivateNode
+from tests.chaos.checker import History, Verdict, check, longest_gap_s
+from tests.chaos.scenario import Scenario
+from tests.chaos.world import World, ids_in
+from tests.support.amqp import Amqp
+from tests.support.load import SMALL, Load
+from tests.support.proxy import Proxy
+from tests.support.services import Service, collector, processor
+from tests.support.target import ScriptedTarget
+from tests.support.wait import eventually
+
+STRAGGLERS_WITHIN_S = 4.0
+"""How long accepted events may be missing while no queue has any: on their way into one, or lost."""
+
+ANSWER_MAX_S = 5.0
+"""Webhook senders give up after about this time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One scenario's result.
+
+    Attributes:
+        acceptance_gap_s: The longest time between two 202s.
+        delivery_gap_s: The longest time between two deliveries.
+        problems: What did not hold beside the checker's verdict.
+    """
+
+    scenario: Scenario
+    seed: int
+    verdict: Verdict
+    acceptance_gap_s: float
+    delivery_gap_s: float
+    seconds: float
+    remarks: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        if self.scenario.must_lose:
+            return bool(self.verdict.lost)
+        return self.verdict.holds and not self.problems
+
+
+async def run(scenario: Scenario, broker: PrivateNode | Cluster, *, seed: int) -> Run:
+    """Run a scenario to its end, which comes whatever happens."""
+    started_s = time.monotonic()
+    async with _opened(scenario, broker, seed) as world:
+        problems = await _let_happen(scenario, world)
+        await world.load.stop()
+        rested = await _comes_to_rest(world, within_s=scenario.rest_within_s)
+        if not rested:
+            problems.append(f"work was left after {scenario.rest_within_s:g} s")
+        problems += await _stop_services(world)
+        verdict = check(await _account(world, rested=rested))
+    problems += _broken_bounds(scenario, world, verdict)
+    return Run(
+        scenario=scenario,
+        seed=seed,
+        verdict=verdict,
+        acceptance_gap_s=longest_gap_s(list(world.load.accepted_at_s.values())),
+        delivery_gap_s=longest_gap_s([receipt.at_s for receipt in world.target.taken]),
+        seconds=time.monotonic() - started_s,
+        remarks=tuple(world.remarks),
+        problems=tuple(problems),
+    )
+
+
+@asynccontextmanager
+async def _opened(scenario: Scenario, broker: PrivateNode | Cluster, seed: int) -> AsyncIterator[World]:
+    """Start everything, and end it all in the end; the load runs already."""
+    dice = random.Random(f"{seed}/{scenario.name}")  # its own, so that one scenario alone does as it did among all
+    flow = f"c{secrets.token_hex(4)}"
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eventflow-chaos-")))
+        http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)))
+        target = await stack.enter_async_context(ScriptedTarget())
+        proxies: list[Proxy | None] = [None, None]
+        if scenario.proxied:
+            proxies = [await stack.enter_async_context(Proxy(broker.url, dice=dice)) for _ in range(2)]
+        urls = [proxy.url if proxy else broker.url for proxy in proxies]
+        taking, giving = _services(scenario, flow, urls, target.url, directory / "spool")
+        for service in (taking, giving):
+            service.process.start()
+            stack.callback(service.process.kill)
+        for service in (taking, giving):
+            await service.ready(http)
+        load = _load(scenario, taking.url)
+        stack.push_async_callback(load.stop)
+        load.start()
+        yield World(
+            broker=broker,
+            flow=flow,
+            retry_delays_s=scenario.retry_delays_s,
+            dice=dice,
+            collector=taking,
+            processor=giving,
+            target=target,
+            load=load,
+            http=http,
+            collector_proxy=proxies[0],
+            processor_proxy=proxies[1],
+        )
+
+
+def _services(scenario: Scenario, flow: str, urls: list[str], target_url: str, spool: Path) -> tuple[Service, Service]:
+    spooling = {"COLLECTOR__SPOOL_DIR": str(spool)} if scenario.spool else {}
+    taking = collector(urls[0], flow=flow, module=scenario.modules.get("collector", "collector"), **spooling)
+    giving = processor(
+        urls[1],
+        flow=flow,
+        target_url=target_url,
+        module=scenario.modules.get("processor", "processor"),
+        TARGET__RETRY_DELAYS_S=",".join(f"{delay_s:g}" for delay_s in scenario.retry_delays_s),
+        **scenario.processor,
+    )
+    return taking, giving
+
+
+def _load(scenario: Scenario, url: str) -> Load:
+    body = Body(name="large", content=b"x" * scenario.body_bytes) if scenario.body_bytes else SMALL
+    return Load(url=url, rate_per_s=scenario.rate_per_s, bodies=(body,), timeout_s=scenario.client_timeout_s)
+
+
+async def _let_happen(scenario: Scenario, world: World) -> list[str]:
+    """Let the fault happen under load; whatever it does, the broker runs afterwards."""
+    problems = []
+    try:
+        async with asyncio.timeout(scenario.deadline_s):
+            await scenario.fault(world)
+            await eventually(
+                lambda: len(world.load.accepted) >= scenario.at_least,
+                within_s=scenario.deadline_s,
+                what=lambda: f"{scenario.at_least} accepted events, not {len(world.load.accepted)}",
+            )
+    except Exception as error:  # noqa: BLE001 - whatever it is, the check and the other scenarios still follow
+        problems.append(f"{type(error).__name__}: {error}")
+    return problems + await _revive(world)
+
+
+async def _revive(world: World) -> list[str]:
+    """See to it that everything runs; a service that does not is a problem."""
+    for node in (world.broker,) if isinstance(world.broker, PrivateNode) else world.broker.nodes:
+        if node.alive:
+            node.resume()
+        else:
+            await asyncio.to_thread(node.start)
+    problems = []
+    for service in (world.collector, world.processor):
+        if service.process.alive:
+            service.process.resume()
+        else:
+            problems.append(f"{service.process.name} has ended with {service.process.returncode}:\n{service.output}")
+            service.process.start()
+    return problems
+
+
+async def _comes_to_rest(world: World, *, within_s: float) -> bool:
+    """Wait until no queue holds work and nobody works on any; say whether that came to be."""
+
+    async def depths() -> tuple[int, int]:
+        async with world.amqp() as amqp:
+            work = [await _depth(amqp, queue) for queue in world.work_queues]
+            return sum(work), await _depth(amqp, world.dead_queue)
+
+    idle_since_s = world.now_s
+    deadline_s = world.now_s + within_s
+    while world.now_s < deadline_s:
+        working, dead = await depths()
+        if working or await _at_work(world):
+            idle_since_s = world.now_s
+        taken = {receipt.id for receipt in world.target.taken}
+        missing = len(world.load.accepted - taken)
+        idle_s = world.now_s - idle_since_s
+        if (idle_s > 0.5 and missing <= dead) or idle_s > STRAGGLERS_WITHIN_S:
+            return True
+        await asyncio.sleep(0.2)
+    return False
+
+
+async def _depth(amqp: Amqp, queue: str) -> int:
+    try:
+        return await amqp.depth(queue)
+    except aio_pika.exceptions.ChannelNotFoundEntity:
+        return 0
+
+
+async def _at_work(world: World) -> bool:
+    """Say whether an attempt is in flight or an event in the spool."""
+    try:
+        in_flight = await world.processor.metric(world.http, "eventflow_in_flight")
+        return bool(in_flight or await world.collector.metric(world.http, "eventflow_spool_events"))
+    except aiohttp.ClientError:
+        return False
+
+
+async def _stop_services(world: World) -> list[str]:
+    problems = []
+    for service in (world.collector, world.processor):
+        status = await asyncio.to_thread(service.process.stop, 30)
+        if status != 0:
+            problems.append(f"{service.process.name} ended with {status}:\n{service.output}")
+        problems += service.tracebacks
+    return problems
+
+
+async def _account(world: World, *, rested: bool) -> History:
+    """Find every event. What the processor held for nothing has come back to its queue, now that it is gone."""
+    waiting, dead = await _read_queues(world)
+    return History(
+        accepted=world.load.accepted,
+        unaccepted=world.load.unaccepted.keys(),
+        delivered=Counter(receipt.id for receipt in world.target.taken),
+        dead=dead,
+        waiting=waiting,
+        unheard=Counter(receipt.id for receipt in world.target.unheard),
+        unsettled=waiting.total() if rested else 0,
+    )
+
+
+async def _read_queues(world: World) -> tuple[Counter[str], Counter[str]]:
+    """Read work queues and dead queue, then delete them; a broker that has just been killed may need a second try."""
+    for tries_left in (2, 1, 0):
+        try:
+            async with world.amqp() as amqp:
+                waiting, dead = await ids_in(amqp, world.work_queues), await ids_in(amqp, [world.dead_queue])
+                await amqp.delete(*world.work_queues, world.dead_queue)
+                return waiting, dead
+        except CONNECTION_ERRORS:
+            if not tries_left:
+                raise
+            await asyncio.sleep(1)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _broken_bounds(scenario: Scenario, world: World, verdict: Verdict) -> list[str]:
+    problems = []
+    if verdict.duplicates_share > scenario.duplicates_max:
+        problems.append(f"{verdict.duplicates} duplicates of {verdict.accepted} events")
+    if set(world.load.refused) - {503}:
+        problems.append(f"answers other than 202 and 503: {dict(world.load.refused)}")
+    if world.load.slowest_s > ANSWER_MAX_S:
+        problems.append(f"an answer took {world.load.slowest_s:.1f} s")
+    return problems

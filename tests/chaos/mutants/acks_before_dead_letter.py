@@ -1,0 +1,23 @@
+"""A processor that acks a delivery first and publishes its dead letter afterwards, the order that is found so often."""
+
+import processor.__main__ as processor
+from eventflow.consumer import Consumer, Delivery
+from eventflow.message import encode
+from eventflow.outcome import DeadLetter, Outcome
+from eventflow.topology import dead_queue
+
+
+class Mutant(Consumer):
+    """Settles everything else as ever."""
+
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        if not isinstance(outcome, DeadLetter):
+            await super().settle(delivery, outcome)
+            return
+        await delivery.ack()
+        await self._publisher.publish(encode(outcome.envelope), queue=dead_queue(self._flow)).confirmed(timeout_s=10)
+
+
+if __name__ == "__main__":
+    processor.Consumer = Mutant  # type: ignore[misc]
+    processor.main()

@@ -1,0 +1,24 @@
+"""The part of the chaos suite that every `make test` runs: kills, an alarm and a missing queue, in half a minute."""
+
+from dataclasses import replace
+
+import pytest
+
+from sandbox.node import PrivateNode
+from tests.chaos import report
+from tests.chaos.faults import broker, kills
+from tests.chaos.harness import run
+from tests.chaos.scenario import Scenario
+
+FAST = (
+    replace(kills.EVERYTHING_KILLED, at_least=1000),
+    replace(broker.MEMORY_ALARM, at_least=0),
+    replace(broker.EVENTS_QUEUE_DELETED, at_least=0),
+)
+
+
+@pytest.mark.parametrize("scenario", FAST, ids=lambda scenario: scenario.name)
+async def test_nothing_is_lost(scenario: Scenario, node: PrivateNode, seed: int) -> None:
+    done = await run(scenario, node, seed=seed)
+    print(report.line(done))
+    assert done.passed, "\n".join([str(done.verdict), *done.problems])

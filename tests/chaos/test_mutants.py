@@ -1,0 +1,17 @@
+"""Proof that the checker can fail: services broken on purpose lose events, and it says so."""
+
+import pytest
+
+from sandbox.node import PrivateNode
+from tests.chaos import report
+from tests.chaos.catalogue import MUTANTS
+from tests.chaos.harness import run
+from tests.chaos.scenario import Scenario
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+async def test_the_checker_finds_the_loss(mutant: Scenario, node: PrivateNode, seed: int) -> None:
+    done = await run(mutant, node, seed=seed)
+    print(report.line(done))
+    assert done.verdict.lost
+    assert not done.verdict.unexpected
