@@ -89,6 +89,8 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
                 log.info("broker.connected", connection=name, server=_server(connection))
                 return await session(connection)
         except (BrokerUnavailableError, *CONNECTION_ERRORS) as error:
+            if is_cancelled_by_us():  # the library turns a cancellation that meets a closing connection into its error
+                raise asyncio.CancelledError from error
             log.warning("broker.session_ended", connection=name, reason=_first_line(error))
         except asyncio.CancelledError:
             if is_cancelled_by_us():
@@ -285,7 +287,7 @@ async def _connect_to_any(rotation: "itertools.cycle[str]", *, name: str) -> Abs
 
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(BrokerUnavailableError),
-        wait=wait_exponential_jitter(initial=0.2, max=RECONNECT_PAUSE_MAX_S, jitter=0.2),
+        wait=wait_exponential_jitter(multiplier=0.2, max=RECONNECT_PAUSE_MAX_S, jitter=0.2),
         before_sleep=tell,
     ):
         with attempt:

@@ -1,0 +1,44 @@
+"""Sessions on real connections: what ends one, and what does not."""
+
+import asyncio
+
+from eventflow import broker
+from eventflow.broker import Connection
+from eventflow.errors import BrokerUnavailableError
+from sandbox.ports import free_port
+from tests.support.wait import eventually
+
+
+async def test_a_cancellation_that_becomes_an_error_of_the_connection_still_ends_it(broker_url: str) -> None:
+    begun = 0
+
+    async def session(_: Connection) -> None:
+        nonlocal begun
+        begun += 1
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise BrokerUnavailableError("closed meanwhile") from None  # as the library does
+
+    running = asyncio.create_task(broker.keep_connected([broker_url], name="test", session=session))
+    await eventually(lambda: begun == 1, what="the session")
+    running.cancel()
+    await asyncio.wait({running}, timeout=5)
+    assert running.cancelled()
+    assert begun == 1
+
+
+async def test_a_session_that_breaks_is_followed_by_another_on_the_next_url_that_answers(broker_url: str) -> None:
+    begun = 0
+
+    async def session(connection: Connection) -> None:
+        nonlocal begun
+        begun += 1
+        if begun < 3:
+            await connection.close()
+            await broker.open_channel(connection)
+
+    nobody = f"amqp://guest:guest@127.0.0.1:{free_port()}/"
+    async with asyncio.timeout(20):
+        await broker.keep_connected([nobody, broker_url], name="test", session=session)
+    assert begun == 3
