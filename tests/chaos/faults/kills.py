@@ -6,6 +6,7 @@ from sandbox.rates import SlidingWindowMaximum
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import POISONED, World, failing_first, number_of
 from tests.support.proxy import Link
+from tests.support.services import processor
 from tests.support.target import Receipt
 from tests.support.wait import eventually
 
@@ -148,6 +149,34 @@ async def everything_killed(world: World) -> None:
     await world.accepts(100)
 
 
+async def processors_come_and_go(world: World) -> None:
+    """One processor, then five, then two: one leaves in order, one is killed, one is cut off by a freeze and killed."""
+    await world.accepts(300)
+    others = [
+        processor(
+            world.living_url,
+            flow=world.flow,
+            target_url=world.target.url,
+            TARGET__RETRY_DELAYS_S=",".join(f"{delay_s:g}" for delay_s in world.retry_delays_s),
+        )
+        for _ in range(4)
+    ]
+    try:
+        for other in others:
+            await world.start(other)
+        await world.accepts(500)
+        await world.terminate(others[0])
+        others[1].process.kill()
+        others[2].process.pause()
+        await world.accepts(500)
+        others[2].process.kill()
+        await world.delivers(500)
+        await world.terminate(others[3])
+    finally:
+        for other in others:
+            other.process.kill()
+
+
 async def services_terminated(world: World) -> None:
     """Both drain and exit 0, again and again, and nothing is sent twice."""
     for _ in range(4):
@@ -255,6 +284,13 @@ SCENARIOS = (
         name=f"processor frozen for 5 s and 25 s (SIGSTOP), quota {QUOTA_PER_S}/s",
         fault=processor_frozen,
         processor={"TARGET__RATE_PER_S": str(QUOTA_PER_S)},
+    ),
+    Scenario(
+        entry="26",
+        name="processors 1 → 5 → 2: one terminated, one killed, one cut off",
+        fault=processors_come_and_go,
+        duplicates_max=KILL_RUN_DUPLICATES_MAX * 3,
+        note="what a processor holds when it is killed or cut off comes twice at most; each spends a quota of its own",
     ),
     Scenario(
         entry="29",
