@@ -164,6 +164,8 @@ class Publisher:
             await first_of(broker.closed(channel), self._declare_missing(connection), self._watch(connection))
         finally:
             self._connection = self._channel = None
+            for answer in tuple(self._unresolved):  # none outlives its session, whatever the library waits for
+                answer.cancel()
 
     async def _declare_missing(self, connection: AbstractConnection) -> NoReturn:
         """Declare the queues again whenever a message turned out to be unroutable."""
@@ -201,9 +203,7 @@ class Publisher:
             raise PublishRefusedError(f"the broker refused a message for {queue}") from error
         except broker.CONNECTION_ERRORS as error:
             raise BrokerUnavailableError(f"the connection was lost before a confirm: {error}") from error
-        except asyncio.CancelledError as error:
-            if broker.is_cancelled_by_us():
-                raise
+        except asyncio.CancelledError as error:  # by the library, or at the end of the session: nobody else does
             raise BrokerUnavailableError("the connection was closed before a confirm") from error
         if not isinstance(answer, Basic.Ack):
             raise PublishRefusedError(f"the broker answered a message for {queue} with {answer!r}")
