@@ -42,14 +42,7 @@ class Worker:
         )
         self._spool = self._make_spool(settings)
         self._ingest = Ingest(
-            flows={
-                name: flow_intake(
-                    name,
-                    api_keys=tuple(key.get_secret_value() for key in flow.source.api_keys),
-                    max_body_bytes=flow.source.max_body_bytes,
-                )
-                for name, flow in flows.items()
-            },
+            flows={name: flow_intake(name, flow.source) for name, flow in flows.items()},
             publisher=self._publisher,
             spool=self._spool,
             budget=ByteBudget(settings.collector.max_in_flight_bytes),
