@@ -26,6 +26,7 @@ from processor.handler import Handler
 from processor.lanes import Lanes
 from processor.limiter import limiter_for
 from processor.metrics import ProcessorMetrics
+from processor.request import request_form
 from processor.retry import RetryPolicy
 from processor.target import Target
 
@@ -65,6 +66,7 @@ async def wire_flow(
     target = await stack.enter_async_context(
         Target(
             url=target_settings.url or "",
+            form=request_form(target_settings),
             headers={key: value.get_secret_value() for key, value in target_settings.headers.items()},
             timeout_s=target_settings.timeout_s,
             concurrency=concurrency,

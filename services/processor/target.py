@@ -1,7 +1,6 @@
 """The target: one attempt is one POST, with a hard deadline, no redirects and a bounded look at the answer."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,20 +9,19 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from types import SimpleNamespace, TracebackType
 from typing import Self
-from urllib.parse import quote
 
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from eventflow.event import Event, format_time, utc_now
+from eventflow.event import utc_now
 from eventflow.message import Envelope
+from processor.request import RequestForm
 
 ANSWER_MAX_BYTES = 64 * 1024
 ANSWER_DRAIN_S = 1.0
 """A 2xx is a success once its status line is here; its body is read only to keep the connection for others."""
 
 USER_AGENT = f"event-flow/{version('event-flow')}"
-_UNSAFE_IN_HEADER = re.compile(r"[^\x21-\x7e]|[\"%]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +62,12 @@ class StaleConnectionError(aiohttp.ClientConnectionError):
 class Target:
     """Where the events of a flow go. Use it as an async context manager."""
 
-    def __init__(self, *, url: str, headers: Mapping[str, str], timeout_s: float, concurrency: int) -> None:
+    def __init__(
+        self, *, url: str, form: RequestForm, headers: Mapping[str, str], timeout_s: float, concurrency: int
+    ) -> None:
         """Prepare; connections are made as attempts need them, at most `concurrency`, and kept for the next."""
         self._url = url
+        self._form = form
         self._headers = {"User-Agent": USER_AGENT, **headers}
         self._timeout_s = timeout_s
         self._concurrency = concurrency
@@ -116,13 +117,14 @@ class Target:
 
     async def _request(self, envelope: Envelope) -> Result:
         connection = SimpleNamespace(is_reused=False)
+        request = self._form.request_for(envelope, now=utc_now())
         try:
             async with (
                 asyncio.timeout(self._timeout_s) as deadline,
                 self._client.post(
                     self._url,
-                    data=envelope.event.body,
-                    headers=request_headers(envelope),
+                    data=request.body,
+                    headers=request.headers,
                     allow_redirects=False,
                     trace_request_ctx=connection,
                 ) as answer,
@@ -159,32 +161,6 @@ def parse_retry_after(text: str | None, *, now: datetime) -> float | None:
     except ValueError:
         return None
     return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
-
-
-def request_headers(envelope: Envelope) -> dict[str, str]:
-    """Build the headers of an attempt: CloudEvents in binary mode, and what lets the target drop a duplicate."""
-    event: Event = envelope.event
-    headers = {
-        "ce-specversion": "1.0",
-        "ce-id": _header_value(event.id),
-        "ce-source": _header_value(event.source),
-        "ce-type": _header_value(event.type),
-        "ce-time": format_time(event.time),
-        "Idempotency-Key": _header_value(event.id),
-        "eventflow-attempt": str(envelope.attempt),
-    }
-    if event.content_type is not None:
-        headers["Content-Type"] = event.content_type
-    if envelope.content_encoding is not None:
-        headers["Content-Encoding"] = envelope.content_encoding
-    if event.traceparent is not None:
-        headers["traceparent"] = event.traceparent
-    return headers
-
-
-def _header_value(text: str) -> str:
-    """Percent-encode what a header cannot carry, as the CloudEvents HTTP binding says (section 3.1.3.2)."""
-    return _UNSAFE_IN_HEADER.sub(lambda match: quote(match[0], safe=""), text)
 
 
 def _noting_reuse() -> aiohttp.TraceConfig:
