@@ -1,7 +1,6 @@
 """Signatures: published vectors verify, their one-bit changes do not, and nothing but the right secret does."""
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from standardwebhooks import Webhook
 from collector.signature import Flaw, find_flaw, scheme_of
 from eventflow.settings import SourceSettings
 from eventflow.standard_webhooks import signature, signing_key
+from tests.support.senders import github, shopify, standard, stripe
 
 NOW = datetime(2025, 7, 13, 12, tzinfo=UTC)
 SECONDS = str(int(NOW.timestamp()))
@@ -92,33 +92,16 @@ def flipped(value: bytes, position: int) -> bytes:
     return bytes(changed)
 
 
-def shopify(secret: str, body: bytes) -> dict[str, str]:
-    digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
-    return {"x-shopify-hmac-sha256": base64.b64encode(digest).decode()}
-
-
-def stripe(secret: str, body: bytes, seconds: str = SECONDS) -> dict[str, str]:
-    digest = hmac.new(secret.encode(), seconds.encode() + b"." + body, hashlib.sha256).hexdigest()
-    return {"Stripe-Signature": f"t={seconds},v1={'0' * 64},v1={digest},v0=ignored"}
-
-
-def github(secret: str, body: bytes) -> dict[str, str]:
-    return {"X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
-
-
-def standard(secret: str, body: bytes, seconds: str = SECONDS) -> dict[str, str]:
-    made = Webhook(secret).sign("msg_1", datetime.fromtimestamp(int(seconds), tz=UTC), body.decode("latin-1"))
-    return {"webhook-id": "msg_1", "webhook-timestamp": seconds, "webhook-signature": f"v1a,other v2,x {made}"}
-
-
 SENDERS = [("github", github), ("shopify", shopify), ("stripe", stripe), ("standard-webhooks", standard)]
 
 
 @pytest.mark.parametrize(("verify", "sign"), SENDERS)
 def test_every_secret_counts_so_that_it_can_be_changed(verify: str, sign) -> None:
+    now = datetime.now(UTC)
     for secret in ("whsec_Y3VycmVudA==", "cHJldmlvdXM="):
-        assert flaw_of(verify, sign(secret, b"{}"), b"{}", secrets="whsec_Y3VycmVudA==, cHJldmlvdXM=") is None
-    assert flaw_of(verify, sign("b3RoZXI=", b"{}"), b"{}", secrets="whsec_Y3VycmVudA==") is Flaw.MISMATCH
+        flaw = flaw_of(verify, sign(secret, b"{}"), b"{}", secrets="whsec_Y3VycmVudA==, cHJldmlvdXM=", now=now)
+        assert flaw is None
+    assert flaw_of(verify, sign("b3RoZXI=", b"{}"), b"{}", secrets="whsec_Y3VycmVudA==", now=now) is Flaw.MISMATCH
 
 
 @pytest.mark.parametrize(("verify", "sign"), [("stripe", stripe), ("standard-webhooks", standard)])
