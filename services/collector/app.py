@@ -1,16 +1,30 @@
 """The public HTTP application."""
 
+import json
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from collector.openapi import document
 from collector.problem import SERVER, problem_response
 from collector.routes import Ingest
 
 
 def create_app(ingest: Ingest) -> web.Application:
-    """Build the application: two routes, and problem answers for everything else."""
+    """Build the application: where events come in, its description, and problem answers for everything else."""
     app = web.Application(middlewares=[problems])
-    app.add_routes([web.post("/events", ingest.receive), web.post("/events/{flow}", ingest.receive)])
+    description = json.dumps(document()).encode()
+
+    async def describe(_: web.Request) -> web.Response:
+        return web.Response(body=description, content_type="application/json")
+
+    app.add_routes(
+        [
+            web.post("/events", ingest.receive),
+            web.post("/events/{flow}", ingest.receive),
+            web.get("/openapi.json", describe),
+        ]
+    )
     app.on_response_prepare.append(_name_server)
     return app
 
