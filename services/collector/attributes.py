@@ -58,16 +58,13 @@ def event_of(*, flow: str, headers: Mapping[str, str], body: bytes, stated: Stat
     )
 
 
-def senders_id(headers: Mapping[str, str]) -> str | None:
-    """Return the id that the headers give a request, or None.
+def batch_id(headers: Mapping[str, str]) -> str | None:
+    """Return what names a batch, so that its events have the same ids when it is sent again; None where nothing does.
 
     Raises:
         InvalidEventError: It cannot travel.
     """
-    for name in ID_HEADERS:
-        if name in headers:
-            return _cloudevents(headers, name) if name == CE_ID else _attribute(headers, name)
-    return _attribute(headers, IDEMPOTENCY_KEY)
+    return _attribute(headers, IDEMPOTENCY_KEY) or _senders_id(headers)
 
 
 def traceparent_of(headers: Mapping[str, str]) -> str | None:
@@ -85,7 +82,14 @@ def moment_of(seconds: object) -> datetime | None:
 def _id(headers: Mapping[str, str], stated: Stated) -> str:
     if stated.id is not None and not any(name in headers for name in ID_HEADERS):
         return require_attribute("the body's id", stated.id)
-    return senders_id(headers) or new_event_id()
+    return _senders_id(headers) or new_event_id()
+
+
+def _senders_id(headers: Mapping[str, str]) -> str | None:
+    for name in ID_HEADERS:
+        if name in headers:
+            return _cloudevents(headers, name) if name == CE_ID else _attribute(headers, name)
+    return _attribute(headers, IDEMPOTENCY_KEY)
 
 
 def _type(headers: Mapping[str, str], body: bytes, stated: Stated) -> str:

@@ -17,9 +17,9 @@ from collector.attributes import (
     NOTHING,
     SPEC_VERSION,
     Stated,
+    batch_id,
     event_of,
     moment_of,
-    senders_id,
     traceparent_of,
 )
 from eventflow.errors import EventFlowError, InvalidEventError
@@ -149,7 +149,7 @@ def _within(limits: Limits, events: Iterator[Event]) -> Sequence[Event]:
 def _alike(bodies: Iterator[bytes], flow: str, headers: Mapping[str, str]) -> Iterator[Event]:
     """Make events that differ in their bodies and ids alone. The ids are the same when the batch is sent again."""
     common = event_of(flow=flow, headers=headers, body=b"")
-    request_id = senders_id(headers)
+    request_id = batch_id(headers)
     for index, body in enumerate(bodies):
         event_id = new_event_id() if request_id is None else require_attribute("its id", f"{request_id}-{index}")
         yield replace(common, id=event_id, body=body, content_type=JSON)

@@ -152,7 +152,7 @@ class Ingest:
         if flow.scheme is not None:
             flaw = find_flaw(flow.scheme, headers=request.headers, body=body, now=utc_now())
             if flaw is not None:
-                raise RejectedError(Reason(flaw.value), 401, UNAUTHENTICATED)
+                raise RejectedError(flaw, 401, UNAUTHENTICATED, close=True)  # as for a wrong key
         try:
             return read_events(
                 mode,

@@ -107,6 +107,8 @@ def test_a_batch_of_json_has_stable_ids_in_order(content_type: str, batch: str |
         assert {(event.content_type, event.type) for event in events} == {("application/json", "t")}
     fresh = read(content_type, body, batch=batch)
     assert len({event.id for event in fresh}) == 3
+    assert read(content_type, body, batch=batch, **{"webhook-id": "w", "Idempotency-Key": "k"})[0].id == "k-0"
+    assert read(content_type, body, batch=batch, **{"webhook-id": "w"})[2].id == "w-2"
 
 
 @pytest.mark.parametrize(
