@@ -2,7 +2,7 @@
 
 import json
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
 from collector.openapi import document
@@ -20,8 +20,8 @@ def create_app(ingest: Ingest) -> web.Application:
 
     app.add_routes(
         [
-            web.post("/events", ingest.receive),
-            web.post("/events/{flow}", ingest.receive),
+            web.post("/events", ingest.receive, expect_handler=expect),
+            web.post("/events/{flow}", ingest.receive, expect_handler=expect),
             web.get("/openapi.json", describe),
         ]
     )
@@ -40,6 +40,19 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             response.headers["Allow"] = error.headers["Allow"]
         response.force_close()
         return response
+
+
+async def expect(request: web.Request) -> web.Response | None:
+    """Let a body come that waits for our word (RFC 9110, section 10.1.1); nothing else can be expected of us."""
+    if request.version < HttpVersion11:
+        return None
+    if request.headers["Expect"].lower() != "100-continue":
+        response = problem_response(417, "Nothing but 100-continue can be expected.")
+        response.force_close()
+        return response
+    if request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
 
 
 async def _name_server(_: web.Request, response: web.StreamResponse) -> None:

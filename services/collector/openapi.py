@@ -28,6 +28,7 @@ _PROBLEMS = {
     408: "The body took too long.",
     413: "The body, an event of it, or their number is too large.",
     415: "The body is encoded, or its content type cannot be taken this way.",
+    417: "Something else than `100-continue` is expected.",
     503: "An event could not be made durable. Some of a batch may have been; send it again under the same ids.",
 }
 

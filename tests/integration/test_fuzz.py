@@ -71,7 +71,8 @@ def exchange(service: Service, request: bytes, *, is_whole: bool = False) -> lis
         socket.create_connection((place.hostname, place.port), timeout=5) as connection,
     ):
         connection.sendall(request)
-        received += connection.recv(65536) if is_whole else b""
+        while is_whole and not re.search(rb"HTTP/1\.[01] [2-5]", received):
+            received += connection.recv(65536) or pytest.fail("no answer to a whole request")
         connection.shutdown(socket.SHUT_WR)
         while chunk := connection.recv(65536):
             received += chunk
@@ -89,7 +90,7 @@ DOCUMENTED = {
     for operation in item.values()
     if isinstance(operation, dict)
     for status in operation["responses"]
-} | {405}
+} | {100, 405}
 
 names = st.sampled_from(
     [
@@ -109,6 +110,7 @@ names = st.sampled_from(
         b"X-Shopify-Topic",
         b"traceparent",
         b"Connection",
+        b"Expect",
         b"Host",
     ]
 ) | st.from_regex(rb"[A-Za-z][A-Za-z-]{0,10}", fullmatch=True)
@@ -123,6 +125,7 @@ values = (
             b"1.0",
             b"%C0%A0",
             b"identity",
+            b"100-continue",
             b"gzip",
             b"9999-12-31T23:59:59-14:00",
             b"x" * 9000,
@@ -225,6 +228,8 @@ POST = b"POST /events HTTP/1.1\r\nHost: x\r\n"
         (POST + b"X: " + b"x" * 9000 + b"\r\nContent-Length: 0\r\n\r\n", {400}),
         (POST + b"ce-specversion: 1.0\r\nce-id: 1\r\nce-id: 2\r\nContent-Length: 0\r\n\r\n", {400}),
         (POST + b"Expect: nonsense\r\nContent-Length: 0\r\n\r\n", {417}),
+        (POST + b"Expect: 100-Continue\r\nContent-Length: 1\r\n\r\n1", {100, 202}),
+        (POST.replace(b"1.1", b"1.0") + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\n1", {202}),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400}),
         (b"\x16\x03\x01\x00\xa5", {400}),
         (b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 3, {200}),
