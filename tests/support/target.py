@@ -24,6 +24,9 @@ class Receipt:
     at_s: float
 
 
+RECEIPT = web.RequestKey("receipt", Receipt)
+
+
 @dataclass(slots=True)
 class ScriptedTarget:
     """Listens on a free port of loopback while its context is open."""
@@ -70,7 +73,7 @@ class ScriptedTarget:
             at_s=time.monotonic(),
         )
         self.receipts.append(receipt)
-        request["receipt"] = receipt
+        request[RECEIPT] = receipt
         answer = self.answer(receipt)
         if isinstance(answer, Awaitable):
             answer = await answer
@@ -82,4 +85,4 @@ class ScriptedTarget:
         """Count a 2xx when its head goes out, which is when the sender may rely on it."""
         is_there = request.transport is not None and not request.transport.is_closing()
         if 200 <= response.status < 300:
-            (self.taken if is_there else self.unheard).append(request["receipt"])
+            (self.taken if is_there else self.unheard).append(request[RECEIPT])
