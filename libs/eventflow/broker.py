@@ -7,9 +7,10 @@ consumer) ends it, and a new one starts from nothing. So there is no state in wh
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import aio_pika
 import aiormq
@@ -28,6 +29,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from yarl import URL
 
 from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
+from eventflow.lifecycle import first_of
 from eventflow.topology import QueueSpec
 
 CONNECT_TIMEOUT_S = 10
@@ -35,6 +37,8 @@ HEARTBEAT_S = 10
 RPC_TIMEOUT_S = 10
 RECONNECT_PAUSE_MAX_S = 3
 CONSUMERS_POLL_S = 0.005
+STREAM_PREFETCH = 100
+STREAM_SILENCE_S = 0.1
 SESSION_PAUSE_S = 1
 """Between a broken session and the next: one that fails at once must not spin, and a queue that was deleted must not be
 declared again before every consumer has heard of its end. RabbitMQ 3.10 forgets to tell those that it would find late,
@@ -135,6 +139,13 @@ async def open_channel(connection: AbstractConnection, *, confirms: bool = False
     return channel
 
 
+def cancellation_of(channel: Channel) -> asyncio.Event:
+    """Return an event that is set when the broker cancels a consumer of a channel; ask before consuming."""
+    cancellation = asyncio.Event()
+    channel.on_consumer_cancel_callbacks.add(lambda _: cancellation.set())
+    return cancellation
+
+
 async def closed(channel: Channel) -> NoReturn:
     """Wait until a channel, or the connection below it, has closed.
 
@@ -145,6 +156,16 @@ async def closed(channel: Channel) -> NoReturn:
     await asyncio.wait({closing})
     reason = None if closing.cancelled() else closing.exception()
     raise BrokerUnavailableError("the channel was closed" if reason is None else _first_line(reason))
+
+
+async def cancelled(cancellation: asyncio.Event) -> NoReturn:
+    """Wait until the broker has cancelled a consumer.
+
+    Raises:
+        BrokerUnavailableError: It has.
+    """
+    await cancellation.wait()
+    raise BrokerUnavailableError("the broker cancelled a consumer: its queue was deleted, or its time was up")
 
 
 def is_blocked(connection: AbstractConnection) -> bool:
@@ -219,6 +240,56 @@ async def consume_exclusively(channel: Channel, queue: str, *, exchange: str, on
     await answered(what, channel.queue_declare(queue, exclusive=True, auto_delete=True))
     await answered(what, channel.queue_bind(queue, exchange))
     await answered(what, channel.basic_consume(queue, deliver, no_ack=True))
+
+
+async def follow_stream(
+    connection: AbstractConnection, queue: str, *, on_body: Callable[[bytes], None], on_empty: Callable[[], None]
+) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
+    """Hand over the last messages of a stream and each that follows, or tell that it has never had any.
+
+    Returns:
+        What waits for the end of it, and then raises `BrokerUnavailableError`.
+
+    Raises:
+        BrokerUnavailableError: The broker refused it.
+    """
+    channel = await open_channel(connection)
+    cancellation = cancellation_of(channel)
+
+    async def deliver(message: DeliveredMessage) -> None:
+        on_body(message.body)
+        with suppress(*CONNECTION_ERRORS):  # an ack only asks for more; a lost connection tells its users itself
+            await channel.basic_ack(message.delivery_tag or 0, wait=False)
+
+    async def ended() -> NoReturn:
+        await first_of(closed(channel), cancelled(cancellation))
+        raise AssertionError("unreachable: both only raise")
+
+    if (await look_up(channel, queue)).messages == 0:
+        on_empty()
+    what = f"follow {queue}"
+    await answered(what, channel.basic_qos(prefetch_count=STREAM_PREFETCH))  # a stream demands one
+    await answered(what, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
+    return ended
+
+
+async def last_of_stream(connection: AbstractConnection, queue: str) -> bytes | None:
+    """Return the last message of a stream, which stays there; None where it has none, or there is no such stream.
+
+    Raises:
+        BrokerUnavailableError: The broker cannot answer now.
+    """
+    depth = await depth_of(connection, queue)
+    if depth is None or depth.messages == 0:
+        return None
+    bodies: asyncio.Queue[bytes] = asyncio.Queue()
+    await follow_stream(connection, queue, on_body=bodies.put_nowait, on_empty=lambda: None)
+    last = await answered(f"read {queue}", bodies.get())
+    with suppress(TimeoutError):  # what was published at the same time comes together
+        while True:
+            async with asyncio.timeout(STREAM_SILENCE_S):
+                last = await bodies.get()
+    return last
 
 
 async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | None:
