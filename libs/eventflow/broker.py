@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import aio_pika
@@ -38,7 +39,7 @@ RPC_TIMEOUT_S = 10
 RECONNECT_PAUSE_MAX_S = 3
 CONSUMERS_POLL_S = 0.005
 STREAM_PREFETCH = 100
-STREAM_SILENCE_S = 0.1
+STREAM_SILENCE_S = 0.5
 SESSION_PAUSE_S = 1
 """Between a broken session and the next: one that fails at once must not spin, and a queue that was deleted must not be
 declared again before every consumer has heard of its end. RabbitMQ 3.10 forgets to tell those that it would find late,
@@ -245,7 +246,10 @@ async def consume_exclusively(channel: Channel, queue: str, *, exchange: str, on
 async def follow_stream(
     connection: AbstractConnection, queue: str, *, on_body: Callable[[bytes], None], on_empty: Callable[[], None]
 ) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
-    """Hand over the last messages of a stream and each that follows, or tell that it has never had any.
+    """Hand over the last messages of a stream and each that follows, or tell that there are none yet.
+
+    A broker counts the messages of a stream with a delay of seconds. So a stream counts as empty when the broker has
+    counted none and nothing comes within half a second either.
 
     Returns:
         What waits for the end of it, and then raises `BrokerUnavailableError`.
@@ -256,7 +260,10 @@ async def follow_stream(
     channel = await open_channel(connection)
     cancellation = cancellation_of(channel)
 
+    has_come = asyncio.Event()
+
     async def deliver(message: DeliveredMessage) -> None:
+        has_come.set()
         on_body(message.body)
         with suppress(*CONNECTION_ERRORS):  # an ack only asks for more; a lost connection tells its users itself
             await channel.basic_ack(message.delivery_tag or 0, wait=False)
@@ -265,11 +272,17 @@ async def follow_stream(
         await first_of(closed(channel), cancelled(cancellation))
         raise AssertionError("unreachable: both only raise")
 
-    if (await look_up(channel, queue)).messages == 0:
-        on_empty()
+    counted = (await look_up(channel, queue)).messages
     what = f"follow {queue}"
     await answered(what, channel.basic_qos(prefetch_count=STREAM_PREFETCH))  # a stream demands one
     await answered(what, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
+    try:
+        async with asyncio.timeout(STREAM_SILENCE_S if counted == 0 else RPC_TIMEOUT_S):
+            await has_come.wait()
+    except TimeoutError:
+        if counted:
+            raise BrokerUnavailableError(f"cannot {what}: {counted} messages, and none comes") from None
+        on_empty()
     return ended
 
 
@@ -279,12 +292,11 @@ async def last_of_stream(connection: AbstractConnection, queue: str) -> bytes | 
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
     """
-    depth = await depth_of(connection, queue)
-    if depth is None or depth.messages == 0:
+    if await depth_of(connection, queue) is None:
         return None
-    bodies: asyncio.Queue[bytes] = asyncio.Queue()
-    await follow_stream(connection, queue, on_body=bodies.put_nowait, on_empty=lambda: None)
-    last = await answered(f"read {queue}", bodies.get())
+    bodies: asyncio.Queue[bytes | None] = asyncio.Queue()
+    await follow_stream(connection, queue, on_body=bodies.put_nowait, on_empty=partial(bodies.put_nowait, None))
+    last = None
     with suppress(TimeoutError):  # what was published at the same time comes together
         while True:
             async with asyncio.timeout(STREAM_SILENCE_S):

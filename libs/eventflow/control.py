@@ -11,7 +11,6 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, NoReturn
 
 import structlog
@@ -46,6 +45,7 @@ class Control:
         self._publisher = publisher
         self._listeners: defaultdict[str, list[Callable[[Announcement], None]]] = defaultdict(list)
         self._followers: defaultdict[str, list[Callable[[RuntimeSettings], None]]] = defaultdict(list)
+        self._ordered: set[str] = set()  # flows whose followers know what holds
         self.instance = instance
 
     def listen(self, flow: str, listener: Callable[[Announcement], None]) -> None:
@@ -74,7 +74,7 @@ class Control:
         await broker.consume_exclusively(
             channel, control_queue(self.instance), exchange=CONTROL_EXCHANGE, on_body=self._hear
         )
-        follow_ends = [await self._follow(connection, flow) for flow in self._followers]
+        follow_ends = await asyncio.gather(*(self._follow(connection, flow) for flow in self._followers))
         await first_of(broker.closed(channel), *(ended() for ended in follow_ends))
 
     async def _follow(self, connection: broker.Connection, flow: str) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
@@ -86,12 +86,15 @@ class Control:
             except InvalidRuntimeSettingsError as error:
                 log.error("control.order_not_understood", flow=flow, reason=str(error))  # noqa: TRY400 - it says all
 
+        def obey_none() -> None:
+            if flow not in self._ordered:
+                self._obey(flow, RuntimeSettings())
+
         await broker.declare(connection, [runtime_spec(flow)])
-        return await broker.follow_stream(
-            connection, runtime_queue(flow), on_body=obey, on_empty=partial(self._obey, flow, RuntimeSettings())
-        )
+        return await broker.follow_stream(connection, runtime_queue(flow), on_body=obey, on_empty=obey_none)
 
     def _obey(self, flow: str, settings: RuntimeSettings) -> None:
+        self._ordered.add(flow)
         for follower in self._followers[flow]:
             follower(settings)
 
