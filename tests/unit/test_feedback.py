@@ -113,7 +113,7 @@ HEADERS = (
     "X-RateLimit-Reset",
     "X-Shopify-Shop-Api-Call-Limit",
 )
-VALUES = st.text(max_size=40) | st.lists(
+VALUES = st.binary(max_size=40).map(lambda value: value.decode("latin-1")) | st.lists(
     st.sampled_from(
         ['"a"', ";r=", ";t=", ";q=", ";w=", "remaining=", "reset=", ", ", "/", "-", "0", "1", "9" * 16, "1.5", "?"]
     ),
