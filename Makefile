@@ -12,7 +12,7 @@ LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe 
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 ##@ Use
-run-local: $(INSTALLED) ## Run everything on this machine until Ctrl-C: broker, target, collector, processor
+run-local: $(INSTALLED) ## Run everything on this machine until Ctrl-C: broker, target, collector, two processors
 	@exec $(RUN) -m sandbox.up
 
 send: $(INSTALLED) ## Send COUNT=200 sample events to what run-local runs, and watch them arrive

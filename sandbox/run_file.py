@@ -27,7 +27,7 @@ class RunFile:
     api_key: str
     management_url: str | None
     collector_metrics_url: str
-    processor_metrics_url: str
+    processor_metrics_urls: list[str]
 
     def write(self, path: Path = DEFAULT_PATH) -> None:
         """Write it, for its owner's eyes: it holds a key, though a local one."""

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from sandbox import probes
 from sandbox.broker import DEFAULT_DIRECTORY, URL_VARIABLE, Broker, BrokerNotAvailable, provide
-from sandbox.ports import LOOPBACK, usual_or_free_port
+from sandbox.ports import LOOPBACK, free_port, usual_or_free_port
 from sandbox.processes import ChildProcess, wait_until
 from sandbox.run_file import RUN_FILE_NAME, RunFile
 
@@ -28,11 +28,12 @@ _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0  # above the processor's drain deadline
 _WATCH_EVERY_S = 1.0
 _API_KEY = "local-dev-key"
+_PROCESSOR_PORT = "EVENTFLOW_PROCESSOR__ADMIN_PORT"
 _TARGET_RATE_PER_S = 50
 _PROCESSOR_BURST = 10
 # The target counts at its own clock, behind a network: it grants a little more than the processor means to use.
 _TARGET_BURST = 15
-_COLOURS = {"target": "magenta", "collector": "cyan", "processor": "green"}
+_COLOURS = {"target": "magenta", "collector": "cyan", "processor": "green", "processor 2": "bright_green"}
 _EXAMPLE = """\
 {"id":"66d81702-5f0c-4b5e-9a51-0c1f0f9f3b57","name":"inventory-updated","body":"{\\"foo\\": \\"bar\\"}",\
 "timestamp":"1752443484.573"}"""
@@ -105,7 +106,7 @@ class Children:
                 raise RunError(_last_words(child, f"{child.name} ended with status {child.returncode}"))
 
     def _child(self, name: str, arguments: list[str], environment: Environment) -> ChildProcess:
-        prefix = Text(f"{name:>9} │ ", style=_COLOURS[name])
+        prefix = Text(f"{name:>11} │ ", style=_COLOURS[name])
 
         def tell(line: str) -> None:
             self._console.print(prefix + Text.from_ansi(line), soft_wrap=True)
@@ -129,7 +130,7 @@ def main(
         DEFAULT_DIRECTORY
     ),
 ) -> None:
-    """Run broker, target, collector and a processor on this machine until Ctrl-C."""
+    """Run broker, target, collector and two processors on this machine until Ctrl-C."""
     console = Console(highlight=False)
     interruptions = Interruptions()
     try:
@@ -154,17 +155,20 @@ def _run(directory: Path, console: Console, interruptions: Interruptions, stack:
     if (running := RunFile.read(run_file)) is not None:
         raise RunError(f"It runs here already, as process {running.pid}: {running.events_url}")
     stack.callback(lambda: console.print("Stopped."))
-    console.print("Starting a broker, the target, the collector and a processor ...")
+    console.print("Starting a broker, the target, the collector and two processors ...")
     broker = stack.enter_context(provide(directory))
     target_port = usual_or_free_port(8090)
     environment = _environment(os.environ, broker, directory, target_port)
-    here = _describe(environment, broker, target_port)
+    another = {**environment, _PROCESSOR_PORT: str(free_port())}  # they share the target's quota
+    here = _describe(environment, another, broker, target_port)
     children = Children(console, interruptions, stack)
     children.start({"target": _target_arguments(target_port)}, environment)
     children.wait_until_ready("target", here.audit_url)
+    children.start({"processor 2": ["processor"]}, another)
     children.start({"collector": ["collector"], "processor": ["processor"]}, environment)
     children.wait_until_ready("collector", f"{_admin_url(environment, 'COLLECTOR')}/readyz")
     children.wait_until_ready("processor", f"{_admin_url(environment, 'PROCESSOR')}/readyz")
+    children.wait_until_ready("processor 2", f"{_admin_url(another, 'PROCESSOR')}/readyz")
     stack.callback(here.remove, run_file)
     here.write(run_file)
     console.print(_panel(here, broker))
@@ -196,14 +200,14 @@ def _environment(user: Environment, broker: Broker, directory: Path, target_port
     usual_ports = {
         "EVENTFLOW_COLLECTOR__PORT": 8080,
         "EVENTFLOW_COLLECTOR__ADMIN_PORT": 9464,
-        "EVENTFLOW_PROCESSOR__ADMIN_PORT": 9465,
+        _PROCESSOR_PORT: 9465,
     }
     chosen |= {name: str(usual_or_free_port(port)) for name, port in usual_ports.items() if name not in user}
     open_ones = {name: value for name, value in chosen.items() if not user.get(name) and not user.get(f"{name}_FILE")}
     return {**user, **open_ones}
 
 
-def _describe(environment: Environment, broker: Broker, target_port: int) -> RunFile:
+def _describe(environment: Environment, another: Environment, broker: Broker, target_port: int) -> RunFile:
     return RunFile(
         pid=os.getpid(),
         events_url=f"http://{LOOPBACK}:{environment['EVENTFLOW_COLLECTOR__PORT']}/events",
@@ -211,7 +215,7 @@ def _describe(environment: Environment, broker: Broker, target_port: int) -> Run
         api_key=environment.get("EVENTFLOW_SOURCE__API_KEYS", "").split(",")[0].strip(),
         management_url=broker.management_url,
         collector_metrics_url=f"{_admin_url(environment, 'COLLECTOR')}/metrics",
-        processor_metrics_url=f"{_admin_url(environment, 'PROCESSOR')}/metrics",
+        processor_metrics_urls=[f"{_admin_url(one, 'PROCESSOR')}/metrics" for one in (environment, another)],
     )
 
 
@@ -222,7 +226,7 @@ def _admin_url(environment: Environment, service: str) -> str:
 def _panel(here: RunFile, broker: Broker) -> Panel:
     rows = {
         "Collector": here.events_url,
-        "Metrics": f"{here.collector_metrics_url}  {here.processor_metrics_url}",
+        "Metrics": "  ".join([here.collector_metrics_url, *here.processor_metrics_urls]),
         "Target audit": f"{here.audit_url}  ({_TARGET_RATE_PER_S} events/s)",
     }
     if broker.management_url is not None:

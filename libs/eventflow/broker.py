@@ -6,9 +6,12 @@ consumer) ends it, and a new one starts from nothing. So there is no state in wh
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import aio_pika
 import aiormq
@@ -27,6 +30,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from yarl import URL
 
 from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
+from eventflow.lifecycle import first_of
 from eventflow.topology import QueueSpec
 
 CONNECT_TIMEOUT_S = 10
@@ -34,6 +38,8 @@ HEARTBEAT_S = 10
 RPC_TIMEOUT_S = 10
 RECONNECT_PAUSE_MAX_S = 3
 CONSUMERS_POLL_S = 0.005
+STREAM_PREFETCH = 100
+STREAM_SILENCE_S = 0.5
 SESSION_PAUSE_S = 1
 """Between a broken session and the next: one that fails at once must not spin, and a queue that was deleted must not be
 declared again before every consumer has heard of its end. RabbitMQ 3.10 forgets to tell those that it would find late,
@@ -134,6 +140,13 @@ async def open_channel(connection: AbstractConnection, *, confirms: bool = False
     return channel
 
 
+def cancellation_of(channel: Channel) -> asyncio.Event:
+    """Return an event that is set when the broker cancels a consumer of a channel; ask before consuming."""
+    cancellation = asyncio.Event()
+    channel.on_consumer_cancel_callbacks.add(lambda _: cancellation.set())
+    return cancellation
+
+
 async def closed(channel: Channel) -> NoReturn:
     """Wait until a channel, or the connection below it, has closed.
 
@@ -144,6 +157,16 @@ async def closed(channel: Channel) -> NoReturn:
     await asyncio.wait({closing})
     reason = None if closing.cancelled() else closing.exception()
     raise BrokerUnavailableError("the channel was closed" if reason is None else _first_line(reason))
+
+
+async def cancelled(cancellation: asyncio.Event) -> NoReturn:
+    """Wait until the broker has cancelled a consumer.
+
+    Raises:
+        BrokerUnavailableError: It has.
+    """
+    await cancellation.wait()
+    raise BrokerUnavailableError("the broker cancelled a consumer: its queue was deleted, or its time was up")
 
 
 def is_blocked(connection: AbstractConnection) -> bool:
@@ -220,6 +243,67 @@ async def consume_exclusively(channel: Channel, queue: str, *, exchange: str, on
     await answered(what, channel.basic_consume(queue, deliver, no_ack=True))
 
 
+async def follow_stream(
+    connection: AbstractConnection, queue: str, *, on_body: Callable[[bytes], None], on_empty: Callable[[], None]
+) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
+    """Hand over the last messages of a stream and each that follows, or tell that there are none yet.
+
+    A broker counts the messages of a stream with a delay of seconds. So a stream counts as empty when the broker has
+    counted none and nothing comes within half a second either.
+
+    Returns:
+        What waits for the end of it, and then raises `BrokerUnavailableError`.
+
+    Raises:
+        BrokerUnavailableError: The broker refused it.
+    """
+    channel = await open_channel(connection)
+    cancellation = cancellation_of(channel)
+
+    has_come = asyncio.Event()
+
+    async def deliver(message: DeliveredMessage) -> None:
+        has_come.set()
+        on_body(message.body)
+        with suppress(*CONNECTION_ERRORS):  # an ack only asks for more; a lost connection tells its users itself
+            await channel.basic_ack(message.delivery_tag or 0, wait=False)
+
+    async def ended() -> NoReturn:
+        await first_of(closed(channel), cancelled(cancellation))
+        raise AssertionError("unreachable: both only raise")
+
+    counted = (await look_up(channel, queue)).messages
+    what = f"follow {queue}"
+    await answered(what, channel.basic_qos(prefetch_count=STREAM_PREFETCH))  # a stream demands one
+    await answered(what, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
+    try:
+        async with asyncio.timeout(STREAM_SILENCE_S if counted == 0 else RPC_TIMEOUT_S):
+            await has_come.wait()
+    except TimeoutError:
+        if counted:
+            raise BrokerUnavailableError(f"cannot {what}: {counted} messages, and none comes") from None
+        on_empty()
+    return ended
+
+
+async def last_of_stream(connection: AbstractConnection, queue: str) -> bytes | None:
+    """Return the last message of a stream, which stays there; None where it has none, or there is no such stream.
+
+    Raises:
+        BrokerUnavailableError: The broker cannot answer now.
+    """
+    if await depth_of(connection, queue) is None:
+        return None
+    bodies: asyncio.Queue[bytes | None] = asyncio.Queue()
+    await follow_stream(connection, queue, on_body=bodies.put_nowait, on_empty=partial(bodies.put_nowait, None))
+    last = None
+    with suppress(TimeoutError):  # what was published at the same time comes together
+        while True:
+            async with asyncio.timeout(STREAM_SILENCE_S):
+                last = await bodies.get()
+    return last
+
+
 async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | None:
     """Count a queue's ready messages and consumers; None where there is no such queue.
 
@@ -257,14 +341,11 @@ async def wait_for_consumers(connection: AbstractConnection, queue: str, *, at_m
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
     """
-    try:
-        async with asyncio.timeout(timeout_s):
-            while (depth := await depth_of(connection, queue)) is not None:
-                if depth.consumers <= at_most:
-                    break
-                await asyncio.sleep(CONSUMERS_POLL_S)
-    except TimeoutError:
-        return False
+    deadline_s = time.monotonic() + timeout_s  # looked at between requests: the library can swallow a cancellation
+    while (depth := await depth_of(connection, queue)) is not None and depth.consumers > at_most:
+        if time.monotonic() > deadline_s:
+            return False
+        await asyncio.sleep(CONSUMERS_POLL_S)
     return True
 
 

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NoReturn, Protocol, assert_never
+from typing import NoReturn, Protocol, assert_never
 
 import structlog
 from aio_pika.abc import AbstractConnection
@@ -35,6 +35,9 @@ HOLD_MAX_S = 45.0
 REPUBLISH_PAUSE_MAX_S = 2.0
 
 POLL_S = 1.0
+UNCOUNTED_MAX = 3
+"""So many looks in a row that miss our own consumer mean that it is gone, whatever the broker has told us."""
+
 SETTLED_MAX_S = 2.0
 
 log = structlog.stdlib.get_logger()
@@ -89,6 +92,19 @@ class Sink(Protocol):
         """Keep `delivery` until it is its turn."""
 
 
+class Observer(Protocol):
+    """Who is told how the consuming goes."""
+
+    def joined(self) -> None:
+        """Note that every lane has its consumer now: one of ours, beside those of the other processors."""
+
+    def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
+        """Note what a look at a lane's queue found that began at `began_s` of the monotonic clock; one a second."""
+
+    def left(self) -> None:
+        """Note that our consumers are gone, until `joined`."""
+
+
 class Consumer:
     """Consumes the lanes of one flow on a connection of its own.
 
@@ -104,7 +120,7 @@ class Consumer:
         prefetch: Mapping[Lane, int],
         sink: Sink,
         publisher: Publisher,
-        on_poll: Callable[[Lane, QueueDepth], None],
+        observer: Observer,
         name: str,
     ) -> None:
         """Prepare; nothing connects before `run`.
@@ -113,7 +129,7 @@ class Consumer:
             specs: Queues to declare before consuming.
             prefetch: Unsettled deliveries to hold, by lane.
             publisher: Publishes copies, on its own connection.
-            on_poll: Told every second how deep each lane's queue is.
+            observer: Told of our consumers, and every second of each lane's queue.
             name: Shown in the management UI.
         """
         self._urls = urls
@@ -122,7 +138,7 @@ class Consumer:
         self._prefetch = prefetch
         self._sink = sink
         self._publisher = publisher
-        self._on_poll = on_poll
+        self._observer = observer
         self._name = name
         self._connection: AbstractConnection | None = None
         self._channel: Channel | None = None
@@ -226,30 +242,32 @@ class Consumer:
             return
         await broker.declare(connection, self._specs)
         channel = await broker.open_channel(connection)
-        self._cancelled.clear()
-        channel.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
+        self._cancelled = broker.cancellation_of(channel)
         self._tags = [await self._consume(channel, lane) for lane in Lane]
         self._connection, self._channel = connection, channel
         try:
-            await first_of(broker.closed(channel), self._cancelled_by_broker(), self._poll(connection))
+            self._observer.joined()
+            await first_of(broker.closed(channel), broker.cancelled(self._cancelled), self._poll(connection))
         except BrokerUnavailableError:
             if not self._stopping:
                 raise
         finally:
+            self._observer.left()
             self._connection = self._channel = None
 
-    async def _cancelled_by_broker(self) -> NoReturn:
-        await self._cancelled.wait()
-        raise BrokerUnavailableError("the broker cancelled a consumer: its queue was deleted, or its time was up")
-
     async def _poll(self, connection: AbstractConnection) -> NoReturn:
-        """Measure the lanes, which also proves the connection that our consumers live on."""
+        """Measure the lanes every second, which also proves the connection that our consumers live on."""
         channel = await broker.open_channel(connection)
+        uncounted = 0
         while True:
             for lane in Lane:
+                began_s = time.monotonic()
                 depth = await broker.look_up(channel, lane_queue(self._flow, lane))
                 self._consumers[lane] = depth.consumers
-                self._on_poll(lane, depth)
+                self._observer.looked(lane, depth, began_s=began_s)
+            uncounted = 0 if self._consumers[Lane.LIVE] else uncounted + 1
+            if uncounted == UNCOUNTED_MAX:
+                raise BrokerUnavailableError("the broker does not count our consumer among those of the events queue")
             await asyncio.sleep(POLL_S)
 
     async def _consume(self, channel: Channel, lane: Lane) -> str:
@@ -262,9 +280,6 @@ class Consumer:
         await broker.answered("set a prefetch", channel.basic_qos(prefetch_count=self._prefetch[lane]))
         answer = await broker.answered(f"consume from {queue}", channel.basic_consume(queue, deliver))
         return str(answer.consumer_tag)
-
-    def _on_cancelled_by_broker(self, _frame: Any) -> None:
-        self._cancelled.set()
 
 
 def _delivery(message: DeliveredMessage, lane: Lane, channel: Channel) -> Delivery:

@@ -1,20 +1,26 @@
-"""What the processors of a flow tell each other: one fanout exchange, one exclusive queue for each of them.
+"""What the processors of a flow tell each other, and what an operator tells them.
 
-A fanout keeps nothing for those who join later, so whoever has something to say repeats it every second. Nothing here
-is needed for not losing an event: who hears nothing acts on what it sees itself.
+Processors speak over one fanout exchange and have an exclusive queue each. A fanout keeps nothing for those who join
+later, so whoever has something to say repeats it every second. Nothing of it is needed for not losing an event: who
+hears nothing acts on what it sees itself.
+
+An operator's orders are kept in a stream per flow, whose last message counts.
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NoReturn
 
 import structlog
 
 from eventflow import broker
 from eventflow.errors import BrokerUnavailableError
+from eventflow.lifecycle import first_of
 from eventflow.publisher import Publisher
-from eventflow.topology import CONTROL_EXCHANGE, control_queue
+from eventflow.runtime import InvalidRuntimeSettingsError, RuntimeSettings, decode_runtime
+from eventflow.topology import CONTROL_EXCHANGE, control_queue, runtime_queue, runtime_spec
 
 ANNOUNCE_EVERY_S = 1.0
 ANNOUNCEMENT_MAX_BYTES = 4096
@@ -37,12 +43,18 @@ class Control:
         """
         self._urls = urls
         self._publisher = publisher
-        self._listeners: dict[str, Callable[[Announcement], None]] = {}
+        self._listeners: defaultdict[str, list[Callable[[Announcement], None]]] = defaultdict(list)
+        self._followers: defaultdict[str, list[Callable[[RuntimeSettings], None]]] = defaultdict(list)
+        self._ordered: set[str] = set()  # flows whose followers know what holds
         self.instance = instance
 
     def listen(self, flow: str, listener: Callable[[Announcement], None]) -> None:
-        """Call `listener` with every announcement of a peer about `flow`."""
-        self._listeners[flow] = listener
+        """Call `listener` too with every announcement of a peer about `flow`."""
+        self._listeners[flow].append(listener)
+
+    def follow(self, flow: str, follower: Callable[[RuntimeSettings], None]) -> None:
+        """Call `follower` too with an operator's orders for `flow`: what holds at each connect, then each change."""
+        self._followers[flow].append(follower)
 
     def announce(self, flow: str, announcement: Announcement) -> None:
         """Tell the peers, if the broker can be used now; it is repeated anyway."""
@@ -62,16 +74,38 @@ class Control:
         await broker.consume_exclusively(
             channel, control_queue(self.instance), exchange=CONTROL_EXCHANGE, on_body=self._hear
         )
-        await broker.closed(channel)
+        follow_ends = await asyncio.gather(*(self._follow(connection, flow) for flow in self._followers))
+        await first_of(broker.closed(channel), *(ended() for ended in follow_ends))
+
+    async def _follow(self, connection: broker.Connection, flow: str) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
+        """Start to follow the orders for a flow; returns what waits for the end of it."""
+
+        def obey(body: bytes) -> None:
+            try:
+                self._obey(flow, decode_runtime(body))
+            except InvalidRuntimeSettingsError as error:
+                log.error("control.order_not_understood", flow=flow, reason=str(error))  # noqa: TRY400 - it says all
+
+        def obey_none() -> None:
+            if flow not in self._ordered:
+                self._obey(flow, RuntimeSettings())
+
+        await broker.declare(connection, [runtime_spec(flow)])
+        return await broker.follow_stream(connection, runtime_queue(flow), on_body=obey, on_empty=obey_none)
+
+    def _obey(self, flow: str, settings: RuntimeSettings) -> None:
+        self._ordered.add(flow)
+        for follower in self._followers[flow]:
+            follower(settings)
 
     def _hear(self, body: bytes) -> None:
         announcement = _parse(body)
         if announcement is None:
             log.warning("control.not_understood", body_bytes=len(body))
             return
-        listener = self._listeners.get(announcement["flow"])
-        if listener is not None and announcement["from"] != self.instance:
-            listener(announcement)
+        if announcement["from"] != self.instance:
+            for listener in self._listeners.get(announcement["flow"], ()):
+                listener(announcement)
 
 
 def _parse(body: bytes) -> Announcement | None:

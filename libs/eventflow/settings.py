@@ -264,6 +264,17 @@ class TargetSettings(Section):
         description="Standard Webhooks secrets (`whsec_...`) that sign what is sent, comma-separated; "
         "several = rotation: a signature of each",
     )
+    feedback: Literal["standard", "shopify", "shopify-graphql", "none"] = Field(
+        "standard",
+        description="which answers steer the rate: `standard` (Retry-After, RateLimit, X-RateLimit), `shopify` (the "
+        "call limit), `shopify-graphql` (throttleStatus in the body), `none`",
+    )
+    due_share: float = Field(
+        0.5, gt=0, le=1, description="largest part of the attempts that retries get while live events wait"
+    )
+    replay_share: float = Field(
+        0.2, gt=0, le=1, description="largest part of the attempts that replays get while live events wait"
+    )
     max_retry_after_s: float = Field(
         900.0, ge=0, le=86_400, description="longest pause that a target's answer can impose"
     )

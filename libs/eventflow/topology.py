@@ -5,8 +5,10 @@
     eventflow.{flow}.replay           dead letters that an operator sent again
     eventflow.{flow}.retry.{delay_ms} retries that wait: one queue per delay, since messages leave only from the head
     eventflow.{flow}.dead             events that were given up, kept until somebody looks
+    eventflow.{flow}.runtime          what an operator has ordered; a stream, of which the last message counts
 
-All are durable quorum queues, on a single node too: a classic queue confirms before it has written to disk.
+All but the last are durable quorum queues, on a single node too: a classic queue confirms before it has written to
+disk.
 Why each argument stands there: docs/architecture.md and ADR 3.
 """
 
@@ -22,6 +24,9 @@ DEFAULT_FLOW = "default"
 NO_DELIVERY_LIMIT = 1_000_000_000
 """RabbitMQ 4 drops a message at its 21st delivery by default, 3.10 takes -1 for zero; attempts are counted by us."""
 
+
+RUNTIME_MAX_BYTES = 4_000_000
+"""What a stream of orders may take on disk; one has about 100 bytes."""
 
 CONTROL_EXCHANGE = f"{PREFIX}.control"
 """Fanout: what processors tell each other."""
@@ -56,6 +61,11 @@ def dead_queue(flow: str) -> str:
 def retry_queue(flow: str, delay_s: float) -> str:
     """Name the queue in which a retry waits: `eventflow.{flow}.retry.{delay_ms}`."""
     return f"{PREFIX}.{flow}.retry.{round(delay_s * 1000)}"
+
+
+def runtime_queue(flow: str) -> str:
+    """Name the stream of an operator's orders: `eventflow.{flow}.runtime`."""
+    return f"{PREFIX}.{flow}.runtime"
 
 
 def control_queue(instance: str) -> str:
@@ -101,6 +111,18 @@ def retry_specs(flow: str, delays_s: tuple[float, ...]) -> tuple[QueueSpec, ...]
             arguments={**arguments, "x-message-ttl": round(delay_s * 1000)},
         )
         for delay_s in delays_s
+    )
+
+
+def runtime_spec(flow: str) -> QueueSpec:
+    """Return the stream of an operator's orders: everyone reads the last, and reading takes nothing away (ADR 8)."""
+    return QueueSpec(
+        name=runtime_queue(flow),
+        arguments={
+            "x-queue-type": "stream",
+            "x-max-length-bytes": RUNTIME_MAX_BYTES,
+            "x-stream-max-segment-size-bytes": RUNTIME_MAX_BYTES // 4,
+        },
     )
 
 

@@ -13,24 +13,48 @@ import structlog
 import typer
 
 from eventflow import admin, lifecycle
+from eventflow.broker import QueueDepth
 from eventflow.consumer import Consumer
-from eventflow.control import Control
+from eventflow.control import Control, announce_repeatedly
 from eventflow.publisher import Publisher
 from eventflow.settings import FlowSettings, Settings, load, require_target_urls
 from eventflow.telemetry import logging
 from eventflow.telemetry.metrics import exposition_of
-from eventflow.topology import CONTROL_EXCHANGE, flow_specs
+from eventflow.topology import CONTROL_EXCHANGE, Lane, flow_specs
 from processor.capacity import concurrency_of, prefetch_of
+from processor.feedback import FeedbackReader
 from processor.gate import Gate
 from processor.handler import Handler
 from processor.lanes import Lanes
-from processor.limiter import limiter_for
-from processor.metrics import ProcessorMetrics
+from processor.metrics import FlowMetrics, ProcessorMetrics
+from processor.quota import Quota
 from processor.request import request_form
 from processor.retry import RetryPolicy
 from processor.target import Target
 
 log = structlog.stdlib.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """Passes on what the consumer sees to those who need it: the quota and the metrics."""
+
+    quota: Quota
+    metrics: FlowMetrics
+
+    def joined(self) -> None:
+        """See `Observer`."""
+        self.quota.joined()
+
+    def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
+        """See `Observer`."""
+        self.metrics.set_backlog(lane, depth)
+        if lane is Lane.LIVE:
+            self.quota.looked(depth.consumers, began_s=began_s)
+
+    def left(self) -> None:
+        """See `Observer`."""
+        self.quota.left()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +64,13 @@ class Flow:
     name: str
     consumer: Consumer
     gate: Gate
+    quota: Quota
     handler: Handler
+
+    def tell(self) -> None:
+        """Tell the other processors what one that joins now must know."""
+        self.gate.tell()
+        self.quota.tell()
 
     async def drain(self, *, timeout_s: float) -> None:
         """Stop consuming, settle what is in flight, hand the rest back."""
@@ -61,7 +91,7 @@ async def wire_flow(
     """Build the parts of one flow."""
     target_settings = flow.target
     concurrency = concurrency_of(target_settings)
-    lanes = Lanes()
+    lanes = Lanes(due_share=target_settings.due_share, replay_share=target_settings.replay_share)
     flow_metrics = metrics.bind(name)
     target = await stack.enter_async_context(
         Target(
@@ -70,16 +100,28 @@ async def wire_flow(
             headers={key: value.get_secret_value() for key, value in target_settings.headers.items()},
             timeout_s=target_settings.timeout_s,
             concurrency=concurrency,
+            feedback=FeedbackReader(mode=target_settings.feedback, cost=target_settings.cost),
         )
+    )
+    announce = partial(control.announce, name)
+    quota = Quota(
+        flow=name,
+        rate_per_s=target_settings.rate_per_s,
+        burst=target_settings.burst,
+        cost=target_settings.cost,
+        announce=announce,
+        metrics=flow_metrics,
     )
     gate = Gate(
         flow=name,
         instance=control.instance,
         max_retry_after_s=target_settings.max_retry_after_s,
-        announce=partial(control.announce, name),
+        announce=announce,
         on_breaker=flow_metrics.breaker_open.set,
     )
-    control.listen(name, gate.hear)
+    for part in (gate, quota):
+        control.listen(name, part.hear)
+        control.follow(name, part.order)
     consumer = Consumer(
         settings.broker.urls,
         flow=name,
@@ -89,23 +131,21 @@ async def wire_flow(
         ),
         sink=lanes,
         publisher=publisher,
-        on_poll=flow_metrics.set_backlog,
+        observer=Membership(quota=quota, metrics=flow_metrics),
         name=f"{instance()} consume {name}",
     )
     handler = Handler(
         flow=name,
         lanes=lanes,
         gate=gate,
-        limiter=limiter_for(
-            rate_per_s=target_settings.rate_per_s, burst=target_settings.burst, cost=target_settings.cost
-        ),
+        quota=quota,
         target=target,
         policy=RetryPolicy(max_attempts=target_settings.max_attempts, delays_s=target_settings.retry_delays_s),
         consumer=consumer,
         concurrency=concurrency,
         metrics=flow_metrics,
     )
-    return Flow(name=name, consumer=consumer, gate=gate, handler=handler)
+    return Flow(name=name, consumer=consumer, gate=gate, quota=quota, handler=handler)
 
 
 async def serve(settings: Settings) -> None:
@@ -155,7 +195,7 @@ async def run_until(
     dispatching = [
         asyncio.create_task(duty)
         for flow in flows
-        for duty in (flow.handler.run(), flow.handler.return_late(), flow.gate.run())
+        for duty in (flow.handler.run(), flow.handler.return_late(), announce_repeatedly(flow.tell))
     ]
     try:
         await lifecycle.until_stopped(stop, *connected, *consuming, *dispatching)

@@ -1,4 +1,5 @@
-"""When the next attempt of a flow may start: not while the target asked for a pause, not while it is down.
+"""When the next attempt of a flow may start: not while an operator has paused the flow or the target asked for a pause,
+not while the target is down.
 
 What is decided here is told to the flow's other processors, and what they tell is heeded.
 """
@@ -11,7 +12,8 @@ from enum import Enum, auto
 
 import structlog
 
-from eventflow.control import Announcement, announce_repeatedly
+from eventflow.control import Announcement
+from eventflow.runtime import RuntimeSettings
 from processor.breaker import TARGET_WIDE_REASONS, Breaker
 from processor.target import Failed, Result, Succeeded
 
@@ -70,6 +72,7 @@ class Gate:
         self._clock = clock
         self._changed = asyncio.Event()
         self._resume_at_s = 0.0
+        self._is_paused: bool | None = None  # by an operator; None until that is known
         self._probing = False
         self._successes = 0
         self._deferrals: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -84,6 +87,22 @@ class Gate:
     def is_breaker_open(self) -> bool:
         """Whether the target is taken to be down."""
         return self._breaker.is_open
+
+    def order(self, settings: RuntimeSettings) -> None:
+        """Heed what an operator has ordered. Until it is known what that is, the gate is closed."""
+        if settings.is_paused and not self._is_paused:
+            self._log.warning("flow.paused")
+        elif self._is_paused and not settings.is_paused:
+            self._log.info("flow.resumed")
+        self._is_paused = settings.is_paused
+        self._changed.set()
+
+    def pause(self, for_s: float) -> None:
+        """Let nobody of this flow through for so many seconds, at most the longest that an answer can impose."""
+        pause_s = min(for_s, self._max_retry_after_s)
+        if pause_s > self.pause_s:
+            self._pause(pause_s)
+            self._announce({"kind": "pause", "for_s": pause_s})
 
     async def wait(self) -> None:
         """Wait until an attempt may start."""
@@ -136,13 +155,16 @@ class Gate:
             case {"kind": "breaker", "open": False}:
                 self._note_breaker(self._breaker.close)
 
-    async def run(self) -> None:
-        """Repeat every second what a peer that joins now must know. Never returns."""
-        await announce_repeatedly(self._tell)
+    def tell(self) -> None:
+        """Tell the peers, among them those that join now, what they must know."""
+        if self.pause_s > 0:
+            self._announce({"kind": "pause", "for_s": round(self.pause_s, 3)})
+        if self._breaker.is_prober:
+            self._announce({"kind": "breaker", "open": True})
 
     def _closed_s(self) -> float:
-        if self._probing:
-            return 3600.0  # until the probe's end, which says so
+        if self._probing or self._is_paused is not False:
+            return 3600.0  # until the end of that, which wakes whoever waits
         return max(self.pause_s, self._breaker.probe_in_s(now_s=self._clock()))
 
     def _close_breaker(self) -> None:
@@ -158,12 +180,11 @@ class Gate:
         self._deferrals[event_id] = (deferrals + 1, successes)
         if len(self._deferrals) > DEFERRED_IDS_MAX:
             self._deferrals.popitem(last=False)
-        asked_s = UNSTATED_PAUSE_S if result.retry_after_s is None else result.retry_after_s
-        pause_s = max(PAUSE_MIN_S, min(asked_s, self._max_retry_after_s))
-        if pause_s > self.pause_s:
-            self._pause(pause_s)
-            self._log.info("target.throttled", status=result.status, pause_s=round(pause_s, 3))
-            self._announce({"kind": "pause", "for_s": pause_s})
+        asked_s = UNSTATED_PAUSE_S if result.feedback.retry_after_s is None else result.feedback.retry_after_s
+        already_s = self.pause_s
+        self.pause(max(PAUSE_MIN_S, asked_s))
+        if self.pause_s > already_s:
+            self._log.info("target.throttled", status=result.status, pause_s=round(self.pause_s, 3))
         return Verdict.DEFER
 
     def _fail(self, event_id: str, reason: str, entered: Pass) -> Verdict:
@@ -174,7 +195,7 @@ class Gate:
         if entered is Pass.PROBE:
             return Verdict.UNCOUNTED  # another attempt's success closed it meanwhile
         if self._note_breaker(lambda: self._breaker.failed(event_id, reason, now_s=self._clock())):
-            self._tell()
+            self.tell()
         return Verdict.COUNTS
 
     def _pause(self, for_s: float) -> None:
@@ -194,9 +215,3 @@ class Gate:
                 self._log.info("breaker.closed")
         self._changed.set()
         return self._breaker.is_open
-
-    def _tell(self) -> None:
-        if self.pause_s > 0:
-            self._announce({"kind": "pause", "for_s": round(self.pause_s, 3)})
-        if self._breaker.is_prober:
-            self._announce({"kind": "breaker", "open": True})

@@ -16,8 +16,8 @@ from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.telemetry.logging import shown_id
 from processor.gate import Gate, Pass
 from processor.lanes import Lanes
-from processor.limiter import Limiter
 from processor.metrics import FlowMetrics
+from processor.quota import Quota
 from processor.retry import HELD_IN_MEMORY_S, Ending, RetryPolicy, decide
 from processor.target import Failed, Result, Target
 
@@ -36,7 +36,7 @@ class Handler:
         *,
         flow: str,
         lanes: Lanes,
-        limiter: Limiter,
+        quota: Quota,
         gate: Gate,
         target: Target,
         policy: RetryPolicy,
@@ -46,7 +46,7 @@ class Handler:
     ) -> None:
         """Wire one flow; `concurrency` bounds attempts in flight and copies that wait for their confirm, together."""
         self._lanes = lanes
-        self._limiter = limiter
+        self._quota = quota
         self._spending = asyncio.Lock()
         self._gate = gate
         self._probed: deque[str] = deque(maxlen=PROBED_IDS_MAX)
@@ -66,7 +66,6 @@ class Handler:
             await self._gate.wait()
             await self._spend()
             # Chosen only now: what waited longest when the quota allows it, and not what has been lost meanwhile.
-            await self._lanes.wait()
             entered = self._gate.enter()
             delivery = self._take(entered)
             if entered is None or delivery is None:
@@ -110,7 +109,7 @@ class Handler:
 
     async def _spend(self) -> None:
         async with self._spending:  # a repeated request waits here too, behind the dispatcher
-            await self._limiter.acquire()
+            await self._quota.acquire()
 
     async def _hand_back(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
@@ -122,8 +121,11 @@ class Handler:
         self._slots.release()
 
     async def _handle(self, delivery: Delivery, entered: Pass) -> None:
+        sent_s = time.monotonic()
         result = await self._attempt(delivery)
+        no_room_s = self._quota.learn(result, sent_s=sent_s)
         verdict = self._gate.leave(delivery.envelope.event.id, result, entered)
+        self._gate.pause(no_room_s)
         ending = Ending(
             result=result,
             verdict=verdict,

@@ -8,9 +8,6 @@ from collections.abc import Collection
 from eventflow.consumer import Delivery
 from eventflow.topology import Lane
 
-TURN_SHARES = {Lane.DUE: 0.5, Lane.REPLAY: 0.2}
-"""The largest part of the turns that a lane gets while live events wait; it gets all that is left when none do."""
-
 
 class Lanes:
     """Three queues in memory: due first, within its share; then replay, within its share; then live.
@@ -18,9 +15,11 @@ class Lanes:
     So a retry never waits behind the backlog, and neither retries nor replays starve live events. Each lane is FIFO.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, due_share: float, replay_share: float) -> None:
+        """Start empty; each share is the largest part of the turns that a lane gets while live events wait."""
         self._waiting: dict[Lane, deque[Delivery]] = {lane: deque() for lane in (Lane.DUE, Lane.REPLAY, Lane.LIVE)}
-        self._credit = dict.fromkeys(TURN_SHARES, 1.0)
+        self._shares = {Lane.DUE: due_share, Lane.REPLAY: replay_share}
+        self._credit = dict.fromkeys(self._shares, 1.0)
         self._arrived = asyncio.Event()
 
     def put(self, delivery: Delivery) -> None:
@@ -81,9 +80,9 @@ class Lanes:
 
     def _first_with_credit(self) -> Delivery | None:
         """Every turn earns a lane its share of a turn; a whole one buys it the next. An idle lane saves no more."""
-        for lane, share in TURN_SHARES.items():
+        for lane, share in self._shares.items():
             self._credit[lane] = min(1.0 + share, self._credit[lane] + share)
-        for lane in TURN_SHARES:
+        for lane in self._shares:
             if self._waiting[lane] and self._credit[lane] >= 1.0:
                 self._credit[lane] -= 1.0
                 return self._waiting[lane].popleft()

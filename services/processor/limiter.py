@@ -1,47 +1,71 @@
-"""The target's quota as a bucket: attempts start no faster than it allows."""
+"""The bucket that a processor spends its share from: aiolimiter's, made anew whenever the share changes."""
 
-from typing import Protocol
+import asyncio
+from contextlib import suppress
 
 from aiolimiter import AsyncLimiter
 
 LATENESS_S = 0.02
-"""Timers fire late; a bucket of a single unit would waste that quota for ever, so this much may be caught up."""
+"""Timers fire late; a bucket of a single attempt would waste that quota for ever, so this much may be caught up."""
+
+_HALVINGS = 40
 
 
-class Limiter(Protocol):
-    """Grants attempts, one waiter at a time."""
-
-    async def acquire(self) -> None:
-        """Wait until one more attempt may start."""
-
-
-class Unlimited:
-    """No quota: every attempt may start at once."""
-
-    async def acquire(self) -> None:
-        """Return at once."""
+def capacity_of(*, share_per_s: float, burst: float, cost: float) -> float:
+    """Return the size of a bucket in units: its part of the burst, at least an attempt, and what lateness loses."""
+    return max(burst, cost, share_per_s * LATENESS_S + cost)
 
 
 class Bucket:
-    """A leaky bucket of aiolimiter that starts empty of quota, so that a restarted processor brings no new burst."""
+    """A leaky bucket whose rate and capacity can change; use it inside a running loop, with one waiter at a time.
 
-    def __init__(self, *, rate_per_s: float, burst: float, cost: float) -> None:
-        """Make a bucket that grants `rate_per_s / cost` attempts per second, and `burst / cost` after an idle time."""
-        capacity = max(burst, cost, rate_per_s * LATENESS_S + cost)
+    It starts empty of quota: a restart brings no new burst. aiolimiter freezes a limiter's rate, so a change makes a
+    new one, which takes over what was left in the old one, and whoever waits there: no change hands out a fresh burst,
+    and none loses the progress of a slow share.
+    """
+
+    def __init__(self, *, rate_per_s: float, capacity: float, cost: float) -> None:
+        """Make a bucket that fills with `rate_per_s` units up to `capacity`, of which each attempt takes `cost`."""
         self._cost = cost
-        self._bucket = AsyncLimiter(capacity, capacity / rate_per_s)
-        self._is_spent = False
+        self._waiting: asyncio.Timeout | None = None
+        self._make(rate_per_s, capacity, left=0.0)
+
+    def change(self, *, rate_per_s: float, capacity: float) -> None:
+        """Fill at another rate from now on, and hold at most `capacity` units, which must suffice for an attempt."""
+        if (rate_per_s, capacity) != (self._rate_per_s, self._limiter.max_rate):
+            self._make(rate_per_s, capacity, left=min(self._left(), capacity))
+
+    def keep_at_most(self, units: float) -> None:
+        """Throw away what is left beyond `units`, such as because the target has no room for more."""
+        if self._left() > units:
+            self._make(self._rate_per_s, self._limiter.max_rate, left=units)
 
     async def acquire(self) -> None:
         """Wait until the bucket holds one attempt's cost, and spend it."""
-        if not self._is_spent:
-            await self._bucket.acquire(self._bucket.max_rate)
-            self._is_spent = True
-        await self._bucket.acquire(self._cost)
+        while True:
+            try:
+                async with asyncio.timeout(None) as self._waiting:
+                    await self._limiter.acquire(self._cost)
+                    return
+            except TimeoutError:
+                continue  # the bucket has been made anew
+            finally:
+                self._waiting = None
 
+    def _left(self) -> float:
+        """Find out what is left. aiolimiter tells only whether an amount is, so this halves the interval."""
+        low, high = 0.0, self._limiter.max_rate
+        if self._limiter.has_capacity(high):
+            return high
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._limiter.has_capacity(middle) else (low, middle)
+        return low
 
-def limiter_for(*, rate_per_s: float | None, burst: float, cost: float) -> Limiter:
-    """Make the limiter of a flow; `rate_per_s` None means unlimited."""
-    if rate_per_s is None:
-        return Unlimited()
-    return Bucket(rate_per_s=rate_per_s, burst=burst, cost=cost)
+    def _make(self, rate_per_s: float, capacity: float, *, left: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._limiter = AsyncLimiter(capacity, capacity / rate_per_s)
+        with suppress(StopIteration):  # a step is all that acquiring from a fresh limiter takes
+            self._limiter.acquire(capacity - left).send(None)
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())

@@ -51,6 +51,21 @@ class ProcessorMetrics:
         self.breaker_open = Gauge(
             "eventflow_breaker_open", "1 while the target is taken to be down", ["flow"], registry=registry
         )
+        self.rate_limit = Gauge(
+            "eventflow_rate_limit_units_per_second",
+            "Quota of all processors together now; +Inf where there is none",
+            ["flow"],
+            registry=registry,
+        )
+        self.rate_share = Gauge(
+            "eventflow_rate_share_units_per_second",
+            "This processor's part of the quota; 0 while it may not spend",
+            ["flow"],
+            registry=registry,
+        )
+        self.processors = Gauge(
+            "eventflow_processors", "Processors that share the quota; 0 while unknown", ["flow"], registry=registry
+        )
         self.backlog = Gauge(
             "eventflow_backlog_events", "Events ready in a lane's queue", ["flow", "queue"], registry=registry
         )
@@ -75,6 +90,15 @@ class FlowMetrics:
         self.in_flight = metrics.in_flight.labels(flow)
         self.throttled = metrics.throttled.labels(flow)
         self.breaker_open = metrics.breaker_open.labels(flow)
+        self._rate_limit = metrics.rate_limit.labels(flow)
+        self._rate_share = metrics.rate_share.labels(flow)
+        self._processors = metrics.processors.labels(flow)
+
+    def set_quota(self, *, rate_per_s: float, share_per_s: float, processors: int) -> None:
+        """Tell the flow's quota now, our part of it, and how many share it."""
+        self._rate_limit.set(rate_per_s)
+        self._rate_share.set(share_per_s)
+        self._processors.set(processors)
 
     def set_backlog(self, lane: Lane, depth: QueueDepth) -> None:
         """Tell how many events a lane's queue has ready."""

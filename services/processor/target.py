@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from types import SimpleNamespace, TracebackType
 from typing import Self
@@ -15,6 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from eventflow.event import utc_now
 from eventflow.message import Envelope
+from processor.feedback import NOTHING, Feedback, FeedbackReader
 from processor.request import RequestForm
 
 ANSWER_MAX_BYTES = 64 * 1024
@@ -29,6 +28,7 @@ class Succeeded:
     """The target answered 2xx."""
 
     status: int
+    feedback: Feedback = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +39,13 @@ class Failed:
         reason: `throttled`, `client_error`, `server_error`, `redirect`, `unexpected_status`, `timeout`, `connection`
             or `internal`.
         status: None where no status line came.
-        retry_after_s: What a `Retry-After` asked for.
+        asks_to_wait: Whether the target wants fewer requests, and not another one of these.
     """
 
     reason: str
     status: int | None = None
-    retry_after_s: float | None = None
-
-    @property
-    def asks_to_wait(self) -> bool:
-        """Whether the target wants fewer requests, and not another one of these."""
-        return self.status == 429 or (self.status == 503 and self.retry_after_s is not None)
+    asks_to_wait: bool = False
+    feedback: Feedback = NOTHING
 
 
 Result = Succeeded | Failed
@@ -63,11 +59,19 @@ class Target:
     """Where the events of a flow go. Use it as an async context manager."""
 
     def __init__(
-        self, *, url: str, form: RequestForm, headers: Mapping[str, str], timeout_s: float, concurrency: int
+        self,
+        *,
+        url: str,
+        form: RequestForm,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        concurrency: int,
+        feedback: FeedbackReader,
     ) -> None:
         """Prepare; connections are made as attempts need them, at most `concurrency`, and kept for the next."""
         self._url = url
         self._form = form
+        self._feedback = feedback
         self._headers = {"User-Agent": USER_AGENT, **headers}
         self._timeout_s = timeout_s
         self._concurrency = concurrency
@@ -129,7 +133,12 @@ class Target:
                     trace_request_ctx=connection,
                 ) as answer,
             ):
-                result = judge(answer.status, retry_after=answer.headers.get("Retry-After"), now=utc_now())
+                feedback, is_refused = self._feedback.of_headers(answer.headers, now=utc_now()), False
+                if self._feedback.reads_bodies:
+                    feedback, is_refused = self._feedback.of_body(await _start_of(answer), head=feedback)
+                result = judge(
+                    answer.status, feedback=feedback, is_refused=is_refused, steers=self._feedback.mode != "none"
+                )
                 if isinstance(result, Succeeded):
                     deadline.reschedule(None)  # it counts from here on; reading the rest has a bound of its own
                     await _drain(answer)
@@ -140,27 +149,24 @@ class Target:
             raise
 
 
-def judge(status: int, *, retry_after: str | None = None, now: datetime) -> Result:
-    """Tell success from failure by the status; read `Retry-After`, in seconds or as a date, where it has a meaning."""
-    if 200 <= status < 300:
-        return Succeeded(status=status)
+def judge(status: int, *, feedback: Feedback = NOTHING, is_refused: bool = False, steers: bool = True) -> Result:
+    """Tell success from failure by the status.
+
+    Args:
+        feedback: What the answer says about the quota.
+        is_refused: Whether its body says that the request was not carried out for want of quota.
+        steers: Whether answers steer the rate; else a 429 is a failure like any other.
+    """
+    if 200 <= status < 300 and not is_refused:
+        return Succeeded(status=status, feedback=feedback)
     reasons = {3: "redirect", 4: "client_error", 5: "server_error"}
-    reason = "throttled" if status == 429 else reasons.get(status // 100, "unexpected_status")
-    retry_after_s = parse_retry_after(retry_after, now=now) if status in {429, 503} else None
-    return Failed(reason=reason, status=status, retry_after_s=retry_after_s)
-
-
-def parse_retry_after(text: str | None, *, now: datetime) -> float | None:
-    """Return the seconds that a `Retry-After` asks for (RFC 9110, section 10.2.3); None for what is none."""
-    if text is None:
-        return None
-    if text.strip().isdecimal() and text.isascii():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+    is_throttled = is_refused or status == 429
+    return Failed(
+        reason="throttled" if is_throttled else reasons.get(status // 100, "unexpected_status"),
+        status=status,
+        asks_to_wait=steers and (is_throttled or (status == 503 and feedback.retry_after_s is not None)),
+        feedback=feedback,
+    )
 
 
 def _noting_reuse() -> aiohttp.TraceConfig:
@@ -174,6 +180,16 @@ def _noting_reuse() -> aiohttp.TraceConfig:
     config = aiohttp.TraceConfig()
     config.on_connection_reuseconn.append(note)
     return config
+
+
+async def _start_of(answer: aiohttp.ClientResponse) -> bytes:
+    """Read an answer as far as it is looked at, within the attempt's deadline."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_MAX_BYTES:
+            break
+    return bytes(body)
 
 
 async def _drain(answer: aiohttp.ClientResponse) -> None:

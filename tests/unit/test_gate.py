@@ -2,8 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,14 +10,20 @@ from eventflow.control import Announcement
 from eventflow.event import Event
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Hold, Retry
+from eventflow.runtime import RuntimeSettings
 from processor.breaker import PROBER_SILENT_S
+from processor.feedback import Feedback
 from processor.gate import Gate, Pass, Verdict
 from processor.retry import Ending, RetryPolicy, decide
-from processor.target import Failed, Succeeded, judge, parse_retry_after
+from processor.target import Failed, Succeeded
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, tzinfo=UTC)
 DOWN = Failed(reason="server_error", status=502)
 OK = Succeeded(status=200)
+
+
+def throttled(retry_after_s: float | None = None) -> Failed:
+    return Failed(reason="throttled", status=429, asks_to_wait=True, feedback=Feedback(retry_after_s=retry_after_s))
 
 
 @dataclass
@@ -44,6 +49,7 @@ class Bench:
             on_breaker=lambda _: None,
             clock=lambda: self.now_s,
         )
+        self.gates[name].order(RuntimeSettings())
         return self.gates[name]
 
 
@@ -97,9 +103,7 @@ def test_while_open_one_probe_at_a_time_after_growing_pauses_and_nothing_counts(
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-@pytest.mark.parametrize(
-    "answer", [OK, Failed(reason="client_error", status=404), Failed(reason="throttled", status=429)]
-)
+@pytest.mark.parametrize("answer", [OK, Failed(reason="client_error", status=404), throttled()])
 def test_a_probe_that_the_target_answers_for_itself_closes_it(answer: Succeeded | Failed) -> None:
     bench = Bench()
     gate = bench.gate()
@@ -149,8 +153,7 @@ def test_of_two_probers_one_goes_on() -> None:
 def test_a_throttled_target_is_left_alone_by_all_and_the_event_keeps_its_attempt() -> None:
     bench = Bench()
     one, two = bench.gate("a"), bench.gate("b")
-    throttled = Failed(reason="throttled", status=429, retry_after_s=7)
-    assert one.leave("e", throttled, Pass.ATTEMPT) is Verdict.DEFER
+    assert one.leave("e", throttled(7), Pass.ATTEMPT) is Verdict.DEFER
     assert (one.pause_s, two.pause_s) == (7, 7)
     bench.now_s += 6.9
     assert two.enter() is None
@@ -160,33 +163,31 @@ def test_a_throttled_target_is_left_alone_by_all_and_the_event_keeps_its_attempt
 
 def test_a_pause_is_capped() -> None:
     gate = Bench().gate(max_retry_after_s=60)
-    gate.leave("e", Failed(reason="throttled", status=429, retry_after_s=1e9), Pass.ATTEMPT)
+    gate.leave("e", throttled(1e9), Pass.ATTEMPT)
     gate.hear({"kind": "pause", "for_s": 1e9, "from": "b", "flow": "f"})
     assert gate.pause_s == 60
 
 
 def test_retry_after_0_is_a_short_pause_and_no_loop() -> None:
     gate = Bench().gate()
-    gate.leave("e", Failed(reason="throttled", status=429, retry_after_s=0), Pass.ATTEMPT)
+    gate.leave("e", throttled(0), Pass.ATTEMPT)
     assert gate.enter() is None
 
 
 def test_an_event_deferred_three_times_while_others_succeed_counts_and_pauses_nobody() -> None:
     bench = Bench()
     gate = bench.gate()
-    throttled = Failed(reason="throttled", status=429, retry_after_s=1)
     for _ in range(3):
-        assert gate.leave("greedy", throttled, Pass.ATTEMPT) is Verdict.DEFER
+        assert gate.leave("greedy", throttled(1), Pass.ATTEMPT) is Verdict.DEFER
         bench.now_s += 1
         gate.leave("other", OK, Pass.ATTEMPT)
-    assert gate.leave("greedy", throttled, Pass.ATTEMPT) is Verdict.COUNTS
+    assert gate.leave("greedy", throttled(1), Pass.ATTEMPT) is Verdict.COUNTS
     assert gate.pause_s == 0
 
 
 def test_a_target_that_throttles_everybody_costs_nobody_an_attempt() -> None:
     gate = Bench().gate()
-    throttled = Failed(reason="throttled", status=429)
-    assert {gate.leave("e", throttled, Pass.ATTEMPT) for _ in range(50)} == {Verdict.DEFER}
+    assert {gate.leave("e", throttled(), Pass.ATTEMPT) for _ in range(50)} == {Verdict.DEFER}
 
 
 async def test_waiting_ends_when_a_peer_closes_the_breaker() -> None:
@@ -200,22 +201,19 @@ async def test_waiting_ends_when_a_peer_closes_the_breaker() -> None:
         await waiting
 
 
-def test_retry_after_is_seconds_or_a_date() -> None:
-    assert parse_retry_after("120", now=NOW) == 120
-    assert parse_retry_after(format_datetime(NOW + timedelta(seconds=90), usegmt=True), now=NOW) == 90
-    assert parse_retry_after(format_datetime(NOW - timedelta(seconds=90), usegmt=True), now=NOW) == 0
-    for nonsense in (None, "", "soon", "-5", "1.5", "٣"):
-        assert parse_retry_after(nonsense, now=NOW) is None
-
-
-def test_retry_after_has_a_meaning_on_429_and_503_only() -> None:
-    for status, waits in ((429, True), (503, True), (500, False), (404, False)):
-        result = judge(status, retry_after="3", now=NOW)
-        assert isinstance(result, Failed)
-        assert result.asks_to_wait is waits
-    plain = judge(503, now=NOW)
-    assert isinstance(plain, Failed)
-    assert not plain.asks_to_wait
+async def test_it_stays_closed_until_it_is_known_that_no_operator_has_paused_the_flow() -> None:
+    gate = Bench().gate()
+    fresh = Gate(flow="f", instance="b", max_retry_after_s=900, announce=lambda _: None, on_breaker=lambda _: None)
+    assert gate.enter() is Pass.ATTEMPT
+    assert fresh.enter() is None
+    fresh.order(RuntimeSettings(is_paused=True))
+    assert fresh.enter() is None
+    waiting = asyncio.create_task(fresh.wait())
+    await asyncio.sleep(0)
+    fresh.order(RuntimeSettings())
+    async with asyncio.timeout(1):
+        await waiting
+    assert fresh.enter() is Pass.ATTEMPT
 
 
 POLICY = RetryPolicy(max_attempts=3, delays_s=(1, 30, 600))

@@ -1,4 +1,4 @@
-"""The operator's command `eventflow`: is everything well, how much waits, and what becomes of the dead letters."""
+"""The operator's command `eventflow`: is everything well, how much waits, how fast it goes, and the dead letters."""
 
 import sys
 from importlib.metadata import version
@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from eventflow.cli import check, dead, reference, status, topology
+from eventflow.cli import check, dead, reference, runtime, status, topology
 from eventflow.cli.console import configure_logs, err
 from eventflow.cli.options import ConfigOption
 from eventflow.errors import EventFlowError
 
 app = typer.Typer(
     name="eventflow",
-    help="Look after Event Flow: check it, watch it, and deal with the events that were given up.",
+    help="Look after Event Flow: check it, watch it, steer it, and deal with the events that were given up.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -21,9 +21,12 @@ app = typer.Typer(
 )
 app.command("check")(check.command)
 app.command("status")(status.command)
+app.command("pause")(runtime.pause)
+app.command("resume")(runtime.resume)
 app.command("topology")(topology.command)
 app.command("settings")(reference.command)
 app.add_typer(dead.app, name="dead")
+app.add_typer(runtime.app, name="rate")
 
 
 def _show_version(wanted: bool) -> None:

@@ -17,6 +17,7 @@ ConfigOption = Annotated[
     ),
 ]
 FlowOption = Annotated[str | None, typer.Option("--flow", metavar="NAME", help="One flow only; by default all.")]
+FlowArgument = Annotated[str, typer.Argument(metavar="FLOW", help="The flow; the one without a name is `default`.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and change nothing.")]
 
 
@@ -38,7 +39,7 @@ def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:
     if name is None:
         return tuple(settings.all_flows)
     if name not in settings.all_flows:
-        raise typer.BadParameter(f"{name!r} is none of: {', '.join(settings.all_flows)}", param_hint="--flow")
+        raise typer.BadParameter(f"{name!r} is none of: {', '.join(settings.all_flows)}", param_hint="flow")
     return (name,)
 
 

@@ -10,7 +10,7 @@ from eventflow.cli.console import out, table
 from eventflow.cli.options import ConfigOption, DryRunOption, settings_of
 from eventflow.cli.session import connected
 from eventflow.settings import Settings
-from eventflow.topology import QueueSpec, flow_specs
+from eventflow.topology import QueueSpec, flow_specs, runtime_spec
 
 
 def command(context: typer.Context, dry_run: DryRunOption = False, config: ConfigOption = None) -> None:
@@ -31,7 +31,11 @@ def command(context: typer.Context, dry_run: DryRunOption = False, config: Confi
 
 def specs_of(settings: Settings) -> list[QueueSpec]:
     """Return the queues of all flows, each after those that it dead-letters to."""
-    return [spec for name, flow in settings.all_flows.items() for spec in flow_specs(name, flow.target.retry_delays_s)]
+    return [
+        spec
+        for name, flow in settings.all_flows.items()
+        for spec in (*flow_specs(name, flow.target.retry_delays_s), runtime_spec(name))
+    ]
 
 
 def arguments_of(spec: QueueSpec) -> str:
