@@ -1,6 +1,7 @@
 """The public HTTP application."""
 
 import json
+from collections.abc import Awaitable, Callable
 
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
@@ -8,6 +9,9 @@ from aiohttp.typedefs import Handler
 from collector.openapi import document
 from collector.problem import SERVER, problem_response
 from collector.routes import Ingest
+
+CONTINUE = "100-continue"
+RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 def create_app(ingest: Ingest) -> web.Application:
@@ -20,8 +24,8 @@ def create_app(ingest: Ingest) -> web.Application:
 
     app.add_routes(
         [
-            web.post("/events", ingest.receive, expect_handler=expect),
-            web.post("/events/{flow}", ingest.receive, expect_handler=expect),
+            web.post("/events", ingest.receive),
+            web.post("/events/{flow}", ingest.receive),
             web.get("/openapi.json", describe),
         ]
     )
@@ -42,17 +46,22 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return response
 
 
-async def expect(request: web.Request) -> web.Response | None:
-    """Let a body come that waits for our word (RFC 9110, section 10.1.1); nothing else can be expected of us."""
-    if request.version < HttpVersion11:
-        return None
-    if request.headers["Expect"].lower() != "100-continue":
-        response = problem_response(417, "Nothing but 100-continue can be expected.")
+def refusing_expectations(handler: RequestHandler) -> RequestHandler:
+    """Answer 417 where something else than `100-continue` is expected, before aiohttp does.
+
+    Its own answer quotes the header, and fails where that is no text.
+    """
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        expectation = request.headers.get("Expect", CONTINUE)
+        if expectation.lower() == CONTINUE or request.version < HttpVersion11:
+            return await handler(request)
+        response = problem_response(417, f"Nothing but {CONTINUE} can be expected.")
+        response.headers["Server"] = SERVER
         response.force_close()
         return response
-    if request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    return None
+
+    return handle
 
 
 async def _name_server(_: web.Request, response: web.StreamResponse) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 
 from aiohttp import web
 
-from collector.app import create_app
+from collector.app import create_app, refusing_expectations
 from collector.budget import ByteBudget
 from collector.metrics import CollectorMetrics
 from collector.protocol import ProblemProtocol
@@ -112,6 +112,7 @@ class Worker:
         runner = web.AppRunner(create_app(self._ingest), shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         assert runner.server is not None  # noqa: S101 - for the type checker: it is set up
+        runner.server.request_handler = refusing_expectations(runner.server.request_handler)
         loop = asyncio.get_running_loop()
         protocol = partial(
             ProblemProtocol,
