@@ -21,7 +21,7 @@ from tests.support.services import API_KEY, Service
 from tests.support.target import Receipt, ScriptedTarget
 from tests.support.wait import eventually
 
-UNDER_WAY_MAX = 20
+UNDER_WAY_MAX = 8
 PROGRESS_WITHIN_S = 60.0
 """Longer than anything may take to come back: a dead connection is noticed within 20 s, a session opened in 15."""
 
