@@ -244,12 +244,17 @@ async def consume_exclusively(channel: Channel, queue: str, *, exchange: str, on
 
 
 async def follow_stream(
-    connection: AbstractConnection, queue: str, *, on_body: Callable[[bytes], None], on_empty: Callable[[], None]
+    connection: AbstractConnection,
+    queue: str,
+    *,
+    on_body: Callable[[bytes], None],
+    on_empty: Callable[[], None],
+    silence_s: float,
 ) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
     """Hand over the last messages of a stream and each that follows, or tell that there are none yet.
 
-    A broker counts the messages of a stream with a delay of seconds. So a stream counts as empty when the broker has
-    counted none and nothing comes within half a second either.
+    A broker counts the messages of a stream with a delay of seconds. So a stream is taken for empty when the broker has
+    counted none and nothing comes within `silence_s` either.
 
     Returns:
         What waits for the end of it, and then raises `BrokerUnavailableError`.
@@ -277,7 +282,7 @@ async def follow_stream(
     await answered(what, channel.basic_qos(prefetch_count=STREAM_PREFETCH))  # a stream demands one
     await answered(what, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
     try:
-        async with asyncio.timeout(STREAM_SILENCE_S if counted == 0 else RPC_TIMEOUT_S):
+        async with asyncio.timeout(RPC_TIMEOUT_S if counted else silence_s):
             await has_come.wait()
     except TimeoutError:
         if counted:
@@ -295,7 +300,13 @@ async def last_of_stream(connection: AbstractConnection, queue: str) -> bytes | 
     if await depth_of(connection, queue) is None:
         return None
     bodies: asyncio.Queue[bytes | None] = asyncio.Queue()
-    await follow_stream(connection, queue, on_body=bodies.put_nowait, on_empty=partial(bodies.put_nowait, None))
+    await follow_stream(
+        connection,
+        queue,
+        on_body=bodies.put_nowait,
+        on_empty=partial(bodies.put_nowait, None),
+        silence_s=STREAM_SILENCE_S,
+    )
     last = None
     with suppress(TimeoutError):  # what was published at the same time comes together
         while True:

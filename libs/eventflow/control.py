@@ -24,6 +24,8 @@ from eventflow.topology import CONTROL_EXCHANGE, control_queue, runtime_queue, r
 
 ANNOUNCE_EVERY_S = 1.0
 ANNOUNCEMENT_MAX_BYTES = 4096
+NO_ORDER_S = 0.2
+"""How long a start waits for an order where the broker has counted none, as for 5 s after its start."""
 
 log = structlog.stdlib.get_logger()
 
@@ -91,7 +93,9 @@ class Control:
                 self._obey(flow, RuntimeSettings())
 
         await broker.declare(connection, [runtime_spec(flow)])
-        return await broker.follow_stream(connection, runtime_queue(flow), on_body=obey, on_empty=obey_none)
+        return await broker.follow_stream(
+            connection, runtime_queue(flow), on_body=obey, on_empty=obey_none, silence_s=NO_ORDER_S
+        )
 
     def _obey(self, flow: str, settings: RuntimeSettings) -> None:
         self._ordered.add(flow)

@@ -169,7 +169,12 @@ async def serve(settings: Settings) -> None:
 
         def readiness() -> admin.Readiness:
             consuming = {flow.name: flow.consumer.is_consuming for flow in flows}
-            ready = all(consuming.values()) and publisher.state != "down" and not stop.is_set()
+            ready = (
+                all(consuming.values())
+                and all(flow.gate.knows_orders for flow in flows)
+                and publisher.state != "down"
+                and not stop.is_set()
+            )
             return admin.Readiness(ready=ready, details={"publisher": publisher.state, "consuming": consuming})
 
         port = await stack.enter_async_context(

@@ -104,6 +104,11 @@ class Gate:
             self._pause(pause_s)
             self._announce({"kind": "pause", "for_s": pause_s})
 
+    @property
+    def knows_orders(self) -> bool:
+        """Whether it is known what an operator has ordered."""
+        return self._is_paused is not None
+
     async def wait(self) -> None:
         """Wait until an attempt may start."""
         while (closed_s := self._closed_s()) > 0:

@@ -21,6 +21,7 @@ from tests.support.services import API_KEY, Service
 from tests.support.target import Receipt, ScriptedTarget
 from tests.support.wait import eventually
 
+UNDER_WAY_MAX = 8
 PROGRESS_WITHIN_S = 60.0
 """Longer than anything may take to come back: a dead connection is noticed within 20 s, a session opened in 15."""
 
@@ -99,6 +100,17 @@ class World:
             lambda: len(self.target.taken) >= enough,
             within_s=within_s,
             what=lambda: f"{events} more events delivered\n{self.processor.output}",
+        )
+
+    async def catches_up(self) -> None:
+        """Wait until the target has taken what has gathered.
+
+        A processor that is killed amid a backlog has as many attempts in flight as it may, and each may come twice.
+        """
+        await eventually(
+            lambda: len(self.load.accepted) - len(self.target.taken) < UNDER_WAY_MAX,
+            within_s=PROGRESS_WITHIN_S,
+            what=lambda: f"the backlog delivered\n{self.processor.output}",
         )
 
     async def start(self, service: Service) -> None:

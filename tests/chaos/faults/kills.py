@@ -76,6 +76,7 @@ async def processor_killed_at_a_2xx(world: World, *, times: int = 6) -> None:
     world.target.answer = answer
     for number in range(1, times + 1):
         await world.delivers(world.dice.randrange(100, 400))
+        await world.catches_up()
         kill_at_next = True
         await eventually(lambda: kills == number, what="the kill at an attempt")  # noqa: B023 - awaited at once
         await world.start(world.processor)
@@ -137,6 +138,7 @@ async def everything_killed(world: World) -> None:
     world.dice.shuffle(victims)
     for victim in [*victims, "all"]:
         await world.accepts(world.dice.randrange(50, 200))
+        await world.catches_up()
         if victim in {"collector", "all"}:
             world.collector.process.kill()
         if victim in {"processor", "all"}:
