@@ -29,6 +29,7 @@ from pamqp.exceptions import PAMQPException
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 from yarl import URL
 
+from eventflow import wire
 from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
 from eventflow.lifecycle import first_of
 from eventflow.topology import QueueSpec
@@ -66,6 +67,20 @@ class QueueDepth:
     consumers: int
 
 
+class WiredConnection(aio_pika.Connection):
+    """A connection of the library with a wire below it."""
+
+    def __init__(self, url: URL, **options: Any) -> None:
+        super().__init__(url, **options)
+        self.wire = wire.Wire()
+        self.kwargs["transport_factory"] = wire.WireTransportFactory(self.wire)
+
+
+def wire_of(connection: AbstractConnection) -> wire.Wire | None:
+    """Return the wire below a connection; None where the library's version is not one that it was tried with."""
+    return connection.wire if isinstance(connection, WiredConnection) else None
+
+
 async def connect(url: str, *, name: str) -> AbstractConnection:
     """Open one connection, heartbeat 10 s, the handshake done within 10 s.
 
@@ -74,7 +89,12 @@ async def connect(url: str, *, name: str) -> AbstractConnection:
     """
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            return await aio_pika.connect(url, heartbeat=HEARTBEAT_S, client_properties={"connection_name": name})
+            return await aio_pika.connect(
+                url,
+                heartbeat=HEARTBEAT_S,
+                client_properties={"connection_name": name},
+                connection_class=WiredConnection if wire.is_supported() else aio_pika.Connection,
+            )
     except CONNECTION_ERRORS as error:
         reason = "no answer" if isinstance(error, TimeoutError) else _first_line(error)
         raise BrokerUnavailableError(f"cannot connect to {shown_url(url)}: {reason}") from error
@@ -227,6 +247,10 @@ async def declare_fanout(channel: Channel, exchange: str) -> None:
     )
 
 
+async def _ignore(_: DeliveredMessage) -> None:
+    """Do nothing with a delivery: it was taken before the library saw it."""
+
+
 async def consume_exclusively(channel: Channel, queue: str, *, exchange: str, on_body: Callable[[bytes], None]) -> None:
     """Bind a queue that lives and dies with this connection to an exchange, and consume from it without acks.
 
@@ -241,6 +265,30 @@ async def consume_exclusively(channel: Channel, queue: str, *, exchange: str, on
     await answered(what, channel.queue_declare(queue, exclusive=True, auto_delete=True))
     await answered(what, channel.queue_bind(queue, exchange))
     await answered(what, channel.basic_consume(queue, deliver, no_ack=True))
+
+
+async def consume(
+    channel: Channel,
+    queue: str,
+    *,
+    prefetch: int,
+    consumer_tag: str,
+    on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]] = _ignore,
+) -> str:
+    """Start a consumer of a queue and return its tag.
+
+    Args:
+        prefetch: Unsettled deliveries to hold.
+        on_message: Called with each delivery that the library sees.
+
+    Raises:
+        BrokerUnavailableError: The broker refused it or does not answer.
+    """
+    # A prefetch applies to the consumers that start after it.
+    await answered("set a prefetch", channel.basic_qos(prefetch_count=prefetch))
+    what = f"consume from {queue}"
+    answer = await answered(what, channel.basic_consume(queue, on_message, consumer_tag=consumer_tag))
+    return str(answer.consumer_tag)
 
 
 async def follow_stream(

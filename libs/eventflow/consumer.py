@@ -7,13 +7,12 @@ is confirmed. A crash at any point duplicates and never loses.
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn, Protocol, assert_never
 
 import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq import Channel
-from aiormq.abc import DeliveredMessage
 
 from eventflow import broker
 from eventflow.broker import QueueDepth
@@ -23,10 +22,12 @@ from eventflow.errors import (
     PublishError,
     PublishTimeoutError,
 )
+from eventflow.inlet import Inlet, inlet_on
 from eventflow.lifecycle import first_of
-from eventflow.message import Envelope, Message, decode, encode
+from eventflow.message import Envelope, Message, encode
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
-from eventflow.publisher import Publication, Publisher
+from eventflow.outlet import Publication
+from eventflow.publisher import Publisher
 from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, retry_queue
 
 HOLD_MAX_S = 45.0
@@ -46,19 +47,19 @@ log = structlog.stdlib.get_logger()
 class Delivery:
     """A message handed to us and not settled yet."""
 
-    __slots__ = ("_channel", "_tag", "envelope", "lane", "received_s")
+    __slots__ = ("_inlet", "_tag", "envelope", "lane", "received_s")
 
-    def __init__(self, *, envelope: Envelope, lane: Lane, channel: Channel, tag: int) -> None:
+    def __init__(self, *, envelope: Envelope, lane: Lane, inlet: Inlet, tag: int) -> None:
         self.envelope = envelope
         self.lane = lane
         self.received_s = time.monotonic()
-        self._channel = channel
+        self._inlet = inlet
         self._tag = tag
 
     @property
     def is_current(self) -> bool:
         """Whether the channel that delivered is still open. If not, the broker hands the message out again."""
-        return not self._channel.is_closed
+        return self._inlet.is_open
 
     async def ack(self) -> None:
         """Tell the broker to forget the message.
@@ -66,7 +67,7 @@ class Delivery:
         Raises:
             DeliveryLostError: The channel is gone. A tag means nothing on any other channel.
         """
-        await self._settle(lambda: self._channel.basic_ack(self._tag, wait=False))
+        await self._inlet.settle(self._tag, requeue=False)
 
     async def hand_back(self) -> None:
         """Return the message to its queue, in its old place where that is possible.
@@ -74,15 +75,7 @@ class Delivery:
         Raises:
             DeliveryLostError: The channel is gone, so the broker has it back already.
         """
-        await self._settle(lambda: self._channel.basic_nack(self._tag, requeue=True, wait=False))
-
-    async def _settle(self, send: Callable[[], Awaitable[None]]) -> None:
-        if not self.is_current:
-            raise DeliveryLostError("the channel that delivered is closed")
-        try:
-            await send()
-        except broker.CONNECTION_ERRORS as error:
-            raise DeliveryLostError(str(error)) from error
+        await self._inlet.settle(self._tag, requeue=True)
 
 
 class Sink(Protocol):
@@ -243,7 +236,8 @@ class Consumer:
         await broker.declare(connection, self._specs)
         channel = await broker.open_channel(connection)
         self._cancelled = broker.cancellation_of(channel)
-        self._tags = [await self._consume(channel, lane) for lane in Lane]
+        inlet = inlet_on(connection, channel)
+        self._tags = [await self._consume(inlet, lane) for lane in Lane]
         self._connection, self._channel = connection, channel
         try:
             self._observer.joined()
@@ -270,30 +264,9 @@ class Consumer:
                 raise BrokerUnavailableError("the broker does not count our consumer among those of the events queue")
             await asyncio.sleep(POLL_S)
 
-    async def _consume(self, channel: Channel, lane: Lane) -> str:
-        async def deliver(message: DeliveredMessage) -> None:
-            # Nothing but a hand-over: the library cancels running callbacks when the channel closes.
-            self._sink.put(_delivery(message, lane, channel))
+    async def _consume(self, inlet: Inlet, lane: Lane) -> str:
+        def deliver(envelope: Envelope, tag: int) -> None:
+            self._sink.put(Delivery(envelope=envelope, lane=lane, inlet=inlet, tag=tag))
 
         queue = lane_queue(self._flow, lane)
-        # A prefetch applies to the consumers that start after it.
-        await broker.answered("set a prefetch", channel.basic_qos(prefetch_count=self._prefetch[lane]))
-        answer = await broker.answered(f"consume from {queue}", channel.basic_consume(queue, deliver))
-        return str(answer.consumer_tag)
-
-
-def _delivery(message: DeliveredMessage, lane: Lane, channel: Channel) -> Delivery:
-    return Delivery(envelope=envelope_of(message), lane=lane, channel=channel, tag=message.delivery_tag or 0)
-
-
-def envelope_of(message: DeliveredMessage) -> Envelope:
-    """Read a delivered message, whoever published it."""
-    properties = message.header.properties
-    return decode(
-        body=message.body,
-        headers=properties.headers or {},
-        message_id=properties.message_id,
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        timestamp=properties.timestamp,
-    )
+        return await inlet.consume(queue, prefetch=self._prefetch[lane], deliver=deliver)

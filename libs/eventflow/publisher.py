@@ -5,72 +5,24 @@ Nothing is ever published on a consuming connection: during a memory alarm a sin
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Literal, NoReturn
 
-import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq import Channel
-from aiormq.exceptions import DeliveryError
-from aiormq.exceptions import PublishError as ReturnedError
-from pamqp.commands import Basic
 
 from eventflow import broker
-from eventflow.errors import (
-    BrokerUnavailableError,
-    PublishRefusedError,
-    PublishTimeoutError,
-    UnroutableError,
-)
+from eventflow.errors import BrokerUnavailableError
 from eventflow.lifecycle import first_of
 from eventflow.message import Message
+from eventflow.outlet import Outlet, Publication, outlet_on
 from eventflow.topology import QueueSpec
-
-log = structlog.stdlib.get_logger()
-
-PERSISTENT = 2
 
 WATCH_EVERY_S = 1.0
 CONFIRM_MAX_S = 45.0
 """Longer than the library takes to notice a dead connection (33 s): what is left then is a confirm that is lost."""
-
-
-class Publication:
-    """One publish on its way. It stays unresolved until the broker confirms, refuses or returns it, or is lost.
-
-    A publish that nobody waits for any more is not undone: the broker may still keep the message.
-    """
-
-    __slots__ = ("_answer",)
-
-    def __init__(self, answer: "asyncio.Task[None]") -> None:
-        self._answer = answer
-
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether the broker has confirmed it."""
-        answer = self._answer
-        return answer.done() and not answer.cancelled() and answer.exception() is None
-
-    async def confirmed(self, *, timeout_s: float) -> None:
-        """Return once the broker has confirmed. Waiting again after a timeout is allowed.
-
-        Raises:
-            PublishTimeoutError: Still unresolved.
-            PublishRefusedError: The broker does not keep it.
-            UnroutableError: There is no such queue.
-            BrokerUnavailableError: The connection was lost first; whether the broker keeps it is unknown.
-        """
-        if not self._answer.done():
-            await asyncio.wait({self._answer}, timeout=timeout_s)
-        if not self._answer.done():
-            raise PublishTimeoutError(f"no confirm within {timeout_s:g} s")
-        self._answer.result()
-
-    def on_resolved(self, callback: Callable[[], None]) -> None:
-        """Call back once, as soon as the publish is no longer unresolved."""
-        self._answer.add_done_callback(lambda _: callback())
 
 
 class Publisher:
@@ -95,8 +47,11 @@ class Publisher:
         self._name = name
         self._connection: AbstractConnection | None = None
         self._channel: Channel | None = None
+        self._outlet: Outlet | None = None
         self._queue_missing = asyncio.Event()
-        self._unresolved: dict[asyncio.Task[None], float] = {}  # since when, the oldest first
+        self._unresolved: dict[Publication, None] = {}  # the oldest first
+        self._announcements: Channel | None = None
+        self._announcing: set[asyncio.Task[None]] = set()
 
     @property
     def state(self) -> Literal["up", "blocked", "down"]:
@@ -108,8 +63,8 @@ class Publisher:
     @property
     def oldest_unresolved_s(self) -> float:
         """How long the oldest of the unresolved publishes has been on its way; 0 where there is none."""
-        since_s = next(iter(self._unresolved.values()), None)
-        return 0.0 if since_s is None else time.monotonic() - since_s
+        oldest = next(iter(self._unresolved), None)
+        return 0.0 if oldest is None else time.monotonic() - oldest.started_s
 
     async def run(self) -> None:
         """Stay connected for ever.
@@ -130,10 +85,12 @@ class Publisher:
                 raise BrokerUnavailableError("no connection to the broker")
             case "blocked":
                 raise BrokerUnavailableError("the broker blocks publishing: it has a memory or disk alarm")
-        assert self._channel is not None  # noqa: S101 - for the type checker: not "down"
-        answer = asyncio.create_task(self._publish(self._channel, message, queue))
-        self._track(answer)
-        return Publication(answer)
+        assert self._outlet is not None  # noqa: S101 - for the type checker: not "down"
+        publication = Publication()
+        self._unresolved[publication] = None
+        publication.on_resolved(partial(self._unresolved.pop, publication))
+        self._outlet.send(message, queue, publication)
+        return publication
 
     def announce(self, body: bytes, *, exchange: str) -> None:
         """Publish to whoever listens on a declared exchange now: neither kept nor confirmed to the caller.
@@ -141,31 +98,34 @@ class Publisher:
         Raises:
             BrokerUnavailableError: Nothing can be published now.
         """
-        if self.state != "up" or self._channel is None:
+        if self.state != "up" or self._announcements is None:
             raise BrokerUnavailableError("no connection to the broker, or it blocks publishing")
-        self._track(asyncio.create_task(self._announce(self._channel, body, exchange)))
-
-    def _track(self, answer: "asyncio.Task[None]") -> None:
-        self._unresolved[answer] = time.monotonic()
-        answer.add_done_callback(self._resolve)
-
-    def _resolve(self, answer: "asyncio.Task[None]") -> None:
-        del self._unresolved[answer]
-        if not answer.cancelled():
-            answer.exception()  # seen: whoever published may have stopped waiting
+        announcing = asyncio.create_task(self._announce(self._announcements, body, exchange))
+        self._announcing.add(announcing)
+        announcing.add_done_callback(self._announcing.discard)
 
     async def _session(self, connection: AbstractConnection) -> None:
         await broker.declare(connection, self._specs)
         channel = await broker.open_channel(connection, confirms=True)
-        for exchange in self._fanouts:  # publishing to an exchange that is not there closes the channel
-            await broker.declare_fanout(channel, exchange)
+        self._announcements = await self._open_fanouts(connection)
+        self._outlet = outlet = outlet_on(connection, channel, on_unroutable=self._queue_missing.set)
         self._connection, self._channel = connection, channel
         try:
             await first_of(broker.closed(channel), self._declare_missing(connection), self._watch(connection))
         finally:
-            self._connection = self._channel = None
-            for answer in tuple(self._unresolved):  # none outlives its session, whatever the library waits for
-                answer.cancel()
+            self._connection = self._channel = self._outlet = self._announcements = None
+            outlet.abandon()
+            for publication in tuple(self._unresolved):  # none outlives its session, whatever the library waits for
+                publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
+
+    async def _open_fanouts(self, connection: AbstractConnection) -> Channel | None:
+        """Open a channel of their own for announcements, which nobody confirms."""
+        if not self._fanouts:
+            return None
+        channel = await broker.open_channel(connection)
+        for exchange in self._fanouts:  # publishing to an exchange that is not there closes the channel
+            await broker.declare_fanout(channel, exchange)
+        return channel
 
     async def _declare_missing(self, connection: AbstractConnection) -> NoReturn:
         """Declare the queues again whenever a message turned out to be unroutable."""
@@ -185,35 +145,3 @@ class Publisher:
     async def _announce(self, channel: Channel, body: bytes, exchange: str) -> None:
         with suppress(*broker.CONNECTION_ERRORS, asyncio.CancelledError):
             await channel.basic_publish(body, exchange=exchange, wait=False)
-
-    async def _publish(self, channel: Channel, message: Message, queue: str) -> None:
-        try:
-            answer = await channel.basic_publish(
-                message.body,
-                exchange="",
-                routing_key=queue,
-                properties=_properties(message),
-                mandatory=True,
-                wait=False,  # not for the socket: the confirm is what counts
-            )
-        except ReturnedError as error:
-            self._queue_missing.set()
-            raise UnroutableError(f"there is no queue {queue}") from error
-        except DeliveryError as error:
-            raise PublishRefusedError(f"the broker refused a message for {queue}") from error
-        except broker.CONNECTION_ERRORS as error:
-            raise BrokerUnavailableError(f"the connection was lost before a confirm: {error}") from error
-        except asyncio.CancelledError as error:  # by the library, or at the end of the session: nobody else does
-            raise BrokerUnavailableError("the connection was closed before a confirm") from error
-        if not isinstance(answer, Basic.Ack):
-            raise PublishRefusedError(f"the broker answered a message for {queue} with {answer!r}")
-
-
-def _properties(message: Message) -> Basic.Properties:
-    return Basic.Properties(
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        headers=dict(message.headers),
-        delivery_mode=PERSISTENT,
-        message_id=message.message_id,
-    )

@@ -11,8 +11,8 @@ from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
 from eventflow import broker
-from eventflow.consumer import envelope_of
 from eventflow.errors import BrokerUnavailableError, DeliveryLostError
+from eventflow.inlet import envelope_of
 from eventflow.message import Envelope
 
 READ_IDLE_S = 1.0

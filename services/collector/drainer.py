@@ -8,7 +8,8 @@ import structlog
 from collector.spool_file import SpoolFile
 from collector.spool_store import Row
 from eventflow.errors import BrokerUnavailableError, PublishError, PublishTimeoutError
-from eventflow.publisher import Publication, Publisher
+from eventflow.outlet import Publication
+from eventflow.publisher import Publisher
 
 POLL_S = 0.2
 REFUSED_PAUSE_MIN_S = 1.0

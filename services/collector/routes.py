@@ -18,7 +18,8 @@ from collector.spool_store import SpoolError
 from eventflow.errors import BrokerUnavailableError, EventFlowError, InvalidEventError, PublishError
 from eventflow.event import Event, utc_now
 from eventflow.message import Envelope, Message, encode
-from eventflow.publisher import Publication, Publisher
+from eventflow.outlet import Publication
+from eventflow.publisher import Publisher
 from eventflow.settings import SourceSettings
 from eventflow.telemetry.logging import shown_id
 from eventflow.topology import DEFAULT_FLOW, Lane, lane_queue

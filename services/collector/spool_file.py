@@ -45,7 +45,7 @@ log = structlog.stdlib.get_logger()
 
 
 class Unresolved(Protocol):
-    """A publish of which the broker may still say what became of it: `eventflow.publisher.Publication`."""
+    """A publish of which the broker may still say what became of it: `eventflow.outlet.Publication`."""
 
     @property
     def is_confirmed(self) -> bool:

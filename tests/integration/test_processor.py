@@ -274,12 +274,19 @@ async def test_thirty_retry_cycles_are_not_dropped(start: Start, target: Scripte
     assert [receipt.attempt for receipt in target.receipts] == list(range(1, 32))
 
 
-async def test_an_outage_is_not_poison(start: Start, target: ScriptedTarget, flow: str, amqp: Amqp) -> None:
+async def test_an_outage_is_not_poison(
+    start: Start, target: ScriptedTarget, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
     down = True
     target.answer = lambda _: 503 if down else 200
     service = await start(TARGET__MAX_ATTEMPTS="3", TARGET__RETRY_DELAYS_S="0.1,0.2")
     await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(i)) for i in range(50)))
     await eventually(lambda: "breaker.opened" in service.output, what="the breaker open")
+
+    async def answered() -> bool:
+        return await service.metric(http, "eventflow_in_flight") == 0
+
+    await eventually(answered, what="the end of the attempts that had started before")
     began, before = time.monotonic(), len(target.receipts)
     await eventually(lambda: len(target.receipts) >= before + 3, what="three probes")
     assert time.monotonic() - began > 3, "probes come after growing pauses"

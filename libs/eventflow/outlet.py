@@ -1,0 +1,244 @@
+"""How a publish leaves on a confirm channel, and what becomes of it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from aio_pika.abc import AbstractConnection
+from aiormq import Channel
+from aiormq.exceptions import DeliveryError
+from aiormq.exceptions import PublishError as ReturnedError
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+from eventflow import broker, frames, wire
+from eventflow.errors import (
+    BrokerUnavailableError,
+    EventFlowError,
+    PublishRefusedError,
+    PublishTimeoutError,
+    UnroutableError,
+)
+from eventflow.message import Message
+
+PERSISTENT = 2
+
+
+class Publication:
+    """One publish on its way. It stays unresolved until the broker confirms, refuses or returns it, or is lost.
+
+    A publish that nobody waits for any more is not undone: the broker may still keep the message.
+    """
+
+    __slots__ = ("_callbacks", "_error", "_is_resolved", "_waiters", "started_s")
+
+    def __init__(self) -> None:
+        self.started_s = time.monotonic()
+        self._is_resolved = False
+        self._error: EventFlowError | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._callbacks: list[Callable[[], object]] = []
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the broker has confirmed it."""
+        return self._is_resolved and self._error is None
+
+    async def confirmed(self, *, timeout_s: float) -> None:
+        """Return once the broker has confirmed. Waiting again after a timeout is allowed.
+
+        Raises:
+            PublishTimeoutError: Still unresolved.
+            PublishRefusedError: The broker does not keep it.
+            UnroutableError: There is no such queue.
+            BrokerUnavailableError: The connection was lost first; whether the broker keeps it is unknown.
+        """
+        if not self._is_resolved:
+            await self._wait(timeout_s)
+        if not self._is_resolved:
+            raise PublishTimeoutError(f"no confirm within {timeout_s:g} s")
+        if self._error is not None:
+            raise self._error
+
+    def on_resolved(self, callback: Callable[[], object]) -> None:
+        """Call back once, as soon as the publish is no longer unresolved."""
+        if self._is_resolved:
+            asyncio.get_running_loop().call_soon(callback)
+        else:
+            self._callbacks.append(callback)
+
+    def resolve(self, error: EventFlowError | None = None) -> None:
+        """Note what became of it, once: confirmed, or `error`. For whoever publishes it."""
+        if self._is_resolved:
+            return
+        self._is_resolved, self._error = True, error
+        for waiter in self._waiters:
+            _wake(waiter)
+        for callback in self._callbacks:
+            callback()
+
+    async def _wait(self, timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._waiters.append(waiter)
+        timer = loop.call_later(timeout_s, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._waiters.remove(waiter)
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class Outlet(Protocol):
+    """Publishes on one channel, confirmed, for as long as that lives."""
+
+    def send(self, message: Message, queue: str, publication: Publication) -> None:
+        """Start a publish and resolve it in the end, if the channel lives so long."""
+
+    def abandon(self) -> None:
+        """Stop working on what is unresolved: the channel is gone."""
+
+
+def outlet_on(connection: AbstractConnection, channel: Channel, *, on_unroutable: Callable[[], None]) -> Outlet:
+    """Return the outlet on a confirm channel that nothing else publishes on: the wire's, or the library's own way.
+
+    Args:
+        on_unroutable: Called whenever a message was returned because its queue does not exist.
+    """
+    below = broker.wire_of(connection)
+    if below is None:
+        return LibraryOutlet(channel, on_unroutable=on_unroutable)
+    return WireOutlet(below, channel, on_unroutable=on_unroutable)
+
+
+class WireOutlet:
+    """Writes publishes and reads their confirms itself, many at a time (ADR 11)."""
+
+    def __init__(self, below: wire.Wire, channel: Channel, *, on_unroutable: Callable[[], None]) -> None:
+        """Take the channel's confirms from now on. It must be fresh: the broker counts its publishes from 1."""
+        self._wire = below
+        self._number = channel.number
+        self._frame_max = channel.connection.connection_tune.frame_max
+        self._on_unroutable = on_unroutable
+        self._sent = 0
+        self._outstanding: dict[int, Publication] = {}  # by delivery tag, in order
+        self._tags: dict[str, int] = {}  # by message id, for what is returned
+        self._returned: list[bytes] | None = None  # header and body so far of a message that comes back
+        below.take_channel(channel.number, self)
+
+    def send(self, message: Message, queue: str, publication: Publication) -> None:
+        """See `Outlet`."""
+        written = frames.publish_frames(message, queue=queue, channel=self._number, frame_max=self._frame_max)
+        self._sent += 1
+        self._outstanding[self._sent] = publication
+        self._tags[message.message_id] = self._sent
+        publication.on_resolved(lambda: self._tags.pop(message.message_id, None))
+        self._wire.send(written)
+
+    def abandon(self) -> None:
+        """See `Outlet`."""
+        self._outstanding.clear()
+
+    def take(self, kind: int, payload: bytes) -> bool:
+        """Take confirms and what is returned; see `Frames`."""
+        if kind != frames.METHOD:
+            return self._take_returned(payload)
+        match frames.method_of(payload):
+            case (frames.ACK | frames.NACK) as method:
+                self._confirm(frames.confirm_of(payload, method))
+            case frames.RETURN:
+                self._returned = []
+            case _:
+                return False
+        return True
+
+    def _confirm(self, confirm: frames.Confirm) -> None:
+        tags = [confirm.tag]
+        if confirm.multiple:
+            tags = []
+            for tag in self._outstanding:
+                if tag > confirm.tag:
+                    break
+                tags.append(tag)
+        for tag in tags:
+            publication = self._outstanding.pop(tag, None)
+            if publication is not None:
+                publication.resolve(None if confirm.is_ack else PublishRefusedError("the broker refused a message"))
+
+    def _take_returned(self, payload: bytes) -> bool:
+        """Collect a message that comes back, before its ack; what is left of it is of no use to anybody."""
+        if self._returned is None:
+            return False
+        self._returned.append(payload)
+        header = self._returned[0]
+        if sum(map(len, self._returned[1:])) >= frames.body_bytes_of(header):
+            self._returned = None
+            self._return(header)
+        return True
+
+    def _return(self, header: bytes) -> None:
+        content = ContentHeader()
+        content.unmarshal(header)
+        tag = self._tags.get(content.properties.message_id or "")
+        if tag is not None:
+            self._outstanding.pop(tag).resolve(UnroutableError("there is no such queue"))
+            self._on_unroutable()
+
+
+class LibraryOutlet:
+    """The library's own way, for versions of it that the wire was not tried with."""
+
+    def __init__(self, channel: Channel, *, on_unroutable: Callable[[], None]) -> None:
+        self._channel = channel
+        self._on_unroutable = on_unroutable
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def send(self, message: Message, queue: str, publication: Publication) -> None:
+        """See `Outlet`."""
+        sending = asyncio.create_task(self._send(message, queue, publication))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+
+    def abandon(self) -> None:
+        """See `Outlet`."""
+        for sending in self._sending:
+            sending.cancel()
+
+    async def _send(self, message: Message, queue: str, publication: Publication) -> None:
+        try:
+            answer = await self._channel.basic_publish(
+                message.body,
+                exchange="",
+                routing_key=queue,
+                properties=_properties(message),
+                mandatory=True,
+                wait=False,  # not for the socket: the confirm is what counts
+            )
+        except ReturnedError:
+            publication.resolve(UnroutableError("there is no such queue"))
+            self._on_unroutable()
+        except DeliveryError:
+            publication.resolve(PublishRefusedError("the broker refused a message"))
+        except broker.CONNECTION_ERRORS as error:
+            publication.resolve(BrokerUnavailableError(f"the connection was lost before a confirm: {error}"))
+        except asyncio.CancelledError:  # by the library, or at the end of the session: nobody else does
+            publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
+        else:
+            is_ack = isinstance(answer, Basic.Ack)
+            publication.resolve(None if is_ack else PublishRefusedError(f"the broker answered with {answer!r}"))
+
+
+def _properties(message: Message) -> Basic.Properties:
+    return Basic.Properties(
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        headers=dict(message.headers),
+        delivery_mode=PERSISTENT,
+        message_id=message.message_id,
+    )

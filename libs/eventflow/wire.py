@@ -1,0 +1,143 @@
+"""Below the AMQP library: frames of chosen channels, written many at a time and read without its help (ADR 11).
+
+The library makes the connection: handshake, TLS, heartbeats, opening channels, declaring and consuming stay its own. On
+a channel that is taken here, publishes, acks, confirms and deliveries pass it by: what one tick of the event loop sends
+is one write, and what one read brings is taken apart in one go.
+
+It stands on two public parts of aiormq, the transport factory and the number of a channel, and on the knowledge that
+nothing else of the library uses those frames. `is_supported` says whether the installed version was tried.
+"""
+
+import asyncio
+import struct
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any, Protocol, SupportsIndex
+
+from aiormq.connection import TransportFactory
+from yarl import URL
+
+TESTED_VERSIONS = ("7.2.", "7.3.")
+
+FRAME_OVERHEAD_BYTES = 8
+HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+HEARTBEAT_EVERY_S = 2.0
+"""The library takes a connection for dead on which it sees no frame. So where frames pass it by, it is shown one."""
+
+_FRAME = struct.Struct(">BHI")
+
+
+def is_supported() -> bool:
+    """Whether this module was tried with the installed library; else whoever asks goes the library's own way."""
+    return version("aiormq").startswith(TESTED_VERSIONS)
+
+
+class Frames(Protocol):
+    """Takes the frames of one channel."""
+
+    def take(self, kind: int, payload: bytes) -> bool:
+        """Take a frame, or leave it to the library by returning False. Never raises."""
+
+
+class Wire:
+    """The socket of one connection, as far as it is ours."""
+
+    def __init__(self) -> None:
+        self._writer: asyncio.StreamWriter | None = None
+        self._takers: dict[int, Frames] = {}
+        self._unsent: list[bytes] = []
+
+    def take_channel(self, number: int, taker: Frames) -> None:
+        """Offer each frame of a channel to `taker` first, from now on."""
+        self._takers[number] = taker
+
+    def send(self, frames: bytes) -> None:
+        """Write whole frames at the end of this tick of the event loop, together with all others of it."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(frames)
+
+    def attach(self, writer: asyncio.StreamWriter) -> None:
+        """Write to this from now on."""
+        self._writer = writer
+
+    def offer(self, number: int, kind: int, payload: bytes) -> bool:
+        """Offer a frame that came in; return whether it was taken."""
+        taker = self._takers.get(number)
+        return taker is not None and taker.take(kind, payload)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(b"".join(unsent))
+
+
+class FrameReader(asyncio.StreamReader):
+    """What the library reads from: all frames but those that the wire has taken."""
+
+    def __init__(self, wire: Wire, **options: Any) -> None:
+        super().__init__(**options)
+        self._wire = wire
+        self._partial = b""
+        self._shown_at_s = 0.0
+        self._is_framed: bool | None = None  # a server of another protocol answers with a header that is no frame
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        """Take apart what the socket has brought."""
+        read = bytes(data)
+        if self._is_framed is None:
+            self._is_framed = not read.startswith(b"A")
+        if not self._is_framed:
+            super().feed_data(read)
+            return
+        self._partial, left, is_taken = self._taken_apart(self._partial + read if self._partial else read)
+        if is_taken and not left:
+            left = self._sign_of_life()
+        if left:
+            super().feed_data(b"".join(left))
+
+    def _taken_apart(self, data: bytes) -> tuple[bytes, list[bytes], bool]:
+        """Return the beginning of an incomplete frame, the frames left to the library, and whether any was taken."""
+        left, position, is_taken = [], 0, False
+        while len(data) - position >= _FRAME.size:
+            kind, number, size = _FRAME.unpack_from(data, position)
+            end = position + size + FRAME_OVERHEAD_BYTES
+            if end > len(data):
+                break
+            if self._wire.offer(number, kind, data[position + _FRAME.size : end - 1]):
+                is_taken = True
+            else:
+                left.append(data[position:end])
+            position = end
+        return data[position:], left, is_taken
+
+    def _sign_of_life(self) -> list[bytes]:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._shown_at_s < HEARTBEAT_EVERY_S:
+            return []
+        self._shown_at_s = now_s
+        return [HEARTBEAT_FRAME]
+
+
+class WireTransportFactory(TransportFactory):
+    """Connects as the library would, with a reader and a writer that the wire is part of."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open the socket, with TLS for `amqps`."""
+        context = options.pop("ssl_context_provider")
+        loop = asyncio.get_running_loop()
+        reader = FrameReader(self._wire, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(
+            lambda: protocol,
+            host=str(url.host),
+            port=url.port or 0,  # never 0: the library has filled in the usual one
+            ssl=await context.get_context() if url.scheme == "amqps" else None,
+            **options,
+        )
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        self._wire.attach(writer)
+        return reader, writer

@@ -1,0 +1,192 @@
+"""Below the library: which frames pass it by, how publishes are confirmed, and what ends them."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pamqp.frame
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands
+from pamqp.base import Frame
+from pamqp.body import ContentBody
+from pamqp.header import ContentHeader
+from pamqp.heartbeat import Heartbeat
+
+from eventflow.errors import EventFlowError, PublishRefusedError, PublishTimeoutError, UnroutableError
+from eventflow.message import Message, new_message_id
+from eventflow.outlet import Publication, WireOutlet
+from eventflow.wire import HEARTBEAT_FRAME, FrameReader, Wire
+
+OURS, THEIRS = 2, 1
+
+
+@dataclass
+class Socket:
+    """The writing half of a connection."""
+
+    written: list[bytes] = field(default_factory=list)
+    is_closed: bool = False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+
+class Bench:
+    """A wire between a socket and a library that only reads."""
+
+    def __init__(self, *, on_unroutable: Callable[[], None] = lambda: None) -> None:
+        self.socket = Socket()
+        self.wire = Wire()
+        self.wire.attach(self.socket)  # type: ignore[arg-type]  # the part that the wire uses
+        self.reader = FrameReader(self.wire, loop=asyncio.get_running_loop())
+        tune = SimpleNamespace(frame_max=4096)
+        channel = SimpleNamespace(number=OURS, connection=SimpleNamespace(connection_tune=tune))
+        self.outlet = WireOutlet(self.wire, channel, on_unroutable=on_unroutable)  # type: ignore[arg-type]
+
+    def publish(self) -> tuple[Publication, Message]:
+        publication = Publication()
+        message = Message(body=b"{}", headers={}, message_id=new_message_id())
+        self.outlet.send(message, "queue", publication)
+        return publication, message
+
+    def broker_says(self, *frames: Frame | ContentHeader | ContentBody, channel: int = OURS) -> None:
+        self.reader.feed_data(b"".join(pamqp.frame.marshal(frame, channel) for frame in frames))
+
+
+async def outcome(publication: Publication) -> str:
+    try:
+        await publication.confirmed(timeout_s=0)
+    except EventFlowError as error:
+        return type(error).__name__
+    return "confirmed"
+
+
+async def outcomes(*publications: Publication) -> list[str]:
+    return [await outcome(publication) for publication in publications]
+
+
+async def test_what_one_tick_publishes_is_one_write() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.publish()
+    assert not bench.socket.written
+    await asyncio.sleep(0)
+    [data] = bench.socket.written
+    assert data.count(b"queue") == 3
+
+
+async def test_a_multiple_confirm_resolves_all_up_to_its_tag_and_no_more() -> None:
+    bench = Bench()
+    publications = [bench.publish()[0] for _ in range(4)]
+    bench.broker_says(commands.Basic.Ack(2))
+    assert await outcomes(*publications) == ["PublishTimeoutError", "confirmed", *["PublishTimeoutError"] * 2]
+    bench.broker_says(commands.Basic.Ack(3, multiple=True))
+    assert await outcomes(*publications) == ["confirmed"] * 3 + ["PublishTimeoutError"]
+    bench.broker_says(commands.Basic.Nack(4, multiple=True))
+    with pytest.raises(PublishRefusedError):
+        await publications[3].confirmed(timeout_s=0)
+
+
+async def test_a_returned_message_fails_its_own_publish_though_it_is_acked_next() -> None:
+    unroutable: list[bool] = []
+    bench = Bench(on_unroutable=lambda: unroutable.append(True))
+    first, second = bench.publish(), bench.publish()
+    properties = commands.Basic.Properties(message_id=second[1].message_id)
+    bench.broker_says(
+        commands.Basic.Return(312, "NO_ROUTE", "", "queue"),
+        ContentHeader(body_size=2, properties=properties),
+        ContentBody(b"{"),
+        ContentBody(b"}"),
+        commands.Basic.Ack(2, multiple=True),
+    )
+    assert await outcome(first[0]) == "confirmed"
+    with pytest.raises(UnroutableError):
+        await second[0].confirmed(timeout_s=0)
+    assert unroutable == [True]
+
+
+async def test_a_returned_message_without_a_body_is_taken_whole() -> None:
+    bench = Bench()
+    publication, message = bench.publish()
+    header = ContentHeader(body_size=0, properties=commands.Basic.Properties(message_id=message.message_id))
+    bench.broker_says(commands.Basic.Return(312, "NO_ROUTE", "", "queue"), header, commands.Basic.Ack(1))
+    assert await outcome(publication) == "UnroutableError"
+
+
+async def test_whoever_stops_waiting_neither_undoes_nor_shifts_a_confirm() -> None:
+    bench = Bench()
+    given_up, other = bench.publish()[0], bench.publish()[0]
+    waiting = asyncio.create_task(given_up.confirmed(timeout_s=60))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    with pytest.raises(PublishTimeoutError):
+        await other.confirmed(timeout_s=0.01)
+    bench.broker_says(commands.Basic.Ack(1))
+    assert await outcomes(given_up, other) == ["confirmed", "PublishTimeoutError"]
+
+
+async def test_whoever_waits_is_woken_by_the_confirm() -> None:
+    bench = Bench()
+    publication, _ = bench.publish()
+    waiting = [asyncio.create_task(publication.confirmed(timeout_s=60)) for _ in range(2)]
+    await asyncio.sleep(0)
+    bench.broker_says(commands.Basic.Ack(1))
+    async with asyncio.timeout(1):
+        await asyncio.gather(*waiting)
+
+
+async def test_a_closed_socket_is_not_written_to() -> None:
+    bench = Bench()
+    bench.publish()
+    bench.socket.is_closed = True
+    await asyncio.sleep(0)
+    assert not bench.socket.written
+
+
+@given(st.lists(st.sampled_from(["confirm", "theirs", "heartbeat", "close"]), max_size=20), st.integers(1, 50))
+def test_the_library_gets_every_other_frame_whole_and_in_order(story: list[str], step: int) -> None:
+    async def play() -> None:
+        bench = Bench()
+        said, left = b"", b""
+        for number, what in enumerate(story, start=1):
+            frame, channel = {
+                "confirm": (commands.Basic.Ack(number), OURS),
+                "theirs": (commands.Basic.Ack(number), THEIRS),
+                "heartbeat": (Heartbeat(), 0),
+                "close": (commands.Channel.Close(406, "why", 0, 0), OURS),
+            }[what]
+            data = pamqp.frame.marshal(frame, channel)
+            said += data
+            left += b"" if what == "confirm" else data
+        for start in range(0, len(said), step):
+            bench.reader.feed_data(said[start : start + step])
+        bench.reader.feed_eof()
+        got = await bench.reader.read()
+        if "confirm" in story:  # the library is shown that the connection lives
+            assert got.replace(HEARTBEAT_FRAME, b"") == left.replace(HEARTBEAT_FRAME, b"")
+        else:
+            assert got == left
+
+    asyncio.run(play())
+
+
+async def test_the_library_is_shown_that_a_connection_lives_whose_frames_pass_it_by() -> None:
+    bench = Bench()
+    bench.publish()
+    bench.broker_says(commands.Basic.Ack(1))
+    assert await bench.reader.readexactly(len(HEARTBEAT_FRAME)) == HEARTBEAT_FRAME
+
+
+async def test_a_server_of_another_protocol_is_left_to_the_library() -> None:
+    bench = Bench()
+    bench.reader.feed_data(b"AMQP\x00\x00")
+    bench.reader.feed_data(b"\x09\x01")
+    assert await bench.reader.readexactly(8) == b"AMQP\x00\x00\x09\x01"
