@@ -7,7 +7,16 @@ import signal
 import aio_pika
 import pytest
 
-from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue, lane_specs, retry_queue
+from eventflow.topology import (
+    Lane,
+    QueueSpec,
+    dead_queue,
+    flow_specs,
+    lane_queue,
+    lane_specs,
+    retry_queue,
+    runtime_spec,
+)
 from sandbox.ports import free_port
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
@@ -86,7 +95,8 @@ async def test_an_unknown_flow_is_wrong_usage(eventflow: Command) -> None:
 async def test_check_is_content_with_what_topology_has_declared(eventflow: Command, flow: str) -> None:
     async with ScriptedTarget() as target:
         before = await eventflow("check", TARGET__URL=target.url)
-        assert (before.status, before.stdout.count("not declared yet")) == (0, len(flow_specs(flow, (0.2, 0.5))))
+        queues = [*flow_specs(flow, (0.2, 0.5)), runtime_spec(flow)]
+        assert (before.status, before.stdout.count("not declared yet")) == (0, len(queues))
         declared = await eventflow("topology")
         assert declared.status == 0
         assert f"x-dead-letter-routing-key={dead_queue(flow)}" in declared.stdout
