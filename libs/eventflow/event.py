@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from eventflow.errors import InvalidEventError
@@ -25,7 +25,7 @@ class Event:
         accepted_at: When we took it, the start of its age. Aware.
         body: The bytes as received.
         content_type: As received; None where the sender gave none.
-        traceparent: W3C trace context of the sender.
+        traceparent: W3C trace context of the sender, or of our span that continues it.
     """
 
     id: str
@@ -36,6 +36,10 @@ class Event:
     body: bytes
     content_type: str | None = None
     traceparent: str | None = None
+
+    def traced(self, traceparent: str | None) -> "Event":
+        """Return the event with the trace context of whoever handles it now; None leaves the one it has."""
+        return self if traceparent is None else replace(self, traceparent=traceparent)
 
 
 def is_valid_attribute(value: str) -> bool:

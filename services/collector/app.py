@@ -5,11 +5,13 @@ from aiohttp.typedefs import Handler
 
 from collector.problem import SERVER, problem_response
 from collector.routes import Ingest
+from collector.tracing import traces
+from eventflow.telemetry.tracing import Tracer
 
 
-def create_app(ingest: Ingest) -> web.Application:
+def create_app(ingest: Ingest, tracer: Tracer) -> web.Application:
     """Build the application: two routes, and problem answers for everything else."""
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[traces(tracer), problems])
     app.add_routes([web.post("/events", ingest.receive), web.post("/events/{flow}", ingest.receive)])
     app.on_response_prepare.append(_name_server)
     return app

@@ -14,11 +14,13 @@ from collector.metrics import CollectorMetrics
 from collector.problem import Reason, RejectedError, problem_response
 from collector.spool import Spool
 from collector.spool_store import SpoolError
+from collector.tracing import SPAN, publishing
 from eventflow.errors import BrokerUnavailableError, EventFlowError, InvalidEventError, PublishError
 from eventflow.event import Event
 from eventflow.message import Envelope, Message, encode
 from eventflow.publisher import Publication, Publisher
 from eventflow.telemetry.logging import shown_id
+from eventflow.telemetry.tracing import Span, ending, exemplar_of
 from eventflow.topology import DEFAULT_FLOW, Lane, lane_queue
 
 log = structlog.stdlib.get_logger()
@@ -69,7 +71,7 @@ class Ingest:
         with self._metrics.in_flight.track_inprogress():
             try:
                 event = await self._read(request, name, reservation)
-                await self._make_safe(event, self._flows[name], reservation)
+                await self._make_safe(event, self._flows[name], reservation, request[SPAN])
             except RejectedError as rejected:
                 self._metrics.count_rejected(name, rejected.reason)
                 log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
@@ -118,18 +120,22 @@ class Ingest:
             raise RejectedError(Reason.INTERRUPTED, 400, "The body is torn or badly framed.", close=True) from error
         return bytes(body)
 
-    async def _make_safe(self, event: Event, flow: FlowIntake, reservation: Reservation) -> None:
+    async def _make_safe(self, event: Event, flow: FlowIntake, reservation: Reservation, request: Span) -> None:
         """Return once the broker has confirmed the event; where it cannot, once the spool has it on disk."""
-        message = encode(Envelope(event=event))
+        span = publishing(request, event, queue=flow.queue)
+        message = encode(Envelope(event=event.traced(span.traceparent)))
         publication: Publication | None = None
         started_s = time.perf_counter()
         try:
             publication = self._publish(message, flow, reservation)
             await publication.confirmed(timeout_s=self._confirm_timeout_s)
         except (BrokerUnavailableError, PublishError) as reason:
-            await self._keep(event, message, flow, publication, reason)
+            span.end(error=type(reason).__name__)
+            with ending(request.child("spool")):
+                await self._keep(event, message, flow, publication, reason)
         else:
-            self._metrics.confirm_seconds[flow.name].observe(time.perf_counter() - started_s)
+            span.end()
+            self._metrics.confirm_seconds[flow.name].observe(time.perf_counter() - started_s, exemplar_of(span))
 
     def _publish(self, message: Message, flow: FlowIntake, reservation: Reservation) -> Publication:
         if self._spool is not None and self._spool.is_preferred:

@@ -20,6 +20,7 @@ from eventflow.publisher import Publisher
 from eventflow.settings import FlowSettings, Settings, load, require_target_urls
 from eventflow.telemetry import logging
 from eventflow.telemetry.metrics import exposition_of
+from eventflow.telemetry.tracing import Tracer, tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, Lane, flow_specs
 from processor.capacity import concurrency_of, prefetch_of
 from processor.feedback import FeedbackReader
@@ -30,6 +31,9 @@ from processor.metrics import FlowMetrics, ProcessorMetrics
 from processor.quota import Quota
 from processor.retry import RetryPolicy
 from processor.target import Target
+from processor.tracing import DeliveryTracing
+
+SERVICE = "eventflow-processor"
 
 log = structlog.stdlib.get_logger()
 
@@ -85,6 +89,7 @@ async def wire_flow(
     publisher: Publisher,
     control: Control,
     metrics: ProcessorMetrics,
+    tracer: Tracer,
     stack: AsyncExitStack,
 ) -> Flow:
     """Build the parts of one flow."""
@@ -142,6 +147,7 @@ async def wire_flow(
         consumer=consumer,
         concurrency=concurrency,
         metrics=flow_metrics,
+        tracing=DeliveryTracing(tracer, flow=name, target_url=target_settings.url or ""),
     )
     return Flow(name=name, consumer=consumer, gate=gate, quota=quota, handler=handler)
 
@@ -160,8 +166,10 @@ async def serve(settings: Settings) -> None:
     publisher = Publisher(settings.broker.urls, specs=specs, name=f"{instance()} publish", fanouts=[CONTROL_EXCHANGE])
     control = Control(settings.broker.urls, instance=instance(), publisher=publisher)
     async with AsyncExitStack() as stack:
+        tracer = tracer_for(SERVICE)
+        stack.push_async_callback(tracer.close)
         flows = [
-            await wire_flow(name, flow, settings, publisher, control, metrics, stack)
+            await wire_flow(name, flow, settings, publisher, control, metrics, tracer, stack)
             for name, flow in settings.served_flows.items()
         ]
 
@@ -223,7 +231,7 @@ def command(
         settings = load(config)
         require_target_urls(settings)
         logging.configure(
-            service="eventflow-processor",
+            service=SERVICE,
             log_format=settings.telemetry.log_format,
             level=settings.telemetry.log_level,
         )

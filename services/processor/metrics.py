@@ -104,11 +104,11 @@ class FlowMetrics:
         """Tell how many events a lane's queue has ready."""
         self._metrics.backlog.labels(self._flow, lane.value).set(depth.messages)
 
-    def count_delivered(self, *, age_s: float) -> None:
+    def count_delivered(self, *, age_s: float, exemplar: dict[str, str] | None) -> None:
         """Count an event that the target took `age_s` after it was accepted."""
         self._outcomes["delivered"].inc()
         self._delivered.inc()
-        self._age_seconds.observe(age_s)
+        self._age_seconds.observe(age_s, exemplar)
 
     def count_retried(self, reason: str) -> None:
         """Count a failed attempt that is repeated."""
