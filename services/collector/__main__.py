@@ -18,7 +18,7 @@ from eventflow import admin, lifecycle
 from eventflow.errors import SettingsError
 from eventflow.settings import Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
-from eventflow.telemetry.metrics import exposition_of, exposition_of_workers
+from eventflow.telemetry.metrics import Expose, exposition_of, exposition_of_workers
 from eventflow.telemetry.tracing import tracer_for
 
 SERVICE = "eventflow-collector"
@@ -42,7 +42,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def admin_listener(
-    settings: Settings, readiness: Callable[[], admin.Readiness], exposition: Callable[[], bytes]
+    settings: Settings, readiness: Callable[[], admin.Readiness], exposition: Expose
 ) -> AbstractAsyncContextManager[int]:
     """Serve admin where the settings say."""
     return admin.serve(

@@ -177,8 +177,7 @@ class Handler:
         event = delivery.envelope.event
         match outcome:
             case Delivered():
-                age_s = (utc_now() - event.accepted_at).total_seconds()
-                self._metrics.count_delivered(age_s=age_s, exemplar=exemplar_of(trace.attempt))
+                self._metrics.count_delivered(event.accepted_at, exemplar=exemplar_of(trace.attempt))
                 self._log.debug("event.delivered", event_id=shown_id(event.id), attempt=delivery.envelope.attempt)
             case Retry(envelope=envelope, delay_s=delay_s) if envelope.failure is not None:
                 failure = envelope.failure
@@ -192,7 +191,7 @@ class Handler:
                     delay_s=delay_s,
                 )
             case Defer() | Hold():
-                self._metrics.count_deferred()
+                self._metrics.count_deferred(held=isinstance(outcome, Hold))
                 self._log.debug("event.deferred", event_id=shown_id(event.id), attempt=delivery.envelope.attempt)
             case DeadLetter(envelope=envelope) if envelope.failure is not None:
                 failure = envelope.failure
