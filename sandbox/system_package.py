@@ -13,28 +13,28 @@ _STDERR = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A program as package managers know it.
+    """Programs as package managers know them.
 
     Attributes:
-        title: What people call it.
-        names: Package names by manager; one that is not here does not have it.
+        title: What people call them.
+        names: Package names by manager; a manager that is not here does not have them.
         units: systemd services that it would run, by the program that, where it was there before, runs them rightly.
     """
 
     title: str
-    names: Mapping[str, str]
+    names: Mapping[str, tuple[str, ...]]
     units: Mapping[str, tuple[str, ...]]
 
 
 RABBITMQ = Package(
     title="RabbitMQ",
-    names={"apt-get": "rabbitmq-server", "dnf": "rabbitmq-server", "brew": "rabbitmq"},
+    names={"apt-get": ("rabbitmq-server",), "dnf": ("rabbitmq-server",), "brew": ("rabbitmq",)},
     units={"rabbitmq-server": ("rabbitmq-server.service",), "epmd": ("epmd.socket", "epmd.service")},
 )
 PROMETHEUS = Package(
     title="Prometheus",
-    names={"apt-get": "prometheus", "brew": "prometheus"},
-    units={"prometheus": ("prometheus.service",)},
+    names={"apt-get": ("prometheus", "prometheus-alertmanager"), "brew": ("prometheus", "alertmanager")},
+    units={"prometheus": ("prometheus.service",), "prometheus-alertmanager": ("prometheus-alertmanager.service",)},
 )
 
 # What each package manager is told, in the order in which they are looked for. The last command installs; the ones
@@ -65,7 +65,7 @@ def install(package: Package, say: Callable[[str], None]) -> None:
     prefix = [] if manager == "brew" else _as_root()
     new_units = [unit for program, units in package.units.items() if not shutil.which(program) for unit in units]
     *preparations, installation = _COMMANDS[manager]
-    installation = [*installation, package.names[manager]]
+    installation = [*installation, *package.names[manager]]
     for command in preparations:
         say(f"Before installing {package.title}: {' '.join(prefix + command)}")
         _run(prefix + command)

@@ -52,6 +52,7 @@ class Spool:
         self._metrics = metrics
         self._tracer = tracer
         self._confirm_timeout_s = confirm_timeout_s
+        self._metrics.spool_max_bytes.set(directory.max_bytes)
         self._own: SpoolFile
         self._files: list[SpoolFile] = []
         self._told: State = "empty"

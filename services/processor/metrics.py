@@ -3,12 +3,13 @@
 import time
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from eventflow.event import utc_now
 from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDER_BUCKETS_S
 from processor.drain import DrainEstimate
 from processor.reorder import Reorder
+from processor.target import REASONS
 
 
 class ProcessorMetrics:
@@ -16,6 +17,7 @@ class ProcessorMetrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.attempts = Counter(
             "eventflow_attempts", "Attempts by what became of them", ["flow", "outcome"], registry=registry
         )
@@ -122,6 +124,9 @@ class FlowMetrics:
         self._outcomes = {
             outcome: metrics.attempts.labels(flow, outcome) for outcome in ("delivered", "retry", "defer", "dead")
         }
+        for reason in REASONS:  # so that the first of a kind is a rise from 0, which an alert sees
+            metrics.retried.labels(flow, reason)
+            metrics.dead_lettered.labels(flow, reason)
         self._delivered = metrics.delivered.labels(flow)
         self._age_seconds = metrics.age_seconds.labels(flow)
         self._reorder_seconds = metrics.reorder_seconds.labels(flow)

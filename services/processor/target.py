@@ -25,6 +25,19 @@ USER_AGENT = f"event-flow/{version('event-flow')}"
 _UNSAFE_IN_HEADER = re.compile(r"[^\x21-\x7e]|[\"%]")
 
 
+REASONS = (
+    "throttled",
+    "client_error",
+    "server_error",
+    "redirect",
+    "unexpected_status",
+    "timeout",
+    "connection",
+    "internal",
+)
+"""Why attempts fail: a closed set, as metrics need it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded:
     """The target answered 2xx."""
@@ -38,8 +51,7 @@ class Failed:
     """Anything else.
 
     Attributes:
-        reason: `throttled`, `client_error`, `server_error`, `redirect`, `unexpected_status`, `timeout`, `connection`
-            or `internal`.
+        reason: One of `REASONS`.
         status: None where no status line came.
         asks_to_wait: Whether the target wants fewer requests, and not another one of these.
     """
