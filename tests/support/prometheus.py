@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -12,11 +11,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
-import pytest
 import yaml
 
 from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import ChildProcess
+from tests.support.means import cannot
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CONFIGURATION = DEPLOY / "prometheus" / "prometheus.yml"
@@ -31,10 +30,7 @@ def program(name: str) -> str:
     """Find one of Prometheus's programs; where it is not, skip the test, or fail it when CI=true."""
     path = shutil.which(name)
     if path is None:
-        reason = f"{name} is not installed (Debian: prometheus, prometheus-alertmanager)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        cannot(f"{name} is not installed (Debian: prometheus, prometheus-alertmanager)")
     return path
 
 
