@@ -35,6 +35,7 @@ from processor.quota import Quota
 from processor.retry import RetryPolicy
 from processor.target import Target
 from processor.tracing import DeliveryTracing
+from processor.whereabouts import Whereabouts
 
 SERVICE = "eventflow-processor"
 
@@ -129,6 +130,8 @@ async def wire_flow(
     for part in (gate, quota):
         control.listen(name, part.hear)
         control.follow(name, part.order)
+    whereabouts = Whereabouts(lanes, announce=announce)
+    control.listen(name, whereabouts.hear)
     consumer = Consumer(
         settings.broker.urls,
         flow=name,
@@ -152,6 +155,7 @@ async def wire_flow(
         concurrency=concurrency,
         metrics=flow_metrics,
         tracing=DeliveryTracing(tracer, flow=name, target_url=target_settings.url or ""),
+        whereabouts=whereabouts,
     )
     return Flow(
         name=name,

@@ -22,6 +22,7 @@ from processor.quota import Quota
 from processor.retry import HELD_IN_MEMORY_S, Ending, RetryPolicy, decide
 from processor.target import Failed, Result, Target
 from processor.tracing import DeliveryTrace, DeliveryTracing
+from processor.whereabouts import Whereabouts
 
 HOLD_CHECK_S = 1.0
 PROBED_IDS_MAX = 100
@@ -46,6 +47,7 @@ class Handler:
         concurrency: int,
         metrics: FlowMetrics,
         tracing: DeliveryTracing,
+        whereabouts: Whereabouts,
     ) -> None:
         """Wire one flow; `concurrency` bounds attempts in flight and copies that wait for their confirm, together."""
         self._lanes = lanes
@@ -58,6 +60,7 @@ class Handler:
         self._consumer = consumer
         self._metrics = metrics
         self._tracing = tracing
+        self._whereabouts = whereabouts
         self._slots = asyncio.Semaphore(concurrency)
         self._in_flight: set[asyncio.Task[None]] = set()
         self._log = log.bind(flow=flow)
@@ -126,7 +129,7 @@ class Handler:
 
     async def _handle(self, delivery: Delivery, entered: Pass) -> None:
         delivery.attempts_here += 1
-        with self._tracing.handling(delivery) as trace:
+        with self._whereabouts.in_flight(delivery), self._tracing.handling(delivery) as trace:
             await self._attempt_and_settle(delivery, entered, trace)
 
     async def _attempt_and_settle(self, delivery: Delivery, entered: Pass, trace: DeliveryTrace) -> None:
@@ -175,6 +178,7 @@ class Handler:
 
     def _tell(self, delivery: Delivery, outcome: Outcome, trace: DeliveryTrace) -> None:
         event = delivery.envelope.event
+        self._whereabouts.remember(delivery.envelope, outcome)
         match outcome:
             case Delivered():
                 self._metrics.count_delivered(event.accepted_at, exemplar=exemplar_of(trace.attempt))

@@ -73,6 +73,13 @@ class Lanes:
         """Return when the oldest of the first in each lane was accepted; None where nothing waits."""
         return min((queue[0].envelope.event.accepted_at for queue in self._waiting.values() if queue), default=None)
 
+    def find(self, event_id: str) -> Delivery | None:
+        """Return a delivery of an event that waits, and leave it there."""
+        return next(
+            (d for queue in self._waiting.values() for d in queue if d.envelope.event.id == event_id and d.is_current),
+            None,
+        )
+
     def clear(self) -> list[Delivery]:
         """Take everything at once, in order, to hand it back."""
         left = [delivery for queue in self._waiting.values() for delivery in queue]
