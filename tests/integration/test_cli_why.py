@@ -5,12 +5,12 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aio_pika
 import aiohttp
 import pytest
 from aiohttp import web
 
 from eventflow.topology import Lane, dead_queue, lane_queue
-from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.cli import Command, bury, dead_letter
 from tests.support.services import processor
@@ -54,7 +54,7 @@ async def test_processors_say_what_they_hold_and_what_became_of_attempts(
     eventflow: Command, flow: str, amqp: Amqp, target: ScriptedTarget
 ) -> None:
     async def known(event_id: str) -> dict[str, Any]:
-        await amqp.publish(lane_queue(flow, Lane.LIVE), message(event_id))
+        await amqp.publish(lane_queue(flow, Lane.LIVE), aio_pika.Message(b"{}", message_id=event_id))
         await eventually(lambda: bool(target.of(event_id)), what=event_id)
         ended = await eventflow("why", event_id, "--json", TARGET__RETRY_DELAYS_S=DELAYS_S)
         document = json.loads(ended.stdout)
@@ -89,7 +89,7 @@ async def test_a_dead_letter_is_found_and_the_dead_queue_stays_whole(eventflow: 
 
 async def test_an_event_that_nobody_knows_is_a_status_of_its_own(eventflow: Command, flow: str, amqp: Amqp) -> None:
     await amqp.declare_flow(flow)
-    await amqp.publish(lane_queue(flow, Lane.LIVE), message("waits"))
+    await amqp.publish(lane_queue(flow, Lane.LIVE), aio_pika.Message(b"{}", message_id="waits"))
     ended = await eventflow("why", "waits")
     assert ended.status == 1
     assert "It may wait in a queue, or never have come." in ended.stdout
