@@ -15,7 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, UNRECORDED, Attributes, Kind, Span
 
-CLOSE_MAX_S = 5.0
+CLOSE_MAX_S = 3.0
 """A collector that does not answer must not hold up a stop; the library would go on for half a minute."""
 
 _TRACEPARENT = "traceparent"
@@ -68,7 +68,7 @@ class OtlpTracer:
         return _Recorded(self._tracer, span) if span.is_recording() else _Unsampled(span)
 
     async def close(self) -> None:
-        """Export what is not exported yet, for at most 5 s."""
+        """Export what is not exported yet, for at most 3 s."""
         loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
         def shut_down() -> None:
