@@ -50,7 +50,6 @@ class ProcessorMetrics:
         self.in_flight = Gauge(
             "eventflow_in_flight", "Attempts in flight in this processor", ["flow"], registry=registry
         )
-
         self.throttled = Counter(
             "eventflow_throttled", "Answers by which the target asked for fewer requests", ["flow"], registry=registry
         )
@@ -75,7 +74,6 @@ class ProcessorMetrics:
         self.backlog = Gauge(
             "eventflow_backlog_events", "Events ready in a queue of the flow", ["flow", "queue"], registry=registry
         )
-
         self.reorder_seconds = Histogram(
             "eventflow_reorder_seconds",
             "How late an event is delivered after the first that was accepted later; the smallest for those in order",
