@@ -1,6 +1,5 @@
 """A receiver of traces as any OpenTelemetry collector is one: OTLP over HTTP, in protobuf."""
 
-import gzip
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -70,8 +69,6 @@ class OtlpReceiver:
 
     async def _receive(self, request: web.Request) -> web.Response:
         body = await request.read()
-        if request.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             service = _values(resource.resource.attributes)["service.name"]
             self.spans += [_received(span, service) for scope in resource.scope_spans for span in scope.spans]
