@@ -163,9 +163,8 @@ class FlowMetrics:
         self._delivered.inc()
         now = utc_now()
         self._age_seconds.observe((now - accepted_at).total_seconds(), exemplar)
-        self._reorder_seconds.observe(
-            self._reorder.delivered(accepted_s=accepted_at.timestamp(), now_s=time.monotonic()), exemplar
-        )
+        accepted_s = min(accepted_at, now).timestamp()  # a stranger's event may say that it is from the future
+        self._reorder_seconds.observe(self._reorder.delivered(accepted_s=accepted_s, now_s=time.monotonic()), exemplar)
 
     def count_retried(self, reason: str) -> None:
         """Count a failed attempt that is repeated."""

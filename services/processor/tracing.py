@@ -79,7 +79,7 @@ class DeliveryTracing:
             kind="internal",
             parent=envelope.event.traceparent,
             attributes=_messaging("receive", queue),
-            started_at_ns=min(_to_ns(since), until_ns),  # of another host's clock
+            started_at_ns=max(0, min(_to_ns(since), until_ns)),  # by another host's clock, or a stranger's word
         )
         wait.end(at_ns=until_ns)
 
