@@ -56,7 +56,7 @@ async def main() -> None:
         try:
             async with OtlpReceiver() as receiver, aiohttp.ClientSession() as http:
                 off = collector(node.url, flow="off", module="benchmarks.untold")
-                on = collector(node.url, flow="on", **receiver.environment, **SAMPLED)
+                on = collector(node.url, flow="on", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **SAMPLED)
                 with off.process, on.process:
                     await asyncio.gather(off.ready(http), on.ready(http))
                     await compare(off, on, script)
