@@ -17,10 +17,12 @@ SPAN = web.RequestKey("span", Span)
 
 
 def traces(tracer: Tracer) -> Middleware:
-    """Make the middleware that traces each request until its answer, in the trace of its sender where that has one."""
+    """Make the middleware that traces each request to bring events, in the trace of its sender where that has one."""
 
     @web.middleware
     async def trace(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method != "POST" or request.match_info.http_exception is not None:
+            return await handler(request)
         span = request[SPAN] = tracer.start(
             f"POST {_ROUTE}", kind="server", parent=request.headers.get(TRACEPARENT), attributes=_REQUEST
         )

@@ -1,6 +1,6 @@
 """Traces: the port that services speak to, and what it is while nobody asked for traces.
 
-One trace for each event, from the request that brought it to its last attempt (ADR 9). Spans get their parent as a W3C
+One trace for each event, from the request that brought it to its last attempt (ADR 11). Spans get their parent as a W3C
 `traceparent`, never from the surrounding task: an event's way leads through a queue.
 """
 
