@@ -1,6 +1,6 @@
 """What telemetry costs the collector: its events/s without any, and with metrics and 1 % of the events traced.
 
-Both run beside each other on one private RabbitMQ, and `wrk` (Debian's package) loads them in turn. Such a load uses
+Both use one private RabbitMQ, and `wrk` (Debian's package) loads them in turn. Such a load uses
 the collector up, so its CPU time for an event says the same as its events/s, and less of what else runs here.
 
     python -m benchmarks.telemetry
@@ -20,7 +20,7 @@ from sandbox.node import PrivateNode
 from tests.support.otlp import OtlpReceiver
 from tests.support.services import API_KEY, Service, collector
 
-ROUNDS = 10
+ROUNDS = 8
 ROUND_S = 3
 CONNECTIONS = 64
 BODY_BYTES = 1024
@@ -54,37 +54,42 @@ async def main() -> None:
         node = PrivateNode(directory / "node")
         node.start()
         try:
-            async with OtlpReceiver() as receiver, aiohttp.ClientSession() as http:
-                off = collector(node.url, flow="off", module="benchmarks.untold")
-                on = collector(node.url, flow="on", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **SAMPLED)
-                with off.process, on.process:
-                    await asyncio.gather(off.ready(http), on.ready(http))
-                    await compare(off, on, script)
+            async with OtlpReceiver() as receiver:
+                await compare(node.url, {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, **SAMPLED}, script)
                 print(f"spans received: {len(receiver.spans)}")
         finally:
             node.kill()
 
 
-async def compare(off: Service, on: Service, script: Path) -> None:
-    """Load both in turn, in the order off, on, on, off, and print what each did."""
+async def compare(broker_url: str, traced: dict[str, str], script: Path) -> None:
+    """Load a new pair of processes in every round, in alternating order: two equal ones differ by their luck."""
     rates: dict[str, list[float]] = {"off": [], "on": []}
     costs: dict[str, list[float]] = {"off": [], "on": []}
-    services = {"off": off, "on": on}
-    for service in services.values():
-        await events_per_s(service, script, duration_s=2)
     for number in range(ROUNDS):
+        pair = {
+            "off": collector(broker_url, flow="off", module="benchmarks.untold"),
+            "on": collector(broker_url, flow="on", **traced),
+        }
         for name in ("off", "on") if number % 2 == 0 else ("on", "off"):
-            before_s = cpu_s(services[name])
-            rates[name].append(await events_per_s(services[name], script, duration_s=ROUND_S))
-            costs[name].append((cpu_s(services[name]) - before_s) / (rates[name][-1] * ROUND_S) * 1e6)
-    for name in services:
-        rate, cost = median(rates[name]), median(costs[name])
-        print(
-            f"telemetry {name:3}  {rate:5.0f} events/s  {cost:4.0f} us of CPU each ",
-            [round(each) for each in rates[name]],
-        )
+            rate, cost = await measure(pair[name], script)
+            rates[name].append(rate)
+            costs[name].append(cost)
+    for name, each in rates.items():
+        rate, cost = median(each), median(costs[name])
+        print(f"telemetry {name:3}  {rate:5.0f} events/s  {cost:4.0f} us of CPU each ", [round(rate) for rate in each])
     print(f"events/s, on/off, median of the rounds: {median(map(truediv, rates['on'], rates['off'])):.3f}")
     print(f"CPU for an event, off/on, median of the rounds: {median(map(truediv, costs['off'], costs['on'])):.3f}")
+
+
+async def measure(service: Service, script: Path) -> tuple[float, float]:
+    """Run a collector under load; return its events/s and its microseconds of CPU time for each."""
+    async with aiohttp.ClientSession() as http:
+        with service.process:
+            await service.ready(http)
+            await events_per_s(service, script, duration_s=1)
+            before_s = cpu_s(service)
+            rate = await events_per_s(service, script, duration_s=ROUND_S)
+            return rate, (cpu_s(service) - before_s) / (rate * ROUND_S) * 1e6
 
 
 def cpu_s(service: Service) -> float:
