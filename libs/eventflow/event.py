@@ -1,5 +1,6 @@
 """Event: the domain value, named by the attributes of CloudEvents 1.0. Pure."""
 
+import re
 import secrets
 import time
 from dataclasses import dataclass, replace
@@ -11,6 +12,8 @@ ATTRIBUTE_MAX_BYTES = 255
 """AMQP carries a short string in at most 255 bytes, and brokers and proxies cut longer header values."""
 
 DEFAULT_TYPE = "eventflow.event"
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,7 @@ class Event:
         accepted_at: When we took it, the start of its age. Aware.
         body: The bytes as received.
         content_type: As received; None where the sender gave none.
+        subject: What of the source it is about (CloudEvents `subject`); None where the sender does not say.
         traceparent: W3C trace context of the sender, or of our span that continues it.
     """
 
@@ -35,6 +39,7 @@ class Event:
     accepted_at: datetime
     body: bytes
     content_type: str | None = None
+    subject: str | None = None
     traceparent: str | None = None
 
     def traced(self, traceparent: str | None) -> "Event":
@@ -81,9 +86,10 @@ def format_time(moment: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Parse RFC 3339; None where it is not, or where it has no offset."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+    """Parse RFC 3339 to a moment in UTC; None where it is not, or where that moment is before year 1 or after 9999."""
+    if not _RFC_3339.fullmatch(text):
         return None
-    return moment if moment.tzinfo else None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -25,6 +25,7 @@ ID: Final = "cloudEvents:id"
 SOURCE: Final = "cloudEvents:source"
 TYPE: Final = "cloudEvents:type"
 TIME: Final = "cloudEvents:time"
+SUBJECT: Final = "cloudEvents:subject"
 TRACEPARENT: Final = "traceparent"
 ACCEPTED_AT: Final = "eventflow-accepted-at"
 ATTEMPT: Final = "eventflow-attempt"
@@ -96,6 +97,8 @@ def encode(envelope: Envelope) -> Message:
         TIME: format_time(event.time),
         ACCEPTED_AT: format_time(event.accepted_at),
     }
+    if event.subject is not None:
+        headers[SUBJECT] = event.subject
     if event.traceparent is not None:
         headers[TRACEPARENT] = event.traceparent
     if envelope.attempt > 1 or envelope.failure is not None:
@@ -141,6 +144,7 @@ def decode(
             accepted_at=accepted_at,
             body=body,
             content_type=_text(content_type),
+            subject=_text(headers.get(SUBJECT)),
             traceparent=_text(headers.get(TRACEPARENT)),
         ),
         attempt=_count(headers.get(ATTEMPT)) or 1,

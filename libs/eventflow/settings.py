@@ -22,6 +22,8 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -33,6 +35,7 @@ from pydantic_settings import (
 )
 
 from eventflow.errors import SettingsError
+from eventflow.standard_webhooks import signing_key
 from eventflow.topology import DEFAULT_FLOW, FLOW_NAME
 
 ENV_PREFIX = "EVENTFLOW_"
@@ -40,6 +43,7 @@ CONFIG_VARIABLE = "EVENTFLOW_CONFIG"
 DEFAULT_CONFIG = Path("eventflow.toml")
 MIB = 1024 * 1024
 _USERINFO = re.compile(r"//[^/@]*@")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def _split(value: object) -> object:
@@ -79,8 +83,12 @@ def _target_url(value: str) -> str:
     return value
 
 
+def _is_token(name: str) -> bool:
+    return _TOKEN.fullmatch(name) is not None
+
+
 def _header(name: str, value: str) -> None:
-    if not name or not all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name) or not name.isascii():
+    if not _is_token(name):
         raise ValueError("header names are made of letters, digits and hyphens")
     if not (value.isascii() and value.isprintable()):
         raise ValueError("header values are printable ASCII")
@@ -98,7 +106,19 @@ def _increasing(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
+def _token(value: str) -> str:
+    if value and not _is_token(value):
+        raise ValueError("a header's name is expected: letters, digits and hyphens")
+    return value
+
+
+def _signing_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for secret in value:
+        signing_key(secret.get_secret_value())
+    return value
+
+
+Secrets = Annotated[tuple[Annotated[SecretStr, Field(min_length=1)], ...], BeforeValidator(_split)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 DelayS = Annotated[float, Field(ge=0.001, le=2_000_000)]
 
@@ -165,15 +185,55 @@ class CollectorSettings(Section):
 
 
 class SourceSettings(Section):
-    """Who may send events of a flow, and how large."""
+    """Who may send events of a flow, how they prove it, and how large."""
 
     api_keys: Secrets = Field(
         (), description="accepted values of the header `X-Api-Key`, comma-separated; several = rotation"
     )
-    max_body_bytes: int = Field(MIB, ge=1, le=128 * MIB, description="a larger body is answered 413")
-    allow_unauthenticated: bool = Field(
-        False, description="accept events without keys on an address that is not loopback"
+    verify: Literal["github", "shopify", "stripe", "standard-webhooks", "hmac", "none"] = Field(
+        "none", description="whose signature each request must carry, beside a key where there are keys"
     )
+    secrets: Secrets = Field(
+        (),
+        validate_default=True,
+        description="signing secrets that `verify` checks against, comma-separated, current first; several = rotation",
+    )
+    hmac_header: Annotated[str, AfterValidator(_token)] = Field(
+        "", validate_default=True, description="header of the signature when `verify` is `hmac`"
+    )
+    hmac_algorithm: Literal["sha256", "sha512", "sha1"] = Field("sha256", description="hash when `verify` is `hmac`")
+    hmac_encoding: Literal["hex", "base64"] = Field(
+        "hex", description="how the signature is written when `verify` is `hmac`; hex in lower case"
+    )
+    hmac_prefix: str = Field("", description="what stands before the signature when `verify` is `hmac`")
+    tolerance_s: float = Field(
+        300.0, gt=0, le=86_400, description="how far a signed timestamp may be from now; beyond it 401"
+    )
+    max_body_bytes: int = Field(MIB, ge=1, le=128 * MIB, description="a larger body is answered 413")
+    max_batch_events: int = Field(1000, ge=1, le=10_000, description="a batch of more events is answered 413")
+    max_batch_bytes: int = Field(
+        4 * MIB, ge=1, le=128 * MIB, description="a larger batch is answered 413, as is one with an event too large"
+    )
+    allow_unauthenticated: bool = Field(
+        False, description="accept events without keys or signatures on an address that is not loopback"
+    )
+
+    @field_validator("secrets")
+    @classmethod
+    def _check_secrets(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        verify = info.data.get("verify")
+        if value and verify == "none":
+            raise ValueError("they verify nothing while verify is none")
+        if not value and verify not in {"none", None}:
+            raise ValueError(f"at least one is expected, since verify is {verify}")
+        return _signing_secrets(value) if verify == "standard-webhooks" else value
+
+    @field_validator("hmac_header")
+    @classmethod
+    def _check_hmac_header(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("verify") == "hmac":
+            raise ValueError("the name of the signature's header is expected, since verify is hmac")
+        return value
 
 
 class TargetSettings(Section):
@@ -194,6 +254,15 @@ class TargetSettings(Section):
     )
     headers: Annotated[dict[str, SecretStr], BeforeValidator(_json_object), AfterValidator(_headers)] = Field(
         {}, description="JSON object of static headers, such as authorization"
+    )
+    format: Literal["raw", "cloudevents"] = Field(
+        "raw",
+        description="`raw`: the body as it came and `ce-*` headers; `cloudevents`: a structured CloudEvent around it",
+    )
+    signing_secrets: Annotated[Secrets, AfterValidator(_signing_secrets)] = Field(
+        (),
+        description="Standard Webhooks secrets (`whsec_...`) that sign what is sent, comma-separated; "
+        "several = rotation: a signature of each",
     )
     feedback: Literal["standard", "shopify", "shopify-graphql", "none"] = Field(
         "standard",
@@ -391,10 +460,12 @@ def require_safe_exposure(settings: Settings) -> None:
     if _is_loopback(host):
         return
     for name, flow in settings.all_flows.items():
-        if not flow.source.api_keys and not flow.source.allow_unauthenticated:
+        source = flow.source
+        if not source.api_keys and source.verify == "none" and not source.allow_unauthenticated:
             raise SettingsError(
                 f"EVENTFLOW_COLLECTOR__HOST = {host!r}: flow {name!r} would accept events from anybody; "
-                f"set {variable_name(name, 'source', 'api_keys')}, or listen on 127.0.0.1, "
+                f"set {variable_name(name, 'source', 'api_keys')} or {variable_name(name, 'source', 'verify')}, "
+                f"or listen on 127.0.0.1, "
                 f"or set {variable_name(name, 'source', 'allow_unauthenticated')}=true"
             )
 

@@ -48,8 +48,9 @@ class Reservation:
         self._budget.release(self._size_bytes)
         self._size_bytes = 0
 
-    def hand_over(self) -> Callable[[], None]:
-        """Pass what is held on to whoever calls the returned function in the end."""
+    def hand_over(self, size_bytes: int) -> Callable[[], None]:
+        """Pass `size_bytes` of what is held on to whoever calls the returned function in the end."""
         heir = Reservation(self._budget)
-        heir._size_bytes, self._size_bytes = self._size_bytes, 0
+        heir._size_bytes = size_bytes
+        self._size_bytes -= size_bytes
         return heir.release

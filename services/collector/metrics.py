@@ -5,6 +5,7 @@ from collections.abc import Collection
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from collector.problem import Reason
+from collector.signature import Flaw
 from eventflow.telemetry.metrics import LATENCY_BUCKETS_S
 
 UNKNOWN_FLOW = "unknown"
@@ -83,6 +84,6 @@ class CollectorMetrics:
         self.spooled = {flow: spooled.labels(flow) for flow in flows}
         self.confirm_seconds = {flow: confirm_seconds.labels(flow) for flow in flows}
 
-    def count_rejected(self, flow: str, reason: Reason) -> None:
+    def count_rejected(self, flow: str, reason: Reason | Flaw) -> None:
         """Count a request that was not accepted; one for no known flow counts under the flow `unknown`."""
         self._rejected.labels(flow if flow in self.accepted else UNKNOWN_FLOW, reason.value).inc()

@@ -6,12 +6,14 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from collector.signature import Flaw
+
 RETRY_AFTER_S = 5
 SERVER = "event-flow"
 
 
 class Reason(StrEnum):
-    """Why an event was not accepted; the label of `eventflow_events_rejected_total`."""
+    """Why an event was not accepted; with `Flaw` the label of `eventflow_events_rejected_total`."""
 
     INVALID = "invalid"
     UNAUTHENTICATED = "unauthenticated"
@@ -19,6 +21,7 @@ class Reason(StrEnum):
     TOO_SLOW = "body_timeout"
     TOO_LARGE = "body_too_large"
     ENCODED = "content_encoding"
+    CONTENT_TYPE = "content_type"
     OVERLOADED = "overloaded"
     UNCONFIRMED = "unconfirmed"
     INTERRUPTED = "interrupted"
@@ -27,7 +30,7 @@ class Reason(StrEnum):
 class RejectedError(Exception):
     """A request ends with this answer. Not an error of ours: the sender learns of it."""
 
-    def __init__(self, reason: Reason, status: int, detail: str, *, close: bool = False) -> None:
+    def __init__(self, reason: Reason | Flaw, status: int, detail: str, *, close: bool = False) -> None:
         """Keep the answer; `close` ends the connection too, since the rest of the body is not read."""
         super().__init__(detail)
         self.reason = reason

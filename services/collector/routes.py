@@ -1,27 +1,32 @@
-"""POST /events: authenticate, read, publish, and answer 202 once the event is safe."""
+"""POST /events: authenticate, read, publish, and answer 202 once every event of the request is safe."""
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
 
 from collector.budget import ByteBudget, Reservation
-from collector.intake import is_known_key, read_event
+from collector.intake import Limits, Mode, TooLargeError, UnknownModeError, is_known_key, mode_of, read_events
 from collector.metrics import CollectorMetrics
 from collector.problem import Reason, RejectedError, problem_response
+from collector.signature import Scheme, Stripe, find_flaw, scheme_of
 from collector.spool import Spool
 from collector.spool_store import SpoolError
 from collector.tracing import SPAN, publishing
 from eventflow.errors import BrokerUnavailableError, EventFlowError, InvalidEventError, PublishError
-from eventflow.event import Event
+from eventflow.event import Event, utc_now
 from eventflow.message import Envelope, Message, encode
 from eventflow.publisher import Publication, Publisher
+from eventflow.settings import SourceSettings
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Span, ending, exemplar_of
 from eventflow.topology import DEFAULT_FLOW, Lane, lane_queue
+
+UNAUTHENTICATED = "X-Api-Key or the signature is missing, wrong or too old."
+"""The answer to every failed check: which part failed is for our metrics, not for whoever is trying."""
 
 log = structlog.stdlib.get_logger()
 
@@ -33,15 +38,52 @@ class FlowIntake:
     name: str
     queue: str
     api_keys: tuple[bytes, ...]
-    max_body_bytes: int
+    scheme: Scheme | None
+    limits: Limits
+
+
+def flow_intake(name: str, source: SourceSettings) -> FlowIntake:
+    """Prepare a flow for its requests."""
+    return FlowIntake(
+        name=name,
+        queue=lane_queue(name, Lane.LIVE),
+        api_keys=tuple(key.get_secret_value().encode() for key in source.api_keys),
+        scheme=scheme_of(source),
+        limits=Limits(
+            body_bytes=source.max_body_bytes,
+            batch_events=source.max_batch_events,
+            batch_bytes=source.max_batch_bytes,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """An event on its way to safety, and its publish, or why there could be none."""
+
+    event: Event
+    message: Message
+    started: Publication | BrokerUnavailableError
+    span: Span
+
+    async def confirmed(self, *, timeout_s: float) -> None:
+        """As `Publication.confirmed`."""
+        if isinstance(self.started, BrokerUnavailableError):
+            raise self.started
+        await self.started.confirmed(timeout_s=timeout_s)
+
+    @property
+    def unresolved(self) -> Publication | None:
+        """What may still be confirmed."""
+        return self.started if isinstance(self.started, Publication) else None
 
 
 class Ingest:
     """Takes requests for all flows.
 
-    Guarantee: 202 is answered only after the broker has confirmed the event, or the spool has it on disk. Any other
-    answer may still be followed by the event itself, where a confirm came late; its id is the same when the sender
-    repeats it with the same headers.
+    Guarantee: 202 is answered only after the broker has confirmed every event of the request, or the spool has it on
+    disk. Any other answer may still be followed by some of them, where a confirm came late; their ids are the same when
+    the sender repeats the request with the same headers.
     """
 
     def __init__(
@@ -70,8 +112,9 @@ class Ingest:
         reservation = Reservation(self._budget)
         with self._metrics.in_flight.track_inprogress():
             try:
-                event = await self._read(request, name, reservation)
-                await self._make_safe(event, self._flows[name], reservation, request[SPAN])
+                flow, mode = self._admit(request, name)
+                events = await self._read(request, flow, mode, reservation)
+                await self._make_safe(events, flow, reservation, request[SPAN])
             except RejectedError as rejected:
                 self._metrics.count_rejected(name, rejected.reason)
                 log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
@@ -81,35 +124,62 @@ class Ingest:
                 return response
             finally:
                 reservation.release()
-        self._metrics.accepted[name].inc()
-        return web.json_response({"id": event.id}, status=202)
+        self._metrics.accepted[name].inc(len(events))
+        for event in events:
+            log.debug(
+                "event.accepted", flow=name, event_id=shown_id(event.id), type=event.type, source=shown_id(event.source)
+            )
+        ids = [event.id for event in events]
+        return web.json_response({"ids": ids} if mode.is_batch else {"id": ids[0]}, status=202)
 
-    async def _read(self, request: web.Request, name: str, reservation: Reservation) -> Event:
+    def _admit(self, request: web.Request, name: str) -> tuple[FlowIntake, Mode]:
+        """Check what can be checked before the body is read."""
         flow = self._flows.get(name)
         if flow is None:
             raise RejectedError(Reason.UNKNOWN_FLOW, 404, "There is no such flow.", close=True)
         if flow.api_keys and not is_known_key(request.headers.get("X-Api-Key"), flow.api_keys):
-            raise RejectedError(Reason.UNAUTHENTICATED, 401, "The header X-Api-Key is missing or wrong.", close=True)
+            raise RejectedError(Reason.UNAUTHENTICATED, 401, UNAUTHENTICATED, close=True)
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise RejectedError(Reason.ENCODED, 415, "Send the body without Content-Encoding.", close=True)
-        body = await self._read_body(request, flow, reservation)
         try:
-            return read_event(flow=name, headers=request.headers, body=body)
+            return flow, mode_of(request.headers, batch=request.query.get("batch") if request.query_string else None)
+        except UnknownModeError as error:
+            raise RejectedError(Reason.CONTENT_TYPE, 415, f"Not taken: {error}.", close=True) from error
+        except InvalidEventError as error:
+            raise RejectedError(Reason.INVALID, 400, f"Not an event: {error}.", close=True) from error
+
+    async def _read(
+        self, request: web.Request, flow: FlowIntake, mode: Mode, reservation: Reservation
+    ) -> Sequence[Event]:
+        body = await self._read_body(request, flow.limits.for_body_of(mode), reservation)
+        if flow.scheme is not None:
+            flaw = find_flaw(flow.scheme, headers=request.headers, body=body, now=utc_now())
+            if flaw is not None:
+                raise RejectedError(flaw, 401, UNAUTHENTICATED, close=True)  # as for a wrong key
+        try:
+            return read_events(
+                mode,
+                flow=flow.name,
+                headers=request.headers,
+                body=body,
+                limits=flow.limits,
+                is_stripe=isinstance(flow.scheme, Stripe),
+            )
+        except TooLargeError as error:
+            raise RejectedError(Reason.TOO_LARGE, 413, f"Too large: {error}.") from error
         except InvalidEventError as error:
             raise RejectedError(Reason.INVALID, 400, f"Not an event: {error}.") from error
 
-    async def _read_body(self, request: web.Request, flow: FlowIntake, reservation: Reservation) -> bytes:
-        too_large = RejectedError(
-            Reason.TOO_LARGE, 413, f"A body may have at most {flow.max_body_bytes} bytes.", close=True
-        )
-        if (request.content_length or 0) > flow.max_body_bytes:
+    async def _read_body(self, request: web.Request, max_bytes: int, reservation: Reservation) -> bytes:
+        too_large = RejectedError(Reason.TOO_LARGE, 413, f"A body may have at most {max_bytes} bytes.", close=True)
+        if (request.content_length or 0) > max_bytes:
             raise too_large
         body = bytearray()
         try:
             async with asyncio.timeout(self._body_timeout_s):
                 async for chunk in request.content.iter_any():
                     body += chunk
-                    if len(body) > flow.max_body_bytes:
+                    if len(body) > max_bytes:
                         raise too_large
                     if not reservation.grow(len(chunk)):
                         raise RejectedError(Reason.OVERLOADED, 503, "Too much is in flight just now.", close=True)
@@ -120,55 +190,70 @@ class Ingest:
             raise RejectedError(Reason.INTERRUPTED, 400, "The body is torn or badly framed.", close=True) from error
         return bytes(body)
 
-    async def _make_safe(self, event: Event, flow: FlowIntake, reservation: Reservation, request: Span) -> None:
-        """Return once the broker has confirmed the event; where it cannot, once the spool has it on disk."""
+    async def _make_safe(
+        self, events: Sequence[Event], flow: FlowIntake, reservation: Reservation, request: Span
+    ) -> None:
+        """Return once the broker has confirmed every event; where it cannot, once the spool has it on disk.
+
+        All are published before the first confirm is waited for, and share one deadline.
+        """
+        started_s = time.perf_counter()
+        sendings = [self._send(event, flow, reservation, request) for event in events]
+        unconfirmed: list[tuple[Sending, EventFlowError]] = []
+        for sending in sendings:
+            waited_s = time.perf_counter() - started_s
+            try:
+                await sending.confirmed(timeout_s=max(0.0, self._confirm_timeout_s - waited_s))
+            except (BrokerUnavailableError, PublishError) as reason:
+                sending.span.end(error=type(reason).__name__)
+                unconfirmed.append((sending, reason))
+            else:
+                sending.span.end()
+                confirm_s = time.perf_counter() - started_s
+                self._metrics.confirm_seconds[flow.name].observe(confirm_s, exemplar_of(sending.span))
+        if unconfirmed:
+            with ending(request.child("spool")):
+                await self._keep(unconfirmed, flow)
+
+    def _send(self, event: Event, flow: FlowIntake, reservation: Reservation, request: Span) -> Sending:
         span = publishing(request, event, queue=flow.queue)
         message = encode(Envelope(event=event.traced(span.traceparent)))
-        publication: Publication | None = None
-        started_s = time.perf_counter()
         try:
-            publication = self._publish(message, flow, reservation)
-            await publication.confirmed(timeout_s=self._confirm_timeout_s)
-        except (BrokerUnavailableError, PublishError) as reason:
-            span.end(error=type(reason).__name__)
-            with ending(request.child("spool")):
-                await self._keep(event, message, flow, publication, reason)
-        else:
-            span.end()
-            self._metrics.confirm_seconds[flow.name].observe(time.perf_counter() - started_s, exemplar_of(span))
+            started = self._publish(message, flow)
+        except BrokerUnavailableError as reason:
+            return Sending(event=event, message=message, started=reason, span=span)
+        # A publish that nobody waits for any more still holds its body, until the broker says what became of it.
+        started.on_resolved(reservation.hand_over(len(event.body)))
+        return Sending(event=event, message=message, started=started, span=span)
 
-    def _publish(self, message: Message, flow: FlowIntake, reservation: Reservation) -> Publication:
+    def _publish(self, message: Message, flow: FlowIntake) -> Publication:
         if self._spool is not None and self._spool.is_preferred:
             raise BrokerUnavailableError("the broker is away, or confirms nothing")
-        publication = self._publisher.publish(message, queue=flow.queue)
-        # A publish that nobody waits for any more still holds its body, until the broker says what became of it.
-        publication.on_resolved(reservation.hand_over())
-        return publication
+        return self._publisher.publish(message, queue=flow.queue)
 
-    async def _keep(
-        self, event: Event, message: Message, flow: FlowIntake, unresolved: Publication | None, reason: EventFlowError
-    ) -> None:
+    async def _keep(self, unconfirmed: Sequence[tuple[Sending, EventFlowError]], flow: FlowIntake) -> None:
         """Spool what the broker has not confirmed; refuse it where that is not possible either."""
+        first, reason = unconfirmed[0]
         if self._spool is None:
-            raise self._refusal(event, flow, reason) from reason
+            raise _refusal(first.event, flow, reason, events=len(unconfirmed)) from reason
+        puts = [
+            self._spool.put(
+                sending.message,
+                queue=flow.queue,
+                accepted_at=sending.event.accepted_at,
+                unresolved=sending.unresolved,
+            )
+            for sending, _ in unconfirmed
+        ]
         try:
-            await self._spool.put(message, queue=flow.queue, accepted_at=event.accepted_at, unresolved=unresolved)
+            await asyncio.gather(*puts)  # at once, so that they share a transaction
         except SpoolError as error:
-            raise self._refusal(event, flow, error) from error
-        self._metrics.spooled[flow.name].inc()
-        log.debug("event.spooled", flow=flow.name, event_id=shown_id(event.id), reason=str(reason))
-
-    @staticmethod
-    def _refusal(event: Event, flow: FlowIntake, reason: EventFlowError) -> RejectedError:
-        log.warning("event.unconfirmed", flow=flow.name, event_id=shown_id(event.id), reason=str(reason))
-        return RejectedError(Reason.UNCONFIRMED, 503, "The event could not be made durable. Send it again.")
+            raise _refusal(first.event, flow, error, events=len(unconfirmed)) from error
+        self._metrics.spooled[flow.name].inc(len(unconfirmed))
+        for sending, reason in unconfirmed:
+            log.debug("event.spooled", flow=flow.name, event_id=shown_id(sending.event.id), reason=str(reason))
 
 
-def flow_intake(name: str, *, api_keys: tuple[str, ...], max_body_bytes: int) -> FlowIntake:
-    """Prepare a flow for its requests."""
-    return FlowIntake(
-        name=name,
-        queue=lane_queue(name, Lane.LIVE),
-        api_keys=tuple(key.encode() for key in api_keys),
-        max_body_bytes=max_body_bytes,
-    )
+def _refusal(event: Event, flow: FlowIntake, reason: EventFlowError, *, events: int) -> RejectedError:
+    log.warning("event.unconfirmed", flow=flow.name, event_id=shown_id(event.id), events=events, reason=str(reason))
+    return RejectedError(Reason.UNCONFIRMED, 503, "The event could not be made durable. Send it again.")

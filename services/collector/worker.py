@@ -9,7 +9,7 @@ from functools import partial
 
 from aiohttp import web
 
-from collector.app import create_app
+from collector.app import create_app, refusing_expectations
 from collector.budget import ByteBudget
 from collector.metrics import CollectorMetrics
 from collector.protocol import ProblemProtocol
@@ -44,14 +44,7 @@ class Worker:
         )
         self._spool = self._make_spool(settings)
         self._ingest = Ingest(
-            flows={
-                name: flow_intake(
-                    name,
-                    api_keys=tuple(key.get_secret_value() for key in flow.source.api_keys),
-                    max_body_bytes=flow.source.max_body_bytes,
-                )
-                for name, flow in flows.items()
-            },
+            flows={name: flow_intake(name, flow.source) for name, flow in flows.items()},
             publisher=self._publisher,
             spool=self._spool,
             budget=ByteBudget(settings.collector.max_in_flight_bytes),
@@ -123,6 +116,7 @@ class Worker:
         runner = web.AppRunner(create_app(self._ingest, self._tracer), shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         assert runner.server is not None  # noqa: S101 - for the type checker: it is set up
+        runner.server.request_handler = refusing_expectations(runner.server.request_handler)
         loop = asyncio.get_running_loop()
         protocol = partial(
             ProblemProtocol,

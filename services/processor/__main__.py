@@ -32,6 +32,7 @@ from processor.lanes import Lanes
 from processor.metrics import FlowMetrics, ProcessorMetrics
 from processor.progress import Progress
 from processor.quota import Quota
+from processor.request import request_form
 from processor.retry import RetryPolicy
 from processor.target import Target
 from processor.tracing import DeliveryTracing
@@ -105,6 +106,7 @@ async def wire_flow(
     target = await stack.enter_async_context(
         Target(
             url=target_settings.url or "",
+            form=request_form(target_settings),
             headers={key: value.get_secret_value() for key, value in target_settings.headers.items()},
             timeout_s=target_settings.timeout_s,
             concurrency=concurrency,

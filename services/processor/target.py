@@ -1,28 +1,26 @@
 """The target: one attempt is one POST, with a hard deadline, no redirects and a bounded look at the answer."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import SimpleNamespace, TracebackType
 from typing import Self
-from urllib.parse import quote
 
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from eventflow.event import Event, format_time, utc_now
+from eventflow.event import utc_now
 from eventflow.message import Envelope
 from processor.feedback import NOTHING, Feedback, FeedbackReader
+from processor.request import RequestForm
 
 ANSWER_MAX_BYTES = 64 * 1024
 ANSWER_DRAIN_S = 1.0
 """A 2xx is a success once its status line is here; its body is read only to keep the connection for others."""
 
 USER_AGENT = f"event-flow/{version('event-flow')}"
-_UNSAFE_IN_HEADER = re.compile(r"[^\x21-\x7e]|[\"%]")
 
 
 REASONS = (
@@ -73,10 +71,18 @@ class Target:
     """Where the events of a flow go. Use it as an async context manager."""
 
     def __init__(
-        self, *, url: str, headers: Mapping[str, str], timeout_s: float, concurrency: int, feedback: FeedbackReader
+        self,
+        *,
+        url: str,
+        form: RequestForm,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        concurrency: int,
+        feedback: FeedbackReader,
     ) -> None:
         """Prepare; connections are made as attempts need them, at most `concurrency`, and kept for the next."""
         self._url = url
+        self._form = form
         self._feedback = feedback
         self._headers = {"User-Agent": USER_AGENT, **headers}
         self._timeout_s = timeout_s
@@ -127,13 +133,14 @@ class Target:
 
     async def _request(self, envelope: Envelope) -> Result:
         connection = SimpleNamespace(is_reused=False)
+        request = self._form.request_for(envelope, now=utc_now())
         try:
             async with (
                 asyncio.timeout(self._timeout_s) as deadline,
                 self._client.post(
                     self._url,
-                    data=envelope.event.body,
-                    headers=request_headers(envelope),
+                    data=request.body,
+                    headers=request.headers,
                     allow_redirects=False,
                     trace_request_ctx=connection,
                 ) as answer,
@@ -172,32 +179,6 @@ def judge(status: int, *, feedback: Feedback = NOTHING, is_refused: bool = False
         asks_to_wait=steers and (is_throttled or (status == 503 and feedback.retry_after_s is not None)),
         feedback=feedback,
     )
-
-
-def request_headers(envelope: Envelope) -> dict[str, str]:
-    """Build the headers of an attempt: CloudEvents in binary mode, and what lets the target drop a duplicate."""
-    event: Event = envelope.event
-    headers = {
-        "ce-specversion": "1.0",
-        "ce-id": _header_value(event.id),
-        "ce-source": _header_value(event.source),
-        "ce-type": _header_value(event.type),
-        "ce-time": format_time(event.time),
-        "Idempotency-Key": _header_value(event.id),
-        "eventflow-attempt": str(envelope.attempt),
-    }
-    if event.content_type is not None:
-        headers["Content-Type"] = event.content_type
-    if envelope.content_encoding is not None:
-        headers["Content-Encoding"] = envelope.content_encoding
-    if event.traceparent is not None:
-        headers["traceparent"] = event.traceparent
-    return headers
-
-
-def _header_value(text: str) -> str:
-    """Percent-encode what a header cannot carry, as the CloudEvents HTTP binding says (section 3.1.3.2)."""
-    return _UNSAFE_IN_HEADER.sub(lambda match: quote(match[0], safe=""), text)
 
 
 def _noting_reuse() -> aiohttp.TraceConfig:

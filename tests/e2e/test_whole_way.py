@@ -2,7 +2,12 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable
+
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.e2e.conftest import Way
 from tests.support.wait import eventually
@@ -41,3 +46,22 @@ async def test_trace_context_and_cloudevents_attributes_reach_the_target(way: St
     assert headers["ce-time"] == "2025-07-13T19:34:44.573Z"
     assert headers["traceparent"] == traceparent
     assert "X-Api-Key" not in headers
+
+
+async def test_a_target_can_ask_for_cloudevents_and_verify_who_sent_them(
+    way: Start, webhook_bodies: dict[str, bytes]
+) -> None:
+    current, following = "whsec_Y3VycmVudA==", "whsec_Zm9sbG93aW5n"
+    running = await way(TARGET__FORMAT="cloudevents", TARGET__SIGNING_SECRETS=f"{current},{following}")
+    documents = {name: body for name, body in webhook_bodies.items() if body.strip()}
+    await asyncio.gather(*(running.send(name, body) for name, body in documents.items()))
+    await eventually(lambda: running.target.ids == set(documents), what="all bodies at the target")
+    for receipt in running.target.receipts:
+        Webhook(current).verify(receipt.body, dict(receipt.headers))
+        Webhook(following).verify(receipt.body, dict(receipt.headers))
+        with pytest.raises(WebhookVerificationError):
+            Webhook("whsec_b3RoZXI=").verify(receipt.body, dict(receipt.headers))
+        event = from_http_event(HTTPMessage(headers=dict(receipt.headers), body=receipt.body))
+        assert event.get_id() == receipt.id
+        assert event.get_data() == json.loads(documents[receipt.id])
+        assert documents[receipt.id] in receipt.body, "the JSON stands there as it was written"

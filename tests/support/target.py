@@ -66,7 +66,7 @@ class ScriptedTarget:
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         receipt = Receipt(
-            id=request.headers["ce-id"],
+            id=request.headers["Idempotency-Key"],
             attempt=int(request.headers["eventflow-attempt"]),
             headers=dict(request.headers),
             body=await request.read(),

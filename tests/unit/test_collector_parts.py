@@ -1,5 +1,6 @@
 """The collector's pure parts: what makes an event of a request, and the bytes that are held."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -7,39 +8,135 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from collector.attributes import ID_HEADERS, IDEMPOTENCY_KEY, event_of, moment_of
 from collector.budget import ByteBudget, Reservation
-from collector.intake import ID_HEADERS, is_known_key, read_event
+from collector.intake import is_known_key
 from eventflow.errors import InvalidEventError
+from eventflow.event import Event
 
 
-def event_of(**headers: str):
+def event_with(body: bytes = b"x", **headers: str) -> Event:
     renamed = {name.replace("_", "-"): value for name, value in headers.items()}
-    return read_event(flow="f", headers=CIMultiDict(renamed), body=b"x")
+    return event_of(flow="f", headers=CIMultiDict(renamed), body=body)
 
 
 def test_the_first_id_that_is_there_counts() -> None:
-    headers = CIMultiDict({name: f"from-{name}" for name in ID_HEADERS})
-    for name in ID_HEADERS:
-        assert read_event(flow="f", headers=headers, body=b"").id == f"from-{name}"
+    names = [*ID_HEADERS, IDEMPOTENCY_KEY]
+    headers = CIMultiDict({name: f"from-{name}" for name in names})
+    for name in names:
+        assert event_of(flow="f", headers=headers, body=b"").id == f"from-{name}"
         del headers[name]
-    assert read_event(flow="f", headers=headers, body=b"").id.count("-") == 4
+    assert event_of(flow="f", headers=headers, body=b"").id.count("-") == 4
 
 
 def test_the_senders_time_is_kept_and_its_absence_means_now() -> None:
-    assert event_of(ce_time="2025-07-13T23:34:44+02:00").time == datetime(2025, 7, 13, 21, 34, 44, tzinfo=UTC)
-    event = event_of()
+    assert event_with(ce_time="2025-07-13T23:34:44+02:00").time == datetime(2025, 7, 13, 21, 34, 44, tzinfo=UTC)
+    event = event_with()
     assert event.time == event.accepted_at
 
 
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2025-07-13", "20250713T000000Z"]
+)
+def test_a_time_that_no_clock_shows_is_refused(time: str) -> None:
+    with pytest.raises(InvalidEventError, match="ce-time"):
+        event_with(ce_time=time)
+
+
+def test_githubs_words_become_attributes() -> None:
+    headers = {
+        "X_GitHub_Delivery": "72d3162e",
+        "X_GitHub_Event": "issues",
+        "X_GitHub_Hook_Installation_Target_Type": "repository",
+        "X_GitHub_Hook_Installation_Target_ID": "79929171",
+    }
+    event = event_with(b'{ "action": "opened", "issue": {}}', **headers)
+    assert (event.id, event.type, event.source) == ("72d3162e", "issues.opened", "repository/79929171")
+    assert event_with(b'{"ref": "x", "action": "y"}', **headers).type == "issues"
+    assert event_with(b'{"action": "\xff"}', **headers).type == "issues"
+
+
+def test_every_real_github_body_with_an_action_shows_it_in_its_type(webhook_bodies: dict[str, bytes]) -> None:
+    for name, body in webhook_bodies.items():
+        event = event_with(body, X_GitHub_Event="e")
+        action = json.loads(body).get("action") if body.strip() else None
+        assert event.type == ("e" if action is None else f"e.{action}"), name
+
+
+def test_shopifys_words_become_attributes() -> None:
+    event = event_with(
+        X_Shopify_Webhook_Id="b54557e4",
+        X_Shopify_Topic="orders/create",
+        X_Shopify_Shop_Domain="shop.myshopify.com",
+        X_Shopify_Triggered_At="2023-03-29T18:00:27.877041743Z",
+    )
+    assert (event.id, event.type, event.source) == ("b54557e4", "orders/create", "shop.myshopify.com")
+    assert event.time == datetime(2023, 3, 29, 18, 0, 27, 877041, tzinfo=UTC)
+
+
+def test_a_standard_webhook_has_its_time_from_its_timestamp() -> None:
+    assert event_with(webhook_timestamp="1614265330").time == datetime.fromtimestamp(1614265330, UTC)
+    event = event_with(webhook_timestamp="soon")
+    assert event.time == event.accepted_at
+
+
+@pytest.mark.parametrize("seconds", [None, True, 1.5, -1, "", "1e3", "9" * 30, {}, 10**30])
+def test_what_is_no_time_in_seconds_is_none(seconds: object) -> None:
+    assert moment_of(seconds) is None
+
+
+@pytest.mark.parametrize(
+    ("given_value", "meant"),
+    [
+        ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro \u20ac \U0001f600"),
+        ('"quoted \\"old\\" style"', 'quoted "old" style'),
+        ("100%", "100%"),
+        ("%41", "A"),
+    ],
+)
+def test_cloudevents_headers_are_decoded_as_their_binding_says(given_value: str, meant: str) -> None:
+    event = event_with(ce_id=given_value, ce_subject=given_value)
+    assert event.id == event.subject == meant
+
+
+@pytest.mark.parametrize("value", ["%C0%A0", "%0A", "%00", '""', "%ff"])
+def test_cloudevents_headers_that_decode_to_nothing_usable_are_refused(value: str) -> None:
+    with pytest.raises(InvalidEventError, match="ce-id"):
+        event_with(ce_id=value)
+
+
+@pytest.mark.parametrize("left_out", ["ce-id", "ce-source", "ce-type"])
+def test_a_binary_cloudevent_is_whole(left_out: str) -> None:
+    headers = CIMultiDict({"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"})
+    assert event_of(flow="f", headers=headers, body=b"").source == "/s"
+    del headers[left_out]
+    with pytest.raises(InvalidEventError, match=left_out):
+        event_of(flow="f", headers=headers, body=b"")
+    with pytest.raises(InvalidEventError, match="specversion"):
+        event_with(ce_specversion="0.3")
+
+
 @pytest.mark.parametrize("value", ["", " ", "x" * 256, "ü" * 128, "a\tb", "\udcff", "\x00"])
-@pytest.mark.parametrize("header", [*ID_HEADERS, "Content-Type", "ce-type", "ce-source"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        *ID_HEADERS,
+        IDEMPOTENCY_KEY,
+        "Content-Type",
+        "ce-type",
+        "ce-source",
+        "ce-subject",
+        "X-GitHub-Event",
+        "X-Shopify-Topic",
+    ],
+)
 def test_an_attribute_that_cannot_travel_is_refused_by_name(header: str, value: str) -> None:
     with pytest.raises(InvalidEventError, match=header):
-        read_event(flow="f", headers=CIMultiDict({header: value}), body=b"")
+        event_of(flow="f", headers=CIMultiDict({header: value}), body=b"")
 
 
 def test_a_broken_trace_context_is_ignored() -> None:
-    assert event_of(traceparent="nonsense").traceparent is None
+    assert event_with(traceparent="nonsense").traceparent is None
 
 
 def test_keys_match_exactly() -> None:
@@ -58,10 +155,10 @@ def test_a_budget_is_never_exceeded_and_always_given_back(sizes: list[int]) -> N
         fits = budget.held_bytes + size <= 100
         reservation = Reservation(budget)
         assert reservation.grow(size) is fits
-        held.append(reservation)
+        held.append((reservation, size if fits else 0))
         assert budget.held_bytes <= 100
-    for reservation in held:
-        release = reservation.hand_over()
+    for reservation, size in held:
+        release = reservation.hand_over(size // 2)
         reservation.release()
         release()
         release()

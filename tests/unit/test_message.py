@@ -22,6 +22,7 @@ events = st.builds(
     accepted_at=moments,
     body=st.binary(max_size=300),
     content_type=st.none() | attributes,
+    subject=st.none() | attributes,
     traceparent=st.none() | attributes,
 )
 failures = st.builds(

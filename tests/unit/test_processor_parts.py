@@ -16,8 +16,9 @@ from eventflow.topology import Lane
 from processor.capacity import concurrency_of, prefetch_of
 from processor.gate import Verdict
 from processor.lanes import Lanes
+from processor.request import header_value
 from processor.retry import Ending, RetryPolicy, decide
-from processor.target import Failed, Succeeded, judge, request_headers
+from processor.target import Failed, Succeeded, judge
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, 573000, tzinfo=UTC)
 EVENT = Event(id="e", source="s", type="t", time=NOW, accepted_at=NOW, body=b"")
@@ -117,9 +118,7 @@ def test_failures_are_retried_with_their_delays_until_the_last_attempt() -> None
 
 @given(st.text(min_size=1, max_size=50).filter(str.isprintable))
 def test_any_id_travels_in_a_header_and_comes_out_again(event_id: str) -> None:
-    value = request_headers(
-        Envelope(event=Event(id=event_id, source="s", type="t", time=NOW, accepted_at=NOW, body=b""))
-    )["ce-id"]
+    value = header_value(event_id)
     assert value.isascii()
     assert " " not in value
     assert unquote(value) == event_id

@@ -74,6 +74,12 @@ def test_a_secret_is_read_from_the_file_that_its_variable_names(
         ({"TELEMETRY__LOG_LEVEL": "loud"}, ("EVENTFLOW_TELEMETRY__LOG_LEVEL", "'loud'", "'info'")),
         ({"CONFIG": "nowhere.toml"}, ("nowhere.toml", "no such file")),
         ({"SOURCE__API_KEYS_FILE": "/nowhere"}, ("EVENTFLOW_SOURCE__API_KEYS_FILE", "/nowhere")),
+        ({"SOURCE__VERIFY": "gitlab", "SOURCE__SECRETS": "k"}, ("EVENTFLOW_SOURCE__VERIFY", "'gitlab'", "'github'")),
+        ({"SOURCE__VERIFY": "github"}, ("EVENTFLOW_SOURCE__SECRETS", "verify is github")),
+        ({"SOURCE__SECRETS": "k"}, ("EVENTFLOW_SOURCE__SECRETS", "verify is none")),
+        ({"SOURCE__VERIFY": "hmac", "SOURCE__SECRETS": "k"}, ("EVENTFLOW_SOURCE__HMAC_HEADER", "verify is hmac")),
+        ({"SOURCE__HMAC_HEADER": "X Y"}, ("EVENTFLOW_SOURCE__HMAC_HEADER", "'X Y'", "letters")),
+        ({"TARGET__FORMAT": "xml"}, ("EVENTFLOW_TARGET__FORMAT", "'xml'", "'cloudevents'")),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line_with_its_value_and_what_is_accepted(
@@ -94,6 +100,9 @@ def test_a_wrong_setting_is_named_in_one_line_with_its_value_and_what_is_accepte
         {"TARGET__HEADERS": '{"Authorization": "s3cret\\u0007"}'},
         {"TARGET__HEADERS": "s3cret"},
         {"TARGET__URL": "http://user:s3cret@host/"},
+        {"SOURCE__SECRETS": "s3cret"},
+        {"SOURCE__VERIFY": "standard-webhooks", "SOURCE__SECRETS": "whsec_s3cret!"},
+        {"TARGET__SIGNING_SECRETS": "whsec_s3cret!"},
     ],
 )
 def test_a_wrong_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
@@ -107,10 +116,21 @@ def test_secrets_have_a_redacting_repr(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch,
         BROKER__URL="amqp://u:s3cret@host/",
         SOURCE__API_KEYS="s3cret",
+        SOURCE__VERIFY="github",
+        SOURCE__SECRETS="s3cret",
+        TARGET__SIGNING_SECRETS="whsec_s3cret00",
         TARGET__HEADERS='{"Authorization": "s3cret"}',
     )
     assert "s3cret" not in repr(settings)
     assert "s3cret" not in settings.model_dump_json()
+
+
+@pytest.mark.parametrize("secrets", ['api_keys = [""]', 'verify = "github"\nsecrets = ["k", ""]'])
+def test_an_empty_secret_is_refused_since_whoever_sends_nothing_would_have_it(tmp_path: Path, secrets: str) -> None:
+    path = tmp_path / "empty.toml"
+    path.write_text(f"[source]\n{secrets}\n")
+    with pytest.raises(SettingsError, match="EVENTFLOW_SOURCE__"):
+        load(path)
 
 
 def test_only_other_flows_leave_no_default_flow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +149,7 @@ def test_the_processor_needs_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"COLLECTOR__HOST": "::1"}, True),
         ({"COLLECTOR__HOST": "0.0.0.0"}, False),
         ({"COLLECTOR__HOST": "0.0.0.0", "SOURCE__API_KEYS": "k"}, True),
+        ({"COLLECTOR__HOST": "0.0.0.0", "SOURCE__VERIFY": "github", "SOURCE__SECRETS": "k"}, True),
         ({"COLLECTOR__HOST": "0.0.0.0", "SOURCE__ALLOW_UNAUTHENTICATED": "true"}, True),
         ({"COLLECTOR__HOST": "0.0.0.0", "SOURCE__API_KEYS": "k", "FLOWS__OPEN__TARGET__URL": "http://x/"}, False),
     ],

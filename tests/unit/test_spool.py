@@ -268,7 +268,8 @@ class FakePublication:
             callback()
 
     async def confirmed(self, *, timeout_s: float) -> None:
-        await asyncio.wait_for(self._resolved.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):  # wait_for of Python 3.11 can lose a cancellation
+            await self._resolved.wait()
         if self.error is not None:
             raise self.error
 

@@ -1,0 +1,31 @@
+"""Signs requests as the known senders do, written from their documentation and apart from the code under test."""
+
+import base64
+import hashlib
+import hmac
+import time
+from datetime import UTC, datetime
+
+from standardwebhooks import Webhook
+
+
+def github(secret: str, body: bytes) -> dict[str, str]:
+    return {"X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+
+
+def shopify(secret: str, body: bytes) -> dict[str, str]:
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
+    return {"x-shopify-hmac-sha256": base64.b64encode(digest).decode()}
+
+
+def stripe(secret: str, body: bytes, seconds: str | None = None) -> dict[str, str]:
+    at = seconds or str(int(time.time()))
+    digest = hmac.new(secret.encode(), at.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return {"Stripe-Signature": f"t={at},v1={'0' * 64},v1={digest},v0=ignored"}
+
+
+def standard(secret: str, body: bytes, seconds: str | None = None, *, webhook_id: str = "msg_1") -> dict[str, str]:
+    """As the reference library does, which takes the body as text."""
+    at = seconds or str(int(time.time()))
+    signature = Webhook(secret).sign(webhook_id, datetime.fromtimestamp(int(at), tz=UTC), body.decode())
+    return {"webhook-id": webhook_id, "webhook-timestamp": at, "webhook-signature": f"v1a,other v2,x {signature}"}
