@@ -21,8 +21,9 @@ send: $(INSTALLED) ## Send COUNT=200 sample events to what run-local runs, and w
 ##@ Develop
 install: $(INSTALLED) ## Make the virtual environment .venv from requirements-dev.lock
 
-test: $(INSTALLED) ## Run all tests; gets itself a RabbitMQ where it can
+test: $(INSTALLED) ## Run all tests; gets itself a RabbitMQ and a Prometheus where it can
 	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
+	@$(RUN) -m sandbox.prometheus || test "$$CI" != true
 	@$(RUN) -m pytest
 
 test-unit: $(INSTALLED) ## Run the tests that need no broker

@@ -64,6 +64,7 @@ class PrivateNode:
         directory: Made when it is not there.
         amqp_port: Where clients connect; a free port by default, like the other ports.
         management_port: The management UI and API.
+        metrics_port: Metrics for Prometheus; by default none.
         dist_port: Between Erlang nodes and for `rabbitmqctl`.
         nodename: Erlang's name of the node, `name@localhost`, to which the data belong; by default made from the
             directory's path.
@@ -84,6 +85,7 @@ class PrivateNode:
         *,
         amqp_port: int | None = None,
         management_port: int | None = None,
+        metrics_port: int | None = None,
         dist_port: int | None = None,
         nodename: str | None = None,
         epmd: Epmd | None = None,
@@ -96,6 +98,7 @@ class PrivateNode:
         self.directory = directory.resolve()
         self.amqp_port = amqp_port or free_port()
         self.management_port = management_port or free_port()
+        self.metrics_port = metrics_port
         self.dist_port = dist_port or free_port()
         self.nodename = nodename or f"eventflow-{_short_hash(self.directory)}@localhost"
         self._epmd = epmd or Epmd()
@@ -253,17 +256,29 @@ class PrivateNode:
             "RABBITMQ_CTL_ERL_ARGS": _LOOPBACK_ERL_ARGS,
         }
 
+    def _plugins(self) -> list[str]:
+        return ["rabbitmq_management"] + (["rabbitmq_prometheus"] if self.metrics_port else [])
+
+    def _metrics_settings(self) -> dict[str, str]:
+        if self.metrics_port is None:
+            return {}
+        return {"prometheus.tcp.ip": LOOPBACK, "prometheus.tcp.port": str(self.metrics_port)}
+
     def _write_configuration(self) -> None:
-        lines = {
-            "listeners.tcp.1": f"{LOOPBACK}:{self.amqp_port}",
-            "management.tcp.ip": LOOPBACK,
-            "management.tcp.port": str(self.management_port),
-            "disk_free_limit.absolute": "50MB",
-            "log.file.level": "info",
-        } | self._settings
+        lines = (
+            {
+                "listeners.tcp.1": f"{LOOPBACK}:{self.amqp_port}",
+                "management.tcp.ip": LOOPBACK,
+                "management.tcp.port": str(self.management_port),
+                "disk_free_limit.absolute": "50MB",
+                "log.file.level": "info",
+            }
+            | self._metrics_settings()
+            | self._settings
+        )
         self._log_file.parent.mkdir(exist_ok=True)
         (self.directory / "rabbitmq.conf").write_text("".join(f"{key} = {value}\n" for key, value in lines.items()))
-        (self.directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        (self.directory / "enabled_plugins").write_text(f"[{','.join(self._plugins())}].\n")
         cookie = self.directory / ".erlang.cookie"
         if self._cookie is not None or not cookie.exists():
             cookie.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import pytest
 from sandbox import broker as sandbox_broker
 from sandbox.node import NodeError, PrivateNode
 from tests.support.amqp import Amqp
+from tests.support.means import cannot
 
 GIVEN_BROKER = os.environ.get(sandbox_broker.URL_VARIABLE)
 
@@ -37,7 +38,7 @@ def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with sandbox_broker.provide(tmp_path_factory.mktemp("broker"), environ=environ) as broker:
             yield broker.url
     except sandbox_broker.BrokerNotAvailable as error:
-        _cannot(f"no broker: {error}")
+        cannot(f"no broker: {error}")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
     try:
         private = PrivateNode(tmp_path_factory.mktemp("node"))
     except NodeError as error:
-        _cannot(f"no node of our own: {error}")
+        cannot(f"no node of our own: {error}")
     private.start()
     try:
         yield private
@@ -79,9 +80,3 @@ def webhook_bodies() -> dict[str, bytes]:
     """Real webhook bodies by file name."""
     folder = Path(__file__).parent / "data" / "webhooks" / "github"
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.json"))}
-
-
-def _cannot(reason: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from eventflow.errors import SettingsError
+from eventflow.telemetry.metrics import Expose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +27,14 @@ async def serve(
     port: int,
     setting: str,
     readiness: Callable[[], Readiness],
-    exposition: Callable[[], bytes],
+    exposition: Expose,
 ) -> AsyncIterator[int]:
     """Serve the admin endpoints while the context is open; yields the bound port.
 
     Args:
         setting: The environment variable that chose the port, for the error.
         readiness: Asked at each /readyz: 200 when ready, else 503.
-        exposition: Asked at each /metrics: the Prometheus text format.
+        exposition: Asked at each /metrics, in the format that the request prefers.
 
     Raises:
         SettingsError: The address cannot be bound.
@@ -46,10 +47,10 @@ async def serve(
         state = readiness()
         return web.json_response({"ready": state.ready, **state.details}, status=200 if state.ready else 503)
 
-    async def metrics(_: web.Request) -> web.Response:
+    async def metrics(request: web.Request) -> web.Response:
         # Collecting reads the files of every worker: off the loop that serves events.
-        text = await asyncio.to_thread(exposition)
-        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        exposed = await asyncio.to_thread(exposition, request.headers.get("Accept", ""))
+        return web.Response(body=exposed.body, headers={"Content-Type": exposed.content_type})
 
     app = web.Application()
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])

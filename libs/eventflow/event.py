@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from eventflow.errors import InvalidEventError
@@ -29,7 +29,7 @@ class Event:
         body: The bytes as received.
         content_type: As received; None where the sender gave none.
         subject: What of the source it is about (CloudEvents `subject`); None where the sender does not say.
-        traceparent: W3C trace context of the sender.
+        traceparent: W3C trace context of the sender, or of our span that continues it.
     """
 
     id: str
@@ -41,6 +41,10 @@ class Event:
     content_type: str | None = None
     subject: str | None = None
     traceparent: str | None = None
+
+    def traced(self, traceparent: str | None) -> "Event":
+        """Return the event with the trace context of whoever handles it now; None leaves the one it has."""
+        return self if traceparent is None else replace(self, traceparent=traceparent)
 
 
 def is_valid_attribute(value: str) -> bool:

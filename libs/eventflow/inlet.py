@@ -76,7 +76,7 @@ class Incoming:
 
 
 class WireInlet:
-    """Reads deliveries and writes their settlements itself, many at a time (ADR 11)."""
+    """Reads deliveries and writes their settlements itself, many at a time (ADR 12)."""
 
     def __init__(self, below: wire.Wire, channel: Channel) -> None:
         """Take the channel's deliveries from now on; it must have no consumer yet."""

@@ -33,6 +33,7 @@ REASON: Final = "eventflow-reason"
 LAST_STATUS: Final = "eventflow-last-status"
 FIRST_FAILED_AT: Final = "eventflow-first-failed-at"
 LAST_FAILED_AT: Final = "eventflow-last-failed-at"
+LAST_TRACEPARENT: Final = "eventflow-last-traceparent"
 
 FOREIGN_SOURCE: Final = "amqp"
 
@@ -60,12 +61,14 @@ class Failure:
     Attributes:
         reason: A word of a closed set, as the metrics carry it.
         status: The target's last HTTP status; None where it gave none.
+        traceparent: Trace context of the last attempt; None where its trace is not recorded.
     """
 
     reason: str
     status: int | None
     first_at: datetime
     last_at: datetime
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,8 @@ def encode(envelope: Envelope) -> Message:
         headers[LAST_FAILED_AT] = format_time(failure.last_at)
         if failure.status is not None:
             headers[LAST_STATUS] = failure.status
+        if failure.traceparent is not None:
+            headers[LAST_TRACEPARENT] = failure.traceparent
     return Message(
         body=event.body,
         headers=headers,
@@ -166,7 +171,13 @@ def _failure(headers: Mapping[str, Any]) -> Failure | None:
     )
     if reason is None or first_at is None or last_at is None:
         return None
-    return Failure(reason=reason, status=_count(headers.get(LAST_STATUS)), first_at=first_at, last_at=last_at)
+    return Failure(
+        reason=reason,
+        status=_count(headers.get(LAST_STATUS)),
+        first_at=first_at,
+        last_at=last_at,
+        traceparent=_text(headers.get(LAST_TRACEPARENT)),
+    )
 
 
 def _text(value: object) -> str | None:

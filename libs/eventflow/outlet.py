@@ -118,7 +118,7 @@ def outlet_on(connection: AbstractConnection, channel: Channel, *, on_unroutable
 
 
 class WireOutlet:
-    """Writes publishes and reads their confirms itself, many at a time (ADR 11)."""
+    """Writes publishes and reads their confirms itself, many at a time (ADR 12)."""
 
     def __init__(self, below: wire.Wire, channel: Channel, *, on_unroutable: Callable[[], None]) -> None:
         """Take the channel's confirms from now on. It must be fresh: the broker counts its publishes from 1."""

@@ -48,6 +48,11 @@ class QueueSpec:
     arguments: Mapping[str, str | int]
 
 
+def flow_prefix(flow: str) -> str:
+    """Return what the names of all queues of a flow begin with: `eventflow.{flow}.`."""
+    return f"{PREFIX}.{flow}."
+
+
 def lane_queue(flow: str, lane: Lane) -> str:
     """Name the queue of a lane: `eventflow.{flow}.{lane}`."""
     return f"{PREFIX}.{flow}.{lane.value}"

@@ -1,4 +1,4 @@
-"""Below the AMQP library: frames of chosen channels, written many at a time and read without its help (ADR 11).
+"""Below the AMQP library: frames of chosen channels, written many at a time and read without its help (ADR 12).
 
 The library makes the connection: handshake, TLS, heartbeats, opening channels, declaring and consuming stay its own. On
 a channel that is taken here, publishes, acks, confirms and deliveries pass it by: what one tick of the event loop sends

@@ -18,7 +18,10 @@ from eventflow import admin, lifecycle
 from eventflow.errors import SettingsError
 from eventflow.settings import Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
-from eventflow.telemetry.metrics import exposition_of, exposition_of_workers
+from eventflow.telemetry.metrics import Expose, exposition_of, exposition_of_workers
+from eventflow.telemetry.tracing import tracer_for
+
+SERVICE = "eventflow-collector"
 
 log = structlog.stdlib.get_logger()
 
@@ -39,7 +42,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def admin_listener(
-    settings: Settings, readiness: Callable[[], admin.Readiness], exposition: Callable[[], bytes]
+    settings: Settings, readiness: Callable[[], admin.Readiness], exposition: Expose
 ) -> AbstractAsyncContextManager[int]:
     """Serve admin where the settings say."""
     return admin.serve(
@@ -66,7 +69,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
             pid=os.getpid(),
         )
         if settings.collector.workers == 1:
-            worker = Worker(settings)
+            worker = Worker(settings, tracer_for(SERVICE))
             async with admin_listener(settings, worker.readiness, exposition_of(worker.metrics.registry)):
                 await worker.run(listener, stop)
         else:
@@ -99,7 +102,7 @@ def command(
         settings = load(config)
         require_safe_exposure(settings)
         logging.configure(
-            service="eventflow-collector",
+            service=SERVICE,
             log_format=settings.telemetry.log_format,
             level=settings.telemetry.log_level,
         )
@@ -107,7 +110,7 @@ def command(
             await serve(settings, config)
             return
         listener, link = socket.socket(fileno=listen_fd), socket.socket(fileno=link_fd)
-        await run_as_worker(Worker(settings), listener, link, lifecycle.stop_requested())
+        await run_as_worker(Worker(settings, tracer_for(SERVICE)), listener, link, lifecycle.stop_requested())
 
     lifecycle.run(start)
 

@@ -9,14 +9,16 @@ from aiohttp.typedefs import Handler
 from collector.openapi import document
 from collector.problem import SERVER, problem_response
 from collector.routes import Ingest
+from collector.tracing import traces
+from eventflow.telemetry.tracing import Tracer
 
 CONTINUE = "100-continue"
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def create_app(ingest: Ingest) -> web.Application:
+def create_app(ingest: Ingest, tracer: Tracer) -> web.Application:
     """Build the application: where events come in, its description, and problem answers for everything else."""
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[traces(tracer), problems])
     description = json.dumps(document()).encode()
 
     async def describe(_: web.Request) -> web.Response:

@@ -7,9 +7,11 @@ import structlog
 
 from collector.spool_file import SpoolFile
 from collector.spool_store import Row
+from collector.tracing import draining
 from eventflow.errors import BrokerUnavailableError, PublishError, PublishTimeoutError
 from eventflow.outlet import Publication
 from eventflow.publisher import Publisher
+from eventflow.telemetry.tracing import Tracer
 
 POLL_S = 0.2
 REFUSED_PAUSE_MIN_S = 1.0
@@ -27,13 +29,20 @@ class Drainer:
     """
 
     def __init__(
-        self, file: SpoolFile, publisher: Publisher, *, can_send: Callable[[], bool], confirm_timeout_s: float
+        self,
+        file: SpoolFile,
+        publisher: Publisher,
+        *,
+        can_send: Callable[[], bool],
+        confirm_timeout_s: float,
+        tracer: Tracer,
     ) -> None:
         """Prepare to drain `file` whenever `can_send`."""
         self._file = file
         self._publisher = publisher
         self._can_send = can_send
         self._confirm_timeout_s = confirm_timeout_s
+        self._tracer = tracer
 
     async def run(self) -> None:
         """Drain for ever."""
@@ -69,8 +78,14 @@ class Drainer:
             except BrokerUnavailableError:
                 break
             self._file.hold(row.seq, publication)
+            self._trace(row, publication)
             window.append(publication)
         return window
+
+    def _trace(self, row: Row, publication: Publication) -> None:
+        span = draining(self._tracer, row.record)
+        if span.trace_id is not None:
+            publication.on_resolved(lambda: span.end(error=None if publication.is_confirmed else "unconfirmed"))
 
     async def _settled(self, window: Iterable[Publication]) -> int:
         """Wait until a window is resolved, or the broker stalls; return how many of it were refused."""

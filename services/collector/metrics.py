@@ -1,18 +1,20 @@
 """The collector's metrics, bound to their flows once so that the hot path only counts."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from collector.problem import Reason
 from collector.signature import Flaw
 from eventflow.telemetry.metrics import LATENCY_BUCKETS_S
 
+UNKNOWN_FLOW = "unknown"
+
 
 class CollectorMetrics:
     """All metrics of one collector process."""
 
-    def __init__(self, flows: Iterable[str]) -> None:
+    def __init__(self, flows: Collection[str]) -> None:
         self.registry = registry = CollectorRegistry()
         accepted = Counter(
             "eventflow_events_accepted",
@@ -68,10 +70,20 @@ class CollectorMetrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.spool_max_bytes = Gauge(
+            "eventflow_spool_max_bytes",
+            "Bytes that the spool may take; 0 where there is none",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        ProcessCollector(registry=registry)
+        for flow in (*flows, UNKNOWN_FLOW):  # so that the first of a kind is a rise from 0, which an alert sees
+            for reason in Reason:
+                self._rejected.labels(flow, reason.value)
         self.accepted = {flow: accepted.labels(flow) for flow in flows}
         self.spooled = {flow: spooled.labels(flow) for flow in flows}
         self.confirm_seconds = {flow: confirm_seconds.labels(flow) for flow in flows}
 
     def count_rejected(self, flow: str, reason: Reason | Flaw) -> None:
         """Count a request that was not accepted; one for no known flow counts under the flow `unknown`."""
-        self._rejected.labels(flow if flow in self.accepted else "unknown", reason.value).inc()
+        self._rejected.labels(flow if flow in self.accepted else UNKNOWN_FLOW, reason.value).inc()

@@ -15,6 +15,7 @@ from collector.problem import Reason, RejectedError, problem_response
 from collector.signature import Scheme, Stripe, find_flaw, scheme_of
 from collector.spool import Spool
 from collector.spool_store import SpoolError
+from collector.tracing import SPAN, publishing
 from eventflow.errors import BrokerUnavailableError, EventFlowError, InvalidEventError, PublishError
 from eventflow.event import Event, utc_now
 from eventflow.message import Envelope, Message, encode
@@ -22,6 +23,7 @@ from eventflow.outlet import Publication
 from eventflow.publisher import Publisher
 from eventflow.settings import SourceSettings
 from eventflow.telemetry.logging import shown_id
+from eventflow.telemetry.tracing import Span, ending, exemplar_of
 from eventflow.topology import DEFAULT_FLOW, Lane, lane_queue
 
 UNAUTHENTICATED = "X-Api-Key or the signature is missing, wrong or too old."
@@ -63,6 +65,7 @@ class Sending:
     event: Event
     message: Message
     started: Publication | BrokerUnavailableError
+    span: Span
 
     async def confirmed(self, *, timeout_s: float) -> None:
         """As `Publication.confirmed`."""
@@ -112,7 +115,7 @@ class Ingest:
             try:
                 flow, mode = self._admit(request, name)
                 events = await self._read(request, flow, mode, reservation)
-                await self._make_safe(events, flow, reservation)
+                await self._make_safe(events, flow, reservation, request[SPAN])
             except RejectedError as rejected:
                 self._metrics.count_rejected(name, rejected.reason)
                 log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
@@ -188,34 +191,41 @@ class Ingest:
             raise RejectedError(Reason.INTERRUPTED, 400, "The body is torn or badly framed.", close=True) from error
         return bytes(body)
 
-    async def _make_safe(self, events: Sequence[Event], flow: FlowIntake, reservation: Reservation) -> None:
+    async def _make_safe(
+        self, events: Sequence[Event], flow: FlowIntake, reservation: Reservation, request: Span
+    ) -> None:
         """Return once the broker has confirmed every event; where it cannot, once the spool has it on disk.
 
         All are published before the first confirm is waited for, and share one deadline.
         """
         started_s = time.perf_counter()
-        sendings = [self._send(event, flow, reservation) for event in events]
+        sendings = [self._send(event, flow, reservation, request) for event in events]
         unconfirmed: list[tuple[Sending, EventFlowError]] = []
         for sending in sendings:
             waited_s = time.perf_counter() - started_s
             try:
                 await sending.confirmed(timeout_s=max(0.0, self._confirm_timeout_s - waited_s))
             except (BrokerUnavailableError, PublishError) as reason:
+                sending.span.end(error=type(reason).__name__)
                 unconfirmed.append((sending, reason))
             else:
-                self._metrics.confirm_seconds[flow.name].observe(time.perf_counter() - started_s)
+                sending.span.end()
+                confirm_s = time.perf_counter() - started_s
+                self._metrics.confirm_seconds[flow.name].observe(confirm_s, exemplar_of(sending.span))
         if unconfirmed:
-            await self._keep(unconfirmed, flow)
+            with ending(request.child("spool")):
+                await self._keep(unconfirmed, flow)
 
-    def _send(self, event: Event, flow: FlowIntake, reservation: Reservation) -> Sending:
-        message = encode(Envelope(event=event))
+    def _send(self, event: Event, flow: FlowIntake, reservation: Reservation, request: Span) -> Sending:
+        span = publishing(request, event, queue=flow.queue)
+        message = encode(Envelope(event=event.traced(span.traceparent)))
         try:
             started = self._publish(message, flow)
         except BrokerUnavailableError as reason:
-            return Sending(event=event, message=message, started=reason)
+            return Sending(event=event, message=message, started=reason, span=span)
         # A publish that nobody waits for any more still holds its body, until the broker says what became of it.
         started.on_resolved(reservation.hand_over(len(event.body)))
-        return Sending(event=event, message=message, started=started)
+        return Sending(event=event, message=message, started=started, span=span)
 
     def _publish(self, message: Message, flow: FlowIntake) -> Publication:
         if self._spool is not None and self._spool.is_preferred:

@@ -20,6 +20,7 @@ from eventflow import lifecycle
 from eventflow.event import utc_now
 from eventflow.message import Message
 from eventflow.publisher import Publisher
+from eventflow.telemetry.tracing import Tracer
 
 ADOPT_EVERY_S = 2.0
 MEASURE_EVERY_S = 0.25
@@ -42,13 +43,16 @@ class Spool:
         *,
         publisher: Publisher,
         metrics: CollectorMetrics,
+        tracer: Tracer,
         confirm_timeout_s: float,
     ) -> None:
         """Wire; nothing is on disk before `open`."""
         self._directory = directory
         self._publisher = publisher
         self._metrics = metrics
+        self._tracer = tracer
         self._confirm_timeout_s = confirm_timeout_s
+        self._metrics.spool_max_bytes.set(directory.max_bytes)
         self._own: SpoolFile
         self._files: list[SpoolFile] = []
         self._told: State = "empty"
@@ -148,7 +152,13 @@ class Spool:
         return file
 
     def _drainer(self, file: SpoolFile) -> Drainer:
-        return Drainer(file, self._publisher, can_send=self._can_send, confirm_timeout_s=self._confirm_timeout_s)
+        return Drainer(
+            file,
+            self._publisher,
+            can_send=self._can_send,
+            confirm_timeout_s=self._confirm_timeout_s,
+            tracer=self._tracer,
+        )
 
     def _claim_abandoned(self) -> list[Claim]:
         try:

@@ -87,7 +87,7 @@ class SpoolDirectory:
     def __init__(self, path: Path, *, max_bytes: int) -> None:
         """Prepare; `prepare` makes the directory."""
         self.path = path
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
 
     def prepare(self) -> None:
         """Make the directory, open to its owner only.
@@ -145,7 +145,7 @@ class SpoolDirectory:
         return room_bytes(
             used_bytes=used_bytes + sum(self._other_sizes(path)),
             journal_bytes=_size(path.with_name(path.name + JOURNAL)),
-            max_bytes=self._max_bytes,
+            max_bytes=self.max_bytes,
             disk=Disk(
                 size_bytes=figures.f_blocks * figures.f_frsize,
                 free_bytes=figures.f_bavail * figures.f_frsize,

@@ -20,6 +20,7 @@ from eventflow import lifecycle
 from eventflow.admin import Readiness
 from eventflow.publisher import Publisher
 from eventflow.settings import Settings
+from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import ingest_specs
 
 KEEP_ALIVE_S = 75
@@ -31,9 +32,10 @@ BACKLOG = 1024
 class Worker:
     """The wired parts of one collector process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracer: Tracer) -> None:
         """Wire; nothing connects or listens yet."""
         flows = settings.all_flows
+        self._tracer = tracer
         self.metrics = CollectorMetrics(flows)
         self._publisher = Publisher(
             settings.broker.urls,
@@ -83,6 +85,7 @@ class Worker:
                     await self._spool.settled(within_s=self._confirm_timeout_s)
                 # Last: requests in flight, and what is drained, still need their confirms.
                 await lifecycle.cancel_and_wait(publishing)
+                await self._tracer.close()
 
     def _make_spool(self, settings: Settings) -> Spool | None:
         collector = settings.collector
@@ -92,6 +95,7 @@ class Worker:
             SpoolDirectory(collector.spool_dir, max_bytes=collector.spool_max_bytes),
             publisher=self._publisher,
             metrics=self.metrics,
+            tracer=self._tracer,
             confirm_timeout_s=collector.confirm_timeout_s,
         )
 
@@ -109,7 +113,7 @@ class Worker:
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        runner = web.AppRunner(create_app(self._ingest), shutdown_timeout=self._drain_timeout_s)
+        runner = web.AppRunner(create_app(self._ingest, self._tracer), shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         assert runner.server is not None  # noqa: S101 - for the type checker: it is set up
         runner.server.request_handler = refusing_expectations(runner.server.request_handler)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,31 +17,38 @@ from eventflow import admin, lifecycle
 from eventflow.broker import QueueDepth
 from eventflow.consumer import Consumer
 from eventflow.control import Control, announce_repeatedly
+from eventflow.depths import Depths
 from eventflow.publisher import Publisher
 from eventflow.settings import FlowSettings, Settings, load, require_target_urls
 from eventflow.telemetry import logging
 from eventflow.telemetry.metrics import exposition_of
-from eventflow.topology import CONTROL_EXCHANGE, Lane, flow_specs
+from eventflow.telemetry.tracing import Tracer, tracer_for
+from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_prefix, flow_specs, retry_queue
 from processor.capacity import concurrency_of, prefetch_of
 from processor.feedback import FeedbackReader
 from processor.gate import Gate
 from processor.handler import Handler
 from processor.lanes import Lanes
 from processor.metrics import FlowMetrics, ProcessorMetrics
+from processor.progress import Progress
 from processor.quota import Quota
 from processor.request import request_form
 from processor.retry import RetryPolicy
 from processor.target import Target
+from processor.tracing import DeliveryTracing
+from processor.whereabouts import Whereabouts
+
+SERVICE = "eventflow-processor"
 
 log = structlog.stdlib.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """Passes on what the consumer sees to those who need it: the quota and the metrics."""
+    """Passes on what the consumer sees to those who need it: the quota and the gauges."""
 
     quota: Quota
-    metrics: FlowMetrics
+    progress: Progress
 
     def joined(self) -> None:
         """See `Observer`."""
@@ -48,7 +56,7 @@ class Membership:
 
     def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
         """See `Observer`."""
-        self.metrics.set_backlog(lane, depth)
+        self.progress.looked(lane, depth)
         if lane is Lane.LIVE:
             self.quota.looked(depth.consumers, began_s=began_s)
 
@@ -66,6 +74,7 @@ class Flow:
     gate: Gate
     quota: Quota
     handler: Handler
+    depths: Depths
 
     def tell(self) -> None:
         """Tell the other processors what one that joins now must know."""
@@ -86,6 +95,7 @@ async def wire_flow(
     publisher: Publisher,
     control: Control,
     metrics: ProcessorMetrics,
+    tracer: Tracer,
     stack: AsyncExitStack,
 ) -> Flow:
     """Build the parts of one flow."""
@@ -122,6 +132,8 @@ async def wire_flow(
     for part in (gate, quota):
         control.listen(name, part.hear)
         control.follow(name, part.order)
+    whereabouts = Whereabouts(lanes, announce=announce)
+    control.listen(name, whereabouts.hear)
     consumer = Consumer(
         settings.broker.urls,
         flow=name,
@@ -131,7 +143,7 @@ async def wire_flow(
         ),
         sink=lanes,
         publisher=publisher,
-        observer=Membership(quota=quota, metrics=flow_metrics),
+        observer=Membership(quota=quota, progress=Progress(lanes=lanes, metrics=flow_metrics, quota=quota)),
         name=f"{instance()} consume {name}",
     )
     handler = Handler(
@@ -144,8 +156,27 @@ async def wire_flow(
         consumer=consumer,
         concurrency=concurrency,
         metrics=flow_metrics,
+        tracing=DeliveryTracing(tracer, flow=name, target_url=target_settings.url or ""),
+        whereabouts=whereabouts,
     )
-    return Flow(name=name, consumer=consumer, gate=gate, quota=quota, handler=handler)
+    return Flow(
+        name=name,
+        consumer=consumer,
+        gate=gate,
+        quota=quota,
+        handler=handler,
+        depths=depths_of(name, target_settings.retry_delays_s, settings.broker.urls, flow_metrics),
+    )
+
+
+def depths_of(flow: str, delays_s: Sequence[float], urls: Sequence[str], metrics: FlowMetrics) -> Depths:
+    """Build what looks at the queues of a flow that no processor consumes from."""
+    names = (dead_queue(flow), *(retry_queue(flow, delay_s) for delay_s in delays_s))
+    return Depths(
+        urls,
+        queues={queue: partial(metrics.set_backlog, queue.removeprefix(flow_prefix(flow))) for queue in names},
+        name=f"{instance()} look {flow}",
+    )
 
 
 async def serve(settings: Settings) -> None:
@@ -162,8 +193,10 @@ async def serve(settings: Settings) -> None:
     publisher = Publisher(settings.broker.urls, specs=specs, name=f"{instance()} publish", fanouts=[CONTROL_EXCHANGE])
     control = Control(settings.broker.urls, instance=instance(), publisher=publisher)
     async with AsyncExitStack() as stack:
+        tracer = tracer_for(SERVICE)
+        stack.push_async_callback(tracer.close)
         flows = [
-            await wire_flow(name, flow, settings, publisher, control, metrics, stack)
+            await wire_flow(name, flow, settings, publisher, control, metrics, tracer, stack)
             for name, flow in settings.served_flows.items()
         ]
 
@@ -200,7 +233,12 @@ async def run_until(
     dispatching = [
         asyncio.create_task(duty)
         for flow in flows
-        for duty in (flow.handler.run(), flow.handler.return_late(), announce_repeatedly(flow.tell))
+        for duty in (
+            flow.handler.run(),
+            flow.handler.return_late(),
+            flow.depths.run(),
+            announce_repeatedly(flow.tell),
+        )
     ]
     try:
         await lifecycle.until_stopped(stop, *connected, *consuming, *dispatching)
@@ -225,7 +263,7 @@ def command(
         settings = load(config)
         require_target_urls(settings)
         logging.configure(
-            service="eventflow-processor",
+            service=SERVICE,
             log_format=settings.telemetry.log_format,
             level=settings.telemetry.log_level,
         )

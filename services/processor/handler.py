@@ -14,12 +14,15 @@ from eventflow.event import utc_now
 from eventflow.lifecycle import cancel_and_wait
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.telemetry.logging import shown_id
+from eventflow.telemetry.tracing import exemplar_of
 from processor.gate import Gate, Pass
 from processor.lanes import Lanes
 from processor.metrics import FlowMetrics
 from processor.quota import Quota
 from processor.retry import HELD_IN_MEMORY_S, Ending, RetryPolicy, decide
 from processor.target import Failed, Result, Target
+from processor.tracing import DeliveryTrace, DeliveryTracing
+from processor.whereabouts import Whereabouts
 
 HOLD_CHECK_S = 1.0
 PROBED_IDS_MAX = 100
@@ -43,6 +46,8 @@ class Handler:
         consumer: Consumer,
         concurrency: int,
         metrics: FlowMetrics,
+        tracing: DeliveryTracing,
+        whereabouts: Whereabouts,
     ) -> None:
         """Wire one flow; `concurrency` bounds attempts in flight and copies that wait for their confirm, together."""
         self._lanes = lanes
@@ -54,6 +59,8 @@ class Handler:
         self._policy = policy
         self._consumer = consumer
         self._metrics = metrics
+        self._tracing = tracing
+        self._whereabouts = whereabouts
         self._slots = asyncio.Semaphore(concurrency)
         self._in_flight: set[asyncio.Task[None]] = set()
         self._log = log.bind(flow=flow)
@@ -121,8 +128,13 @@ class Handler:
         self._slots.release()
 
     async def _handle(self, delivery: Delivery, entered: Pass) -> None:
+        delivery.attempts_here += 1
+        with self._whereabouts.in_flight(delivery), self._tracing.handling(delivery) as trace:
+            await self._attempt_and_settle(delivery, entered, trace)
+
+    async def _attempt_and_settle(self, delivery: Delivery, entered: Pass, trace: DeliveryTrace) -> None:
         sent_s = time.monotonic()
-        result = await self._attempt(delivery)
+        result = await self._attempt(delivery, trace)
         no_room_s = self._quota.learn(result, sent_s=sent_s)
         verdict = self._gate.leave(delivery.envelope.event.id, result, entered)
         self._gate.pause(no_room_s)
@@ -132,12 +144,14 @@ class Handler:
             pause_s=self._gate.pause_s,
             at=utc_now(),
             dice=random.random(),  # noqa: S311
+            traceparent=trace.linkable,
         )
         outcome = decide(delivery.envelope, ending, self._policy)
         if isinstance(result, Failed) and result.asks_to_wait:
             self._metrics.throttled.inc()
         try:
-            await self._consumer.settle(delivery, outcome)
+            with trace.settling(outcome):
+                await self._consumer.settle(delivery, outcome)
         except DeliveryLostError as error:
             self._log.warning(
                 "delivery.lost",
@@ -146,26 +160,28 @@ class Handler:
                 action="comes again",
             )
         else:
-            self._tell(delivery, outcome)
+            self._tell(delivery, outcome, trace)
             if isinstance(outcome, Hold):
                 self._lanes.put_first(delivery)
 
-    async def _attempt(self, delivery: Delivery) -> Result:
+    async def _attempt(self, delivery: Delivery, trace: DeliveryTrace) -> Result:
         started_s = time.perf_counter()
         with self._metrics.in_flight.track_inprogress():
             try:
-                result = await self._target.attempt(delivery.envelope, charge=self._spend)
+                result = await self._target.attempt(trace.begin_attempt(delivery.envelope), charge=self._spend)
             except Exception:  # noqa: BLE001 - the per-delivery guard: a bug costs an attempt, never the event
                 self._log.exception("attempt.crashed", event_id=shown_id(delivery.envelope.event.id))
                 result = Failed(reason="internal")
-        self._metrics.attempt_seconds.observe(time.perf_counter() - started_s)
+        self._metrics.attempt_seconds.observe(time.perf_counter() - started_s, exemplar_of(trace.attempt))
+        trace.end_attempt(result)
         return result
 
-    def _tell(self, delivery: Delivery, outcome: Outcome) -> None:
+    def _tell(self, delivery: Delivery, outcome: Outcome, trace: DeliveryTrace) -> None:
         event = delivery.envelope.event
+        self._whereabouts.remember(delivery.envelope, outcome)
         match outcome:
             case Delivered():
-                self._metrics.count_delivered(age_s=(utc_now() - event.accepted_at).total_seconds())
+                self._metrics.count_delivered(event.accepted_at, exemplar=exemplar_of(trace.attempt))
                 self._log.debug("event.delivered", event_id=shown_id(event.id), attempt=delivery.envelope.attempt)
             case Retry(envelope=envelope, delay_s=delay_s) if envelope.failure is not None:
                 failure = envelope.failure
@@ -179,7 +195,7 @@ class Handler:
                     delay_s=delay_s,
                 )
             case Defer() | Hold():
-                self._metrics.count_deferred()
+                self._metrics.count_deferred(held=isinstance(outcome, Hold))
                 self._log.debug("event.deferred", event_id=shown_id(event.id), attempt=delivery.envelope.attempt)
             case DeadLetter(envelope=envelope) if envelope.failure is not None:
                 failure = envelope.failure

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Collection
+from datetime import datetime
 
 from eventflow.consumer import Delivery
 from eventflow.topology import Lane
@@ -67,6 +68,17 @@ class Lanes:
         for delivery in late:
             self._waiting[delivery.lane].remove(delivery)
         return late
+
+    def oldest_accepted_at(self) -> datetime | None:
+        """Return when the oldest of the first in each lane was accepted; None where nothing waits."""
+        return min((queue[0].envelope.event.accepted_at for queue in self._waiting.values() if queue), default=None)
+
+    def find(self, event_id: str) -> Delivery | None:
+        """Return a delivery of an event that waits, and leave it there."""
+        return next(
+            (d for queue in self._waiting.values() for d in queue if d.envelope.event.id == event_id and d.is_current),
+            None,
+        )
 
     def clear(self) -> list[Delivery]:
         """Take everything at once, in order, to hand it back."""

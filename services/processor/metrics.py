@@ -1,10 +1,15 @@
 """The processor's metrics, bound to a flow once so that the hot path only counts."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import time
+from datetime import datetime
 
-from eventflow.broker import QueueDepth
-from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S
-from eventflow.topology import Lane
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from eventflow.event import utc_now
+from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDER_BUCKETS_S
+from processor.drain import DrainEstimate
+from processor.reorder import Reorder
+from processor.target import REASONS
 
 
 class ProcessorMetrics:
@@ -12,6 +17,7 @@ class ProcessorMetrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.attempts = Counter(
             "eventflow_attempts", "Attempts by what became of them", ["flow", "outcome"], registry=registry
         )
@@ -44,7 +50,6 @@ class ProcessorMetrics:
         self.in_flight = Gauge(
             "eventflow_in_flight", "Attempts in flight in this processor", ["flow"], registry=registry
         )
-
         self.throttled = Counter(
             "eventflow_throttled", "Answers by which the target asked for fewer requests", ["flow"], registry=registry
         )
@@ -67,7 +72,38 @@ class ProcessorMetrics:
             "eventflow_processors", "Processors that share the quota; 0 while unknown", ["flow"], registry=registry
         )
         self.backlog = Gauge(
-            "eventflow_backlog_events", "Events ready in a lane's queue", ["flow", "queue"], registry=registry
+            "eventflow_backlog_events", "Events ready in a queue of the flow", ["flow", "queue"], registry=registry
+        )
+        self.reorder_seconds = Histogram(
+            "eventflow_reorder_seconds",
+            "How late an event is delivered after the first that was accepted later; the smallest for those in order",
+            ["flow"],
+            registry=registry,
+            buckets=REORDER_BUCKETS_S,
+        )
+        self.oldest_seconds = Gauge(
+            "eventflow_oldest_event_seconds",
+            "Time since the oldest event that waits here for its turn was accepted; 0 where none does",
+            ["flow"],
+            registry=registry,
+        )
+        self.drain_eta_seconds = Gauge(
+            "eventflow_drain_eta_seconds",
+            "Time until the lanes are empty if nothing changes; +Inf when they never are",
+            ["flow"],
+            registry=registry,
+        )
+        self.arrival_per_second = Gauge(
+            "eventflow_arrival_events_per_second",
+            "Events that come into the lanes, over the last minute",
+            ["flow"],
+            registry=registry,
+        )
+        self.departure_per_second = Gauge(
+            "eventflow_departure_events_per_second",
+            "Events that leave the lanes, over the last minute, of all processors together",
+            ["flow"],
+            registry=registry,
         )
 
     def bind(self, flow: str) -> "FlowMetrics":
@@ -81,11 +117,22 @@ class FlowMetrics:
     def __init__(self, metrics: ProcessorMetrics, flow: str) -> None:
         self._metrics = metrics
         self._flow = flow
+        self.departed = 0
+        """Events that have left the lanes through this processor."""
         self._outcomes = {
             outcome: metrics.attempts.labels(flow, outcome) for outcome in ("delivered", "retry", "defer", "dead")
         }
+        for reason in REASONS:  # so that the first of a kind is a rise from 0, which an alert sees
+            metrics.retried.labels(flow, reason)
+            metrics.dead_lettered.labels(flow, reason)
         self._delivered = metrics.delivered.labels(flow)
         self._age_seconds = metrics.age_seconds.labels(flow)
+        self._reorder_seconds = metrics.reorder_seconds.labels(flow)
+        self._reorder = Reorder()
+        self._drain_eta_seconds = metrics.drain_eta_seconds.labels(flow)
+        self._arrival_per_second = metrics.arrival_per_second.labels(flow)
+        self._departure_per_second = metrics.departure_per_second.labels(flow)
+        self.oldest_seconds = metrics.oldest_seconds.labels(flow)
         self.attempt_seconds = metrics.attempt_seconds.labels(flow)
         self.in_flight = metrics.in_flight.labels(flow)
         self.throttled = metrics.throttled.labels(flow)
@@ -100,26 +147,42 @@ class FlowMetrics:
         self._rate_share.set(share_per_s)
         self._processors.set(processors)
 
-    def set_backlog(self, lane: Lane, depth: QueueDepth) -> None:
-        """Tell how many events a lane's queue has ready."""
-        self._metrics.backlog.labels(self._flow, lane.value).set(depth.messages)
+    def set_backlog(self, queue: str, events: int) -> None:
+        """Tell how many events a queue has ready, by the end of its name."""
+        self._metrics.backlog.labels(self._flow, queue).set(events)
 
-    def count_delivered(self, *, age_s: float) -> None:
-        """Count an event that the target took `age_s` after it was accepted."""
-        self._outcomes["delivered"].inc()
+    def set_drain(self, estimate: DrainEstimate) -> None:
+        """Tell when the backlog will be gone, and why."""
+        self._drain_eta_seconds.set(estimate.eta_s)
+        self._arrival_per_second.set(estimate.arrival_per_s)
+        self._departure_per_second.set(estimate.departure_per_s)
+
+    def count_delivered(self, accepted_at: datetime, *, exemplar: dict[str, str] | None) -> None:
+        """Count an event that the target has just taken."""
+        self._leave("delivered")
         self._delivered.inc()
-        self._age_seconds.observe(age_s)
+        now = utc_now()
+        self._age_seconds.observe((now - accepted_at).total_seconds(), exemplar)
+        accepted_s = min(accepted_at, now).timestamp()  # a stranger's event may say that it is from the future
+        self._reorder_seconds.observe(self._reorder.delivered(accepted_s=accepted_s, now_s=time.monotonic()), exemplar)
 
     def count_retried(self, reason: str) -> None:
         """Count a failed attempt that is repeated."""
-        self._outcomes["retry"].inc()
+        self._leave("retry")
         self._metrics.retried.labels(self._flow, reason).inc()
 
-    def count_deferred(self) -> None:
-        """Count an attempt that does not count for its event."""
-        self._outcomes["defer"].inc()
+    def count_deferred(self, *, held: bool) -> None:
+        """Count an attempt that does not count for its event, which is held here or waits in a delay queue."""
+        if held:
+            self._outcomes["defer"].inc()
+        else:
+            self._leave("defer")
 
     def count_dead_lettered(self, reason: str) -> None:
         """Count an event that was given up."""
-        self._outcomes["dead"].inc()
+        self._leave("dead")
         self._metrics.dead_lettered.labels(self._flow, reason).inc()
+
+    def _leave(self, outcome: str) -> None:
+        self._outcomes[outcome].inc()
+        self.departed += 1

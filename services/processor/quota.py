@@ -61,6 +61,12 @@ class Quota:
         self._log = log.bind(flow=flow)
         self._share()
 
+    @property
+    def attempts_per_s(self) -> float:
+        """How many attempts all processors together may start per second now; infinite without a quota."""
+        rate_per_s = self._pace.rate_per_s(now_s=self._clock())
+        return math.inf if rate_per_s is None else rate_per_s / self._cost
+
     async def acquire(self) -> None:
         """Wait until one more attempt may start, and charge it."""
         while self._pace.rate_per_s(now_s=self._clock()) is not None:

@@ -49,6 +49,7 @@ class Ending:
         verdict: How the result counts.
         pause_s: How long the target wants to be left alone from now on.
         dice: Evenly from 0 to 1, for the jitter.
+        traceparent: Trace context of the attempt, where its trace is recorded.
     """
 
     result: Result
@@ -56,6 +57,7 @@ class Ending:
     pause_s: float
     at: datetime
     dice: float
+    traceparent: str | None = None
 
 
 def decide(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Outcome:
@@ -79,7 +81,9 @@ def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> 
             return Delivered()
         case Failed(reason=reason, status=status):
             first_at = envelope.failure.first_at if envelope.failure else ending.at
-            failure = Failure(reason=reason, status=status, first_at=first_at, last_at=ending.at)
+            failure = Failure(
+                reason=reason, status=status, first_at=first_at, last_at=ending.at, traceparent=ending.traceparent
+            )
             if envelope.attempt >= policy.max_attempts:
                 return DeadLetter(envelope=replace(envelope, failure=failure))
             return Retry(

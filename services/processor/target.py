@@ -23,6 +23,19 @@ ANSWER_DRAIN_S = 1.0
 USER_AGENT = f"event-flow/{version('event-flow')}"
 
 
+REASONS = (
+    "throttled",
+    "client_error",
+    "server_error",
+    "redirect",
+    "unexpected_status",
+    "timeout",
+    "connection",
+    "internal",
+)
+"""Why attempts fail: a closed set, as metrics need it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded:
     """The target answered 2xx."""
@@ -36,8 +49,7 @@ class Failed:
     """Anything else.
 
     Attributes:
-        reason: `throttled`, `client_error`, `server_error`, `redirect`, `unexpected_status`, `timeout`, `connection`
-            or `internal`.
+        reason: One of `REASONS`.
         status: None where no status line came.
         asks_to_wait: Whether the target wants fewer requests, and not another one of these.
     """

@@ -48,11 +48,12 @@ async def test_status_counts_what_waits_where(eventflow: Command, flow: str, amq
             ],
             "dead": 4,
             "processors": 0,
+            "drain": None,
         }
     }
     table = await eventflow("status", "--flow", flow, TARGET__RETRY_DELAYS_S="0.2,3600")
     assert table.stdout.splitlines()[1].split() == [
-        *(flow, "1", "2", "3", "6", "in", "600", "s", "(old),", "5", "in", "3600", "s", "4", "0")
+        *(flow, "1", "2", "3", "6", "in", "600", "s", "(old),", "5", "in", "3600", "s", "4", "0", "-")
     ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from eventflow.topology import Lane, lane_queue
 from sandbox.ports import free_port
@@ -223,6 +224,11 @@ async def test_workers_share_the_socket_their_metrics_are_summed_and_a_dead_one_
         await eventually(both_ready, what="both workers ready")
         await send(20)
         assert await running.metric(http, "eventflow_events_accepted_total") == 20
+        openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        async with http.get(f"{running.admin_url}/metrics", headers=openmetrics) as answer:
+            families = {family.name: family for family in text_string_to_metric_families(await answer.text())}
+        assert sum(sample.value for sample in families["eventflow_events_accepted"].samples) == 20
+        assert families["eventflow_spool_max_bytes"].samples[0].value == 0
         first = next(json.loads(line) for line in running.output.splitlines() if "worker.started" in line)
         os.kill(first["pid"], signal.SIGKILL)
         await eventually(lambda: running.output.count("worker.started") == 3, what="a third worker")

@@ -58,7 +58,7 @@ class Service:
 
 
 def collector(broker_url: str, *, flow: str, module: str = "collector", **settings: str) -> Service:
-    """Prepare a collector of one flow; `settings` are variables without their prefix."""
+    """Prepare a collector of one flow; `settings` are variables without their prefix, `OTEL_` ones as they are."""
     port, admin_port = free_port(), free_port()
     environment = {
         "BROKER__URL": broker_url,
@@ -76,7 +76,10 @@ def collector(broker_url: str, *, flow: str, module: str = "collector", **settin
 
 
 def processor(broker_url: str, *, flow: str, target_url: str, module: str = "processor", **settings: str) -> Service:
-    """Prepare a processor of one flow; `settings` are variables without their prefix, `TARGET__` ones the flow's."""
+    """Prepare a processor of one flow; `settings` are variables without their prefix, `TARGET__` ones the flow's.
+
+    Those named `OTEL_` stay as they are.
+    """
     admin_port = free_port()
     environment = {"TARGET__URL": target_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
     of_flow = f"FLOWS__{flow.upper()}__"
@@ -95,6 +98,8 @@ def _service(module: str, settings: Mapping[str, str], *, admin_url: str, url: s
         if "Traceback" in line:
             tracebacks.append(line)
 
-    environment = scrubbed_environment() | {f"EVENTFLOW_{name}": value for name, value in settings.items()}
+    environment = scrubbed_environment() | {
+        name if name.startswith("OTEL_") else f"EVENTFLOW_{name}": value for name, value in settings.items()
+    }
     process = ChildProcess(module, [sys.executable, "-m", module], env=environment, on_line=listen)
     return Service(process=process, admin_url=admin_url, url=url, tracebacks=tracebacks)

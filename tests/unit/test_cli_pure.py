@@ -1,6 +1,7 @@
 """What the operator's command decides without a broker."""
 
 import json
+import math
 import os
 import socket
 import ssl
@@ -16,6 +17,9 @@ from eventflow.cli import app, reference
 from eventflow.cli.check import Verdict, leftover
 from eventflow.cli.check import reason_of as reason_of_failure
 from eventflow.cli.console import printable
+from eventflow.cli.drain import DrainStatus, drains_of
+from eventflow.cli.drain import in_words as drain_in_words
+from eventflow.cli.exposed import parsed
 from eventflow.cli.letters import Selection, facts_of, reason_of, record_of, share_of, shown_body
 from eventflow.cli.options import flows_of, one_flow_of
 from eventflow.cli.retries import leftovers_among, management_url
@@ -175,7 +179,8 @@ def test_why_a_target_is_not_reached_is_one_line() -> None:
 def test_the_status_document_says_null_for_what_does_not_exist() -> None:
     retries = (RetryStatus(delay_s=0.5, events=3, configured=True), RetryStatus(delay_s=9, events=0, configured=False))
     lanes = {Lane.LIVE: 1, Lane.DUE: 2, Lane.REPLAY: None}
-    status = FlowStatus(flow="blue", lanes=lanes, retries=retries, dead=4, processors=None)
+    drain = DrainStatus(eta_s=math.inf, arrival_per_s=12.0, departure_per_s=10.0)
+    status = FlowStatus(flow="blue", lanes=lanes, retries=retries, dead=4, processors=None, drain=drain)
     assert waiting(retries) == "3 in 0.5 s, 0 in 9 s (old)"
     assert document_of([status], None, at="now") == {
         "at": "now",
@@ -189,6 +194,7 @@ def test_the_status_document_says_null_for_what_does_not_exist() -> None:
                 ],
                 "dead": 4,
                 "processors": None,
+                "drain": {"eta_s": None, "arrival_per_s": 12.0, "departure_per_s": 10.0},
             }
         },
     }
@@ -196,7 +202,34 @@ def test_the_status_document_says_null_for_what_does_not_exist() -> None:
 
 def test_the_spool_is_read_from_the_collectors_metrics() -> None:
     text = "eventflow_spool_events 12.0\neventflow_spool_bytes 3400.0\neventflow_spool_oldest_seconds 7.4\nother 1.0\n"
-    spool = spool_of(text)
+    spool = spool_of(parsed(text))
     assert spool == SpoolStatus(events=12, size_bytes=3400, oldest_s=7.4)
     assert in_words(spool) == "In the spool: 12 events, 3.4 kB, the oldest for 7 s."
-    assert spool_of("").events == 0
+    assert spool_of([]).events == 0
+
+
+def test_when_the_backlog_is_gone_is_read_from_the_processors_metrics() -> None:
+    text = (
+        'eventflow_drain_eta_seconds{flow="a"} 840.0\neventflow_drain_eta_seconds{flow="b"} +Inf\n'
+        'eventflow_arrival_events_per_second{flow="b"} 12.0\neventflow_departure_events_per_second{flow="b"} 9.96\n'
+    )
+    drains = drains_of(parsed(text))
+    assert {flow: drain_in_words(drain) for flow, drain in drains.items()} == {
+        "a": "drains in 14 min",
+        "b": "never at this rate: 12/s in, 10/s out",
+    }
+
+
+@pytest.mark.parametrize(
+    ("eta_s", "words"),
+    [
+        (0.0, "drained"),
+        (0.2, "drains in 1 s"),
+        (119, "drains in 119 s"),
+        (120, "drains in 2 min"),
+        (7300, "drains in 2 h"),
+        (200_000, "drains in 2 days"),
+    ],
+)
+def test_a_time_is_told_in_its_own_unit(eta_s: float, words: str) -> None:
+    assert drain_in_words(DrainStatus(eta_s=eta_s, arrival_per_s=0, departure_per_s=0)) == words

@@ -26,6 +26,7 @@ from collector.spool_store import (
 from eventflow.errors import BrokerUnavailableError, SettingsError, UnroutableError
 from eventflow.event import is_valid_attribute
 from eventflow.message import Message, new_message_id
+from eventflow.telemetry.tracing import NoTracer
 from tests.support.wait import eventually
 
 MIB = 1024 * 1024
@@ -431,6 +432,7 @@ async def draining(file: SpoolFile, publisher: FakePublisher) -> AsyncIterator[N
         publisher,  # type: ignore[arg-type]
         can_send=lambda: publisher.state == "up",
         confirm_timeout_s=1,
+        tracer=NoTracer(),
     )
     task = asyncio.create_task(drainer.run())
     try:

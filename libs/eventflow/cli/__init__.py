@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eventflow.cli import check, dead, reference, runtime, status, topology
+from eventflow.cli import check, dead, reference, runtime, status, topology, why
 from eventflow.cli.console import configure_logs, err
 from eventflow.cli.options import ConfigOption
 from eventflow.errors import EventFlowError
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("check")(check.command)
 app.command("status")(status.command)
+app.command("why")(why.command)
 app.command("pause")(runtime.pause)
 app.command("resume")(runtime.resume)
 app.command("topology")(topology.command)

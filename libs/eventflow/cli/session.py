@@ -38,14 +38,16 @@ async def connected(urls: Sequence[str]) -> AsyncIterator[Link]:
 
 
 @asynccontextmanager
-async def publishing(urls: Sequence[str], specs: Sequence[QueueSpec]) -> AsyncIterator[Publisher]:
+async def publishing(
+    urls: Sequence[str], specs: Sequence[QueueSpec], *, fanouts: Sequence[str] = ()
+) -> AsyncIterator[Publisher]:
     """Yield a publisher that has connected and declared its queues.
 
     Raises:
         BrokerUnavailableError: No connection, or an alarm that blocks publishing.
         TopologyMismatchError: A queue exists with other arguments.
     """
-    publisher = Publisher(urls, specs=specs, name=f"{_instance()} publish")
+    publisher = Publisher(urls, specs=specs, fanouts=fanouts, name=f"{instance()} publish")
     running = asyncio.create_task(publisher.run())
     try:
         await _until_up(publisher, running)
@@ -58,7 +60,7 @@ async def _connect(urls: Sequence[str]) -> Link:
     failures = []
     for url in urls:
         try:
-            return Link(connection=await broker.connect(url, name=_instance()), url=url)
+            return Link(connection=await broker.connect(url, name=instance()), url=url)
         except BrokerUnavailableError as error:
             failures.append(error)
     raise failures[-1]
@@ -75,5 +77,6 @@ async def _until_up(publisher: Publisher, running: "asyncio.Task[None]") -> None
     raise BrokerUnavailableError(f"cannot publish: {reason}")
 
 
-def _instance() -> str:
+def instance() -> str:
+    """Name this command among those who connect."""
     return f"eventflow@{socket.gethostname()}:{os.getpid()}"

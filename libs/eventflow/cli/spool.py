@@ -1,13 +1,12 @@
 """What the collector keeps on its own disk, as its metrics tell it: asked for there, since the files are its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
+from eventflow.cli.exposed import samples_of
 from eventflow.settings import CollectorSettings
-
-TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,26 +22,13 @@ async def spool_status(collector: CollectorSettings) -> SpoolStatus | None:
     """Ask the collector; None where it has no spool, or does not answer from here."""
     if collector.spool_dir is None:
         return None
-    url = f"http://{collector.admin_host}:{collector.admin_port}/metrics"
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False) as client,
-            client.get(url) as answer,
-        ):
-            text = await answer.text()
-    except (aiohttp.ClientError, TimeoutError):
-        return None
-    return spool_of(text)
+    samples = await samples_of(collector.admin_host, collector.admin_port)
+    return None if samples is None else spool_of(samples)
 
 
-def spool_of(exposition: str) -> SpoolStatus:
-    """Read the spool's gauges out of the Prometheus text format."""
-    values = {
-        sample.name: sample.value
-        for family in text_string_to_metric_families(exposition)
-        for sample in family.samples
-        if sample.name.startswith("eventflow_spool_")
-    }
+def spool_of(samples: Sequence[Sample]) -> SpoolStatus:
+    """Read the spool's gauges."""
+    values = {sample.name: sample.value for sample in samples}
     return SpoolStatus(
         events=int(values.get("eventflow_spool_events", 0)),
         size_bytes=int(values.get("eventflow_spool_bytes", 0)),

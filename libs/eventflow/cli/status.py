@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,6 +16,8 @@ from rich.text import Text
 from eventflow import broker
 from eventflow.broker import QueueDepth
 from eventflow.cli.console import out, table
+from eventflow.cli.drain import DrainStatus, drain_statuses
+from eventflow.cli.drain import in_words as drain_in_words
 from eventflow.cli.options import ConfigOption, FlowOption, flows_of, settings_of
 from eventflow.cli.retries import Leftovers, leftovers
 from eventflow.cli.session import Link, connected
@@ -43,6 +46,7 @@ class FlowStatus:
     Attributes:
         lanes: Events ready, by lane; what a processor holds is not counted.
         processors: Consumers of the live lane, one for each processor.
+        drain: When the lanes will be empty; None where no processor tells.
     """
 
     flow: str
@@ -50,6 +54,7 @@ class FlowStatus:
     retries: tuple[RetryStatus, ...]
     dead: int | None
     processors: int | None
+    drain: DrainStatus | None
 
 
 def command(
@@ -63,7 +68,8 @@ def command(
 
     live: not attempted yet; due: retries whose delay is over; replay: dead letters sent again; waiting: retries, by
     their delay; dead: given up. Events that a processor holds are not counted. "-" is a queue that does not exist.
-    The spool is the collector's own buffer while the broker is away; it is asked on its admin port.
+    The spool is the collector's own buffer while the broker is away; it is asked on its admin port, as the processor is
+    for when the lanes will be empty: "-" where none answers there. "drain" in JSON has null for never.
     """
     if watch and as_json:
         raise typer.BadParameter("not together with --json", param_hint="--watch")
@@ -101,6 +107,7 @@ def document_of(statuses: Sequence[FlowStatus], spool: SpoolStatus | None, *, at
                 ],
                 "dead": status.dead,
                 "processors": status.processors,
+                "drain": None if status.drain is None else _drain_document(status.drain),
             }
             for status in statuses
         },
@@ -110,7 +117,7 @@ def document_of(statuses: Sequence[FlowStatus], spool: SpoolStatus | None, *, at
 def table_of(statuses: Sequence[FlowStatus]) -> Table:
     """Return the statuses as a table for people."""
     numbers = ("live", "due", "replay", "dead", "processors")
-    shown = table("flow", "live", "due", "replay", "waiting", "dead", "processors", numbers=numbers)
+    shown = table("flow", "live", "due", "replay", "waiting", "dead", "processors", "drain", numbers=numbers)
     for status in statuses:
         shown.add_row(
             status.flow,
@@ -118,6 +125,7 @@ def table_of(statuses: Sequence[FlowStatus]) -> Table:
             waiting(status.retries),
             Text(_count(status.dead), style="red" if status.dead else ""),
             Text(_count(status.processors), style="" if status.processors else "yellow"),
+            drain_in_words(status.drain),
         )
     return shown
 
@@ -130,6 +138,10 @@ def waiting(retries: Sequence[RetryStatus]) -> str:
         if retry.events or (retry.events is not None and not retry.configured)
     ]
     return ", ".join(parts) or "0"
+
+
+def _drain_document(drain: DrainStatus) -> dict[str, Any]:
+    return {**asdict(drain), "eta_s": None if math.isinf(drain.eta_s) else drain.eta_s}  # JSON has no infinity
 
 
 async def _once(settings: Settings, flows: Sequence[str]) -> list[FlowStatus]:
@@ -155,13 +167,18 @@ async def _watch(settings: Settings, flows: Sequence[str]) -> None:
 
 
 async def _statuses(link: Link, settings: Settings, flows: Sequence[str], old: Leftovers) -> list[FlowStatus]:
+    drains = await drain_statuses(settings.processor)
     return [
-        await _status(link, flow, settings.all_flows[flow].target.retry_delays_s, old.delays_s.get(flow, ()))
+        await _status(
+            link, flow, settings.all_flows[flow].target.retry_delays_s, old.delays_s.get(flow, ()), drains.get(flow)
+        )
         for flow in flows
     ]
 
 
-async def _status(link: Link, flow: str, delays_s: Sequence[float], old_s: Sequence[float]) -> FlowStatus:
+async def _status(
+    link: Link, flow: str, delays_s: Sequence[float], old_s: Sequence[float], drain: DrainStatus | None
+) -> FlowStatus:
     async def depth(queue: str) -> QueueDepth | None:
         return await broker.depth_of(link.connection, queue)
 
@@ -181,6 +198,7 @@ async def _status(link: Link, flow: str, delays_s: Sequence[float], old_s: Seque
         retries=tuple(retries),
         dead=_ready(await depth(dead_queue(flow))),
         processors=live.consumers if live else None,
+        drain=drain,
     )
 
 

@@ -43,8 +43,10 @@ Action = Callable[[Reader, Sequence[Held], Tally], Awaitable[None]]
 """Deals with the selected letters of a share, counting in the tally what is done."""
 
 
-async def first(place: Place, selection: Selection, limit: int) -> tuple[list[Held], int]:
-    """Return the first selected letters, at most `limit`, and how many letters there are in all.
+async def first(
+    place: Place, selection: Selection, limit: int, *, at_most: int | None = None
+) -> tuple[list[Held], int]:
+    """Return the first selected letters, at most `limit`, and how many letters there are, or `at_most` to look at.
 
     Raises:
         BrokerUnavailableError: The broker cannot be used.
@@ -52,7 +54,7 @@ async def first(place: Place, selection: Selection, limit: int) -> tuple[list[He
     found: list[Held] = []
     async with (
         connected(place.settings.broker.urls) as link,
-        reading(link.connection, dead_queue(place.flow)) as reader,
+        reading(link.connection, dead_queue(place.flow), at_most=at_most) as reader,
     ):
         depth = reader.left
         while len(found) < limit and (share := await reader.read(place.share)):

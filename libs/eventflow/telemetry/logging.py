@@ -1,6 +1,7 @@
 """Structured logs on stdout: constant dotted event names, identifiers and numbers as fields, never payloads."""
 
 import logging
+import re
 import sys
 from typing import Literal
 
@@ -8,7 +9,13 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 ID_SHOWN_CHARACTERS = 64
+SEVERITIES = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
+"""OpenTelemetry's severity numbers (its log data model), so that a shipper need not know our words."""
+
+UNSPECIFIED = 0
+
 _SECRET_WORDS = ("password", "secret", "signature", "api_key", "authorization", "token")
+_PASSWORD_IN_URL = re.compile(r"(//[^/\s:@]*:)[^/\s@]+@")
 
 
 def configure(*, service: str, log_format: Literal["json", "console"], level: str) -> None:
@@ -16,10 +23,10 @@ def configure(*, service: str, log_format: Literal["json", "console"], level: st
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        add_severity,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         _add_service(service),
-        redact,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -37,13 +44,22 @@ def configure(*, service: str, log_format: Literal["json", "console"], level: st
     # Their connection noise is told by our own events, once and with the reason.
     for library in ("aiormq", "aio_pika", "aiohttp.access"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # one line for traces that are lost, none for each try
+
+
+def add_severity(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Add OpenTelemetry's number for the level."""
+    event_dict["severity_number"] = SEVERITIES.get(event_dict["level"], UNSPECIFIED)
+    return event_dict
 
 
 def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Hide the value of every field whose name says that it is a secret."""
-    for name in event_dict:
+    """Hide the value of every field whose name says that it is a secret, and passwords in URLs wherever they stand."""
+    for name, value in event_dict.items():
         if any(word in name.lower() for word in _SECRET_WORDS):
             event_dict[name] = "(hidden)"
+        elif isinstance(value, str) and "@" in value:
+            event_dict[name] = _PASSWORD_IN_URL.sub(r"\1***@", value)
     return event_dict
 
 
@@ -65,9 +81,11 @@ def _rendering(log_format: Literal["json", "console"]) -> list[Processor]:
         return [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
+            redact,  # last: a traceback may quote what no field would
             structlog.processors.JSONRenderer(ensure_ascii=True),
         ]
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        redact,
         structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=28),
     ]

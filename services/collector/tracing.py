@@ -1,0 +1,67 @@
+"""The collector's part of an event's trace: the request that brought it, its publish, and the wait for the disk."""
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from structlog.contextvars import bound_contextvars
+
+from collector.spool_store import Record
+from eventflow.event import Event
+from eventflow.message import TRACEPARENT
+from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of
+
+_ROUTE = "/events/{flow}"
+_REQUEST: Attributes = {"http.request.method": "POST", "http.route": _ROUTE}
+
+
+SPAN = web.RequestKey("span", Span)
+
+
+def traces(tracer: Tracer) -> Middleware:
+    """Make the middleware that traces each request to bring events, in the trace of its sender where that has one."""
+
+    @web.middleware
+    async def trace(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method != "POST" or request.match_info.http_exception is not None:
+            return await handler(request)
+        span = request[SPAN] = tracer.start(
+            f"POST {_ROUTE}", kind="server", parent=request.headers.get(TRACEPARENT), attributes=_REQUEST
+        )
+        if span.trace_id is None:
+            return await handler(request)
+        with bound_contextvars(trace_id=span.trace_id):
+            try:
+                response = await handler(request)
+            except BaseException as error:
+                span.end(error=type(error).__name__)
+                raise
+        span.note({"http.response.status_code": response.status})
+        span.end(error=str(response.status) if response.status >= 500 else None)  # 4xx are the sender's own
+        return response
+
+    return trace
+
+
+def publishing(request: Span, event: Event, *, queue: str) -> Span:
+    """Trace a publish until its confirm; what continues the event's trace continues this."""
+    if request.trace_id is None:
+        return request
+    attributes = {**_to_queue(queue), "messaging.message.body.size": len(event.body), **attributes_of(event)}
+    return request.child(f"publish {queue}", kind="producer", attributes=attributes)
+
+
+def draining(tracer: Tracer, record: Record) -> Span:
+    """Trace the publish of what was in the spool, in the trace of its event; nothing for an event without one."""
+    parent = record.message.headers.get(TRACEPARENT)
+    if not isinstance(parent, str):
+        return UNRECORDED
+    return tracer.start(f"publish {record.queue}", kind="producer", parent=parent, attributes=_to_queue(record.queue))
+
+
+def _to_queue(queue: str) -> Attributes:
+    return {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.name": "publish",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": queue,
+        "messaging.rabbitmq.destination.routing_key": queue,
+    }

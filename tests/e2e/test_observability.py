@@ -1,0 +1,290 @@
+"""What operators look at, on real services under load: metrics, dashboards, alerts, exemplars, the status in words.
+
+One run serves all tests: a flow with failures of every kind, whose collector loses its broker for a while, scraped by a
+real Prometheus.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from sandbox.node import NodeError, PrivateNode
+from sandbox.ports import LOOPBACK, free_port
+from tests.support.cli import Command, Ended
+from tests.support.line import Line
+from tests.support.means import cannot
+from tests.support.otlp import OtlpReceiver
+from tests.support.prometheus import DEPLOY, Prometheus, Series, alert_rules, gather_by, program
+from tests.support.services import API_KEY, Service, collector, processor
+from tests.support.target import Answer, Receipt, ScriptedTarget
+from tests.support.wait import eventually
+
+FLOW = "observed"
+RATE_PER_S = 40
+ARRIVAL_PER_S = 80
+LOAD_S = 8.0
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+STILL = {"Answering", "Consumers", "Processors that share it", "RabbitMQ alarms"}
+"""Panels whose figures move only when processes come and go, or something is wrong with the machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was to be seen of the run."""
+
+    expositions: Mapping[str, str]
+    panels: Mapping[str, Sequence[Series]]
+    alerts: Mapping[str, Sequence[Series]]
+    rules: Sequence[Mapping[str, Any]]
+    status: Ended
+    trace_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """A panel of a dashboard and its expressions in PromQL."""
+
+    name: str
+    expressions: tuple[str, ...]
+
+
+def panels() -> Iterator[Panel]:
+    for file in sorted((DEPLOY / "grafana" / "dashboards").glob("*.json")):
+        for panel in json.loads(file.read_text())["panels"]:
+            expressions = tuple(
+                target["expr"] for target in panel["targets"] if target["datasource"]["type"] == "prometheus"
+            )
+            if expressions:
+                yield Panel(name=f"{file.stem}: {panel['title']}", expressions=expressions)
+
+
+PANELS = {panel.name: panel for panel in panels()}
+ALERTS = {rule["alert"]: rule["expr"] for rule in alert_rules()}
+
+
+def as_grafana_asks(expression: str) -> str:
+    return expression.replace("$__rate_interval", "5s").replace("$flow", ".*")
+
+
+def whatever_it_compares(expression: str) -> str:
+    """Make comparisons answer 0 or 1, so that an alert's expression has values while nothing is wrong."""
+    return re.sub(r" (==|!=|>=|<=|>|<) ", r" \1 bool ", expression)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """Run the flow and look at it."""
+    program("prometheus")
+    directory = tmp_path_factory.mktemp("observed")
+    metrics_port = free_port()
+    try:
+        node = PrivateNode(
+            directory / "node", metrics_port=metrics_port, settings={"collect_statistics_interval": "1000"}
+        )
+    except NodeError as error:
+        cannot(f"no node of our own: {error}")
+    node.start()
+    try:
+        return asyncio.run(observed(node.url, f"{LOOPBACK}:{metrics_port}", directory))
+    finally:
+        node.kill()
+
+
+async def observed(broker_url: str, broker_metrics: str, directory: Path) -> Seen:
+    async with AsyncExitStack() as stack:
+        line, target, receiver, http = [
+            await stack.enter_async_context(part)
+            for part in (Line(broker_url), ScriptedTarget(), OtlpReceiver(), aiohttp.ClientSession())
+        ]
+        giving_settings = {
+            "TARGET__RATE_PER_S": str(RATE_PER_S),
+            "TARGET__MAX_ATTEMPTS": "2",
+            "TARGET__RETRY_DELAYS_S": "0.5,3600",
+        }
+        taking = collector(
+            line.url,
+            flow=FLOW,
+            COLLECTOR__SPOOL_DIR=str(directory / "spool"),
+            COLLECTOR__CONFIRM_TIMEOUT_S="0.5",
+            **receiver.environment,
+        )
+        giving = processor(broker_url, flow=FLOW, target_url=target.url, **giving_settings, **receiver.environment)
+        prometheus = Prometheus.prepare(
+            directory,
+            {
+                "eventflow-collector": taking.admin_url.removeprefix("http://"),
+                "eventflow-processor": giving.admin_url.removeprefix("http://"),
+                "rabbitmq": broker_metrics,
+                "rabbitmq-queues": broker_metrics,
+            },
+        )
+        for process in (giving.process, taking.process, prometheus.process):
+            stack.enter_context(process)
+        await asyncio.gather(taking.ready(http), giving.ready(http))
+        await eventually(lambda: prometheus.ready(http), what="Prometheus")
+        await eventually(lambda: prometheus.targets_up(http), what="all targets scraped")
+        start_s = time.time()
+        await loaded(http, taking, target, line)
+        status = await Command(broker_url=broker_url, flow=FLOW)(
+            "status", **giving_settings, PROCESSOR__ADMIN_PORT=giving.admin_url.rsplit(":", 1)[1]
+        )
+        looked = Looked(prometheus=prometheus, http=http, start_s=start_s)
+        await eventually(lambda: looked.has("max(rabbitmq_detailed_queue_messages) > 0"), what="RabbitMQ's own figures")
+        return Seen(
+            expositions={service.admin_url: await exposition(http, service) for service in (taking, giving)},
+            panels=await gather_by(
+                list(PANELS), lambda name: looked.at(*map(as_grafana_asks, PANELS[name].expressions))
+            ),
+            alerts=await gather_by(list(ALERTS), lambda name: looked.at(whatever_it_compares(ALERTS[name]))),
+            rules=[r for g in (await prometheus.get(http, "rules"))["groups"] for r in g["rules"]],
+            status=status,
+            trace_ids=frozenset(span.trace_id for span in receiver.spans),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """Questions about the time since the load began."""
+
+    prometheus: Prometheus
+    http: aiohttp.ClientSession
+    start_s: float
+
+    async def at(self, *expressions: str) -> list[Series]:
+        series = []
+        for expression in expressions:
+            found = await self.prometheus.over(self.http, expression, start_s=self.start_s, end_s=time.time())
+            assert found, f"no data: {expression}"
+            series += found
+        return series
+
+    async def has(self, expression: str) -> bool:
+        return bool(await self.prometheus.over(self.http, expression, start_s=self.start_s, end_s=time.time()))
+
+
+async def loaded(http: aiohttp.ClientSession, taking: Service, target: ScriptedTarget, line: Line) -> None:
+    """Send more than the quota, some of it unauthenticated, with failures, an outage of each end, and a broker away."""
+    target.answer = answer
+    began_s = time.monotonic()
+    posts = {asyncio.create_task(post(http, taking, 0, body=slowly()))}
+    cut = mended = False
+    number = 1
+    while (elapsed_s := time.monotonic() - began_s) < LOAD_S:
+        posts.add(asyncio.create_task(post(http, taking, number)))
+        number += 1
+        if not cut and elapsed_s > LOAD_S / 4:
+            cut = True
+            await line.cut()
+        if not mended and elapsed_s > LOAD_S / 2:
+            mended = True
+            await line.mend()
+        if elapsed_s > 0.7 * LOAD_S:
+            target.answer = lambda _: 503
+        await asyncio.sleep(1 / ARRIVAL_PER_S)
+    statuses = await asyncio.gather(*posts)
+    assert set(statuses) == {202, 401}
+
+
+async def slowly() -> AsyncIterator[bytes]:
+    """Send a body whose end takes a while."""
+    yield b"{"
+    await asyncio.sleep(LOAD_S / 4)
+    yield b"}"
+
+
+async def answer(receipt: Receipt) -> Answer:
+    """Answer by the event's number: some fail once, some for good, one asks to wait; none at once."""
+    await asyncio.sleep(0.2)
+    number = int(receipt.id)
+    if number % 10 == 3:
+        return 422
+    if receipt.attempt == 1 and number % 10 == 5:
+        return 500
+    if receipt.attempt == 1 and number % 50 == 7 and not number // 100:
+        return web.Response(status=429, headers={"Retry-After": "0"})
+    return 200
+
+
+async def post(
+    http: aiohttp.ClientSession, taking: Service, number: int, *, body: bytes | AsyncIterator[bytes] = b"{}"
+) -> int:
+    key = "wrong" if number % 20 == 1 else API_KEY
+    headers = {"X-Api-Key": key, "Idempotency-Key": str(number)}
+    async with http.post(taking.url, data=body, headers=headers) as response:
+        return response.status
+
+
+async def exposition(http: aiohttp.ClientSession, service: Service) -> str:
+    async with http.get(f"{service.admin_url}/metrics", headers={"Accept": OPENMETRICS}) as response:
+        assert response.headers["Content-Type"].startswith("application/openmetrics-text")
+        return await response.text()
+
+
+def test_every_metric_that_the_guide_names_is_on_the_services_and_no_other(seen: Seen) -> None:
+    guide = re.findall(
+        r"^\| `(eventflow_\w+)` \|", (DEPLOY.parent / "docs" / "operations.md").read_text(), re.MULTILINE
+    )
+    families = [family for text in seen.expositions.values() for family in text_string_to_metric_families(text)]
+    exposed = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in families
+        if family.name.startswith("eventflow_")
+    }
+    assert exposed == set(guide)
+    assert all(family.documentation for family in families)
+
+
+def test_latencies_lead_to_traces_that_were_exported(seen: Seen) -> None:
+    exemplars = {
+        family.name: sample.exemplar.labels["trace_id"]
+        for text in seen.expositions.values()
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+    assert set(exemplars) == {
+        "eventflow_confirm_seconds",
+        "eventflow_attempt_seconds",
+        "eventflow_event_age_seconds",
+        "eventflow_reorder_seconds",
+    }
+    assert set(exemplars.values()) <= seen.trace_ids
+
+
+@pytest.mark.parametrize("name", list(PANELS))
+def test_every_panel_has_data_that_moves(seen: Seen, name: str) -> None:
+    values = [[value for _, value in series["values"]] for series in seen.panels[name]]
+    assert values
+    if name.split(": ")[1] not in STILL:
+        assert any(len(set(numbers)) > 1 for numbers in values), f"nothing moves: {values}"
+
+
+@pytest.mark.parametrize("name", list(ALERTS))
+def test_every_alerts_expression_has_data(seen: Seen, name: str) -> None:
+    assert seen.alerts[name]
+
+
+def test_no_expression_makes_up_data() -> None:
+    texts = [file.read_text() for file in DEPLOY.glob("**/*") if file.suffix in {".json", ".yaml"}]
+    assert not any(re.search(r"\b(vector|absent)\(", text) for text in texts)
+
+
+def test_prometheus_evaluates_every_alert(seen: Seen) -> None:
+    assert sorted(rule["name"] for rule in seen.rules) == sorted(ALERTS)
+    assert {rule["health"] for rule in seen.rules} == {"ok"}
+
+
+def test_status_says_in_words_how_the_backlog_goes_on(seen: Seen) -> None:
+    assert re.search(r"never at this rate: \d+/s in, [\d.]+/s out|drains in \d+", seen.status.stdout), seen.status

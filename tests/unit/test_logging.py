@@ -1,0 +1,43 @@
+"""What a service writes to standard output: one pipeline, whoever logs."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+PROGRAM = """
+import logging, structlog
+from eventflow.telemetry import logging as ours
+ours.configure(service="eventflow-test", log_format="json", level="info")
+log = structlog.stdlib.get_logger()
+with structlog.contextvars.bound_contextvars(trace_id="4bf9", event_id="e-1"):
+    log.warning("event.unconfirmed", api_key="k-1", X_Authorization="Bearer b-1", flow="default")
+log.debug("event.delivered")
+try:
+    raise ConnectionError("cannot connect to amqp://user:pw-1@broker:5672/")
+except ConnectionError:
+    log.exception("attempt.crashed")
+logging.getLogger("aiohttp.server").error("Error handling request from %s", "amqps://me:pw-2@host/")
+logging.getLogger("aio_pika.connection").warning("noise")
+logging.getLogger("elsewhere").log(25, "at a level of its own")
+"""
+
+
+def written() -> tuple[str, list[dict[str, Any]]]:
+    ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=30)
+    assert ended.stderr == ""
+    return ended.stdout, [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def test_every_line_is_json_with_severity_and_the_ids_that_are_bound_and_without_secrets() -> None:
+    text, (unconfirmed, crashed, foreign, odd) = written()
+    assert not [secret for secret in ("k-1", "b-1", "pw-1", "pw-2") if secret in text]
+    assert unconfirmed["event"] == "event.unconfirmed"
+    assert (unconfirmed["trace_id"], unconfirmed["event_id"], unconfirmed["flow"]) == ("4bf9", "e-1", "default")
+    assert unconfirmed["api_key"] == unconfirmed["X_Authorization"] == "(hidden)"
+    lines = (unconfirmed, crashed, foreign, odd)
+    assert [line["severity_number"] for line in lines] == [13, 17, 17, 0]
+    assert {line["service"] for line in lines} == {"eventflow-test"}
+    assert "amqp://user:***@broker" in crashed["exception"]
+    assert foreign["event"] == "Error handling request from amqps://me:***@host/"
+    assert "trace_id" not in foreign
