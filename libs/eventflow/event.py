@@ -13,6 +13,8 @@ ATTRIBUTE_MAX_BYTES = 255
 
 DEFAULT_TYPE = "eventflow.event"
 
+_62_BITS = (1 << 62) - 1
+
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -70,7 +72,8 @@ def require_attribute(name: str, value: str) -> str:
 def new_event_id() -> str:
     """Make an id that sorts by time: a UUID of version 7 (RFC 9562)."""
     unix_ms = time.time_ns() // 1_000_000
-    value = (unix_ms << 80) | (0x7 << 76) | (secrets.randbits(12) << 64) | (0b10 << 62) | secrets.randbits(62)
+    random = int.from_bytes(secrets.token_bytes(10))
+    value = (unix_ms << 80) | (0x7 << 76) | (random >> 68 << 64) | (0b10 << 62) | (random & _62_BITS)
     digits = f"{value:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
@@ -82,7 +85,8 @@ def utc_now() -> datetime:
 
 def format_time(moment: datetime) -> str:
     """Format a moment as RFC 3339, in UTC with milliseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_time(text: str) -> datetime | None:

@@ -4,7 +4,7 @@ A message is built from an allow-list and never by copying another message's pro
 `expiration` closes the channel, `CC` copies into other queues, and a stale `x-death` lets the broker drop a cycle.
 """
 
-import uuid
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -90,12 +90,13 @@ class Envelope:
 def encode(envelope: Envelope) -> Message:
     """Build the message that carries `envelope`, with a fresh `message_id`."""
     event = envelope.event
+    accepted_at = format_time(event.accepted_at)
     headers: dict[str, str | int] = {
         ID: event.id,
         SOURCE: event.source,
         TYPE: event.type,
-        TIME: format_time(event.time),
-        ACCEPTED_AT: format_time(event.accepted_at),
+        TIME: accepted_at if event.time is event.accepted_at else format_time(event.time),
+        ACCEPTED_AT: accepted_at,
     }
     if event.subject is not None:
         headers[SUBJECT] = event.subject
@@ -155,7 +156,7 @@ def decode(
 
 def new_message_id() -> str:
     """Make the id of one publish."""
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def restarted(envelope: Envelope) -> Envelope:

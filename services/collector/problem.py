@@ -9,7 +9,7 @@ from aiohttp import web
 from collector.signature import Flaw
 
 RETRY_AFTER_S = 5
-SERVER = "event-flow"
+SERVER_HEADER = {"Server": "event-flow"}
 
 
 class Reason(StrEnum):
@@ -41,7 +41,7 @@ class RejectedError(Exception):
 
 def problem_response(status: int, detail: str) -> web.Response:
     """Build a problem answer; 503 says when to come again, 401 how to prove who you are."""
-    headers = {}
+    headers = dict(SERVER_HEADER)
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if status == 401:

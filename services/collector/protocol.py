@@ -5,7 +5,7 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
-from collector.problem import SERVER, problem_response
+from collector.problem import problem_response
 
 log = structlog.stdlib.get_logger()
 
@@ -31,6 +31,5 @@ class ProblemProtocol(web.RequestHandler):
             raise ConnectionError("an answer has begun already")
         detail = "The request is not valid HTTP/1.1." if status == 400 else HTTPStatus(status).description
         response = problem_response(status, detail)
-        response.headers["Server"] = SERVER
         response.force_close()
         return response

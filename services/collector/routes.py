@@ -1,6 +1,7 @@
 """POST /events: authenticate, read, publish, and answer 202 once every event of the request is safe."""
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from aiohttp import web
 from collector.budget import ByteBudget, Reservation
 from collector.intake import Limits, Mode, TooLargeError, UnknownModeError, is_known_key, mode_of, read_events
 from collector.metrics import CollectorMetrics
-from collector.problem import Reason, RejectedError, problem_response
+from collector.problem import SERVER_HEADER, Reason, RejectedError, problem_response
 from collector.signature import Scheme, Stripe, find_flaw, scheme_of
 from collector.spool import Spool
 from collector.spool_store import SpoolError
@@ -23,11 +24,13 @@ from eventflow.outlet import Publication
 from eventflow.publisher import Publisher
 from eventflow.settings import SourceSettings
 from eventflow.telemetry.logging import shown_id
-from eventflow.telemetry.tracing import Span, ending, exemplar_of
+from eventflow.telemetry.tracing import UNRECORDED, Span, ending, exemplar_of
 from eventflow.topology import DEFAULT_FLOW, Lane, lane_queue
 
 UNAUTHENTICATED = "X-Api-Key or the signature is missing, wrong or too old."
 """The answer to every failed check: which part failed is for our metrics, not for whoever is trying."""
+
+ACCEPTED_HEADERS = {"Content-Type": "application/json; charset=utf-8", **SERVER_HEADER}
 
 log = structlog.stdlib.get_logger()
 
@@ -111,27 +114,29 @@ class Ingest:
         """Answer one request."""
         name = request.match_info.get("flow", DEFAULT_FLOW)
         reservation = Reservation(self._budget)
-        with self._metrics.in_flight.track_inprogress():
-            try:
-                flow, mode = self._admit(request, name)
-                events = await self._read(request, flow, mode, reservation)
-                await self._make_safe(events, flow, reservation, request[SPAN])
-            except RejectedError as rejected:
-                self._metrics.count_rejected(name, rejected.reason)
-                log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
-                response = problem_response(rejected.status, rejected.detail)
-                if rejected.close:
-                    response.force_close()
-                return response
-            finally:
-                reservation.release()
+        self._metrics.in_flight.inc()
+        try:
+            flow, mode = self._admit(request, name)
+            events = await self._read(request, flow, mode, reservation)
+            await self._make_safe(events, flow, reservation, request.get(SPAN, UNRECORDED))
+        except RejectedError as rejected:
+            self._metrics.count_rejected(name, rejected.reason)
+            log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
+            response = problem_response(rejected.status, rejected.detail)
+            if rejected.close:
+                response.force_close()
+            return response
+        finally:
+            reservation.release()
+            self._metrics.in_flight.dec()
         self._metrics.accepted[name].inc(len(events))
         for event in events:
             log.debug(
                 "event.accepted", flow=name, event_id=shown_id(event.id), type=event.type, source=shown_id(event.source)
             )
         ids = [event.id for event in events]
-        return web.json_response({"ids": ids} if mode.is_batch else {"id": ids[0]}, status=202)
+        answer = json.dumps({"ids": ids} if mode.is_batch else {"id": ids[0]})
+        return web.Response(body=answer.encode(), status=202, headers=ACCEPTED_HEADERS)
 
     def _admit(self, request: web.Request, name: str) -> tuple[FlowIntake, Mode]:
         """Check what can be checked before the body is read."""
@@ -172,18 +177,27 @@ class Ingest:
             raise RejectedError(Reason.INVALID, 400, f"Not an event: {error}.") from error
 
     async def _read_body(self, request: web.Request, max_bytes: int, reservation: Reservation) -> bytes:
-        too_large = RejectedError(Reason.TOO_LARGE, 413, f"A body may have at most {max_bytes} bytes.", close=True)
         if (request.content_length or 0) > max_bytes:
-            raise too_large
+            raise _too_large(max_bytes)
+        if not request.content.is_eof() or request.content.exception() is not None:
+            return await self._read_what_comes(request, max_bytes, reservation)
+        body = request.content.read_nowait()  # a short body has come with its head
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+        if not reservation.grow(len(body)):
+            raise _overloaded()
+        return body
+
+    async def _read_what_comes(self, request: web.Request, max_bytes: int, reservation: Reservation) -> bytes:
         body = bytearray()
         try:
             async with asyncio.timeout(self._body_timeout_s):
                 async for chunk in request.content.iter_any():
                     body += chunk
                     if len(body) > max_bytes:
-                        raise too_large
+                        raise _too_large(max_bytes)
                     if not reservation.grow(len(chunk)):
-                        raise RejectedError(Reason.OVERLOADED, 503, "Too much is in flight just now.", close=True)
+                        raise _overloaded()
         except TimeoutError as error:
             detail = f"The body did not arrive within {self._body_timeout_s:g} s."
             raise RejectedError(Reason.TOO_SLOW, 408, detail, close=True) from error
@@ -253,6 +267,14 @@ class Ingest:
         self._metrics.spooled[flow.name].inc(len(unconfirmed))
         for sending, reason in unconfirmed:
             log.debug("event.spooled", flow=flow.name, event_id=shown_id(sending.event.id), reason=str(reason))
+
+
+def _too_large(max_bytes: int) -> RejectedError:
+    return RejectedError(Reason.TOO_LARGE, 413, f"A body may have at most {max_bytes} bytes.", close=True)
+
+
+def _overloaded() -> RejectedError:
+    return RejectedError(Reason.OVERLOADED, 503, "Too much is in flight just now.", close=True)
 
 
 def _refusal(event: Event, flow: FlowIntake, reason: EventFlowError, *, events: int) -> RejectedError:

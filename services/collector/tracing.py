@@ -1,13 +1,13 @@
 """The collector's part of an event's trace: the request that brought it, its publish, and the wait for the disk."""
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 from structlog.contextvars import bound_contextvars
 
 from collector.spool_store import Record
 from eventflow.event import Event
 from eventflow.message import TRACEPARENT
-from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of
+from eventflow.telemetry.tracing import UNRECORDED, Attributes, NoTracer, Span, Tracer, attributes_of
 
 _ROUTE = "/events/{flow}"
 _REQUEST: Attributes = {"http.request.method": "POST", "http.route": _ROUTE}
@@ -16,13 +16,12 @@ _REQUEST: Attributes = {"http.request.method": "POST", "http.route": _ROUTE}
 SPAN = web.RequestKey("span", Span)
 
 
-def traces(tracer: Tracer) -> Middleware:
-    """Make the middleware that traces each request to bring events, in the trace of its sender where that has one."""
+def traced(handler: Handler, tracer: Tracer) -> Handler:
+    """Trace each request to bring events, in the trace of its sender where that has one; nothing where nobody asks."""
+    if isinstance(tracer, NoTracer):
+        return handler
 
-    @web.middleware
-    async def trace(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method != "POST" or request.match_info.http_exception is not None:
-            return await handler(request)
+    async def trace(request: web.Request) -> web.StreamResponse:
         span = request[SPAN] = tracer.start(
             f"POST {_ROUTE}", kind="server", parent=request.headers.get(TRACEPARENT), attributes=_REQUEST
         )

@@ -9,7 +9,7 @@ from functools import partial
 
 from aiohttp import web
 
-from collector.app import create_app, refusing_expectations
+from collector.app import answering_problems, create_app
 from collector.budget import ByteBudget
 from collector.metrics import CollectorMetrics
 from collector.protocol import ProblemProtocol
@@ -116,7 +116,7 @@ class Worker:
         runner = web.AppRunner(create_app(self._ingest, self._tracer), shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         assert runner.server is not None  # noqa: S101 - for the type checker: it is set up
-        runner.server.request_handler = refusing_expectations(runner.server.request_handler)
+        runner.server.request_handler = answering_problems(runner.server.request_handler)
         loop = asyncio.get_running_loop()
         protocol = partial(
             ProblemProtocol,
