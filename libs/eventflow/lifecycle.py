@@ -18,7 +18,7 @@ EXIT_CONFIGURATION = 78
 
 CANCEL_AGAIN_S = 5.0
 GC_THRESHOLDS = (20_000, 20, 50)
-"""Far fewer looks for cycles than by default: hardly any come up, and looking for them is a tenth of an event's cost."""
+"""Far fewer looks for cycles than by default: hardly any come up, and looking for them cost a tenth of an event."""
 
 log = structlog.stdlib.get_logger()
 
