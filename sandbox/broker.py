@@ -106,7 +106,7 @@ def ensure(*, say: Callable[[str], None] = say_on_stderr) -> bool:
     if container.engine_answers() and container.image_available():
         return False
     try:
-        system_package.install(say)
+        system_package.install(system_package.RABBITMQ, say)
     except system_package.InstallError as error:
         raise BrokerNotAvailable(f"{_WAYS_OUT}Installing it failed: {error}") from error
     return True

@@ -1,31 +1,53 @@
-"""Installs RabbitMQ with the system's own package manager."""
+"""Installs programs that the sandbox and the tests run, with the system's own package manager."""
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-_PACKAGE = "rabbitmq-server"
-# What each package manager is told, in the order in which they are looked for. The last command installs; the ones
-# before it prepare and may fail, as one broken package source need not matter.
-_COMMANDS: dict[str, list[list[str]]] = {
-    "apt-get": [["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", _PACKAGE]],
-    "dnf": [["dnf", "install", "--assumeyes", _PACKAGE]],
-    "brew": [["brew", "install", "rabbitmq"]],
-}
-_UNITS = ["rabbitmq-server.service"]
-_EPMD_UNITS = ["epmd.socket", "epmd.service"]
 _TIMEOUT_S = 900.0
 _STDERR = 2
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """Programs as package managers know them.
+
+    Attributes:
+        title: What people call them.
+        names: Package names by manager; a manager that is not here does not have them.
+        units: systemd services that it would run, by the program that, where it was there before, runs them rightly.
+    """
+
+    title: str
+    names: Mapping[str, tuple[str, ...]]
+    units: Mapping[str, tuple[str, ...]]
+
+
+RABBITMQ = Package(
+    title="RabbitMQ",
+    names={"apt-get": ("rabbitmq-server",), "dnf": ("rabbitmq-server",), "brew": ("rabbitmq",)},
+    units={"rabbitmq-server": ("rabbitmq-server.service",), "epmd": ("epmd.socket", "epmd.service")},
+)
+WRK = Package(title="wrk", names={"apt-get": ("wrk",), "brew": ("wrk",)}, units={})
+
+# What each package manager is told, in the order in which they are looked for. The last command installs; the ones
+# before it prepare and may fail, as one broken package source need not matter.
+_COMMANDS: dict[str, list[list[str]]] = {
+    "apt-get": [["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends"]],
+    "dnf": [["dnf", "install", "--assumeyes"]],
+    "brew": [["brew", "install"]],
+}
+
+
 class InstallError(Exception):
-    """RabbitMQ could not be installed; the text says why."""
+    """A package could not be installed; the text says why."""
 
 
-def install(say: Callable[[str], None]) -> None:
-    """Install RabbitMQ's system package, without the service that the package would run.
+def install(package: Package, say: Callable[[str], None]) -> None:
+    """Install a system package, without the services that it would run.
 
     Args:
         say: Is told what is about to happen, before it does.
@@ -33,19 +55,20 @@ def install(say: Callable[[str], None]) -> None:
     Raises:
         InstallError: There is no package manager, no right to use it, or it failed.
     """
-    manager = next((name for name in _COMMANDS if shutil.which(name)), None)
+    manager = next((name for name in _COMMANDS if name in package.names and shutil.which(name)), None)
     if manager is None:
-        raise InstallError(f"none of {', '.join(_COMMANDS)} is here")
+        raise InstallError(f"none of {', '.join(package.names)} is here")
     prefix = [] if manager == "brew" else _as_root()
-    had_epmd = shutil.which("epmd") is not None
+    new_units = [unit for program, units in package.units.items() if not shutil.which(program) for unit in units]
     *preparations, installation = _COMMANDS[manager]
+    installation = [*installation, *package.names[manager]]
     for command in preparations:
-        say(f"Before installing RabbitMQ: {' '.join(prefix + command)}")
+        say(f"Before installing {package.title}: {' '.join(prefix + command)}")
         _run(prefix + command)
-    say(f"Installing RabbitMQ: {' '.join(prefix + installation)}")
+    say(f"Installing {package.title}: {' '.join(prefix + installation)}")
     if not _run(prefix + installation):
         raise InstallError(f"{' '.join(prefix + installation)} failed")
-    _stop_services(prefix, _UNITS if had_epmd else _UNITS + _EPMD_UNITS)
+    _stop_services(prefix, new_units)
 
 
 def _as_root() -> list[str]:
