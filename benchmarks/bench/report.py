@@ -1,0 +1,156 @@
+"""The tables, for the terminal, as JSON and for docs/performance.md."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from benchmarks.bench.figures import Role, Row, Section
+from sandbox.node import find_program
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+BEGIN, END = "<!-- make bench-report: begin -->", "<!-- end -->"
+COLUMNS = ("case", "program", "median", "from - to", "of the ceiling", "ours / it")
+
+
+def table(section: Section) -> RenderableType:
+    """Return a group's rows for the terminal."""
+    shown = Table(*COLUMNS, title=section.title, title_justify="left", title_style="bold")
+    for column in shown.columns[2:]:
+        column.justify = "right"
+    previous = None
+    for row in section.rows:
+        if previous is not None and row.case != previous:
+            shown.add_section()
+        style = {Role.OURS: "bold", Role.CEILING: "dim", Role.PEER: ""}[row.role]
+        shown.add_row(*_cells(section, row, is_first=row.case != previous), style=style)
+        previous = row.case
+    return shown
+
+
+def remarks(section: Section) -> list[str]:
+    """Return what is missing from a group, and what voids it."""
+    void = [
+        f"{row.name}, {row.case}: {row.value:.0f} {row.unit} is far below its own range of {row.known.least:.0f} and "
+        "more; something else kept the machine busy, and no figure of this run counts"
+        for row in section.rows
+        if row.known is not None and row.is_far_below
+    ]
+    return [*(f"skipped: {skipped}" for skipped in section.skipped), *section.problems, *void]
+
+
+def markdown(sections: Iterable[Section]) -> str:
+    """Return all tables for a page."""
+    return "\n\n".join([_conditions(), *(_markdown_section(section) for section in sections)])
+
+
+def as_json(sections: Iterable[Section]) -> str:
+    """Return all that was measured."""
+    document = {"machine": machine(), "sections": [_section_document(section) for section in sections]}
+    return json.dumps(document, indent=2)
+
+
+def write(text: str, page: Path = PAGE) -> None:
+    """Put a text between the page's markers.
+
+    Raises:
+        ValueError: They are not there.
+    """
+    before, begun, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not begun or not ended:
+        raise ValueError(f"{page} has no {BEGIN} ... {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+
+
+def machine() -> Mapping[str, str | int]:
+    """Return where and with what it was measured."""
+    return {
+        "cores": os.cpu_count() or 1,
+        "processor": _processor(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "rabbitmq": _rabbitmq_version(),
+        **{package: version(package) for package in ("aiohttp", "aio-pika", "aiormq", "uvloop")},
+    }
+
+
+def _cells(section: Section, row: Row, *, is_first: bool = True) -> Sequence[str]:
+    share, times = section.of_ceiling(row), section.times_peer(row)
+    return (
+        row.case if is_first else "",
+        row.name,
+        _quantity(row.value, row.unit),
+        f"{_number(min(row.samples))} - {_number(max(row.samples))}",
+        "" if share is None else f"{share:.2f}",
+        "" if times is None else f"{times:.2f} x",
+    )
+
+
+def _quantity(value: float, unit: str) -> str:
+    return f"{_number(value)} {unit}".rstrip()
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}".replace(",", " ") if value >= 100 else f"{value:.3g}"
+
+
+def _conditions() -> str:
+    of = machine()
+    packages = ", ".join(f"{name} {of[name]}" for name in ("aiohttp", "aio-pika", "aiormq", "uvloop"))
+    return (
+        f"{of['cores']} cores ({of['processor']}), {of['system']}, Python {of['python']}, RabbitMQ {of['rabbitmq']}, "
+        f"{packages}."
+    )
+
+
+def _markdown_section(section: Section) -> str:
+    rows = [COLUMNS, ["---", "---", *(["---:"] * 4)], *(_cells(section, row) for row in section.rows)]
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return "\n".join([f"### {section.title}", "", *lines, *(f"\n{remark}." for remark in remarks(section))])
+
+
+def _section_document(section: Section) -> Mapping[str, Any]:
+    return {
+        "name": section.name,
+        "title": section.title,
+        "rows": list(_row_documents(section)),
+        "remarks": remarks(section),
+    }
+
+
+def _row_documents(section: Section) -> Iterator[Mapping[str, Any]]:
+    for row in section.rows:
+        yield {
+            "case": row.case,
+            "name": row.name,
+            "role": row.role.value,
+            "unit": row.unit,
+            "median": row.value,
+            "samples": list(row.samples),
+            "of_ceiling": section.of_ceiling(row),
+            "ours_times": section.times_peer(row),
+            "is_far_below": row.is_far_below,
+        }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _rabbitmq_version() -> str:
+    """Read it off the directory of the installation: `.../rabbitmq_server-3.10.8/...`."""
+    program = find_program("rabbitmq-server")
+    home = "" if program is None else str(program.resolve())
+    return home.partition("rabbitmq_server-")[2].partition("/")[0] or "unknown"
