@@ -14,14 +14,20 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks.bench import report, stage, wrk
 from benchmarks.bench.figures import MeasureError, Section
-from benchmarks.bench.groups import delivery, ingest
+from benchmarks.bench.groups import batches, delivery, growth, ingest, latency, spool, telemetry, workers
 from benchmarks.bench.stage import Plan, Stage
 from sandbox.broker import say_on_stderr
 from sandbox.node import NodeError
 
 GROUPS: Mapping[str, Callable[[Stage], Section]] = {
     "ingest": ingest.measure,
+    "batches": batches.measure,
+    "workers": workers.measure,
     "delivery": delivery.measure,
+    "latency": latency.measure,
+    "growth": growth.measure,
+    "telemetry": telemetry.measure,
+    "spool": spool.measure,
 }
 _PLAIN_WIDTH = 160
 

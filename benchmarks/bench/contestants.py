@@ -259,6 +259,12 @@ def declare(wire: Wire, deliverer: Deliverer) -> None:
         wire.declare(deliverer.queue, {"x-queue-type": "quorum"})
 
 
+def resident_mb(process: ChildProcess) -> float:
+    """Return the memory that a process holds, in 1 000 000 bytes."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
 def last_words(process: ChildProcess, problem: str) -> str:
     """Say what went wrong, and what the process said last."""
     return "\n".join([problem, *process.tail(5)])

@@ -1,15 +1,14 @@
 """What is measured, and how figures compare. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import median
-from typing import TypeVar
 
 FAR_BELOW = 0.6
 """A peer that reaches less than this share of the least that it is known for was not measured fairly."""
 
-Contestant = TypeVar("Contestant")
+EVENTS_PER_S = "events/s"
 
 
 class MeasureError(Exception):
@@ -38,7 +37,7 @@ class Row:
 
     Attributes:
         samples: One for each round.
-        unit: `events/s`, `ms`, `MB`, or `1` for a ratio.
+        unit: `events/s`, `ms`, `MB`, or nothing for a ratio.
         known: What to hold the median against; None where nothing is known.
     """
 
@@ -46,7 +45,7 @@ class Row:
     name: str
     role: Role
     samples: Sequence[float]
-    unit: str = "events/s"
+    unit: str = EVENTS_PER_S
     known: Known | None = None
 
     @property
@@ -74,13 +73,13 @@ class Section:
         """Whether all could be measured, on a machine that did nothing else."""
         return not self.problems and not any(row.is_far_below for row in self.rows)
 
-    def row(self, case: str, name: str) -> Row | None:
-        """Return the row of a program in a case."""
-        return next((row for row in self.rows if (row.case, row.name) == (case, name)), None)
+    def of_case(self, case: str) -> Sequence[Row]:
+        """Return the rows of a case."""
+        return [row for row in self.rows if row.case == case]
 
     def beside(self, row: Row) -> Sequence[Row]:
         """Return all rows of the same case and unit."""
-        return [other for other in self.rows if (other.case, other.unit) == (row.case, row.unit)]
+        return [other for other in self.of_case(row.case) if other.unit == row.unit]
 
     def of_ceiling(self, row: Row) -> float | None:
         """Return a row's share of the ceiling of its case."""
@@ -93,13 +92,23 @@ class Section:
         return ours.value / row.value if ours is not None and row.role is Role.PEER else None
 
 
-def interleaved(
-    contestants: Iterable[Contestant], rounds: int, measure: Callable[[Contestant], float]
-) -> Mapping[Contestant, list[float]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One measurement of one program, which can be made again and again."""
+
+    name: str
+    role: Role
+    run: Callable[[], float]
+    known: Known | None = None
+
+
+def in_turn(case: str, turns: Sequence[Turn], *, rounds: int, unit: str = EVENTS_PER_S) -> list[Row]:
     """Measure each in turn, round after round: what else happens on the machine meets all of them."""
-    contestants = list(contestants)
-    samples: dict[Contestant, list[float]] = {contestant: [] for contestant in contestants}
+    samples: list[list[float]] = [[] for _ in turns]
     for _ in range(rounds):
-        for contestant in contestants:
-            samples[contestant].append(measure(contestant))
-    return samples
+        for turn, measured in zip(turns, samples, strict=True):
+            measured.append(turn.run())
+    return [
+        Row(case=case, name=turn.name, role=turn.role, samples=measured, unit=unit, known=turn.known)
+        for turn, measured in zip(turns, samples, strict=True)
+    ]

@@ -11,10 +11,11 @@ import typer
 import uvloop
 
 from benchmarks.bench import loopback
+from sandbox.ports import LOOPBACK
 
 COUNT_PATH = "/_count"
 _END = b"\r\n\r\n"
-_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _LENGTH = b"content-length:"
 
 
@@ -84,13 +85,13 @@ class Counter:
             told = json.dumps({"requests": self._count, "at_s": time.monotonic()}).encode()
             return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(told), told)
         self._count += 1
-        return _OK
+        return OK
 
 
 async def serve(port: int) -> None:
     """Listen for ever."""
     counter = Counter()
-    server = await asyncio.get_running_loop().create_server(lambda: Sink(counter.take), "127.0.0.1", port, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(lambda: Sink(counter.take), LOOPBACK, port, backlog=1024)
     await server.serve_forever()
 
 

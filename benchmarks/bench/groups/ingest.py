@@ -4,7 +4,7 @@ from functools import partial
 
 from benchmarks.bench import contestants, wrk
 from benchmarks.bench.contestants import Ingester
-from benchmarks.bench.figures import MeasureError, Row, Section, interleaved
+from benchmarks.bench.figures import MeasureError, Section, Turn, in_turn
 from benchmarks.bench.stage import LARGE, MIDDLE, SMALL, Body, Stage
 from benchmarks.bench.wire import Wire
 
@@ -25,25 +25,23 @@ def measure(here: Stage) -> Section:
     with contestants.running(ingesters, SMALL), Wire(here.broker_url) as wire:
         for connections, body in CASES:
             case = f"{connections} connections, {body.title}"
-            rounds = here.plan.rounds if case == HEADLINE else here.plan.few_rounds
-            turn = partial(events_per_s, here, wire, case=case, connections=connections, body=body)
-            samples = interleaved(ingesters, rounds, turn)
-            section.rows += [
-                Row(
-                    case=case,
-                    name=ingester.name,
-                    role=ingester.role,
-                    samples=samples[ingester],
-                    known=ingester.known if case == HEADLINE else None,
+            is_headline = case == HEADLINE
+            turns = [
+                Turn(
+                    name=one.name,
+                    role=one.role,
+                    run=partial(events_per_s, here, wire, one, connections=connections, body=body),
+                    known=one.known if is_headline else None,
                 )
-                for ingester in ingesters
+                for one in ingesters
             ]
+            section.rows += in_turn(case, turns, rounds=here.plan.rounds if is_headline else here.plan.few_rounds)
     return section
 
 
-def events_per_s(here: Stage, wire: Wire, ingester: Ingester, *, case: str, connections: int, body: Body) -> float:
+def events_per_s(here: Stage, wire: Wire, ingester: Ingester, *, connections: int, body: Body) -> float:
     """Load one with single events, and leave its queue empty."""
-    here.tell(f"ingest, {case}: {ingester.name}")
+    here.tell(f"ingest, {connections} connections, {body.title}: {ingester.name}")
     rate = wrk.requests_per_s(
         ingester.url,
         body=body.path,
