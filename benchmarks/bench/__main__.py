@@ -51,6 +51,7 @@ def main(
     except (MeasureError, NodeError) as error:
         console.print(str(error), style="red", markup=False)
         sys.exit(1)
+    console.print(report.goals_table(sections))
     if json_file is not None:
         json_file.write_text(report.as_json(sections), encoding="utf-8")
     if write_report:

@@ -12,11 +12,13 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from benchmarks.bench.figures import Role, Row, Section
+from benchmarks.bench.goals import reached
 from sandbox.node import find_program
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- make bench-report: begin -->", "<!-- end -->"
 COLUMNS = ("case", "program", "median", "from - to", "of the ceiling", "ours / it")
+GOAL_COLUMNS = ("measure", "must", "aim", "measured", "reached")
 
 
 def table(section: Section) -> RenderableType:
@@ -34,6 +36,16 @@ def table(section: Section) -> RenderableType:
     return shown
 
 
+def goals_table(sections: Sequence[Section]) -> RenderableType:
+    """Return what has been reached, for the terminal."""
+    shown = Table(*GOAL_COLUMNS, title="Reached", title_justify="left", title_style="bold")
+    for column in shown.columns[1:4]:
+        column.justify = "right"
+    for cells in _goal_cells(sections):
+        shown.add_row(*cells, style="red" if cells[-1] == "missed" else "")
+    return shown
+
+
 def remarks(section: Section) -> list[str]:
     """Return what is missing from a group, and what voids it."""
     void = [
@@ -45,14 +57,23 @@ def remarks(section: Section) -> list[str]:
     return [*(f"skipped: {skipped}" for skipped in section.skipped), *section.problems, *void]
 
 
-def markdown(sections: Iterable[Section]) -> str:
+def markdown(sections: Sequence[Section]) -> str:
     """Return all tables for a page."""
-    return "\n\n".join([_conditions(), *(_markdown_section(section) for section in sections)])
+    reached_table = _markdown_table(GOAL_COLUMNS, "lrrrl", _goal_cells(sections))
+    groups = (_markdown_section(section) for section in sections)
+    return "\n\n".join([_conditions(), f"### Reached\n\n{reached_table}", *groups])
 
 
-def as_json(sections: Iterable[Section]) -> str:
+def as_json(sections: Sequence[Section]) -> str:
     """Return all that was measured."""
-    document = {"machine": machine(), "sections": [_section_document(section) for section in sections]}
+    document = {
+        "machine": machine(),
+        "goals": [
+            {"measure": goal.measure, "must": goal.must, "aim": goal.aim, "value": value, "reached": goal.judge(value)}
+            for goal, value in reached(sections)
+        ],
+        "sections": [_section_document(section) for section in sections],
+    }
     return json.dumps(document, indent=2)
 
 
@@ -111,9 +132,20 @@ def _conditions() -> str:
 
 
 def _markdown_section(section: Section) -> str:
-    rows = [COLUMNS, ["---", "---", *(["---:"] * 4)], *(_cells(section, row) for row in section.rows)]
-    lines = [f"| {' | '.join(cells)} |" for cells in rows]
-    return "\n".join([f"### {section.title}", "", *lines, *(f"\n{remark}." for remark in remarks(section))])
+    rows = (_cells(section, row) for row in section.rows)
+    told = [f"{remark}." for remark in remarks(section)]
+    return "\n\n".join([f"### {section.title}", _markdown_table(COLUMNS, "llrrrr", rows), *told])
+
+
+def _markdown_table(columns: Sequence[str], justify: str, rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---:" if side == "r" else "---" for side in justify], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _goal_cells(sections: Sequence[Section]) -> Iterator[Sequence[str]]:
+    for goal, value in reached(sections):
+        bounds = (_quantity(bound, goal.unit) for bound in (goal.must, goal.aim))
+        yield (goal.measure, *bounds, _quantity(value, goal.unit), goal.judge(value))
 
 
 def _section_document(section: Section) -> Mapping[str, Any]:

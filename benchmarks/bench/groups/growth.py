@@ -18,6 +18,7 @@ RAW_EVENTS = 40_000
 """So many are published and taken as raw frames: a number that is queued at any point."""
 
 IN_FLIGHT = 1000
+MEMORY_UNIT = "MB"
 INGEST, DELIVERY = "ingest", "delivery"
 RATIO = "{rate}: rate with {most} queued / rate with none"
 
@@ -102,7 +103,13 @@ def measure(here: Stage) -> Section:
             for rate, turns in growth.turns().items():
                 section.rows += in_turn(_case(rate, backlog), turns, rounds=here.plan.few_rounds)
             section.rows += [
-                Row(case=f"memory, {grouped(backlog)} queued", name=service, role=Role.OURS, samples=samples, unit="MB")
+                Row(
+                    case=f"memory, {grouped(backlog)} queued",
+                    name=service,
+                    role=Role.OURS,
+                    samples=samples,
+                    unit=MEMORY_UNIT,
+                )
                 for service, samples in growth.memory_mb.items()
             ]
         wire.purge(LIVE_QUEUE)
