@@ -78,7 +78,7 @@ def _measured(name: str, here: Stage) -> Section:
     """Measure one group; the others are measured even where it cannot be."""
     try:
         return GROUPS[name](here)
-    except (MeasureError, OSError) as error:
+    except (MeasureError, NodeError, OSError) as error:
         return Section(name=name, title=name, problems=[str(error)])
 
 

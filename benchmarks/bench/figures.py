@@ -103,11 +103,14 @@ class Turn:
 
 
 def in_turn(case: str, turns: Sequence[Turn], *, rounds: int, unit: str = EVENTS_PER_S) -> list[Row]:
-    """Measure each in turn, round after round: what else happens on the machine meets all of them."""
+    """Measure each in turn, round after round: what else happens on the machine meets all of them.
+
+    Every other round goes backwards, since a broker still has work left from the program before.
+    """
     samples: list[list[float]] = [[] for _ in turns]
-    for _ in range(rounds):
-        for turn, measured in zip(turns, samples, strict=True):
-            measured.append(turn.run())
+    for number in range(rounds):
+        for place in sorted(range(len(turns)), reverse=number % 2 == 1):
+            samples[place].append(turns[place].run())
     return [
         Row(case=case, name=turn.name, role=turn.role, samples=measured, unit=unit, known=turn.known)
         for turn, measured in zip(turns, samples, strict=True)

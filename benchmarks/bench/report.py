@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from rich.table import Table
 
 from benchmarks.bench.figures import Role, Row, Section
 from benchmarks.bench.goals import reached
+from benchmarks.bench.stage import PEERS_PYTHON
 from sandbox.node import find_program
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- make bench-report: begin -->", "<!-- end -->"
 COLUMNS = ("case", "program", "median", "from - to", "of the ceiling", "ours / it")
+OWN_PACKAGES = ("aiohttp", "aio-pika", "aiormq", "uvloop")
+PEERS_PACKAGES = ("celery", "fastapi", "faststream", "uvicorn")
 GOAL_COLUMNS = ("measure", "must", "aim", "measured", "reached")
 
 
@@ -98,7 +101,8 @@ def machine() -> Mapping[str, str | int]:
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "rabbitmq": _rabbitmq_version(),
-        **{package: version(package) for package in ("aiohttp", "aio-pika", "aiormq", "uvloop")},
+        **{package: version(package) for package in OWN_PACKAGES},
+        **{one.name: one.version for one in _peers_packages() if one.name in PEERS_PACKAGES},
     }
 
 
@@ -124,7 +128,7 @@ def _number(value: float) -> str:
 
 def _conditions() -> str:
     of = machine()
-    packages = ", ".join(f"{name} {of[name]}" for name in ("aiohttp", "aio-pika", "aiormq", "uvloop"))
+    packages = ", ".join(f"{name} {of[name]}" for name in (*OWN_PACKAGES, *PEERS_PACKAGES) if name in of)
     return (
         f"{of['cores']} cores ({of['processor']}), {of['system']}, Python {of['python']}, RabbitMQ {of['rabbitmq']}, "
         f"{packages}."
@@ -170,6 +174,11 @@ def _row_documents(section: Section) -> Iterator[Mapping[str, Any]]:
             "ours_times": section.times_peer(row),
             "is_far_below": row.is_far_below,
         }
+
+
+def _peers_packages() -> Iterable[Distribution]:
+    libraries = (PEERS_PYTHON.parents[1] / "lib").glob("python*/site-packages")
+    return distributions(path=[str(path) for path in libraries])
 
 
 def _processor() -> str:

@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Self, TypeVar
@@ -18,6 +19,7 @@ from pamqp import commands, frame
 from pamqp.base import Frame
 from pamqp.header import ProtocolHeader
 
+from benchmarks.bench.figures import MeasureError
 from benchmarks.bench.messages import Frames, frames
 from sandbox.probes import BrokerAddress
 
@@ -35,7 +37,7 @@ _BASIC, _BASIC_DELIVER, _BASIC_ACK = 60, 60, 80
 Answer = TypeVar("Answer", bound=Frame)
 
 
-class WireError(Exception):
+class WireError(MeasureError):
     """The broker said something else than what was expected."""
 
 
@@ -80,6 +82,16 @@ class Wire:
     def purge(self, queue: str) -> None:
         """Empty a queue of what is ready."""
         self._call(commands.Queue.Purge(queue=queue), commands.Queue.PurgeOk)
+
+    @contextmanager
+    def emptied(self, queue: str | None) -> Iterator[None]:
+        """See to it that nothing is queued at the start, and that nothing is left."""
+        if queue is None:
+            yield
+            return
+        self.purge(queue)
+        yield
+        self.purge(queue)
 
     def publish(self, message: Frames, *, in_flight: int, count: int | None, for_s: float | None) -> int:
         """Publish with so many unconfirmed at a time until the count or the time is reached; return how many.

@@ -35,15 +35,18 @@ def requests_per_s(url: str, *, body: Path, headers: Mapping[str, str], connecti
     """
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{for_s:g}s"]
     lines = [f"{name}: {value}" for name, value in headers.items()]
-    done = subprocess.run(
-        [*command, "--script", SCRIPT, url, "--", body, *lines],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=for_s + STARTING_S,
-    )
-    if done.returncode:
-        raise MeasureError(f"wrk: {done.stderr or done.stdout}")
+    try:
+        done = subprocess.run(
+            [*command, "--script", SCRIPT, url, "--", body, *lines],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=for_s + STARTING_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MeasureError(f"wrk against {url} did not end") from error
+    except subprocess.CalledProcessError as error:
+        raise MeasureError(f"wrk against {url}: {error.stderr}{error.stdout}") from error
     result = json.loads(done.stdout.splitlines()[-1])
     if result["refused"] or result["broken"]:
         raise MeasureError(f"{url}: {result['refused']} requests refused, {result['broken']} broken")

@@ -23,7 +23,7 @@ def row(name: str, role: Role, *samples: float, known: Known | None = None) -> R
     return Row(case=HEADLINE, name=name, role=role, samples=samples, known=known)
 
 
-def test_programs_take_turns_in_every_round() -> None:
+def test_programs_take_turns_and_every_other_round_goes_backwards() -> None:
     order: list[str] = []
 
     def turn(name: str) -> Turn:
@@ -34,8 +34,8 @@ def test_programs_take_turns_in_every_round() -> None:
         return Turn(name=name, role=Role.PEER, run=run)
 
     rows = in_turn("case", [turn("a"), turn("b")], rounds=3)
-    assert order == ["a", "b"] * 3
-    assert [one.samples for one in rows] == [[1, 3, 5], [2, 4, 6]]
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert [one.samples for one in rows] == [[1, 4, 5], [2, 3, 6]]
 
 
 def test_ratios_are_those_of_the_medians() -> None:

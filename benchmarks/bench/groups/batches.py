@@ -57,15 +57,13 @@ def _require_batches(collector: Ingester, batch: bytes) -> None:
 def _events_per_s(here: Stage, wire: Wire, collector: Ingester, batch: Path) -> float:
     here.tell(f"ingest, {CASE}: {collector.name}")
     headers = collector.headers_for(batch.read_bytes(), content_type=_NDJSON)
-    rate = wrk.requests_per_s(
-        collector.url, body=batch, headers=headers, connections=CONNECTIONS, for_s=here.plan.for_s
-    )
-    wire.purge(LIVE_QUEUE)
-    return rate * BATCH
+    with wire.emptied(LIVE_QUEUE):
+        return BATCH * wrk.requests_per_s(
+            collector.url, body=batch, headers=headers, connections=CONNECTIONS, for_s=here.plan.for_s
+        )
 
 
 def _raw_per_s(here: Stage, wire: Wire) -> float:
     here.tell(f"ingest, {CASE}: {raw.NAME}")
-    rate = raw.published_per_s(here, LIVE_QUEUE, for_s=here.plan.for_s)
-    wire.purge(LIVE_QUEUE)
-    return rate
+    with wire.emptied(LIVE_QUEUE):
+        return raw.published_per_s(here, LIVE_QUEUE, for_s=here.plan.for_s)

@@ -52,11 +52,11 @@ def measure(here: Stage) -> Section:
 def _drained_per_s(here: Stage, wire: Wire, target_url: str, deliverer: Deliverer) -> float:
     here.tell(f"delivery: {deliverer.name}")
     queued = wanted(deliverer, for_s=here.plan.for_s)
-    if deliverer.queue is not None:
-        wire.purge(deliverer.queue)
-        message = frames(deliverer.shape, SMALL.content, queue=deliverer.queue)
-        wire.publish(message, in_flight=1000, count=queued, for_s=None)
-    return drained(deliverer, target_url, for_s=here.plan.for_s, queued=queued).per_s
+    with wire.emptied(deliverer.queue):
+        if deliverer.queue is not None:
+            message = frames(deliverer.shape, SMALL.content, queue=deliverer.queue)
+            wire.publish(message, in_flight=1000, count=queued, for_s=None)
+        return drained(deliverer, target_url, for_s=here.plan.for_s, queued=queued).per_s
 
 
 def wanted(deliverer: Deliverer, *, for_s: float) -> int:

@@ -30,13 +30,13 @@ def measure(here: Stage) -> Section:
     collector = contestants.collector(here)
     with contestants.running([collector], SMALL), Wire(here.broker_url) as wire:
         here.tell("latency: what the collector can do")
-        half_per_s = _accepted_per_s(here, collector) / 2
-        wire.purge(LIVE_QUEUE)
-        paced = [_paced(here, collector, half_per_s) for _ in range(here.plan.few_rounds)]
+        with wire.emptied(LIVE_QUEUE):
+            half_per_s = _accepted_per_s(here, collector) / 2
+        with wire.emptied(LIVE_QUEUE):
+            paced = [_paced(here, collector, half_per_s) for _ in range(here.plan.few_rounds)]
         section.rows += _rows(COLLECTOR_ALONE, half_per_s, paced, "answer")
-        wire.purge(LIVE_QUEUE)
-        half_per_s = _delivered_per_s(here, collector) / 2
-        wire.purge(LIVE_QUEUE)
+        with wire.emptied(LIVE_QUEUE):
+            half_per_s = _delivered_per_s(here, collector) / 2
         port = free_port()
         with contestants.processor(here, f"http://{LOOPBACK}:{port}").process:
             time.sleep(PROCESSOR_STARTS_S)
