@@ -1,4 +1,4 @@
-"""Who is measured: how each is started, and what it was known to do (figures of field.md's kind of machine).
+"""Who is measured: how each is started, and what it was known to do on a machine with 2 cores.
 
 The services are set up as in production: an API key, metrics, JSON logs, traces of 1 % of the events.
 """

@@ -93,7 +93,7 @@ class Wire:
         yield
         self.purge(queue)
 
-    def publish(self, message: Frames, *, in_flight: int, count: int | None, for_s: float | None) -> int:
+    def publish(self, message: Frames, *, in_flight: int, count: int | None = None, for_s: float | None = None) -> int:
         """Publish with so many unconfirmed at a time until the count or the time is reached; return how many.
 
         Raises:
@@ -115,7 +115,7 @@ class Wire:
                     self._confirms.add(kind, payload)
         return sent - first
 
-    def consume(self, queue: str, *, prefetch: int, count: int | None, for_s: float | None) -> int:
+    def consume(self, queue: str, *, prefetch: int, count: int | None = None, for_s: float | None = None) -> int:
         """Take and ack messages until the count or the time is reached; return how many."""
         self._call(commands.Basic.Qos(prefetch_count=prefetch), commands.Basic.QosOk)
         self._call(commands.Basic.Consume(queue=queue), commands.Basic.ConsumeOk)
@@ -154,17 +154,15 @@ class Wire:
             self._receive()
 
     def _frames(self) -> Iterator[tuple[int, memoryview]]:
-        """Wait for more and yield the kind and payload of each whole frame."""
-        self._receive()
-        at, received = 0, bytes(self._received)
+        """Yield the kind and payload of each whole frame that is here; wait where there is none."""
+        received, at = bytes(self._received), 0
+        while (end := _end_of_frame(received, at)) is None:
+            self._receive()
+            received = bytes(self._received)
         view = memoryview(received)
-        while len(received) - at >= _HEAD.size:
-            kind, _, size = _HEAD.unpack_from(received, at)
-            end = at + _HEAD.size + size + 1
-            if end > len(received):
-                break
-            yield kind, view[at + _HEAD.size : end - 1]
-            at = end
+        while end is not None:
+            yield received[at], view[at + _HEAD.size : end - 1]
+            at, end = end, _end_of_frame(received, end)
         del self._received[:at]
 
     def _receive(self) -> None:
@@ -172,6 +170,15 @@ class Wire:
         if not more:
             raise WireError("the broker has closed the connection")
         self._received += more
+
+
+def _end_of_frame(received: bytes, at: int) -> int | None:
+    """Return where the frame that begins there ends; None where it is not whole."""
+    if len(received) - at < _HEAD.size:
+        return None
+    _, _, size = _HEAD.unpack_from(received, at)
+    end: int = at + _HEAD.size + size + 1
+    return end if end <= len(received) else None
 
 
 class Confirms:

@@ -55,7 +55,7 @@ def _drained_per_s(here: Stage, wire: Wire, target_url: str, deliverer: Delivere
     with wire.emptied(deliverer.queue):
         if deliverer.queue is not None:
             message = frames(deliverer.shape, SMALL.content, queue=deliverer.queue)
-            wire.publish(message, in_flight=1000, count=queued, for_s=None)
+            wire.publish(message, in_flight=1000, count=queued)
         return drained(deliverer, target_url, for_s=here.plan.for_s, queued=queued).per_s
 
 

@@ -85,10 +85,10 @@ class Growth:
             self.wire.purge(LIVE_QUEUE)
         elif ready > goal:
             with Wire(self.here.broker_url) as consumer:
-                consumer.consume(LIVE_QUEUE, prefetch=IN_FLIGHT, count=ready - goal, for_s=None)
+                consumer.consume(LIVE_QUEUE, prefetch=IN_FLIGHT, count=ready - goal)
         elif ready < goal:
             message = frames("ours", SMALL.content, queue=LIVE_QUEUE)
-            self.wire.publish(message, in_flight=IN_FLIGHT, count=goal - ready, for_s=None)
+            self.wire.publish(message, in_flight=IN_FLIGHT, count=goal - ready)
 
     def _note_memory(self, service: str, resident_mb: float) -> None:
         self.memory_mb.setdefault(service, []).append(resident_mb)
