@@ -84,7 +84,7 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(BENCH_INSTALLED): requirements-bench.lock $(INSTALLED)
+$(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@test -x $(BENCH_VENV)/bin/python || $(RUN) -m venv $(BENCH_VENV)
 	@echo "Installing the pinned peers into $(BENCH_VENV) ..."
 	@$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock

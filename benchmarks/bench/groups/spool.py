@@ -2,11 +2,10 @@
 
 import tempfile
 import time
-from functools import partial
 
 from benchmarks.bench import contestants, wrk
 from benchmarks.bench.contestants import LIVE_QUEUE, Ingester
-from benchmarks.bench.figures import MeasureError, Role, Section, Turn, in_turn
+from benchmarks.bench.figures import MeasureError, Role, Row, Section
 from benchmarks.bench.loopback import get
 from benchmarks.bench.stage import SMALL, Stage
 from benchmarks.bench.wire import Wire
@@ -24,15 +23,20 @@ def measure(here: Stage) -> Section:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         collector = contestants.collector(here, EVENTFLOW_COLLECTOR__SPOOL_DIR=directory)
         with contestants.running([collector], SMALL):
-            turns = [
-                Turn(name="into it, broker down", role=Role.OURS, run=partial(_filled_per_s, here, collector)),
-                Turn(name="out of it, broker back", role=Role.OURS, run=partial(_drained_per_s, here, collector)),
-            ]
             try:
-                section.rows += in_turn(CASE, turns, rounds=here.plan.few_rounds)
+                rounds = [
+                    (_filled_per_s(here, collector), _drained_per_s(here, collector))
+                    for _ in range(here.plan.few_rounds)
+                ]
             finally:
                 if not here.node.alive:
                     here.node.start()
+    section.rows += [
+        Row(case=CASE, name=name, role=Role.OURS, samples=samples)
+        for name, samples in zip(
+            ("into it, broker down", "out of it, broker back"), zip(*rounds, strict=True), strict=True
+        )
+    ]
     return section
 
 
