@@ -98,7 +98,7 @@ def machine() -> Mapping[str, str | int]:
     return {
         "cores": os.cpu_count() or 1,
         "processor": _processor(),
-        "system": platform.platform(terse=True),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "rabbitmq": _rabbitmq_version(),
         **{package: version(package) for package in OWN_PACKAGES},
