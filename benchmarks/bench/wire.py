@@ -29,7 +29,7 @@ CHUNK = 100
 TIMEOUT_S = 60.0
 _RECEIVE_BYTES = 256 * 1024
 _HEAD = struct.Struct(">BHI")
-_METHOD, _HEADER = 1, 2
+_METHOD = 1
 _ACK = struct.Struct(">HHQB")
 _BASIC, _BASIC_DELIVER, _BASIC_ACK = 60, 60, 80
 
@@ -142,16 +142,17 @@ class Wire:
     def _expect(self, kind: type[Answer]) -> Answer:
         """Wait for a method, past whatever is delivered meanwhile."""
         while True:
-            while self._received:
-                size, _, got = frame.unmarshal(bytes(self._received))
-                if not size:
-                    break
-                del self._received[:size]
-                if isinstance(got, kind):
-                    return got
-                if isinstance(got, commands.Channel.Close | commands.Connection.Close):
-                    raise WireError(got.reply_text)
-            self._receive()
+            while (end := _end_of_frame(self._received, 0)) is None:
+                self._receive()
+            whole = bytes(self._received[:end])
+            del self._received[:end]
+            if whole[0] != _METHOD:
+                continue
+            _, _, method = frame.unmarshal(whole)
+            if isinstance(method, kind):
+                return method
+            if isinstance(method, commands.Channel.Close | commands.Connection.Close):
+                raise WireError(method.reply_text)
 
     def _frames(self) -> Iterator[tuple[int, memoryview]]:
         """Yield the kind and payload of each whole frame that is here; wait where there is none."""
@@ -172,7 +173,7 @@ class Wire:
         self._received += more
 
 
-def _end_of_frame(received: bytes, at: int) -> int | None:
+def _end_of_frame(received: bytes | bytearray, at: int) -> int | None:
     """Return where the frame that begins there ends; None where it is not whole."""
     if len(received) - at < _HEAD.size:
         return None
