@@ -7,6 +7,8 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_INSTALLED := $(BENCH_VENV)/.installed
 COUNT ?= 200
 LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
@@ -41,6 +43,14 @@ chaos-report: $(INSTALLED) ## The same, and write the table to docs/reliability.
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos --report $(ONLY)
 
+bench: $(INSTALLED) $(BENCH_INSTALLED) ## Measure beside peers and ceilings, 15 minutes; ONLY="ingest delivery" picks groups, ARGS="--quick --json FILE"
+	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m benchmarks.bench $(ARGS) $(ONLY)
+
+bench-report: $(INSTALLED) $(BENCH_INSTALLED) ## The same, and write the tables to docs/performance.md
+	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m benchmarks.bench --report $(ARGS) $(ONLY)
+
 lint: $(INSTALLED) ## Check format, style, types, imports and generated documents
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
@@ -55,10 +65,11 @@ format: $(INSTALLED) ## Format the code, and write generated documents anew
 lock: $(INSTALLED) ## Pin the dependencies anew, with hashes and without index addresses
 	@$(LOCK) --output-file=requirements.lock pyproject.toml
 	@$(LOCK) --constraint=requirements.lock --extra=dev --output-file=requirements-dev.lock pyproject.toml
+	@$(LOCK) --constraint=requirements.lock --extra=bench --output-file=requirements-bench.lock pyproject.toml
 	@$(LOCK) --build-deps-for=wheel --only-build-deps --output-file=deploy/requirements-build.lock pyproject.toml
 
 clean: ## Remove the virtual environment, caches and the local broker's data
-	@rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@rm -rf $(VENV) $(BENCH_VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## Show this
@@ -74,4 +85,10 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-.PHONY: run-local send install test test-unit test-integration chaos chaos-report lint format lock clean help
+$(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
+	@test -x $(BENCH_VENV)/bin/python || $(RUN) -m venv $(BENCH_VENV)
+	@echo "Installing the pinned peers into $(BENCH_VENV) ..."
+	@$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
+.PHONY: run-local send install test test-unit test-integration chaos chaos-report bench bench-report lint format lock clean help

@@ -36,6 +36,7 @@ PROMETHEUS = Package(
     names={"apt-get": ("prometheus", "prometheus-alertmanager"), "brew": ("prometheus", "alertmanager")},
     units={"prometheus": ("prometheus.service",), "prometheus-alertmanager": ("prometheus-alertmanager.service",)},
 )
+WRK = Package(title="wrk", names={"apt-get": ("wrk",), "brew": ("wrk",)}, units={})
 
 # What each package manager is told, in the order in which they are looked for. The last command installs; the ones
 # before it prepare and may fail, as one broken package source need not matter.

@@ -1,0 +1,1 @@
+"""Event Flow beside its peers and its ceilings, in one run: `make bench`."""

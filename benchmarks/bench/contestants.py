@@ -1,0 +1,270 @@
+"""Who is measured: how each is started, and what it was known to do on a machine with 2 cores.
+
+The services are set up as in production: an API key, metrics, JSON logs, traces of 1 % of the events.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.bench import loopback, stage
+from benchmarks.bench.figures import Known, MeasureError, Role
+from benchmarks.bench.stage import Body, Stage
+from benchmarks.bench.wire import Wire
+from eventflow.settings import SourceSettings
+from eventflow.topology import DEFAULT_FLOW, Lane, ingest_specs, lane_queue
+from sandbox.ports import LOOPBACK, free_port
+from sandbox.processes import ChildProcess, wait_until
+
+OURS = "Event Flow"
+LIVE_QUEUE = lane_queue(DEFAULT_FLOW, Lane.LIVE)
+READY_WITHIN_S = 30.0
+JSON = "application/json"
+_API_KEY = "a-key-of-the-benchmark"
+_SECRET = "a-secret-of-the-benchmark"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ingester:
+    """A program that takes events in over HTTP.
+
+    Attributes:
+        headers: What a request carries beside its content type.
+        queue: Where it puts events; None for one that keeps none.
+        metrics_url: Ours only.
+    """
+
+    name: str
+    role: Role
+    process: ChildProcess
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    signature_secret: str | None = None
+    queue: str | None = None
+    metrics_url: str | None = None
+    known: Known | None = None
+
+    def headers_for(self, body: bytes, *, content_type: str = JSON) -> dict[str, str]:
+        """Return all headers of a request with this body."""
+        headers = {"Content-Type": content_type, **self.headers}
+        if self.signature_secret is not None:
+            digest = hmac.new(self.signature_secret.encode(), body, hashlib.sha256).hexdigest()
+            headers["X-Hub-Signature-256"] = f"sha256={digest}"
+        return headers
+
+    def post(self, body: bytes, *, content_type: str = JSON) -> bytes:
+        """Post once and return the answer's body.
+
+        Raises:
+            OSError: It is not there, or refuses.
+        """
+        return loopback.post(self.url, body, self.headers_for(body, content_type=content_type))
+
+    def accepts(self, body: bytes) -> bool:
+        """Whether it takes an event now."""
+        try:
+            self.post(body)
+        except OSError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Deliverer:
+    """A program that hands events from a queue to the target.
+
+    Attributes:
+        shape: Of the messages that it expects (`messages`).
+        queue: None for one that makes up its events.
+        most_per_s: More than it can do: so many are queued for each second that it is measured.
+    """
+
+    name: str
+    role: Role
+    process: ChildProcess
+    shape: str = "plain"
+    queue: str | None = None
+    most_per_s: int = 14_000
+    known: Known | None = None
+
+
+@contextmanager
+def running(ingesters: list[Ingester], body: Body) -> Iterator[None]:
+    """Start several and wait until each takes events; they end with the context.
+
+    Raises:
+        MeasureError: One did not start.
+    """
+    with ExitStack() as stack:
+        for ingester in ingesters:
+            ingester.process.start()
+            stack.callback(ingester.process.kill)
+        for ingester in ingesters:
+            wait_ready(ingester, body)
+        yield
+
+
+def wait_ready(ingester: Ingester, body: Body) -> None:
+    """Wait until it takes events.
+
+    Raises:
+        MeasureError: It did not start.
+    """
+    process = ingester.process
+    try:
+        wait_until(
+            lambda: ingester.accepts(body.content) or not process.alive, timeout_s=READY_WITHIN_S, what=ingester.name
+        )
+    except TimeoutError as error:
+        raise MeasureError(last_words(process, str(error))) from error
+    if not process.alive:
+        raise MeasureError(last_words(process, f"{ingester.name} ended with {process.returncode}"))
+
+
+def collector(here: Stage, *, name: str = OURS, module: str = "collector", **settings: str) -> Ingester:
+    """Prepare our collector; `settings` are variables beside those that it needs."""
+    port, admin_port = free_port(), free_port()
+    environment = {
+        "EVENTFLOW_BROKER__URL": here.broker_url,
+        "EVENTFLOW_COLLECTOR__PORT": str(port),
+        "EVENTFLOW_COLLECTOR__ADMIN_PORT": str(admin_port),
+        "EVENTFLOW_SOURCE__API_KEYS": _API_KEY,
+        **here.traces,
+        **settings,
+    }
+    return Ingester(
+        name=name,
+        role=Role.OURS,
+        process=stage.own(name, module, **environment),
+        url=f"http://{LOOPBACK}:{port}/events",
+        headers={"X-Api-Key": _API_KEY},
+        signature_secret=settings.get("EVENTFLOW_SOURCE__SECRETS"),
+        queue=LIVE_QUEUE,
+        metrics_url=f"http://{LOOPBACK}:{admin_port}/metrics",
+    )
+
+
+def github_collector(here: Stage) -> Ingester:
+    """Prepare our collector as GitHub's hooks need it.
+
+    Raises:
+        MeasureError: It cannot verify signatures.
+    """
+    if "verify" not in SourceSettings.model_fields:
+        raise MeasureError("there is no setting EVENTFLOW_SOURCE__VERIFY yet")
+    return collector(
+        here,
+        name=f"{OURS}, GitHub's signature verified",
+        EVENTFLOW_SOURCE__VERIFY="github",
+        EVENTFLOW_SOURCE__SECRETS=_SECRET,
+    )
+
+
+def ingest_ceiling() -> Ingester:
+    """Prepare aiohttp that keeps nothing."""
+    return _peer_ingester("aiohttp answering 202, no broker", "aiohttp_ingest", "", role=Role.CEILING, known=None)
+
+
+def ingest_peers(here: Stage) -> list[Ingester]:
+    """Prepare the peers."""
+    url = here.broker_url
+    return [
+        _peer_ingester(
+            "aiohttp + aio-pika", "aio_pika_ingest", url, queue="peer.aio-pika", known=Known(least=3200, most=6000)
+        ),
+        _peer_ingester(
+            "FastAPI + FastStream",
+            "faststream_ingest",
+            url,
+            queue="peer.faststream",
+            known=Known(least=3000, most=3000),
+        ),
+        _peer_ingester("FastAPI + Celery", "celery_ingest", url, queue="peer.celery", known=Known(least=780, most=780)),
+    ]
+
+
+def _peer_ingester(
+    name: str, module: str, broker_url: str, *, role: Role = Role.PEER, queue: str | None = None, known: Known | None
+) -> Ingester:
+    port = free_port()
+    process = stage.peer(name, f"benchmarks.peers.{module}", PEER_AMQP_URL=broker_url, PEER_PORT=str(port))
+    return Ingester(
+        name=name, role=role, process=process, url=f"http://{LOOPBACK}:{port}/events", queue=queue, known=known
+    )
+
+
+def processor(here: Stage, target_url: str) -> Deliverer:
+    """Prepare our processor."""
+    process = stage.own(
+        OURS,
+        "processor",
+        EVENTFLOW_BROKER__URL=here.broker_url,
+        EVENTFLOW_PROCESSOR__ADMIN_PORT=str(free_port()),
+        EVENTFLOW_TARGET__URL=f"{target_url}/",
+        **here.traces,
+    )
+    return Deliverer(name=OURS, role=Role.OURS, process=process, shape="ours", queue=LIVE_QUEUE)
+
+
+def delivery_ceiling(target_url: str, body: Path) -> Deliverer:
+    """Prepare aiohttp's client that posts for ever."""
+    name = "aiohttp's client alone"
+    process = stage.peer(
+        name, "benchmarks.peers.aiohttp_delivery", str(body), PEER_AMQP_URL="", PEER_TARGET_URL=target_url
+    )
+    return Deliverer(name=name, role=Role.CEILING, process=process)
+
+
+def delivery_peers(here: Stage, target_url: str) -> list[Deliverer]:
+    """Prepare the peers."""
+    environment = {"PEER_AMQP_URL": here.broker_url, "PEER_TARGET_URL": f"{target_url}/"}
+    celery_options = ("-A", "benchmarks.peers.celery_app", "worker", "--pool", "threads", "--concurrency", "64")
+    return [
+        Deliverer(
+            name="aio-pika + aiohttp",
+            role=Role.PEER,
+            process=stage.peer("aio-pika", "benchmarks.peers.aio_pika_delivery", **environment),
+            queue="peer.aio-pika",
+            most_per_s=8_000,
+            known=Known(least=3500, most=5000),
+        ),
+        Deliverer(
+            name="FastStream + aiohttp",
+            role=Role.PEER,
+            process=stage.peer("FastStream", "benchmarks.peers.faststream_delivery", **environment),
+            queue="peer.faststream",
+            most_per_s=5_000,
+            known=Known(least=1700, most=1700),
+        ),
+        Deliverer(
+            name="Celery + requests",
+            role=Role.PEER,
+            process=stage.peer("Celery", "celery", *celery_options, "--without-gossip", **environment),
+            queue="peer.celery",
+            shape="celery",
+            most_per_s=4_000,
+        ),
+    ]
+
+
+def declare(wire: Wire, deliverer: Deliverer) -> None:
+    """Declare its queue as it does itself."""
+    if deliverer.role is Role.OURS:
+        for spec in ingest_specs(DEFAULT_FLOW):
+            wire.declare(spec.name, spec.arguments)
+    elif deliverer.queue is not None:
+        wire.declare(deliverer.queue, {"x-queue-type": "quorum"})
+
+
+def resident_mb(process: ChildProcess) -> float:
+    """Return the memory that a process holds, in 1 000 000 bytes."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
+def last_words(process: ChildProcess, problem: str) -> str:
+    """Say what went wrong, and what the process said last."""
+    return "\n".join([problem, *process.tail(5)])

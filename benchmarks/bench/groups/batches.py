@@ -1,0 +1,69 @@
+"""Events in batches: how many are accepted per second."""
+
+import json
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from benchmarks.bench import contestants, raw, wrk
+from benchmarks.bench.contestants import LIVE_QUEUE, Ingester
+from benchmarks.bench.figures import MeasureError, Role, Section, Turn, in_turn
+from benchmarks.bench.stage import SMALL, Stage
+from benchmarks.bench.wire import Wire
+
+BATCH = 100
+CONNECTIONS = 10
+"""So that 1000 events are in flight, as at the ceiling."""
+
+CASE = f"batches of {BATCH}, {CONNECTIONS} connections, 0.3 kB"
+_NDJSON = "application/x-ndjson"
+
+
+def measure(here: Stage) -> Section:
+    """Measure both in turn, with nothing queued at the start of each turn."""
+    section = Section(name="batches", title="Ingest in batches")
+    line = json.dumps(json.loads(SMALL.content), separators=(",", ":"))
+    collector = contestants.collector(here)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        contestants.running([collector], SMALL),
+        Wire(here.broker_url) as wire,
+    ):
+        batch = Path(directory) / "batch.ndjson"
+        batch.write_text(f"{line}\n" * BATCH, encoding="utf-8")
+        try:
+            _require_batches(collector, batch.read_bytes())
+        except MeasureError as error:
+            section.skipped.append(f"batches: {error}")
+            return section
+        turns = [
+            Turn(name=raw.NAME, role=Role.CEILING, run=partial(_raw_per_s, here, wire)),
+            Turn(name=collector.name, role=Role.OURS, run=partial(_events_per_s, here, wire, collector, batch)),
+        ]
+        section.rows += in_turn(CASE, turns, rounds=here.plan.few_rounds)
+    return section
+
+
+def _require_batches(collector: Ingester, batch: bytes) -> None:
+    """See that it takes the lines of a batch for events."""
+    try:
+        answer = json.loads(collector.post(batch, content_type=_NDJSON))
+    except OSError as error:
+        raise MeasureError(f"the collector refuses {_NDJSON}: {error}") from error
+    if len(answer.get("ids", ())) != BATCH:
+        raise MeasureError(f"the collector takes {_NDJSON} for one event")
+
+
+def _events_per_s(here: Stage, wire: Wire, collector: Ingester, batch: Path) -> float:
+    here.tell(f"ingest, {CASE}: {collector.name}")
+    headers = collector.headers_for(batch.read_bytes(), content_type=_NDJSON)
+    with wire.emptied(LIVE_QUEUE):
+        return BATCH * wrk.requests_per_s(
+            collector.url, body=batch, headers=headers, connections=CONNECTIONS, for_s=here.plan.for_s
+        )
+
+
+def _raw_per_s(here: Stage, wire: Wire) -> float:
+    here.tell(f"ingest, {CASE}: {raw.NAME}")
+    with wire.emptied(LIVE_QUEUE):
+        return raw.published_per_s(here, LIVE_QUEUE, for_s=here.plan.for_s)

@@ -1,0 +1,197 @@
+"""The tables, for the terminal, as JSON and for docs/performance.md."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import Distribution, distributions, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from benchmarks.bench.figures import Role, Row, Section
+from benchmarks.bench.goals import reached
+from benchmarks.bench.stage import PEERS_PYTHON
+from sandbox.node import find_program
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+BEGIN, END = "<!-- make bench-report: begin -->", "<!-- end -->"
+COLUMNS = ("case", "program", "median", "from - to", "of the ceiling", "ours / it")
+OWN_PACKAGES = ("aiohttp", "aio-pika", "aiormq", "uvloop")
+PEERS_PACKAGES = ("celery", "fastapi", "faststream", "uvicorn")
+GOAL_COLUMNS = ("measure", "must", "aim", "measured", "reached")
+
+
+def table(section: Section) -> RenderableType:
+    """Return a group's rows for the terminal."""
+    shown = Table(*COLUMNS, title=section.title, title_justify="left", title_style="bold")
+    for column in shown.columns[2:]:
+        column.justify = "right"
+    previous = None
+    for row in section.rows:
+        if previous is not None and row.case != previous:
+            shown.add_section()
+        style = {Role.OURS: "bold", Role.CEILING: "dim", Role.PEER: ""}[row.role]
+        shown.add_row(*_cells(section, row, is_first=row.case != previous), style=style)
+        previous = row.case
+    return shown
+
+
+def goals_table(sections: Sequence[Section]) -> RenderableType:
+    """Return what has been reached, for the terminal."""
+    shown = Table(*GOAL_COLUMNS, title="Reached", title_justify="left", title_style="bold")
+    for column in shown.columns[1:4]:
+        column.justify = "right"
+    for cells in _goal_cells(sections):
+        shown.add_row(*cells, style="red" if cells[-1] == "missed" else "")
+    return shown
+
+
+def remarks(section: Section) -> list[str]:
+    """Return what is missing from a group, and what voids it."""
+    void = [
+        f"{row.name}, {row.case}: {row.value:.0f} {row.unit} is far below its own range of {row.known.least:.0f} and "
+        "more; something else kept the machine busy, and no figure of this run counts"
+        for row in section.rows
+        if row.known is not None and row.is_far_below
+    ]
+    return [*(f"skipped: {skipped}" for skipped in section.skipped), *section.problems, *void]
+
+
+def markdown(sections: Sequence[Section]) -> str:
+    """Return all tables for a page."""
+    reached_table = _markdown_table(GOAL_COLUMNS, "lrrrl", _goal_cells(sections))
+    groups = (_markdown_section(section) for section in sections)
+    return "\n\n".join([_conditions(), f"### Reached\n\n{reached_table}", *groups])
+
+
+def as_json(sections: Sequence[Section]) -> str:
+    """Return all that was measured."""
+    document = {
+        "machine": machine(),
+        "goals": [
+            {"measure": goal.measure, "must": goal.must, "aim": goal.aim, "value": value, "reached": goal.judge(value)}
+            for goal, value in reached(sections)
+        ],
+        "sections": [_section_document(section) for section in sections],
+    }
+    return json.dumps(document, indent=2)
+
+
+def write(text: str, page: Path = PAGE) -> None:
+    """Put a text between the page's markers.
+
+    Raises:
+        ValueError: They are not there.
+    """
+    before, begun, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not begun or not ended:
+        raise ValueError(f"{page} has no {BEGIN} ... {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+
+
+def machine() -> Mapping[str, str | int]:
+    """Return where and with what it was measured."""
+    return {
+        "cores": os.cpu_count() or 1,
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
+        "python": platform.python_version(),
+        "rabbitmq": _rabbitmq_version(),
+        **{package: version(package) for package in OWN_PACKAGES},
+        **{one.name: one.version for one in _peers_packages() if one.name in PEERS_PACKAGES},
+    }
+
+
+def _cells(section: Section, row: Row, *, is_first: bool = True) -> Sequence[str]:
+    share, times = section.of_ceiling(row), section.times_peer(row)
+    return (
+        row.case if is_first else "",
+        row.name,
+        _quantity(row.value, row.unit),
+        f"{_number(min(row.samples))} - {_number(max(row.samples))}",
+        "" if share is None else f"{share:.2f}",
+        "" if times is None else f"{times:.2f} x",
+    )
+
+
+def _quantity(value: float, unit: str) -> str:
+    return f"{_number(value)} {unit}".rstrip()
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}".replace(",", " ") if value >= 100 else f"{value:.3g}"
+
+
+def _conditions() -> str:
+    of = machine()
+    packages = ", ".join(f"{name} {of[name]}" for name in (*OWN_PACKAGES, *PEERS_PACKAGES) if name in of)
+    return (
+        f"{of['cores']} cores ({of['processor']}), {of['system']}, Python {of['python']}, RabbitMQ {of['rabbitmq']}, "
+        f"{packages}."
+    )
+
+
+def _markdown_section(section: Section) -> str:
+    rows = (_cells(section, row) for row in section.rows)
+    told = [f"{remark}." for remark in remarks(section)]
+    return "\n\n".join([f"### {section.title}", _markdown_table(COLUMNS, "llrrrr", rows), *told])
+
+
+def _markdown_table(columns: Sequence[str], justify: str, rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---:" if side == "r" else "---" for side in justify], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _goal_cells(sections: Sequence[Section]) -> Iterator[Sequence[str]]:
+    for goal, value in reached(sections):
+        bounds = (_quantity(bound, goal.unit) for bound in (goal.must, goal.aim))
+        yield (goal.measure, *bounds, _quantity(value, goal.unit), goal.judge(value))
+
+
+def _section_document(section: Section) -> Mapping[str, Any]:
+    return {
+        "name": section.name,
+        "title": section.title,
+        "rows": list(_row_documents(section)),
+        "remarks": remarks(section),
+    }
+
+
+def _row_documents(section: Section) -> Iterator[Mapping[str, Any]]:
+    for row in section.rows:
+        yield {
+            "case": row.case,
+            "name": row.name,
+            "role": row.role.value,
+            "unit": row.unit,
+            "median": row.value,
+            "samples": list(row.samples),
+            "of_ceiling": section.of_ceiling(row),
+            "ours_times": section.times_peer(row),
+            "is_far_below": row.is_far_below,
+        }
+
+
+def _peers_packages() -> Iterable[Distribution]:
+    libraries = (PEERS_PYTHON.parents[1] / "lib").glob("python*/site-packages")
+    return distributions(path=[str(path) for path in libraries])
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _rabbitmq_version() -> str:
+    """Read it off the directory of the installation: `.../rabbitmq_server-3.10.8/...`."""
+    program = find_program("rabbitmq-server")
+    home = "" if program is None else str(program.resolve())
+    return home.partition("rabbitmq_server-")[2].partition("/")[0] or "unknown"

@@ -1,0 +1,8 @@
+"""Where a peer listens, and what it connects to."""
+
+import os
+
+AMQP_URL = os.environ["PEER_AMQP_URL"]
+PORT = int(os.environ.get("PEER_PORT", "0"))
+TARGET_URL = os.environ.get("PEER_TARGET_URL", "")
+CONCURRENCY = 64
