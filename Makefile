@@ -41,6 +41,14 @@ chaos-report: $(INSTALLED) ## The same, and write the table to docs/reliability.
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos --report $(ONLY)
 
+rate-audit: $(INSTALLED) ## Audit at the target's clock whether many processors keep one quota, 12 minutes; ARGS="--quick"
+	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m benchmarks.rate_audit $(ARGS)
+
+rate-audit-report: $(INSTALLED) ## The same, and write the table to docs/rate-limiting.md
+	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m benchmarks.rate_audit --report $(ARGS)
+
 lint: $(INSTALLED) ## Check format, style, types, imports and generated documents
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
@@ -74,4 +82,4 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-.PHONY: run-local send install test test-unit test-integration chaos chaos-report lint format lock clean help
+.PHONY: run-local send install test test-unit test-integration chaos chaos-report rate-audit rate-audit-report lint format lock clean help
