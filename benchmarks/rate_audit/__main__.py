@@ -93,8 +93,7 @@ async def _run(case: Case, broker_url: str, progress: Progress) -> list[Row]:
             broker_url=broker_url,
             flow=f"audit{secrets.token_hex(4)}",
             quota=case.quota,
-            mode=case.mode,
-            target_burst=case.target_burst,
+            behaviour=case.target,
             tell=lambda doing: progress.update(task, description=f"{name}: {doing}"),
         ) as stage:
             return await case.run(stage)

@@ -22,7 +22,7 @@ from eventflow.publisher import Publication, Publisher
 from eventflow.settings import TargetSettings
 from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue
 from sandbox.audit import Audit
-from sandbox.behaviour import Mode
+from sandbox.behaviour import Behaviour
 from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import ChildProcess
 
@@ -178,23 +178,21 @@ class Stage:
     def _check_processes(self) -> None:
         for process in (self.target, *(processor.process for processor in self.processors)):
             if not process.alive:
-                last = "\n".join(process.tail())
-                raise RuntimeError(f"{process.name} ended with {process.returncode}; it said last:\n{last}")
+                raise RuntimeError(f"{process.name} ended with {process.returncode}: {' '.join(process.tail(1))}")
 
 
 @asynccontextmanager
 async def opened(
-    *, broker_url: str, flow: str, quota: Quota, mode: Mode, target_burst: float, tell: Callable[[str], None]
+    *, broker_url: str, flow: str, quota: Quota, behaviour: Behaviour, tell: Callable[[str], None]
 ) -> AsyncIterator[Stage]:
     """Yield a stage without processors; whatever it has started ends with the context.
 
     Args:
-        mode: How the target limits.
-        target_burst: The units that it allows beyond the quota's rate.
+        behaviour: The target's, of which only its limit is heeded.
     """
     async with AsyncExitStack() as stack:
         target_url = f"http://{LOOPBACK}:{(port := free_port())}/"
-        options = {"port": port, "mode": mode, "rate": quota.rate_per_s, "burst": target_burst, "cost": quota.cost}
+        options = {"port": port} | behaviour.model_dump(include={"mode", "rate", "burst", "cost"})
         arguments = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
         target = ChildProcess("target", [sys.executable, "-m", "sandbox.target", *arguments], env=_environment())
         publisher = Publisher([broker_url], specs=_specs(flow), name=f"rate audit {flow}")
