@@ -58,6 +58,7 @@ class Stage:
     audit: Audit
     http: aiohttp.ClientSession
     tell: Callable[[str], None]
+    module: str
     processors: list[Processor] = field(default_factory=list)
     _publisher: Publisher
     _channel: Channel
@@ -172,7 +173,7 @@ class Stage:
             }.items()
         }
         environment = _environment() | {name: str(value) for name, value in settings.items()}
-        process = ChildProcess("processor", [sys.executable, "-m", "processor"], env=environment)
+        process = ChildProcess("processor", [sys.executable, "-m", self.module], env=environment)
         return Processor(process=process, admin_url=f"http://{LOOPBACK}:{admin_port}")
 
     def _check_processes(self) -> None:
@@ -183,12 +184,19 @@ class Stage:
 
 @asynccontextmanager
 async def opened(
-    *, broker_url: str, flow: str, quota: Quota, behaviour: Behaviour, tell: Callable[[str], None]
+    *,
+    broker_url: str,
+    flow: str,
+    quota: Quota,
+    behaviour: Behaviour,
+    tell: Callable[[str], None],
+    module: str = "processor",
 ) -> AsyncIterator[Stage]:
     """Yield a stage without processors; whatever it has started ends with the context.
 
     Args:
         behaviour: The target's, of which only its limit is heeded.
+        module: The processor's; a test takes a broken one.
     """
     async with AsyncExitStack() as stack:
         target_url = f"http://{LOOPBACK}:{(port := free_port())}/"
@@ -208,6 +216,7 @@ async def opened(
             audit=await stack.enter_async_context(Audit(f"{target_url}_audit")),
             http=await stack.enter_async_context(aiohttp.ClientSession(trust_env=False)),
             tell=tell,
+            module=module,
             _publisher=publisher,
             _channel=await broker.open_channel(connection),
         )
