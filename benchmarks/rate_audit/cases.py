@@ -24,7 +24,7 @@ WATCHED_S = 14.0
 REQUESTS_MIN = 100
 """So many are measured at a low rate, however long it takes."""
 
-SIDE_BY_SIDE_PER_S, SIDE_BY_SIDE_PROCESSORS = 100, 16
+SIDE_BY_SIDE_PER_S, SIDE_BY_SIDE_PROCESSORS = 160, 16
 """What can run at the same time without being in each other's way."""
 
 

@@ -9,7 +9,6 @@ from benchmarks.rate_audit.row import Row
 from benchmarks.rate_audit.scenarios import backlog
 from benchmarks.rate_audit.stage import POLL_S, Stage, now_s
 from benchmarks.waiting import until
-from eventflow.lifecycle import cancel_and_wait
 from sandbox.line import Line
 
 MOST = 5
@@ -30,6 +29,7 @@ class Change:
     """A change of who is there, and the time after it.
 
     Attributes:
+        processors: How many the broker knew of before, and after it.
         settled_s: From when the quota has 6 s to be used again: the broker's last word on who is there, or where it
             never noticed anything, the end of the change.
         kept: The share of the quota that is used until then, whatever happens.
@@ -37,7 +37,7 @@ class Change:
     """
 
     name: str
-    processors: str
+    processors: tuple[int, int]
     began_s: float
     settled_s: float
     ended_s: float
@@ -51,18 +51,24 @@ class Roster:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._changed_s = 0.0
+        self._is_stopped = False
 
     async def watch(self) -> None:
-        """Note for ever when their number changes."""
+        """Note when their number changes, until `stop`."""
         known = await self._stage.consumers()
-        while True:
+        while not self._is_stopped:
             await asyncio.sleep(POLL_S)
             if (count := await self._stage.consumers()) != known:
                 known, self._changed_s = count, now_s()
 
-    async def observe(self, name: str, processors: str, change: Awaitable[None], *, kept: float = 0.0) -> Change:
+    def stop(self) -> None:
+        """Let `watch` come to its end; cancelling it amid a question to the broker would close the stage's channel."""
+        self._is_stopped = True
+
+    async def observe(self, name: str, change: Awaitable[None], *, kept: float = 0.0) -> Change:
         """Let a change happen and watch the time after it."""
         self._stage.tell(name)
+        before = await self._stage.consumers()
         throttled_before, began_s = await self._stage.throttled(), now_s()
         await change
         done_s = now_s()
@@ -76,7 +82,7 @@ class Roster:
         await until(is_watched, within_s=SETTLED_WITHIN_S, every_s=POLL_S, what="the roster to settle")
         return Change(
             name=name,
-            processors=processors,
+            processors=(before, await self._stage.consumers()),
             began_s=began_s,
             settled_s=settled_s(),
             ended_s=now_s(),
@@ -94,7 +100,8 @@ async def scaling(stage: Stage, *, brief: bool) -> list[Row]:
         async with Line(stage.broker_url) as line:
             changes = [change async for change in _changes(stage, roster, line, brief=brief)]
     finally:
-        await cancel_and_wait(watching)
+        roster.stop()
+        await watching
     arrivals_s = await stage.audit.arrivals_s()
     problems = [] if await stage.waiting() else ["the backlog ran out"]
     return [_row(stage, change, arrivals_s, problems) for change in changes]
@@ -102,15 +109,15 @@ async def scaling(stage: Stage, *, brief: bool) -> list[Row]:
 
 async def _changes(stage: Stage, roster: Roster, line: Line, *, brief: bool) -> AsyncIterator[Change]:
     see, url = roster.observe, stage.broker_url
-    yield await see("the first joins", "0 → 1", _join(stage, url))
-    yield await see("four join at once", "1 → 5", _join(stage, url, url, url, line.url))
-    yield await see("one is killed (SIGKILL)", "5 → 4", _kill(stage))
-    yield await see("one joins", "4 → 5", _join(stage, url))
+    yield await see("the first joins", _join(stage, url))
+    yield await see("four join at once", _join(stage, url, url, url, line.url))
+    yield await see("one is killed (SIGKILL)", _kill(stage))
     if not brief:
-        yield await see("one is frozen for 20 s (SIGSTOP)", "5", _freeze(stage), kept=4 / 5)
-        yield await see("one is cut off from the broker", "5 → 4", _cut_off(stage, line), kept=4 / 5)
-        yield await see("its line is mended", "4 → 5", _mend(stage, line))
-    yield await see("three leave at once (SIGTERM)", "5 → 2", _leave(stage, 3))
+        yield await see("one joins", _join(stage, url))
+        yield await see("one is frozen for 20 s (SIGSTOP)", _freeze(stage), kept=4 / 5)
+        yield await see("one is cut off from the broker", _cut_off(stage, line), kept=4 / 5)
+        yield await see("its line is mended", _mend(stage, line))
+    yield await see("three leave at once (SIGTERM)", _leave(stage, 3))
 
 
 async def _join(stage: Stage, *broker_urls: str) -> None:
@@ -163,7 +170,7 @@ def _row(stage: Stage, change: Change, arrivals_s: Sequence[float], problems: Se
     return Row(
         scenario=change.name,
         quota=stage.quota,
-        processors=change.processors,
+        processors=f"{change.processors[0]} → {change.processors[1]}",
         utilisation=utilisation(
             arrivals_s, start_s=change.settled_s + RECOVERY_MAX_S, end_s=change.ended_s, per_s=per_s
         ),

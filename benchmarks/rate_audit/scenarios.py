@@ -9,7 +9,7 @@ from benchmarks.rate_audit.row import Row
 from benchmarks.rate_audit.stage import Stage, now_s
 
 STEADY_SHARE = 0.98
-STARTING_S = 12.0
+STARTING_S = 15.0
 """For processes to come up and join, while the first of them may spend the whole quota already."""
 
 HELD_MAX = 2000
@@ -19,6 +19,8 @@ HELD_S = 5.0
 JOIN_S = 4.0
 THROTTLED_SHARE_MAX = 0.02
 SETTLED_S = 3.0
+BURST_S = 0.4
+"""Less than the time between two requests at Shopify's figures."""
 
 
 def backlog(quota: Quota, processors: int, *, for_s: float) -> int:
@@ -81,7 +83,7 @@ async def lowered(stage: Stage, processors: int, *, for_s: float) -> list[Row]:
         throttled_max=THROTTLED_SHARE_MAX * requests,
         remarks=[
             f"{throttled / requests:.1%} of {requests} requests got 429",
-            "utilisation is that of the halved rate",
+            "used: of the halved rate",
         ],
         problems=problems,
     )
@@ -100,19 +102,20 @@ async def shopify(stage: Stage, processors: int, *, watched_s: float) -> list[Ro
     stage.tell("watching the burst and what follows")
     await asyncio.sleep(1 + watched_s + fade_s)
     arrivals_s = await stage.audit.arrivals_s()
-    burst_ended_s = arrivals_s[0] + 1
+    burst = len(between(arrivals_s, arrivals_s[0], arrivals_s[0] + BURST_S))
     first = Row(
         scenario="idle, then a backlog",
         quota=quota,
         processors=str(processors),
         utilisation=utilisation(
-            arrivals_s, start_s=burst_ended_s, end_s=now_s(), per_s=quota.requests_per_s, fade_s=fade_s
+            arrivals_s, start_s=arrivals_s[0] + 1, end_s=now_s(), per_s=quota.requests_per_s, fade_s=fade_s
         ),
         at_least=STEADY_SHARE,
         highest=highest(arrivals_s),
         bound=quota.bound(processors),
         throttled=(throttled := await stage.throttled()),
-        remarks=[f"a burst of {len(between(arrivals_s, 0, arrivals_s[0] + 0.4))}"],
+        remarks=[f"a burst of {burst}"],
+        problems=["too large a burst"] if burst * quota.cost > quota.at_once(processors) else [],
     )
     return [first, await _restart_one(stage, processors, watched_s=watched_s, throttled_before=throttled)]
 

@@ -152,11 +152,6 @@ class Stage:
         for processor in self.processors:
             processor.process.kill()
 
-    async def delete_queues(self) -> None:
-        """Leave nothing of the flow on the broker."""
-        for spec in _specs(self.flow):
-            await broker.answered(f"delete {spec.name}", self._channel.queue_delete(spec.name))
-
     def _processor(self, broker_url: str) -> Processor:
         admin_port = free_port()
         settings = {
@@ -220,10 +215,16 @@ async def opened(
             _publisher=publisher,
             _channel=await broker.open_channel(connection),
         )
-        stack.push_async_callback(stage.delete_queues)
+        stack.push_async_callback(_delete_queues, connection, flow)
         stack.callback(stage.end)
         await _ready(stage, publisher)
         yield stage
+
+
+async def _delete_queues(connection: broker.Connection, flow: str) -> None:
+    channel = await broker.open_channel(connection)
+    for spec in _specs(flow):
+        await broker.answered(f"delete {spec.name}", channel.queue_delete(spec.name))
 
 
 async def _ready(stage: Stage, publisher: Publisher) -> None:
