@@ -37,7 +37,7 @@ def main(
 ) -> None:
     """Audit at the target's clock whether any number of processors keep one quota; 12 minutes.
 
-    The exit status is 0 when every row holds, or is more than this machine carries; otherwise 1.
+    The exit status is 0 when every row holds, a full machine aside; otherwise 1.
     """
     logging.configure(service="rate-audit", log_format="console", level="error")
     console = Console(highlight=False)

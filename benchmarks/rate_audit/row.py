@@ -61,4 +61,4 @@ class Row:
         """What to think of it, in words."""
         if self.failures:
             return f"FAILS: {', '.join(self.failures)}"
-        return "more than this machine carries" if self.exceeds_the_machine else "holds"
+        return "machine full" if self.exceeds_the_machine else "holds"

@@ -105,7 +105,7 @@ def test_a_row_that_does_not_hold_says_why(figures: dict[str, Any], words: str) 
 
 def test_a_full_machine_excuses_a_low_utilisation_and_nothing_else() -> None:
     full = Load(own=1.5, busiest=0.97, machine=1.6)
-    assert row(utilisation=0.6, load=full).verdict == "more than this machine carries"
+    assert row(utilisation=0.6, load=full).verdict == "machine full"
     assert row(utilisation=0.6, load=Load(own=0.5, busiest=0.3, machine=0.6)).failures
     assert row(utilisation=0.6, load=full, highest=60).failures
 
