@@ -70,6 +70,11 @@ class Audit:
             arrivals_s: list[float] = await response.json()
             return arrivals_s
 
+    async def stalls_s(self) -> list[tuple[float, float]]:
+        """Return when each stall of the target ended, by its monotonic clock, and how late it was."""
+        async with self._get("/stalls") as response:
+            return [(ended_s, late_s) for ended_s, late_s in await response.json()]
+
     async def wait_for(
         self,
         event_ids: set[str],

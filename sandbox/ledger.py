@@ -52,6 +52,7 @@ class Ledger:
         self._by_status: Counter[int] = Counter()
         self._received = 0
         self._arrivals_s = array("d")
+        self._stalls_s: list[tuple[float, float]] = []
         self._untold = 0
         self._numbers: dict[str, int] = {}
         self._received_by_id = array("I")
@@ -73,6 +74,10 @@ class Ledger:
             self._arrivals_s.append(now_s)
         for window in self._windows:
             window.add(now_s)
+
+    def stall(self, now_s: float, late_s: float) -> None:
+        """Note that the target itself was late until now: what came meanwhile is counted as having come now."""
+        self._stalls_s.append((now_s, late_s))
 
     def record(self, receipt: Receipt) -> None:
         """Keep what became of a request."""
@@ -123,6 +128,10 @@ class Ledger:
     def arrivals_s(self, *, after_s: float) -> list[float]:
         """Return when requests came after a moment, whatever became of them, by the monotonic clock."""
         return self._arrivals_s[bisect_right(self._arrivals_s, after_s) :].tolist()
+
+    def stalls_s(self) -> list[tuple[float, float]]:
+        """Return when each stall of the target ended, by the monotonic clock, and how late it was."""
+        return self._stalls_s.copy()
 
     def ids(self) -> Iterator[dict[str, Any]]:
         """Tell of each event id, in the order of arrival, how often it came and was accepted."""

@@ -4,6 +4,7 @@
 
 Events come as `POST /` or `POST /{anything}`. `GET /_audit` tells what came, `GET /_audit/ids` and
 `GET /_audit/receipts` tell it line by line, `GET /_audit/arrivals` only when, `DELETE /_audit` forgets it.
+`GET /_audit/stalls` tells when the target itself was late, so that what came meanwhile seems to have come at once.
 `PUT /_behaviour` changes what it answers.
 """
 
@@ -32,6 +33,8 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_ATTEMPT = 2**32 - 1
 _ROWS_PER_WRITE = 1_000
 _REPORT_EVERY_S = 1.0
+_BEAT_S = 0.01
+_STALL_MIN_S = 0.005
 _FAILURES = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 _TAKEN, _REFUSED = b'{"ok": true}', b'{"ok": false}'
 _LIMITS: dict[Mode, type[LeakyBucket | StrictWindow]] = {Mode.BUCKET: LeakyBucket, Mode.STRICT: StrictWindow}
@@ -131,6 +134,7 @@ def create_app(target: Target) -> web.Application:
     app.router.add_get("/_audit", _audit)
     app.router.add_delete("/_audit", _forget)
     app.router.add_get("/_audit/arrivals", _arrivals)
+    app.router.add_get("/_audit/stalls", _stalls)
     app.router.add_get("/_audit/ids", _ids)
     app.router.add_get("/_audit/receipts", _receipts)
     app.router.add_get("/_audit/body/{id:.*}", _body)
@@ -138,6 +142,7 @@ def create_app(target: Target) -> web.Application:
     app.router.add_get("/_behaviour", _behaviour)
     app.router.add_put("/_behaviour", _change_behaviour)
     app.router.add_post("/{path:.*}", _receive)
+    app.cleanup_ctx.append(_watch_itself)
     return app
 
 
@@ -196,6 +201,10 @@ async def _arrivals(request: web.Request) -> web.Response:
     return web.json_response(request.app[_TARGET].ledger.arrivals_s(after_s=after_s))
 
 
+async def _stalls(request: web.Request) -> web.Response:
+    return web.json_response(request.app[_TARGET].ledger.stalls_s())
+
+
 async def _ids(request: web.Request) -> web.StreamResponse:
     return await _stream(request, request.app[_TARGET].ledger.ids())
 
@@ -238,6 +247,22 @@ async def _change_behaviour(request: web.Request) -> web.Response:
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from error
     return await _behaviour(request)
+
+
+async def _watch_itself(app: web.Application) -> AsyncIterator[None]:
+    """Note when the event loop runs late."""
+
+    async def watch() -> None:
+        while True:
+            due_s = time.monotonic() + _BEAT_S
+            await asyncio.sleep(_BEAT_S)
+            now_s = time.monotonic()
+            if now_s - due_s >= _STALL_MIN_S:
+                app[_TARGET].ledger.stall(now_s, now_s - due_s)
+
+    watching = asyncio.create_task(watch())
+    yield
+    watching.cancel()
 
 
 async def _report(app: web.Application) -> AsyncIterator[None]:

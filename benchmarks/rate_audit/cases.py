@@ -63,6 +63,7 @@ class Case:
             highest=0,
             bound=self.quota.bound(self.processors),
             throttled=0,
+            late_s=0.0,
             problems=[problem],
         )
 

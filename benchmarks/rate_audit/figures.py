@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sandbox.rates import SlidingWindowMaximum
@@ -76,6 +76,11 @@ def highest(arrivals_s: Sequence[float], *, window_s: float = SECOND_S) -> int:
     for at_s in arrivals_s:
         window.add(at_s)
     return window.maximum
+
+
+def latest_s(stalls_s: Iterable[tuple[float, float]], *, start_s: float, end_s: float) -> float:
+    """Return how late the target ran at most within a time; `stalls_s` are ends of stalls and how late each was."""
+    return max((late_s for ended_s, late_s in stalls_s if start_s <= ended_s <= end_s), default=0.0)
 
 
 def recovery_s(arrivals_s: Sequence[float], *, since_s: float, until_s: float, per_s: float, share: float) -> float:

@@ -16,7 +16,8 @@ from benchmarks.rate_audit.row import Row
 PAGE = Path(__file__).parents[2] / "docs" / "rate-limiting.md"
 BEGIN, END = "<!-- make rate-audit-report: begin -->", "<!-- end -->"
 COLUMNS = (
-    "scenario", "R", "burst", "cost", "N", "used", "highest 1 s", "bound", "over", "429", "cores", "verdict", "remarks",
+    "scenario", "R", "burst", "cost", "N", "used", "highest 1 s", "bound", "over", "429", "late", "cores", "verdict",
+    "remarks",
 )  # fmt: skip
 WORDY = {"scenario", "verdict", "remarks"}
 
@@ -78,6 +79,7 @@ def cells(row: Row) -> list[str]:
         str(row.bound),
         f"{row.excess:+d}",
         str(row.throttled),
+        f"{row.late_s * 1000:.0f} ms",
         f"{row.load.own:.2f} / {row.load.machine:.2f}" if row.load else "",
         row.verdict,
         "; ".join(row.remarks),

@@ -17,6 +17,7 @@ class Row:
         highest: Requests in the fullest window of 1 s.
         bound: What it may not exceed.
         throttled: Answers 429; at most `throttled_max` are expected.
+        late_s: How late the target itself was at most. What came meanwhile seems to have come at one moment.
         remarks: What else is worth knowing.
         problems: What else did not hold.
     """
@@ -29,6 +30,7 @@ class Row:
     highest: int
     bound: int
     throttled: int
+    late_s: float
     throttled_max: float = 0.0
     load: Load | None = None
     remarks: Sequence[str] = ()

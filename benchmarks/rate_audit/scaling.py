@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.rate_audit.figures import between, highest, recovery_s, utilisation
+from benchmarks.rate_audit.figures import between, highest, latest_s, recovery_s, utilisation
 from benchmarks.rate_audit.row import Row
 from benchmarks.rate_audit.scenarios import backlog
 from benchmarks.rate_audit.stage import POLL_S, Stage, now_s
@@ -102,9 +102,18 @@ async def scaling(stage: Stage, *, brief: bool) -> list[Row]:
     finally:
         roster.stop()
         await watching
-    arrivals_s = await stage.audit.arrivals_s()
+    arrivals_s, stalls_s = await stage.audit.arrivals_s(), await stage.audit.stalls_s()
     problems = [] if await stage.waiting() else ["the backlog ran out"]
-    return [_row(stage, change, arrivals_s, problems) for change in changes]
+    return [
+        _row(
+            stage,
+            change,
+            arrivals_s,
+            late_s=latest_s(stalls_s, start_s=change.began_s, end_s=change.ended_s),
+            problems=problems,
+        )
+        for change in changes
+    ]
 
 
 async def _changes(stage: Stage, roster: Roster, line: Line, *, brief: bool) -> AsyncIterator[Change]:
@@ -154,7 +163,7 @@ async def _leave(stage: Stage, count: int) -> None:
     await stage.consumers_are(len(stage.processors))
 
 
-def _row(stage: Stage, change: Change, arrivals_s: Sequence[float], problems: Sequence[str]) -> Row:
+def _row(stage: Stage, change: Change, arrivals_s: Sequence[float], *, late_s: float, problems: Sequence[str]) -> Row:
     per_s = stage.quota.requests_per_s
     recovered_s = recovery_s(
         arrivals_s, since_s=change.settled_s, until_s=change.ended_s, per_s=per_s, share=RECOVERED_SHARE
@@ -178,6 +187,7 @@ def _row(stage: Stage, change: Change, arrivals_s: Sequence[float], problems: Se
         highest=highest(between(arrivals_s, change.began_s, change.ended_s)),
         bound=stage.quota.bound(MOST),
         throttled=change.throttled,
+        late_s=late_s,
         remarks=remarks,
         problems=problems,
     )

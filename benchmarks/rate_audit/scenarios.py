@@ -49,6 +49,7 @@ async def steady(stage: Stage, processors: int, *, measured_s: float) -> list[Ro
         highest=highest(arrivals_s),
         bound=quota.bound(processors),
         throttled=await stage.throttled(),
+        late_s=await stage.late_s(),
         load=load,
         problems=[] if await stage.waiting() else ["the backlog ran out"],
     )
@@ -80,6 +81,7 @@ async def lowered(stage: Stage, processors: int, *, for_s: float) -> list[Row]:
         highest=highest(await stage.audit.arrivals_s()),
         bound=quota.bound(processors),
         throttled=throttled,
+        late_s=await stage.late_s(),
         throttled_max=THROTTLED_SHARE_MAX * requests,
         remarks=[
             f"{throttled / requests:.1%} of {requests} requests got 429",
@@ -114,6 +116,7 @@ async def shopify(stage: Stage, processors: int, *, watched_s: float) -> list[Ro
         highest=highest(arrivals_s),
         bound=quota.bound(processors),
         throttled=(throttled := await stage.throttled()),
+        late_s=await stage.late_s(),
         remarks=[f"a burst of {burst}"],
         problems=["too large a burst"] if burst * quota.cost > quota.at_once(processors) else [],
     )
@@ -138,4 +141,5 @@ async def _restart_one(stage: Stage, processors: int, *, watched_s: float, throt
         highest=highest(arrivals_s),
         bound=replace(quota, burst=quota.cost).bound(processors),  # the burst has been spent
         throttled=await stage.throttled() - throttled_before,
+        late_s=await stage.late_s(since_s=stopped_s),
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from aiormq import Channel
 
-from benchmarks.rate_audit.figures import Quota
+from benchmarks.rate_audit.figures import Quota, latest_s
 from benchmarks.waiting import until
 from eventflow import broker, lifecycle
 from eventflow.event import Event, new_event_id, utc_now
@@ -136,6 +136,10 @@ class Stage:
         """Return how many requests the target has answered 429."""
         throttled: int = (await self.audit.summary())["throttled"]
         return throttled
+
+    async def late_s(self, *, since_s: float = 0.0) -> float:
+        """Return how late the target itself was at most since a moment."""
+        return latest_s(await self.audit.stalls_s(), start_s=since_s, end_s=now_s())
 
     async def behave(self, **changes: float) -> None:
         """Let the target answer otherwise."""

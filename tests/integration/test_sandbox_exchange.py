@@ -107,6 +107,17 @@ async def test_every_arrival_is_told_when_it_came_refused_ones_too(target: Targe
     assert second_s > first_s
 
 
+async def test_a_target_that_was_late_says_so(target: Target, target_url: str) -> None:
+    async with Audit(f"{target_url}_audit") as audit:
+        await audit.summary()
+        began_s = time.monotonic()
+        time.sleep(0.2)  # noqa: ASYNC251 - the target's event loop is this one
+        async with asyncio.timeout(5):
+            while not (stalls := [late_s for ended_s, late_s in await audit.stalls_s() if ended_s > began_s]):
+                pass
+    assert 0.15 < max(stalls) < 5
+
+
 async def test_behaviour_is_changed_over_http(target: Target, target_url: str) -> None:
     async with aiohttp.ClientSession() as session:
         changes = {"rate": 5, "burst": 7, "fail_ids": ["x"]}

@@ -13,7 +13,7 @@ from benchmarks import markdown
 from benchmarks.cpu import Load
 from benchmarks.rate_audit import cases, report
 from benchmarks.rate_audit.cases import Case, Scenario
-from benchmarks.rate_audit.figures import Quota, between, highest, recovery_s, utilisation
+from benchmarks.rate_audit.figures import Quota, between, highest, latest_s, recovery_s, utilisation
 from benchmarks.rate_audit.row import Row
 
 SHOPIFY = Quota(rate_per_s=100, burst=1000, cost=50)
@@ -24,7 +24,7 @@ def ticks(start_s: float, end_s: float, every_s: float) -> list[float]:
 
 
 def row(**figures: Any) -> Row:
-    usual = {"utilisation": 1.0, "at_least": 0.98, "highest": 51, "bound": 52, "throttled": 0}
+    usual = {"utilisation": 1.0, "at_least": 0.98, "highest": 51, "bound": 52, "throttled": 0, "late_s": 0.0}
     return Row(scenario="steady", quota=Quota(rate_per_s=50), processors="1", **(usual | figures))
 
 
@@ -78,6 +78,12 @@ def test_recovery_is_the_time_from_which_on_no_window_is_too_low(dip_s: float) -
 def test_what_never_recovers_takes_all_the_time_that_it_was_watched() -> None:
     arrivals_s = [*ticks(0, 10, 0.01), *ticks(10, 25, 0.0125)]
     assert recovery_s(arrivals_s, since_s=10, until_s=20, per_s=100, share=0.95) > 7.5
+
+
+def test_only_stalls_within_the_time_make_the_target_late() -> None:
+    stalls_s = [(1.0, 0.5), (2.0, 0.02), (3.0, 0.04), (9.0, 0.9)]
+    assert latest_s(stalls_s, start_s=1.5, end_s=5.0) == 0.04
+    assert latest_s(stalls_s, start_s=4.0, end_s=5.0) == 0.0
 
 
 def test_between_does_not_count_the_end() -> None:
