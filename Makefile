@@ -51,6 +51,14 @@ bench-report: $(INSTALLED) $(BENCH_INSTALLED) ## The same, and write the tables 
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.bench --report $(ARGS) $(ONLY)
 
+rate-audit: $(INSTALLED) ## Audit at the target's clock whether many processors keep one quota, 12 minutes; ARGS="--quick"
+	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m benchmarks.rate_audit $(ARGS)
+
+rate-audit-report: $(INSTALLED) ## The same, and write the table to docs/rate-limiting.md
+	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m benchmarks.rate_audit --report $(ARGS)
+
 lint: $(INSTALLED) ## Check format, style, types, imports and generated documents
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
@@ -91,4 +99,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send install test test-unit test-integration chaos chaos-report bench bench-report lint format lock clean help
+.PHONY: run-local send install test test-unit test-integration chaos chaos-report bench bench-report rate-audit rate-audit-report \
+	lint format lock clean help

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -62,6 +63,17 @@ class Audit:
         async with self._get("/ids") as response:
             rows = [json.loads(line) async for line in response.content]
         return {row["id"]: row["accepted"] for row in rows if row["accepted"]}
+
+    async def arrivals_s(self, *, after_s: float = -math.inf) -> list[float]:
+        """Return when requests came after a moment, whatever became of them, by the target's monotonic clock."""
+        async with self._get(f"/arrivals?after_s={after_s}") as response:
+            arrivals_s: list[float] = await response.json()
+            return arrivals_s
+
+    async def stalls_s(self) -> list[tuple[float, float]]:
+        """Return when each stall of the target ended, by its monotonic clock, and how late it was."""
+        async with self._get("/stalls") as response:
+            return [(ended_s, late_s) for ended_s, late_s in await response.json()]
 
     async def wait_for(
         self,

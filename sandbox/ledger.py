@@ -2,6 +2,7 @@
 
 import time
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,10 +38,10 @@ class Receipt:
 
 
 class Ledger:
-    """Every receipt in columns, 56 bytes each, and every event id once.
+    """Every receipt in columns, 64 bytes each, and every event id once.
 
     Args:
-        max_receipts: Beyond it receipts are only counted by status, and the summary says `truncated`.
+        max_receipts: Beyond it requests are only counted by status, and the summary says `truncated`.
     """
 
     def __init__(self, *, max_receipts: int = DEFAULT_MAX_RECEIPTS) -> None:
@@ -50,12 +51,15 @@ class Ledger:
         self._windows = [SlidingWindowMaximum(window_s) for window_s in WINDOWS_S]
         self._by_status: Counter[int] = Counter()
         self._received = 0
+        self._arrivals_s = array("d")
+        self._stalls_s: list[tuple[float, float]] = []
         self._untold = 0
         self._numbers: dict[str, int] = {}
         self._received_by_id = array("I")
         self._accepted_by_id = array("I")
         self._attempt_by_id = array("I")
         self._accepted_ids = 0
+        self._duplicates = 0
         self._receipt_ids = array("I")
         self._receipt_times_s = array("d")
         self._receipt_statuses = array("H")
@@ -66,8 +70,14 @@ class Ledger:
     def arrive(self, now_s: float) -> None:
         """Count a request towards the rate, when it comes and whatever becomes of it."""
         self._received += 1
+        if len(self._arrivals_s) < self._max_receipts:
+            self._arrivals_s.append(now_s)
         for window in self._windows:
             window.add(now_s)
+
+    def stall(self, now_s: float, late_s: float) -> None:
+        """Note that the target itself was late until now: what came meanwhile is counted as having come now."""
+        self._stalls_s.append((now_s, late_s))
 
     def record(self, receipt: Receipt) -> None:
         """Keep what became of a request."""
@@ -79,7 +89,9 @@ class Ledger:
         self._received_by_id[number] += 1
         self._attempt_by_id[number] = max(self._attempt_by_id[number], receipt.attempt)
         if receipt.accepted:
-            self._accepted_ids += not self._accepted_by_id[number]
+            is_first = not self._accepted_by_id[number]
+            self._accepted_ids += is_first
+            self._duplicates += not is_first
             self._accepted_by_id[number] += 1
         self._receipt_ids.append(number)
         self._receipt_times_s.append(receipt.at_s)
@@ -105,13 +117,21 @@ class Ledger:
             "failed": answered - accepted - throttled,
             "in_flight": self._received - answered,
             "distinct_ids_accepted": self._accepted_ids,
-            "duplicates": sum(self._accepted_by_id) - self._accepted_ids,
+            "duplicates": self._duplicates,
             "by_status": {str(status): count for status, count in sorted(self._by_status.items())},
             "max_in_window": {f"{window.window_s:g}": window.maximum for window in self._windows},
             "first_at": self._wall_s(times_s[0]) if times_s else None,
             "last_at": self._wall_s(times_s[-1]) if times_s else None,
             "truncated": self._untold > 0,
         }
+
+    def arrivals_s(self, *, after_s: float) -> list[float]:
+        """Return when requests came after a moment, whatever became of them, by the monotonic clock."""
+        return self._arrivals_s[bisect_right(self._arrivals_s, after_s) :].tolist()
+
+    def stalls_s(self) -> list[tuple[float, float]]:
+        """Return when each stall of the target ended, by the monotonic clock, and how late it was."""
+        return self._stalls_s.copy()
 
     def ids(self) -> Iterator[dict[str, Any]]:
         """Tell of each event id, in the order of arrival, how often it came and was accepted."""

@@ -3,7 +3,9 @@
     python -m sandbox.target --port 8090 --rate 10 --burst 10
 
 Events come as `POST /` or `POST /{anything}`. `GET /_audit` tells what came, `GET /_audit/ids` and
-`GET /_audit/receipts` tell it line by line, `DELETE /_audit` forgets it. `PUT /_behaviour` changes what it answers.
+`GET /_audit/receipts` tell it line by line, `GET /_audit/arrivals` only when, `DELETE /_audit` forgets it.
+`GET /_audit/stalls` tells when the target itself was late, so that what came meanwhile seems to have come at once.
+`PUT /_behaviour` changes what it answers.
 """
 
 import asyncio
@@ -22,16 +24,20 @@ import typer
 import uvloop
 from aiohttp import web
 
-from sandbox.behaviour import Behaviour
+from sandbox.behaviour import Behaviour, Mode
 from sandbox.ledger import Ledger, Receipt
 from sandbox.ports import LOOPBACK
-from sandbox.rates import LeakyBucket
+from sandbox.rates import LeakyBucket, Limit, StrictWindow
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_ATTEMPT = 2**32 - 1
 _ROWS_PER_WRITE = 1_000
 _REPORT_EVERY_S = 1.0
+_BEAT_S = 0.01
+_STALL_MIN_S = 0.005
 _FAILURES = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
+_TAKEN, _REFUSED = b'{"ok": true}', b'{"ok": false}'
+_LIMITS: dict[Mode, type[LeakyBucket | StrictWindow]] = {Mode.BUCKET: LeakyBucket, Mode.STRICT: StrictWindow}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +72,20 @@ class Target:
         self._keep_bodies = keep_bodies
         self._dice = random.Random(seed)
         self._clock = clock
-        self._bucket = self._new_bucket()
+        self._limit = self._new_limit()
 
     def change(self, changes: dict[str, Any]) -> None:
-        """Behave otherwise from now on; the bucket keeps what is in it.
+        """Behave otherwise from now on; a limit of the same mode remembers what it has let through.
 
         Raises:
             ValueError: As `Behaviour.changed`.
         """
-        self.behaviour = self.behaviour.changed(changes)
-        if self._bucket is None or not self.behaviour.rate:
-            self._bucket = self._new_bucket()
+        before, self.behaviour = self.behaviour, self.behaviour.changed(changes)
+        rate, burst = self.behaviour.rate, self.behaviour.burst
+        if self._limit is None or not rate or before.mode is not self.behaviour.mode:
+            self._limit = self._new_limit()
         else:
-            self._bucket = self._bucket.changed(
-                self._clock(), rate_per_s=self.behaviour.rate, capacity=self.behaviour.burst
-            )
+            self._limit = self._limit.changed(self._clock(), rate_per_s=rate, burst=burst)
 
     def forget(self) -> None:
         """Start the audit anew."""
@@ -92,7 +97,7 @@ class Target:
         behaviour = self.behaviour
         if behaviour.outage:
             return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE)
-        wait_s = 0.0 if self._bucket is None else self._bucket.take(self._clock())
+        wait_s = 0.0 if self._limit is None else self._limit.take(self._clock(), cost=behaviour.cost)
         if wait_s > 0:
             return Answer(status=HTTPStatus.TOO_MANY_REQUESTS, retry_after_s=max(1, math.ceil(wait_s)))
         if event_id in behaviour.fail_ids:
@@ -102,20 +107,21 @@ class Target:
         return Answer(status=HTTPStatus.OK, after_s=behaviour.latency_s)
 
     def call_limit(self) -> str | None:
-        """Return how full the bucket is, as Shopify's `X-Shopify-Shop-Api-Call-Limit` tells it."""
-        if self._bucket is None:
+        """Return how full its bucket is, as Shopify's `X-Shopify-Shop-Api-Call-Limit` tells it; None without one."""
+        if not isinstance(self._limit, LeakyBucket):
             return None
-        return f"{math.ceil(self._bucket.level(self._clock()))}/{math.floor(self.behaviour.burst)}"
+        return f"{math.ceil(self._limit.level(self._clock()))}/{math.floor(self.behaviour.burst)}"
 
     def keep(self, event_id: str, body: bytes) -> None:
         """Keep a body, where bodies are kept."""
         if self._keep_bodies:
             self.bodies[event_id] = body
 
-    def _new_bucket(self) -> LeakyBucket | None:
-        if not self.behaviour.rate:
+    def _new_limit(self) -> Limit | None:
+        behaviour = self.behaviour
+        if not behaviour.rate:
             return None
-        return LeakyBucket(rate_per_s=self.behaviour.rate, capacity=self.behaviour.burst)
+        return _LIMITS[behaviour.mode](rate_per_s=behaviour.rate, burst=behaviour.burst)
 
 
 _TARGET = web.AppKey("target", Target)
@@ -127,6 +133,8 @@ def create_app(target: Target) -> web.Application:
     app[_TARGET] = target
     app.router.add_get("/_audit", _audit)
     app.router.add_delete("/_audit", _forget)
+    app.router.add_get("/_audit/arrivals", _arrivals)
+    app.router.add_get("/_audit/stalls", _stalls)
     app.router.add_get("/_audit/ids", _ids)
     app.router.add_get("/_audit/receipts", _receipts)
     app.router.add_get("/_audit/body/{id:.*}", _body)
@@ -134,6 +142,7 @@ def create_app(target: Target) -> web.Application:
     app.router.add_get("/_behaviour", _behaviour)
     app.router.add_put("/_behaviour", _change_behaviour)
     app.router.add_post("/{path:.*}", _receive)
+    app.cleanup_ctx.append(_watch_itself)
     return app
 
 
@@ -156,7 +165,9 @@ async def _receive(request: web.Request) -> web.Response:
     )
     ledger.record(receipt)
     target.keep(event_id, body)
-    return web.json_response({"ok": receipt.accepted}, status=answer.status, headers=_headers(target, answer))
+    return web.Response(
+        body=_TAKEN if receipt.accepted else _REFUSED, status=answer.status, headers=_headers(target, answer)
+    )
 
 
 def _attempt(header: str) -> int:
@@ -164,7 +175,7 @@ def _attempt(header: str) -> int:
 
 
 def _headers(target: Target, answer: Answer) -> dict[str, str]:
-    headers = {}
+    headers = {"Content-Type": "application/json"}
     if (limit := target.call_limit()) is not None:
         headers["X-Shopify-Shop-Api-Call-Limit"] = limit
     if answer.retry_after_s is not None:
@@ -180,6 +191,18 @@ async def _audit(request: web.Request) -> web.Response:
 async def _forget(request: web.Request) -> web.Response:
     request.app[_TARGET].forget()
     return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+async def _arrivals(request: web.Request) -> web.Response:
+    try:
+        after_s = float(request.query.get("after_s", "-inf"))
+    except ValueError as error:
+        raise web.HTTPBadRequest(text="after_s: seconds of the monotonic clock are expected") from error
+    return web.json_response(request.app[_TARGET].ledger.arrivals_s(after_s=after_s))
+
+
+async def _stalls(request: web.Request) -> web.Response:
+    return web.json_response(request.app[_TARGET].ledger.stalls_s())
 
 
 async def _ids(request: web.Request) -> web.StreamResponse:
@@ -226,6 +249,22 @@ async def _change_behaviour(request: web.Request) -> web.Response:
     return await _behaviour(request)
 
 
+async def _watch_itself(app: web.Application) -> AsyncIterator[None]:
+    """Note when the event loop runs late."""
+
+    async def watch() -> None:
+        while True:
+            due_s = time.monotonic() + _BEAT_S
+            await asyncio.sleep(_BEAT_S)
+            now_s = time.monotonic()
+            if now_s - due_s >= _STALL_MIN_S:
+                app[_TARGET].ledger.stall(now_s, now_s - due_s)
+
+    watching = asyncio.create_task(watch())
+    yield
+    watching.cancel()
+
+
 async def _report(app: web.Application) -> AsyncIterator[None]:
     """Say every second what came in it."""
 
@@ -250,15 +289,22 @@ async def _report(app: web.Application) -> AsyncIterator[None]:
 def main(
     host: Annotated[str, typer.Option(help="Where it listens.")] = LOOPBACK,
     port: Annotated[int, typer.Option(help="Where it listens.")] = 8090,
-    rate: Annotated[float, typer.Option(min=0, help="Requests per second that it takes; 0 for no limit.")] = 10.0,
-    burst: Annotated[float, typer.Option(min=1, help="Requests that it takes at once.")] = 10.0,
+    mode: Annotated[Mode, typer.Option(help="A leaky bucket, or strictly rate + burst in any second.")] = Mode.BUCKET,
+    rate: Annotated[float, typer.Option(min=0, help="Units per second that it takes; 0 for no limit.")] = 10.0,
+    burst: Annotated[float, typer.Option(min=0, help="Units that it takes at once, beyond the rate.")] = 10.0,
+    cost: Annotated[float, typer.Option(help="Units that one request costs, above 0.")] = 1.0,
     latency_s: Annotated[float, typer.Option(min=0, help="How long it takes over each.")] = 0.0,
     failure_ratio: Annotated[float, typer.Option(min=0, max=1, help="Share that gets 500 or 503.")] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Makes the failures the same in every run.")] = None,
     keep_bodies: Annotated[bool, typer.Option(help="Keep bodies for GET /_audit/body/{id}.")] = False,
 ) -> None:
     """Run a rate-limited target that audits what reaches it."""
-    behaviour = Behaviour(rate=rate, burst=burst, latency_s=latency_s, failure_ratio=failure_ratio)
+    try:
+        behaviour = Behaviour(
+            mode=mode, rate=rate, burst=burst, cost=cost, latency_s=latency_s, failure_ratio=failure_ratio
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     app = create_app(Target(behaviour, keep_bodies=keep_bodies, seed=seed))
     app.cleanup_ctx.append(_report)
     print(f"listening on http://{host}:{port}/, audit at /_audit", flush=True)  # noqa: T201 - the program's output

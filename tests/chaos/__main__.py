@@ -79,11 +79,11 @@ def _section(runs: Sequence[Run], mutants: Sequence[Run], seed: int, *, seconds:
         f"{len(runs)} faults, {accepted} events accepted, **{lost} lost**, in {seconds / 60:.0f} min on "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, seed {seed}."
     )
-    parts = [summary, report.markdown(runs)]
+    parts = [summary, report.table(runs)]
     if mutants:
         parts += [
             "Services broken on purpose under the same check, which must find the loss:",
-            report.markdown(mutants),
+            report.table(mutants),
         ]
     return "\n\n".join(parts)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks import markdown
 from tests.chaos.harness import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -13,10 +14,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def markdown(runs: Iterable[Run]) -> str:
+def table(runs: Iterable[Run]) -> str:
     """Return the table."""
-    rows = [COLUMNS, ["---"] * len(COLUMNS), *(_row(run) for run in runs)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return markdown.table(COLUMNS, map(_row, runs))
 
 
 def line(run: Run) -> str:
@@ -31,11 +31,9 @@ def line(run: Run) -> str:
     )
 
 
-def write(section: str, page: Path = PAGE) -> None:
-    """Put a section between the page's markers."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n{section}\n\n{END}{after}", encoding="utf-8")
+def write(section: str) -> None:
+    """Put a section into docs/reliability.md."""
+    markdown.write_section(PAGE, section, begin=BEGIN, end=END)
 
 
 def _row(run: Run) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """The emulated source and the target talk to each other in one process, over loopback."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -93,6 +94,28 @@ async def test_what_is_not_accepted_is_counted_by_its_reason(collector_url: str,
     assert report.accepted_ids == set()
     assert report.problems == {"503 Service Unavailable": 4}
     assert target.ledger.summary()["by_status"] == {"503": 8}
+
+
+async def test_every_arrival_is_told_when_it_came_refused_ones_too(target: Target, target_url: str) -> None:
+    target.change({"outage": True})
+    async with aiohttp.ClientSession() as session, Audit(f"{target_url}_audit") as audit:
+        await (await session.post(target_url, data=b"{}")).read()
+        (first_s,) = await audit.arrivals_s()
+        assert 0 <= time.monotonic() - first_s < 5
+        await (await session.post(target_url, data=b"{}")).read()
+        (second_s,) = await audit.arrivals_s(after_s=first_s)
+    assert second_s > first_s
+
+
+async def test_a_target_that_was_late_says_so(target: Target, target_url: str) -> None:
+    async with Audit(f"{target_url}_audit") as audit:
+        await audit.summary()
+        began_s = time.monotonic()
+        time.sleep(0.2)  # noqa: ASYNC251 - the target's event loop is this one
+        async with asyncio.timeout(5):
+            while not (stalls := [late_s for ended_s, late_s in await audit.stalls_s() if ended_s > began_s]):
+                pass
+    assert 0.15 < max(stalls) < 5
 
 
 async def test_behaviour_is_changed_over_http(target: Target, target_url: str) -> None:

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 
 from eventflow.topology import Lane, ingest_specs, lane_queue
+from sandbox.line import Line
 from sandbox.node import PrivateNode
 from tests.support.amqp import Amqp
-from tests.support.line import Line
 from tests.support.load import Load
 from tests.support.services import API_KEY, Service, collector
 from tests.support.wait import eventually

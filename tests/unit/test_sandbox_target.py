@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import pytest
 
-from sandbox.behaviour import Behaviour
+from sandbox.behaviour import Behaviour, Mode
 from sandbox.ledger import Ledger, Receipt
 from sandbox.target import Target
 
@@ -39,6 +39,34 @@ def test_retry_after_is_rounded_up() -> None:
     assert target.decide("a").retry_after_s == 3
 
 
+def test_a_request_that_costs_more_units_fits_less_often() -> None:
+    target = still(Behaviour(rate=100, burst=1000, cost=50))
+    statuses = [target.decide("a").status for _ in range(21)]
+    assert statuses == [200] * 20 + [429]
+    assert target.call_limit() == "1000/1000"
+
+
+def test_a_strict_target_refuses_what_exceeds_rate_and_burst_in_a_second() -> None:
+    now_s = 0.0
+    target = Target(Behaviour(mode=Mode.STRICT, rate=5, burst=1), clock=lambda: now_s)
+    assert [target.decide("a").status for _ in range(7)] == [200] * 6 + [429]
+    now_s = 0.9
+    assert target.decide("a").retry_after_s == 1
+    now_s = 1.0
+    assert target.decide("a").status == HTTPStatus.OK
+    assert target.call_limit() is None, "it has no bucket to tell of"
+
+
+def test_another_mode_starts_anew_and_another_rate_does_not() -> None:
+    target = still(Behaviour(rate=1, burst=2))
+    for _ in range(2):
+        target.decide("a")
+    target.change({"rate": 2})
+    assert target.decide("a").status == HTTPStatus.TOO_MANY_REQUESTS
+    target.change({"mode": "strict"})
+    assert target.decide("a").status == HTTPStatus.OK
+
+
 def test_an_outage_refuses_everything_and_fills_no_bucket() -> None:
     target = still(Behaviour(rate=1, burst=1, outage=True))
     assert {target.decide("a").status for _ in range(10)} == {HTTPStatus.SERVICE_UNAVAILABLE}
@@ -65,9 +93,12 @@ def test_failures_come_in_their_ratio_and_the_same_for_a_seed() -> None:
     "changes",
     [
         {"burst": 0},
+        {"burst": 10, "cost": 11},
+        {"mode": "strict", "rate": 5, "burst": 1, "cost": 7},
         {"rate": -1},
         {"failure_ratio": 2},
         {"latency_s": "soon"},
+        {"mode": "fuzzy"},
         {"colour": "green"},
         {"rate": float("nan")},
     ],
@@ -105,6 +136,13 @@ def test_rate_is_judged_by_arrivals_throttled_ones_too() -> None:
     for at_s in (0.0, 0.01, 0.02, 0.5, 5.0):
         ledger.arrive(at_s)
     assert ledger.summary()["max_in_window"] == {"0.1": 3, "1": 4, "10": 5}
+
+
+def test_arrivals_are_told_from_a_moment_on() -> None:
+    ledger = Ledger()
+    for at_s in (1.0, 2.0, 2.5):
+        ledger.arrive(at_s)
+    assert ledger.arrivals_s(after_s=1.0) == [2.0, 2.5]
 
 
 def test_a_full_ledger_says_so_and_goes_on_counting() -> None:

@@ -1,4 +1,7 @@
-"""A line to the broker that a test can cut: the broker is away for whoever connects through it, and for nobody else."""
+"""A line to the broker that can be cut or blocked.
+
+For whoever connects through it the broker is away, and for nobody else.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -18,6 +21,8 @@ class Line:
         self._port = free_port()
         self.url = broker._replace(netloc=f"{broker.username}:{broker.password}@{LOOPBACK}:{self._port}").geturl()
         self._connections: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     async def __aenter__(self) -> Self:
         await self.mend()
@@ -40,6 +45,14 @@ class Line:
         if self._connections:
             await asyncio.wait(self._connections)
 
+    def block(self) -> None:
+        """Carry nothing any more, neither way; connections stay open and are told nothing, not even of an end."""
+        self._flowing.clear()
+
+    def unblock(self) -> None:
+        """Carry on, from where it was blocked."""
+        self._flowing.set()
+
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.create_task(self._forward(reader, writer))
         self._connections.add(connection)
@@ -49,7 +62,10 @@ class Line:
         to_broker: asyncio.StreamWriter | None = None
         try:
             from_broker, to_broker = await asyncio.open_connection(*self._broker)
-            copies = [asyncio.create_task(_copy(reader, to_broker)), asyncio.create_task(_copy(from_broker, writer))]
+            copies = [
+                asyncio.create_task(self._copy(reader, to_broker)),
+                asyncio.create_task(self._copy(from_broker, writer)),
+            ]
             try:
                 await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -60,9 +76,17 @@ class Line:
                 if end is not None:
                     end.transport.abort()
 
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while chunk := await self._read(reader):
+                writer.write(chunk)
+                await writer.drain()
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        """Return what came, empty at its end however it came; while the line is blocked neither is told."""
+        try:
+            chunk = await reader.read(65536)
+        except ConnectionError:
+            chunk = b""
+        await self._flowing.wait()
+        return chunk

@@ -1,0 +1,23 @@
+"""Tables, and where they stand in a page of the documentation."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def write_section(page: Path, section: str, *, begin: str, end: str) -> None:
+    """Put a section between a page's markers.
+
+    Raises:
+        ValueError: They are not there.
+    """
+    before, begun, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not begun or not ended:
+        raise ValueError(f"{page} has no {begin} ... {end}")
+    page.write_text(f"{before}{begin}\n\n{section}\n\n{end}{after}", encoding="utf-8")

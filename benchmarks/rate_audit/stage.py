@@ -1,0 +1,270 @@
+"""What a scenario runs on: one flow with processors and a target of its own, on a broker that several may share."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiormq import Channel
+
+from benchmarks.rate_audit.figures import Quota, latest_s
+from benchmarks.waiting import until
+from eventflow import broker, lifecycle
+from eventflow.event import Event, new_event_id, utc_now
+from eventflow.message import Envelope, encode
+from eventflow.outlet import Publication
+from eventflow.publisher import Publisher
+from eventflow.settings import TargetSettings
+from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue
+from sandbox.audit import Audit
+from sandbox.behaviour import Behaviour
+from sandbox.ports import LOOPBACK, free_port
+from sandbox.processes import ChildProcess
+
+READY_WITHIN_S = 60.0
+POLL_S = 0.05
+METRICS_POLL_S = 0.25
+UNCONFIRMED_MAX = 2_000
+CONFIRMED_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processor:
+    """A real processor as a real process, settings from the environment alone."""
+
+    process: ChildProcess
+    admin_url: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """A flow and whatever takes part in it.
+
+    Attributes:
+        quota: What its processors are told.
+        tell: Shows what is going on.
+    """
+
+    flow: str
+    quota: Quota
+    broker_url: str
+    target_url: str
+    target: ChildProcess
+    audit: Audit
+    http: aiohttp.ClientSession
+    tell: Callable[[str], None]
+    module: str
+    processors: list[Processor] = field(default_factory=list)
+    _publisher: Publisher
+    _channel: Channel
+
+    async def fill(self, events: int) -> None:
+        """Publish so many events, confirmed, straight to the events queue."""
+        self.tell(f"publishing {events} events")
+        unconfirmed: deque[Publication] = deque()
+        for _ in range(events):
+            message = encode(Envelope(event=_event()))
+            unconfirmed.append(self._publisher.publish(message, queue=lane_queue(self.flow, Lane.LIVE)))
+            if len(unconfirmed) >= UNCONFIRMED_MAX:
+                await unconfirmed.popleft().confirmed(timeout_s=CONFIRMED_WITHIN_S)
+        for publication in unconfirmed:
+            await publication.confirmed(timeout_s=CONFIRMED_WITHIN_S)
+
+    def start(self, processors: int, *, broker_url: str | None = None) -> list[Processor]:
+        """Start processors."""
+        started = [self._processor(broker_url or self.broker_url) for _ in range(processors)]
+        for processor in started:
+            processor.process.start()
+        self.processors += started
+        return started
+
+    async def stop(self, processors: Iterable[Processor]) -> None:
+        """End processors by SIGTERM, all at once."""
+        leaving = list(processors)
+        for processor in leaving:
+            processor.process.signal(signal.SIGTERM)
+        self.processors = [processor for processor in self.processors if processor not in leaving]
+        await asyncio.gather(*(asyncio.to_thread(processor.process.stop) for processor in leaving))
+
+    async def consumers(self) -> int:
+        """Return how many processors the broker knows of."""
+        return (await broker.look_up(self._channel, lane_queue(self.flow, Lane.LIVE))).consumers
+
+    async def consumers_are(self, count: int, *, within_s: float = READY_WITHIN_S) -> float:
+        """Return the moment at which the broker knew of so many processors."""
+
+        async def are() -> bool:
+            self._check_processes()
+            return await self.consumers() == count
+
+        return await until(are, within_s=within_s, every_s=POLL_S, what=f"{count} consumers")
+
+    async def all_spend(self) -> float:
+        """Return the moment at which each processor had finished an attempt."""
+        self.tell("waiting until every processor spends")
+
+        async def spend() -> bool:
+            self._check_processes()
+            attempts = await asyncio.gather(*(self.attempts(processor) for processor in self.processors))
+            return all(attempts)
+
+        return await until(spend, within_s=READY_WITHIN_S, every_s=METRICS_POLL_S, what="every processor to spend")
+
+    async def attempts(self, processor: Processor) -> float:
+        """Return how many attempts a processor has finished; 0 before it answers."""
+        try:
+            async with self.http.get(f"{processor.admin_url}/metrics") as answer:
+                lines = (await answer.text()).splitlines()
+        except aiohttp.ClientError:
+            return 0.0
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("eventflow_attempts_total{"))
+
+    async def waiting(self) -> int:
+        """Return how many events the events queue has ready."""
+        return (await broker.look_up(self._channel, lane_queue(self.flow, Lane.LIVE))).messages
+
+    async def dead(self) -> int:
+        """Return how many events were given up."""
+        return (await broker.look_up(self._channel, dead_queue(self.flow))).messages
+
+    async def throttled(self) -> int:
+        """Return how many requests the target has answered 429."""
+        throttled: int = (await self.audit.summary())["throttled"]
+        return throttled
+
+    async def late_s(self, *, since_s: float = 0.0) -> float:
+        """Return how late the target itself was at most since a moment."""
+        return latest_s(await self.audit.stalls_s(), start_s=since_s, end_s=now_s())
+
+    async def behave(self, **changes: float) -> None:
+        """Let the target answer otherwise."""
+        async with self.http.put(f"{self.target_url}_behaviour", json=changes) as answer:
+            answer.raise_for_status()
+
+    @property
+    def pids(self) -> list[int]:
+        """The target and the processors."""
+        return [self.target.pid, *(processor.process.pid for processor in self.processors)]
+
+    def end(self) -> None:
+        """Kill whatever is left of the processors."""
+        for processor in self.processors:
+            processor.process.kill()
+
+    def _processor(self, broker_url: str) -> Processor:
+        admin_port = free_port()
+        settings = {
+            "EVENTFLOW_BROKER__URL": broker_url,
+            "EVENTFLOW_PROCESSOR__ADMIN_PORT": admin_port,
+            "EVENTFLOW_TELEMETRY__LOG_LEVEL": "warning",
+        } | {
+            f"EVENTFLOW_FLOWS__{self.flow.upper()}__TARGET__{name}": value
+            for name, value in {
+                "URL": self.target_url,
+                "RATE_PER_S": self.quota.rate_per_s,
+                "BURST": self.quota.burst,
+                "COST": self.quota.cost,
+            }.items()
+        }
+        environment = _environment() | {name: str(value) for name, value in settings.items()}
+        process = ChildProcess("processor", [sys.executable, "-m", self.module], env=environment)
+        return Processor(process=process, admin_url=f"http://{LOOPBACK}:{admin_port}")
+
+    def _check_processes(self) -> None:
+        for process in (self.target, *(processor.process for processor in self.processors)):
+            if not process.alive:
+                raise RuntimeError(f"{process.name} ended with {process.returncode}: {' '.join(process.tail(1))}")
+
+
+@asynccontextmanager
+async def opened(
+    *,
+    broker_url: str,
+    flow: str,
+    quota: Quota,
+    behaviour: Behaviour,
+    tell: Callable[[str], None],
+    module: str = "processor",
+) -> AsyncIterator[Stage]:
+    """Yield a stage without processors; whatever it has started ends with the context.
+
+    Args:
+        behaviour: The target's, of which only its limit is heeded.
+        module: The processor's; a test takes a broken one.
+    """
+    async with AsyncExitStack() as stack:
+        target_url = f"http://{LOOPBACK}:{(port := free_port())}/"
+        options = {"port": port} | behaviour.model_dump(include={"mode", "rate", "burst", "cost"})
+        arguments = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+        target = ChildProcess("target", [sys.executable, "-m", "sandbox.target", *arguments], env=_environment())
+        publisher = Publisher([broker_url], specs=_specs(flow), name=f"rate audit {flow}")
+        publishing = asyncio.create_task(publisher.run())
+        stack.push_async_callback(lifecycle.cancel_and_wait, publishing)
+        connection = await stack.enter_async_context(await broker.connect(broker_url, name=f"rate audit {flow}"))
+        stage = Stage(
+            flow=flow,
+            quota=quota,
+            broker_url=broker_url,
+            target_url=target_url,
+            target=stack.enter_context(target),
+            audit=await stack.enter_async_context(Audit(f"{target_url}_audit")),
+            http=await stack.enter_async_context(aiohttp.ClientSession(trust_env=False)),
+            tell=tell,
+            module=module,
+            _publisher=publisher,
+            _channel=await broker.open_channel(connection),
+        )
+        stack.push_async_callback(_delete_queues, connection, flow)
+        stack.callback(stage.end)
+        await _ready(stage, publisher)
+        yield stage
+
+
+async def _delete_queues(connection: broker.Connection, flow: str) -> None:
+    channel = await broker.open_channel(connection)
+    for spec in _specs(flow):
+        await broker.answered(f"delete {spec.name}", channel.queue_delete(spec.name))
+
+
+async def _ready(stage: Stage, publisher: Publisher) -> None:
+    async def is_ready() -> bool:
+        try:
+            await stage.audit.summary()
+        except aiohttp.ClientError:
+            return False
+        return publisher.state == "up"
+
+    await until(is_ready, within_s=READY_WITHIN_S, every_s=POLL_S, what="the target and the broker")
+
+
+def now_s() -> float:
+    """Return the target's clock: the monotonic one is the same for all processes of a machine."""
+    return time.monotonic()
+
+
+def _specs(flow: str) -> tuple[QueueSpec, ...]:
+    return flow_specs(flow, TargetSettings().retry_delays_s)
+
+
+def _event() -> Event:
+    now = utc_now()
+    return Event(
+        id=new_event_id(),
+        source="rate-audit",
+        type="rate-audit.event",
+        time=now,
+        accepted_at=now,
+        body=b'{"some": "event"}',
+        content_type="application/json",
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment without anything that would configure a service."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
