@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table."""
-    lines = [columns, ["---"] * len(columns), *rows]
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str = "") -> str:
+    """Return a table; `justify` has an `l` or `r` for each column, by default all to the left."""
+    sides = justify or "l" * len(columns)
+    lines = [columns, ["---:" if side == "r" else "---" for side in sides], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -14,6 +14,8 @@ from rich.table import Table
 from benchmarks.bench.figures import Role, Row, Section
 from benchmarks.bench.goals import reached
 from benchmarks.bench.stage import PEERS_PYTHON
+from benchmarks.markdown import table as markdown_table
+from benchmarks.markdown import write_section
 from sandbox.node import find_program
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -62,7 +64,7 @@ def remarks(section: Section) -> list[str]:
 
 def markdown(sections: Sequence[Section]) -> str:
     """Return all tables for a page."""
-    reached_table = _markdown_table(GOAL_COLUMNS, "lrrrl", _goal_cells(sections))
+    reached_table = markdown_table(GOAL_COLUMNS, justify="lrrrl", rows=_goal_cells(sections))
     groups = (_markdown_section(section) for section in sections)
     return "\n\n".join([_conditions(), f"### Reached\n\n{reached_table}", *groups])
 
@@ -86,11 +88,7 @@ def write(text: str, page: Path = PAGE) -> None:
     Raises:
         ValueError: They are not there.
     """
-    before, begun, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not begun or not ended:
-        raise ValueError(f"{page} has no {BEGIN} ... {END}")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    write_section(page, text, begin=BEGIN, end=END)
 
 
 def machine() -> Mapping[str, str | int]:
@@ -138,12 +136,7 @@ def _conditions() -> str:
 def _markdown_section(section: Section) -> str:
     rows = (_cells(section, row) for row in section.rows)
     told = [f"{remark}." for remark in remarks(section)]
-    return "\n\n".join([f"### {section.title}", _markdown_table(COLUMNS, "llrrrr", rows), *told])
-
-
-def _markdown_table(columns: Sequence[str], justify: str, rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---:" if side == "r" else "---" for side in justify], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n\n".join([f"### {section.title}", markdown_table(COLUMNS, justify="llrrrr", rows=rows), *told])
 
 
 def _goal_cells(sections: Sequence[Section]) -> Iterator[Sequence[str]]:
