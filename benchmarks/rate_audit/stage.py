@@ -18,7 +18,8 @@ from benchmarks.waiting import until
 from eventflow import broker, lifecycle
 from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope, encode
-from eventflow.publisher import Publication, Publisher
+from eventflow.outlet import Publication
+from eventflow.publisher import Publisher
 from eventflow.settings import TargetSettings
 from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue
 from sandbox.audit import Audit
