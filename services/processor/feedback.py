@@ -22,6 +22,7 @@ Mode: TypeAlias = Literal["standard", "shopify", "shopify-graphql", "none"]
 _EPOCH_FROM_S = 1_000_000_000
 """`X-RateLimit-Reset` is seconds from now with some, and since 1970 with others; never 30 years from now."""
 
+_DECIMAL = re.compile(r"\s*\d{1,15}(\.\d{1,9})?\s*", re.ASCII)
 _CALL_LIMIT = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*")
 
 
@@ -107,7 +108,7 @@ def parse_retry_after(text: str | None, *, now: datetime) -> float | None:
     """Return the seconds that a `Retry-After` asks for; None for what is none."""
     if text is None:
         return None
-    if (seconds := _digits(text)) is not None:
+    if (seconds := _decimal(text)) is not None:  # whole ones by the standard, and 2.0 by Shopify
         return seconds
     try:
         moment = parsedate_to_datetime(text)
@@ -162,6 +163,10 @@ def _structured(text: str, kind: str) -> object:
 def _member(members: dict[str, Any], name: str) -> float | None:
     member = members.get(name)
     return _number(member[0]) if isinstance(member, tuple) else None
+
+
+def _decimal(text: str) -> float | None:
+    return float(text) if _DECIMAL.fullmatch(text) else None
 
 
 def _digits(text: str) -> float | None:

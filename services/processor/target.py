@@ -9,7 +9,6 @@ from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import aiohttp
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from eventflow.event import utc_now
 from eventflow.message import Envelope
@@ -113,23 +112,16 @@ class Target:
         another one, once, at once, and after `charge` has charged it to the quota.
         """
 
-        async def charge_again(_: RetryCallState) -> None:
-            await charge()
-
         try:
-            async for request in AsyncRetrying(
-                stop=stop_after_attempt(2),
-                retry=retry_if_exception_type(StaleConnectionError),
-                before_sleep=charge_again,
-                reraise=True,
-            ):
-                with request:
-                    return await self._request(envelope)
+            try:
+                return await self._request(envelope)
+            except StaleConnectionError:
+                await charge()
+                return await self._request(envelope)
         except TimeoutError:
             return Failed(reason="timeout")
         except (aiohttp.ClientError, OSError):
             return Failed(reason="connection")
-        raise AssertionError("unreachable: the last request returns or raises")
 
     async def _request(self, envelope: Envelope) -> Result:
         connection = SimpleNamespace(is_reused=False)

@@ -21,9 +21,10 @@ def read(headers: dict[str, str], *, mode: Mode = "standard", cost: float = 1.0)
 
 def test_retry_after_is_seconds_or_a_date() -> None:
     assert parse_retry_after("120", now=NOW) == 120
+    assert parse_retry_after("2.0", now=NOW) == 2
     assert parse_retry_after(format_datetime(NOW + timedelta(seconds=90), usegmt=True), now=NOW) == 90
     assert parse_retry_after(format_datetime(NOW - timedelta(seconds=90), usegmt=True), now=NOW) == 0
-    for nonsense in (None, "", "soon", "-5", "1.5", "٣"):
+    for nonsense in (None, "", "soon", "-5", "1.", "1e3", "٣"):
         assert parse_retry_after(nonsense, now=NOW) is None
 
 
