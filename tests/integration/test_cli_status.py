@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 
 import aio_pika
@@ -65,12 +66,19 @@ async def test_status_of_queues_that_do_not_exist_creates_none(eventflow: Comman
 
 
 async def test_watching_ends_well_with_ctrl_c(eventflow: Command, flow: str) -> None:
-    process = await eventflow.start("status", "--watch")
-    await asyncio.sleep(1.5)  # into its loop: nothing outside tells when
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = await process.communicate()
-    assert (process.returncode, stderr) == (0, b"")
-    assert flow.encode() in stdout
+    screen, terminal = os.openpty()
+    try:
+        process = await eventflow.start("status", "--watch", stdout=terminal)
+        shown = b""
+        async with asyncio.timeout(20):
+            while flow.encode() not in shown:
+                shown += await asyncio.to_thread(os.read, screen, 4096)
+        process.send_signal(signal.SIGINT)
+        _, stderr = await process.communicate()
+        assert (process.returncode, stderr) == (0, b"")
+    finally:
+        os.close(screen)
+        os.close(terminal)
 
 
 @pytest.mark.parametrize("command", [("status",), ("status", "--watch"), ("dead", "list"), ("topology",)])

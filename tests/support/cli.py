@@ -33,7 +33,9 @@ class Command:
     broker_url: str
     flow: str
 
-    async def start(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
+    async def start(
+        self, *arguments: str, stdout: int = asyncio.subprocess.PIPE, **settings: str
+    ) -> asyncio.subprocess.Process:
         """Start it; `settings` are variables without their prefix, `SOURCE__` and `TARGET__` ones the flow's."""
         of_flow = f"FLOWS__{self.flow.upper()}__"
         configured = {"BROKER__URL": self.broker_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
@@ -48,7 +50,7 @@ class Command:
             *arguments,
             env=scrubbed_environment() | environment,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
         )
 
