@@ -65,7 +65,6 @@ class Section:
     name: str
     title: str
     rows: list[Row] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property

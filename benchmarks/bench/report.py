@@ -59,7 +59,7 @@ def remarks(section: Section) -> list[str]:
         for row in section.rows
         if row.known is not None and row.is_far_below
     ]
-    return [*(f"skipped: {skipped}" for skipped in section.skipped), *section.problems, *void]
+    return [*section.problems, *void]
 
 
 def markdown(sections: Sequence[Section]) -> str:

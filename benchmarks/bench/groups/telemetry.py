@@ -1,6 +1,5 @@
 """What metrics and traces cost the collector."""
 
-import importlib.util
 from functools import partial
 
 from benchmarks.bench import contestants
@@ -19,14 +18,9 @@ def measure(here: Stage) -> Section:
     collectors = [
         contestants.collector(here, name="no telemetry", module="benchmarks.bench.silent", **_NO_TRACES),
         contestants.collector(here, name="metrics", **_NO_TRACES),
+        contestants.collector(here, name="metrics, 1 % of traces"),
+        contestants.collector(here, name="metrics, all traces", **_ALL_TRACES),
     ]
-    if importlib.util.find_spec("eventflow.telemetry.tracing") is None:
-        section.skipped.append("traces: the services make none yet")
-    else:
-        collectors += [
-            contestants.collector(here, name="metrics, 1 % of traces"),
-            contestants.collector(here, name="metrics, all traces", **_ALL_TRACES),
-        ]
     with contestants.running(collectors, SMALL), Wire(here.broker_url) as wire:
         turns = [
             Turn(
