@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from aiolimiter import AsyncLimiter
 
-LATENESS_S = 0.012
+LATENESS_S = 0.01
 """Timers fire late; a bucket of a single attempt would waste that quota for ever, so this much may be caught up. What
 is caught up comes on top of a second's quota, as does what the way to the target bunches: together at most 2 %."""
 
