@@ -19,10 +19,10 @@ import pytest
 from aiohttp import web
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from sandbox.line import Line
 from sandbox.node import NodeError, PrivateNode
 from sandbox.ports import LOOPBACK, free_port
 from tests.support.cli import Command, Ended
-from tests.support.line import Line
 from tests.support.means import cannot
 from tests.support.otlp import OtlpReceiver
 from tests.support.prometheus import DEPLOY, Prometheus, Series, alert_rules, gather_by, program
