@@ -234,7 +234,8 @@ async def test_changes_hand_out_no_burst_and_lose_no_progress() -> None:
     changing = asyncio.create_task(change_often())
     taken_s = await seconds_for(bucket, 3)
     changing.cancel()
-    assert 0.9 <= taken_s <= 1.3, "3 units at 2 to 4 per second"
+    # 3 units at 2 to 4 per second, in whatever mixture timers make of it; lost progress would take 2.5 s.
+    assert 0.74 <= taken_s <= 1.7
 
 
 async def test_whoever_waits_gets_the_new_rate() -> None:
