@@ -44,14 +44,16 @@ class Bucket:
     async def acquire(self) -> None:
         """Wait until the bucket holds one attempt's cost, and spend it."""
         while True:
+            limiter = self._limiter
             try:
                 async with asyncio.timeout(None) as self._waiting:
-                    await self._limiter.acquire(self._cost)
-                    return
+                    await limiter.acquire(self._cost)
             except TimeoutError:
                 continue  # the bucket has been made anew
             finally:
                 self._waiting = None
+            if limiter is self._limiter:  # else this came out of the old one just when the new one took it over
+                return
 
     def _left(self) -> float:
         """Find out what is left. aiolimiter tells only whether an amount is, so this halves the interval."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -236,6 +237,20 @@ async def test_changes_hand_out_no_burst_and_lose_no_progress() -> None:
     changing.cancel()
     # 3 units at 2 to 4 per second, in whatever mixture timers make of it; lost progress would take 2.5 s.
     assert 0.74 <= taken_s <= 1.7
+
+
+async def test_what_is_granted_while_the_bucket_changes_is_granted_once() -> None:
+    """Both come in one tick: the old bucket wakes whoever waits, and the new one takes over what was left in it."""
+    bucket = Bucket(rate_per_s=100, capacity=1, cost=1)
+    waiting = asyncio.create_task(bucket.acquire())
+    await asyncio.sleep(0)
+    time.sleep(0.02)  # noqa: ASYNC251 - the timer is due, and has not run
+    asyncio.get_running_loop().call_later(0, lambda: bucket.change(rate_per_s=0.01, capacity=1))
+    await waiting
+    granted_again = asyncio.create_task(bucket.acquire())
+    await asyncio.sleep(0.05)
+    assert not granted_again.done()
+    granted_again.cancel()
 
 
 async def test_whoever_waits_gets_the_new_rate() -> None:
