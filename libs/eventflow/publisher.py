@@ -87,9 +87,9 @@ class Publisher:
                 raise BrokerUnavailableError("the broker blocks publishing: it has a memory or disk alarm")
         assert self._outlet is not None  # noqa: S101 - for the type checker: not "down"
         publication = Publication()
+        self._outlet.send(message, queue, publication)
         self._unresolved[publication] = None
         publication.on_resolved(partial(self._unresolved.pop, publication))
-        self._outlet.send(message, queue, publication)
         return publication
 
     def announce(self, body: bytes, *, exchange: str) -> None:
@@ -111,7 +111,11 @@ class Publisher:
         self._outlet = outlet = outlet_on(connection, channel, on_unroutable=self._queue_missing.set)
         self._connection, self._channel = connection, channel
         try:
-            await first_of(broker.closed(channel), self._declare_missing(connection), self._watch(connection))
+            await first_of(
+                *(broker.closed(used) for used in (channel, self._announcements) if used is not None),
+                self._declare_missing(connection),
+                self._watch(connection),
+            )
         finally:
             self._connection = self._channel = self._outlet = self._announcements = None
             outlet.abandon()

@@ -5,7 +5,9 @@ import asyncio
 from eventflow import broker
 from eventflow.broker import Connection
 from eventflow.errors import BrokerUnavailableError
+from eventflow.publisher import Publisher
 from sandbox.ports import free_port
+from tests.support.amqp import Amqp
 from tests.support.wait import eventually
 
 
@@ -42,3 +44,24 @@ async def test_a_session_that_breaks_is_followed_by_another_on_the_next_url_that
     async with asyncio.timeout(20):
         await broker.keep_connected([nobody, broker_url], name="test", session=session)
     assert begun == 3
+
+
+async def test_a_publisher_whose_exchange_was_deleted_starts_anew_and_declares_it_again(
+    broker_url: str, flow: str, amqp: Amqp
+) -> None:
+    exchange = f"eventflow.{flow}.fanout"
+    publisher = Publisher([broker_url], specs=[], name="test", fanouts=[exchange])
+    running = asyncio.create_task(publisher.run())
+    try:
+        await eventually(lambda: publisher.state == "up", what="the publisher")
+        async with amqp.connection.channel() as channel:
+            await channel.exchange_delete(exchange)
+        publisher.announce(b"{}", exchange=exchange)
+        await eventually(lambda: publisher.state == "down", what="the end of the session")
+        await eventually(lambda: publisher.state == "up", what="the next session")
+        async with amqp.connection.channel() as channel:
+            await channel.get_exchange(exchange, ensure=True)
+            await channel.exchange_delete(exchange)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
