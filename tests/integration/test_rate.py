@@ -231,3 +231,7 @@ async def test_nonsense_in_the_stream_of_orders_changes_nothing(
         await amqp.publish(f"eventflow.{flow}.runtime", message("x", body))
     await eventually(lambda: service.output.count("control.order_not_understood") == 3, what="all of it seen")
     assert await share_of(service, http) == 20
+    ended = await command("rate", "set", flow, "30")
+    assert (ended.status, ended.stdout) == (0, f"flow {flow}: 30/s\n")
+    assert "it is replaced" in ended.stderr
+    await eventually_shares(http, 30, service)

@@ -8,11 +8,17 @@ from typing import Annotated
 import typer
 
 from eventflow import broker
-from eventflow.cli.console import out, table
+from eventflow.cli.console import err, out, table
 from eventflow.cli.options import ConfigOption, FlowArgument, flows_of, settings_of
 from eventflow.cli.session import Link, connected, publishing
 from eventflow.message import Message, new_message_id
-from eventflow.runtime import RATE_MAX_PER_S, RuntimeSettings, decode_runtime, encode_runtime
+from eventflow.runtime import (
+    RATE_MAX_PER_S,
+    InvalidRuntimeSettingsError,
+    RuntimeSettings,
+    decode_runtime,
+    encode_runtime,
+)
 from eventflow.settings import Settings, TargetSettings
 from eventflow.topology import Lane, lane_queue, runtime_queue, runtime_spec
 
@@ -131,7 +137,7 @@ async def _order(
         publishing(settings.broker.urls, [runtime_spec(flow)]) as publisher,
         connected(settings.broker.urls) as link,
     ):
-        ordered = changed(await _ordered(link, flow))
+        ordered = changed(await _ordered_or_none(link, flow))
         message = Message(
             body=encode_runtime(ordered), headers={}, content_type="application/json", message_id=new_message_id()
         )
@@ -157,6 +163,15 @@ async def _rate(link: Link, flow: str, target: TargetSettings) -> FlowRate:
 async def _ordered(link: Link, flow: str) -> RuntimeSettings:
     body = await broker.last_of_stream(link.connection, runtime_queue(flow))
     return RuntimeSettings() if body is None else decode_runtime(body)
+
+
+async def _ordered_or_none(link: Link, flow: str) -> RuntimeSettings:
+    """Return what is ordered; nonsense in the stream counts as nothing, so that an order can take its place."""
+    try:
+        return await _ordered(link, flow)
+    except InvalidRuntimeSettingsError as error:
+        err.print(f"warning: {error}; it is replaced", style="yellow", soft_wrap=True)
+        return RuntimeSettings()
 
 
 def _per_s(units: float | None) -> str:
