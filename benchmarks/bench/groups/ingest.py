@@ -4,7 +4,7 @@ from functools import partial
 
 from benchmarks.bench import contestants, wrk
 from benchmarks.bench.contestants import Ingester
-from benchmarks.bench.figures import Section, Turn, in_turn
+from benchmarks.bench.figures import MeasureError, Section, Turn, in_turn
 from benchmarks.bench.stage import LARGE, MIDDLE, SMALL, Body, Stage
 from benchmarks.bench.wire import Wire
 
@@ -40,13 +40,20 @@ def measure(here: Stage) -> Section:
 
 
 def events_per_s(here: Stage, wire: Wire, ingester: Ingester, *, connections: int, body: Body) -> float:
-    """Load one with single events, with nothing queued before."""
+    """Load one with single events, with nothing queued before.
+
+    Raises:
+        MeasureError: It refused one, or broke a connection.
+    """
     here.tell(f"ingest, {connections} connections, {body.title}: {ingester.name}")
     with wire.emptied(ingester.queue):
-        return wrk.requests_per_s(
-            ingester.url,
-            body=body.path,
-            headers=ingester.headers_for(body.content),
-            connections=connections,
-            for_s=here.plan.for_s,
-        )
+        try:
+            return wrk.requests_per_s(
+                ingester.url,
+                body=body.path,
+                headers=ingester.headers_for(body.content),
+                connections=connections,
+                for_s=here.plan.for_s,
+            )
+        except MeasureError as error:
+            raise MeasureError(f"{ingester.name}, {connections} connections, {body.title}: {error}") from error
