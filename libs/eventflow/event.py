@@ -1,7 +1,7 @@
 """Event: the domain value, named by the attributes of CloudEvents 1.0. Pure."""
 
+import random
 import re
-import secrets
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -72,8 +72,8 @@ def require_attribute(name: str, value: str) -> str:
 def new_event_id() -> str:
     """Make an id that sorts by time: a UUID of version 7 (RFC 9562)."""
     unix_ms = time.time_ns() // 1_000_000
-    random = int.from_bytes(secrets.token_bytes(10))
-    value = (unix_ms << 80) | (0x7 << 76) | (random >> 68 << 64) | (0b10 << 62) | (random & _62_BITS)
+    chance = random.getrandbits(74)  # no secret; a system call each would be the dearest part of it
+    value = (unix_ms << 80) | (0x7 << 76) | (chance >> 62 << 64) | (0b10 << 62) | (chance & _62_BITS)
     digits = f"{value:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 

@@ -4,7 +4,7 @@ A message is built from an allow-list and never by copying another message's pro
 `expiration` closes the channel, `CC` copies into other queues, and a stale `x-death` lets the broker drop a cycle.
 """
 
-import secrets
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -87,8 +87,12 @@ class Envelope:
     content_encoding: str | None = None
 
 
-def encode(envelope: Envelope) -> Message:
-    """Build the message that carries `envelope`, with a fresh `message_id`."""
+def encode(envelope: Envelope, *, traceparent: str | None = None) -> Message:
+    """Build the message that carries `envelope`, with a fresh `message_id`.
+
+    Args:
+        traceparent: Trace context in place of the one that the event has.
+    """
     event = envelope.event
     accepted_at = format_time(event.accepted_at)
     headers: dict[str, str | int] = {
@@ -100,8 +104,8 @@ def encode(envelope: Envelope) -> Message:
     }
     if event.subject is not None:
         headers[SUBJECT] = event.subject
-    if event.traceparent is not None:
-        headers[TRACEPARENT] = event.traceparent
+    if (continued := traceparent or event.traceparent) is not None:
+        headers[TRACEPARENT] = continued
     if envelope.attempt > 1 or envelope.failure is not None:
         headers[ATTEMPT] = envelope.attempt
     if (failure := envelope.failure) is not None:
@@ -156,7 +160,7 @@ def decode(
 
 def new_message_id() -> str:
     """Make the id of one publish."""
-    return secrets.token_hex(16)
+    return f"{random.getrandbits(128):032x}"  # no secret
 
 
 def restarted(envelope: Envelope) -> Envelope:

@@ -43,7 +43,7 @@ class Mode(Enum):
     @property
     def is_batch(self) -> bool:
         """Whether it may carry any number of events."""
-        return self not in {Mode.OPAQUE, Mode.STRUCTURED}
+        return self is not Mode.OPAQUE and self is not Mode.STRUCTURED
 
 
 class UnknownModeError(EventFlowError):

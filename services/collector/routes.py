@@ -1,7 +1,6 @@
-"""POST /events: authenticate, read, publish, and answer 202 once every event of the request is safe."""
+"""POST of events: authenticate, read, publish, and answer 202 once every event of the request is safe."""
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +8,15 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
+from collector.accepted import accepted_response
 from collector.budget import ByteBudget, Reservation
 from collector.intake import Limits, Mode, TooLargeError, UnknownModeError, is_known_key, mode_of, read_events
 from collector.metrics import CollectorMetrics
-from collector.problem import SERVER_HEADER, Reason, RejectedError, problem_response
+from collector.problem import Reason, RejectedError, problem_response
 from collector.signature import Scheme, Stripe, find_flaw, scheme_of
 from collector.spool import Spool
 from collector.spool_store import SpoolError
-from collector.tracing import SPAN, publishing
+from collector.tracing import publishing
 from eventflow.errors import BrokerUnavailableError, EventFlowError, InvalidEventError, PublishError
 from eventflow.event import Event, utc_now
 from eventflow.message import Envelope, Message, encode
@@ -24,13 +24,11 @@ from eventflow.outlet import Publication
 from eventflow.publisher import Publisher
 from eventflow.settings import SourceSettings
 from eventflow.telemetry.logging import shown_id
-from eventflow.telemetry.tracing import UNRECORDED, Span, ending, exemplar_of
-from eventflow.topology import DEFAULT_FLOW, Lane, lane_queue
+from eventflow.telemetry.tracing import Span, ending, exemplar_of
+from eventflow.topology import Lane, lane_queue
 
 UNAUTHENTICATED = "X-Api-Key or the signature is missing, wrong or too old."
 """The answer to every failed check: which part failed is for our metrics, not for whoever is trying."""
-
-ACCEPTED_HEADERS = {"Content-Type": "application/json; charset=utf-8", **SERVER_HEADER}
 
 log = structlog.stdlib.get_logger()
 
@@ -110,15 +108,14 @@ class Ingest:
         self._confirm_timeout_s = confirm_timeout_s
         self._body_timeout_s = body_timeout_s
 
-    async def receive(self, request: web.Request) -> web.Response:
-        """Answer one request."""
-        name = request.match_info.get("flow", DEFAULT_FLOW)
+    async def receive(self, request: web.BaseRequest, name: str, span: Span) -> web.StreamResponse:
+        """Answer one request with events for the flow `name`."""
         reservation = Reservation(self._budget)
         self._metrics.in_flight.inc()
         try:
             flow, mode = self._admit(request, name)
             events = await self._read(request, flow, mode, reservation)
-            await self._make_safe(events, flow, reservation, request.get(SPAN, UNRECORDED))
+            await self._make_safe(events, flow, reservation, span)
         except RejectedError as rejected:
             self._metrics.count_rejected(name, rejected.reason)
             log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
@@ -134,11 +131,9 @@ class Ingest:
             log.debug(
                 "event.accepted", flow=name, event_id=shown_id(event.id), type=event.type, source=shown_id(event.source)
             )
-        ids = [event.id for event in events]
-        answer = json.dumps({"ids": ids} if mode.is_batch else {"id": ids[0]})
-        return web.Response(body=answer.encode(), status=202, headers=ACCEPTED_HEADERS)
+        return accepted_response(request, [event.id for event in events], is_batch=mode.is_batch)
 
-    def _admit(self, request: web.Request, name: str) -> tuple[FlowIntake, Mode]:
+    def _admit(self, request: web.BaseRequest, name: str) -> tuple[FlowIntake, Mode]:
         """Check what can be checked before the body is read."""
         flow = self._flows.get(name)
         if flow is None:
@@ -155,7 +150,7 @@ class Ingest:
             raise RejectedError(Reason.INVALID, 400, f"Not an event: {error}.", close=True) from error
 
     async def _read(
-        self, request: web.Request, flow: FlowIntake, mode: Mode, reservation: Reservation
+        self, request: web.BaseRequest, flow: FlowIntake, mode: Mode, reservation: Reservation
     ) -> Sequence[Event]:
         body = await self._read_body(request, flow.limits.for_body_of(mode), reservation)
         if flow.scheme is not None:
@@ -176,7 +171,7 @@ class Ingest:
         except InvalidEventError as error:
             raise RejectedError(Reason.INVALID, 400, f"Not an event: {error}.") from error
 
-    async def _read_body(self, request: web.Request, max_bytes: int, reservation: Reservation) -> bytes:
+    async def _read_body(self, request: web.BaseRequest, max_bytes: int, reservation: Reservation) -> bytes:
         if (request.content_length or 0) > max_bytes:
             raise _too_large(max_bytes)
         if not request.content.is_eof() or request.content.exception() is not None:
@@ -188,7 +183,7 @@ class Ingest:
             raise _overloaded()
         return body
 
-    async def _read_what_comes(self, request: web.Request, max_bytes: int, reservation: Reservation) -> bytes:
+    async def _read_what_comes(self, request: web.BaseRequest, max_bytes: int, reservation: Reservation) -> bytes:
         body = bytearray()
         try:
             async with asyncio.timeout(self._body_timeout_s):
@@ -232,7 +227,7 @@ class Ingest:
 
     def _send(self, event: Event, flow: FlowIntake, reservation: Reservation, request: Span) -> Sending:
         span = publishing(request, event, queue=flow.queue)
-        message = encode(Envelope(event=event.traced(span.traceparent)))
+        message = encode(Envelope(event=event), traceparent=span.traceparent)
         try:
             started = self._publish(message, flow)
         except BrokerUnavailableError as reason:

@@ -1,35 +1,34 @@
 """The collector's part of an event's trace: the request that brought it, its publish, and the wait for the disk."""
 
+from collections.abc import Awaitable, Callable
+
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from structlog.contextvars import bound_contextvars
 
 from collector.spool_store import Record
 from eventflow.event import Event
 from eventflow.message import TRACEPARENT
-from eventflow.telemetry.tracing import UNRECORDED, Attributes, NoTracer, Span, Tracer, attributes_of
+from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of
 
 _ROUTE = "/events/{flow}"
 _REQUEST: Attributes = {"http.request.method": "POST", "http.route": _ROUTE}
 
+Receive = Callable[[web.BaseRequest, str, Span], Awaitable[web.StreamResponse]]
+"""Answers a request to bring events for a flow, in a span."""
 
-SPAN = web.RequestKey("span", Span)
 
+def traced(receive: Receive, tracer: Tracer) -> Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]:
+    """Trace each request to bring events, in the trace of its sender where that has one."""
 
-def traced(handler: Handler, tracer: Tracer) -> Handler:
-    """Trace each request to bring events, in the trace of its sender where that has one; nothing where nobody asks."""
-    if isinstance(tracer, NoTracer):
-        return handler
-
-    async def trace(request: web.Request) -> web.StreamResponse:
-        span = request[SPAN] = tracer.start(
+    async def trace(request: web.BaseRequest, flow: str) -> web.StreamResponse:
+        span = tracer.start(
             f"POST {_ROUTE}", kind="server", parent=request.headers.get(TRACEPARENT), attributes=_REQUEST
         )
         if span.trace_id is None:
-            return await handler(request)
+            return await receive(request, flow, span)
         with bound_contextvars(trace_id=span.trace_id):
             try:
-                response = await handler(request)
+                response = await receive(request, flow, span)
             except BaseException as error:
                 span.end(error=type(error).__name__)
                 raise

@@ -9,7 +9,7 @@ from functools import partial
 
 from aiohttp import web
 
-from collector.app import answering_problems, create_app
+from collector.app import routing
 from collector.budget import ByteBudget
 from collector.metrics import CollectorMetrics
 from collector.protocol import ProblemProtocol
@@ -113,14 +113,13 @@ class Worker:
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        runner = web.AppRunner(create_app(self._ingest, self._tracer), shutdown_timeout=self._drain_timeout_s)
+        http = web.Server(routing(self._ingest, self._tracer))
+        runner = web.ServerRunner(http, shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
-        assert runner.server is not None  # noqa: S101 - for the type checker: it is set up
-        runner.server.request_handler = answering_problems(runner.server.request_handler)
         loop = asyncio.get_running_loop()
         protocol = partial(
             ProblemProtocol,
-            runner.server,
+            http,
             loop=loop,
             keepalive_timeout=KEEP_ALIVE_S,
             auto_decompress=False,  # a body is what was sent
