@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from aio_pika.abc import AbstractConnection
@@ -31,9 +31,10 @@ class Publication:
     A publish that nobody waits for any more is not undone: the broker may still keep the message.
     """
 
-    __slots__ = ("_callbacks", "_error", "_is_resolved", "_waiters", "started_s")
+    __slots__ = ("_callbacks", "_error", "_is_resolved", "_waiters", "message_id", "started_s")
 
-    def __init__(self) -> None:
+    def __init__(self, message_id: str) -> None:
+        self.message_id = message_id
         self.started_s = time.monotonic()
         self._is_resolved = False
         self._error: EventFlowError | None = None
@@ -90,6 +91,11 @@ class Publication:
             self._waiters.remove(waiter)
 
 
+def _abandon(publications: Iterable[Publication]) -> None:
+    for publication in publications:
+        publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
+
+
 def _wake(waiter: "asyncio.Future[None]") -> None:
     if not waiter.done():
         waiter.set_result(None)
@@ -98,11 +104,15 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
 class Outlet(Protocol):
     """Publishes on one channel, confirmed, for as long as that lives."""
 
-    def send(self, message: Message, queue: str, publication: Publication) -> None:
-        """Start a publish and resolve it in the end, if the channel lives so long."""
+    @property
+    def oldest(self) -> Publication | None:
+        """The publish that has been unresolved for the longest; None where there is none."""
+
+    def send(self, message: Message, queue: str) -> Publication:
+        """Start a publish."""
 
     def abandon(self) -> None:
-        """Stop working on what is unresolved: the channel is gone."""
+        """Give up what is unresolved: the channel is gone, and no publish outlives it."""
 
 
 def outlet_on(connection: AbstractConnection, channel: Channel, *, on_unroutable: Callable[[], None]) -> Outlet:
@@ -128,22 +138,26 @@ class WireOutlet:
         self._on_unroutable = on_unroutable
         self._sent = 0
         self._outstanding: dict[int, Publication] = {}  # by delivery tag, in order
-        self._tags: dict[str, int] = {}  # by message id, for what is returned
         self._returned: list[bytes] | None = None  # header and body so far of a message that comes back
         below.take_channel(channel.number, self)
 
-    def send(self, message: Message, queue: str, publication: Publication) -> None:
+    @property
+    def oldest(self) -> Publication | None:
+        """See `Outlet`."""
+        return next(iter(self._outstanding.values()), None)
+
+    def send(self, message: Message, queue: str) -> Publication:
         """See `Outlet`."""
         written = frames.publish_frames(message, queue=queue, channel=self._number, frame_max=self._frame_max)
         self._sent += 1
-        self._outstanding[self._sent] = publication
-        self._tags[message.message_id] = self._sent
-        publication.on_resolved(lambda: self._tags.pop(message.message_id, None))
+        publication = self._outstanding[self._sent] = Publication(message.message_id)
         self._wire.send(written)
+        return publication
 
     def abandon(self) -> None:
         """See `Outlet`."""
-        self._outstanding.clear()
+        left, self._outstanding = self._outstanding, {}
+        _abandon(left.values())
 
     def take(self, kind: int, payload: bytes) -> bool:
         """Take confirms and what is returned; see `Frames`."""
@@ -185,7 +199,9 @@ class WireOutlet:
     def _return(self, header: bytes) -> None:
         content = ContentHeader()
         content.unmarshal(header)
-        tag = self._tags.get(content.properties.message_id or "")
+        message_id = content.properties.message_id
+        # Returns come in the order of the publishes: it is one of the first that are outstanding.
+        tag = next((tag for tag, sent in self._outstanding.items() if sent.message_id == message_id), None)
         if tag is not None:
             self._outstanding.pop(tag).resolve(UnroutableError("there is no such queue"))
             self._on_unroutable()
@@ -197,18 +213,26 @@ class LibraryOutlet:
     def __init__(self, channel: Channel, *, on_unroutable: Callable[[], None]) -> None:
         self._channel = channel
         self._on_unroutable = on_unroutable
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[Publication, asyncio.Task[None]] = {}  # the oldest first
 
-    def send(self, message: Message, queue: str, publication: Publication) -> None:
+    @property
+    def oldest(self) -> Publication | None:
         """See `Outlet`."""
-        sending = asyncio.create_task(self._send(message, queue, publication))
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
+        return next(iter(self._sending), None)
+
+    def send(self, message: Message, queue: str) -> Publication:
+        """See `Outlet`."""
+        publication = Publication(message.message_id)
+        sending = self._sending[publication] = asyncio.create_task(self._send(message, queue, publication))
+        sending.add_done_callback(lambda _: self._sending.pop(publication, None))
+        return publication
 
     def abandon(self) -> None:
         """See `Outlet`."""
-        for sending in self._sending:
+        left, self._sending = self._sending, {}
+        for sending in left.values():
             sending.cancel()
+        _abandon(left)  # whatever the library still waits for
 
     async def _send(self, message: Message, queue: str, publication: Publication) -> None:
         try:

@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Literal, NoReturn
 
 from aio_pika.abc import AbstractConnection
@@ -49,7 +48,6 @@ class Publisher:
         self._channel: Channel | None = None
         self._outlet: Outlet | None = None
         self._queue_missing = asyncio.Event()
-        self._unresolved: dict[Publication, None] = {}  # the oldest first
         self._announcements: Channel | None = None
         self._announcing: set[asyncio.Task[None]] = set()
 
@@ -63,7 +61,7 @@ class Publisher:
     @property
     def oldest_unresolved_s(self) -> float:
         """How long the oldest of the unresolved publishes has been on its way; 0 where there is none."""
-        oldest = next(iter(self._unresolved), None)
+        oldest = None if self._outlet is None else self._outlet.oldest
         return 0.0 if oldest is None else time.monotonic() - oldest.started_s
 
     async def run(self) -> None:
@@ -86,11 +84,7 @@ class Publisher:
             case "blocked":
                 raise BrokerUnavailableError("the broker blocks publishing: it has a memory or disk alarm")
         assert self._outlet is not None  # noqa: S101 - for the type checker: not "down"
-        publication = Publication()
-        self._outlet.send(message, queue, publication)
-        self._unresolved[publication] = None
-        publication.on_resolved(partial(self._unresolved.pop, publication))
-        return publication
+        return self._outlet.send(message, queue)
 
     def announce(self, body: bytes, *, exchange: str) -> None:
         """Publish to whoever listens on a declared exchange now: neither kept nor confirmed to the caller.
@@ -119,8 +113,6 @@ class Publisher:
         finally:
             self._connection = self._channel = self._outlet = self._announcements = None
             outlet.abandon()
-            for publication in tuple(self._unresolved):  # none outlives its session, whatever the library waits for
-                publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
 
     async def _open_fanouts(self, connection: AbstractConnection) -> Channel | None:
         """Open a channel of their own for announcements, which nobody confirms."""

@@ -1,6 +1,7 @@
 """How many bytes of bodies this process holds: admission control, so that memory stays flat whatever comes in."""
 
 from collections.abc import Callable
+from functools import partial
 
 
 class ByteBudget:
@@ -49,8 +50,6 @@ class Reservation:
         self._size_bytes = 0
 
     def hand_over(self, size_bytes: int) -> Callable[[], None]:
-        """Pass `size_bytes` of what is held on to whoever calls the returned function in the end."""
-        heir = Reservation(self._budget)
-        heir._size_bytes = size_bytes
+        """Pass `size_bytes` of what is held on to whoever calls the returned function in the end, once."""
         self._size_bytes -= size_bytes
-        return heir.release
+        return partial(self._budget.release, size_bytes)

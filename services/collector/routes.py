@@ -1,6 +1,7 @@
 """POST of events: authenticate, read, publish, and answer 202 once every event of the request is safe."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def flow_intake(name: str, source: SourceSettings) -> FlowIntake:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sending:
     """An event on its way to safety, and its publish, or why there could be none."""
 
@@ -107,6 +108,7 @@ class Ingest:
         self._metrics = metrics
         self._confirm_timeout_s = confirm_timeout_s
         self._body_timeout_s = body_timeout_s
+        self._tells_each = log.is_enabled_for(logging.DEBUG)
 
     async def receive(self, request: web.BaseRequest, name: str, span: Span) -> web.StreamResponse:
         """Answer one request with events for the flow `name`."""
@@ -127,10 +129,8 @@ class Ingest:
             reservation.release()
             self._metrics.in_flight.dec()
         self._metrics.accepted[name].inc(len(events))
-        for event in events:
-            log.debug(
-                "event.accepted", flow=name, event_id=shown_id(event.id), type=event.type, source=shown_id(event.source)
-            )
+        if self._tells_each:
+            _tell_accepted(name, events)
         return accepted_response(request, [event.id for event in events], is_batch=mode.is_batch)
 
     def _admit(self, request: web.BaseRequest, name: str) -> tuple[FlowIntake, Mode]:
@@ -262,6 +262,13 @@ class Ingest:
         self._metrics.spooled[flow.name].inc(len(unconfirmed))
         for sending, reason in unconfirmed:
             log.debug("event.spooled", flow=flow.name, event_id=shown_id(sending.event.id), reason=str(reason))
+
+
+def _tell_accepted(flow: str, events: Sequence[Event]) -> None:
+    for event in events:
+        log.debug(
+            "event.accepted", flow=flow, event_id=shown_id(event.id), type=event.type, source=shown_id(event.source)
+        )
 
 
 def _too_large(max_bytes: int) -> RejectedError:

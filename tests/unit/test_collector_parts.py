@@ -161,5 +161,4 @@ def test_a_budget_is_never_exceeded_and_always_given_back(sizes: list[int]) -> N
         release = reservation.hand_over(size // 2)
         reservation.release()
         release()
-        release()
     assert budget.held_bytes == 0
