@@ -1,8 +1,8 @@
 """Traces by the OpenTelemetry SDK, exported over OTLP/HTTP by a thread of its own, in batches."""
 
 import asyncio
+import re
 import threading
-from collections.abc import Sequence
 from importlib.metadata import version
 
 from opentelemetry import trace
@@ -12,9 +12,8 @@ from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from opentelemetry.util.types import Attributes as SdkAttributes
 
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, UNRECORDED, Attributes, Kind, Span
 
@@ -23,7 +22,9 @@ CLOSE_MAX_S = 3.0
 
 _TRACEPARENT = "traceparent"
 _TRACEPARENT_CHARACTERS = 55
+_UNSAMPLED_FLAGS = f"{trace.TraceFlags.RANDOM_TRACE_ID:02x}"
 _NOWHERE = Context()
+_RATIO = re.compile(r"(?:ParentBased\{root:)?TraceIdRatioBased\{([^}]+)\}")
 _KINDS = {
     "server": trace.SpanKind.SERVER,
     "producer": trace.SpanKind.PRODUCER,
@@ -40,17 +41,17 @@ class OtlpTracer:
     def __init__(self, service: str) -> None:
         """Start the exporting thread."""
         release = version("event-flow")
-        asked_for = TracerProvider(shutdown_on_exit=False).sampler  # the SDK's own reading of the variables
-        self._roots = _Roots(asked_for)
+        self._ids = _Ids()
         self._provider = TracerProvider(
-            sampler=self._roots,
-            id_generator=self._roots,
+            id_generator=self._ids,
             resource=Resource.create({SERVICE_NAME: service, SERVICE_VERSION: release}),
             shutdown_on_exit=False,
         )
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("eventflow", release)
-        self._follows_parent = isinstance(asked_for, ParentBased)
+        sampler = self._provider.sampler
+        self._follows_parent = isinstance(sampler, ParentBased)
+        self._recorded_below = _bound_of(sampler)
 
     def start(
         self,
@@ -63,17 +64,19 @@ class OtlpTracer:
         started_at_ns: int | None = None,
     ) -> Span:
         """Start a span, recorded if the parent is, or else if the sampler says so."""
-        if parent is not None and self._follows_parent and _is_unsampled(parent):
-            return UNRECORDED  # what the sampler would say, without asking it
-        links = () if linked is None else _links_to(linked)
-        if parent is None and (unrecorded := self._roots.unrecorded(name, _KINDS[kind], attributes, links)):
-            return _Unsampled(unrecorded)
+        # What the sampler would say, without asking it: of most events it says no, and a span costs ten times as much.
+        if parent is None:
+            trace_id = self._ids.choose()
+            if trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._recorded_below:
+                return _Unsampled(f"00-{trace_id:032x}-{self._ids.generate_span_id():016x}-{_UNSAMPLED_FLAGS}")
+        elif self._follows_parent and _is_unsampled(parent):
+            return UNRECORDED
         span = self._tracer.start_span(
             name,
             context=_NOWHERE if parent is None else _context_of(parent),
             kind=_KINDS[kind],
             attributes=attributes,
-            links=links,
+            links=() if linked is None else _links_to(linked),
             start_time=started_at_ns,
         )
         return _Recorded(self._tracer, span) if span.is_recording() else _Unsampled(_traceparent_of(span))
@@ -95,51 +98,21 @@ class OtlpTracer:
             return
 
 
-class _Roots(RandomIdGenerator, Sampler):
-    """Asks the sampler about a new trace before the SDK makes a span of it: what is not recorded needs none.
+class _Ids(RandomIdGenerator):
+    """Lets the id of a trace be known before its first span is started."""
 
-    Most events' traces are not, and the SDK takes four times as long to find out.
-    """
+    def __init__(self) -> None:
+        self._chosen: int | None = None
 
-    def __init__(self, sampler: Sampler) -> None:
-        self._sampler = sampler
-        self._next_id = 0
-        self._next_result: SamplingResult | None = None
-
-    def unrecorded(
-        self, name: str, kind: trace.SpanKind, attributes: Attributes, links: Sequence[trace.Link]
-    ) -> str | None:
-        """Return the context of a new trace that is not recorded; None where it is: start its span at once then."""
-        self._next_id = super().generate_trace_id()
-        result = self._sampler.should_sample(_NOWHERE, self._next_id, name, kind, attributes, links)
-        if result.decision is Decision.DROP:
-            return f"00-{self._next_id:032x}-{self.generate_span_id():016x}-{trace.TraceFlags.RANDOM_TRACE_ID:02x}"
-        self._next_result = result
-        return None
+    def choose(self) -> int:
+        """Choose the id of the next trace."""
+        self._chosen = super().generate_trace_id()
+        return self._chosen
 
     def generate_trace_id(self) -> int:
-        """Return the id that was chosen, if one was."""
-        return super().generate_trace_id() if self._next_result is None else self._next_id
-
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: trace.SpanKind | None = None,
-        attributes: SdkAttributes = None,
-        links: Sequence[trace.Link] | None = None,
-        trace_state: trace.TraceState | None = None,
-    ) -> SamplingResult:
-        """Say again what the sampler has said of this trace, or ask it."""
-        known, self._next_result = self._next_result, None
-        if known is not None and trace_id == self._next_id:
-            return known
-        return self._sampler.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
-
-    def get_description(self) -> str:
-        """Describe the sampler."""
-        return self._sampler.get_description()
+        """Return what was chosen, once."""
+        chosen, self._chosen = self._chosen, None
+        return super().generate_trace_id() if chosen is None else chosen
 
 
 class _Recorded:
@@ -199,6 +172,15 @@ class _Unsampled:
     def note(self, _: Attributes) -> None: ...
 
     def end(self, **_: object) -> None: ...
+
+
+def _bound_of(sampler: Sampler) -> int:
+    """Return the number below which the end of a trace's id must be for the sampler to record it.
+
+    Only one that goes by the id has such a number; of any other it is above all ids, so that all are for it to judge.
+    """
+    ratio = _RATIO.match(sampler.get_description())
+    return TraceIdRatioBased.get_bound_for_rate(1.0 if ratio is None else float(ratio[1]))
 
 
 def _traceparent_of(span: trace.Span) -> str:
