@@ -16,18 +16,26 @@ PERSISTENT = 2
 _MARK = "0123456789abcdef" * 2
 """Stands for the id, which each message gets its own of."""
 
+_TRACES_EVERY = 100
+"""Of the collector's messages, as many continue a trace that is recorded."""
+
+_UNRECORDED, _RECORDED = (f"00-{_MARK}-0123456789abcde0-{flags}" for flags in ("02", "03"))
+
 _JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """The frames of a publish on channel 1, all but the id."""
+    """The frames of a publish on channel 1, all but the id, which also names the trace where there is one."""
 
     template: bytes
 
     def numbered(self, number: int) -> bytes:
         """Return the frames of one message."""
-        return self.template.replace(_MARK.encode(), b"%032x" % number)
+        template = self.template
+        if number % _TRACES_EVERY == 0:
+            template = template.replace(_UNRECORDED.encode(), _RECORDED.encode())
+        return template.replace(_MARK.encode(), b"%032x" % number)
 
 
 def frames(shape: str, body: bytes, *, queue: str) -> Frames:
@@ -52,7 +60,7 @@ def _ours(body: bytes) -> tuple[Basic.Properties, bytes]:
         body=body,
         content_type=_JSON,
     )
-    message = replace(encode(Envelope(event=event)), message_id=_MARK)
+    message = replace(encode(Envelope(event=event), traceparent=_UNRECORDED), message_id=_MARK)
     properties = Basic.Properties(
         content_type=_JSON, headers=dict(message.headers), delivery_mode=PERSISTENT, message_id=message.message_id
     )

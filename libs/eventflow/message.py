@@ -145,7 +145,7 @@ def decode(
             id=_text(headers.get(ID)) or _text(message_id) or new_event_id(),
             source=_text(headers.get(SOURCE)) or FOREIGN_SOURCE,
             type=_text(headers.get(TYPE)) or DEFAULT_TYPE,
-            time=_time(headers, TIME) or accepted_at,
+            time=accepted_at if headers.get(TIME) == headers.get(ACCEPTED_AT) else _time(headers, TIME) or accepted_at,
             accepted_at=accepted_at,
             body=body,
             content_type=_text(content_type),

@@ -129,8 +129,12 @@ class Handler:
 
     async def _handle(self, delivery: Delivery, entered: Pass) -> None:
         delivery.attempts_here += 1
-        with self._whereabouts.in_flight(delivery), self._tracing.handling(delivery) as trace:
-            await self._attempt_and_settle(delivery, entered, trace)
+        self._whereabouts.begin(delivery)
+        try:
+            with self._tracing.handling(delivery) as trace:
+                await self._attempt_and_settle(delivery, entered, trace)
+        finally:
+            self._whereabouts.end(delivery)
 
     async def _attempt_and_settle(self, delivery: Delivery, entered: Pass, trace: DeliveryTrace) -> None:
         sent_s = time.monotonic()

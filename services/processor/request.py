@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from eventflow.message import Envelope
 from eventflow.settings import TargetSettings
 from eventflow.standard_webhooks import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signature, signing_key
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
 CLOUDEVENT = "application/cloudevents+json"
 
 _UNSAFE_IN_HEADER = re.compile(r"[^\x21-\x7e]|[\"%]")
@@ -43,11 +45,10 @@ class RequestForm:
         """Build the request of an attempt that is made now."""
         event = envelope.event
         headers = _delivery_headers(envelope)
-        if (
-            self.format == "raw" or envelope.content_encoding is not None
-        ):  # no CloudEvent can say how its data are encoded
+        # No CloudEvent can say how its data are encoded.
+        if self.format == "raw" or envelope.content_encoding is not None:
             body = event.body
-            headers |= _binary_headers(envelope)
+            headers |= _binary_headers(envelope, shown_id=headers[IDEMPOTENCY_KEY])
         else:
             body = event.body if _media_type(event) == CLOUDEVENT else structured(event)
             headers["Content-Type"] = CLOUDEVENT
@@ -93,6 +94,7 @@ def structured(event: Event) -> bytes:
     return b'%b,"data_base64":"%b"}' % (head[:-1], base64.b64encode(event.body))
 
 
+@lru_cache(maxsize=1024)
 def header_value(text: str) -> str:
     """Percent-encode what a header cannot carry, as the CloudEvents HTTP binding says (section 3.1.3.2)."""
     return _UNSAFE_IN_HEADER.sub(lambda match: quote(match[0], safe=""), text)
@@ -101,7 +103,7 @@ def header_value(text: str) -> str:
 def _delivery_headers(envelope: Envelope) -> dict[str, str]:
     """Say which delivery this is, so that the target can drop a duplicate."""
     headers = {
-        "Idempotency-Key": header_value(envelope.event.id),
+        IDEMPOTENCY_KEY: header_value(envelope.event.id),
         "eventflow-attempt": str(envelope.attempt),
     }
     if envelope.event.traceparent is not None:
@@ -109,12 +111,12 @@ def _delivery_headers(envelope: Envelope) -> dict[str, str]:
     return headers
 
 
-def _binary_headers(envelope: Envelope) -> dict[str, str]:
+def _binary_headers(envelope: Envelope, *, shown_id: str) -> dict[str, str]:
     """Describe the body as CloudEvents in binary mode do."""
     event = envelope.event
     headers = {
         "ce-specversion": "1.0",
-        "ce-id": header_value(event.id),
+        "ce-id": shown_id,
         "ce-source": header_value(event.source),
         "ce-type": header_value(event.type),
         "ce-time": format_time(event.time),

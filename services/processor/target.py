@@ -1,14 +1,17 @@
 """The target: one attempt is one POST, with a hard deadline, no redirects and a bounded look at the answer."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
-from types import SimpleNamespace, TracebackType
-from typing import Self
+from types import TracebackType
+from typing import Any, Self
 
 import aiohttp
+from yarl import URL
 
 from eventflow.event import utc_now
 from eventflow.message import Envelope
@@ -62,6 +65,16 @@ class Failed:
 Result = Succeeded | Failed
 
 
+@dataclass(slots=True)
+class _Connection:
+    """The connection of a request: kept from an earlier one, unless a socket is made for it."""
+
+    is_new: bool = False
+
+
+_connection: ContextVar[_Connection] = ContextVar("connection")
+
+
 class StaleConnectionError(aiohttp.ClientConnectionError):
     """A connection that was kept from an earlier request was closed before it answered this one."""
 
@@ -80,7 +93,7 @@ class Target:
         feedback: FeedbackReader,
     ) -> None:
         """Prepare; connections are made as attempts need them, at most `concurrency`, and kept for the next."""
-        self._url = url
+        self._url = URL(url)
         self._form = form
         self._feedback = feedback
         self._headers = {"User-Agent": USER_AGENT, **headers}
@@ -89,10 +102,9 @@ class Target:
 
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency),
+            connector=aiohttp.TCPConnector(limit=self._concurrency, socket_factory=_noting_new),
             timeout=aiohttp.ClientTimeout(total=None),  # the deadline below is exact, aiohttp's rounds above 5 s
             headers=self._headers,
-            trace_configs=[_noting_reuse()],
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Content-Type", "Accept-Encoding"),
             auto_decompress=False,
@@ -124,17 +136,13 @@ class Target:
             return Failed(reason="connection")
 
     async def _request(self, envelope: Envelope) -> Result:
-        connection = SimpleNamespace(is_reused=False)
+        _connection.set(connection := _Connection())
         request = self._form.request_for(envelope, now=utc_now())
         try:
             async with (
                 asyncio.timeout(self._timeout_s) as deadline,
                 self._client.post(
-                    self._url,
-                    data=request.body,
-                    headers=request.headers,
-                    allow_redirects=False,
-                    trace_request_ctx=connection,
+                    self._url, data=request.body, headers=request.headers, allow_redirects=False
                 ) as answer,
             ):
                 feedback, is_refused = self._feedback.of_headers(answer.headers, now=utc_now()), False
@@ -143,14 +151,14 @@ class Target:
                 result = judge(
                     answer.status, feedback=feedback, is_refused=is_refused, steers=self._feedback.mode != "none"
                 )
-                if isinstance(result, Succeeded):
+                if isinstance(result, Succeeded) and not answer.content.is_eof():
                     deadline.reschedule(None)  # it counts from here on; reading the rest has a bound of its own
                     await _drain(answer)
                 return result
         except (aiohttp.ServerDisconnectedError, ConnectionResetError, aiohttp.ClientOSError) as error:
-            if connection.is_reused:
-                raise StaleConnectionError from error
-            raise
+            if connection.is_new or isinstance(error, aiohttp.ClientConnectorError):  # or there is none at all
+                raise
+            raise StaleConnectionError from error
 
 
 def judge(status: int, *, feedback: Feedback = NOTHING, is_refused: bool = False, steers: bool = True) -> Result:
@@ -173,17 +181,11 @@ def judge(status: int, *, feedback: Feedback = NOTHING, is_refused: bool = False
     )
 
 
-def _noting_reuse() -> aiohttp.TraceConfig:
-    """Note on a request's context whether its connection had been used before."""
-
-    async def note(
-        _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionReuseconnParams
-    ) -> None:
-        context.trace_request_ctx.is_reused = True
-
-    config = aiohttp.TraceConfig()
-    config.on_connection_reuseconn.append(note)
-    return config
+def _noting_new(address: tuple[Any, ...]) -> socket.socket:
+    """Make a socket and note that it is new, for the request in whose context the connection is made."""
+    family, kind, protocol, _, _ = address
+    _connection.get().is_new = True
+    return socket.socket(family=family, type=kind, proto=protocol)
 
 
 async def _start_of(answer: aiohttp.ClientResponse) -> bytes:

@@ -9,10 +9,11 @@ publish ─┬─ wait eventflow.{flow}.events
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
 
 from structlog.contextvars import bind_contextvars
@@ -28,6 +29,15 @@ from processor.target import Failed, Result
 _NS_PER_S = 1_000_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """What all spans of a lane have in common."""
+
+    queue: str
+    span_name: str
+    attributes: Attributes
+
+
 class DeliveryTracing:
     """Traces the deliveries of one flow."""
 
@@ -35,7 +45,10 @@ class DeliveryTracing:
         """Prepare what all spans of the flow have in common."""
         self._tracer = tracer
         self._flow = flow
-        self._lanes = {lane: _messaging("process", lane_queue(flow, lane)) for lane in Lane}
+        self._lanes = {
+            lane: _Lane(queue, f"process {queue}", _messaging("process", queue))
+            for lane, queue in ((lane, lane_queue(flow, lane)) for lane in Lane)
+        }
         url = urlsplit(target_url)
         self._request: Attributes = {
             "http.request.method": "POST",
@@ -43,33 +56,30 @@ class DeliveryTracing:
             "server.port": url.port or (443 if url.scheme == "https" else 80),
         }
 
-    @contextmanager
-    def handling(self, delivery: Delivery) -> Iterator["DeliveryTrace"]:
-        """Trace what is done with a delivery from its arrival here, when its turn has come."""
-        envelope = delivery.envelope
-        queue = lane_queue(self._flow, delivery.lane)
+    def handling(self, delivery: Delivery) -> "DeliveryTrace":
+        """Trace what is done with a delivery from its arrival here, when its turn has come, until the trace's end."""
+        envelope, lane = delivery.envelope, self._lanes[delivery.lane]
         received_at_ns = _received_at_ns(delivery)
         span = self._tracer.start(
-            f"process {queue}",
+            lane.span_name,
             kind="consumer",
             parent=envelope.event.traceparent,
             linked=envelope.failure.traceparent if envelope.failure else None,
-            attributes=self._lanes[delivery.lane],
+            attributes=lane.attributes,
             started_at_ns=received_at_ns,
         )
-        if envelope.event.traceparent is None:  # no sender gave one: the trace begins here, and copies continue it
+        if envelope.event.traceparent is None and span.traceparent is not None:
+            # No sender gave one: the trace begins here, and copies continue it.
             delivery.envelope = envelope = replace(envelope, event=envelope.event.traced(span.traceparent))
-        trace = DeliveryTrace(span, flow=self._flow, request=self._request)
-        if span.trace_id is None:
-            yield trace
-            return
-        bind_contextvars(trace_id=span.trace_id, event_id=shown_id(envelope.event.id))  # of this delivery's own task
-        span.note({**attributes_of(envelope.event), "eventflow.attempt": envelope.attempt})
-        if delivery.attempts_here == 1:
-            self._tell_wait(envelope, queue, until_ns=received_at_ns)
-        span.child("wait for quota", started_at_ns=received_at_ns).end()
-        with ending(span):
-            yield trace
+        if span.trace_id is not None:
+            bind_contextvars(
+                trace_id=span.trace_id, event_id=shown_id(envelope.event.id)
+            )  # of this delivery's own task
+            span.note({**attributes_of(envelope.event), "eventflow.attempt": envelope.attempt})
+            if delivery.attempts_here == 1:
+                self._tell_wait(envelope, lane.queue, until_ns=received_at_ns)
+            span.child("wait for quota", started_at_ns=received_at_ns).end()
+        return DeliveryTrace(span, flow=self._flow, request=self._request)
 
     def _tell_wait(self, envelope: Envelope, queue: str, *, until_ns: int) -> None:
         """Tell how long it was on the broker: since it was accepted, or since its last attempt failed."""
@@ -86,12 +96,20 @@ class DeliveryTracing:
 
 @dataclass(slots=True)
 class DeliveryTrace:
-    """The spans of one delivery in hand."""
+    """The spans of one delivery in hand: a context that ends them, well or of the error that ends the block."""
 
     _span: Span
     flow: str
     request: Attributes
     attempt: Span = UNRECORDED
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._span.end(error=None if kind is None else kind.__name__)
 
     def begin_attempt(self, envelope: Envelope) -> Envelope:
         """Trace an attempt, and return what to send in it: the event whose trace the target continues."""

@@ -2,8 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,15 +34,13 @@ class Whereabouts:
         self._in_flight: dict[str, Delivery] = {}
         self._past: OrderedDict[str, _Past] = OrderedDict()
 
-    @contextmanager
-    def in_flight(self, delivery: Delivery) -> Iterator[None]:
-        """Know a delivery as in flight while the block runs."""
-        event_id = delivery.envelope.event.id
-        self._in_flight[event_id] = delivery
-        try:
-            yield
-        finally:
-            self._in_flight.pop(event_id, None)  # gone already where two copies of it were in flight
+    def begin(self, delivery: Delivery) -> None:
+        """Know a delivery as in flight until `end`."""
+        self._in_flight[delivery.envelope.event.id] = delivery
+
+    def end(self, delivery: Delivery) -> None:
+        """Know it as in flight no more; it is not where another copy of it has ended."""
+        self._in_flight.pop(delivery.envelope.event.id, None)
 
     def remember(self, envelope: Envelope, outcome: Outcome) -> None:
         """Remember what became of an attempt."""
