@@ -52,7 +52,7 @@ class Event:
 def is_valid_attribute(value: str) -> bool:
     """Whether `value` can travel as an event attribute: 1 to 255 bytes of printable Unicode without surrogates."""
     try:
-        size_bytes = len(value.encode())
+        size_bytes = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
         return False
     return 0 < size_bytes <= ATTRIBUTE_MAX_BYTES and value.isprintable() and not value.isspace()

@@ -101,7 +101,7 @@ def properties_of(header: bytes) -> Properties:
     """Read a content header: ours at once, a stranger's by the library; one that cannot be read says nothing."""
     flags = _CONTENT_HEAD.unpack_from(header)[3]
     if not flags & ~_OURS:
-        with suppress(_ForeignError, LookupError, struct.error):
+        with suppress(_ForeignError, UnicodeDecodeError, LookupError, struct.error):
             return _our_properties(header, flags)
     content = ContentHeader()
     try:
@@ -156,15 +156,14 @@ def _table_at(data: bytes, position: int) -> tuple[dict[str, Any], int]:
     headers: dict[str, Any] = {}
     position = start
     while position < end:
-        name, position = _short_at(data, position)
-        kind, position = data[position], position + 1
-        if kind == _STRING:
-            start = position + _LONG.size
-            position = start + _LONG.unpack_from(data, position)[0]
-            headers[name] = _text(data[start:position])
-        elif kind == _INTEGER:
-            headers[name] = _SIGNED.unpack_from(data, position)[0]
-            position += _SIGNED.size
+        kind_at = position + 1 + data[position]
+        name = _name(data[position + 1 : kind_at])
+        start = position = kind_at + 1 + _LONG.size
+        if data[kind_at] == _STRING:
+            position += _LONG.unpack_from(data, kind_at + 1)[0]
+            headers[name] = data[start:position].decode()
+        elif data[kind_at] == _INTEGER:
+            headers[name] = _SIGNED.unpack_from(data, kind_at + 1)[0]
         else:
             raise _ForeignError
     return headers, end
@@ -172,14 +171,12 @@ def _table_at(data: bytes, position: int) -> tuple[dict[str, Any], int]:
 
 def _short_at(data: bytes, position: int) -> tuple[str, int]:
     end = position + 1 + data[position]
-    return _text(data[position + 1 : end]), end
+    return data[position + 1 : end].decode(), end
 
 
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise _ForeignError from error
+@lru_cache(maxsize=64)
+def _name(encoded: bytes) -> str:
+    return encoded.decode()
 
 
 def _content_header(message: Message) -> bytes:

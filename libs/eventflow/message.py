@@ -169,6 +169,8 @@ def restarted(envelope: Envelope) -> Envelope:
 
 
 def _failure(headers: Mapping[str, Any]) -> Failure | None:
+    if REASON not in headers:
+        return None
     reason, first_at, last_at = (
         _text(headers.get(REASON)),
         _time(headers, FIRST_FAILED_AT),

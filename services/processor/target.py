@@ -142,7 +142,7 @@ class Target:
             async with (
                 asyncio.timeout(self._timeout_s) as deadline,
                 self._client.post(
-                    self._url, data=request.body, headers=request.headers, allow_redirects=False
+                    self._url, data=aiohttp.BytesPayload(request.body), headers=request.headers, allow_redirects=False
                 ) as answer,
             ):
                 feedback, is_refused = self._feedback.of_headers(answer.headers, now=utc_now()), False
