@@ -114,7 +114,7 @@ class DeliveryTrace:
     def begin_attempt(self, envelope: Envelope) -> Envelope:
         """Trace an attempt, and return what to send in it: the event whose trace the target continues."""
         self.attempt = self._span.child("POST", kind="client", attributes=self.request)
-        if self.attempt.traceparent is None:
+        if self.attempt.trace_id is None:
             return envelope
         return replace(envelope, event=envelope.event.traced(self.attempt.traceparent))
 
