@@ -83,12 +83,20 @@ class Section:
     def of_ceiling(self, row: Row) -> float | None:
         """Return a row's share of the ceiling of its case."""
         ceiling = next((other for other in self.beside(row) if other.role is Role.CEILING), None)
-        return row.value / ceiling.value if ceiling is not None and ceiling is not row else None
+        return ratio(row, ceiling) if ceiling is not None and ceiling is not row else None
 
     def times_peer(self, row: Row) -> float | None:
         """Return how many times a peer's figure ours is."""
         ours = next((other for other in self.beside(row) if other.role is Role.OURS), None)
-        return ours.value / row.value if ours is not None and row.role is Role.PEER else None
+        return ratio(ours, row) if ours is not None and row.role is Role.PEER else None
+
+
+def ratio(row: Row, other: Row) -> float:
+    """Return how many times the other's figure a row's is: the median over the rounds.
+
+    A machine that is busy with something else for a while slows down all turns of a round.
+    """
+    return median(one / another for one, another in zip(row.samples, other.samples, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,9 +50,9 @@ class Plan:
         backlogs: Events queued, from none on.
     """
 
-    rounds: int = 5
+    rounds: int = 7
     few_rounds: int = 3
-    for_s: float = 3.0
+    for_s: float = 2.5
     backlogs: tuple[int, ...] = (0, 100_000, 1_000_000)
 
 

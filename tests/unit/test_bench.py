@@ -38,9 +38,9 @@ def test_programs_take_turns_and_every_other_round_goes_backwards() -> None:
     assert [one.samples for one in rows] == [[1, 4, 5], [2, 3, 6]]
 
 
-def test_ratios_are_those_of_the_medians() -> None:
-    ours, peer = row("ours", Role.OURS, 90, 100, 5), row("peer", Role.PEER, 30, 10, 31)
-    section = section_of(row("ceiling", Role.CEILING, 180), ours, peer)
+def test_ratios_are_the_medians_of_the_rounds() -> None:
+    ours, peer = row("ours", Role.OURS, 90, 20, 5), row("peer", Role.PEER, 30, 10, 1)
+    section = section_of(row("ceiling", Role.CEILING, 100, 40, 50), ours, peer)
     assert section.of_ceiling(ours) == 0.5
     assert section.times_peer(peer) == 3
     assert section.times_peer(ours) is None

@@ -45,7 +45,7 @@ def measure(here: Stage) -> Section:
             )
             for one in deliverers
         ]
-        section.rows += in_turn(CASE, turns, rounds=here.plan.few_rounds)
+        section.rows += in_turn(CASE, turns, rounds=here.plan.rounds)
     return section
 
 
