@@ -3,8 +3,12 @@
 import asyncio
 import json
 import os
+import re
 import signal
+import time
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -61,6 +65,43 @@ async def test_users_own_recipe_is_taken_unchanged(
         assert answer.status == 202
     [message] = await amqp.drain(lane_queue(flow, Lane.LIVE))
     assert message.body == recipe
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "connection"),
+    [
+        ("1.1", None, None),
+        ("1.1", "close", "close"),
+        ("1.0", None, None),
+        ("1.0", "keep-alive", "keep-alive"),
+    ],
+)
+async def test_202_says_whether_the_connection_is_kept_where_the_version_does_not(
+    service: Service, version: str, asked: str | None, connection: str | None
+) -> None:
+    lines = [f"POST {urlsplit(service.url).path} HTTP/{version}", "Host: x", f"X-Api-Key: {API_KEY}", 'ce-id: "1"']
+    lines += ["Content-Length: 2"] if asked is None else ["Content-Length: 2", f"Connection: {asked}"]
+    answer = await exchange(service.url, ("\r\n".join(lines) + "\r\n\r\n{}").encode())
+    assert (answer.status, answer.json) == (202, {"id": "1"})
+    assert answer.headers.get("connection") == connection
+    assert answer.headers["server"] == "event-flow"
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    sent_s = parsedate_to_datetime(answer.headers["date"]).timestamp()
+    assert abs(time.time() - sent_s) < 5
+
+
+async def test_requests_sent_at_once_on_one_connection_are_answered_in_order(service: Service) -> None:
+    path = urlsplit(service.url).path
+    head = "POST {} HTTP/1.1\r\nHost: x\r\nX-Api-Key: {}\r\nce-id: {}\r\nContent-Length: 2\r\n{}\r\n{{}}"
+    requests = [head.format(path, API_KEY, number, "") for number in range(50)]
+    requests.append(head.format(path, API_KEY, "last", "Connection: close\r\n"))
+    reader, writer = await asyncio.open_connection(urlsplit(service.url).hostname, urlsplit(service.url).port)
+    writer.write("".join(requests).encode())
+    async with asyncio.timeout(10):
+        answers = (await reader.read()).decode()
+    writer.close()
+    assert re.findall(r'\{"id": "(\w+)"\}', answers) == [*map(str, range(50)), "last"]
+    assert answers.count("HTTP/1.1 202 Accepted\r\n") == 51
 
 
 @pytest.mark.parametrize(

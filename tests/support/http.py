@@ -2,18 +2,20 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawAnswer:
-    """An answer as it came; status 0 where none did."""
+    """An answer as it came, its headers in lower case; status 0 where none did."""
 
     status: int
     content_type: str
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def json(self) -> Any:
@@ -37,5 +39,8 @@ async def exchange(url: str, request: bytes, *, hang_up: bool = False, timeout_s
     finally:
         writer.close()
     return RawAnswer(
-        status=int(head.split(b" ", 2)[1]), content_type=headers.get(b"content-type", b"").decode(), body=body
+        status=int(head.split(b" ", 2)[1]),
+        content_type=headers.get(b"content-type", b"").decode(),
+        body=body,
+        headers={name.decode(): value.decode() for name, value in headers.items()},
     )
