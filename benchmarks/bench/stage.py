@@ -50,9 +50,9 @@ class Plan:
         backlogs: Events queued, from none on.
     """
 
-    rounds: int = 7
-    few_rounds: int = 3
-    for_s: float = 2.5
+    rounds: int = 9
+    few_rounds: int = 4
+    for_s: float = 2.0
     backlogs: tuple[int, ...] = (0, 100_000, 1_000_000)
 
 

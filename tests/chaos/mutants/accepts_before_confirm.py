@@ -12,8 +12,8 @@ class Mutant(Publisher):
     """Publishes as ever, and believes it done."""
 
     def publish(self, *args: Any, **kwargs: Any) -> Publication:
-        super().publish(*args, **kwargs)
-        hoped = Publication()
+        sent = super().publish(*args, **kwargs)
+        hoped = Publication(sent.message_id)
         hoped.resolve()
         return hoped
 
