@@ -78,7 +78,7 @@ class Deliverer:
     process: ChildProcess
     shape: str = "plain"
     queue: str | None = None
-    most_per_s: int = 14_000
+    most_per_s: int = 9_000
     known: Known | None = None
 
 
@@ -200,7 +200,7 @@ def delivery_ceiling(target_url: str, body: Path) -> Deliverer:
     process = stage.peer(
         name, "benchmarks.peers.aiohttp_delivery", str(body), PEER_AMQP_URL="", PEER_TARGET_URL=target_url
     )
-    return Deliverer(name=name, role=Role.CEILING, process=process)
+    return Deliverer(name=name, role=Role.CEILING, process=process, most_per_s=25_000)
 
 
 def delivery_peers(here: Stage, target_url: str) -> list[Deliverer]:

@@ -51,7 +51,7 @@ class Plan:
     """
 
     rounds: int = 9
-    few_rounds: int = 4
+    few_rounds: int = 5
     for_s: float = 2.0
     backlogs: tuple[int, ...] = (0, 100_000, 1_000_000)
 
