@@ -19,7 +19,7 @@ from eventflow.errors import SettingsError
 from eventflow.settings import Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
 from eventflow.telemetry.metrics import Expose, exposition_of, exposition_of_workers
-from eventflow.telemetry.tracing import tracer_for
+from eventflow.telemetry.tracers import tracer_for
 
 SERVICE = "eventflow-collector"
 

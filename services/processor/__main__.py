@@ -22,7 +22,8 @@ from eventflow.publisher import Publisher
 from eventflow.settings import FlowSettings, Settings, load, require_target_urls
 from eventflow.telemetry import logging
 from eventflow.telemetry.metrics import exposition_of
-from eventflow.telemetry.tracing import Tracer, tracer_for
+from eventflow.telemetry.tracers import tracer_for
+from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_prefix, flow_specs, retry_queue
 from processor.capacity import concurrency_of, prefetch_of
 from processor.feedback import FeedbackReader

@@ -26,7 +26,7 @@ from collector.spool_store import (
 from eventflow.errors import BrokerUnavailableError, SettingsError, UnroutableError
 from eventflow.event import is_valid_attribute
 from eventflow.message import Message, new_message_id
-from eventflow.telemetry.tracing import NoTracer
+from eventflow.telemetry.tracers import NoTracer
 from tests.support.wait import eventually
 
 MIB = 1024 * 1024

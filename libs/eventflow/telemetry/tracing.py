@@ -1,18 +1,14 @@
-"""Traces: the port that services speak to, and what it is while nobody asked for traces.
+"""Traces: the port that services speak to.
 
 One trace for each event, from the request that brought it to its last attempt (ADR 11). Spans get their parent as a W3C
 `traceparent`, never from the surrounding task: an event's way leads through a queue.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, Protocol
 
 from eventflow.event import Event
-
-ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-DISABLED_VARIABLE = "OTEL_SDK_DISABLED"
 
 Kind = Literal["server", "producer", "consumer", "client", "internal"]
 Attributes = Mapping[str, str | int | float | bool]
@@ -100,32 +96,6 @@ class Unrecorded:
 
 
 UNRECORDED = Unrecorded()
-
-
-class NoTracer:
-    """Records nothing. What senders give as `traceparent` travels on untouched."""
-
-    def start(self, *_: object, **__: object) -> Span:
-        """Return a span that records nothing."""
-        return UNRECORDED
-
-    async def close(self) -> None:
-        """Do nothing."""
-
-
-def tracer_for(service: str) -> Tracer:
-    """Make the tracer of this process, as the standard variables `OTEL_*` say: once, at its start.
-
-    Without an endpoint nothing is recorded, and the SDK is not even imported.
-
-    Args:
-        service: The resource attribute `service.name`.
-    """
-    if os.environ.get(DISABLED_VARIABLE, "").lower() == "true" or not any(map(os.environ.get, ENDPOINT_VARIABLES)):
-        return NoTracer()
-    from eventflow.telemetry.otlp import OtlpTracer  # noqa: PLC0415 - a fifth of a second, and memory, when off
-
-    return OtlpTracer(service)
 
 
 @contextmanager
