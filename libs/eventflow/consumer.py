@@ -47,12 +47,13 @@ log = structlog.stdlib.get_logger()
 class Delivery:
     """A message handed to us and not settled yet."""
 
-    __slots__ = ("_inlet", "_tag", "attempts_here", "envelope", "lane", "received_s")
+    __slots__ = ("_inlet", "_tag", "attempts_here", "envelope", "lane", "received_at_ns", "received_s")
 
     def __init__(self, *, envelope: Envelope, lane: Lane, inlet: Inlet, tag: int) -> None:
         self.envelope = envelope
         self.lane = lane
         self.received_s = time.monotonic()
+        self.received_at_ns = time.time_ns()
         self.attempts_here = 0  # more than 1 for what was held in memory between two
         self._inlet = inlet
         self._tag = tag

@@ -65,14 +65,17 @@ class Incoming:
     tag: int
     header: bytes | None = None
     parts: list[bytes] = field(default_factory=list)
+    left_bytes: int = 0
 
     def add(self, payload: bytes) -> bool:
         """Take the next frame; return whether it was the last."""
         if self.header is None:
             self.header = payload
+            self.left_bytes = frames.body_bytes_of(payload)
         else:
             self.parts.append(payload)
-        return sum(map(len, self.parts)) >= frames.body_bytes_of(self.header)
+            self.left_bytes -= len(payload)
+        return self.left_bytes <= 0
 
 
 class WireInlet:

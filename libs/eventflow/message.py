@@ -188,6 +188,8 @@ def _failure(headers: Mapping[str, Any]) -> Failure | None:
 
 
 def _text(value: object) -> str | None:
+    if value is None:
+        return None
     if isinstance(value, bytes):
         value = value[: ATTRIBUTE_MAX_BYTES + 1].decode(errors="replace")
     return value if isinstance(value, str) and is_valid_attribute(value) else None

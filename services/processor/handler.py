@@ -170,14 +170,14 @@ class Handler:
 
     async def _attempt(self, delivery: Delivery, trace: DeliveryTrace) -> Result:
         started_s = time.perf_counter()
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
         try:
             result = await self._target.attempt(trace.begin_attempt(delivery.envelope), charge=self._spend)
         except Exception:  # noqa: BLE001 - the per-delivery guard: a bug costs an attempt, never the event
             self._log.exception("attempt.crashed", event_id=shown_id(delivery.envelope.event.id))
             result = Failed(reason="internal")
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.in_flight -= 1
         self._metrics.attempt_seconds.observe(time.perf_counter() - started_s, exemplar_of(trace.attempt))
         trace.end_attempt(result)
         return result

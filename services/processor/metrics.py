@@ -134,7 +134,9 @@ class FlowMetrics:
         self._departure_per_second = metrics.departure_per_second.labels(flow)
         self.oldest_seconds = metrics.oldest_seconds.labels(flow)
         self.attempt_seconds = metrics.attempt_seconds.labels(flow)
-        self.in_flight = metrics.in_flight.labels(flow)
+        self.in_flight = 0
+        """Attempts in flight now."""
+        metrics.in_flight.labels(flow).set_function(lambda: self.in_flight)
         self.throttled = metrics.throttled.labels(flow)
         self.breaker_open = metrics.breaker_open.labels(flow)
         self._rate_limit = metrics.rate_limit.labels(flow)

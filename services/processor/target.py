@@ -1,6 +1,7 @@
 """The target: one attempt is one POST, with a hard deadline, no redirects and a bounded look at the answer."""
 
 import asyncio
+import math
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -103,7 +104,7 @@ class Target:
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._concurrency, socket_factory=_noting_new),
-            timeout=aiohttp.ClientTimeout(total=None),  # the deadline below is exact, aiohttp's rounds above 5 s
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s, ceil_threshold=math.inf),  # exact, however long
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Content-Type", "Accept-Encoding"),
@@ -139,12 +140,9 @@ class Target:
         _connection.set(connection := _Connection())
         request = self._form.request_for(envelope, now=utc_now())
         try:
-            async with (
-                asyncio.timeout(self._timeout_s) as deadline,
-                self._client.post(
-                    self._url, data=aiohttp.BytesPayload(request.body), headers=request.headers, allow_redirects=False
-                ) as answer,
-            ):
+            async with self._client.post(
+                self._url, data=aiohttp.BytesPayload(request.body), headers=request.headers, allow_redirects=False
+            ) as answer:
                 feedback, is_refused = self._feedback.of_headers(answer.headers, now=utc_now()), False
                 if self._feedback.reads_bodies:
                     feedback, is_refused = self._feedback.of_body(await _start_of(answer), head=feedback)
@@ -152,8 +150,7 @@ class Target:
                     answer.status, feedback=feedback, is_refused=is_refused, steers=self._feedback.mode != "none"
                 )
                 if isinstance(result, Succeeded) and not answer.content.is_eof():
-                    deadline.reschedule(None)  # it counts from here on; reading the rest has a bound of its own
-                    await _drain(answer)
+                    await _drain(answer)  # it counts from here on, whatever becomes of the rest
                 return result
         except (aiohttp.ServerDisconnectedError, ConnectionResetError, aiohttp.ClientOSError) as error:
             if connection.is_new or isinstance(error, aiohttp.ClientConnectorError):  # or there is none at all

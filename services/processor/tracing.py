@@ -8,7 +8,6 @@ publish ─┬─ wait eventflow.{flow}.events
          └─ process eventflow.{flow}.due ─── ...
 """
 
-import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -59,14 +58,13 @@ class DeliveryTracing:
     def handling(self, delivery: Delivery) -> "DeliveryTrace":
         """Trace what is done with a delivery from its arrival here, when its turn has come, until the trace's end."""
         envelope, lane = delivery.envelope, self._lanes[delivery.lane]
-        received_at_ns = _received_at_ns(delivery)
         span = self._tracer.start(
             lane.span_name,
             kind="consumer",
             parent=envelope.event.traceparent,
             linked=envelope.failure.traceparent if envelope.failure else None,
             attributes=lane.attributes,
-            started_at_ns=received_at_ns,
+            started_at_ns=delivery.received_at_ns,
         )
         if envelope.event.traceparent is None and span.traceparent is not None:
             # No sender gave one: the trace begins here, and copies continue it.
@@ -77,8 +75,8 @@ class DeliveryTracing:
             )  # of this delivery's own task
             span.note({**attributes_of(envelope.event), "eventflow.attempt": envelope.attempt})
             if delivery.attempts_here == 1:
-                self._tell_wait(envelope, lane.queue, until_ns=received_at_ns)
-            span.child("wait for quota", started_at_ns=received_at_ns).end()
+                self._tell_wait(envelope, lane.queue, until_ns=delivery.received_at_ns)
+            span.child("wait for quota", started_at_ns=delivery.received_at_ns).end()
         return DeliveryTrace(span, flow=self._flow, request=self._request)
 
     def _tell_wait(self, envelope: Envelope, queue: str, *, until_ns: int) -> None:
@@ -161,10 +159,6 @@ def _messaging(operation: str, queue: str) -> Attributes:
         "messaging.destination.name": queue,
         "messaging.rabbitmq.destination.routing_key": queue,
     }
-
-
-def _received_at_ns(delivery: Delivery) -> int:
-    return time.time_ns() - round((time.monotonic() - delivery.received_s) * _NS_PER_S)
 
 
 def _to_ns(moment: datetime) -> int:
