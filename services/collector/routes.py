@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import structlog
 from aiohttp import web
@@ -30,6 +31,8 @@ from eventflow.topology import Lane, lane_queue
 
 UNAUTHENTICATED = "X-Api-Key or the signature is missing, wrong or too old."
 """The answer to every failed check: which part failed is for our metrics, not for whoever is trying."""
+
+TELL_EVERY_S = 1.0
 
 log = structlog.stdlib.get_logger()
 
@@ -108,12 +111,13 @@ class Ingest:
         self._metrics = metrics
         self._confirm_timeout_s = confirm_timeout_s
         self._body_timeout_s = body_timeout_s
+        self._in_flight = 0
         self._tells_each = log.is_enabled_for(logging.DEBUG)
 
     async def receive(self, request: web.BaseRequest, name: str, span: Span) -> web.StreamResponse:
         """Answer one request with events for the flow `name`."""
         reservation = Reservation(self._budget)
-        self._metrics.in_flight.inc()
+        self._in_flight += 1
         try:
             flow, mode = self._admit(request, name)
             events = await self._read(request, flow, mode, reservation)
@@ -127,11 +131,17 @@ class Ingest:
             return response
         finally:
             reservation.release()
-            self._metrics.in_flight.dec()
+            self._in_flight -= 1
         self._metrics.accepted[name].inc(len(events))
         if self._tells_each:
             _tell_accepted(name, events)
         return accepted_response(request, [event.id for event in events], is_batch=mode.is_batch)
+
+    async def tell_in_flight(self) -> NoReturn:
+        """Tell the metrics every second how many requests are in flight: counting there would cost each of them."""
+        while True:
+            self._metrics.in_flight.set(self._in_flight)
+            await asyncio.sleep(TELL_EVERY_S)
 
     def _admit(self, request: web.BaseRequest, name: str) -> tuple[FlowIntake, Mode]:
         """Check what can be checked before the body is read."""

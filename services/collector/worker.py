@@ -76,15 +76,16 @@ class Worker:
         """
         async with self._spooling() as spooling:
             publishing = asyncio.create_task(self._publisher.run())
+            telling = asyncio.create_task(self._ingest.tell_in_flight())
             try:
                 async with self._listening(listener):
-                    await lifecycle.until_stopped(stop, publishing, *spooling)
+                    await lifecycle.until_stopped(stop, publishing, telling, *spooling)
             finally:
                 await lifecycle.cancel_and_wait(*spooling)
                 if self._spool is not None:
                     await self._spool.settled(within_s=self._confirm_timeout_s)
                 # Last: requests in flight, and what is drained, still need their confirms.
-                await lifecycle.cancel_and_wait(publishing)
+                await lifecycle.cancel_and_wait(publishing, telling)
                 await self._tracer.close()
 
     def _make_spool(self, settings: Settings) -> Spool | None:
