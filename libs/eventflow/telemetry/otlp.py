@@ -66,9 +66,10 @@ class OtlpTracer:
         """Start a span, recorded if the parent is, or else if the sampler says so."""
         # What the sampler would say, without asking it: of most events it says no, and a span costs ten times as much.
         if parent is None:
-            trace_id = self._ids.choose()
+            trace_id = self._ids.generate_trace_id()
             if trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._recorded_below:
                 return _Unsampled(f"00-{trace_id:032x}-{self._ids.generate_span_id():016x}-{_UNSAMPLED_FLAGS}")
+            self._ids.next_trace_id = trace_id
         elif self._follows_parent and _is_unsampled(parent):
             return UNRECORDED
         span = self._tracer.start_span(
@@ -99,20 +100,13 @@ class OtlpTracer:
 
 
 class _Ids(RandomIdGenerator):
-    """Lets the id of a trace be known before its first span is started."""
+    """Lets the id of a trace be known before its first span is started: what was drawn is handed out again, once."""
 
-    def __init__(self) -> None:
-        self._chosen: int | None = None
-
-    def choose(self) -> int:
-        """Choose the id of the next trace."""
-        self._chosen = super().generate_trace_id()
-        return self._chosen
+    next_trace_id: int | None = None
 
     def generate_trace_id(self) -> int:
-        """Return what was chosen, once."""
-        chosen, self._chosen = self._chosen, None
-        return super().generate_trace_id() if chosen is None else chosen
+        known, self.next_trace_id = self.next_trace_id, None
+        return super().generate_trace_id() if known is None else known
 
 
 class _Recorded:

@@ -1,0 +1,52 @@
+"""Which traces are recorded, and under which ids."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from eventflow.telemetry.otlp import OtlpTracer
+from eventflow.telemetry.tracing import Span
+
+Start = Callable[[str | None], Span]
+MALFORMED = "00-nonsense"
+
+
+@pytest.fixture
+async def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
+    sampler, ratio = request.param
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", ratio)
+    tracer = OtlpTracer("test")
+    yield lambda parent: tracer.start("it", kind="server", parent=parent)
+    await tracer.close()  # what was not ended is not exported, so nobody has to be there
+
+
+def trace_id_of(span: Span) -> str:
+    return (span.traceparent or "").split("-")[1]
+
+
+@pytest.mark.parametrize(
+    ("start", "least", "most"),
+    [
+        (("parentbased_traceidratio", "0.5"), 400, 600),
+        (("traceidratio", "0.5"), 400, 600),
+        (("parentbased_traceidratio", "0"), 0, 0),
+        (("parentbased_always_on", ""), 1000, 1000),
+        (("always_off", ""), 0, 0),
+    ],
+    indirect=["start"],
+)
+@pytest.mark.parametrize("parent", [None, MALFORMED])
+def test_as_many_are_recorded_as_the_sampler_says_each_under_an_id_of_its_own(
+    start: Start, parent: str | None, least: int, most: int
+) -> None:
+    spans = [start(parent) for _ in range(1000)]
+    assert least <= sum(span.trace_id is not None for span in spans) <= most
+    assert len({trace_id_of(span) for span in spans}) == 1000
+
+
+@pytest.mark.parametrize("start", [("parentbased_traceidratio", "0.5")], indirect=True)
+def test_a_malformed_parent_begins_a_trace_apart_from_those_before(start: Start) -> None:
+    spans = [start(parent) for _ in range(500) for parent in (None, MALFORMED)]
+    assert len({trace_id_of(span) for span in spans}) == 1000
+    assert 150 <= sum(span.trace_id is not None for span in spans[1::2]) <= 350
