@@ -223,8 +223,8 @@ class LibraryOutlet:
     def send(self, message: Message, queue: str) -> Publication:
         """See `Outlet`."""
         publication = Publication(message.message_id)
-        sending = self._sending[publication] = asyncio.create_task(self._send(message, queue, publication))
-        sending.add_done_callback(lambda _: self._sending.pop(publication, None))
+        self._sending[publication] = asyncio.create_task(self._send(message, queue, publication))
+        publication.on_resolved(lambda: self._sending.pop(publication, None))
         return publication
 
     def abandon(self) -> None:
