@@ -46,7 +46,7 @@ class Plan:
 
     Attributes:
         rounds: Of the cases that count most; others have `few_rounds`.
-        for_s: One measurement.
+        for_s: One measurement; whole seconds, since wrk takes no others.
         backlogs: Events queued, from none on.
     """
 
