@@ -1,4 +1,4 @@
-"""POST of events: authenticate, read, publish, and answer 202 once every event of the request is safe."""
+"""Requests that bring events: authenticate, read, publish, and answer 202 once every event of the request is safe."""
 
 import asyncio
 import logging

@@ -45,10 +45,10 @@ class RequestForm:
         """Build the request of an attempt that is made now."""
         event = envelope.event
         headers = _delivery_headers(envelope)
-        # No CloudEvent can say how its data are encoded.
+        # No structured CloudEvent can say how its data are encoded.
         if self.format == "raw" or envelope.content_encoding is not None:
             body = event.body
-            headers |= _binary_headers(envelope, shown_id=headers[IDEMPOTENCY_KEY])
+            headers |= _binary_headers(envelope, event_id=headers[IDEMPOTENCY_KEY])
         else:
             body = event.body if _media_type(event) == CLOUDEVENT else structured(event)
             headers["Content-Type"] = CLOUDEVENT
@@ -111,12 +111,12 @@ def _delivery_headers(envelope: Envelope) -> dict[str, str]:
     return headers
 
 
-def _binary_headers(envelope: Envelope, *, shown_id: str) -> dict[str, str]:
+def _binary_headers(envelope: Envelope, *, event_id: str) -> dict[str, str]:
     """Describe the body as CloudEvents in binary mode do."""
     event = envelope.event
     headers = {
         "ce-specversion": "1.0",
-        "ce-id": shown_id,
+        "ce-id": event_id,
         "ce-source": header_value(event.source),
         "ce-type": header_value(event.type),
         "ce-time": format_time(event.time),

@@ -70,9 +70,8 @@ class DeliveryTracing:
             # No sender gave one: the trace begins here, and copies continue it.
             delivery.envelope = envelope = replace(envelope, event=envelope.event.traced(span.traceparent))
         if span.trace_id is not None:
-            bind_contextvars(
-                trace_id=span.trace_id, event_id=shown_id(envelope.event.id)
-            )  # of this delivery's own task
+            # The context is that of this delivery's own task.
+            bind_contextvars(trace_id=span.trace_id, event_id=shown_id(envelope.event.id))
             span.note({**attributes_of(envelope.event), "eventflow.attempt": envelope.attempt})
             if delivery.attempts_here == 1:
                 self._tell_wait(envelope, lane.queue, until_ns=delivery.received_at_ns)

@@ -39,7 +39,7 @@ class Whereabouts:
         self._in_flight[delivery.envelope.event.id] = delivery
 
     def end(self, delivery: Delivery) -> None:
-        """Know it as in flight no more; it is not where another copy of it has ended."""
+        """Know it as in flight no more. Of two copies of an event in flight, the first to end ends both."""
         self._in_flight.pop(delivery.envelope.event.id, None)
 
     def remember(self, envelope: Envelope, outcome: Outcome) -> None:
