@@ -1,5 +1,6 @@
 """Which traces are recorded, and under which ids."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -9,6 +10,8 @@ from eventflow.telemetry.tracing import Span
 
 Start = Callable[[str | None], Span]
 MALFORMED = "00-nonsense"
+SENDERS_TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+SENDERS = f"00-{SENDERS_TRACE_ID}-b7ad6b7169203331-01"
 
 
 @pytest.fixture
@@ -50,3 +53,30 @@ def test_a_malformed_parent_begins_a_trace_apart_from_those_before(start: Start)
     spans = [start(parent) for _ in range(500) for parent in (None, MALFORMED)]
     assert len({trace_id_of(span) for span in spans}) == 1000
     assert 150 <= sum(span.trace_id is not None for span in spans[1::2]) <= 350
+
+
+@pytest.mark.parametrize(
+    ("start", "is_recorded"),
+    [
+        (("parentbased_traceidratio", "0"), True),
+        (("traceidratio", "1"), True),
+        (("traceidratio", "0"), False),
+        (("always_off", ""), False),
+    ],
+    indirect=["start"],
+)
+def test_a_sampled_trace_goes_on_under_its_id_with_the_samplers_decision(start: Start, is_recorded: bool) -> None:
+    span = start(SENDERS)
+    assert span.trace_id == (SENDERS_TRACE_ID if is_recorded else None)
+    assert (span.traceparent or "").startswith(f"00-{SENDERS_TRACE_ID}-")
+    assert (span.traceparent or "").endswith("-01" if is_recorded else "-00")
+    assert span.traceparent != SENDERS, "whoever continues it is below this span"
+
+
+@pytest.mark.parametrize("start", [("parentbased_traceidratio", "0.5")], indirect=True)
+def test_contexts_are_of_the_form_of_w3c_and_say_that_their_ids_are_random(start: Start) -> None:
+    spans = [start(None) for _ in range(200)]
+    for span in spans:
+        trace_id, flags = (r"[0-9a-f]{32}", "02") if span.trace_id is None else (span.trace_id, "03")
+        assert re.fullmatch(rf"00-{trace_id}-[0-9a-f]{{16}}-{flags}", span.traceparent or "")
+        assert span.child("its part").trace_id == span.trace_id

@@ -1,18 +1,27 @@
-"""Traces by the OpenTelemetry SDK, exported over OTLP/HTTP by a thread of its own, in batches."""
+"""Traces by the OpenTelemetry SDK: its samplers, and its export over OTLP/HTTP by a thread of its own, in batches.
+
+In between a span is ours: one of the SDK costs three times as much (ADR 14).
+"""
 
 import asyncio
+import random
 import re
 import threading
+import time
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, TraceIdRatioBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, UNRECORDED, Attributes, Kind, Span
@@ -22,36 +31,39 @@ CLOSE_MAX_S = 3.0
 
 _TRACEPARENT = "traceparent"
 _TRACEPARENT_CHARACTERS = 55
-_UNSAMPLED_FLAGS = f"{trace.TraceFlags.RANDOM_TRACE_ID:02x}"
+_TRACE_ID_BITS, _SPAN_ID_BITS = 128, 64
+_TRACE_ID_MASK = (1 << _TRACE_ID_BITS) - 1
+_SAMPLED_BY_MASK = TraceIdRatioBased.TRACE_ID_LIMIT
+_SAMPLED, _RANDOM = TraceFlags.SAMPLED, TraceFlags.RANDOM_TRACE_ID
+_UNSAMPLED_FLAGS = f"{_RANDOM:02x}"
 _NOWHERE = Context()
 _RATIO = re.compile(r"(?:ParentBased\{root:)?TraceIdRatioBased\{([^}]+)\}")
 _KINDS = {
-    "server": trace.SpanKind.SERVER,
-    "producer": trace.SpanKind.PRODUCER,
-    "consumer": trace.SpanKind.CONSUMER,
-    "client": trace.SpanKind.CLIENT,
-    "internal": trace.SpanKind.INTERNAL,
+    "server": SpanKind.SERVER,
+    "producer": SpanKind.PRODUCER,
+    "consumer": SpanKind.CONSUMER,
+    "client": SpanKind.CLIENT,
+    "internal": SpanKind.INTERNAL,
 }
+_UNSET, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
 _propagator = TraceContextTextMapPropagator()
 
 
 class OtlpTracer:
-    """Samples, records and exports as the standard variables `OTEL_*` say; `service.name` is ours."""
+    """Samples and exports as the standard variables `OTEL_*` say; `service.name` is ours."""
 
     def __init__(self, service: str) -> None:
         """Start the exporting thread."""
         release = version("event-flow")
-        self._ids = _Ids()
-        self._provider = TracerProvider(
-            id_generator=self._ids,
+        self._sampler = TracerProvider(shutdown_on_exit=False).sampler
+        self._follows_parent = isinstance(self._sampler, ParentBased)
+        self._recorded_below = _bound_of(self._sampler)
+        self._processor = BatchSpanProcessor(OTLPSpanExporter())
+        self._readable = partial(
+            ReadableSpan,
             resource=Resource.create({SERVICE_NAME: service, SERVICE_VERSION: release}),
-            shutdown_on_exit=False,
+            instrumentation_scope=InstrumentationScope("eventflow", release),
         )
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self._tracer = self._provider.get_tracer("eventflow", release)
-        sampler = self._provider.sampler
-        self._follows_parent = isinstance(sampler, ParentBased)
-        self._recorded_below = _bound_of(sampler)
 
     def start(
         self,
@@ -64,30 +76,38 @@ class OtlpTracer:
         started_at_ns: int | None = None,
     ) -> Span:
         """Start a span, recorded if the parent is, or else if the sampler says so."""
-        # What the sampler would say, without asking it: of most events it says no, and a span costs ten times as much.
-        if parent is None:
-            trace_id = self._ids.generate_trace_id()
-            if trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._recorded_below:
-                return _Unsampled(f"00-{trace_id:032x}-{self._ids.generate_span_id():016x}-{_UNSAMPLED_FLAGS}")
-            self._ids.next_trace_id = trace_id
-        elif self._follows_parent and _is_unsampled(parent):
+        if parent is not None and self._follows_parent and _is_unsampled(parent):
             return UNRECORDED
-        span = self._tracer.start_span(
+        above = None if parent is None else _context_of(parent)
+        bits = random.getrandbits(_SPAN_ID_BITS + _TRACE_ID_BITS)  # no secret
+        if above is None and bits & _SAMPLED_BY_MASK >= self._recorded_below:
+            # What the sampler would say, without asking it: of most events it says no.
+            digits = f"{bits:048x}"
+            return _Unsampled(f"00-{digits[16:]}-{digits[:16]}-{_UNSAMPLED_FLAGS}")
+        trace_id = bits & _TRACE_ID_MASK if above is None else above.trace_id
+        flags = _RANDOM if above is None else above.trace_flags & _RANDOM
+        if self._is_sampled(above, trace_id, name, _KINDS[kind], attributes):
+            flags |= _SAMPLED
+        context = SpanContext(trace_id, bits >> _TRACE_ID_BITS, is_remote=False, trace_flags=TraceFlags(flags))
+        if not flags & _SAMPLED:
+            return _Unsampled(_traceparent_of(context))
+        return _Recorded(
+            self._export,
             name,
-            context=_NOWHERE if parent is None else _context_of(parent),
-            kind=_KINDS[kind],
+            kind=kind,
+            context=context,
+            parent=above,
             attributes=attributes,
+            started_at_ns=started_at_ns,
             links=() if linked is None else _links_to(linked),
-            start_time=started_at_ns,
         )
-        return _Recorded(self._tracer, span) if span.is_recording() else _Unsampled(_traceparent_of(span))
 
     async def close(self) -> None:
         """Export what is not exported yet, for at most 3 s."""
         loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
         def shut_down() -> None:
-            self._provider.shutdown()
+            self._processor.shutdown()  # type: ignore[no-untyped-call]  # not annotated there
             loop.call_soon_threadsafe(closed.set)
 
         # A daemon, since nothing can end it: the loop's own threads are waited for at the end of the process.
@@ -98,33 +118,50 @@ class OtlpTracer:
         except TimeoutError:
             return
 
+    def _is_sampled(
+        self, above: SpanContext | None, trace_id: int, name: str, kind: SpanKind, attributes: Attributes
+    ) -> bool:
+        around = _NOWHERE if above is None else trace.set_span_in_context(NonRecordingSpan(above), _NOWHERE)
+        result = self._sampler.should_sample(around, trace_id, name, kind, attributes)
+        return result.decision is Decision.RECORD_AND_SAMPLE
 
-class _Ids(RandomIdGenerator):
-    """Lets the id of a trace be known before its first span is started: what was drawn is handed out again, once."""
-
-    next_trace_id: int | None = None
-
-    def generate_trace_id(self) -> int:
-        known, self.next_trace_id = self.next_trace_id, None
-        return super().generate_trace_id() if known is None else known
+    def _export(self, **ended: Any) -> None:
+        self._processor.on_end(self._readable(**ended))
 
 
 class _Recorded:
-    """A span of the SDK."""
+    """A span that becomes one of the SDK when it ends."""
 
-    __slots__ = ("_span", "_tracer")
+    __slots__ = ("_attributes", "_context", "_export", "_kind", "_links", "_name", "_parent", "_start_ns")
 
-    def __init__(self, tracer: trace.Tracer, span: trace.Span) -> None:
-        self._tracer = tracer
-        self._span = span
+    def __init__(
+        self,
+        export: Callable[..., None],
+        name: str,
+        *,
+        kind: Kind,
+        context: SpanContext,
+        parent: SpanContext | None,
+        attributes: Attributes,
+        started_at_ns: int | None,
+        links: tuple[Link, ...] = (),
+    ) -> None:
+        self._export = export
+        self._name = name
+        self._kind = _KINDS[kind]
+        self._context = context
+        self._parent = parent
+        self._attributes = dict(attributes)
+        self._start_ns = time.time_ns() if started_at_ns is None else started_at_ns
+        self._links = links
 
     @property
     def traceparent(self) -> str | None:
-        return _traceparent_of(self._span)
+        return _traceparent_of(self._context)
 
     @property
     def trace_id(self) -> str | None:
-        return trace.format_trace_id(self._span.get_span_context().trace_id)
+        return trace.format_trace_id(self._context.trace_id)
 
     def child(
         self,
@@ -134,20 +171,34 @@ class _Recorded:
         attributes: Attributes = NO_ATTRIBUTES,
         started_at_ns: int | None = None,
     ) -> Span:
-        context = trace.set_span_in_context(self._span, _NOWHERE)
-        span = self._tracer.start_span(
-            name, context=context, kind=_KINDS[kind], attributes=attributes, start_time=started_at_ns
+        above, span_id = self._context, random.getrandbits(_SPAN_ID_BITS)
+        return _Recorded(
+            self._export,
+            name,
+            kind=kind,
+            context=SpanContext(above.trace_id, span_id, is_remote=False, trace_flags=above.trace_flags),
+            parent=above,
+            attributes=attributes,
+            started_at_ns=started_at_ns,
         )
-        return _Recorded(self._tracer, span)
 
     def note(self, attributes: Attributes) -> None:
-        self._span.set_attributes(attributes)
+        self._attributes.update(attributes)
 
     def end(self, *, error: str | None = None, at_ns: int | None = None) -> None:
         if error is not None:
-            self._span.set_attribute("error.type", error)
-            self._span.set_status(trace.StatusCode.ERROR)
-        self._span.end(end_time=at_ns)
+            self._attributes["error.type"] = error
+        self._export(
+            name=self._name,
+            kind=self._kind,
+            context=self._context,
+            parent=self._parent,
+            attributes=self._attributes,
+            links=self._links,
+            status=_UNSET if error is None else _ERROR,
+            start_time=self._start_ns,
+            end_time=time.time_ns() if at_ns is None else at_ns,
+        )
 
 
 class _Unsampled:
@@ -177,18 +228,19 @@ def _bound_of(sampler: Sampler) -> int:
     return TraceIdRatioBased.get_bound_for_rate(1.0 if ratio is None else float(ratio[1]))
 
 
-def _traceparent_of(span: trace.Span) -> str:
-    context = span.get_span_context()
+def _traceparent_of(context: SpanContext) -> str:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
-def _context_of(traceparent: str) -> Context:
-    return _propagator.extract({_TRACEPARENT: traceparent}, context=_NOWHERE)
+def _context_of(traceparent: str) -> SpanContext | None:
+    carried = _propagator.extract({_TRACEPARENT: traceparent}, context=_NOWHERE)
+    context = trace.get_current_span(carried).get_span_context()
+    return context if context.is_valid else None
 
 
-def _links_to(traceparent: str) -> tuple[trace.Link, ...]:
-    context = trace.get_current_span(_context_of(traceparent)).get_span_context()
-    return (trace.Link(context),) if context.is_valid else ()
+def _links_to(traceparent: str) -> tuple[Link, ...]:
+    context = _context_of(traceparent)
+    return () if context is None else (Link(context),)
 
 
 def _is_unsampled(traceparent: str) -> bool:
