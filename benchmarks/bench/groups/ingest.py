@@ -40,20 +40,25 @@ def measure(here: Stage) -> Section:
 
 
 def events_per_s(here: Stage, wire: Wire, ingester: Ingester, *, connections: int, body: Body) -> float:
-    """Load one with single events, with nothing queued before.
+    """Load one with single events, with nothing queued before; see `load`."""
+    here.tell(f"ingest, {connections} connections, {body.title}: {ingester.name}")
+    with wire.emptied(ingester.queue):
+        return load(here, ingester, connections=connections, body=body)
+
+
+def load(here: Stage, ingester: Ingester, *, connections: int, body: Body) -> float:
+    """Send single events as fast as they are answered and return how many that are per second.
 
     Raises:
         MeasureError: It refused one, or broke a connection.
     """
-    here.tell(f"ingest, {connections} connections, {body.title}: {ingester.name}")
-    with wire.emptied(ingester.queue):
-        try:
-            return wrk.requests_per_s(
-                ingester.url,
-                body=body.path,
-                headers=ingester.headers_for(body.content),
-                connections=connections,
-                for_s=here.plan.for_s,
-            )
-        except MeasureError as error:
-            raise MeasureError(f"{ingester.name}, {connections} connections, {body.title}: {error}") from error
+    try:
+        return wrk.requests_per_s(
+            ingester.url,
+            body=body.path,
+            headers=ingester.headers_for(body.content),
+            connections=connections,
+            for_s=here.plan.for_s,
+        )
+    except MeasureError as error:
+        raise MeasureError(f"{ingester.name}, {connections} connections, {body.title}: {error}") from error
