@@ -15,8 +15,9 @@ IN_PRODUCTION = "metrics, 1 % of traces"
 _NO_TRACES = {TRACES_URL: ""}
 _ALL_TRACES = {"OTEL_TRACES_SAMPLER": "parentbased_always_on"}
 _CONNECTIONS = 64
-_ROUNDS = 5
-"""Times those of other cases: pairs differ by a tenth, and 45 of them tell 2 or 3 %."""
+_TITLE = f"Cost of telemetry to ingest: two collectors loaded at once ({_CONNECTIONS} connections each, {SMALL.title})"
+_TIMES_THE_ROUNDS = 5
+"""Pairs differ by a tenth: 45 of them tell 2 or 3 %."""
 
 
 def measure(here: Stage) -> Section:
@@ -25,14 +26,14 @@ def measure(here: Stage) -> Section:
     A few percent are to be told, on a machine whose speed changes by a third within seconds. So the two are loaded at
     once and not in turn: whatever happens meets both, and each gets half of what there is.
     """
-    section = Section(name="telemetry", title="Cost of telemetry to ingest: two collectors loaded at once")
+    section = Section(name="telemetry", title=_TITLE)
     none = contestants.collector(here, name="no telemetry", module="benchmarks.bench.silent", **_NO_TRACES)
     metrics = contestants.collector(here, name="metrics", **_NO_TRACES)
     sampled = contestants.collector(here, name=IN_PRODUCTION)
     traced = contestants.collector(here, name="metrics, all traces", **_ALL_TRACES)
     with contestants.running([none, metrics, sampled, traced], SMALL), Wire(here.broker_url) as wire:
         section.rows += _side_by_side(here, wire, none, metrics, rounds=here.plan.few_rounds)
-        section.rows += _side_by_side(here, wire, none, sampled, rounds=_ROUNDS * here.plan.rounds)
+        section.rows += _side_by_side(here, wire, none, sampled, rounds=_TIMES_THE_ROUNDS * here.plan.rounds)
         section.rows += _side_by_side(here, wire, none, traced, rounds=here.plan.few_rounds)
     return section
 
