@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from eventflow.errors import EventFlowError
 
 RATE_MAX_PER_S = 1_000_000
+RATE_MIN_PER_S = 0.00001
+"""Less than one event a day: such a rate is a slip of the keyboard, and `pause` is the word for none."""
 
 
 class InvalidRuntimeSettingsError(EventFlowError):

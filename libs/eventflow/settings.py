@@ -35,6 +35,7 @@ from pydantic_settings import (
 )
 
 from eventflow.errors import SettingsError
+from eventflow.runtime import RATE_MAX_PER_S, RATE_MIN_PER_S
 from eventflow.standard_webhooks import signing_key
 from eventflow.topology import DEFAULT_FLOW, FLOW_NAME
 
@@ -242,9 +243,9 @@ class TargetSettings(Section):
     url: Annotated[str, AfterValidator(_target_url)] | None = Field(
         None, description="where events go by POST; required by the processor"
     )
-    rate_per_s: Annotated[float | None, Field(gt=0, le=1_000_000, allow_inf_nan=False), BeforeValidator(_auto)] = Field(
-        None, description="quota units per second for all processors together; unset = unlimited"
-    )
+    rate_per_s: Annotated[
+        float | None, Field(ge=RATE_MIN_PER_S, le=RATE_MAX_PER_S, allow_inf_nan=False), BeforeValidator(_auto)
+    ] = Field(None, description="quota units per second for all processors together; unset = unlimited")
     burst: float = Field(1.0, gt=0, le=1_000_000, description="bucket size in units, for all processors together")
     cost: float = Field(1.0, gt=0, le=1_000_000, description="units that one attempt costs")
     timeout_s: float = Field(5.0, gt=0, le=300, description="one attempt's deadline")

@@ -29,6 +29,7 @@ class Bucket:
         """Make a bucket that fills with `rate_per_s` units up to `capacity`, of which each attempt takes `cost`."""
         self._cost = cost
         self._waiting: asyncio.Timeout | None = None
+        self._is_retired = False
         self._make(rate_per_s, capacity, left=0.0)
 
     def change(self, *, rate_per_s: float, capacity: float) -> None:
@@ -41,9 +42,14 @@ class Bucket:
         if self._left() > units:
             self._make(self._rate_per_s, self._limiter.max_rate, left=units)
 
-    async def acquire(self) -> None:
-        """Wait until the bucket holds one attempt's cost, and spend it."""
-        while True:
+    def retire(self) -> None:
+        """Grant nothing any more, and let the one that waits go: the flow has no quota now."""
+        self._is_retired = True
+        self._wake()
+
+    async def acquire(self) -> bool:
+        """Wait until the bucket holds one attempt's cost, and spend it; False if the bucket was retired instead."""
+        while not self._is_retired:
             limiter = self._limiter
             try:
                 async with asyncio.timeout(None) as self._waiting:
@@ -53,7 +59,8 @@ class Bucket:
             finally:
                 self._waiting = None
             if limiter is self._limiter:  # else this came out of the old one just when the new one took it over
-                return
+                return True
+        return False
 
     def _left(self) -> float:
         """Find out what is left. aiolimiter tells only whether an amount is, so this halves the interval."""
@@ -70,5 +77,10 @@ class Bucket:
         self._limiter = AsyncLimiter(capacity, capacity / rate_per_s)
         with suppress(StopIteration):  # a step is all that acquiring from a fresh limiter takes
             self._limiter.acquire(capacity - left).send(None)
-        if self._waiting is not None:
+        self._wake()
+
+    def _wake(self) -> None:
+        # One that has expired already is on its way out of its wait, and refuses to expire once more: two changes can
+        # come within one tick of the event loop.
+        if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(asyncio.get_running_loop().time())

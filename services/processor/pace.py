@@ -5,6 +5,7 @@ The rule is that of TCP: one step down for an episode of refusals, a little up f
 
 import math
 
+from eventflow.runtime import RATE_MIN_PER_S
 from processor.roster import JOIN_S
 
 DECREASE = 0.5
@@ -38,9 +39,10 @@ class Pace:
         """Return what all processors together may spend now."""
         limit = self.limit_per_s(now_s=now_s)
         if limit is None:
-            return None if math.isinf(self._stated) else self._stated
+            return None if math.isinf(self._stated) else max(RATE_MIN_PER_S, self._stated)
         recovered = self._learned + (now_s - self._learned_at_s) * limit / RECOVERY_S
-        return min(limit, self._stated, recovered)
+        # An answer or a peer may name any rate above 0; below the least nothing would move for years.
+        return min(limit, max(RATE_MIN_PER_S, min(self._stated, recovered)))
 
     def is_reduced(self, *, now_s: float) -> bool:
         """Whether the target gives less than the limit."""

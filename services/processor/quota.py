@@ -73,8 +73,8 @@ class Quota:
             if self._bucket is None or self._lease_s() <= 0:
                 await self._wait_for_change()
                 continue
-            await self._bucket.acquire()
-            if self._lease_s() > 0:  # again: the process may have stood still while it waited
+            is_granted = await self._bucket.acquire()
+            if is_granted and self._lease_s() > 0:  # again: the process may have stood still while it waited
                 return
 
     def joined(self) -> None:
@@ -159,7 +159,9 @@ class Quota:
         rate_per_s, processors = self._pace.rate_per_s(now_s=self._clock()), self._roster.processors
         share_per_s = math.inf
         if rate_per_s is None:
-            self._bucket = None
+            if self._bucket is not None:
+                self._bucket.retire()
+                self._bucket = None
         elif processors == 0:
             share_per_s = 0.0
         else:

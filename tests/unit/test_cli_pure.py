@@ -23,6 +23,7 @@ from eventflow.cli.exposed import parsed
 from eventflow.cli.letters import Selection, facts_of, reason_of, record_of, share_of, shown_body
 from eventflow.cli.options import flows_of, one_flow_of
 from eventflow.cli.retries import leftovers_among, management_url
+from eventflow.cli.runtime import rate_of
 from eventflow.cli.spool import SpoolStatus, in_words, spool_of
 from eventflow.cli.status import FlowStatus, RetryStatus, document_of, waiting
 from eventflow.message import Envelope
@@ -42,6 +43,12 @@ def settings(*flows: str, with_default: bool = False) -> Settings:
     return Settings.model_construct(
         flows={name: FlowSettings() for name in flows}, target=TargetSettings() if with_default else None, source=None
     )
+
+
+@pytest.mark.parametrize("text", ["1e-9", "0", "-1", "nan", "1e7", "fast"])
+def test_a_rate_that_no_flow_can_mean_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="0.00001"):
+        rate_of(text)
 
 
 def test_the_reference_in_docs_is_the_generated_one() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventflow.control import Announcement
-from eventflow.runtime import RuntimeSettings
+from eventflow.runtime import RATE_MIN_PER_S, RuntimeSettings
 from processor.feedback import Feedback
 from processor.limiter import Bucket, capacity_of
 from processor.metrics import ProcessorMetrics
@@ -260,6 +260,65 @@ async def test_whoever_waits_gets_the_new_rate() -> None:
     bucket.change(rate_per_s=100, capacity=3)
     async with asyncio.timeout(1):
         await waiting
+
+
+async def test_two_changes_in_one_tick_of_the_event_loop_are_both_heeded() -> None:
+    """Reproduced on 0.1.0: a bunch of answers with `X-RateLimit-Remaining: 0` killed 50 deliveries of 1 500.
+
+    The first change had let the one that waits go, and the second raised `RuntimeError: Cannot change state of expiring
+    Timeout`.
+    """
+    bucket = Bucket(rate_per_s=0.01, capacity=1, cost=1)
+    waiting = asyncio.create_task(bucket.acquire())
+    await asyncio.sleep(0.01)
+    errors = []
+
+    def change(rate_per_s: float) -> None:
+        try:
+            bucket.change(rate_per_s=rate_per_s, capacity=1)
+        except RuntimeError as error:
+            errors.append(error)
+
+    loop = asyncio.get_running_loop()
+
+    def change_within_ticks() -> None:
+        change(1)
+        loop.call_soon(change, 2)
+        loop.call_soon(lambda: loop.call_soon(change, 100))
+
+    loop.call_soon(change_within_ticks)
+    async with asyncio.timeout(1):
+        assert await waiting
+    assert not errors
+
+
+@pytest.mark.parametrize("ordered", [None, 1000.0], ids=["unlimited", "a much higher rate"])
+async def test_an_order_wakes_what_waits_for_the_quota(ordered: float | None) -> None:
+    """Reproduced on 0.1.0: after `rate set` the attempt that waited sat out its 20 s, and 30 years at a rate of 1e-9."""
+    bench = Bench()
+    quota = bench.quota("a", rate_per_s=None)
+    quota.joined()
+    bench.look(consumers=1)
+    quota.order(RuntimeSettings(rate_per_s=0.01))
+    waiting = asyncio.create_task(quota.acquire())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    quota.order(RuntimeSettings(rate_per_s=ordered))
+    bench.now_s += JOIN_S
+    bench.look(consumers=1)
+    async with asyncio.timeout(1):
+        await waiting
+
+
+async def test_a_rate_of_next_to_nothing_from_a_target_or_a_peer_stops_no_flow_for_years() -> None:
+    bench = Bench()
+    quota = bench.quota("a")
+    quota.joined()
+    bench.look(consumers=1)
+    quota.learn(Succeeded(status=200, feedback=Feedback(rate_per_s=1e-300)), sent_s=bench.now_s)
+    quota.hear({"kind": "rate", "units_per_s": 1e-300, "from": "b", "flow": "f"})
+    bench.look(consumers=1)
+    assert bench.shown("a", "rate_limit_units_per_second") == RATE_MIN_PER_S
 
 
 async def test_what_is_left_can_be_thrown_away() -> None:

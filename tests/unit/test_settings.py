@@ -60,7 +60,7 @@ def test_a_secret_is_read_from_the_file_that_its_variable_names(
     ("variables", "expected"),
     [
         ({"TARGET__RATE_PER_S": "fast"}, ("EVENTFLOW_TARGET__RATE_PER_S", "'fast'", "number")),
-        ({"TARGET__RATE_PER_S": "0"}, ("EVENTFLOW_TARGET__RATE_PER_S", "'0'", "greater than 0")),
+        ({"TARGET__RATE_PER_S": "0"}, ("EVENTFLOW_TARGET__RATE_PER_S", "'0'", "greater than or equal to 0.00001")),
         ({"TARGET__RATE_PER_S": "inf"}, ("EVENTFLOW_TARGET__RATE_PER_S", "finite")),
         ({"TARGET__RETRY_DELAYS_S": "5,1"}, ("EVENTFLOW_TARGET__RETRY_DELAYS_S", "grow")),
         ({"TARGET__URL": "ftp://x"}, ("EVENTFLOW_TARGET__URL", "http://")),

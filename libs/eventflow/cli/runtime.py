@@ -14,6 +14,7 @@ from eventflow.cli.session import Link, connected, publishing
 from eventflow.message import Message, new_message_id
 from eventflow.runtime import (
     RATE_MAX_PER_S,
+    RATE_MIN_PER_S,
     InvalidRuntimeSettingsError,
     RuntimeSettings,
     decode_runtime,
@@ -59,9 +60,11 @@ def rate_of(text: str) -> float | None:
         rate_per_s = float(text)
     except ValueError:
         rate_per_s = 0.0
-    if not 0 < rate_per_s <= RATE_MAX_PER_S:
+    if not RATE_MIN_PER_S <= rate_per_s <= RATE_MAX_PER_S:
         raise typer.BadParameter(
-            f"{text!r}: units per second above 0, at most {RATE_MAX_PER_S}, or `{AS_CONFIGURED}`", param_hint="R"
+            f"{text!r}: {RATE_MIN_PER_S:f} to {RATE_MAX_PER_S} units per second are expected, or `{AS_CONFIGURED}`; "
+            "`eventflow pause` stops a flow",
+            param_hint="R",
         )
     return rate_per_s
 
