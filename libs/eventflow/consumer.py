@@ -28,6 +28,7 @@ from eventflow.message import Envelope, Message, encode
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.outlet import Publication
 from eventflow.publisher import Publisher
+from eventflow.telemetry.logging import shown_id
 from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, retry_queue
 
 HOLD_MAX_S = 45.0
@@ -45,11 +46,12 @@ log = structlog.stdlib.get_logger()
 
 
 class Delivery:
-    """A message handed to us and not settled yet."""
+    """A message handed to us, to be settled once; settling it again does nothing."""
 
-    __slots__ = ("_inlet", "_tag", "attempts_here", "envelope", "lane", "received_at_ns", "received_s")
+    __slots__ = ("_held", "_inlet", "_tag", "attempts_here", "envelope", "lane", "received_at_ns", "received_s")
 
-    def __init__(self, *, envelope: Envelope, lane: Lane, inlet: Inlet, tag: int) -> None:
+    def __init__(self, *, envelope: Envelope, lane: Lane, inlet: Inlet, tag: int, held: "Held") -> None:
+        """Be held in `held` until it is settled."""
         self.envelope = envelope
         self.lane = lane
         self.received_s = time.monotonic()
@@ -57,11 +59,16 @@ class Delivery:
         self.attempts_here = 0  # more than 1 for what was held in memory between two
         self._inlet = inlet
         self._tag = tag
+        self._held = held
+        held[tag] = self
 
     @property
     def is_current(self) -> bool:
-        """Whether the channel that delivered is still open. If not, the broker hands the message out again."""
-        return self._inlet.is_open
+        """Whether it can still be settled: it has not been yet, and the channel that delivered is open.
+
+        If that channel is gone, the broker hands the message out again.
+        """
+        return self._tag in self._held and self._inlet.is_open
 
     async def ack(self) -> None:
         """Tell the broker to forget the message.
@@ -69,7 +76,7 @@ class Delivery:
         Raises:
             DeliveryLostError: The channel is gone. A tag means nothing on any other channel.
         """
-        await self._inlet.settle(self._tag, requeue=False)
+        await self._settle(requeue=False)
 
     async def hand_back(self) -> None:
         """Return the message to its queue, in its old place where that is possible.
@@ -77,7 +84,16 @@ class Delivery:
         Raises:
             DeliveryLostError: The channel is gone, so the broker has it back already.
         """
-        await self._inlet.settle(self._tag, requeue=True)
+        await self._settle(requeue=True)
+
+    async def _settle(self, *, requeue: bool) -> None:
+        if self._tag in self._held:  # a second time would close the channel
+            await self._inlet.settle(self._tag, requeue=requeue)
+            self._held.pop(self._tag, None)
+
+
+Held = dict[int, Delivery]
+"""What one channel has delivered and is not settled, by delivery tag; the oldest first."""
 
 
 class Sink(Protocol):
@@ -99,6 +115,9 @@ class Observer(Protocol):
     def left(self) -> None:
         """Note that our consumers are gone, until `joined`."""
 
+    def stuck(self, deliveries: int) -> None:
+        """Note that so many deliveries were held for longer than any may be, and that the session ends of it."""
+
 
 class Consumer:
     """Consumes the lanes of one flow on a connection of its own.
@@ -116,11 +135,14 @@ class Consumer:
         sink: Sink,
         publisher: Publisher,
         observer: Observer,
+        held_max_s: float,
         name: str,
     ) -> None:
         """Prepare; nothing connects before `run`.
 
         Args:
+            held_max_s: How long a delivery may be unsettled. One that is held longer is stuck in this process, so the
+                session ends, and the broker hands it out again.
             specs: Queues to declare before consuming.
             prefetch: Unsettled deliveries to hold, by lane.
             publisher: Publishes copies, on its own connection.
@@ -134,6 +156,8 @@ class Consumer:
         self._sink = sink
         self._publisher = publisher
         self._observer = observer
+        self._held_max_s = held_max_s
+        self._held: Held = {}
         self._name = name
         self._connection: AbstractConnection | None = None
         self._channel: Channel | None = None
@@ -146,6 +170,11 @@ class Consumer:
     def is_consuming(self) -> bool:
         """Whether every lane has its consumer now."""
         return self._channel is not None and not self._channel.is_closed and not self._cancelled.is_set()
+
+    @property
+    def held(self) -> int:
+        """Deliveries that are not settled yet."""
+        return len(self._held)
 
     async def run(self) -> None:
         """Stay connected and consume; returns after `stop` and `close`.
@@ -239,11 +268,14 @@ class Consumer:
         channel = await broker.open_channel(connection)
         self._cancelled = broker.cancellation_of(channel)
         inlet = inlet_on(connection, channel)
+        self._held = {}  # tags are the channel's: what an earlier one delivered is the broker's again
         self._tags = [await self._consume(inlet, lane) for lane in Lane]
         self._connection, self._channel = connection, channel
         try:
             self._observer.joined()
-            await first_of(broker.closed(channel), broker.cancelled(self._cancelled), self._poll(connection))
+            await first_of(
+                broker.closed(channel), broker.cancelled(self._cancelled), self._poll(connection), self._watch_held()
+            )
         except BrokerUnavailableError:
             if not self._stopping:
                 raise
@@ -266,9 +298,29 @@ class Consumer:
                 raise BrokerUnavailableError("the broker does not count our consumer among those of the events queue")
             await asyncio.sleep(POLL_S)
 
+    async def _watch_held(self) -> NoReturn:
+        """End a session with deliveries that nothing settles: whatever has forgotten them, the broker has not."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            late_s = time.monotonic() - self._held_max_s
+            stuck = [delivery for delivery in self._held.values() if delivery.received_s < late_s]
+            if stuck:
+                log.error(
+                    "delivery.stuck",
+                    flow=self._flow,
+                    deliveries=len(stuck),
+                    event_id=shown_id(stuck[0].envelope.event.id),
+                    held_max_s=self._held_max_s,
+                    action="ending the session",
+                )
+                self._observer.stuck(len(stuck))
+                raise BrokerUnavailableError(f"a delivery has been unsettled for more than {self._held_max_s:g} s")
+
     async def _consume(self, inlet: Inlet, lane: Lane) -> str:
+        held = self._held
+
         def deliver(envelope: Envelope, tag: int) -> None:
-            self._sink.put(Delivery(envelope=envelope, lane=lane, inlet=inlet, tag=tag))
+            self._sink.put(Delivery(envelope=envelope, lane=lane, inlet=inlet, tag=tag, held=held))
 
         queue = lane_queue(self._flow, lane)
         return await inlet.consume(queue, prefetch=self._prefetch[lane], deliver=deliver)

@@ -148,10 +148,11 @@ class WireOutlet:
 
     def send(self, message: Message, queue: str) -> Publication:
         """See `Outlet`."""
-        written = frames.publish_frames(message, queue=queue, channel=self._number, frame_max=self._frame_max)
+        publication = Publication(message.message_id)
+        self._wire.send(frames.publish_frames(message, queue=queue, channel=self._number, frame_max=self._frame_max))
+        # Counted only now: a publish that was counted and not sent would give each later one its predecessor's confirm.
         self._sent += 1
-        publication = self._outstanding[self._sent] = Publication(message.message_id)
-        self._wire.send(written)
+        self._outstanding[self._sent] = publication
         return publication
 
     def abandon(self) -> None:

@@ -21,16 +21,19 @@ from eventflow.depths import Depths
 from eventflow.publisher import Publisher
 from eventflow.settings import FlowSettings, Settings, load, require_target_urls
 from eventflow.telemetry import logging
+from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.metrics import exposition_of
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_prefix, flow_specs, retry_queue
-from processor.capacity import concurrency_of, prefetch_of
+from processor.capacity import concurrency_of, held_max_s, prefetch_of
+from processor.dispatcher import Dispatcher
 from processor.feedback import FeedbackReader
 from processor.gate import Gate
 from processor.handler import Handler
 from processor.lanes import Lanes
 from processor.metrics import FlowMetrics, ProcessorMetrics
+from processor.observation import Observer
 from processor.progress import Progress
 from processor.quota import Quota
 from processor.request import request_form
@@ -44,26 +47,39 @@ SERVICE = "eventflow-processor"
 log = structlog.stdlib.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Membership:
-    """Passes on what the consumer sees to those who need it: the quota and the gauges."""
+    """Passes on what the consumer sees to those who need it: the quota, the gauges and the dispatcher."""
 
     quota: Quota
     progress: Progress
+    metrics: FlowMetrics
+    internal_errors: InternalErrors
+    dispatcher: Dispatcher | None = None
 
+    @harmless
     def joined(self) -> None:
         """See `Observer`."""
         self.quota.joined()
 
+    @harmless
     def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
         """See `Observer`."""
-        self.progress.looked(lane, depth)
         if lane is Lane.LIVE:
             self.quota.looked(depth.consumers, began_s=began_s)
+            if self.dispatcher is not None:
+                self.dispatcher.queue_looked(ready=depth.messages)
+        self.progress.looked(lane, depth)
 
+    @harmless
     def left(self) -> None:
         """See `Observer`."""
         self.quota.left()
+
+    @harmless
+    def stuck(self, deliveries: int) -> None:
+        """See `Observer`."""
+        self.metrics.stuck.inc(deliveries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +90,7 @@ class Flow:
     consumer: Consumer
     gate: Gate
     quota: Quota
-    handler: Handler
+    dispatcher: Dispatcher
     depths: Depths
 
     def tell(self) -> None:
@@ -85,7 +101,7 @@ class Flow:
     async def drain(self, *, timeout_s: float) -> None:
         """Stop consuming, settle what is in flight, hand the rest back."""
         await self.consumer.stop()
-        await self.handler.drain(timeout_s=timeout_s)
+        await self.dispatcher.drain(timeout_s=timeout_s)
         await self.consumer.close()
 
 
@@ -128,13 +144,19 @@ async def wire_flow(
         instance=control.instance,
         max_retry_after_s=target_settings.max_retry_after_s,
         announce=announce,
-        on_breaker=flow_metrics.breaker_open.set,
+        on_breaker=flow_metrics.set_breaker,
     )
     for part in (gate, quota):
         control.listen(name, part.hear)
         control.follow(name, part.order)
     whereabouts = Whereabouts(lanes, announce=announce)
     control.listen(name, whereabouts.hear)
+    membership = Membership(
+        quota=quota,
+        progress=Progress(lanes=lanes, metrics=flow_metrics, quota=quota),
+        metrics=flow_metrics,
+        internal_errors=metrics.internal_errors,
+    )
     consumer = Consumer(
         settings.broker.urls,
         flow=name,
@@ -144,28 +166,43 @@ async def wire_flow(
         ),
         sink=lanes,
         publisher=publisher,
-        observer=Membership(quota=quota, progress=Progress(lanes=lanes, metrics=flow_metrics, quota=quota)),
+        observer=membership,
+        held_max_s=held_max_s(target_settings),
         name=f"{instance()} consume {name}",
     )
-    handler = Handler(
+    flow_metrics.follow_held(lambda: consumer.held)
+    observer = Observer(
+        flow=name,
+        metrics=flow_metrics,
+        tracing=DeliveryTracing(tracer, flow=name, target_url=target_settings.url or ""),
+        whereabouts=whereabouts,
+        internal_errors=metrics.internal_errors,
+    )
+    membership.dispatcher = dispatcher = Dispatcher(
         flow=name,
         lanes=lanes,
         gate=gate,
         quota=quota,
-        target=target,
-        policy=RetryPolicy(max_attempts=target_settings.max_attempts, delays_s=target_settings.retry_delays_s),
-        consumer=consumer,
+        handler=Handler(
+            lanes=lanes,
+            gate=gate,
+            quota=quota,
+            target=target,
+            policy=RetryPolicy(max_attempts=target_settings.max_attempts, delays_s=target_settings.retry_delays_s),
+            consumer=consumer,
+            observer=observer,
+        ),
+        observer=observer,
         concurrency=concurrency,
-        metrics=flow_metrics,
-        tracing=DeliveryTracing(tracer, flow=name, target_url=target_settings.url or ""),
-        whereabouts=whereabouts,
+        attempt_max_s=target_settings.timeout_s,
+        held_max_s=held_max_s(target_settings),
     )
     return Flow(
         name=name,
         consumer=consumer,
         gate=gate,
         quota=quota,
-        handler=handler,
+        dispatcher=dispatcher,
         depths=depths_of(name, target_settings.retry_delays_s, settings.broker.urls, flow_metrics),
     )
 
@@ -203,13 +240,16 @@ async def serve(settings: Settings) -> None:
 
         def readiness() -> admin.Readiness:
             consuming = {flow.name: flow.consumer.is_consuming for flow in flows}
+            standstills = {flow.name: why for flow in flows if (why := flow.dispatcher.standstill()) is not None}
             ready = (
                 all(consuming.values())
                 and all(flow.gate.knows_orders for flow in flows)
                 and publisher.state != "down"
+                and not standstills
                 and not stop.is_set()
             )
-            return admin.Readiness(ready=ready, details={"publisher": publisher.state, "consuming": consuming})
+            details = {"publisher": publisher.state, "consuming": consuming, "standstill": standstills}
+            return admin.Readiness(ready=ready, details=details)
 
         port = await stack.enter_async_context(
             admin.serve(
@@ -235,8 +275,8 @@ async def run_until(
         asyncio.create_task(duty)
         for flow in flows
         for duty in (
-            flow.handler.run(),
-            flow.handler.return_late(),
+            flow.dispatcher.run(),
+            flow.dispatcher.check_regularly(),
             flow.depths.run(),
             announce_repeatedly(flow.tell),
         )

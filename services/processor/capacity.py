@@ -2,13 +2,17 @@
 
 import math
 
+from eventflow.consumer import HOLD_MAX_S
 from eventflow.settings import MIB, TargetSettings
 from eventflow.topology import Lane
+from processor.handler import CRASH_PAUSE_S, REPEAT_WAIT_MAX_S
+from processor.retry import HELD_IN_MEMORY_S
 
 UNLIMITED_CONCURRENCY = 64
 QUORUM_PREFETCH_MAX = 2000
 HELD_MAX_BYTES = 64 * MIB
 SIDE_LANE_PREFETCH_MAX = 100
+HELD_SLACK_S = 15.0
 
 
 def attempts_per_timeout(target: TargetSettings) -> int | None:
@@ -30,3 +34,10 @@ def prefetch_of(target: TargetSettings, *, configured: int | None, max_body_byte
     live = configured or min(max(2, wanted), limit)
     side = min(live, SIDE_LANE_PREFETCH_MAX)
     return {Lane.LIVE: live, Lane.DUE: side, Lane.REPLAY: side}
+
+
+def held_max_s(target: TargetSettings) -> float:
+    """Return how long a delivery may be unsettled at most: it waits, is sent, is sent again, and its copy waits."""
+    return (
+        HELD_IN_MEMORY_S + target.timeout_s + REPEAT_WAIT_MAX_S + target.timeout_s + HOLD_MAX_S + CRASH_PAUSE_S
+    ) + HELD_SLACK_S

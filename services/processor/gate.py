@@ -1,5 +1,5 @@
 """When the next attempt of a flow may start: not while an operator has paused the flow or the target asked for a pause,
-not while the target is down.
+not while the target is down or refuses everybody.
 
 What is decided here is told to the flow's other processors, and what they tell is heeded.
 """
@@ -14,13 +14,16 @@ import structlog
 
 from eventflow.control import Announcement
 from eventflow.runtime import RuntimeSettings
-from processor.breaker import TARGET_WIDE_REASONS, Breaker
+from processor.breaker import Breaker, Cause, trouble_of
 from processor.target import Failed, Result, Succeeded
 
 DEFERRALS_MAX = 3
-DEFERRED_IDS_MAX = 10_000
+REMEMBERED_IDS_MAX = 10_000
 UNSTATED_PAUSE_S = 1.0
 """The pause after a 429 that does not say how long."""
+
+UNTIL_CHANGED_S = 3600.0
+"""How long to wait for something whose end wakes whoever waits."""
 
 PAUSE_MIN_S = 0.1
 """`Retry-After: 0` must not make a loop of a target that means it and one that never lets anybody through."""
@@ -42,7 +45,24 @@ class Verdict(Enum):
     DEFER = auto()
     """The target asked to wait: the event keeps its attempt, in memory while the pause is short."""
     UNCOUNTED = auto()
-    """The target is down: the event goes to a delay queue and keeps its attempt."""
+    """The target is down, or refuses everybody: the event goes to a delay queue and keeps its attempt."""
+
+
+class _Memory:
+    """How often each of the latest events was noted, and the count of successes that was noted with it."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def take(self, event_id: str) -> tuple[int, int]:
+        """Forget an event; return how often it was noted, and the successes; zeros for one that is not known."""
+        return self._of.pop(event_id, (0, 0))
+
+    def note(self, event_id: str, times: int, successes: int) -> None:
+        """Remember an event as the latest."""
+        self._of[event_id] = (times, successes)
+        if len(self._of) > REMEMBERED_IDS_MAX:
+            self._of.popitem(last=False)
 
 
 class Gate:
@@ -55,7 +75,7 @@ class Gate:
         instance: str,
         max_retry_after_s: float,
         announce: Callable[[Announcement], None],
-        on_breaker: Callable[[bool], None],
+        on_breaker: Callable[[Cause | None], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start open.
@@ -63,7 +83,7 @@ class Gate:
         Args:
             max_retry_after_s: The longest pause that an answer can impose.
             announce: Tells the flow's other processors.
-            on_breaker: Told when the breaker opens (True) or closes (False).
+            on_breaker: Called with the cause when the breaker opens, and with None when it closes.
         """
         self._breaker = Breaker(instance=instance)
         self._max_retry_after_s = max_retry_after_s
@@ -75,7 +95,8 @@ class Gate:
         self._is_paused: bool | None = None  # by an operator; None until that is known
         self._probing = False
         self._successes = 0
-        self._deferrals: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._deferrals = _Memory()
+        self._unreached = _Memory()
         self._log = log.bind(flow=flow)
 
     @property
@@ -85,8 +106,24 @@ class Gate:
 
     @property
     def is_breaker_open(self) -> bool:
-        """Whether the target is taken to be down."""
+        """Whether the target is taken to be down, or to refuse everybody."""
         return self._breaker.is_open
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why the breaker is open; None while it is closed."""
+        return self._breaker.cause
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an attempt may start now."""
+        return self._closed_s() <= 0
+
+    def is_open_to(self, entered: Pass) -> bool:
+        """Whether an attempt that was let through as `entered` may send its request once more."""
+        if self._is_paused is not False or self.pause_s > 0:
+            return False
+        return entered is Pass.PROBE or not self._breaker.is_open
 
     def order(self, settings: RuntimeSettings) -> None:
         """Heed what an operator has ordered. Until it is known what that is, the gate is closed."""
@@ -96,13 +133,6 @@ class Gate:
             self._log.info("flow.resumed")
         self._is_paused = settings.is_paused
         self._changed.set()
-
-    def pause(self, for_s: float) -> None:
-        """Let nobody of this flow through for so many seconds, at most the longest that an answer can impose."""
-        pause_s = min(for_s, self._max_retry_after_s)
-        if pause_s > self.pause_s:
-            self._pause(pause_s)
-            self._announce({"kind": "pause", "for_s": pause_s})
 
     @property
     def knows_orders(self) -> bool:
@@ -132,23 +162,28 @@ class Gate:
         """Take back a probe that was let through and found no event."""
         self._probing = False
 
-    def leave(self, event_id: str, result: Result, entered: Pass) -> Verdict:
-        """Take note of how an attempt ended and say how that counts for its event."""
+    def leave(self, event_id: str, result: Result, entered: Pass, *, no_room_s: float = 0.0) -> Verdict:
+        """Take note of how an attempt ended and return how that counts for its event.
+
+        Args:
+            no_room_s: For how long the answer says that the target has no room for any attempt.
+        """
         if entered is Pass.PROBE:
             self._probing = False
             self._changed.set()
         if isinstance(result, Succeeded):
             self._successes += 1
-            self._deferrals.pop(event_id, None)
-        if isinstance(result, Succeeded) or (entered is Pass.PROBE and result.reason not in TARGET_WIDE_REASONS):
-            self._close_breaker()  # an answer that only this event gets also says that the target is up
-        match result:
-            case Succeeded():
-                return Verdict.COUNTS
-            case Failed() if result.asks_to_wait:
-                return self._throttle(event_id, result)
-            case Failed(reason=reason):
-                return self._fail(event_id, reason, entered)
+            self._deferrals.take(event_id)
+            self._unreached.take(event_id)
+            self._close_breaker()
+            self._pause_for(no_room_s, result)
+            return Verdict.COUNTS
+        if result.asks_to_wait:
+            if entered is Pass.PROBE:
+                self._close_breaker()  # it answers for itself
+            return self._throttle(event_id, result, no_room_s)
+        self._pause_for(no_room_s, result)
+        return self._fail(event_id, result, entered)
 
     def hear(self, announcement: Announcement) -> None:
         """Heed what a peer says."""
@@ -156,7 +191,13 @@ class Gate:
             case {"kind": "pause", "for_s": int() | float() as for_s}:
                 self._pause(for_s)
             case {"kind": "breaker", "open": True, "from": str() as prober}:
-                self._note_breaker(lambda: self._breaker.heard_open(prober, now_s=self._clock()))
+                cause = Cause.BLOCKED if announcement.get("cause") == Cause.BLOCKED else Cause.DOWN  # 0.1.0 names none
+                status = announcement.get("status")
+                self._note_breaker(
+                    lambda: self._breaker.heard_open(
+                        prober, cause=cause, status=status if isinstance(status, int) else None, now_s=self._clock()
+                    )
+                )
             case {"kind": "breaker", "open": False}:
                 self._note_breaker(self._breaker.close)
 
@@ -165,11 +206,13 @@ class Gate:
         if self.pause_s > 0:
             self._announce({"kind": "pause", "for_s": round(self.pause_s, 3)})
         if self._breaker.is_prober:
-            self._announce({"kind": "breaker", "open": True})
+            self._announce(
+                {"kind": "breaker", "open": True, "cause": self._breaker.cause, "status": self._breaker.status}
+            )
 
     def _closed_s(self) -> float:
         if self._probing or self._is_paused is not False:
-            return 3600.0  # until the end of that, which wakes whoever waits
+            return UNTIL_CHANGED_S
         return max(self.pause_s, self._breaker.probe_in_s(now_s=self._clock()))
 
     def _close_breaker(self) -> None:
@@ -178,30 +221,50 @@ class Gate:
         if was_open:
             self._announce({"kind": "breaker", "open": False})
 
-    def _throttle(self, event_id: str, result: Failed) -> Verdict:
-        deferrals, successes = self._deferrals.pop(event_id, (0, self._successes))
+    def _throttle(self, event_id: str, result: Failed, no_room_s: float) -> Verdict:
+        deferrals, successes = self._deferrals.take(event_id)
         if deferrals >= DEFERRALS_MAX and self._successes > successes:
+            self._pause_for(no_room_s, result)
             return Verdict.COUNTS  # others get through: it is this event that the target does not want
-        self._deferrals[event_id] = (deferrals + 1, successes)
-        if len(self._deferrals) > DEFERRED_IDS_MAX:
-            self._deferrals.popitem(last=False)
+        self._deferrals.note(event_id, deferrals + 1, successes if deferrals else self._successes)
         asked_s = UNSTATED_PAUSE_S if result.feedback.retry_after_s is None else result.feedback.retry_after_s
-        already_s = self.pause_s
-        self.pause(max(PAUSE_MIN_S, asked_s))
-        if self.pause_s > already_s:
-            self._log.info("target.throttled", status=result.status, pause_s=round(self.pause_s, 3))
+        self._pause_for(max(PAUSE_MIN_S, asked_s, no_room_s), result)
         return Verdict.DEFER
 
-    def _fail(self, event_id: str, reason: str, entered: Pass) -> Verdict:
+    def _fail(self, event_id: str, result: Failed, entered: Pass) -> Verdict:
+        trouble = trouble_of(result)
+        if self._breaker.is_open and entered is Pass.PROBE and self._breaker.is_end(trouble):
+            self._close_breaker()
         if self._breaker.is_open:
             if entered is Pass.PROBE:
                 self._breaker.probe_failed(now_s=self._clock())
-            return Verdict.UNCOUNTED if reason in TARGET_WIDE_REASONS else Verdict.COUNTS
-        if entered is Pass.PROBE:
-            return Verdict.UNCOUNTED  # another attempt's success closed it meanwhile
-        if self._note_breaker(lambda: self._breaker.failed(event_id, reason, now_s=self._clock())):
+            return Verdict.COUNTS if trouble is None else Verdict.UNCOUNTED
+        if self._note_breaker(lambda: self._breaker.failed(event_id, trouble, now_s=self._clock())):
             self.tell()
-        return Verdict.COUNTS
+            return Verdict.UNCOUNTED
+        if entered is Pass.PROBE:
+            return Verdict.UNCOUNTED  # it was let through as nothing that counts
+        return Verdict.COUNTS if result.reached else self._verdict_unreached(event_id)
+
+    def _verdict_unreached(self, event_id: str) -> Verdict:
+        """Judge a failure that the application never saw: it counts only if others got through since the last such.
+
+        Without a success in between nothing tells an outage from a poison event, and waiting loses nothing.
+        """
+        times, successes = self._unreached.take(event_id)
+        self._unreached.note(event_id, times + 1, self._successes)
+        return Verdict.COUNTS if times and self._successes > successes else Verdict.UNCOUNTED
+
+    def _pause_for(self, asked_s: float, result: Result) -> None:
+        """Let nothing of this flow through for so many seconds, at most the longest that an answer can impose."""
+        pause_s = min(asked_s, self._max_retry_after_s)
+        if pause_s <= self.pause_s:
+            return
+        self._pause(pause_s)
+        self._announce({"kind": "pause", "for_s": pause_s})
+        # A leaky bucket has no room for an instant after every request: that is its pace and no news.
+        log_it = self._log.info if isinstance(result, Failed) or pause_s >= UNSTATED_PAUSE_S else self._log.debug
+        log_it("target.throttled", status=result.status, pause_s=round(pause_s, 3), asked_s=round(asked_s, 3))
 
     def _pause(self, for_s: float) -> None:
         pause_s = min(max(0.0, for_s), self._max_retry_after_s)
@@ -209,14 +272,17 @@ class Gate:
         self._changed.set()
 
     def _note_breaker(self, note: Callable[[], object]) -> bool:
-        """Let the breaker take note of something, tell of a change, and return whether it is open now."""
-        was_open = self._breaker.is_open
+        """Let the breaker take note of something, report a change, and return whether it is open now."""
+        before = self._breaker.cause
         note()
-        if self._breaker.is_open != was_open:
-            self._on_breaker(self._breaker.is_open)
-            if self._breaker.is_open:
-                self._log.error("breaker.opened", prober=self._breaker.prober)
-            else:
-                self._log.info("breaker.closed")
+        if (cause := self._breaker.cause) is not before:
+            self._on_breaker(cause)
+            match cause:
+                case Cause.DOWN:
+                    self._log.error("breaker.opened", prober=self._breaker.prober)
+                case Cause.BLOCKED:
+                    self._log.error("target.blocked", status=self._breaker.status, prober=self._breaker.prober)
+                case None:
+                    self._log.info("breaker.closed")
         self._changed.set()
         return self._breaker.is_open

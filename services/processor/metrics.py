@@ -1,12 +1,15 @@
 """The processor's metrics, bound to a flow once so that the hot path only counts."""
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from eventflow.event import utc_now
+from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDER_BUCKETS_S
+from processor.breaker import Cause
 from processor.drain import DrainEstimate
 from processor.reorder import Reorder
 from processor.target import REASONS
@@ -50,11 +53,36 @@ class ProcessorMetrics:
         self.in_flight = Gauge(
             "eventflow_in_flight", "Attempts in flight in this processor", ["flow"], registry=registry
         )
+        self.held = Gauge(
+            "eventflow_held_events",
+            "Events that were delivered to this processor and are not settled",
+            ["flow"],
+            registry=registry,
+        )
+        self.stuck = Counter(
+            "eventflow_stuck_deliveries",
+            "Deliveries that were unsettled for longer than any may be, so that the session ended",
+            ["flow"],
+            registry=registry,
+        )
+        internal_errors = Counter(
+            "eventflow_internal_errors",
+            "Errors of our own: each is a bug, logged as internal.error",
+            ["service"],
+            registry=registry,
+        )
+        self.internal_errors = InternalErrors(internal_errors.labels("processor"))
         self.throttled = Counter(
             "eventflow_throttled", "Answers by which the target asked for fewer requests", ["flow"], registry=registry
         )
         self.breaker_open = Gauge(
-            "eventflow_breaker_open", "1 while the target is taken to be down", ["flow"], registry=registry
+            "eventflow_breaker_open",
+            "1 while the target is taken to be down, or to refuse everybody",
+            ["flow"],
+            registry=registry,
+        )
+        self.blocked = Gauge(
+            "eventflow_blocked", "1 while the target refuses everybody with one status", ["flow"], registry=registry
         )
         self.rate_limit = Gauge(
             "eventflow_rate_limit_units_per_second",
@@ -138,10 +166,21 @@ class FlowMetrics:
         """Attempts in flight now."""
         metrics.in_flight.labels(flow).set_function(lambda: self.in_flight)
         self.throttled = metrics.throttled.labels(flow)
-        self.breaker_open = metrics.breaker_open.labels(flow)
+        self.stuck = metrics.stuck.labels(flow)
+        self._breaker_open = metrics.breaker_open.labels(flow)
+        self._blocked = metrics.blocked.labels(flow)
         self._rate_limit = metrics.rate_limit.labels(flow)
         self._rate_share = metrics.rate_share.labels(flow)
         self._processors = metrics.processors.labels(flow)
+
+    def follow_held(self, held: Callable[[], float]) -> None:
+        """Show how many events are held, which `held` returns, whenever the metrics are read."""
+        self._metrics.held.labels(self._flow).set_function(held)
+
+    def set_breaker(self, cause: Cause | None) -> None:
+        """Show why the breaker is open; None while it is closed."""
+        self._breaker_open.set(cause is not None)
+        self._blocked.set(cause is Cause.BLOCKED)
 
     def set_quota(self, *, rate_per_s: float, share_per_s: float, processors: int) -> None:
         """Tell the flow's quota now, our part of it, and how many share it."""

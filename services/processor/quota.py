@@ -67,6 +67,11 @@ class Quota:
         rate_per_s = self._pace.rate_per_s(now_s=self._clock())
         return math.inf if rate_per_s is None else rate_per_s / self._cost
 
+    @property
+    def attempt_every_s(self) -> float:
+        """How many seconds of our share one attempt takes; 0 without a quota."""
+        return max(1, self._roster.processors) / self.attempts_per_s
+
     async def acquire(self) -> None:
         """Wait until one more attempt may start, and charge it."""
         while self._pace.rate_per_s(now_s=self._clock()) is not None:

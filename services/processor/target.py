@@ -14,6 +14,7 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
+from eventflow.errors import EventFlowError
 from eventflow.event import utc_now
 from eventflow.message import Envelope
 from processor.feedback import NOTHING, Feedback, FeedbackReader
@@ -55,11 +56,13 @@ class Failed:
         reason: One of `REASONS`.
         status: None where no status line came.
         asks_to_wait: Whether the target wants fewer requests, and not another one of these.
+        reached: Whether the application may have seen the request.
     """
 
     reason: str
     status: int | None = None
     asks_to_wait: bool = False
+    reached: bool = True
     feedback: Feedback = NOTHING
 
 
@@ -74,6 +77,10 @@ class _Connection:
 
 
 _connection: ContextVar[_Connection] = ContextVar("connection")
+
+
+class AttemptNotMadeError(EventFlowError):
+    """Nothing was sent, for a reason that is neither the target's nor the event's; the event keeps its attempt."""
 
 
 class StaleConnectionError(aiohttp.ClientConnectionError):

@@ -8,11 +8,8 @@ publish ─┬─ wait eventflow.{flow}.events
          └─ process eventflow.{flow}.due ─── ...
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 from structlog.contextvars import bind_contextvars
@@ -21,7 +18,7 @@ from eventflow.consumer import Delivery
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.telemetry.logging import shown_id
-from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of, ending
+from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
 from processor.target import Failed, Result
 
@@ -56,7 +53,7 @@ class DeliveryTracing:
         }
 
     def handling(self, delivery: Delivery) -> "DeliveryTrace":
-        """Trace what is done with a delivery from its arrival here, when its turn has come, until the trace's end."""
+        """Trace what is done with a delivery from its arrival here, when its turn has come, until the trace's `end`."""
         envelope, lane = delivery.envelope, self._lanes[delivery.lane]
         span = self._tracer.start(
             lane.span_name,
@@ -93,20 +90,17 @@ class DeliveryTracing:
 
 @dataclass(slots=True)
 class DeliveryTrace:
-    """The spans of one delivery in hand: a context that ends them, well or of the error that ends the block."""
+    """The spans of one delivery in hand, until `end`."""
 
     _span: Span
     flow: str
     request: Attributes
     attempt: Span = UNRECORDED
+    _settlement: Span = UNRECORDED
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._span.end(error=None if kind is None else kind.__name__)
+    def end(self, *, error: str | None = None) -> None:
+        """End the trace's part here: well, or of an error."""
+        self._span.end(error=error)
 
     def begin_attempt(self, envelope: Envelope) -> Envelope:
         """Trace an attempt, and return what to send in it: the event whose trace the target continues."""
@@ -126,15 +120,19 @@ class DeliveryTrace:
             self.attempt.note({"http.response.status_code": result.status})
         self.attempt.end(error=result.reason if isinstance(result, Failed) else None)
 
-    def settling(self, outcome: Outcome) -> AbstractContextManager[object]:
+    def begin_settlement(self, outcome: Outcome) -> None:
         """Trace the settlement: for a copy until its confirm, for the rest there is nothing to wait for."""
         if self._span.trace_id is None:
-            return nullcontext()
+            return
         self._span.note({"eventflow.outcome": _word_of(outcome)})
-        queue = self._copied_to(outcome)
-        if queue is None:
-            return nullcontext()
-        return ending(self._span.child(f"publish {queue}", kind="producer", attributes=_messaging("publish", queue)))
+        if (queue := self._copied_to(outcome)) is not None:
+            self._settlement = self._span.child(
+                f"publish {queue}", kind="producer", attributes=_messaging("publish", queue)
+            )
+
+    def end_settlement(self, *, error: str | None = None) -> None:
+        """Note how the settlement ended."""
+        self._settlement.end(error=error)
 
     def _copied_to(self, outcome: Outcome) -> str | None:
         match outcome:

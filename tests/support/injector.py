@@ -4,11 +4,15 @@ Lists by hand of what might raise miss what nobody thought of. `sys.setprofile` 
 running a test once for each number raises from each of them in turn.
 """
 
+import asyncio
 import inspect
 import sys
 from collections.abc import Callable, Collection
 from types import CodeType, FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
+
+SOUND = ("asyncio", "contextlib")
+"""Calls of these are left alone, as finalizers are: a lock that fails to be released is no failure of ours."""
 
 
 class InjectedError(Exception):
@@ -19,20 +23,34 @@ class Injector:
     """Raises from call number `at` made by or to a module of `packages` while one of the `inside` functions runs.
 
     Calls count from 1, and only while the context is open, on the thread that opened it. A coroutine counts when it is
-    called, not when it is resumed: an error there would pass by its own `finally`. After the first error nothing is
-    raised any more, so that whatever handles the error is left alone.
+    called, not when it is resumed: an error there would pass by its own `finally`. After an error nothing is raised any
+    more, so that whatever handles it is left alone.
+
+    With `turn`, a function of which one call runs after the other, the count begins anew at each of its calls, and from
+    the first turn the first call fails, from the second the second, and so on.
 
     Attributes:
-        calls: Calls seen so far.
-        raised_from: The function that was made to fail, as `module.name`; None if there were fewer calls than `at`.
+        calls: Calls seen so far, in this turn.
+        raised_from: The functions that were made to fail, as `module.name`.
+        is_complete: A turn had fewer calls than its number, so each call of a turn has failed once.
     """
 
-    def __init__(self, *, inside: Collection[Callable[..., Any]], packages: Collection[str], at: int) -> None:
+    def __init__(
+        self,
+        *,
+        inside: Collection[Callable[..., Any]],
+        packages: Collection[str],
+        at: int = 0,
+        turn: Callable[..., Any] | None = None,
+    ) -> None:
         self._inside = {_code_of(function) for function in inside}
         self._packages = tuple(packages)
         self._at = at
+        self._turn = None if turn is None else _code_of(turn)
+        self._is_armed = True
         self.calls = 0
-        self.raised_from: str | None = None
+        self.raised_from: list[str] = []
+        self.is_complete = False
 
     def __enter__(self) -> Self:
         sys.setprofile(self._see)
@@ -41,19 +59,36 @@ class Injector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_armed, self._turn = False, None
         sys.setprofile(None)
 
     def _see(self, frame: FrameType, event: str, _: object) -> None:
-        if event != "call" or self.raised_from is not None or not self._counts(frame):
+        if event != "call":
             return
-        self.calls += 1
-        if self.calls == self._at:
-            self.raised_from = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
-            raise InjectedError(f"raised from {self.raised_from}")
+        if frame.f_code is self._turn and not _is_resumed(frame):
+            self.is_complete |= self._at > 0 and self.calls < self._at and self._is_armed
+            self._at, self.calls, self._is_armed = self._at + 1, 0, True
+        if self._is_armed and self._counts(frame):
+            self.calls += 1
+            if self.calls == self._at:
+                self._raise_from(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}")
+
+    def _raise_from(self, name: str) -> NoReturn:
+        self._is_armed = False
+        self.raised_from.append(name)
+        if self._turn is not None:  # Python forgets a profile function that raises
+            asyncio.get_running_loop().call_soon(self._go_on)
+        raise InjectedError(f"raised from {name}")
+
+    def _go_on(self) -> None:
+        if self._turn is not None:
+            sys.setprofile(self._see)
 
     def _counts(self, frame: FrameType) -> bool:
         caller = frame.f_back
-        if caller is None or not (self._is_ours(frame) or self._is_ours(caller)) or _is_resumed(frame):
+        if caller is None or not (self._is_ours(frame) or self._is_ours(caller)):
+            return False
+        if _package_of(frame) in SOUND or frame.f_code.co_name == "__del__" or _is_resumed(frame):
             return False
         while caller is not None:
             if caller.f_code in self._inside:
@@ -62,7 +97,11 @@ class Injector:
         return False
 
     def _is_ours(self, frame: FrameType) -> bool:
-        return str(frame.f_globals.get("__name__")).partition(".")[0] in self._packages
+        return _package_of(frame) in self._packages
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def _code_of(function: Callable[..., Any]) -> CodeType:

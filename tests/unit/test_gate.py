@@ -11,7 +11,7 @@ from eventflow.event import Event
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Hold, Retry
 from eventflow.runtime import RuntimeSettings
-from processor.breaker import PROBER_SILENT_S
+from processor.breaker import OUTAGE_S, PROBER_SILENT_S, REFUSING_STATUSES, Cause
 from processor.feedback import Feedback
 from processor.gate import Gate, Pass, Verdict
 from processor.retry import Ending, RetryPolicy, decide
@@ -19,6 +19,8 @@ from processor.target import Failed, Succeeded
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, tzinfo=UTC)
 DOWN = Failed(reason="server_error", status=502)
+REFUSED = Failed(reason="connection", reached=False)
+UNAUTHORIZED = Failed(reason="client_error", status=401)
 OK = Succeeded(status=200)
 
 
@@ -61,7 +63,7 @@ def test_the_breaker_opens_on_five_failures_of_three_events() -> None:
     gate = Bench().gate()
     fail(gate, "1", "2", "3", "1")
     assert not gate.is_breaker_open
-    assert fail(gate, "2") == [Verdict.COUNTS]
+    assert fail(gate, "2") == [Verdict.UNCOUNTED], "it may be the last attempt of its event"
     assert gate.is_breaker_open
     assert gate.enter() is None
 
@@ -112,6 +114,119 @@ def test_a_probe_that_the_target_answers_for_itself_closes_it(answer: Succeeded 
     assert gate.enter() is Pass.PROBE
     gate.leave("probe", answer, Pass.PROBE)
     assert not gate.is_breaker_open
+
+
+def test_an_event_alone_that_never_reaches_the_target_keeps_its_attempts() -> None:
+    """Reproduced on 0.1.0: one event in a quiet flow was dead after 12 refused connections, in a single night."""
+    bench = Bench()
+    gate = bench.gate()
+    for _ in range(20):
+        assert gate.leave("alone", REFUSED, Pass.ATTEMPT) is Verdict.UNCOUNTED
+        bench.now_s += 1
+
+
+@pytest.mark.parametrize("failure", [DOWN, REFUSED], ids=["502", "refused"])
+def test_failures_of_a_single_event_are_an_outage_after_a_minute_without_a_success(failure: Failed) -> None:
+    bench = Bench()
+    gate = bench.gate()
+    gate.leave("alone", failure, Pass.ATTEMPT)
+    bench.now_s += OUTAGE_S - 1
+    gate.leave("alone", failure, Pass.ATTEMPT)
+    assert not gate.is_breaker_open
+    bench.now_s += 1
+    assert gate.leave("alone", failure, Pass.ATTEMPT) is Verdict.UNCOUNTED
+    assert gate.is_breaker_open
+
+
+@pytest.mark.parametrize(
+    "answer", [OK, Failed(reason="client_error", status=422), Failed(reason="server_error", status=500)]
+)
+def test_an_answer_of_the_application_ends_the_minute(answer: Succeeded | Failed) -> None:
+    bench = Bench()
+    gate = bench.gate()
+    for _ in range(10):
+        gate.leave("poison", DOWN, Pass.ATTEMPT)
+        bench.now_s += OUTAGE_S / 2
+        gate.leave("other", answer, Pass.ATTEMPT)
+        bench.now_s += OUTAGE_S / 2
+    assert not gate.is_breaker_open
+
+
+def test_a_poison_event_that_breaks_connections_counts_again_once_another_succeeds() -> None:
+    bench = Bench()
+    gate = bench.gate()
+    verdicts = []
+    for _ in range(4):
+        verdicts.append(gate.leave("poison", REFUSED, Pass.ATTEMPT))
+        gate.leave("other", OK, Pass.ATTEMPT)
+    assert verdicts == [Verdict.UNCOUNTED, Verdict.COUNTS, Verdict.COUNTS, Verdict.COUNTS]
+
+
+@pytest.mark.parametrize("status", sorted(REFUSING_STATUSES))
+def test_a_status_that_everybody_gets_blocks_the_flow_and_costs_no_attempt(status: int) -> None:
+    """eliza#17823: a token that had expired sent every event to the dead queue."""
+    bench = Bench()
+    one, two = bench.gate("a"), bench.gate("b")
+    refusal = Failed(reason="client_error", status=status)
+    verdicts = [one.leave(event_id, refusal, Pass.ATTEMPT) for event_id in ("1", "2", "3", "4")]
+    assert verdicts == [Verdict.COUNTS, Verdict.COUNTS, Verdict.UNCOUNTED, Verdict.UNCOUNTED]
+    assert [gate.cause for gate in (one, two)] == [Cause.BLOCKED, Cause.BLOCKED]
+    bench.now_s += 1
+    assert one.enter() is Pass.PROBE
+    assert one.leave("probe", refusal, Pass.PROBE) is Verdict.UNCOUNTED
+    assert one.is_breaker_open
+    bench.now_s += 2
+    assert one.enter() is Pass.PROBE
+    one.leave("probe", OK, Pass.PROBE)
+    assert [gate.cause for gate in (one, two)] == [None, None]
+
+
+def test_refusals_of_one_event_or_beside_answers_that_are_none_do_not_block() -> None:
+    gate = Bench().gate()
+    for number in range(20):
+        gate.leave("alone", UNAUTHORIZED, Pass.ATTEMPT)
+        gate.leave(f"{number}", Failed(reason="client_error", status=422), Pass.ATTEMPT)
+    assert not gate.is_breaker_open
+
+
+def test_a_target_that_comes_back_and_refuses_one_event_is_up() -> None:
+    bench = Bench()
+    gate = bench.gate()
+    fail(gate, "1", "2", "3", "4", "5")
+    bench.now_s += 1
+    assert gate.enter() is Pass.PROBE
+    gate.leave("probe", UNAUTHORIZED, Pass.PROBE)
+    assert not gate.is_breaker_open
+
+
+def test_a_pause_of_a_success_without_room_is_stated_as_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    """Reproduced on 0.1.0: the log said 1.0 s and the flow stood for 900 s."""
+    gate = Bench().gate(max_retry_after_s=900)
+    gate.leave("e", throttled(1), Pass.ATTEMPT, no_room_s=1e9)
+    assert gate.pause_s == 900
+    assert "pause_s=900" in capsys.readouterr().out
+
+
+def test_a_repeated_request_meets_the_gate_as_any_other() -> None:
+    bench = Bench()
+    gate = bench.gate()
+    assert gate.is_open_to(Pass.ATTEMPT)
+    gate.leave("other", throttled(6), Pass.ATTEMPT)
+    assert not gate.is_open_to(Pass.ATTEMPT)
+    bench.now_s += 6
+    fail(gate, "1", "2", "3", "4", "5")
+    assert not gate.is_open_to(Pass.ATTEMPT)
+    bench.now_s += 1
+    assert gate.enter() is Pass.PROBE
+    assert gate.is_open_to(Pass.PROBE), "the probe is what the gate is closed for"
+    gate.order(RuntimeSettings(is_paused=True))
+    assert not gate.is_open_to(Pass.PROBE)
+
+
+def test_a_peer_of_version_0_1_0_announces_an_outage_without_a_cause() -> None:
+    gate = Bench().gate()
+    gate.hear({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
+    assert gate.cause is Cause.DOWN
 
 
 def test_peers_wait_while_one_probes_and_go_on_when_it_succeeds() -> None:

@@ -294,7 +294,7 @@ async def test_two_changes_in_one_tick_of_the_event_loop_are_both_heeded() -> No
 
 @pytest.mark.parametrize("ordered", [None, 1000.0], ids=["unlimited", "a much higher rate"])
 async def test_an_order_wakes_what_waits_for_the_quota(ordered: float | None) -> None:
-    """Reproduced on 0.1.0: after `rate set` the attempt that waited sat out its 20 s, and 30 years at a rate of 1e-9."""
+    """Reproduced on 0.1.0: the attempt that waited sat out its 20 s after `rate set`; 30 years at a rate of 1e-9."""
     bench = Bench()
     quota = bench.quota("a", rate_per_s=None)
     quota.joined()

@@ -1,0 +1,137 @@
+"""Errors of our own: whatever raises while a delivery is in hand, none is held afterwards and the next is served.
+
+The processor's parts run inside the test, wired as `eventflow-processor` wires them, since an error has to be raised
+from their calls. Broker and target are real, and what is looked at is what they see.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from structlog.testing import capture_logs
+
+from eventflow.control import Control
+from eventflow.publisher import Publisher
+from eventflow.settings import load
+from eventflow.telemetry.tracers import tracer_for
+from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, retry_queue
+from processor import handler
+from processor.__main__ import Flow, run_until, wire_flow
+from processor.dispatcher import Dispatcher
+from processor.handler import Handler
+from processor.metrics import ProcessorMetrics
+from tests.integration.test_processor import message
+from tests.support.amqp import Amqp
+from tests.support.injector import Injector
+from tests.support.target import Receipt, ScriptedTarget
+from tests.support.wait import eventually
+
+pytestmark = [
+    # An injected error can leave a coroutine that was made and never begun.
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+INSIDE = (Dispatcher._begin_next, Dispatcher._ended, Handler.handle)
+OURS = ("eventflow", "processor")
+DELAY_S = 0.05
+EVENTS = 250
+"""More than a turn has calls, if each has one turn; those that fail first have three."""
+
+
+@asynccontextmanager
+async def running(broker_url: str, flow: str, target_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Flow]:
+    """Run a processor of one flow in this process."""
+    prefix = f"EVENTFLOW_FLOWS__{flow.upper()}__TARGET__"
+    for name, value in {
+        "EVENTFLOW_BROKER__URL": broker_url,
+        f"{prefix}URL": target_url,
+        f"{prefix}RETRY_DELAYS_S": str(DELAY_S),
+        f"{prefix}MAX_ATTEMPTS": "2",
+        f"{prefix}CONCURRENCY": "1",  # one turn after the other; a slot that is lost stops the flow
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(handler, "CRASH_PAUSE_S", 0.01)
+    settings, metrics, stop = load(), ProcessorMetrics(), asyncio.Event()
+    urls = settings.broker.urls
+    publisher = Publisher(urls, specs=flow_specs(flow, (DELAY_S,)), name="guarded", fanouts=[CONTROL_EXCHANGE])
+    control = Control(urls, instance=f"guarded-{flow}", publisher=publisher)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(capture_logs())  # hundreds of tracebacks, which nothing here reads
+        parts = await wire_flow(
+            flow, settings.all_flows[flow], settings, publisher, control, metrics, tracer_for("test"), stack
+        )
+        task = asyncio.create_task(run_until(stop, [parts], publisher, control, drain_timeout_s=5))
+        await eventually(lambda: parts.consumer.is_consuming and parts.gate.is_open, what="a processor that consumes")
+        yield parts
+        stop.set()
+        await task
+
+
+async def fail_each_call(
+    parts: Flow, amqp: Amqp, flow: str, is_done: Callable[[set[str]], bool], *, events: int = EVENTS
+) -> None:
+    """Let each call of a turn fail once, one in each of as many turns, and wait until all events are done."""
+    ids = {f"{number}-{flow}" for number in range(events)}
+    with Injector(inside=INSIDE, packages=OURS, turn=Handler.handle) as injector:
+        await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(event_id) for event_id in sorted(ids)))
+        await eventually(
+            lambda: is_done(ids) and parts.consumer.held == 0,
+            within_s=60,
+            what=lambda: f"all done and nothing held; failed: {len(injector.raised_from)} {injector.raised_from[-1:]}",
+        )
+    assert injector.is_complete, f"{injector.raised_from} were not all calls of a turn"
+
+
+async def test_no_call_that_fails_holds_a_delivery_that_the_target_takes(
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reproduced on 0.1.0: an error in tracing, metrics or the quota left its delivery and its slot taken for good."""
+    await amqp.declare_flow(flow, (DELAY_S,))
+    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
+        await fail_each_call(parts, amqp, flow, lambda ids: ids == target.ids)
+    assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == 0
+
+
+async def test_no_call_that_fails_holds_a_delivery_that_is_copied(
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a retry and into the dead queue: nothing is settled before its copy is safe, and nothing is held."""
+    await amqp.declare_flow(flow, (DELAY_S,))
+    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
+        target.answer = lambda _: 422
+        await fail_each_call(
+            parts,
+            amqp,
+            flow,
+            lambda ids: all(target.of(event_id)[-1:] and target.of(event_id)[-1].attempt == 2 for event_id in ids),
+        )
+
+        async def at_rest() -> bool:
+            left = [await amqp.depth(queue) for queue in (lane_queue(flow, Lane.DUE), retry_queue(flow, DELAY_S))]
+            return not any(left) and parts.consumer.held == 0
+
+        await eventually(at_rest, what="no work left")
+    dead = {str(letter.headers["cloudEvents:id"]) for letter in await amqp.drain(dead_queue(flow))}
+    assert dead == target.ids
+    assert len(dead) == EVENTS
+
+
+async def test_no_call_that_fails_holds_a_probe(
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reproduced on 0.1.0: an exception between the entry of a probe and its end stopped the flow in all processors."""
+    await amqp.declare_flow(flow, (DELAY_S,))
+    monkeypatch.setattr("processor.breaker.PROBE_PAUSE_MIN_S", 0.0)
+    monkeypatch.setattr("processor.breaker.PROBE_PAUSE_MAX_S", 0.0)
+    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
+
+        def answer(receipt: Receipt) -> int:
+            return 200 if len(target.of(receipt.id)) > 2 else 503
+
+        target.answer = answer  # most turns are probes, and all of them fail before they succeed
+        await fail_each_call(
+            parts, amqp, flow, lambda ids: all(len(target.of(event_id)) > 2 for event_id in ids), events=EVENTS // 3
+        )
+    assert await amqp.depth(dead_queue(flow)) == 0
