@@ -13,14 +13,16 @@ from structlog.testing import capture_logs
 
 from eventflow.control import Control
 from eventflow.publisher import Publisher
+from eventflow.runtime import RuntimeSettings
 from eventflow.settings import load
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, retry_queue
-from processor import handler
+from processor import dispatcher, handler
 from processor.__main__ import Flow, run_until, wire_flow
 from processor.dispatcher import Dispatcher
 from processor.handler import Handler
 from processor.metrics import ProcessorMetrics
+from processor.target import Result, Target
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.injector import Injector
@@ -41,18 +43,21 @@ EVENTS = 250
 
 
 @asynccontextmanager
-async def running(broker_url: str, flow: str, target_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Flow]:
+async def running(
+    broker_url: str, flow: str, target_url: str, monkeypatch: pytest.MonkeyPatch, *, max_attempts: int = 2
+) -> AsyncIterator[Flow]:
     """Run a processor of one flow in this process."""
     prefix = f"EVENTFLOW_FLOWS__{flow.upper()}__TARGET__"
     for name, value in {
         "EVENTFLOW_BROKER__URL": broker_url,
         f"{prefix}URL": target_url,
         f"{prefix}RETRY_DELAYS_S": str(DELAY_S),
-        f"{prefix}MAX_ATTEMPTS": "2",
+        f"{prefix}MAX_ATTEMPTS": str(max_attempts),
         f"{prefix}CONCURRENCY": "1",  # one turn after the other; a slot that is lost stops the flow
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(handler, "CRASH_PAUSE_S", 0.01)
+    for module in (dispatcher, handler):
+        monkeypatch.setattr(module, "CRASH_PAUSE_S", 0.01)
     settings, metrics, stop = load(), ProcessorMetrics(), asyncio.Event()
     urls = settings.broker.urls
     publisher = Publisher(urls, specs=flow_specs(flow, (DELAY_S,)), name="guarded", fanouts=[CONTROL_EXCHANGE])
@@ -125,7 +130,10 @@ async def test_no_call_that_fails_holds_a_probe(
     await amqp.declare_flow(flow, (DELAY_S,))
     monkeypatch.setattr("processor.breaker.PROBE_PAUSE_MIN_S", 0.0)
     monkeypatch.setattr("processor.breaker.PROBE_PAUSE_MAX_S", 0.0)
-    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
+    async with (
+        ScriptedTarget() as target,
+        running(broker_url, flow, target.url, monkeypatch, max_attempts=100) as parts,
+    ):
 
         def answer(receipt: Receipt) -> int:
             return 200 if len(target.of(receipt.id)) > 2 else 503
@@ -135,3 +143,50 @@ async def test_no_call_that_fails_holds_a_probe(
             parts, amqp, flow, lambda ids: all(len(target.of(event_id)) > 2 for event_id in ids), events=EVENTS // 3
         )
     assert await amqp.depth(dead_queue(flow)) == 0
+
+
+async def hang(*_: object, **__: object) -> Result:
+    """Stand for a bug that no guard foresees: a delivery that is taken and never settled."""
+    return await asyncio.get_running_loop().create_future()
+
+
+async def test_a_delivery_that_nothing_settles_is_given_up_and_comes_again(
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reproduced on 0.1.0: 50 of 1 500 deliveries stayed unsettled for good, and the processor said it was ready."""
+    monkeypatch.setattr("processor.__main__.held_max_s", lambda _: 1.0)
+    await amqp.declare_flow(flow, (DELAY_S,))
+    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
+        with monkeypatch.context() as bug:
+            bug.setattr(Target, "attempt", hang)
+            await amqp.publish(lane_queue(flow, Lane.LIVE), message("forgotten"), message("behind it"))
+            await eventually(lambda: parts.consumer.held == 2, what="both events held")
+        await eventually(lambda: target.ids == {"forgotten", "behind it"}, what="both delivered through the only slot")
+        await eventually(lambda: parts.consumer.held == 0, what="nothing held")
+
+
+async def test_a_processor_whose_slots_are_taken_for_good_says_that_it_stands_still(
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reproduced on 0.1.0: with 15 of 20 slots dead /readyz answered 200 throughout."""
+    monkeypatch.setattr(dispatcher, "STANDSTILL_S", 0.2)
+    monkeypatch.setenv(f"EVENTFLOW_FLOWS__{flow.upper()}__TARGET__TIMEOUT_S", "0.2")
+    monkeypatch.setattr(Target, "attempt", hang)
+    await amqp.declare_flow(flow, (DELAY_S,))
+    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
+        await amqp.publish(lane_queue(flow, Lane.LIVE), message("1"), message("2"))
+        await eventually(lambda: parts.dispatcher.standstill() is not None, what="a standstill")
+        assert "all 1 slots have been taken" in (parts.dispatcher.standstill() or "")
+
+
+async def test_a_processor_that_has_nothing_to_do_or_may_not_stands_still_for_a_reason(
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "STANDSTILL_S", 0.0)
+    await amqp.declare_flow(flow, (DELAY_S,))
+    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
+        await eventually(lambda: parts.dispatcher.standstill() is None, what="an empty queue seen")
+        parts.gate.order(RuntimeSettings(is_paused=True))
+        await amqp.publish(lane_queue(flow, Lane.LIVE), message("1"))
+        await eventually(lambda: parts.consumer.held == 1, what="the event held")
+        assert parts.dispatcher.standstill() is None, "an operator has paused the flow"

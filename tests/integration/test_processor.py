@@ -17,6 +17,7 @@ from aiohttp import web
 from eventflow.event import Event, utc_now
 from eventflow.message import Envelope, encode
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
+from sandbox.ports import free_port
 from tests.support.amqp import Amqp
 from tests.support.services import Service, processor
 from tests.support.target import Answer, Receipt, ScriptedTarget
@@ -499,3 +500,50 @@ async def test_logs_tell_the_outcome_and_no_secret(start: Start, target: Scripte
     assert line["level"] == "error"
     assert "hidden" not in service.output
     assert "body-text" not in service.output
+
+
+async def test_an_event_alone_outlasts_an_outage_that_is_longer_than_all_its_attempts(
+    start: Start, target: ScriptedTarget, flow: str, amqp: Amqp
+) -> None:
+    """Reproduced on 0.1.0: refused connections counted, so a single event in a quiet flow was dead within a night."""
+    port = free_port()
+    await start(target_url=f"http://127.0.0.1:{port}/hook", TARGET__MAX_ATTEMPTS="2", TARGET__RETRY_DELAYS_S="0.05")
+    await amqp.publish(lane_queue(flow, Lane.LIVE), message("alone"))
+    await asyncio.sleep(2)  # the outage: with 2 attempts and 0.05 s between them the event would be long dead
+    assert await amqp.depth(dead_queue(flow)) == 0
+    async with ScriptedTarget(port=port) as back:
+        await eventually(lambda: back.ids == {"alone"}, what="the event delivered")
+    assert {receipt.attempt for receipt in back.receipts} == {1}
+
+
+async def test_a_bunch_of_answers_that_each_steer_the_rate_leaves_no_delivery_behind(
+    start: Start, target: ScriptedTarget, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    """Reproduced on 0.1.0: 50 of 1 500 deliveries stayed unsettled when answers came in bunches, each without room."""
+    bunch: list[asyncio.Future[None]] = []
+
+    async def answer(_: Receipt) -> web.Response:
+        done = asyncio.get_running_loop().create_future()
+        bunch.append(done)
+        if len(bunch) >= 10:
+            release()
+        else:
+            asyncio.get_running_loop().call_later(0.2, release)
+        await done
+        return web.Response(headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0"})
+
+    def release() -> None:
+        for done in bunch:
+            if not done.done():
+                done.set_result(None)
+        bunch.clear()
+
+    target.answer = answer
+    service = await start(TARGET__RATE_PER_S="200", TARGET__BURST="50")
+    await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(number)) for number in range(300)))
+    await eventually(lambda: len(target.ids) == 300, within_s=30, what="all events at the target")
+
+    async def nothing_held() -> bool:
+        return await service.metric(http, "eventflow_held_events") == 0
+
+    await eventually(nothing_held, what="no delivery held")

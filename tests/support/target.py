@@ -29,7 +29,7 @@ RECEIPT = web.RequestKey("receipt", Receipt)
 
 @dataclass(slots=True)
 class ScriptedTarget:
-    """Listens on a free port of loopback while its context is open."""
+    """Listens on a free port of loopback, or the one given, while its context is open."""
 
     answer: Callable[[Receipt], Answer | Awaitable[Answer]] = lambda _: 200
     receipts: list[Receipt] = field(default_factory=list)
@@ -38,6 +38,7 @@ class ScriptedTarget:
     unheard: list[Receipt] = field(default_factory=list)
     """Those answered 2xx when whoever sent them had gone: they will come again."""
     url: str = ""
+    port: int = 0
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -46,7 +47,7 @@ class ScriptedTarget:
         app.on_response_prepare.append(self._take)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/hook"
         return self
 
