@@ -142,6 +142,10 @@ class Breaker:
         self._pause_s = min(PROBE_PAUSE_MAX_S, self._pause_s * 2)
         self._probe_at_s = now_s + self._pause_s
 
+    def probe_abandoned(self, *, now_s: float) -> None:
+        """Note that our probe ended without an answer, of an error of our own: the next follows after the same pause."""
+        self._probe_at_s = now_s + self._pause_s
+
     def heard_open(self, prober: str, *, cause: Cause, status: int | None, now_s: float) -> None:
         """Note that a peer says it is open and probes. Of two probers the first by name goes on."""
         if self.is_prober and self.instance < prober:

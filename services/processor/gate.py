@@ -159,8 +159,10 @@ class Gate:
         return Pass.PROBE
 
     def abandon_probe(self) -> None:
-        """Take back a probe that was let through and found no event."""
+        """Take back a probe that was let through and made no attempt, or was lost to an error of our own."""
         self._probing = False
+        self._breaker.probe_abandoned(now_s=self._clock())
+        self._changed.set()
 
     def leave(self, event_id: str, result: Result, entered: Pass, *, no_room_s: float = 0.0) -> Verdict:
         """Take note of how an attempt ended and return how that counts for its event.
