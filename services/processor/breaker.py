@@ -143,7 +143,7 @@ class Breaker:
         self._probe_at_s = now_s + self._pause_s
 
     def probe_abandoned(self, *, now_s: float) -> None:
-        """Note that our probe ended without an answer, of an error of our own: the next follows after the same pause."""
+        """Note that our probe ended without an answer, of an error of ours: the next follows after the same pause."""
         self._probe_at_s = now_s + self._pause_s
 
     def heard_open(self, prober: str, *, cause: Cause, status: int | None, now_s: float) -> None:

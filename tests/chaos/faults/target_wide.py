@@ -20,7 +20,8 @@ async def night_for_one_event(world: World) -> None:
     async with world.load.paused():
         await world.live_queue_empty()
         world.target.answer = lambda _: 503
-        await world.post("alone")
+        assert await world.post("alone") == 202
+        world.load.accepted_at_s["alone"] = world.now_s
         await asyncio.sleep(NIGHT_S)
         attempts = len(world.target.of("alone"))
         assert await _dead(world) == 0, f"the event was given up after {attempts} attempts"
