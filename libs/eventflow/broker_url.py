@@ -7,6 +7,7 @@ errors, or connect to another host. So a URL is taken only if it can be read in 
 import base64
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import IPv6Address
 from urllib.parse import parse_qsl, quote, unquote
 
 SHAPE = "amqp://user:password@host:port/vhost or amqps://... is expected"
@@ -18,7 +19,7 @@ ENCODING_ADVICE = (
 _URL = re.compile(
     r"(?i:amqps?)://"
     r"(?:(?P<userinfo>[^/?#\[\]@\\\s]*)@)?"
-    r"(?P<host>[^/?#\[\]@:\\\s]+|\[[0-9A-Fa-f:.]+\])"
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
     r"(?::(?P<port>[0-9]*))?"
     r"(?P<vhost>/[^?#\[\]@\s]*)?"
     r"(?:\?(?P<query>[^#@\s]*))?"
@@ -74,8 +75,13 @@ def _check_userinfo(userinfo: str) -> None:
 
 def _check_host(host: str) -> None:
     try:
-        host.encode("idna")
-    except UnicodeError:
+        if host.startswith("["):
+            IPv6Address(host[1:-1])
+        else:
+            host.encode(
+                "idna"
+            )  # as it is before it is looked up, which fails with an error that is none of the network
+    except ValueError:
         raise ValueError(f"its host is no name that could be looked up; {SHAPE}") from None
 
 

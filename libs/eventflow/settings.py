@@ -382,17 +382,26 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
-    """A value that stands in a file, which is read only if the value is used."""
+    """A value that stands in a file, which is read only if the value is used.
+
+    Attributes:
+        is_second: A variable without `_FILE` has given the value already.
+    """
 
     variable: str
     path: str
+    is_second: bool
 
     def read(self) -> str:
         """Read it.
 
         Raises:
-            SettingsError: It cannot be read.
+            SettingsError: It cannot be read, or the value is given twice.
         """
+        if self.is_second:
+            raise SettingsError(
+                f"{self.variable.removesuffix('_FILE')} is set, and {self.variable} too: keep one of them"
+            )
         try:
             return file_text(Path(self.path).read_bytes())
         except (OSError, UnicodeDecodeError) as error:
@@ -438,11 +447,7 @@ def _nested(environ: Mapping[str, str]) -> dict[str, Any]:
                 raise SettingsError(f"{ENV_PREFIX}{section.upper()} is a section; set {variable} and the like alone")
         is_file = bool(sections) and field.endswith("_file")
         name = field.removesuffix("_file") if is_file else field
-        if name in place and sections:
-            raise SettingsError(
-                f"{variable.removesuffix('_FILE')} is set twice, in a variable and by {variable}: keep one"
-            )
-        place[name] = _File(variable=variable, path=text) if is_file else text
+        place[name] = _File(variable=variable, path=text, is_second=name in place) if is_file else text
     return nested
 
 

@@ -321,7 +321,9 @@ def test_a_variable_and_its_file_together_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "keys").write_text("other-key\n")
-    with pytest.raises(SettingsError, match="EVENTFLOW_SOURCE__API_KEYS is set twice"):
+    with pytest.raises(
+        SettingsError, match="EVENTFLOW_SOURCE__API_KEYS is set, and EVENTFLOW_SOURCE__API_KEYS_FILE too"
+    ):
         loaded(monkeypatch, SOURCE__API_KEYS=text, SOURCE__API_KEYS_FILE=str(tmp_path / "keys"))
 
 
