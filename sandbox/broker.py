@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from eventflow.errors import SettingsError
+from eventflow.lifecycle import EXIT_CONFIGURATION
+from eventflow.settings import broker_urls_in
 from sandbox import container, probes, system_package
 from sandbox.container import Container
 from sandbox.node import NodeError, NodeInUseError, PrivateNode, find_program
@@ -27,7 +30,6 @@ URL_VARIABLE = "EVENTFLOW_BROKER__URL"
 _AMQP_PORT = 5672
 _MANAGEMENT_PORT = 15672
 _MAX_NODES_PER_DIRECTORY = 100
-_NOT_AVAILABLE = 3  # exit status
 
 _WAYS_OUT = f"""\
 Event Flow needs a RabbitMQ, and none could be had. Any one of these helps:
@@ -39,6 +41,14 @@ Event Flow needs a RabbitMQ, and none could be had. Any one of these helps:
 
 class BrokerNotAvailable(Exception):  # noqa: N818 - it names what is the case, as the command says it
     """No RabbitMQ can be had here; the text names the ways out."""
+
+    exit_status = 3
+
+
+class BrokerMisnamed(BrokerNotAvailable):
+    """The environment names a broker by URLs or credentials that cannot be right; the text shows none of them."""
+
+    exit_status = EXIT_CONFIGURATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +87,11 @@ def provide(
 
     Raises:
         BrokerNotAvailable: None of these works, or the broker that the environment names does not answer.
+        BrokerMisnamed: The environment names a broker by wrong URLs.
     """
-    url = environ.get(URL_VARIABLE, "").strip()
-    if url:
-        yield _named(url)
+    urls = _urls_in(environ)
+    if urls:
+        yield _named(urls)
         return
     node = _start_private(directory) if ensure(say=say) else _start_container(directory)
     try:
@@ -112,11 +123,15 @@ def ensure(*, say: Callable[[str], None] = say_on_stderr) -> bool:
     return True
 
 
-def _named(urls: str) -> Broker:
+def _urls_in(environ: Mapping[str, str]) -> tuple[str, ...]:
     try:
-        addresses = [probes.BrokerAddress.of(url.strip()) for url in urls.split(",")]
-    except ValueError as error:
-        raise BrokerNotAvailable(f"{URL_VARIABLE}: {error}") from error
+        return broker_urls_in(environ)
+    except SettingsError as error:
+        raise BrokerMisnamed(str(error)) from error
+
+
+def _named(urls: Sequence[str]) -> Broker:
+    addresses = [probes.BrokerAddress.of(url) for url in urls]
     if not any(probes.speaks_amqp(address) for address in addresses):
         places = ", ".join(f"{address.host}:{address.port}" for address in addresses)
         raise BrokerNotAvailable(
@@ -124,7 +139,7 @@ def _named(urls: str) -> Broker:
             f"Start it, or unset {URL_VARIABLE} to let the sandbox start one."
         )
     first = addresses[0]
-    return Broker(url=urls, management_url=None, login=first.login, password=first.password, node=None)
+    return Broker(url=",".join(urls), management_url=None, login=first.login, password=first.password, node=None)
 
 
 def _start_private(directory: Path) -> PrivateNode:
@@ -178,7 +193,7 @@ def main(
     console = Console(highlight=False, soft_wrap=True)
     try:
         if ensure_only:
-            if not os.environ.get(URL_VARIABLE):
+            if not _urls_in(os.environ):
                 ensure()
                 return
             with provide(directory):
@@ -187,13 +202,18 @@ def main(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         with provide(directory) as broker:
-            console.print(f"AMQP        {broker.url}")
-            console.print(f"Management  {broker.management_url}  (login {broker.login}, password {broker.password})")
+            if broker.node is None:
+                console.print(f"RabbitMQ answers where {URL_VARIABLE} names it.")  # its password is not for the screen
+            else:
+                console.print(f"AMQP        {broker.url}")
+                console.print(
+                    f"Management  {broker.management_url}  (login {broker.login}, password {broker.password})"
+                )
             console.print("Ctrl-C stops it.")
             stop.wait()
     except BrokerNotAvailable as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), style="red", markup=False)
-        sys.exit(_NOT_AVAILABLE)
+        sys.exit(error.exit_status)
 
 
 if __name__ == "__main__":

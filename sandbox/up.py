@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from eventflow.secret_text import secrets_in
 from sandbox import probes
 from sandbox.broker import DEFAULT_DIRECTORY, URL_VARIABLE, Broker, BrokerNotAvailable, provide
 from sandbox.ports import LOOPBACK, free_port, usual_or_free_port
@@ -144,7 +145,7 @@ def main(
         return
     except BrokerNotAvailable as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
-        sys.exit(3)
+        sys.exit(error.exit_status)
     except RunError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
@@ -212,11 +213,22 @@ def _describe(environment: Environment, another: Environment, broker: Broker, ta
         pid=os.getpid(),
         events_url=f"http://{LOOPBACK}:{environment['EVENTFLOW_COLLECTOR__PORT']}/events",
         audit_url=f"http://{LOOPBACK}:{target_port}/_audit",
-        api_key=environment.get("EVENTFLOW_SOURCE__API_KEYS", "").split(",")[0].strip(),
+        api_key=_first_key(environment.get("EVENTFLOW_SOURCE__API_KEYS")),
         management_url=broker.management_url,
         collector_metrics_url=f"{_admin_url(environment, 'COLLECTOR')}/metrics",
         processor_metrics_urls=[f"{_admin_url(one, 'PROCESSOR')}/metrics" for one in (environment, another)],
     )
+
+
+def _first_key(variable: str | None) -> str:
+    """Return the first of the keys in a variable; empty if it has none, of which the collector complains."""
+    try:
+        match secrets_in(variable):
+            case [str() as key, *_]:
+                return key
+    except ValueError:
+        pass
+    return ""
 
 
 def _admin_url(environment: Environment, service: str) -> str:

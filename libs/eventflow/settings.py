@@ -8,8 +8,9 @@ docs/configuration.md is generated from these models.
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -34,16 +35,25 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from eventflow.broker_url import check_broker_url, has_userinfo, with_credentials
 from eventflow.errors import SettingsError
 from eventflow.runtime import RATE_MAX_PER_S, RATE_MIN_PER_S
+from eventflow.secret_text import check_api_key, check_secret, file_text, keys_in, secrets_in, urls_in
 from eventflow.standard_webhooks import signing_key
 from eventflow.topology import DEFAULT_FLOW, FLOW_NAME
 
 ENV_PREFIX = "EVENTFLOW_"
+BROKER_PREFIX = f"{ENV_PREFIX}BROKER__"
 CONFIG_VARIABLE = "EVENTFLOW_CONFIG"
 DEFAULT_CONFIG = Path("eventflow.toml")
+DEFAULT_BROKER = "amqp://127.0.0.1:5672/"
 MIB = 1024 * 1024
-_USERINFO = re.compile(r"//[^/@]*@")
+SIGNING_KEY_MIN_BYTES = 16
+"""Standard Webhooks asks for 24 to 64. What decodes to less is a word that happens to be base64, such as `v1`."""
+
+_USERINFO = re.compile(r"//.*@")
+"""Up to the last @: a password that is not percent-encoded may have one too."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -64,21 +74,38 @@ def _json_object(value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError('a JSON object of strings is expected, such as {"Authorization": "Bearer ..."}') from None
 
 
-def _broker_url(value: SecretStr) -> SecretStr:
-    url = urlsplit(value.get_secret_value())
-    if url.scheme not in {"amqp", "amqps"} or not url.hostname:
-        raise ValueError("amqp://user:password@host:port/vhost or amqps://... is expected")
+def _checked_by(check: Callable[[str], None]) -> AfterValidator:
+    def checked(secret: SecretStr) -> SecretStr:
+        check(secret.get_secret_value())
+        return secret
+
+    return AfterValidator(checked)
+
+
+def _not_empty(value: str) -> None:
+    if not value or not value.isprintable():
+        raise ValueError("one line of text is expected; leave the name out where there is none")
+
+
+def _name(value: str) -> str:
+    _not_empty(value)
     return value
 
 
 def _target_url(value: str) -> str:
-    url = urlsplit(value)
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        raise ValueError("http://host/path or https://host/path is expected")
+    try:
+        url = urlsplit(value)
+        is_complete = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # it quotes what stands there, which may be of a password
+        is_complete = False
+    if not is_complete:
+        raise ValueError(
+            "http://host/path or https://host/path is expected, with a port from 1 to 65535 if there is one"
+        )
     if url.username or url.password:
         raise ValueError("no user or password is accepted in it; set EVENTFLOW_TARGET__HEADERS instead")
     return value
@@ -91,8 +118,8 @@ def _is_token(name: str) -> bool:
 def _header(name: str, value: str) -> None:
     if not _is_token(name):
         raise ValueError("header names are made of letters, digits and hyphens")
-    if not (value.isascii() and value.isprintable()):
-        raise ValueError("header values are printable ASCII")
+    if not (value.strip() and value.isascii() and value.isprintable()):
+        raise ValueError("header values are printable ASCII, and not empty")
 
 
 def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
@@ -115,11 +142,13 @@ def _token(value: str) -> str:
 
 def _signing_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     for secret in value:
-        signing_key(secret.get_secret_value())
+        if len(signing_key(secret.get_secret_value())) < SIGNING_KEY_MIN_BYTES:
+            raise ValueError(f"base64 of at least {SIGNING_KEY_MIN_BYTES} bytes is expected, usually behind whsec_")
     return value
 
 
-Secrets = Annotated[tuple[Annotated[SecretStr, Field(min_length=1)], ...], BeforeValidator(_split)]
+Secrets = Annotated[tuple[Annotated[SecretStr, _checked_by(check_secret)], ...], BeforeValidator(secrets_in)]
+ApiKeys = Annotated[tuple[Annotated[SecretStr, _checked_by(check_api_key)], ...], BeforeValidator(keys_in)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 DelayS = Annotated[float, Field(ge=0.001, le=2_000_000)]
 
@@ -134,18 +163,43 @@ class BrokerSettings(Section):
     """RabbitMQ, the only store."""
 
     url: Annotated[
-        tuple[Annotated[SecretStr, AfterValidator(_broker_url)], ...],
-        BeforeValidator(_split),
-        Field(
-            min_length=1,
-            validate_default=True,
-            description="one URL or several, comma-separated (a cluster: tried in turn)",
-        ),
+        tuple[Annotated[SecretStr, _checked_by(check_broker_url)], ...],
+        BeforeValidator(urls_in),
+        Field(description="one URL or several, comma-separated (a cluster: tried in turn)"),
     ] = (SecretStr("amqp://guest:guest@127.0.0.1:5672/"),)
+    username: Annotated[str, AfterValidator(_name)] | None = Field(
+        None, description="user for every URL that names none; needs `PASSWORD`"
+    )
+    password: Annotated[SecretStr, _checked_by(_not_empty)] | None = Field(
+        None, description="password of that user, as it is: not percent-encoded"
+    )
+
+    @model_validator(mode="after")
+    def _check_credentials(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("EVENTFLOW_BROKER__USERNAME and EVENTFLOW_BROKER__PASSWORD are set both or neither")
+        if self.username is not None and "url" in self.model_fields_set and all(map(has_userinfo, self._urls)):
+            raise ValueError(
+                "EVENTFLOW_BROKER__USERNAME and EVENTFLOW_BROKER__PASSWORD apply to no URL of EVENTFLOW_BROKER__URL, "
+                "since each names a user: take the users out of it, or leave these unset"
+            )
+        return self
 
     @property
     def urls(self) -> tuple[str, ...]:
         """The URLs with their passwords: for connecting, never for showing."""
+        if self.username is None or self.password is None:
+            return self._urls
+        password = self.password.get_secret_value()
+        return tuple(
+            url if has_userinfo(url) else with_credentials(url, username=self.username, password=password)
+            for url in self._urls
+        )
+
+    @property
+    def _urls(self) -> tuple[str, ...]:
+        if self.username is not None and "url" not in self.model_fields_set:
+            return (DEFAULT_BROKER,)  # without its user
         return tuple(url.get_secret_value() for url in self.url)
 
 
@@ -188,7 +242,7 @@ class CollectorSettings(Section):
 class SourceSettings(Section):
     """Who may send events of a flow, how they prove it, and how large."""
 
-    api_keys: Secrets = Field(
+    api_keys: ApiKeys = Field(
         (), description="accepted values of the header `X-Api-Key`, comma-separated; several = rotation"
     )
     verify: Literal["github", "shopify", "stripe", "standard-webhooks", "hmac", "none"] = Field(
@@ -216,7 +270,7 @@ class SourceSettings(Section):
         4 * MIB, ge=1, le=128 * MIB, description="a larger batch is answered 413, as is one with an event too large"
     )
     allow_unauthenticated: bool = Field(
-        False, description="accept events without keys or signatures on an address that is not loopback"
+        False, description="accept events without keys and signatures, from every sender that reaches the collector"
     )
 
     @field_validator("secrets")
@@ -318,6 +372,44 @@ class FlowSettings(Section):
     target: TargetSettings = TargetSettings()
 
 
+class Role(StrEnum):
+    """The programs, of which each needs and checks only the settings that it uses."""
+
+    COLLECTOR = "collector"
+    PROCESSOR = "processor"
+    OPERATOR = "operator"
+    """The command `eventflow`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A value that stands in a file, which is read only if the value is used.
+
+    Attributes:
+        is_second: A variable without `_FILE` has given the value already.
+    """
+
+    variable: str
+    path: str
+    is_second: bool
+
+    def read(self) -> str:
+        """Read it.
+
+        Raises:
+            SettingsError: It cannot be read, or the value is given twice.
+        """
+        if self.is_second:
+            raise SettingsError(
+                f"{self.variable.removesuffix('_FILE')} is set, and {self.variable} too: keep one of them"
+            )
+        try:
+            return file_text(Path(self.path).read_bytes())
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise SettingsError(f"{self.variable} = {self.path!r}: the file cannot be read: {reason}") from error
+
+
 class EnvironmentSource(PydanticBaseSettingsSource):
     """`EVENTFLOW_A__B=text` as `{"a": {"b": "text"}}`; `EVENTFLOW_A__B_FILE=path` as the file's content."""
 
@@ -326,36 +418,73 @@ class EnvironmentSource(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """Return the nested values.
+        """Return the nested values that the role uses.
 
         Raises:
-            SettingsError: A file that a variable names cannot be read.
+            SettingsError: A file that a variable names cannot be read, or a value is given twice.
         """
-        nested: dict[str, Any] = {}
-        for variable, text in sorted(os.environ.items()):
-            if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
-                continue
-            *sections, field = variable.removeprefix(ENV_PREFIX).lower().split("__")
-            place = nested
-            for section in sections:
-                place = place.setdefault(section, {})
-                if not isinstance(place, dict):
-                    raise SettingsError(
-                        f"{ENV_PREFIX}{section.upper()} is a section; set {variable} and the like alone"
-                    )
-            if sections and field.endswith("_file"):
-                place[field.removesuffix("_file")] = _read_secret(variable, text)
-            else:
-                place[field] = text
-        return nested
+        role = getattr(self.settings_cls, "role", None)
+        return _read_files(_used_by(role, _nested(os.environ)))
 
 
-def _read_secret(variable: str, path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise SettingsError(f"{variable} = {path!r}: the file cannot be read: {reason}") from error
+class TomlSource(TomlConfigSettingsSource):
+    """The TOML file."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the nested values that the role uses."""
+        return _used_by(getattr(self.settings_cls, "role", None), super().__call__())
+
+
+def _nested(environ: Mapping[str, str]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        *sections, field = variable.removeprefix(ENV_PREFIX).lower().split("__")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise SettingsError(f"{ENV_PREFIX}{section.upper()} is a section; set {variable} and the like alone")
+        is_file = bool(sections) and field.endswith("_file")
+        name = field.removesuffix("_file") if is_file else field
+        place[name] = _File(variable=variable, path=text, is_second=name in place) if is_file else text
+    return nested
+
+
+def _read_files(nested: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _read_files(value) if isinstance(value, dict) else value.read() if isinstance(value, _File) else value
+        for name, value in nested.items()
+    }
+
+
+def _used_by(role: Role | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out settings that a role does not use. A name that is none stays: it is an error in every role."""
+    used: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(value, dict) or name not in _SECTIONS:
+            used[name] = value
+        elif name == "flows":
+            used[name] = {
+                flow: _used_by(role, part) if isinstance(part, dict) else part for flow, part in value.items()
+            }
+        else:
+            fields = _SECTIONS[name].model_fields
+            used[name] = {key: part for key, part in value.items() if key not in fields or is_used(role, name, key)}
+    return used
+
+
+def is_used(role: Role | None, section: str, field: str) -> bool:
+    """Whether a role uses a setting, and so checks it; None is all of them together."""
+    match role, section:
+        case (Role.COLLECTOR, "processor" | "target") | (Role.PROCESSOR, "collector"):
+            return False
+        case (Role.PROCESSOR | Role.OPERATOR, "source"):
+            return field == "max_body_bytes"
+        case (Role.OPERATOR, "target"):
+            return not is_secret(TargetSettings.model_fields[field])
+    return True
 
 
 class Settings(BaseSettings):
@@ -363,6 +492,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, toml_file=None)
     config: ClassVar[Path | None] = None
+    role: ClassVar[Role | None] = None
 
     broker: BrokerSettings = BrokerSettings()
     collector: CollectorSettings = CollectorSettings()
@@ -382,7 +512,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first, then the TOML file."""
-        return EnvironmentSource(settings_cls), TomlConfigSettingsSource(settings_cls, toml_file=cls.config)
+        return EnvironmentSource(settings_cls), TomlSource(settings_cls, toml_file=cls.config)
 
     @model_validator(mode="after")
     def _check_flows(self) -> Self:
@@ -412,11 +542,12 @@ class Settings(BaseSettings):
         return {name: flow for name, flow in self.all_flows.items() if wanted is None or name in wanted}
 
 
-def load(config: Path | None = None) -> Settings:
+def load(config: Path | None = None, role: Role | None = None) -> Settings:
     """Read the settings.
 
     Args:
         config: TOML file; else the one that EVENTFLOW_CONFIG names, else `eventflow.toml` where there is one.
+        role: Leaves settings that it does not use unread, unchecked and at their defaults.
 
     Raises:
         SettingsError: One line for each setting that is wrong.
@@ -430,12 +561,33 @@ def load(config: Path | None = None) -> Settings:
     class Sourced(Settings):
         config = path
 
+    Sourced.role = role
     try:
         return Sourced()
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(error))) from None
+        raise SettingsError(_explained(error)) from None
+    except OSError as error:
+        raise SettingsError(f"{path}: the file cannot be read: {error.strerror}") from error
     except ValueError as error:  # the TOML parser's
         raise SettingsError(f"{path}: not valid TOML: {error}") from error
+
+
+def broker_urls_in(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the broker URLs that an environment names, with their passwords; nothing if it names none.
+
+    For programs that find themselves a broker then; an empty variable leaves it to them.
+
+    Raises:
+        SettingsError: They are wrong.
+    """
+    named = {name: text for name, text in environ.items() if name.startswith(BROKER_PREFIX) and text}
+    given = _read_files(_nested(named))
+    if "url" not in given.get("broker", {}):
+        return ()
+    try:
+        return BrokerSettings.model_validate(given["broker"]).urls
+    except ValidationError as error:
+        raise SettingsError(_explained(error, "broker")) from None
 
 
 def require_target_urls(settings: Settings) -> None:
@@ -452,22 +604,20 @@ def require_target_urls(settings: Settings) -> None:
 
 
 def require_safe_exposure(settings: Settings) -> None:
-    """Check what only the collector needs: whoever can reach it must prove who they are, or be on this machine.
+    """Check what only the collector needs: every flow knows its senders, or says that it takes events from everyone.
+
+    An address of loopback is no protection: a proxy that stands there passes on what comes from outside.
 
     Raises:
-        SettingsError: A flow accepts anybody's events on an address that is not loopback.
+        SettingsError: A flow accepts events without any authentication, and is not allowed to.
     """
-    host = settings.collector.host
-    if _is_loopback(host):
-        return
     for name, flow in settings.all_flows.items():
         source = flow.source
         if not source.api_keys and source.verify == "none" and not source.allow_unauthenticated:
             raise SettingsError(
-                f"EVENTFLOW_COLLECTOR__HOST = {host!r}: flow {name!r} would accept events from anybody; "
-                f"set {variable_name(name, 'source', 'api_keys')} or {variable_name(name, 'source', 'verify')}, "
-                f"or listen on 127.0.0.1, "
-                f"or set {variable_name(name, 'source', 'allow_unauthenticated')}=true"
+                f"{variable_name(name, 'source', 'api_keys')} is not set: flow {name!r} would accept events from "
+                f"everyone who reaches {settings.collector.host}; set it or {variable_name(name, 'source', 'verify')}, "
+                f"or {variable_name(name, 'source', 'allow_unauthenticated')}=true"
             )
 
 
@@ -482,18 +632,16 @@ def is_secret(field: FieldInfo) -> bool:
     return "SecretStr" in repr(field.annotation) or "SecretStr" in repr(field.metadata)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _explained(error: ValidationError, *section: str) -> str:
+    """Return one line for each setting that is wrong; of several errors in one secret, which look the same, one."""
+    return "\n".join(dict.fromkeys(_explain(error, section)))
 
 
-def _explain(error: ValidationError) -> Iterator[str]:
+def _explain(error: ValidationError, section: tuple[str, ...]) -> Iterator[str]:
     for detail in error.errors(include_url=False):
-        location = tuple(str(part) for part in detail["loc"])
+        location = (*section, *(str(part) for part in detail["loc"]))
         accepted = str(detail["msg"]).removeprefix("Value error, ")
-        if not location:
+        if not detail["loc"] or accepted.startswith(ENV_PREFIX):
             yield accepted
             continue
         field, path = _field_at(location)

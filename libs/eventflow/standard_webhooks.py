@@ -11,15 +11,17 @@ TIMESTAMP_HEADER = "webhook-timestamp"
 SIGNATURE_HEADER = "webhook-signature"
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what secrets begin with
+VERSION_PREFIX = "v1,"
+"""Before the `whsec_` where a sender shows the version too, as Supabase does (standard-webhooks#235)."""
 
 
 def signing_key(secret: str) -> bytes:
-    """Decode a secret, with or without its `whsec_`.
+    """Decode a secret, with or without its `whsec_` or `v1,whsec_`.
 
     Raises:
         ValueError: It is none. The message does not show it.
     """
-    text = secret.removeprefix(SECRET_PREFIX).rstrip("=")
+    text = secret.removeprefix(VERSION_PREFIX).removeprefix(SECRET_PREFIX).rstrip("=")
     padding = "=" * (-len(text) % 4)  # some senders show it without
     try:
         key = base64.b64decode(text + padding, validate=True)

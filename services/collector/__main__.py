@@ -16,7 +16,7 @@ from collector.supervisor import Supervisor, run_as_worker
 from collector.worker import BACKLOG, Worker
 from eventflow import admin, lifecycle
 from eventflow.errors import SettingsError
-from eventflow.settings import Settings, load, require_safe_exposure
+from eventflow.settings import Role, Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
 from eventflow.telemetry.metrics import Expose, exposition_of, exposition_of_workers
 from eventflow.telemetry.tracers import tracer_for
@@ -99,7 +99,7 @@ def command(
     """Take events in over HTTP and answer 202 once each is safe."""
 
     async def start() -> None:
-        settings = load(config)
+        settings = load(config, Role.COLLECTOR)
         require_safe_exposure(settings)
         logging.configure(
             service=SERVICE,

@@ -19,7 +19,7 @@ from eventflow.consumer import Consumer
 from eventflow.control import Control, announce_repeatedly
 from eventflow.depths import Depths
 from eventflow.publisher import Publisher
-from eventflow.settings import FlowSettings, Settings, load, require_target_urls
+from eventflow.settings import FlowSettings, Role, Settings, load, require_target_urls
 from eventflow.telemetry import logging
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.metrics import exposition_of
@@ -301,7 +301,7 @@ def command(
     """Hand every event to its target, at the rate that the target allows."""
 
     async def start() -> None:
-        settings = load(config)
+        settings = load(config, Role.PROCESSOR)
         require_target_urls(settings)
         logging.configure(
             service=SERVICE,

@@ -8,6 +8,7 @@ import signal
 import aio_pika
 import pytest
 
+from eventflow.lifecycle import EXIT_CONFIGURATION
 from eventflow.topology import (
     Lane,
     QueueSpec,
@@ -92,7 +93,7 @@ async def test_a_broker_that_is_not_there_is_one_clear_line(flow: str, command: 
 
 async def test_a_wrong_setting_is_one_clear_line(eventflow: Command) -> None:
     ended = await eventflow("status", TARGET__COST="many")
-    assert ended.status == 1
+    assert ended.status == EXIT_CONFIGURATION
     assert "TARGET__COST = 'many'" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 

@@ -20,6 +20,7 @@ from tests.support.amqp import Amqp
 from tests.support.services import API_KEY, Service, collector
 from tests.support.wait import eventually
 
+OLD_SECRET = "cHJldmlvdXMgc2VjcmV0IG9mIHRlc3Q="
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cw=="
 KEY = {"X-Api-Key": API_KEY}
 BATCH = "application/cloudevents-batch+json"
@@ -48,7 +49,7 @@ def running(broker_url: str) -> Iterator[Sources]:
     settings = {}
     for kind in ("github", "shopify", "stripe", "standard-webhooks", "hmac"):
         name = f"FLOWS__{prefix}{kind}__SOURCE__".upper()
-        settings |= {f"{name}VERIFY": kind, f"{name}SECRETS": f"b2xk,{SECRET}"}
+        settings |= {f"{name}VERIFY": kind, f"{name}SECRETS": f"{OLD_SECRET},{SECRET}"}
         if kind == "hmac":
             settings |= {f"{name}HMAC_HEADER": "X-Signature", f"{name}API_KEYS": API_KEY}
     service = collector(broker_url, flow=f"{prefix}keys", **settings)

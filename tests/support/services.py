@@ -58,13 +58,18 @@ class Service:
 
 
 def collector(broker_url: str, *, flow: str, module: str = "collector", **settings: str) -> Service:
-    """Prepare a collector of one flow; `settings` are variables without their prefix, `OTEL_` ones as they are."""
+    """Prepare a collector of one flow; `settings` are variables without their prefix, `OTEL_` ones as they are.
+
+    The flow's key is `API_KEY`, unless the settings name its keys or the signature that it verifies.
+    """
     port, admin_port = free_port(), free_port()
+    of_flow = f"FLOWS__{flow.upper()}__SOURCE__"
+    keys = {} if f"{of_flow}VERIFY" in settings else {f"{of_flow}API_KEYS": API_KEY}
     environment = {
         "BROKER__URL": broker_url,
         "COLLECTOR__PORT": str(port),
         "COLLECTOR__ADMIN_PORT": str(admin_port),
-        f"FLOWS__{flow.upper()}__SOURCE__API_KEYS": API_KEY,
+        **keys,
         **settings,
     }
     return _service(

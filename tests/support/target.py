@@ -45,7 +45,8 @@ class ScriptedTarget:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/{path:.*}", self._receive)
         app.on_response_prepare.append(self._take)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        # A body is what was sent, whatever its encoding.
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, auto_decompress=False)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/hook"

@@ -9,7 +9,8 @@ import typer
 from eventflow.cli import check, dead, reference, runtime, status, topology, why
 from eventflow.cli.console import configure_logs, err
 from eventflow.cli.options import ConfigOption
-from eventflow.errors import EventFlowError
+from eventflow.errors import EventFlowError, SettingsError
+from eventflow.lifecycle import EXIT_CONFIGURATION, EXIT_PROBLEM
 
 app = typer.Typer(
     name="eventflow",
@@ -49,10 +50,10 @@ def common(
 
 
 def main() -> None:
-    """Entry point of `eventflow`: exit status 0 fine, 1 a problem, 2 wrong usage."""
+    """Entry point of `eventflow`: exit status 0 fine, 1 a problem, 2 wrong usage, 78 a wrong setting."""
     configure_logs()
     try:
         app()
     except EventFlowError as error:
         err.print(f"error: {error}", style="red", soft_wrap=True)
-        sys.exit(1)
+        sys.exit(EXIT_CONFIGURATION if isinstance(error, SettingsError) else EXIT_PROBLEM)

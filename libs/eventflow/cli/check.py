@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -15,12 +16,12 @@ from rich.text import Text
 
 from eventflow import broker
 from eventflow.cli.console import out, table
-from eventflow.cli.options import ConfigOption, settings_of
+from eventflow.cli.options import ConfigOption, config_of, settings_of
 from eventflow.cli.retries import leftovers
 from eventflow.cli.session import Link, connected
 from eventflow.cli.topology import specs_of
 from eventflow.errors import BrokerUnavailableError, SettingsError, TopologyMismatchError
-from eventflow.settings import Settings, TargetSettings, require_safe_exposure, variable_name
+from eventflow.settings import Role, Settings, TargetSettings, load, require_safe_exposure, variable_name
 from eventflow.topology import QueueSpec, retry_queue
 
 DECLARE_ADVICE = "start the services, or run `eventflow topology`"
@@ -57,7 +58,8 @@ def command(
     Exit status 0: nothing keeps events from flowing; 1: a problem was found.
     """
     settings = settings_of(context, config)
-    findings = asyncio.run(_findings(settings, timeout_s))
+    findings = check_settings(settings, config_of(context, config))
+    findings += asyncio.run(_findings(settings, timeout_s))
     shown = table("", "what", "found", "what to do")
     for finding in findings:
         verdict = Text(finding.verdict, style=STYLES[finding.verdict])
@@ -68,21 +70,45 @@ def command(
 
 
 async def _findings(settings: Settings, timeout_s: float) -> list[Finding]:
-    findings = [check_settings(settings)]
-    findings += [await _check_broker(url) for url in settings.broker.urls]
-    if any(finding.verdict is Verdict.OK for finding in findings[1:]):
+    findings = [await _check_broker(url) for url in settings.broker.urls]
+    if any(finding.verdict is Verdict.OK for finding in findings):
         findings += [finding async for finding in _check_queues(settings)]
     findings += [await _check_target(name, flow.target, timeout_s) for name, flow in settings.all_flows.items()]
     return findings
 
 
-def check_settings(settings: Settings) -> Finding:
-    """Check what the settings' own validation leaves to the services: who may send events."""
+def check_settings(settings: Settings, config: Path | None) -> list[Finding]:
+    """Check what each service would say at its start to the settings of this command.
+
+    An operator has not every secret of the services, so what is missing here may be there: that is no problem.
+    """
+    found = f"flows: {', '.join(settings.all_flows)}"
+    findings = []
+    advice = ""
+    for role in (Role.COLLECTOR, Role.PROCESSOR):
+        try:
+            of_role = load(config, role)
+        except SettingsError as error:
+            findings.append(
+                Finding(
+                    subject=f"settings of the {role}",
+                    verdict=Verdict.WARNING,
+                    found=str(error),
+                    advice=f"correct them, unless the {role} has others",
+                )
+            )
+        else:
+            advice = _missing_keys(of_role) if role is Role.COLLECTOR else advice
+    return [Finding(subject="settings", verdict=Verdict.OK, found=found, advice=advice), *findings]
+
+
+def _missing_keys(settings: Settings) -> str:
+    """Return what the collector would miss in these settings; an operator's often have no keys."""
     try:
         require_safe_exposure(settings)
     except SettingsError as error:
-        return Finding(subject="settings", verdict=Verdict.PROBLEM, found=str(error), advice="the collector refuses it")
-    return Finding(subject="settings", verdict=Verdict.OK, found=f"flows: {', '.join(settings.all_flows)}")
+        return f"for the collector: {error}"
+    return ""
 
 
 async def _check_broker(url: str) -> Finding:

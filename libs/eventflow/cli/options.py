@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eventflow.settings import Settings, load
+from eventflow.settings import Role, Settings, load
 from eventflow.topology import DEFAULT_FLOW
 
 ConfigOption = Annotated[
@@ -27,7 +27,13 @@ def settings_of(context: typer.Context, config: Path | None) -> Settings:
     Raises:
         SettingsError: A setting is wrong.
     """
-    return load(config or context.find_root().obj)
+    return load(config_of(context, config), Role.OPERATOR)
+
+
+def config_of(context: typer.Context, config: Path | None) -> Path | None:
+    """Return the file that `--config` names, before the command or behind it; None if it names none."""
+    named: Path | None = config or context.find_root().obj
+    return named
 
 
 def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:

@@ -1,0 +1,260 @@
+"""What released versions have left in the broker and on disk is used by the services and commands of today."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import aio_pika
+import aiohttp
+import pytest
+from aio_pika.abc import AbstractIncomingMessage
+
+from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, runtime_queue, runtime_spec
+from tests.support.amqp import Amqp
+from tests.support.cli import Command
+from tests.support.recorded import FIXTURES, FLOW, RecordedMessage, recorded_bodies, recorded_messages
+from tests.support.services import Service, collector, processor
+from tests.support.target import Receipt, ScriptedTarget
+from tests.support.wait import eventually
+
+VERSION = "0.1.0"
+DELAYS_S = (0.2, 0.5)
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+SPOOLED = b"\x00any\xff", b'{"n": 7}', b"", b"x" * 10_000
+
+COPY = {"ce-source": "amqp", "ce-type": "eventflow.event", "Content-Type": "any/thing"}
+LIVE = {"ce-source": "/events/recorded", "ce-type": "eventflow.event"}
+SENT_ON = {
+    "live_bare": {**LIVE, "ce-id": "01a22198-31fe-719c-9dbe-98dc5a291ea6", "ce-time": "2026-11-28T09:59:12.126Z"},
+    "live_full": {
+        "ce-id": "f%C3%BCll-1",
+        "ce-source": "/shop/7",
+        "ce-type": "order.created",
+        "ce-subject": "order/7",
+        "ce-time": "2026-11-27T21:34:44.573Z",
+        "Content-Type": "application/json; charset=utf-8",
+        "traceparent": TRACEPARENT,
+    },
+    "live_without_body": {**LIVE, "ce-id": "e-1"},
+    "live_traced": {
+        **LIVE,
+        "ce-id": "traced-1",
+        "Content-Type": "text/plain",
+        "traceparent": "00-25350a10633a8ee99adc1a16326b9907-e86279650f7569a5-03",
+    },
+    "stranger_plain": {"ce-id": "0008c6d0abef401a8d852be2858f8df4", "ce-source": "amqp", "ce-type": "eventflow.event"},
+    "stranger_full": {
+        "ce-id": "stranger-1",
+        "ce-source": "amqp",
+        "ce-type": "stranger.type",
+        "ce-time": "2026-11-27T12:30:00.000Z",
+        "Content-Type": "text/x-any",
+        "Content-Encoding": "br",
+    },
+    "retry": {**COPY, "ce-id": "retry-1", "ce-time": "2026-11-28T09:59:17.242Z", "eventflow-attempt": "2"},
+    "retry_again": {**COPY, "ce-id": "retry-2", "eventflow-attempt": "5"},
+    "retry_traced": {**COPY, "ce-id": "retry-3", "eventflow-attempt": "2", "traceparent": TRACEPARENT},
+    "deferred": {**COPY, "ce-id": "defer-1"},
+    "due": {**COPY, "ce-id": "due-1", "eventflow-attempt": "2"},
+    "replayed": {**COPY, "ce-id": "dead-3"},
+}
+"""Headers with which a target gets each message of 0.1.0; an attempt that is not named is the first."""
+
+
+@pytest.fixture
+async def broker_with_flow(broker_url: str, amqp: Amqp) -> AsyncIterator[str]:
+    """A broker with the flow of the records, which are the only ones that use it."""
+    await amqp.declare(flow_specs(FLOW, DELAYS_S))
+    await amqp.declare([runtime_spec(FLOW)])
+    yield broker_url
+    await amqp.delete(*(spec.name for spec in flow_specs(FLOW, DELAYS_S)), runtime_queue(FLOW))
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[ScriptedTarget]:
+    async with ScriptedTarget() as scripted:
+        yield scripted
+
+
+async def put(amqp: Amqp, message: RecordedMessage, *, queue: str) -> None:
+    """Publish a message with the properties that it had, byte for byte."""
+    async with amqp.connection.channel() as channel:
+        underlay = await channel.get_underlay_channel()
+        await underlay.basic_publish(message.body, routing_key=queue, properties=message.properties)
+
+
+async def announce(amqp: Amqp, body: bytes) -> None:
+    async with amqp.connection.channel() as channel:
+        exchange = await channel.declare_exchange(CONTROL_EXCHANGE, aio_pika.ExchangeType.FANOUT, durable=True)
+        await exchange.publish(aio_pika.Message(body), routing_key="", mandatory=False)
+
+
+async def test_every_waiting_message_is_delivered_with_its_attributes_and_its_attempt(
+    broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
+) -> None:
+    waiting = {kind: message for kind, message in recorded_messages(VERSION).items() if ".dead" not in message.queue}
+    for message in waiting.values():
+        was_delayed = ".retry." in message.queue  # the broker moves it to the due lane
+        await put(amqp, message, queue=lane_queue(FLOW, Lane.DUE) if was_delayed else message.queue)
+    service = processor(broker_with_flow, flow=FLOW, target_url=target.url)
+    with service.process:
+        await eventually(lambda: len(target.taken) == len(waiting), what=lambda: f"all of them:\n{service.output}")
+    receipts = {receipt.headers["ce-id"]: receipt for receipt in target.receipts}
+    for kind, expected in SENT_ON.items():
+        assert_sent_on(receipts[expected["ce-id"]], {"eventflow-attempt": "1", **expected}, waiting[kind].body)
+    assert set(SENT_ON) == set(waiting)
+
+
+def assert_sent_on(receipt: Receipt, expected: dict[str, str], body: bytes) -> None:
+    """Expect a request with these headers and this body, and with no attribute beside."""
+    assert receipt.body == body
+    assert receipt.headers["Idempotency-Key"] == expected["ce-id"]
+    assert {name: receipt.headers.get(name) for name in expected} == expected
+    for name in ("ce-subject", "traceparent", "Content-Encoding"):
+        assert name in expected or name not in receipt.headers
+
+
+async def test_dead_letters_are_shown_and_replayed(broker_with_flow: str, amqp: Amqp) -> None:
+    eventflow = Command(broker_url=broker_with_flow, flow=FLOW)
+    for message in recorded_messages(VERSION).values():
+        if message.queue == dead_queue(FLOW):
+            await put(amqp, message, queue=message.queue)
+    exported = [json.loads(line) for line in (await eventflow("dead", "export")).stdout.splitlines()]
+    told = ("id", "reason", "last_status", "attempts", "last_failed_at", "body")
+    assert [tuple(letter[name] for name in told) for letter in exported] == [
+        ("stranger-2", "expired", None, 1, None, "late"),
+        ("dead-1", "server_error", 500, 1, "2026-11-28T09:59:27.033Z", '{"n": 7}'),
+        ("dead-2", "connection", None, 1, "2026-11-28T09:59:28.106Z", '{"n": 7}'),
+    ]
+    assert (await eventflow("dead", "replay", "--all")).status == 0
+    replayed = await amqp.drain(lane_queue(FLOW, Lane.REPLAY))
+    assert [message.headers["cloudEvents:id"] for message in replayed] == ["stranger-2", "dead-1", "dead-2"]
+
+
+async def test_spool_files_are_adopted_and_drained_into_the_broker(
+    broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    shutil.copytree(FIXTURES / VERSION / "spool", spool)
+    service = collector(broker_with_flow, flow=FLOW, COLLECTOR__SPOOL_DIR=str(spool))
+    with service.process:
+        await service.ready(http)
+
+        async def all_there() -> bool:
+            return await amqp.depth(lane_queue(FLOW, Lane.LIVE)) == 2 * len(SPOOLED)
+
+        await eventually(all_there, what=lambda: f"all events:\n{service.output}")
+        messages = await amqp.drain(lane_queue(FLOW, Lane.LIVE))
+        await eventually(lambda: not (spool / "spool-1.sqlite3").exists(), what="an adopted file that is gone")
+    for name in ("stopped", "killed"):
+        ids = [f"{name}-1", f"{name}-ü", f"{name}-3", f"{name}-4"]
+        of_one = [message for message in messages if message.headers["cloudEvents:id"] in ids]
+        assert [message.headers["cloudEvents:id"] for message in of_one] == ids
+        assert tuple(message.body for message in of_one) == SPOOLED
+        assert [message.content_type for message in of_one] == [
+            None,
+            "application/json; charset=utf-8",
+            "text/plain",
+            None,
+        ]
+        full = of_one[1].headers
+        assert (full["cloudEvents:subject"], full["cloudEvents:time"], full["traceparent"]) == (
+            "order/7",
+            "2026-11-27T21:34:44.573Z",
+            TRACEPARENT,
+        )
+        assert {message.headers["eventflow-accepted-at"][:16] for message in of_one} == {"2026-11-28T09:59"}
+
+
+async def test_a_processor_heeds_what_one_of_0_1_0_announces(
+    broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
+) -> None:
+    said = recorded_bodies(VERSION, "control")
+    service = processor(broker_with_flow, flow=FLOW, target_url=target.url, TARGET__RATE_PER_S="50")
+    with service.process:
+        await service.ready(http)
+        await announce(amqp, said["breaker open"])
+        await metric_becomes(service, http, "eventflow_breaker_open", 1)
+        await announce(amqp, said["breaker closed"])
+        await metric_becomes(service, http, "eventflow_breaker_open", 0)
+        await announce(amqp, said["rate"])
+
+        async def is_reduced() -> bool:
+            return 25 <= await service.metric(http, "eventflow_rate_limit_units_per_second") < 30
+
+        await eventually(is_reduced, what=lambda: f"a reduced rate:\n{service.output}")
+        await amqp.publish(lane_queue(FLOW, Lane.LIVE), aio_pika.Message(b"{}", message_id="before"))
+        await eventually(lambda: len(target.taken) == 1, what="a delivery")
+        began_s = asyncio.get_running_loop().time()
+        await announce(amqp, said["pause"])  # of 3 s
+        await amqp.publish(lane_queue(FLOW, Lane.LIVE), aio_pika.Message(b"{}", message_id="after"))
+        await eventually(lambda: len(target.taken) == 2, what="a delivery after the pause")
+        assert asyncio.get_running_loop().time() - began_s > 2.5
+    assert service.process.returncode == 0
+
+
+async def test_why_is_asked_and_answered_across_versions(
+    broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    said = recorded_bodies(VERSION, "control")
+    answers: list[dict] = []
+    release = asyncio.Event()
+
+    async def keep(message: AbstractIncomingMessage) -> None:
+        answers.append(json.loads(message.body))
+
+    async def hang(_: Receipt) -> int:
+        await release.wait()
+        return 200
+
+    async with ScriptedTarget(answer=hang) as target, amqp.connection.channel() as channel:
+        service = processor(broker_with_flow, flow=FLOW, target_url=target.url)
+        with service.process:
+            await service.ready(http)
+            exchange = await channel.declare_exchange(CONTROL_EXCHANGE, aio_pika.ExchangeType.FANOUT, durable=True)
+            ear = await channel.declare_queue("eventflow.control.test", exclusive=True)
+            await ear.bind(exchange)
+            await ear.consume(keep, no_ack=True)
+            await amqp.publish(lane_queue(FLOW, Lane.LIVE), aio_pika.Message(b"{}", message_id="hangs"))
+            await eventually(lambda: bool(target.receipts), what="an attempt")
+            await announce(amqp, said["why"])
+            await eventually(lambda: "known" in {answer["kind"] for answer in answers}, what="an answer of today's")
+
+            asking = asyncio.create_task(Command(broker_url=broker_with_flow, flow=FLOW)("why", "hangs", "--json"))
+            while not asking.done():  # as the processor of 0.1.0 would, whenever it is asked
+                await announce(amqp, said["known"])
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(asking), 0.05)
+            release.set()
+    known = json.loads(asking.result().stdout)["processors"]["answers"]
+    of_0_1_0 = known["eventflow-processor@vm:20604"]
+    assert (of_0_1_0["state"], of_0_1_0["lane"], of_0_1_0["attempt"]) == ("in_flight", "events", 1)
+
+
+async def test_orders_of_0_1_0_are_obeyed_and_shown(
+    broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
+) -> None:
+    ordered = recorded_bodies(VERSION, "runtime")
+    await amqp.publish(runtime_queue(FLOW), aio_pika.Message(ordered["rate_while_paused"]))
+    await amqp.publish(lane_queue(FLOW, Lane.LIVE), aio_pika.Message(b"{}", message_id="waits"))
+    service = processor(broker_with_flow, flow=FLOW, target_url=target.url, TARGET__RATE_PER_S="50")
+    with service.process:
+        await service.ready(http)
+        await metric_becomes(service, http, "eventflow_rate_limit_units_per_second", 12.5)
+        shown = (await Command(broker_url=broker_with_flow, flow=FLOW)("rate", "show")).stdout
+        assert "12.5/s" in shown
+        assert "paused" in shown
+        assert not target.receipts
+        await amqp.publish(runtime_queue(FLOW), aio_pika.Message(ordered["as_configured"]))
+        await eventually(lambda: bool(target.taken), what=lambda: f"a delivery:\n{service.output}")
+        await metric_becomes(service, http, "eventflow_rate_limit_units_per_second", 50)
+
+
+async def metric_becomes(service: Service, http: aiohttp.ClientSession, name: str, value: float) -> None:
+    async def is_so() -> bool:
+        return await service.metric(http, name) == value
+
+    await eventually(is_so, what=lambda: f"{name} {value:g}:\n{service.output}")
