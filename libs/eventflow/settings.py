@@ -182,6 +182,11 @@ class CollectorSettings(Section):
         "above it 503, as when less than 5 % of the disk (at most 64 MiB) is free",
     )
     drain_timeout_s: float = Field(10.0, gt=0, le=300, description="how long SIGTERM waits for requests in flight")
+    max_connections: Annotated[int | None, Field(ge=1, le=1_000_000), BeforeValidator(_auto)] = Field(
+        None,
+        description="open connections of each worker; beyond it the longest idle are closed, and new ones are answered "
+        "503 if none is idle; auto = what the limit of open files allows, at most 10000",
+    )
 
 
 class SourceSettings(Section):

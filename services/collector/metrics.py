@@ -41,6 +41,28 @@ class CollectorMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.connections = Gauge(
+            "eventflow_ingest_connections",
+            "Connections that are open where events come in",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.connections_max = Gauge(
+            "eventflow_ingest_connections_max",
+            "Connections that may be open where events come in",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.connections_closed_idle = Counter(
+            "eventflow_ingest_connections_closed_idle",
+            "Idle connections that were closed to make room for new ones",
+            registry=registry,
+        )
+        self.connections_refused = Counter(
+            "eventflow_ingest_connections_refused",
+            "Connections that were answered 503 because all others were in use",
+            registry=registry,
+        )
         spooled = Counter(
             "eventflow_events_spooled",
             "Events that were kept in the spool, since the broker could not confirm them",
