@@ -168,7 +168,8 @@ class CollectorSettings(Section):
     max_in_flight_bytes: int = Field(
         64 * MIB,
         ge=1024,
-        description="bodies held by all open requests and unresolved publishes; above it 503",
+        description="memory of all open requests and unresolved publishes: 4 KiB for each event, and its body about "
+        "twice; above it 503",
     )
     spool_dir: Annotated[Path | None, BeforeValidator(_unset_if_empty)] = Field(
         None,

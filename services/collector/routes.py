@@ -5,13 +5,14 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NoReturn
 
 import structlog
 from aiohttp import web
 
 from collector.accepted import accepted_response
-from collector.budget import ByteBudget, Reservation
+from collector.budget import EVENT_BYTES, ByteBudget, Reservation
 from collector.intake import Limits, Mode, TooLargeError, UnknownModeError, is_known_key, mode_of, read_events
 from collector.metrics import CollectorMetrics
 from collector.problem import Reason, RejectedError, problem_response
@@ -120,7 +121,11 @@ class Ingest:
         self._in_flight += 1
         try:
             flow, mode = self._admit(request, name)
+            if not reservation.grow_for_events(_head_bytes(request)):
+                raise _overloaded()
             events = await self._read(request, flow, mode, reservation)
+            if not reservation.grow_for_events(_held_bytes(events, mode)):
+                raise _overloaded()
             await self._make_safe(events, flow, reservation, span)
         except RejectedError as rejected:
             self._metrics.count_rejected(name, rejected.reason)
@@ -243,7 +248,7 @@ class Ingest:
         except BrokerUnavailableError as reason:
             return Sending(event=event, message=message, started=reason, span=span)
         # A publish that nobody waits for any more still holds its body, until the broker says what became of it.
-        started.on_resolved(reservation.hand_over(len(event.body)))
+        started.on_resolved(reservation.hand_over(EVENT_BYTES + len(event.body)))
         return Sending(event=event, message=message, started=started, span=span)
 
     def _publish(self, message: Message, flow: FlowIntake) -> Publication:
@@ -272,6 +277,21 @@ class Ingest:
         self._metrics.spooled[flow.name].inc(len(unconfirmed))
         for sending, reason in unconfirmed:
             log.debug("event.spooled", flow=flow.name, event_id=shown_id(sending.event.id), reason=str(reason))
+
+
+def _head_bytes(request: web.BaseRequest) -> int:
+    """Return the bytes of a request's headers, which it may have up to a mebibyte of."""
+    return sum(map(len, chain.from_iterable(request.raw_headers)))
+
+
+def _held_bytes(events: Sequence[Event], mode: Mode) -> int:
+    """Return what events take beside the body that they were read from: themselves and their frames.
+
+    Parsing takes more, up to thirty times the body, but one request at a time and for no longer than it lasts.
+    """
+    if not mode.is_batch:
+        return EVENT_BYTES + len(events[0].body)
+    return sum(EVENT_BYTES + 2 * len(event.body) for event in events)  # its own copy of its part of the body too
 
 
 def _tell_accepted(flow: str, events: Sequence[Event]) -> None:

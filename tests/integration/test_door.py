@@ -14,6 +14,7 @@ import pytest
 from eventflow.topology import Lane, lane_queue
 from sandbox.line import Line
 from tests.support.amqp import Amqp
+from tests.support.proxy import Proxy
 from tests.support.services import API_KEY, Service, collector
 from tests.support.wait import eventually
 
@@ -278,3 +279,47 @@ async def test_an_end_that_comes_later_than_the_request_is_waited_for_by_the_ans
             async with asyncio.timeout(5):
                 assert (await reader.read()).startswith(b"HTTP/1.1 202 ")
             writer.close()
+
+
+TINY_EVENTS = {
+    "application/x-ndjson": b"1\n" * 1000,
+    "application/json": b"[" + b",".join([b"1"] * 1000) + b"]",
+    "application/cloudevents-batch+json": b"["
+    + b",".join(b'{"specversion":"1.0","id":"%d","source":"s","type":"t"}' % number for number in range(1000))
+    + b"]",
+}
+
+
+@pytest.mark.parametrize("content_type", TINY_EVENTS)
+async def test_the_budget_bounds_the_memory_that_events_take_and_not_their_bodies_alone(
+    broker_url: str, flow: str, http: aiohttp.ClientSession, content_type: str
+) -> None:
+    """Reproduced on 0.1.0: NDJSON of one-byte events grew it from 61 to 193 MiB at a budget of 64 KiB."""
+    headers = {**KEY, "Content-Type": content_type}
+
+    async def send(service: Service) -> int:
+        body = TINY_EVENTS[content_type]
+        async with http.post(service.url, params={"batch": "1"}, data=body, headers=headers) as answer:
+            return answer.status
+
+    async with Proxy(broker_url) as proxy:
+        service = collector(proxy.url, flow=flow, COLLECTOR__MAX_IN_FLIGHT_BYTES="65536")
+        with service.process:
+            await service.ready(http)
+            assert [await send(service) for _ in range(3)] == [202] * 3  # alone, each may pass the bound
+            before_mib = rss_mib(service)
+            with proxy.stalled(to_broker=True):
+                answers = await asyncio.gather(*(send(service) for _ in range(64)))
+                assert set(answers) == {503}
+                grown_mib = rss_mib(service) - before_mib
+            assert grown_mib < 16, f"grown by {grown_mib:.0f} MiB"
+
+            async def all_given_back() -> bool:
+                return await send(service) == 202
+
+            await eventually(all_given_back, what="a batch taken again")
+
+
+def rss_mib(service: Service) -> float:
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS:"))

@@ -162,3 +162,21 @@ def test_a_budget_is_never_exceeded_and_always_given_back(sizes: list[int]) -> N
         reservation.release()
         release()
     assert budget.held_bytes == 0
+
+
+def test_events_that_take_more_than_the_budget_are_taken_while_nothing_else_is() -> None:
+    budget = ByteBudget(100)
+    alone, other = Reservation(budget), Reservation(budget)
+    assert alone.grow(60)
+    assert not alone.grow(60)
+    assert alone.grow_for_events(4096)
+    assert not other.grow(1)
+    assert not other.grow_for_events(1)
+    alone.release()
+    assert other.grow(40)
+    assert alone.grow(10)
+    assert not alone.grow_for_events(51)
+    other.release()
+    assert alone.grow_for_events(4096)
+    alone.release()
+    assert budget.held_bytes == 0
