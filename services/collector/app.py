@@ -29,7 +29,7 @@ def routing(ingest: Ingest, tracer: Tracer) -> RequestHandler:
     description = json.dumps(document()).encode()
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if "Expect" in request.headers and not await _is_met(request):
+        if request.headers.get("Expect") and not await _is_met(request):
             return _closing(problem_response(417, f"Nothing but {CONTINUE} can be expected."))
         path = request.rel_url.raw_path
         flow = flow_at(path)

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import NoReturn
 
 import structlog
@@ -121,8 +120,6 @@ class Ingest:
         self._in_flight += 1
         try:
             flow, mode = self._admit(request, name)
-            if not reservation.grow_for_events(_head_bytes(request)):
-                raise _overloaded()
             events = await self._read(request, flow, mode, reservation)
             if not reservation.grow_for_events(_held_bytes(events, mode)):
                 raise _overloaded()
@@ -155,7 +152,7 @@ class Ingest:
             raise RejectedError(Reason.UNKNOWN_FLOW, 404, "There is no such flow.", close=True)
         if flow.api_keys and not is_known_key(request.headers.get("X-Api-Key"), flow.api_keys):
             raise RejectedError(Reason.UNAUTHENTICATED, 401, UNAUTHENTICATED, close=True)
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        if "Content-Encoding" in request.headers and not _is_identity(request.headers.getall("Content-Encoding")):
             raise RejectedError(Reason.ENCODED, 415, "Send the body without Content-Encoding.", close=True)
         try:
             return flow, mode_of(request.headers, batch=request.query.get("batch") if request.query_string else None)
@@ -199,6 +196,8 @@ class Ingest:
         return body
 
     async def _read_what_comes(self, request: web.BaseRequest, max_bytes: int, reservation: Reservation) -> bytes:
+        if not reservation.grow_for_events(_head_bytes(request)):
+            raise _overloaded()
         body = bytearray()
         try:
             async with asyncio.timeout(self._body_timeout_s):
@@ -279,9 +278,14 @@ class Ingest:
             log.debug("event.spooled", flow=flow.name, event_id=shown_id(sending.event.id), reason=str(reason))
 
 
+def _is_identity(encodings: Sequence[str]) -> bool:
+    """Whether header lines, each a list, name no encoding at all."""
+    return all(coding.strip().lower() in {"", "identity"} for line in encodings for coding in line.split(","))
+
+
 def _head_bytes(request: web.BaseRequest) -> int:
-    """Return the bytes of a request's headers, which it may have up to a mebibyte of."""
-    return sum(map(len, chain.from_iterable(request.raw_headers)))
+    """Return the bytes of a request's headers. They may be a mebibyte, held for as long as its body takes to come."""
+    return sum(len(name) + len(value) for name, value in request.raw_headers)
 
 
 def _held_bytes(events: Sequence[Event], mode: Mode) -> int:

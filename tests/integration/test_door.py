@@ -323,3 +323,35 @@ async def test_the_budget_bounds_the_memory_that_events_take_and_not_their_bodie
 def rss_mib(service: Service) -> float:
     status = Path(f"/proc/{service.process.pid}/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
+ODD_FIELDS = [
+    *(f"{name}:" for name in ("Content-Type", "Idempotency-Key", "webhook-id", "X-GitHub-Event", "X-Shopify-Topic")),
+    *(f"{name}:" for name in ("traceparent", "ce-id", "ce-specversion", "ce-time", "Content-Encoding", "Expect")),
+    "Content-Type: text/" + "x" * 300,
+    "Content-Type: text/plain; name=\xff",
+    "X-GitHub-Event: " + "x" * 300,
+    "ce-time: yesterday",
+    "ce-source: %ff",
+    "Content-Encoding: identity, identity",
+]
+
+
+async def test_headers_that_nobody_needs_refuse_no_event(
+    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    """Reproduced on 0.1.0: an empty `Content-Type:` or `Idempotency-Key:`, or a type of 300 bytes, was answered 400."""
+    service = collector(broker_url, flow=flow)
+    answered = {}
+    with service.process:
+        await service.ready(http)
+        for field in ODD_FIELDS:
+            reader, writer = await connect(service.url)
+            writer.write(request(flow, b"{}").replace(b"Host: x", b"Host: x\r\n" + field.encode("latin-1")))
+            answered[field] = (await reader.readline()).split()[1]
+            writer.close()
+        async with http.post(f"{service.url}?batch=", data=b"{}", headers=KEY) as answer:
+            answered["?batch="] = str(answer.status).encode()
+    assert set(answered.values()) == {b"202"}, answered
+    messages = await amqp.drain(lane_queue(flow, Lane.LIVE))
+    assert len({message.headers["cloudEvents:id"] for message in messages}) == len(ODD_FIELDS) + 1
