@@ -7,7 +7,7 @@ key. A process without free descriptors cannot open its spool, reach its broker 
 import asyncio
 import heapq
 import math
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from aiohttp import web
 
@@ -72,8 +72,8 @@ class BoundedProtocol(web.RequestHandler):
     refusal: ClassVar[bytes] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     """The answer on a connection for which there is no room."""
 
-    def __init__(self, manager: web.Server, *, connections: Connections, **options: object) -> None:
-        super().__init__(manager, **options)  # type: ignore[arg-type]  # aiohttp's own options, passed on
+    def __init__(self, manager: web.Server, *, connections: Connections, **options: Any) -> None:
+        super().__init__(manager, **options)
         self._connections = connections
         self.stalled_since_s = math.inf
 

@@ -149,9 +149,11 @@ class WireOutlet:
     def send(self, message: Message, queue: str) -> Publication:
         """See `Outlet`."""
         written = frames.publish_frames(message, queue=queue, channel=self._number, frame_max=self._frame_max)
-        self._sent += 1
-        publication = self._outstanding[self._sent] = Publication(message.message_id)
+        publication = Publication(message.message_id)
         self._wire.send(written)
+        # Only now: a number that was counted and not sent would give every later confirm to another publish.
+        self._sent += 1
+        self._outstanding[self._sent] = publication
         return publication
 
     def abandon(self) -> None:

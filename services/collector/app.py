@@ -12,7 +12,7 @@ from aiohttp import HttpVersion11, web
 from collector.openapi import document
 from collector.problem import SERVER_HEADER, problem_response
 from collector.routes import Ingest
-from collector.tracing import traced
+from collector.tracing import OnError, traced
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import DEFAULT_FLOW
 
@@ -23,9 +23,9 @@ CONTINUE = "100-continue"
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def routing(ingest: Ingest, tracer: Tracer) -> RequestHandler:
+def routing(ingest: Ingest, tracer: Tracer, *, on_error: OnError) -> RequestHandler:
     """Return what handles every request: events come in at two paths, their description is at a third."""
-    receive = traced(ingest.receive, tracer)
+    receive = traced(ingest.receive, tracer, on_error=on_error)
     description = json.dumps(document()).encode()
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:

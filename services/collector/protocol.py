@@ -1,10 +1,11 @@
 """The HTTP protocol of one connection: aiohttp's, with problem answers where it cannot even parse a request."""
 
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import structlog
-from aiohttp import EMPTY_PAYLOAD, StreamReader, web
+from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.web_protocol import _ErrInfo
 
 from collector.problem import problem_response, written_problem
@@ -24,33 +25,40 @@ class ProblemProtocol(BoundedProtocol):
     then the connection is closed.
     """
 
-    __slots__ = ()
+    __slots__ = ("_on_crash",)
 
     refusal: ClassVar[bytes] = written_problem(503, "Too many connections are open.")
 
+    def __init__(self, manager: web.Server, *, on_crash: Callable[[BaseException], None], **options: Any) -> None:
+        """Prepare for one connection.
+
+        Args:
+            on_crash: Called with each error of a handler that nothing expects.
+        """
+        super().__init__(manager, **options)
+        self._on_crash = on_crash
+
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's returns nothing: close at once
-        """Keep the connection open for the answers if there is any to give."""
+        """Keep the connection open for the answers if there is any to give. A torn request gets none."""
         if self.idle_since_s is not None:
             return False  # nothing was asked for, or not in full; the descriptor must not be held for it
-        if self._messages:
-            self._end_behind(self._messages[-1][1])
-        else:
+        if not self._messages:
             self._loop.call_soon(self._end)  # by then a request that was just taken up is known as the current one
+            return True
+        if not self._messages[-1][1].is_eof():
+            self._messages.pop()  # the rest of its body will not come
+        self._close_when_answered()
         return True
 
     def _end(self) -> None:
-        if self._current_request is not None:
-            self._end_behind(self._current_request.content)
-        elif self._request_in_progress:
-            self._end_behind(EMPTY_PAYLOAD)  # its answer is being written
+        current = self._current_request
+        is_whole = self._request_in_progress if current is None else current.content.is_eof()
+        if is_whole:
+            self._close_when_answered()
         else:
-            self.force_close()  # all is answered; the rest of a refused body will not come
+            self.force_close()  # which ends whatever waits for the body
 
-    def _end_behind(self, payload: StreamReader) -> None:
-        """Close once all requests are answered, of which the last one has this body."""
-        if not payload.is_eof():
-            payload.set_exception(web.RequestPayloadError("the body ends before its time"))
-            payload.feed_eof()  # else aiohttp waits for the rest of it after the answer
+    def _close_when_answered(self) -> None:
         # Queued behind the requests, so that aiohttp reaches it when each of them is answered.
         self._messages.append((_ErrInfo(status=400, exc=EndOfRequestsError(), message=""), EMPTY_PAYLOAD))
 
@@ -65,7 +73,7 @@ class ProblemProtocol(BoundedProtocol):
         if isinstance(exc, EndOfRequestsError):
             raise exc  # aiohttp closes the connection on it, and answers nothing
         if status >= 500:
-            log.error("request.crashed", remote=request.remote, exc_info=exc)
+            self._on_crash(exc or TimeoutError("the handler timed out"))
         else:
             log.info("request.malformed", remote=request.remote, status=status, error=type(exc).__name__)
         if request.writer is not None and request.writer.output_size > 0:

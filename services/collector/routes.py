@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from functools import partial
+from typing import NoReturn, TypeVar
 
 import structlog
 from aiohttp import web
@@ -26,13 +27,15 @@ from eventflow.outlet import Publication
 from eventflow.publisher import Publisher
 from eventflow.settings import SourceSettings
 from eventflow.telemetry.logging import shown_id
-from eventflow.telemetry.tracing import Span, ending, exemplar_of
+from eventflow.telemetry.tracing import UNRECORDED, Span, exemplar_of
 from eventflow.topology import Lane, lane_queue
 
 UNAUTHENTICATED = "X-Api-Key or the signature is missing, wrong or too old."
 """The answer to every failed check: which part failed is for our metrics, not for whoever is trying."""
 
 TELL_EVERY_S = 1.0
+
+T = TypeVar("T")
 
 log = structlog.stdlib.get_logger()
 
@@ -125,18 +128,20 @@ class Ingest:
                 raise _overloaded()
             await self._make_safe(events, flow, reservation, span)
         except RejectedError as rejected:
-            self._metrics.count_rejected(name, rejected.reason)
-            log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
+            self._untouched(partial(self._tell_rejected, name, rejected))
             response = problem_response(rejected.status, rejected.detail)
             if rejected.close:
                 response.force_close()
             return response
         finally:
-            reservation.release()
             self._in_flight -= 1
-        self._metrics.accepted[name].inc(len(events))
-        if self._tells_each:
-            _tell_accepted(name, events)
+            reservation.release()
+        try:
+            self._metrics.accepted[name].inc(len(events))
+            if self._tells_each:
+                _tell_accepted(name, events)
+        except Exception as error:  # noqa: BLE001 - the events are safe, whatever can be told of them
+            self._metrics.note_internal_error(error)
         return accepted_response(request, [event.id for event in events], is_batch=mode.is_batch)
 
     async def tell_in_flight(self) -> NoReturn:
@@ -226,28 +231,66 @@ class Ingest:
         unconfirmed: list[tuple[Sending, EventFlowError]] = []
         for sending in sendings:
             waited_s = time.perf_counter() - started_s
+            failure: EventFlowError | None = None
             try:
                 await sending.confirmed(timeout_s=max(0.0, self._confirm_timeout_s - waited_s))
             except (BrokerUnavailableError, PublishError) as reason:
-                sending.span.end(error=type(reason).__name__)
+                failure = reason
                 unconfirmed.append((sending, reason))
-            else:
-                sending.span.end()
-                confirm_s = time.perf_counter() - started_s
-                self._metrics.confirm_seconds[flow.name].observe(confirm_s, exemplar_of(sending.span))
+            try:
+                self._tell_confirm(sending, flow, failure, confirm_s=time.perf_counter() - started_s)
+            except Exception as error:  # noqa: BLE001 - what became of the event is known, and counts
+                self._metrics.note_internal_error(error)
         if unconfirmed:
-            with ending(request.child("spool")):
+            span = self._untouched(partial(request.child, "spool")) or UNRECORDED
+            try:
                 await self._keep(unconfirmed, flow)
+            except BaseException as error:
+                self._untouched(partial(span.end, error=type(error).__name__))
+                raise
+            self._untouched(span.end)
+
+    def _tell_confirm(
+        self, sending: Sending, flow: FlowIntake, failure: EventFlowError | None, *, confirm_s: float
+    ) -> None:
+        if failure is None:
+            sending.span.end()
+            self._metrics.confirm_seconds[flow.name].observe(confirm_s, exemplar_of(sending.span))
+        else:
+            sending.span.end(error=type(failure).__name__)
+
+    def _tell_rejected(self, name: str, rejected: RejectedError) -> None:
+        self._metrics.count_rejected(name, rejected.reason)
+        log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
+
+    def _untouched(self, tell: Callable[[], T]) -> T | None:
+        """Run what only tells of a request: an error in it is counted, and is no matter of the request's."""
+        try:
+            return tell()
+        except Exception as error:  # noqa: BLE001 - that is the point
+            self._metrics.note_internal_error(error)
+            return None
 
     def _send(self, event: Event, flow: FlowIntake, reservation: Reservation, request: Span) -> Sending:
-        span = publishing(request, event, queue=flow.queue)
-        message = encode(Envelope(event=event), traceparent=span.traceparent)
+        span: Span = UNRECORDED
+        traceparent = None
+        try:
+            span = publishing(request, event, queue=flow.queue)
+            traceparent = span.traceparent
+        except Exception as error:  # noqa: BLE001 - an event goes its way without a trace too
+            self._metrics.note_internal_error(error)
+        message = encode(Envelope(event=event), traceparent=traceparent)
         try:
             started = self._publish(message, flow)
         except BrokerUnavailableError as reason:
             return Sending(event=event, message=message, started=reason, span=span)
         # A publish that nobody waits for any more still holds its body, until the broker says what became of it.
-        started.on_resolved(reservation.hand_over(EVENT_BYTES + len(event.body)))
+        give_back = reservation.hand_over(EVENT_BYTES + len(event.body))
+        try:
+            started.on_resolved(give_back)
+        except BaseException:
+            give_back()  # nothing else will
+            raise
         return Sending(event=event, message=message, started=started, span=span)
 
     def _publish(self, message: Message, flow: FlowIntake) -> Publication:
@@ -259,7 +302,8 @@ class Ingest:
         """Spool what the broker has not confirmed; refuse it where that is not possible either."""
         first, reason = unconfirmed[0]
         if self._spool is None:
-            raise _refusal(first.event, flow, reason, events=len(unconfirmed)) from reason
+            self._untouched(partial(_tell_unconfirmed, first.event, flow, reason, events=len(unconfirmed)))
+            raise _unconfirmed() from reason
         puts = [
             self._spool.put(
                 sending.message,
@@ -272,7 +316,11 @@ class Ingest:
         try:
             await asyncio.gather(*puts)  # at once, so that they share a transaction
         except SpoolError as error:
-            raise _refusal(first.event, flow, error, events=len(unconfirmed)) from error
+            self._untouched(partial(_tell_unconfirmed, first.event, flow, error, events=len(unconfirmed)))
+            raise _unconfirmed() from error
+        self._untouched(partial(self._tell_spooled, unconfirmed, flow))
+
+    def _tell_spooled(self, unconfirmed: Sequence[tuple[Sending, EventFlowError]], flow: FlowIntake) -> None:
         self._metrics.spooled[flow.name].inc(len(unconfirmed))
         for sending, reason in unconfirmed:
             log.debug("event.spooled", flow=flow.name, event_id=shown_id(sending.event.id), reason=str(reason))
@@ -313,6 +361,9 @@ def _overloaded() -> RejectedError:
     return RejectedError(Reason.OVERLOADED, 503, "Too much is in flight just now.", close=True)
 
 
-def _refusal(event: Event, flow: FlowIntake, reason: EventFlowError, *, events: int) -> RejectedError:
+def _tell_unconfirmed(event: Event, flow: FlowIntake, reason: EventFlowError, *, events: int) -> None:
     log.warning("event.unconfirmed", flow=flow.name, event_id=shown_id(event.id), events=events, reason=str(reason))
+
+
+def _unconfirmed() -> RejectedError:
     return RejectedError(Reason.UNCONFIRMED, 503, "The event could not be made durable. Send it again.")

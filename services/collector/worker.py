@@ -161,7 +161,7 @@ class Worker:
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        http = web.Server(routing(self._ingest, self._tracer))
+        http = web.Server(routing(self._ingest, self._tracer, on_error=self.metrics.note_internal_error))
         runner = web.ServerRunner(http, shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         loop = asyncio.get_running_loop()
@@ -169,6 +169,7 @@ class Worker:
             ProblemProtocol,
             http,
             connections=self._connections,
+            on_crash=partial(self.metrics.note_internal_error, event="request.crashed"),
             loop=loop,
             keepalive_timeout=KEEP_ALIVE_S,
             auto_decompress=False,  # a body is what was sent
