@@ -128,7 +128,7 @@ class Ingest:
                 raise _overloaded()
             await self._make_safe(events, flow, reservation, span)
         except RejectedError as rejected:
-            self._untouched(partial(self._tell_rejected, name, rejected))
+            self._isolated(partial(self._record_rejected, name, rejected))
             response = problem_response(rejected.status, rejected.detail)
             if rejected.close:
                 response.force_close()
@@ -140,7 +140,7 @@ class Ingest:
             self._metrics.accepted[name].inc(len(events))
             if self._tells_each:
                 _tell_accepted(name, events)
-        except Exception as error:  # noqa: BLE001 - the events are safe, whatever can be told of them
+        except Exception as error:  # noqa: BLE001 - the events are safe, recorded or not
             self._metrics.note_internal_error(error)
         return accepted_response(request, [event.id for event in events], is_batch=mode.is_batch)
 
@@ -238,19 +238,19 @@ class Ingest:
                 failure = reason
                 unconfirmed.append((sending, reason))
             try:
-                self._tell_confirm(sending, flow, failure, confirm_s=time.perf_counter() - started_s)
+                self._record_confirm(sending, flow, failure, confirm_s=time.perf_counter() - started_s)
             except Exception as error:  # noqa: BLE001 - what became of the event is known, and counts
                 self._metrics.note_internal_error(error)
         if unconfirmed:
-            span = self._untouched(partial(request.child, "spool")) or UNRECORDED
+            span = self._isolated(partial(request.child, "spool")) or UNRECORDED
             try:
                 await self._keep(unconfirmed, flow)
             except BaseException as error:
-                self._untouched(partial(span.end, error=type(error).__name__))
+                self._isolated(partial(span.end, error=type(error).__name__))
                 raise
-            self._untouched(span.end)
+            self._isolated(span.end)
 
-    def _tell_confirm(
+    def _record_confirm(
         self, sending: Sending, flow: FlowIntake, failure: EventFlowError | None, *, confirm_s: float
     ) -> None:
         if failure is None:
@@ -259,14 +259,14 @@ class Ingest:
         else:
             sending.span.end(error=type(failure).__name__)
 
-    def _tell_rejected(self, name: str, rejected: RejectedError) -> None:
+    def _record_rejected(self, name: str, rejected: RejectedError) -> None:
         self._metrics.count_rejected(name, rejected.reason)
         log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
 
-    def _untouched(self, tell: Callable[[], T]) -> T | None:
-        """Run what only tells of a request: an error in it is counted, and is no matter of the request's."""
+    def _isolated(self, record: Callable[[], T]) -> T | None:
+        """Record something about a request: an error in doing so is counted, and does not reach the request."""
         try:
-            return tell()
+            return record()
         except Exception as error:  # noqa: BLE001 - that is the point
             self._metrics.note_internal_error(error)
             return None
@@ -302,7 +302,7 @@ class Ingest:
         """Spool what the broker has not confirmed; refuse it where that is not possible either."""
         first, reason = unconfirmed[0]
         if self._spool is None:
-            self._untouched(partial(_tell_unconfirmed, first.event, flow, reason, events=len(unconfirmed)))
+            self._isolated(partial(_log_unconfirmed, first.event, flow, reason, events=len(unconfirmed)))
             raise _unconfirmed() from reason
         puts = [
             self._spool.put(
@@ -316,11 +316,11 @@ class Ingest:
         try:
             await asyncio.gather(*puts)  # at once, so that they share a transaction
         except SpoolError as error:
-            self._untouched(partial(_tell_unconfirmed, first.event, flow, error, events=len(unconfirmed)))
+            self._isolated(partial(_log_unconfirmed, first.event, flow, error, events=len(unconfirmed)))
             raise _unconfirmed() from error
-        self._untouched(partial(self._tell_spooled, unconfirmed, flow))
+        self._isolated(partial(self._record_spooled, unconfirmed, flow))
 
-    def _tell_spooled(self, unconfirmed: Sequence[tuple[Sending, EventFlowError]], flow: FlowIntake) -> None:
+    def _record_spooled(self, unconfirmed: Sequence[tuple[Sending, EventFlowError]], flow: FlowIntake) -> None:
         self._metrics.spooled[flow.name].inc(len(unconfirmed))
         for sending, reason in unconfirmed:
             log.debug("event.spooled", flow=flow.name, event_id=shown_id(sending.event.id), reason=str(reason))
@@ -337,7 +337,7 @@ def _head_bytes(request: web.BaseRequest) -> int:
 
 
 def _held_bytes(events: Sequence[Event], mode: Mode) -> int:
-    """Return what events take beside the body that they were read from: themselves and their frames.
+    """Return the bytes of events beside the body that they were read from: themselves and their frames.
 
     Parsing takes more, up to thirty times the body, but one request at a time and for no longer than it lasts.
     """
@@ -361,7 +361,7 @@ def _overloaded() -> RejectedError:
     return RejectedError(Reason.OVERLOADED, 503, "Too much is in flight just now.", close=True)
 
 
-def _tell_unconfirmed(event: Event, flow: FlowIntake, reason: EventFlowError, *, events: int) -> None:
+def _log_unconfirmed(event: Event, flow: FlowIntake, reason: EventFlowError, *, events: int) -> None:
     log.warning("event.unconfirmed", flow=flow.name, event_id=shown_id(event.id), events=events, reason=str(reason))
 
 

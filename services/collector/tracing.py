@@ -17,7 +17,7 @@ Receive = Callable[[web.BaseRequest, str, Span], Awaitable[web.StreamResponse]]
 """Answers a request to bring events for a flow, in a span."""
 
 OnError = Callable[[Exception], None]
-"""Takes an error of the trace, which is no matter of the request's. Never raises."""
+"""Takes an error of tracing, which must not reach the request. Never raises."""
 
 
 def traced(
@@ -51,7 +51,7 @@ def traced(
                 on_error(problem)
             raise
         try:
-            _tell_end(span, response.status)
+            _record_end(span, response.status)
         except Exception as problem:  # noqa: BLE001 - see the guarantee
             on_error(problem)
         return response
@@ -75,7 +75,7 @@ def draining(tracer: Tracer, record: Record) -> Span:
     return tracer.start(f"publish {record.queue}", kind="producer", parent=parent, attributes=_to_queue(record.queue))
 
 
-def _tell_end(span: Span, status: int) -> None:
+def _record_end(span: Span, status: int) -> None:
     span.note({"http.response.status_code": status})
     span.end(error=str(status) if status >= 500 else None)  # 4xx are the sender's own
 

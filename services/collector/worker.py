@@ -104,7 +104,7 @@ class Worker:
             publishing = asyncio.create_task(self._publisher.run())
             telling = [
                 asyncio.create_task(self._ingest.tell_in_flight()),
-                asyncio.create_task(self._tell_connections()),
+                asyncio.create_task(self._report_connections()),
             ]
             try:
                 async with self._listening(listener):
@@ -117,7 +117,7 @@ class Worker:
                 await lifecycle.cancel_and_wait(publishing, *telling)
                 await self._tracer.close()
 
-    async def _tell_connections(self) -> NoReturn:
+    async def _report_connections(self) -> NoReturn:
         """Bring the metrics of the connections up to date every second, and log when there was no room for all."""
         closed_idle = refused = 0
         while True:

@@ -63,7 +63,7 @@ def descriptors_of(service: Service) -> int:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_strangers_that_hold_every_descriptor_keep_nobody_out(
+async def test_strangers_that_hold_every_descriptor_do_not_keep_senders_out(
     broker_url: str, flow: str, http: aiohttp.ClientSession, tmp_path: Path, workers: str
 ) -> None:
     """Reproduced on 0.1.0: 80 idle connections at `ulimit -n 64` ended a collector with a spool within 6 s."""
@@ -337,7 +337,7 @@ ODD_FIELDS = [
 ]
 
 
-async def test_headers_that_nobody_needs_refuse_no_event(
+async def test_optional_headers_refuse_no_event(
     broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
     """Reproduced on 0.1.0: an empty `Content-Type:` or `Idempotency-Key:`, or a type of 300 bytes, was answered 400."""

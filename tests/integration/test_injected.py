@@ -25,7 +25,7 @@ KEY = {"X-Api-Key": API_KEY}
 LINES = {"Content-Type": "application/x-ndjson"}
 TELEMETRY = (
     *("collector.metrics", "eventflow.telemetry", "prometheus_client", "structlog", "logging", __name__),
-    *("collector.tracing.publishing", "collector.tracing._tell_end", "collector.tracing._to_queue"),
+    *("collector.tracing.publishing", "collector.tracing._record_end", "collector.tracing._to_queue"),
 )
 GUARD = ("collector.budget.Reservation.release", "collector.budget.ByteBudget.release")
 """These give back. An error from the very call that gives back cannot be made good by another call."""
@@ -164,7 +164,7 @@ async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_serv
             is_telemetry = injector.raised_from.startswith(TELEMETRY)
             assert answered in ({status} if is_telemetry else {status, 500, None}), injector.raised_from
 
-            async def next_is_served() -> bool:  # as soon as the broker has confirmed what nobody waits for any more
+            async def next_is_served() -> bool:  # once the broker has confirmed a publish of the failed request
                 return await post(KEY, b"{}") == plain
 
             await eventually(next_is_served, within_s=5, what=f"an answer after an error in {injector.raised_from}")

@@ -147,7 +147,7 @@ def test_an_id_that_cannot_travel_is_refused_by_name_and_not_replaced(header: st
 
 @pytest.mark.parametrize("value", ["", " ", *ODD])
 @pytest.mark.parametrize("header", OTHERS)
-def test_a_header_that_nobody_needs_counts_as_absent_when_it_is_empty_or_odd(header: str, value: str) -> None:
+def test_an_optional_header_counts_as_absent_when_it_is_empty_or_odd(header: str, value: str) -> None:
     """Reproduced on 0.1.0: an empty or long `Content-Type` refused an event for good."""
     event, plain = (event_of(flow="f", headers=CIMultiDict(given), body=b"") for given in ({header: value}, {}))
     same = ("source", "type", "content_type", "subject", "traceparent")
