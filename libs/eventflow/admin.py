@@ -4,12 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
+from eventflow.connections import BoundedProtocol, Connections
 from eventflow.errors import SettingsError
 from eventflow.telemetry.metrics import Expose
+
+CONNECTIONS_MAX = 8
+"""Enough for a scraper, probes and a few operators. The descriptors are taken from those of the service's own work."""
+
+KEEP_ALIVE_S = 75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +61,26 @@ async def serve(
 
     app = web.Application()
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
+    loop = asyncio.get_running_loop()
+    assert runner.server is not None  # noqa: S101 - for the type checker: it was set up
+    protocol = partial(
+        BoundedProtocol,
+        runner.server,
+        connections=Connections(CONNECTIONS_MAX),
+        loop=loop,
+        keepalive_timeout=KEEP_ALIVE_S,
+        access_log=None,
+    )
     try:
-        site = web.TCPSite(runner, host, port)
         try:
-            await site.start()
+            server = await loop.create_server(protocol, host, port, reuse_address=True)
         except OSError as error:
             raise SettingsError(f"{setting} = {port}: cannot listen on {host}:{port}: {error.strerror}") from error
-        yield runner.addresses[0][1]
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
     finally:
         await runner.cleanup()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -21,6 +22,28 @@ GC_THRESHOLDS = (20_000, 20, 50)
 """Far fewer looks for cycles than by default: hardly any come up, and looking for them cost a tenth of an event."""
 
 log = structlog.stdlib.get_logger()
+
+
+def raise_descriptor_limit() -> int:
+    """Let this process open as many files and sockets as it may; return how many.
+
+    Shells and systemd set a low soft limit for the sake of programs that use `select`, which fails beyond 1024. Nothing
+    here does: the event loop uses epoll or kqueue.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return _descriptors(soft)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # macOS reports an unlimited number, and does not take it
+        log.warning("descriptors.limit_kept", limit=_descriptors(soft), reason=str(error))
+        return _descriptors(soft)
+    log.info("descriptors.limit_raised", limit=_descriptors(hard), previously=soft)
+    return _descriptors(hard)
+
+
+def _descriptors(limit: int) -> int:
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def stop_requested() -> asyncio.Event:

@@ -223,7 +223,8 @@ class CollectorSettings(Section):
     max_in_flight_bytes: int = Field(
         64 * MIB,
         ge=1024,
-        description="bodies held by all open requests and unresolved publishes; above it 503",
+        description="memory of all open requests and unresolved publishes: 4 KiB for each event, and its body about "
+        "twice; above it 503",
     )
     spool_dir: Annotated[Path | None, BeforeValidator(_unset_if_empty)] = Field(
         None,
@@ -237,6 +238,11 @@ class CollectorSettings(Section):
         "above it 503, as when less than 5 % of the disk (at most 64 MiB) is free",
     )
     drain_timeout_s: float = Field(10.0, gt=0, le=300, description="how long SIGTERM waits for requests in flight")
+    max_connections: Annotated[int | None, Field(ge=1, le=1_000_000), BeforeValidator(_auto)] = Field(
+        None,
+        description="open connections of each worker; beyond it the longest idle are closed, and new ones are answered "
+        "503 if none is idle; auto = what the limit of open files allows, at most 10000",
+    )
 
 
 class SourceSettings(Section):

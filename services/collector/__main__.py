@@ -54,7 +54,7 @@ def admin_listener(
     )
 
 
-async def serve(settings: Settings, config: Path | None) -> None:
+async def serve(settings: Settings, config: Path | None, *, descriptors: int) -> None:
     """Run the collector until SIGTERM or SIGINT, in this process or in workers.
 
     Raises:
@@ -69,7 +69,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
             pid=os.getpid(),
         )
         if settings.collector.workers == 1:
-            worker = Worker(settings, tracer_for(SERVICE))
+            worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
             async with admin_listener(settings, worker.readiness, exposition_of(worker.metrics.registry)):
                 await worker.run(listener, stop)
         else:
@@ -106,11 +106,13 @@ def command(
             log_format=settings.telemetry.log_format,
             level=settings.telemetry.log_level,
         )
+        descriptors = lifecycle.raise_descriptor_limit()
         if listen_fd is None or link_fd is None:
-            await serve(settings, config)
+            await serve(settings, config, descriptors=descriptors)
             return
+        worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
         listener, link = socket.socket(fileno=listen_fd), socket.socket(fileno=link_fd)
-        await run_as_worker(Worker(settings, tracer_for(SERVICE)), listener, link, lifecycle.stop_requested())
+        await run_as_worker(worker, listener, link, lifecycle.stop_requested())
 
     lifecycle.run(start)
 

@@ -12,7 +12,7 @@ from aiohttp import HttpVersion11, web
 from collector.openapi import document
 from collector.problem import SERVER_HEADER, problem_response
 from collector.routes import Ingest
-from collector.tracing import traced
+from collector.tracing import OnError, traced
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import DEFAULT_FLOW
 
@@ -23,13 +23,13 @@ CONTINUE = "100-continue"
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def routing(ingest: Ingest, tracer: Tracer) -> RequestHandler:
+def routing(ingest: Ingest, tracer: Tracer, *, on_error: OnError) -> RequestHandler:
     """Return what handles every request: events come in at two paths, their description is at a third."""
-    receive = traced(ingest.receive, tracer)
+    receive = traced(ingest.receive, tracer, on_error=on_error)
     description = json.dumps(document()).encode()
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if "Expect" in request.headers and not await _is_met(request):
+        if request.headers.get("Expect") and not await _is_met(request):
             return _closing(problem_response(417, f"Nothing but {CONTINUE} can be expected."))
         path = request.rel_url.raw_path
         flow = flow_at(path)

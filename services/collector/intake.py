@@ -18,6 +18,7 @@ from collector.attributes import (
     SPEC_VERSION,
     Stated,
     batch_id,
+    content_type_of,
     event_of,
     moment_of,
     traceparent_of,
@@ -78,14 +79,14 @@ def mode_of(headers: Mapping[str, str], *, batch: str | None) -> Mode:
 
     Raises:
         UnknownModeError: CloudEvents in a format that is not JSON, or `batch=1` with what is no batch.
-        InvalidEventError: `batch` is something else than `1`.
+        InvalidEventError: `batch` is something else than `1`, and not empty.
     """
     media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     mode = _MODES.get(media_type, Mode.OPAQUE)
     if mode is Mode.OPAQUE and media_type.startswith("application/cloudevents"):
         raise UnknownModeError("CloudEvents are taken in JSON only")
-    if batch is None:
-        return Mode.OPAQUE if mode is Mode.NDJSON and CE_VERSION in headers else mode  # one event with such data
+    if not batch:
+        return Mode.OPAQUE if mode is Mode.NDJSON and headers.get(CE_VERSION) else mode  # one event with such data
     if batch != "1":
         raise InvalidEventError("the parameter batch must be 1 where it is given")
     if mode is Mode.OPAQUE and media_type == JSON:
@@ -109,7 +110,8 @@ def read_events(
             stated = _stripes_statement(body) if is_stripe else NOTHING
             return [event_of(flow=flow, headers=headers, body=body, stated=stated)]
         case Mode.STRUCTURED:
-            return [_cloudevent(strict_json.parse(body), body, headers, content_type=headers["Content-Type"])]
+            content_type = content_type_of(headers) or CLOUDEVENT
+            return [_cloudevent(strict_json.parse(body), body, headers, content_type=content_type)]
         case Mode.CLOUDEVENTS_BATCH:
             parts = strict_json.elements(body)
             events = (_cloudevent(value, part, headers, content_type=CLOUDEVENT) for value, part in parts)
@@ -176,7 +178,7 @@ def _cloudevent(value: Any, body: bytes, headers: Mapping[str, str], *, content_
         time=_time(value) or accepted_at,
         accepted_at=accepted_at,
         body=body,
-        content_type=require_attribute("the header Content-Type", content_type),
+        content_type=content_type,
         subject=_member(value, "subject"),
         traceparent=traceparent_of(headers),
     )

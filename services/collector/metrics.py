@@ -1,7 +1,9 @@
 """The collector's metrics, bound to their flows once so that the hot path only counts."""
 
 from collections.abc import Collection
+from contextlib import suppress
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from collector.problem import Reason
@@ -9,6 +11,8 @@ from collector.signature import Flaw
 from eventflow.telemetry.metrics import LATENCY_BUCKETS_S
 
 UNKNOWN_FLOW = "unknown"
+
+log = structlog.stdlib.get_logger()
 
 
 class CollectorMetrics:
@@ -35,11 +39,40 @@ class CollectorMetrics:
             registry=registry,
             buckets=LATENCY_BUCKETS_S,
         )
+        internal_errors = Counter(
+            "eventflow_internal_errors",
+            "Errors that nothing in the service expects: bugs",
+            ["service"],
+            registry=registry,
+        )
+        self._internal_errors = internal_errors.labels("collector")
         self.in_flight = Gauge(
             "eventflow_ingest_in_flight",
             "Requests that are being received or wait for their confirm",
             registry=registry,
             multiprocess_mode="livesum",
+        )
+        self.connections = Gauge(
+            "eventflow_ingest_connections",
+            "Connections that are open where events come in",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.connections_max = Gauge(
+            "eventflow_ingest_connections_max",
+            "Connections that may be open where events come in",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.connections_closed_idle = Counter(
+            "eventflow_ingest_connections_closed_idle",
+            "Idle connections that were closed to make room for new ones",
+            registry=registry,
+        )
+        self.connections_refused = Counter(
+            "eventflow_ingest_connections_refused",
+            "Connections that were answered 503 because all others were in use",
+            registry=registry,
         )
         spooled = Counter(
             "eventflow_events_spooled",
@@ -83,6 +116,13 @@ class CollectorMetrics:
         self.accepted = {flow: accepted.labels(flow) for flow in flows}
         self.spooled = {flow: spooled.labels(flow) for flow in flows}
         self.confirm_seconds = {flow: confirm_seconds.labels(flow) for flow in flows}
+
+    def note_internal_error(self, error: BaseException, *, event: str = "telemetry.failed") -> None:
+        """Count and log a bug. Never raises: this is called where nothing may."""
+        with suppress(Exception):
+            self._internal_errors.inc()
+        with suppress(Exception):
+            log.error(event, exc_info=error)
 
     def count_rejected(self, flow: str, reason: Reason | Flaw) -> None:
         """Count a request that was not accepted; one for no known flow counts under the flow `unknown`."""

@@ -10,6 +10,7 @@ from collector.signature import Flaw
 
 RETRY_AFTER_S = 5
 SERVER_HEADER = {"Server": "event-flow"}
+CONTENT_TYPE = "application/problem+json"
 
 
 class Reason(StrEnum):
@@ -41,15 +42,28 @@ class RejectedError(Exception):
 
 def problem_response(status: int, detail: str) -> web.Response:
     """Build a problem answer; 503 says when to come again, 401 how to prove who you are."""
+    return web.Response(
+        status=status, body=_document(status, detail), content_type=CONTENT_TYPE, headers=_headers(status)
+    )
+
+
+def written_problem(status: int, detail: str) -> bytes:
+    """Write a problem answer as it goes over the wire, for a connection that is closed behind it."""
+    body = _document(status, detail)
+    fields = {"Content-Type": CONTENT_TYPE, **_headers(status), "Connection": "close", "Content-Length": len(body)}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}\r\n".encode() + body
+
+
+def _headers(status: int) -> dict[str, str]:
     headers = dict(SERVER_HEADER)
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if status == 401:
         headers["WWW-Authenticate"] = 'ApiKey realm="events"'
+    return headers
+
+
+def _document(status: int, detail: str) -> bytes:
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return web.Response(
-        status=status,
-        body=json.dumps(document).encode(),
-        content_type="application/problem+json",
-        headers=headers,
-    )
+    return json.dumps(document).encode()

@@ -1,19 +1,66 @@
 """The HTTP protocol of one connection: aiohttp's, with problem answers where it cannot even parse a request."""
 
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any, ClassVar
 
 import structlog
-from aiohttp import web
+from aiohttp import EMPTY_PAYLOAD, web
+from aiohttp.web_protocol import _ErrInfo
 
-from collector.problem import problem_response
+from collector.problem import problem_response, written_problem
+from eventflow.connections import BoundedProtocol
 
 log = structlog.stdlib.get_logger()
 
 
-class ProblemProtocol(web.RequestHandler):
-    """Answers malformed requests in the same form as every other error, and logs no traceback for them."""
+class EndOfRequestsError(ConnectionError):
+    """The sender has shut its writing side, and all of its requests are answered."""
 
-    __slots__ = ()
+
+class ProblemProtocol(BoundedProtocol):
+    """Answers malformed requests in the same form as every other error, and logs no traceback for them.
+
+    A sender may shut its writing side behind its requests (`shutdown(SHUT_WR)`, `nc -N`): each of them is answered,
+    then the connection is closed.
+    """
+
+    __slots__ = ("_on_crash",)
+
+    refusal: ClassVar[bytes] = written_problem(503, "Too many connections are open.")
+
+    def __init__(self, manager: web.Server, *, on_crash: Callable[[BaseException], None], **options: Any) -> None:
+        """Prepare for one connection.
+
+        Args:
+            on_crash: Called with each error of a handler that nothing expects.
+        """
+        super().__init__(manager, **options)
+        self._on_crash = on_crash
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's returns nothing: close at once
+        """Keep the connection open for the answers if there is any to give. A torn request gets none."""
+        if self.idle_since_s is not None:
+            return False  # nothing was asked for, or not in full; the descriptor must not be held for it
+        if not self._messages:
+            self._loop.call_soon(self._end)  # by then a request that was just taken up is known as the current one
+            return True
+        if not self._messages[-1][1].is_eof():
+            self._messages.pop()  # the rest of its body will not come
+        self._close_when_answered()
+        return True
+
+    def _end(self) -> None:
+        current = self._current_request
+        is_whole = self._request_in_progress if current is None else current.content.is_eof()
+        if is_whole:
+            self._close_when_answered()
+        else:
+            self.force_close()  # which ends whatever waits for the body
+
+    def _close_when_answered(self) -> None:
+        # Queued behind the requests, so that aiohttp reaches it when each of them is answered.
+        self._messages.append((_ErrInfo(status=400, exc=EndOfRequestsError(), message=""), EMPTY_PAYLOAD))
 
     def handle_error(
         self,
@@ -23,8 +70,10 @@ class ProblemProtocol(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002 - aiohttp's quotes what was sent, which goes to nobody
     ) -> web.StreamResponse:
         """Answer a request that could not be parsed (400), or whose handler failed (500), and close."""
+        if isinstance(exc, EndOfRequestsError):
+            raise exc  # aiohttp closes the connection on it, and answers nothing
         if status >= 500:
-            log.error("request.crashed", remote=request.remote, exc_info=exc)
+            self._on_crash(exc or TimeoutError("the handler timed out"))
         else:
             log.info("request.malformed", remote=request.remote, status=status, error=type(exc).__name__)
         if request.writer is not None and request.writer.output_size > 0:

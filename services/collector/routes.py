@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from functools import partial
+from typing import NoReturn, TypeVar
 
 import structlog
 from aiohttp import web
 
 from collector.accepted import accepted_response
-from collector.budget import ByteBudget, Reservation
+from collector.budget import EVENT_BYTES, ByteBudget, Reservation
 from collector.intake import Limits, Mode, TooLargeError, UnknownModeError, is_known_key, mode_of, read_events
 from collector.metrics import CollectorMetrics
 from collector.problem import Reason, RejectedError, problem_response
@@ -26,13 +27,15 @@ from eventflow.outlet import Publication
 from eventflow.publisher import Publisher
 from eventflow.settings import SourceSettings
 from eventflow.telemetry.logging import shown_id
-from eventflow.telemetry.tracing import Span, ending, exemplar_of
+from eventflow.telemetry.tracing import UNRECORDED, Span, exemplar_of
 from eventflow.topology import Lane, lane_queue
 
 UNAUTHENTICATED = "X-Api-Key or the signature is missing, wrong or too old."
 """The answer to every failed check: which part failed is for our metrics, not for whoever is trying."""
 
 TELL_EVERY_S = 1.0
+
+T = TypeVar("T")
 
 log = structlog.stdlib.get_logger()
 
@@ -121,20 +124,24 @@ class Ingest:
         try:
             flow, mode = self._admit(request, name)
             events = await self._read(request, flow, mode, reservation)
+            if not reservation.grow_for_events(_held_bytes(events, mode)):
+                raise _overloaded()
             await self._make_safe(events, flow, reservation, span)
         except RejectedError as rejected:
-            self._metrics.count_rejected(name, rejected.reason)
-            log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
+            self._isolated(partial(self._record_rejected, name, rejected))
             response = problem_response(rejected.status, rejected.detail)
             if rejected.close:
                 response.force_close()
             return response
         finally:
-            reservation.release()
             self._in_flight -= 1
-        self._metrics.accepted[name].inc(len(events))
-        if self._tells_each:
-            _tell_accepted(name, events)
+            reservation.release()
+        try:
+            self._metrics.accepted[name].inc(len(events))
+            if self._tells_each:
+                _tell_accepted(name, events)
+        except Exception as error:  # noqa: BLE001 - the events are safe, recorded or not
+            self._metrics.note_internal_error(error)
         return accepted_response(request, [event.id for event in events], is_batch=mode.is_batch)
 
     async def tell_in_flight(self) -> NoReturn:
@@ -150,7 +157,7 @@ class Ingest:
             raise RejectedError(Reason.UNKNOWN_FLOW, 404, "There is no such flow.", close=True)
         if flow.api_keys and not is_known_key(request.headers.get("X-Api-Key"), flow.api_keys):
             raise RejectedError(Reason.UNAUTHENTICATED, 401, UNAUTHENTICATED, close=True)
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        if "Content-Encoding" in request.headers and not _is_identity(request.headers.getall("Content-Encoding")):
             raise RejectedError(Reason.ENCODED, 415, "Send the body without Content-Encoding.", close=True)
         try:
             return flow, mode_of(request.headers, batch=request.query.get("batch") if request.query_string else None)
@@ -194,6 +201,8 @@ class Ingest:
         return body
 
     async def _read_what_comes(self, request: web.BaseRequest, max_bytes: int, reservation: Reservation) -> bytes:
+        if not reservation.grow_for_events(_head_bytes(request)):
+            raise _overloaded()
         body = bytearray()
         try:
             async with asyncio.timeout(self._body_timeout_s):
@@ -222,28 +231,66 @@ class Ingest:
         unconfirmed: list[tuple[Sending, EventFlowError]] = []
         for sending in sendings:
             waited_s = time.perf_counter() - started_s
+            failure: EventFlowError | None = None
             try:
                 await sending.confirmed(timeout_s=max(0.0, self._confirm_timeout_s - waited_s))
             except (BrokerUnavailableError, PublishError) as reason:
-                sending.span.end(error=type(reason).__name__)
+                failure = reason
                 unconfirmed.append((sending, reason))
-            else:
-                sending.span.end()
-                confirm_s = time.perf_counter() - started_s
-                self._metrics.confirm_seconds[flow.name].observe(confirm_s, exemplar_of(sending.span))
+            try:
+                self._record_confirm(sending, flow, failure, confirm_s=time.perf_counter() - started_s)
+            except Exception as error:  # noqa: BLE001 - what became of the event is known, and counts
+                self._metrics.note_internal_error(error)
         if unconfirmed:
-            with ending(request.child("spool")):
+            span = self._isolated(partial(request.child, "spool")) or UNRECORDED
+            try:
                 await self._keep(unconfirmed, flow)
+            except BaseException as error:
+                self._isolated(partial(span.end, error=type(error).__name__))
+                raise
+            self._isolated(span.end)
+
+    def _record_confirm(
+        self, sending: Sending, flow: FlowIntake, failure: EventFlowError | None, *, confirm_s: float
+    ) -> None:
+        if failure is None:
+            sending.span.end()
+            self._metrics.confirm_seconds[flow.name].observe(confirm_s, exemplar_of(sending.span))
+        else:
+            sending.span.end(error=type(failure).__name__)
+
+    def _record_rejected(self, name: str, rejected: RejectedError) -> None:
+        self._metrics.count_rejected(name, rejected.reason)
+        log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
+
+    def _isolated(self, record: Callable[[], T]) -> T | None:
+        """Record something about a request: an error in doing so is counted, and does not reach the request."""
+        try:
+            return record()
+        except Exception as error:  # noqa: BLE001 - that is the point
+            self._metrics.note_internal_error(error)
+            return None
 
     def _send(self, event: Event, flow: FlowIntake, reservation: Reservation, request: Span) -> Sending:
-        span = publishing(request, event, queue=flow.queue)
-        message = encode(Envelope(event=event), traceparent=span.traceparent)
+        span: Span = UNRECORDED
+        traceparent = None
+        try:
+            span = publishing(request, event, queue=flow.queue)
+            traceparent = span.traceparent
+        except Exception as error:  # noqa: BLE001 - an event goes its way without a trace too
+            self._metrics.note_internal_error(error)
+        message = encode(Envelope(event=event), traceparent=traceparent)
         try:
             started = self._publish(message, flow)
         except BrokerUnavailableError as reason:
             return Sending(event=event, message=message, started=reason, span=span)
         # A publish that nobody waits for any more still holds its body, until the broker says what became of it.
-        started.on_resolved(reservation.hand_over(len(event.body)))
+        give_back = reservation.hand_over(EVENT_BYTES + len(event.body))
+        try:
+            started.on_resolved(give_back)
+        except BaseException:
+            give_back()  # nothing else will
+            raise
         return Sending(event=event, message=message, started=started, span=span)
 
     def _publish(self, message: Message, flow: FlowIntake) -> Publication:
@@ -255,7 +302,8 @@ class Ingest:
         """Spool what the broker has not confirmed; refuse it where that is not possible either."""
         first, reason = unconfirmed[0]
         if self._spool is None:
-            raise _refusal(first.event, flow, reason, events=len(unconfirmed)) from reason
+            self._isolated(partial(_log_unconfirmed, first.event, flow, reason, events=len(unconfirmed)))
+            raise _unconfirmed() from reason
         puts = [
             self._spool.put(
                 sending.message,
@@ -268,10 +316,34 @@ class Ingest:
         try:
             await asyncio.gather(*puts)  # at once, so that they share a transaction
         except SpoolError as error:
-            raise _refusal(first.event, flow, error, events=len(unconfirmed)) from error
+            self._isolated(partial(_log_unconfirmed, first.event, flow, error, events=len(unconfirmed)))
+            raise _unconfirmed() from error
+        self._isolated(partial(self._record_spooled, unconfirmed, flow))
+
+    def _record_spooled(self, unconfirmed: Sequence[tuple[Sending, EventFlowError]], flow: FlowIntake) -> None:
         self._metrics.spooled[flow.name].inc(len(unconfirmed))
         for sending, reason in unconfirmed:
             log.debug("event.spooled", flow=flow.name, event_id=shown_id(sending.event.id), reason=str(reason))
+
+
+def _is_identity(encodings: Sequence[str]) -> bool:
+    """Whether header lines, each a list, name no encoding at all."""
+    return all(coding.strip().lower() in {"", "identity"} for line in encodings for coding in line.split(","))
+
+
+def _head_bytes(request: web.BaseRequest) -> int:
+    """Return the bytes of a request's headers. They may be a mebibyte, held for as long as its body takes to come."""
+    return sum(len(name) + len(value) for name, value in request.raw_headers)
+
+
+def _held_bytes(events: Sequence[Event], mode: Mode) -> int:
+    """Return the bytes of events beside the body that they were read from: themselves and their frames.
+
+    Parsing takes more, up to thirty times the body, but one request at a time and for no longer than it lasts.
+    """
+    if not mode.is_batch:
+        return EVENT_BYTES + len(events[0].body)
+    return sum(EVENT_BYTES + 2 * len(event.body) for event in events)  # its own copy of its part of the body too
 
 
 def _tell_accepted(flow: str, events: Sequence[Event]) -> None:
@@ -289,6 +361,9 @@ def _overloaded() -> RejectedError:
     return RejectedError(Reason.OVERLOADED, 503, "Too much is in flight just now.", close=True)
 
 
-def _refusal(event: Event, flow: FlowIntake, reason: EventFlowError, *, events: int) -> RejectedError:
+def _log_unconfirmed(event: Event, flow: FlowIntake, reason: EventFlowError, *, events: int) -> None:
     log.warning("event.unconfirmed", flow=flow.name, event_id=shown_id(event.id), events=events, reason=str(reason))
+
+
+def _unconfirmed() -> RejectedError:
     return RejectedError(Reason.UNCONFIRMED, 503, "The event could not be made durable. Send it again.")

@@ -161,11 +161,13 @@ class Spool:
         )
 
     def _claim_abandoned(self) -> list[Claim]:
+        claims: list[Claim] = []
         try:
-            return list(self._directory.claim_abandoned())
+            for claim in self._directory.claim_abandoned():
+                claims.append(claim)  # noqa: PERF402 - one by one: those before a failure are ours
         except SpoolUnavailableError as error:
             log.warning("spool.adoption_failed", reason=str(error))
-            return []
+        return claims
 
     async def _empty(self, file: SpoolFile) -> None:
         """Drain an adopted file and remove it."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import structlog
 
@@ -60,11 +61,14 @@ class Claim:
         os.close(self._lock)
 
     def remove(self) -> None:
-        """Delete the file, its companions, and at last the lock."""
-        for path in _with_companions(self.path):
-            path.unlink(missing_ok=True)
-        _lock_of(self.path).unlink(missing_ok=True)
-        self.release()
+        """Delete the file, its companions, and at last the lock; what cannot be deleted is left to the next claim."""
+        try:
+            for path in (*_with_companions(self.path), _lock_of(self.path)):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("spool.file_not_removed", file=self.path.name, reason=error.strerror)
+        finally:
+            self.release()
 
     def set_aside(self) -> Path:
         """Give the file and its companions another name, so that a new one can take its place; return that name."""
@@ -107,8 +111,8 @@ class SpoolDirectory:
             ) from error
         try:
             self.path.chmod(0o700)
-        except PermissionError:
-            log.warning("spool.directory_not_private", directory=str(self.path), reason="it belongs to somebody else")
+        except OSError as error:
+            log.warning("spool.directory_not_private", directory=str(self.path), reason=error.strerror)
 
     def claim_one(self) -> Claim:
         """Claim the first file that is nobody's, or a new one; a process that starts again gets its own back.
@@ -126,12 +130,17 @@ class SpoolDirectory:
         """Claim every file that nobody has claimed; it belongs to a process that has died or is no longer started.
 
         Raises:
-            SpoolUnavailableError: The directory takes no lock file.
+            SpoolUnavailableError: The directory cannot be read, or takes no lock file. What was yielded before is ours.
         """
-        for path in sorted(self.path.glob(f"*{SUFFIX}")):
+        for path in sorted(self._paths()):
             if (claim := self._claim(path)) is None:
                 continue
-            if path.exists():
+            try:
+                is_there = path.exists()
+            except OSError as error:
+                claim.release()
+                raise SpoolUnavailableError(f"cannot look at {path}: {error.strerror}") from error
+            if is_there:
                 yield claim
             else:  # its owner has removed it since we looked
                 claim.remove()
@@ -140,11 +149,13 @@ class SpoolDirectory:
         """Return how much more may be kept in the file `path`, which now uses `used_bytes`."""
         try:
             figures = os.statvfs(self.path)
-        except OSError:  # unmounted, or deleted below us: nothing can be kept there
+            others_bytes = sum(_size(other) for other in self._paths() if other != path)
+            journal_bytes = _size(path.with_name(path.name + JOURNAL))
+        except (OSError, SpoolUnavailableError):  # unmounted, deleted below us, or no descriptor left to look with
             return 0
         return room_bytes(
-            used_bytes=used_bytes + sum(self._other_sizes(path)),
-            journal_bytes=_size(path.with_name(path.name + JOURNAL)),
+            used_bytes=used_bytes + others_bytes,
+            journal_bytes=journal_bytes,
             max_bytes=self.max_bytes,
             disk=Disk(
                 size_bytes=figures.f_blocks * figures.f_frsize,
@@ -152,31 +163,40 @@ class SpoolDirectory:
             ),
         )
 
-    def _other_sizes(self, own: Path) -> Iterator[int]:
-        for path in self.path.glob(f"*{SUFFIX}"):
-            if path != own:
-                yield _size(path)
+    def _paths(self) -> list[Path]:
+        try:
+            return list(self.path.glob(f"*{SUFFIX}"))
+        except OSError as error:
+            raise SpoolUnavailableError(f"cannot read {self.path}: {error.strerror}") from error
 
     def _claim(self, path: Path) -> Claim | None:
         try:
             while True:
                 lock = os.open(_lock_of(path), os.O_CREAT | os.O_RDWR, 0o600)
-                if not _lock(lock):
-                    os.close(lock)
-                    return None
-                if _is_same_file(lock, _lock_of(path)):
-                    return Claim(path, lock)
-                os.close(lock)  # whoever had it removed it between our opening and locking
+                match _locked(lock, _lock_of(path)):
+                    case "ours":
+                        return Claim(path, lock)
+                    case "theirs":
+                        return None
+                    case "removed":  # between our opening and locking, by the process that had it
+                        continue
         except OSError as error:
             raise SpoolUnavailableError(f"cannot lock {path}: {error.strerror}") from error
 
 
-def _lock(descriptor: int) -> bool:
+def _locked(lock: int, path: Path) -> Literal["ours", "theirs", "removed"]:
+    """Lock an open lock file; close it unless it is ours now."""
+    verdict: Literal["ours", "theirs", "removed"] = "removed"
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_same_file(lock, path):
+            verdict = "ours"
     except BlockingIOError:
-        return False
-    return True
+        verdict = "theirs"
+    finally:  # a file system may also fail to lock at all, every 2 s
+        if verdict != "ours":
+            os.close(lock)
+    return verdict
 
 
 def _size(path: Path) -> int:

@@ -87,11 +87,15 @@ class Supervisor:
 
     async def _keep_alive(self, index: int) -> None:
         while True:
-            status = await self._run_worker(index)
-            if self._stopping:
-                return
-            log.error("worker.died", worker=index, status=status)
-            self._count_crash(status)
+            try:
+                status = await self._run_worker(index)
+            except OSError as error:  # of no process or descriptor for it: there may be one later
+                log.error("worker.not_started", worker=index, reason=str(error))  # noqa: TRY400 - expected
+            else:
+                if self._stopping:
+                    return
+                log.error("worker.died", worker=index, status=status)
+                self._count_crash(status)
             await asyncio.sleep(RESTART_PAUSE_S)
 
     def _count_crash(self, status: int) -> None:

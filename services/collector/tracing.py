@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from collector.spool_store import Record
 from eventflow.event import Event
@@ -16,24 +16,44 @@ _REQUEST: Attributes = {"http.request.method": "POST", "http.route": _ROUTE}
 Receive = Callable[[web.BaseRequest, str, Span], Awaitable[web.StreamResponse]]
 """Answers a request to bring events for a flow, in a span."""
 
+OnError = Callable[[Exception], None]
+"""Takes an error of tracing, which must not reach the request. Never raises."""
 
-def traced(receive: Receive, tracer: Tracer) -> Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]:
-    """Trace each request to bring events, in the trace of its sender where that has one."""
+
+def traced(
+    receive: Receive, tracer: Tracer, *, on_error: OnError
+) -> Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]:
+    """Trace each request to bring events, in the trace of its sender where that has one.
+
+    Guarantee: a request is answered as it would be without a trace, even if the tracer raises.
+    """
 
     async def trace(request: web.BaseRequest, flow: str) -> web.StreamResponse:
-        span = tracer.start(
-            f"POST {_ROUTE}", kind="server", parent=request.headers.get(TRACEPARENT), attributes=_REQUEST
-        )
-        if span.trace_id is None:
+        span: Span = UNRECORDED
+        try:
+            span = tracer.start(
+                f"POST {_ROUTE}", kind="server", parent=request.headers.get(TRACEPARENT), attributes=_REQUEST
+            )
+            trace_id = span.trace_id
+            if trace_id is not None:
+                bind_contextvars(trace_id=trace_id)  # aiohttp gives each request a context of its own
+        except Exception as error:  # noqa: BLE001 - see the guarantee
+            span, trace_id = UNRECORDED, None
+            on_error(error)
+        if trace_id is None:
             return await receive(request, flow, span)
-        with bound_contextvars(trace_id=span.trace_id):
+        try:
+            response = await receive(request, flow, span)
+        except BaseException as error:
             try:
-                response = await receive(request, flow, span)
-            except BaseException as error:
                 span.end(error=type(error).__name__)
-                raise
-        span.note({"http.response.status_code": response.status})
-        span.end(error=str(response.status) if response.status >= 500 else None)  # 4xx are the sender's own
+            except Exception as problem:  # noqa: BLE001 - see the guarantee
+                on_error(problem)
+            raise
+        try:
+            _record_end(span, response.status)
+        except Exception as problem:  # noqa: BLE001 - see the guarantee
+            on_error(problem)
         return response
 
     return trace
@@ -53,6 +73,11 @@ def draining(tracer: Tracer, record: Record) -> Span:
     if not isinstance(parent, str):
         return UNRECORDED
     return tracer.start(f"publish {record.queue}", kind="producer", parent=parent, attributes=_to_queue(record.queue))
+
+
+def _record_end(span: Span, status: int) -> None:
+    span.note({"http.response.status_code": status})
+    span.end(error=str(status) if status >= 500 else None)  # 4xx are the sender's own
 
 
 def _to_queue(queue: str) -> Attributes:

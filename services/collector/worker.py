@@ -6,18 +6,21 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import NoReturn
 
+import structlog
 from aiohttp import web
 
 from collector.app import routing
 from collector.budget import ByteBudget
 from collector.metrics import CollectorMetrics
 from collector.protocol import ProblemProtocol
-from collector.routes import Ingest, flow_intake
+from collector.routes import TELL_EVERY_S, Ingest, flow_intake
 from collector.spool import Spool
 from collector.spool_directory import SpoolDirectory
 from eventflow import lifecycle
 from eventflow.admin import Readiness
+from eventflow.connections import Connections
 from eventflow.publisher import Publisher
 from eventflow.settings import Settings
 from eventflow.telemetry.tracing import Tracer
@@ -28,12 +31,32 @@ KEEP_ALIVE_S = 75
 
 BACKLOG = 1024
 
+CONNECTIONS_MAX = 10_000
+"""Unless a setting says otherwise: an idle connection takes about 10 KiB."""
+
+DESCRIPTORS_KEPT_MIN = 40
+DESCRIPTORS_KEPT_SHARE = 1 / 8
+"""File descriptors that connections leave to everything else: about 20 that are always open, admin's connections, the
+broker's next connection, the spool's files and those that it adopts, the resolver, the export of traces."""
+
+log = structlog.stdlib.get_logger()
+
+
+def connections_max(setting: int | None, *, descriptors: int) -> int:
+    """Return how many connections a worker keeps open that may open so many files."""
+    kept = max(DESCRIPTORS_KEPT_MIN, int(descriptors * DESCRIPTORS_KEPT_SHARE))
+    return max(1, min(setting or CONNECTIONS_MAX, descriptors - kept))
+
 
 class Worker:
     """The wired parts of one collector process."""
 
-    def __init__(self, settings: Settings, tracer: Tracer) -> None:
-        """Wire; nothing connects or listens yet."""
+    def __init__(self, settings: Settings, tracer: Tracer, *, descriptors: int) -> None:
+        """Wire; nothing connects or listens yet.
+
+        Args:
+            descriptors: How many files and sockets this process may have open.
+        """
         flows = settings.all_flows
         self._tracer = tracer
         self.metrics = CollectorMetrics(flows)
@@ -54,6 +77,9 @@ class Worker:
         )
         self._confirm_timeout_s = settings.collector.confirm_timeout_s
         self._drain_timeout_s = settings.collector.drain_timeout_s
+        limit = connections_max(settings.collector.max_connections, descriptors=descriptors)
+        self._connections = Connections(limit)
+        self.metrics.connections_max.set(limit)
         self._is_listening = False
 
     def readiness(self) -> Readiness:
@@ -76,17 +102,38 @@ class Worker:
         """
         async with self._spooling() as spooling:
             publishing = asyncio.create_task(self._publisher.run())
-            telling = asyncio.create_task(self._ingest.tell_in_flight())
+            telling = [
+                asyncio.create_task(self._ingest.tell_in_flight()),
+                asyncio.create_task(self._report_connections()),
+            ]
             try:
                 async with self._listening(listener):
-                    await lifecycle.until_stopped(stop, publishing, telling, *spooling)
+                    await lifecycle.until_stopped(stop, publishing, *telling, *spooling)
             finally:
                 await lifecycle.cancel_and_wait(*spooling)
                 if self._spool is not None:
                     await self._spool.settled(within_s=self._confirm_timeout_s)
                 # Last: requests in flight, and what is drained, still need their confirms.
-                await lifecycle.cancel_and_wait(publishing, telling)
+                await lifecycle.cancel_and_wait(publishing, *telling)
                 await self._tracer.close()
+
+    async def _report_connections(self) -> NoReturn:
+        """Bring the metrics of the connections up to date every second, and log when there was no room for all."""
+        closed_idle = refused = 0
+        while True:
+            connections = self._connections
+            self.metrics.connections.set(len(connections))
+            if (connections.closed_idle, connections.refused) != (closed_idle, refused):
+                self.metrics.connections_closed_idle.inc(connections.closed_idle - closed_idle)
+                self.metrics.connections_refused.inc(connections.refused - refused)
+                log.warning(
+                    "connections.exhausted",
+                    open=len(connections),
+                    closed_idle=connections.closed_idle - closed_idle,
+                    refused=connections.refused - refused,
+                )
+                closed_idle, refused = connections.closed_idle, connections.refused
+            await asyncio.sleep(TELL_EVERY_S)
 
     def _make_spool(self, settings: Settings) -> Spool | None:
         collector = settings.collector
@@ -114,17 +161,19 @@ class Worker:
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        http = web.Server(routing(self._ingest, self._tracer))
+        http = web.Server(routing(self._ingest, self._tracer, on_error=self.metrics.note_internal_error))
         runner = web.ServerRunner(http, shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         loop = asyncio.get_running_loop()
         protocol = partial(
             ProblemProtocol,
             http,
+            connections=self._connections,
+            on_crash=partial(self.metrics.note_internal_error, event="request.crashed"),
             loop=loop,
             keepalive_timeout=KEEP_ALIVE_S,
             auto_decompress=False,  # a body is what was sent
-            access_log=None,  # type: ignore[arg-type]  # None turns it off
+            access_log=None,  # turns it off
         )
         server = await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
         self._is_listening = True

@@ -308,6 +308,7 @@ def command(
             log_format=settings.telemetry.log_format,
             level=settings.telemetry.log_level,
         )
+        lifecycle.raise_descriptor_limit()
         await serve(settings)
 
     lifecycle.run(start)

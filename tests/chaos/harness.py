@@ -129,7 +129,13 @@ async def _opened(scenario: Scenario, broker: PrivateNode | Cluster, seed: int) 
 
 def _services(scenario: Scenario, flow: str, urls: list[str], target_url: str, spool: Path) -> tuple[Service, Service]:
     spooling = {"COLLECTOR__SPOOL_DIR": str(spool)} if scenario.spool else {}
-    taking = collector(urls[0], flow=flow, module=scenario.modules.get("collector", "collector"), **spooling)
+    taking = collector(
+        urls[0],
+        flow=flow,
+        module=scenario.modules.get("collector", "collector"),
+        descriptors=scenario.collector_descriptors,
+        **spooling,
+    )
     giving = processor(
         urls[1],
         flow=flow,

@@ -84,9 +84,9 @@ async def fail_each_call(
         await eventually(
             lambda: is_done(ids) and parts.consumer.held == 0,
             within_s=60,
-            what=lambda: f"all done and nothing held; failed: {len(injector.raised_from)} {injector.raised_from[-1:]}",
+            what=lambda: f"all done and nothing held; failed: {len(injector.failed)} {injector.failed[-1:]}",
         )
-    assert injector.is_complete, f"{injector.raised_from} were not all calls of a turn"
+    assert injector.is_complete, f"{injector.failed} were not all calls of a turn"
 
 
 async def test_no_call_that_fails_holds_a_delivery_that_the_target_takes(

@@ -31,7 +31,7 @@ class Injector:
 
     Attributes:
         calls: Calls seen so far, in this turn.
-        raised_from: The functions that were made to fail, as `module.name`.
+        failed: The functions that were made to fail, as `module.name`.
         is_complete: A turn had fewer calls than its number, so each call of a turn has failed once.
     """
 
@@ -49,8 +49,13 @@ class Injector:
         self._turn = None if turn is None else _code_of(turn)
         self._is_armed = True
         self.calls = 0
-        self.raised_from: list[str] = []
+        self.failed: list[str] = []
         self.is_complete = False
+
+    @property
+    def raised_from(self) -> str | None:
+        """The function that was made to fail last; None if there were fewer calls than `at`."""
+        return self.failed[-1] if self.failed else None
 
     def __enter__(self) -> Self:
         sys.setprofile(self._see)
@@ -75,7 +80,7 @@ class Injector:
 
     def _raise_from(self, name: str) -> NoReturn:
         self._is_armed = False
-        self.raised_from.append(name)
+        self.failed.append(name)
         if self._turn is not None:  # Python forgets a profile function that raises
             asyncio.get_running_loop().call_soon(self._go_on)
         raise InjectedError(f"raised from {name}")

@@ -57,10 +57,15 @@ class Service:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
-def collector(broker_url: str, *, flow: str, module: str = "collector", **settings: str) -> Service:
+def collector(
+    broker_url: str, *, flow: str, module: str = "collector", descriptors: str = "", **settings: str
+) -> Service:
     """Prepare a collector of one flow; `settings` are variables without their prefix, `OTEL_` ones as they are.
 
     The flow's key is `API_KEY`, unless the settings name its keys or the signature that it verifies.
+
+    Args:
+        descriptors: Options of the shell's `ulimit` that bound its open files, such as `-n 64` or `-Sn 64`.
     """
     port, admin_port = free_port(), free_port()
     of_flow = f"FLOWS__{flow.upper()}__SOURCE__"
@@ -77,6 +82,7 @@ def collector(broker_url: str, *, flow: str, module: str = "collector", **settin
         environment,
         admin_url=f"http://127.0.0.1:{admin_port}",
         url=f"http://127.0.0.1:{port}/events/{flow}",
+        descriptors=descriptors,
     )
 
 
@@ -96,7 +102,9 @@ def processor(broker_url: str, *, flow: str, target_url: str, module: str = "pro
     )
 
 
-def _service(module: str, settings: Mapping[str, str], *, admin_url: str, url: str = "") -> Service:
+def _service(
+    module: str, settings: Mapping[str, str], *, admin_url: str, url: str = "", descriptors: str = ""
+) -> Service:
     tracebacks: list[str] = []
 
     def listen(line: str) -> None:
@@ -106,5 +114,8 @@ def _service(module: str, settings: Mapping[str, str], *, admin_url: str, url: s
     environment = scrubbed_environment() | {
         name if name.startswith("OTEL_") else f"EVENTFLOW_{name}": value for name, value in settings.items()
     }
-    process = ChildProcess(module, [sys.executable, "-m", module], env=environment, on_line=listen)
+    command = [sys.executable, "-m", module]
+    if descriptors:
+        command = ["/bin/sh", "-c", f'ulimit {descriptors} && exec "$@"', "sh", *command]
+    process = ChildProcess(module, command, env=environment, on_line=listen)
     return Service(process=process, admin_url=admin_url, url=url, tracebacks=tracebacks)

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from collector.attributes import ID_HEADERS, IDEMPOTENCY_KEY, event_of, moment_of
+from collector.attributes import ID_HEADERS, IDEMPOTENCY_KEY, NOTHING, Stated, event_of, moment_of
 from collector.budget import ByteBudget, Reservation
 from collector.intake import is_known_key
 from eventflow.errors import InvalidEventError
-from eventflow.event import Event
+from eventflow.event import DEFAULT_TYPE, Event
+
+DECLARED = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
 
 
 def event_with(body: bytes = b"x", **headers: str) -> Event:
@@ -38,9 +40,11 @@ def test_the_senders_time_is_kept_and_its_absence_means_now() -> None:
 @pytest.mark.parametrize(
     "time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2025-07-13", "20250713T000000Z"]
 )
-def test_a_time_that_no_clock_shows_is_refused(time: str) -> None:
+def test_a_time_that_no_clock_shows_is_refused_in_a_cloudevent_and_else_passed_over(time: str) -> None:
     with pytest.raises(InvalidEventError, match="ce-time"):
-        event_with(ce_time=time)
+        event_of(flow="f", headers=CIMultiDict({**DECLARED, "ce-time": time}), body=b"")
+    event = event_with(ce_time=time)
+    assert event.time == event.accepted_at
 
 
 def test_githubs_words_become_attributes() -> None:
@@ -116,23 +120,79 @@ def test_a_binary_cloudevent_is_whole(left_out: str) -> None:
         event_with(ce_specversion="0.3")
 
 
-@pytest.mark.parametrize("value", ["", " ", "x" * 256, "ü" * 128, "a\tb", "\udcff", "\x00"])
-@pytest.mark.parametrize(
-    "header",
-    [
-        *ID_HEADERS,
-        IDEMPOTENCY_KEY,
-        "Content-Type",
-        "ce-type",
-        "ce-source",
-        "ce-subject",
-        "X-GitHub-Event",
-        "X-Shopify-Topic",
-    ],
+ODD = ["x" * 256, "ü" * 128, "a\tb", "\udcff", "\x00"]
+IDENTITIES = (*ID_HEADERS, IDEMPOTENCY_KEY)
+OTHERS = (
+    "ce-type",
+    "ce-source",
+    "ce-subject",
+    "ce-time",
+    "Content-Type",
+    "traceparent",
+    "webhook-timestamp",
+    "X-GitHub-Event",
+    "X-Shopify-Shop-Domain",
+    "X-Shopify-Topic",
+    "X-Shopify-Triggered-At",
 )
-def test_an_attribute_that_cannot_travel_is_refused_by_name(header: str, value: str) -> None:
+
+
+@pytest.mark.parametrize("value", ODD)
+@pytest.mark.parametrize("header", IDENTITIES)
+def test_an_id_that_cannot_travel_is_refused_by_name_and_not_replaced(header: str, value: str) -> None:
+    """Another id in its place would make a repeated request another event."""
     with pytest.raises(InvalidEventError, match=header):
         event_of(flow="f", headers=CIMultiDict({header: value}), body=b"")
+
+
+@pytest.mark.parametrize("value", ["", " ", *ODD])
+@pytest.mark.parametrize("header", OTHERS)
+def test_an_optional_header_counts_as_absent_when_it_is_empty_or_odd(header: str, value: str) -> None:
+    """Reproduced on 0.1.0: an empty or long `Content-Type` refused an event for good."""
+    event, plain = (event_of(flow="f", headers=CIMultiDict(given), body=b"") for given in ({header: value}, {}))
+    same = ("source", "type", "content_type", "subject", "traceparent")
+    assert [getattr(event, name) for name in same] == [getattr(plain, name) for name in same]
+    assert event.time == event.accepted_at
+
+
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.parametrize("header", [*IDENTITIES, "ce-specversion"])
+def test_an_empty_id_counts_as_absent(header: str, value: str) -> None:
+    """Reproduced on 0.1.0: an empty `Idempotency-Key` refused an event for good."""
+    assert len(event_of(flow="f", headers=CIMultiDict({header: value}), body=b"").id) == 36
+    other = "webhook-id" if header != "webhook-id" else "X-GitHub-Delivery"
+    for stated in (NOTHING, Stated(id="stated")):
+        assert event_of(flow="f", headers=CIMultiDict({header: value, other: "o"}), body=b"", stated=stated).id == "o"
+    assert event_of(flow="f", headers=CIMultiDict({header: value}), body=b"", stated=Stated(id="stated")).id == "stated"
+
+
+@pytest.mark.parametrize("value", ["", *ODD])
+@pytest.mark.parametrize("header", ["ce-id", "ce-source", "ce-type"])
+def test_what_a_declared_cloudevent_must_have_is_refused_by_name(header: str, value: str) -> None:
+    with pytest.raises(InvalidEventError, match=header):
+        event_of(flow="f", headers=CIMultiDict({**DECLARED, header: value}), body=b"")
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("text/plain; charset=utf-8", "text/plain; charset=utf-8"),
+        ("multipart/form-data; boundary=" + "x" * 300, "multipart/form-data"),
+        ("text/plain; name=\udcff", "text/plain"),
+        (";" + "x" * 300, None),
+    ],
+)
+def test_of_a_content_type_that_cannot_travel_the_media_type_does(value: str, kept: str | None) -> None:
+    assert event_with(Content_Type=value).content_type == kept
+
+
+def test_what_known_senders_say_at_too_great_length_is_kept_within_bounds() -> None:
+    kind, number = "X-GitHub-Hook-Installation-Target-Type", "X-GitHub-Hook-Installation-Target-ID"
+    headers = CIMultiDict({"X-GitHub-Event": "x" * 255, kind: "y" * 250, number: "1234567"})
+    event = event_of(flow="f", headers=headers, body=b'{"action":"opened"}', stated=Stated(type="z" * 256))
+    assert event.type == "x" * 255
+    assert event.source == "/events/f"
+    assert event_of(flow="f", headers=CIMultiDict(), body=b"", stated=Stated(type="z" * 256)).type == DEFAULT_TYPE
 
 
 def test_a_broken_trace_context_is_ignored() -> None:
@@ -161,4 +221,22 @@ def test_a_budget_is_never_exceeded_and_always_given_back(sizes: list[int]) -> N
         release = reservation.hand_over(size // 2)
         reservation.release()
         release()
+    assert budget.held_bytes == 0
+
+
+def test_events_that_take_more_than_the_budget_are_taken_while_nothing_else_is() -> None:
+    budget = ByteBudget(100)
+    alone, other = Reservation(budget), Reservation(budget)
+    assert alone.grow(60)
+    assert not alone.grow(60)
+    assert alone.grow_for_events(4096)
+    assert not other.grow(1)
+    assert not other.grow_for_events(1)
+    alone.release()
+    assert other.grow(40)
+    assert alone.grow(10)
+    assert not alone.grow_for_events(51)
+    other.release()
+    assert alone.grow_for_events(4096)
+    alone.release()
     assert budget.held_bytes == 0

@@ -1,0 +1,175 @@
+"""Errors of our own code between a request's admission and its answer: from every call, one after the other."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from prometheus_client import generate_latest
+
+from collector.protocol import ProblemProtocol
+from collector.worker import Worker
+from eventflow.settings import load
+from eventflow.telemetry import logging
+from eventflow.telemetry.tracing import NO_ATTRIBUTES, Attributes
+from sandbox.ports import free_port
+from tests.support.injector import Injector
+from tests.support.services import API_KEY
+from tests.support.wait import eventually
+
+KEY = {"X-Api-Key": API_KEY}
+LINES = {"Content-Type": "application/x-ndjson"}
+TELEMETRY = (
+    *("collector.metrics", "eventflow.telemetry", "prometheus_client", "structlog", "logging", __name__),
+    *("collector.tracing.publishing", "collector.tracing._record_end", "collector.tracing._to_queue"),
+)
+GUARD = ("collector.budget.Reservation.release", "collector.budget.ByteBudget.release")
+"""These give back. An error from the very call that gives back cannot be made good by another call."""
+
+
+class RecordingSpan:
+    """A span of a tracer that records each request."""
+
+    traceparent = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
+    trace_id = "1" * 32
+
+    def child(self, *_: object, **__: object) -> "RecordingSpan":
+        return RecordingSpan()
+
+    def note(self, _: Attributes) -> None:
+        pass
+
+    def end(self, **_: object) -> None:
+        pass
+
+
+class RecordingTracer:
+    """Records all, and exports nothing."""
+
+    def start(
+        self,
+        name: str,
+        *,
+        kind: str,
+        parent: str | None,
+        linked: str | None = None,
+        attributes: Attributes = NO_ATTRIBUTES,
+        started_at_ns: int | None = None,
+    ) -> RecordingSpan:
+        return RecordingSpan()
+
+    async def close(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def running(**settings: str) -> AsyncIterator[tuple[Worker, str]]:
+    """Run a worker in this process, where its calls can be seen; yields its URL too."""
+    logging.configure(service="collector", log_format="json", level="debug")
+    os.environ.update({f"EVENTFLOW_{name}": value for name, value in settings.items()})
+    worker = Worker(load(), RecordingTracer(), descriptors=1024)
+    stop = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        task = asyncio.create_task(worker.run(listener, stop))
+        try:
+            yield worker, url
+        finally:
+            stop.set()
+            await task
+
+
+def internal_errors(worker: Worker) -> float:
+    lines = generate_latest(worker.metrics.registry).decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("eventflow_internal_errors_total{"))
+
+
+@pytest.mark.parametrize(
+    ("means", "headers", "body", "status"),
+    [
+        ("broker", KEY, b"{}", 202),
+        ("broker", {**KEY, **LINES}, b"1\n2\n", 202),
+        ("broker", {"X-Api-Key": "wrong"}, b"{}", 401),
+        ("broker", {**KEY, **LINES}, b"nonsense", 400),
+        ("spool", KEY, b"{}", 202),
+        ("nothing", KEY, b"{}", 503),
+    ],
+)
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # coroutines that were made, then not run
+async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_served(
+    broker_url: str,
+    flow: str,
+    http: aiohttp.ClientSession,
+    tmp_path: Path,
+    means: str,
+    headers: dict[str, str],
+    body: bytes,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unguarded on 0.1.0: an error of a tracer, a metric or a log line made 500 of an event that was safe.
+
+    The budget has room for one event, so a reservation that is still held refuses the next request.
+    """
+    for name in ("BROKER__URL", "COLLECTOR__MAX_IN_FLIGHT_BYTES", "COLLECTOR__SPOOL_DIR", "SOURCE__API_KEYS"):
+        monkeypatch.setenv(f"EVENTFLOW_{name}", "")  # so that it is taken back at the end
+    settings = {
+        "BROKER__URL": broker_url if means == "broker" else f"amqp://127.0.0.1:{free_port()}/",
+        "COLLECTOR__MAX_IN_FLIGHT_BYTES": "5000",
+        "COLLECTOR__SPOOL_DIR": str(tmp_path / "spool") if means == "spool" else "",
+        "SOURCE__API_KEYS": API_KEY,
+    }
+    plain = 503 if means == "nothing" else 202
+    async with running(**settings) as (worker, url):
+
+        async def ready() -> bool:
+            state = worker.readiness()
+            return state.ready or (means == "nothing" and "broker" in state.details)
+
+        await eventually(ready, what="the collector ready")
+
+        async def post(given: dict[str, str], content: bytes) -> int | None:
+            try:
+                async with http.post(f"{url}/events", data=content, headers=given) as answer:
+                    await answer.read()
+                    return answer.status
+            except aiohttp.ClientError:  # an error in writing the answer ends the connection
+                return None
+
+        assert await post(headers, body) == status
+        seen, errors, at = {}, internal_errors(worker), 0
+        while True:
+            at += 1
+            injector = Injector(
+                inside=[ProblemProtocol._handle_request],  # to the end of the answer
+                packages=["collector", "eventflow"],
+                at=at,
+            )
+            with injector:
+                answered = await post(headers, body)
+            if injector.raised_from is None:
+                assert answered == status
+                break
+            if injector.raised_from in GUARD:
+                budget = worker._ingest._budget
+                budget.release(budget.held_bytes)
+                continue
+            seen[f"{at} {injector.raised_from}"] = answered
+            is_telemetry = injector.raised_from.startswith(TELEMETRY)
+            assert answered in ({status} if is_telemetry else {status, 500, None}), injector.raised_from
+
+            async def next_is_served() -> bool:  # once the broker has confirmed a publish of the failed request
+                return await post(KEY, b"{}") == plain
+
+            await eventually(next_is_served, within_s=5, what=f"an answer after an error in {injector.raised_from}")
+            is_logged = injector.raised_from.startswith("eventflow.telemetry.logging")  # the logging module handles it
+            if answered == 500 or (is_telemetry and not is_logged):
+                assert internal_errors(worker) > errors, injector.raised_from
+            errors = internal_errors(worker)
+    assert len(seen) > 10
