@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
+import hypothesis
 import pytest
 
 from sandbox import broker as sandbox_broker
 from sandbox.node import NodeError, PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.means import cannot
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is no test's matter
+hypothesis.settings.load_profile("untimed")
 
 GIVEN_BROKER = os.environ.get(sandbox_broker.URL_VARIABLE)
 
