@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from tests.chaos.faults import broker, cluster, kills, outages, target, wire
+from tests.chaos.faults import answers, broker, cluster, kills, outages, target, wire
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -11,6 +11,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *wire.SCENARIOS,
     *broker.SCENARIOS,
     *target.SCENARIOS,
+    *answers.SCENARIOS,
     *outages.SCENARIOS,
     *cluster.SCENARIOS,
 )

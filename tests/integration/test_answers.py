@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
@@ -10,6 +11,7 @@ import pytest
 from eventflow.topology import Lane, dead_queue, lane_queue
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
+from tests.support.hostile import Ending, hostile_answer
 from tests.support.raw_target import RawRequest, RawTarget
 from tests.support.services import Service, processor
 from tests.support.wait import eventually
@@ -117,7 +119,14 @@ async def test_twenty_events_at_a_target_that_answers_twice_are_twenty(
     start: Start, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
     """Reproduced on 0.1.0: 20 "delivered", 10 taken."""
-    async with RawTarget(always(OK + OK)) as target:
+
+    async def answer(_: RawRequest, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            writer.write(OK)
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(60)
+
+    async with RawTarget(answer) as target:
         service = await start(target.url, TARGET__RATE_PER_S="40")
         await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(number)) for number in range(20)))
         await delivered(service, http, 20)
@@ -484,3 +493,45 @@ async def test_retry_after_on_any_other_failure_delays_that_event_alone(
         assert second.at_s - first.at_s >= 1.5
         [other] = target.of("other")
         assert other.at_s - first.at_s < 1
+
+
+# Everything at once
+
+
+async def test_no_event_is_delivered_without_an_answer_of_its_own(
+    start: Start, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    """A target whose answers are drawn. What it took and what we count as delivered are the same events, once each."""
+
+    async def answer(request: RawRequest, writer: asyncio.StreamWriter) -> None:
+        drawn = hostile_answer(random.Random(f"{seed}/{request.id}/{request.attempt}"))
+        if drawn.means_success:
+            taken.append(request.id)
+        for segment in drawn.segments:
+            writer.write(segment)
+            await asyncio.sleep(0)
+        match drawn.ending:
+            case Ending.CLOSED:
+                writer.close()
+            case Ending.RESET:
+                writer.transport.abort()
+            case Ending.DEAF:
+                await asyncio.sleep(60)
+
+    events, seed = 300, random.randrange(10**6)
+    taken: list[str] = []
+    async with RawTarget(answer) as target:
+        service = await start(
+            target.url,
+            TARGET__MAX_RETRY_AFTER_S="0.1",
+            TARGET__MAX_ATTEMPTS="100",
+            TARGET__RETRY_DELAYS_S="0.05,0.1",
+            TARGET__CONCURRENCY="8",
+        )
+        await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(number)) for number in range(events)))
+
+        async def all_delivered() -> bool:
+            return await service.metric(http, "eventflow_events_delivered_total") >= events
+
+        await eventually(all_delivered, within_s=60, what=lambda: f"all delivered, seed {seed}\n{service.output}")
+        assert sorted(taken, key=int) == [str(number) for number in range(events)], f"seed {seed}"
