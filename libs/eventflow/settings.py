@@ -8,7 +8,7 @@ docs/configuration.md is generated from these models.
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -54,6 +54,8 @@ SIGNING_KEY_MIN_BYTES = 16
 _USERINFO = re.compile(r"//.*@")
 """Up to the last @: a password that is not percent-encoded may have one too."""
 
+_STATUSES = re.compile(r"([2-5])xx|([2-5]\d\d)(?:\s*-\s*([2-5]\d\d))?", re.ASCII | re.IGNORECASE)
+_POINTER = re.compile(r"(/([^~/]|~[01])*)+")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -125,6 +127,23 @@ def _header(name: str, value: str) -> None:
 def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
     for name, secret in value.items():
         _header(name, secret.get_secret_value())
+    return value
+
+
+def _texts(value: object) -> object:
+    """Take numbers in a TOML array for the texts that a variable would have."""
+    split = _split(value)
+    return [str(part) for part in split] if isinstance(split, list) else split
+
+
+def _statuses(value: tuple[str, ...]) -> tuple[str, ...]:
+    success_statuses(value)
+    return value
+
+
+def _pointer(value: str) -> str:
+    if not _POINTER.fullmatch(value):
+        raise ValueError("a JSON pointer (RFC 6901) is expected, such as /data/id or /errors/0")
     return value
 
 
@@ -345,6 +364,26 @@ class TargetSettings(Section):
         min_length=1,
         max_length=32,
         description="delays before a retry; the last repeats",
+    )
+    success_status: Annotated[
+        tuple[str, ...], BeforeValidator(_texts), AfterValidator(_statuses), Field(min_length=1)
+    ] = Field(
+        ("200-299",),
+        description="statuses of an answer that say that the target has taken the event: `200-299`, `2xx`, `409`",
+    )
+    success_pointer: Annotated[tuple[Annotated[str, AfterValidator(_pointer)], ...], BeforeValidator(_split)] = Field(
+        (),
+        description="JSON pointers into the answer's body: it is a success only with a value at each "
+        "(null, false and empty ones are none)",
+    )
+    failure_pointer: Annotated[tuple[Annotated[str, AfterValidator(_pointer)], ...], BeforeValidator(_split)] = Field(
+        (),
+        description="JSON pointers into the answer's body: a value at any of them makes it a failure, whatever its "
+        "status",
+    )
+    user_errors_fail: bool = Field(
+        False,
+        description="with `feedback` `shopify-graphql`: `userErrors` of a mutation in the answer make it a failure",
     )
 
 
@@ -625,6 +664,30 @@ def require_safe_exposure(settings: Settings) -> None:
                 f"everyone who reaches {settings.collector.host}; set it or {variable_name(name, 'source', 'verify')}, "
                 f"or {variable_name(name, 'source', 'allow_unauthenticated')}=true"
             )
+
+
+def success_statuses(ranges: Sequence[str]) -> frozenset[int]:
+    """Return every status that `TargetSettings.success_status` names.
+
+    Raises:
+        ValueError: A part of it is no status and no range of them.
+    """
+    statuses: set[int] = set()
+    for text in ranges:
+        found = _STATUSES.fullmatch(text)
+        first, last = (0, -1) if found is None else _bounds_of(found)
+        if first > last:
+            raise ValueError(
+                f"{text!r} is no status from 200 to 599, no range such as 200-299 and no class such as 2xx"
+            )
+        statuses.update(range(first, last + 1))
+    return frozenset(statuses)
+
+
+def _bounds_of(found: re.Match[str]) -> tuple[int, int]:
+    if found[1] is not None:
+        return int(found[1]) * 100, int(found[1]) * 100 + 99
+    return int(found[2]), int(found[3] or found[2])
 
 
 def variable_name(flow: str, section: str, field: str) -> str:

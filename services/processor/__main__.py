@@ -38,6 +38,7 @@ from processor.progress import Progress
 from processor.quota import Quota
 from processor.request import request_form
 from processor.retry import RetryPolicy
+from processor.success import success_rule
 from processor.target import Target
 from processor.tracing import DeliveryTracing
 from processor.whereabouts import Whereabouts
@@ -128,6 +129,7 @@ async def wire_flow(
             timeout_s=target_settings.timeout_s,
             concurrency=concurrency,
             feedback=FeedbackReader(mode=target_settings.feedback, cost=target_settings.cost),
+            success=success_rule(target_settings),
         )
     )
     announce = partial(control.announce, name)
@@ -188,7 +190,11 @@ async def wire_flow(
             gate=gate,
             quota=quota,
             target=target,
-            policy=RetryPolicy(max_attempts=target_settings.max_attempts, delays_s=target_settings.retry_delays_s),
+            policy=RetryPolicy(
+                max_attempts=target_settings.max_attempts,
+                delays_s=target_settings.retry_delays_s,
+                max_retry_after_s=target_settings.max_retry_after_s,
+            ),
             consumer=consumer,
             observer=observer,
         ),

@@ -1,13 +1,15 @@
 """What a target's answer says about its quota. Pure.
 
 standard         Retry-After (RFC 9110, section 10.2.3), RateLimit and RateLimit-Policy
-                 (draft-ietf-httpapi-ratelimit-headers), their earlier forms, and X-RateLimit-*
+                 (draft-ietf-httpapi-ratelimit-headers), their earlier forms, X-RateLimit-* and X-Rate-Limit-*
 shopify          Retry-After, X-Shopify-Shop-Api-Call-Limit: 32/40
 shopify-graphql  Retry-After, and extensions.cost.throttleStatus in the body
 none             nothing
+
+Times come as seconds from now, as seconds (or parts of them) since 1970, as HTTP dates and as ISO 8601 dates,
+whichever header they are in. No header makes a reader fail; one that makes no sense counts as absent.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,9 +22,18 @@ import http_sf
 Mode: TypeAlias = Literal["standard", "shopify", "shopify-graphql", "none"]
 
 _EPOCH_FROM_S = 1_000_000_000
-"""`X-RateLimit-Reset` is seconds from now with some, and since 1970 with others; never 30 years from now."""
+"""A time is seconds from now with some targets, and since 1970 with others; it is never 30 years from now."""
 
-_DECIMAL = re.compile(r"\s*\d{1,15}(\.\d{1,9})?\s*", re.ASCII)
+_EPOCH_TO_S = 100_000_000_000
+"""From here on, the year 5138, it is milliseconds since 1970, or even smaller parts of a second."""
+
+_THROTTLE_WORDS = frozenset(
+    {"THROTTLED", "RATE_LIMITED", "RATELIMITED", "RATE_LIMIT", "RATE_LIMIT_EXCEEDED", "TOO_MANY_REQUESTS"}
+)
+"""What GraphQL servers call a refusal for want of quota; MAX_COST_EXCEEDED is none, since waiting does not help."""
+
+_DECIMAL = re.compile(r"\s*\d{1,19}(\.\d{1,9})?\s*", re.ASCII)
+_ISO_DATE = re.compile(r"\s*(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d\S*)\s*", re.ASCII)
 _CALL_LIMIT = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*")
 
 
@@ -62,7 +73,7 @@ class FeedbackReader:
         """Read the head of an answer; what makes no sense is taken for nothing."""
         if self.mode == "none":
             return NOTHING
-        retry_after_s = parse_retry_after(headers.get("Retry-After"), now=now)
+        retry_after_s = seconds_until(headers.get("Retry-After"), now=now)
         windows = list(self._windows(headers, now))
         if not windows:
             return NOTHING if retry_after_s is None else Feedback(retry_after_s=retry_after_s)
@@ -71,14 +82,15 @@ class FeedbackReader:
             retry_after_s=retry_after_s, room=tightest.remaining * self.cost, refilled_after_s=tightest.reset_s
         )
 
-    def of_body(self, body: bytes, *, head: Feedback) -> tuple[Feedback, bool]:
+    def of_document(self, document: object, *, head: Feedback) -> tuple[Feedback, bool]:
         """Read the body of a GraphQL answer; return also whether it is a refusal, which comes with the status 200."""
-        document = _parsed(body)
+        if not self.reads_bodies:
+            return head, False
         cost = _at(document, "extensions", "cost")
         status = _at(cost, "throttleStatus")
         room, rate_per_s = _number(_at(status, "currentlyAvailable")), _number(_at(status, "restoreRate"))
         errors = _at(document, "errors")
-        is_refused = isinstance(errors, list) and any(_is_throttled(error) for error in errors)
+        is_refused = any(_is_throttled(error) for error in (errors if isinstance(errors, list) else [errors]))
         feedback = replace(head, room=room, rate_per_s=rate_per_s or None)
         requested = _number(_at(cost, "requestedQueryCost"))
         if is_refused and feedback.retry_after_s is None and rate_per_s and requested is not None:
@@ -90,10 +102,11 @@ class FeedbackReader:
             yield from _call_limit(headers.get("X-Shopify-Shop-Api-Call-Limit"))
         elif self.mode == "standard":
             if (rate_limit := headers.get("RateLimit")) is not None:
-                yield from _draft(rate_limit, headers.get("RateLimit-Policy"))
-            for prefix in ("RateLimit", "X-RateLimit"):
+                yield from _draft(rate_limit, headers.get("RateLimit-Policy"), now)
+            for prefix in ("RateLimit", "X-RateLimit", "X-Rate-Limit"):
                 if (remaining := headers.get(f"{prefix}-Remaining")) is not None:
-                    yield from _separate(remaining, headers.get(f"{prefix}-Reset"), now)
+                    reset = headers.get(f"{prefix}-Reset-After") or headers.get(f"{prefix}-Reset")
+                    yield from _separate(remaining, reset, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,17 +117,42 @@ class _Window:
     reset_s: float | None
 
 
-def parse_retry_after(text: str | None, *, now: datetime) -> float | None:
-    """Return the seconds that a `Retry-After` asks for; None for what is none."""
+def seconds_until(text: str | None, *, now: datetime) -> float | None:
+    """Return the seconds from now until a time that a header names in any of the known ways; None for anything else."""
     if text is None:
         return None
-    if (seconds := _decimal(text)) is not None:  # whole ones by the standard, and 2.0 by Shopify
-        return seconds
+    number = _decimal(text)  # whole seconds by the standard, 2.0 with Shopify, fractions with Discord
+    if number is not None:
+        return _from_now(number, now)
+    moment = _http_date(text) or _iso_date(text)
+    return None if moment is None else max(0.0, (moment - now).total_seconds())
+
+
+def _from_now(time_s: float, now: datetime) -> float:
+    """Return the seconds from now until a time that is written as a number."""
+    if time_s < _EPOCH_FROM_S:
+        return time_s
+    while time_s >= _EPOCH_TO_S:
+        time_s /= 1000
+    return max(0.0, time_s - now.timestamp())
+
+
+def _http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):  # the latter for an offset or a year beyond all bounds
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
+
+
+def _iso_date(text: str) -> datetime | None:
+    if (written := _ISO_DATE.fullmatch(text)) is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(written[1].upper())
     except ValueError:
         return None
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
 def _call_limit(text: str | None) -> Iterator[_Window]:
@@ -122,7 +160,7 @@ def _call_limit(text: str | None) -> Iterator[_Window]:
         yield _Window(remaining=max(0.0, float(found[2]) - float(found[1])), reset_s=None)
 
 
-def _draft(rate_limit: str, policy: str | None) -> Iterator[_Window]:
+def _draft(rate_limit: str, policy: str | None, now: datetime) -> Iterator[_Window]:
     """Read `"default";r=50;t=30`, or the earlier `limit=100, remaining=50, reset=30`."""
     policies = dict(_items(policy))
     for name, parameters in _items(rate_limit):
@@ -130,20 +168,20 @@ def _draft(rate_limit: str, policy: str | None) -> Iterator[_Window]:
             continue
         if (remaining := _number(parameters.get("r"))) is not None:
             reset_s = _number(parameters.get("t"))
-            yield _Window(
-                remaining=remaining, reset_s=_number(policies.get(name, {}).get("w")) if reset_s is None else reset_s
-            )
+            if reset_s is None:
+                reset_s = _number(policies.get(name, {}).get("w"))
+            yield _Window(remaining=remaining, reset_s=None if reset_s is None else _from_now(reset_s, now))
     members = _structured(rate_limit, "dictionary")
     if isinstance(members, dict) and (remaining := _member(members, "remaining")) is not None:
-        yield _Window(remaining=remaining, reset_s=_member(members, "reset"))
+        reset_s = _member(members, "reset")
+        yield _Window(remaining=remaining, reset_s=None if reset_s is None else _from_now(reset_s, now))
 
 
 def _separate(remaining: str, reset: str | None, now: datetime) -> Iterator[_Window]:
-    left, reset_s = _digits(remaining), _digits(reset or "")
-    if reset_s is not None and reset_s >= _EPOCH_FROM_S:
-        reset_s = max(0.0, reset_s - now.timestamp())
+    left = _decimal(remaining.strip().removeprefix("-"))
     if left is not None:
-        yield _Window(remaining=left, reset_s=reset_s)
+        is_negative = remaining.strip().startswith("-")  # more has been asked for than there was
+        yield _Window(remaining=0.0 if is_negative else left, reset_s=seconds_until(reset, now=now))
 
 
 def _items(text: str | None) -> Iterator[tuple[object, dict[str, Any]]]:
@@ -169,21 +207,9 @@ def _decimal(text: str) -> float | None:
     return float(text) if _DECIMAL.fullmatch(text) else None
 
 
-def _digits(text: str) -> float | None:
-    stripped = text.strip()
-    return float(stripped) if stripped.isascii() and stripped.isdecimal() and len(stripped) <= 15 else None
-
-
 def _number(value: object) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and isinstance(value, int | float) and 0 <= value < 1e15 else None
-
-
-def _parsed(body: bytes) -> object:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _at(document: object, *path: str) -> object:
@@ -193,4 +219,11 @@ def _at(document: object, *path: str) -> object:
 
 
 def _is_throttled(error: object) -> bool:
-    return _at(error, "extensions", "code") == "THROTTLED" or _at(error, "message") == "Throttled"
+    """Whether an error is a refusal for want of quota: by its extensions (Shopify, Linear), type (GitHub), message."""
+    places = (("extensions", "code"), ("extensions", "type"), ("type",), ("code",), ("message",))
+    words = (error, *(_at(error, *place) for place in places))
+    return any(isinstance(word, str) and _as_constant(word) in _THROTTLE_WORDS for word in words)
+
+
+def _as_constant(word: str) -> str:
+    return word.strip().rstrip(".").upper().replace(" ", "_").replace("-", "_")

@@ -22,10 +22,12 @@ class RetryPolicy:
     Attributes:
         max_attempts: Counted attempts before the event is dead-lettered.
         delays_s: Delay after the first, second, ... failure; the last repeats.
+        max_retry_after_s: The longest delay that a target's `Retry-After` can impose.
     """
 
     max_attempts: int
     delays_s: tuple[float, ...]
+    max_retry_after_s: float = 900.0
 
     def delay_s(self, attempt: int, *, dice: float) -> float:
         """Return the delay that follows the failure of attempt number `attempt`, from 1.
@@ -35,6 +37,15 @@ class RetryPolicy:
         """
         step = attempt - 1 + (dice >= JITTER_FROM)
         return self.delays_s[min(step, len(self.delays_s) - 1)]
+
+    def delay_after_s(self, result: Result, attempt: int, *, dice: float) -> float:
+        """Return the delay that follows an attempt: no shorter than the target's answer asks for.
+
+        Delays are queues, so it can be longer than asked for, up to the next of them.
+        """
+        usual_s = self.delay_s(attempt, dice=dice)
+        asked_s = min(result.feedback.retry_after_s or 0.0, self.max_retry_after_s)
+        return max(usual_s, self.delay_of_at_least_s(asked_s))
 
     def delay_of_at_least_s(self, wanted_s: float) -> float:
         """Return the shortest delay that is not shorter than `wanted_s`, or the longest there is."""
@@ -61,14 +72,14 @@ class Ending:
 
 
 def decide(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Outcome:
-    """Decide what becomes of a delivery. Any answer but 2xx is a failure, and every failure is retried."""
+    """Decide what becomes of a delivery. Any answer but a success is a failure, and every failure is retried."""
     match ending.verdict:
         case Verdict.DEFER:
             if ending.pause_s < HELD_IN_MEMORY_S:
                 return Hold()
             return Defer(delay_s=policy.delay_of_at_least_s(ending.pause_s))
         case Verdict.UNCOUNTED:
-            return Defer(delay_s=policy.delay_s(envelope.attempt, dice=ending.dice))
+            return Defer(delay_s=policy.delay_after_s(ending.result, envelope.attempt, dice=ending.dice))
         case Verdict.COUNTS:
             return _decide_counted(envelope, ending, policy)
         case _:
@@ -88,7 +99,7 @@ def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> 
                 return DeadLetter(envelope=replace(envelope, failure=failure))
             return Retry(
                 envelope=replace(envelope, attempt=envelope.attempt + 1, failure=failure),
-                delay_s=policy.delay_s(envelope.attempt, dice=ending.dice),
+                delay_s=policy.delay_after_s(ending.result, envelope.attempt, dice=ending.dice),
             )
         case _:
             assert_never(ending.result)

@@ -2,14 +2,12 @@
 
 import asyncio
 import math
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 from yarl import URL
@@ -17,14 +15,22 @@ from yarl import URL
 from eventflow.errors import EventFlowError
 from eventflow.event import utc_now
 from eventflow.message import Envelope
+from processor.connection import HEAD_MAX_BYTES, Connector, Exchange, current_exchange, has_no_descriptor_left
 from processor.feedback import NOTHING, Feedback, FeedbackReader
 from processor.request import RequestForm
+from processor.success import SuccessRule, parsed
 
-ANSWER_MAX_BYTES = 64 * 1024
-ANSWER_DRAIN_S = 1.0
-"""A 2xx is a success once its status line is here; its body is read only to keep the connection for others."""
+RULED_BODY_MAX_BYTES = 1024 * 1024
+"""A body on which success depends is read up to here; a longer one counts as unreadable."""
+
+DRAINED_BODY_MAX_BYTES = 64 * 1024
+DRAIN_S = 1.0
+"""A body on which nothing depends is read only to keep the connection for others."""
 
 USER_AGENT = f"event-flow/{version('event-flow')}"
+
+BY_STATUS = SuccessRule()
+"""2xx is success."""
 
 
 REASONS = (
@@ -33,6 +39,7 @@ REASONS = (
     "server_error",
     "redirect",
     "unexpected_status",
+    "refused",
     "timeout",
     "connection",
     "internal",
@@ -40,9 +47,13 @@ REASONS = (
 """Why attempts fail: a closed set, as metrics need it."""
 
 
+class AttemptNotMadeError(EventFlowError):
+    """Nothing was sent, for a reason of our own, such as no file descriptor left: the event keeps its attempt."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded:
-    """The target answered 2xx."""
+    """The target has taken the event."""
 
     status: int
     feedback: Feedback = NOTHING
@@ -54,9 +65,12 @@ class Failed:
 
     Attributes:
         reason: One of `REASONS`.
-        status: None where no status line came.
+        status: None if no status line came.
         asks_to_wait: Whether the target wants fewer requests, and not another one of these.
-        reached: Whether the application may have seen the request.
+        reached: Whether a byte of an answer came. False if the name was not resolved, the connection or TLS failed, or
+            the time or the connection ended before: then the application has most likely not seen the request.
+        feedback: What the answer says about the quota. Its `retry_after_s` holds for the flow if `asks_to_wait`, else
+            for this event alone.
     """
 
     reason: str
@@ -69,21 +83,7 @@ class Failed:
 Result = Succeeded | Failed
 
 
-@dataclass(slots=True)
-class _Connection:
-    """The connection of a request: kept from an earlier one, unless a socket is made for it."""
-
-    is_new: bool = False
-
-
-_connection: ContextVar[_Connection] = ContextVar("connection")
-
-
-class AttemptNotMadeError(EventFlowError):
-    """Nothing was sent, for a reason that is neither the target's nor the event's; the event keeps its attempt."""
-
-
-class StaleConnectionError(aiohttp.ClientConnectionError):
+class StaleConnectionError(EventFlowError):
     """A connection that was kept from an earlier request was closed before it answered this one."""
 
 
@@ -99,24 +99,29 @@ class Target:
         timeout_s: float,
         concurrency: int,
         feedback: FeedbackReader,
+        success: SuccessRule = BY_STATUS,
     ) -> None:
         """Prepare; connections are made as attempts need them, at most `concurrency`, and kept for the next."""
         self._url = URL(url)
         self._form = form
         self._feedback = feedback
+        self._success = success
         self._headers = {"User-Agent": USER_AGENT, **headers}
         self._timeout_s = timeout_s
         self._concurrency = concurrency
 
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency, socket_factory=_noting_new),
+            connector=Connector(limit=self._concurrency),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, ceil_threshold=math.inf),  # exact, however long
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Content-Type", "Accept-Encoding"),
             auto_decompress=False,
             trust_env=False,
+            max_line_size=HEAD_MAX_BYTES,  # the connection bounds the whole head
+            max_field_size=HEAD_MAX_BYTES,
+            max_headers=HEAD_MAX_BYTES,
         )
         return self
 
@@ -126,87 +131,131 @@ class Target:
         await self._client.close()
 
     async def attempt(self, envelope: Envelope, *, charge: Callable[[], Awaitable[None]]) -> Result:
-        """Send the event once. Never raises for what a target does; each request ends within the deadline.
+        """Send the event once. Never raises for anything that a target or a network does; each request ends in time.
 
-        A kept connection that the target has closed meanwhile is not the target's failure: the request is repeated on
-        another one, once, at once, and after `charge` has charged it to the quota.
+        A kept connection that the target has closed meanwhile is not the target's failure: the request is repeated
+        once, on a new connection, after `charge` has let it pass as any other attempt. However long that takes,
+        nothing is held meanwhile, and its errors are passed on.
+
+        Raises:
+            AttemptNotMadeError: Nothing was sent, for a reason of our own.
         """
-
         try:
-            try:
-                return await self._request(envelope)
-            except StaleConnectionError:
-                await charge()
-                return await self._request(envelope)
-        except TimeoutError:
-            return Failed(reason="timeout")
-        except (aiohttp.ClientError, OSError):
-            return Failed(reason="connection")
+            return await self._request(envelope, Exchange())
+        except StaleConnectionError:
+            pass  # and repeated outside, so that no error of the repeat is chained to this one
+        await charge()
+        return await self._request(envelope, Exchange(wants_new=True))
 
-    async def _request(self, envelope: Envelope) -> Result:
-        _connection.set(connection := _Connection())
+    async def _request(self, envelope: Envelope, exchange: Exchange) -> Result:
         request = self._form.request_for(envelope, now=utc_now())
+        current_exchange.set(exchange)
         try:
             async with self._client.post(
                 self._url, data=aiohttp.BytesPayload(request.body), headers=request.headers, allow_redirects=False
             ) as answer:
-                feedback, is_refused = self._feedback.of_headers(answer.headers, now=utc_now()), False
-                if self._feedback.reads_bodies:
-                    feedback, is_refused = self._feedback.of_body(await _start_of(answer), head=feedback)
-                result = judge(
-                    answer.status, feedback=feedback, is_refused=is_refused, steers=self._feedback.mode != "none"
-                )
-                if isinstance(result, Succeeded) and not answer.content.is_eof():
-                    await _drain(answer)  # it counts from here on, whatever becomes of the rest
-                return result
-        except (aiohttp.ServerDisconnectedError, ConnectionResetError, aiohttp.ClientOSError) as error:
-            if connection.is_new or isinstance(error, aiohttp.ClientConnectorError):  # or there is none at all
-                raise
-            raise StaleConnectionError from error
+                return await self._result_of(answer, exchange)
+        except TimeoutError:
+            return Failed(reason="timeout", reached=exchange.is_answered)
+        except (aiohttp.ClientError, OSError) as error:
+            return _failure(error, exchange)
+
+    async def _result_of(self, answer: aiohttp.ClientResponse, exchange: Exchange) -> Result:
+        if answer.status == 408 and exchange.is_kept and exchange.closes:
+            raise StaleConnectionError  # it was tired of waiting for a request, and this one came too late
+        feedback, is_throttled = self._feedback.of_headers(answer.headers, now=utc_now()), False
+        refusal = None
+        if self._success.reads_bodies or self._feedback.reads_bodies:
+            body, broken = await _read(answer)
+            document = parsed(body)
+            feedback, is_throttled = self._feedback.of_document(document, head=feedback)
+            if self._success.refuses(document):
+                refusal = broken or "refused"
+        result = judge(
+            answer.status,
+            feedback=feedback,
+            is_refused=is_throttled,
+            steers=self._feedback.mode != "none",
+            success=self._success,
+            refusal=refusal,
+        )
+        if isinstance(result, Succeeded) and not answer.content.is_eof():
+            await _drain(answer)  # it counts from here on, whatever becomes of the rest
+        return result
 
 
-def judge(status: int, *, feedback: Feedback = NOTHING, is_refused: bool = False, steers: bool = True) -> Result:
-    """Tell success from failure by the status.
+def judge(
+    status: int,
+    *,
+    feedback: Feedback = NOTHING,
+    is_refused: bool = False,
+    steers: bool = True,
+    success: SuccessRule = BY_STATUS,
+    refusal: str | None = None,
+) -> Result:
+    """Distinguish success from failure by the status, and by the verdict on the body if there is one.
 
     Args:
         feedback: What the answer says about the quota.
         is_refused: Whether its body says that the request was not carried out for want of quota.
         steers: Whether answers steer the rate; else a 429 is a failure like any other.
+        success: Which statuses are a success.
+        refusal: Why an answer with such a status is a failure by its body; None if it is none.
     """
-    if 200 <= status < 300 and not is_refused:
-        return Succeeded(status=status, feedback=feedback)
+    if status in success.statuses and not is_refused:
+        if refusal is None:
+            return Succeeded(status=status, feedback=feedback)
+        return Failed(reason=refusal, status=status, feedback=feedback)
     reasons = {3: "redirect", 4: "client_error", 5: "server_error"}
     is_throttled = is_refused or status == 429
+    has_no_room = status == 403 and feedback.room == 0
     return Failed(
         reason="throttled" if is_throttled else reasons.get(status // 100, "unexpected_status"),
         status=status,
-        asks_to_wait=steers and (is_throttled or (status == 503 and feedback.retry_after_s is not None)),
+        asks_to_wait=steers
+        and (is_throttled or has_no_room or (status in {403, 503} and feedback.retry_after_s is not None)),
         feedback=feedback,
     )
 
 
-def _noting_new(address: tuple[Any, ...]) -> socket.socket:
-    """Make a socket and note that it is new, for the request in whose context the connection is made."""
-    family, kind, protocol, _, _ = address
-    _connection.get().is_new = True
-    return socket.socket(family=family, type=kind, proto=protocol)
+def _failure(error: Exception, exchange: Exchange) -> Failed:
+    """Translate an error of the network or of HTTP.
+
+    Raises:
+        StaleConnectionError: A kept connection was closed before a byte of the answer.
+        AttemptNotMadeError: We had no file descriptor for the connection, or for resolving the name.
+    """
+    if exchange.is_kept and not exchange.is_answered:
+        raise StaleConnectionError from error
+    if exchange.lacks_descriptor or (isinstance(error, aiohttp.ClientConnectorError) and has_no_descriptor_left()):
+        raise AttemptNotMadeError("no file descriptor is left for a connection") from error
+    return Failed(reason="connection", reached=exchange.is_answered)
 
 
-async def _start_of(answer: aiohttp.ClientResponse) -> bytes:
-    """Read an answer as far as it is looked at, within the attempt's deadline."""
+async def _read(answer: aiohttp.ClientResponse) -> tuple[bytes | None, str | None]:
+    """Read a body within the attempt's deadline.
+
+    Returns:
+        The body, or None if it is cut off or too long; and the reason if the network is to blame for that.
+    """
     body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > ANSWER_MAX_BYTES:
-            break
-    return bytes(body)
+    try:
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > RULED_BODY_MAX_BYTES:
+                return None, None
+    except TimeoutError:
+        return None, "timeout"
+    except (aiohttp.ClientError, OSError):
+        return None, "connection"
+    return bytes(body), None
 
 
 async def _drain(answer: aiohttp.ClientResponse) -> None:
     """Read a short answer to its end, so that its connection can be used again; give a long or slow one up."""
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
-        async with asyncio.timeout(ANSWER_DRAIN_S):
-            left_bytes = ANSWER_MAX_BYTES
+        async with asyncio.timeout(DRAIN_S):
+            left_bytes = DRAINED_BODY_MAX_BYTES
             async for chunk in answer.content.iter_any():
                 left_bytes -= len(chunk)
                 if left_bytes < 0:

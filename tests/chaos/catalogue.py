@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from tests.chaos.faults import broker, cluster, door, kills, outages, target, target_wide, wire
+from tests.chaos.faults import answers, broker, cluster, door, kills, outages, target, target_wide, wire
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -11,6 +11,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *wire.SCENARIOS,
     *broker.SCENARIOS,
     *target.SCENARIOS,
+    *answers.SCENARIOS,
     *outages.SCENARIOS,
     *target_wide.SCENARIOS,
     *door.SCENARIOS,

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from eventflow.event import Event
 from eventflow.message import Envelope
-from eventflow.outcome import DeadLetter, Delivered, Outcome, Retry
+from eventflow.outcome import DeadLetter, Defer, Delivered, Outcome, Retry
 from eventflow.settings import TargetSettings
 from eventflow.topology import Lane
 from processor.capacity import concurrency_of, prefetch_of
+from processor.feedback import Feedback
 from processor.gate import Verdict
 from processor.lanes import Lanes
 from processor.request import header_value
@@ -114,6 +115,29 @@ def test_failures_are_retried_with_their_delays_until_the_last_attempt() -> None
     assert failure is not None
     assert (outcome.envelope.attempt, failure.reason, failure.status) == (4, "server_error", 503)
     assert failure.last_at - failure.first_at == timedelta(seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "delay_s"), [(None, 1), (0, 1), (0.5, 1), (2, 5), (4, 5), (6, 5), (100, 5), (1e12, 5)]
+)
+def test_a_retry_comes_no_earlier_than_its_answer_asks_for(asked_s: float | None, delay_s: float) -> None:
+    """JRACLOUD-69262: a 500 with Retry-After: 6 was tried again at once. The longest delay is the longest there is."""
+    failed = Failed(reason="server_error", status=500, feedback=Feedback(retry_after_s=asked_s))
+    outcome = after(Envelope(event=EVENT), failed)
+    assert isinstance(outcome, Retry)
+    assert outcome.delay_s == delay_s
+    assert outcome.envelope.attempt == 2, "it counts"
+    uncounted = decide(
+        Envelope(event=EVENT), Ending(result=failed, verdict=Verdict.UNCOUNTED, pause_s=0, at=NOW, dice=0), POLICY
+    )
+    assert uncounted == Defer(delay_s=delay_s)
+
+
+def test_no_answer_delays_an_event_for_longer_than_the_setting_allows() -> None:
+    policy = RetryPolicy(max_attempts=9, delays_s=(1, 10, 100), max_retry_after_s=8)
+    failed = Failed(reason="client_error", status=400, feedback=Feedback(retry_after_s=99))
+    assert policy.delay_after_s(failed, 1, dice=0) == 10, "the shortest that is not shorter than 8"
+    assert policy.delay_after_s(failed, 3, dice=0) == 100, "its own delay is longer still"
 
 
 @given(st.text(min_size=1, max_size=50).filter(str.isprintable))

@@ -1,6 +1,11 @@
-"""One attempt: which failures are the target's, and which are those of a connection that was kept too long."""
+"""One attempt: which failures are the target's, which are those of a connection kept too long, and which are ours."""
 
+import asyncio
+import os
+import resource
 import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -8,32 +13,43 @@ from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope
 from processor.feedback import FeedbackReader
 from processor.request import RequestForm
-from processor.target import Failed, Target
+from processor.target import AttemptNotMadeError, Failed, Result, Succeeded, Target
 from sandbox.ports import free_port
+from tests.support.raw_target import RawRequest, RawTarget
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+DESCRIPTORS = 256
 
 
-async def attempt_at(url: str) -> tuple[object, int]:
+def envelope() -> Envelope:
+    now = utc_now()
+    return Envelope(event=Event(id=new_event_id(), source="/", type="t", time=now, accepted_at=now, body=b"{}"))
+
+
+def target_at(url: str, *, timeout_s: float = 5) -> Target:
+    return Target(
+        url=url,
+        form=RequestForm(),
+        headers={},
+        timeout_s=timeout_s,
+        concurrency=1,
+        feedback=FeedbackReader(mode="none"),
+    )
+
+
+async def attempt_at(url: str, *, timeout_s: float = 5) -> tuple[Result, int]:
     """Return the result of an attempt, and how many repeated requests were charged."""
-    now, charged = utc_now(), []
+    charged = []
 
     async def charge() -> None:
         charged.append(True)
 
-    event = Event(id=new_event_id(), source="/", type="t", time=now, accepted_at=now, body=b"{}")
-    target = Target(
-        url=url,
-        form=RequestForm(),
-        headers={},
-        timeout_s=5,
-        concurrency=1,
-        feedback=FeedbackReader(mode="none"),
-    )
-    async with target:
-        return await target.attempt(Envelope(event=event), charge=charge), len(charged)
+    async with target_at(url, timeout_s=timeout_s) as target:
+        return await target.attempt(envelope(), charge=charge), len(charged)
 
 
 async def test_a_target_that_nobody_listens_for_is_not_asked_twice() -> None:
-    assert await attempt_at(f"http://127.0.0.1:{free_port()}/") == (Failed(reason="connection"), 0)
+    assert await attempt_at(f"http://127.0.0.1:{free_port()}/") == (Failed(reason="connection", reached=False), 0)
 
 
 async def test_a_target_whose_name_is_not_known_is_not_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,4 +57,95 @@ async def test_a_target_whose_name_is_not_known_is_not_asked_twice(monkeypatch: 
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert await attempt_at("http://target.invalid/") == (Failed(reason="connection"), 0)
+    assert await attempt_at("http://target.invalid/") == (Failed(reason="connection", reached=False), 0)
+
+
+def writing(
+    answer: bytes, *, is_hanging: bool = False
+) -> Callable[[RawRequest, asyncio.StreamWriter], Awaitable[None]]:
+    async def write(_: RawRequest, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        if not is_hanging:
+            writer.close()
+
+    return write
+
+
+@pytest.mark.parametrize(("answer", "reached"), [(b"", False), (b"H", True), (b"HTTP/1.1 200 OK\r\n", True)])
+@pytest.mark.parametrize("is_hanging", [False, True])
+async def test_a_failure_has_reached_the_application_from_the_first_byte_on(
+    answer: bytes, reached: bool, is_hanging: bool
+) -> None:
+    async with RawTarget(writing(answer, is_hanging=is_hanging)) as raw:
+        result, _ = await attempt_at(raw.url, timeout_s=0.2)
+        assert result == Failed(reason="timeout" if is_hanging else "connection", reached=reached)
+
+
+@pytest.mark.parametrize("greeting", [OK, b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"])
+async def test_a_target_that_does_not_speak_tls_is_not_reached(greeting: bytes) -> None:
+    async with RawTarget(writing(b""), greeting=greeting) as raw:
+        assert await attempt_at(raw.url.replace("http:", "https:")) == (Failed(reason="connection", reached=False), 0)
+
+
+async def stale(request: RawRequest, writer: asyncio.StreamWriter) -> None:
+    """Answer the first request of a connection, and end it at the second."""
+    if request.number:
+        writer.close()
+    else:
+        writer.write(OK)
+
+
+@pytest.mark.parametrize("error", [AttemptNotMadeError("the gate is closed"), TimeoutError(), OSError(28, "no space")])
+async def test_an_error_while_a_repeat_waits_ends_the_attempt_as_it_is(error: Exception) -> None:
+    """It is ours: taken for the target's, it would count an attempt for a request that was never made."""
+
+    async def charge() -> None:
+        await asyncio.sleep(0.01)
+        raise error
+
+    async with RawTarget(stale) as raw, target_at(raw.url) as target:
+        await target.attempt(envelope(), charge=charge)
+        with pytest.raises(type(error)) as caught:
+            await target.attempt(envelope(), charge=charge)
+        assert caught.value is error
+        assert caught.value.__context__ is None
+        assert len(raw.requests) == 2
+        assert await target.attempt(envelope(), charge=charge) == Succeeded(status=200), "nothing is held"
+
+
+async def test_a_repeat_waits_as_long_as_its_charge_takes() -> None:
+    """The deadline of an attempt is each request's; a gate may stay closed for longer."""
+
+    async def charge() -> None:
+        await asyncio.sleep(0.4)
+
+    async with RawTarget(stale) as raw, target_at(raw.url, timeout_s=0.2) as target:
+        for _ in range(2):
+            assert await target.attempt(envelope(), charge=charge) == Succeeded(status=200)
+        assert [request.connection for request in raw.requests] == [0, 0, 1]
+        assert raw.requests[2].at_s - raw.requests[1].at_s >= 0.4
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_no_descriptor_left_is_ours_and_makes_no_attempt(host: str) -> None:
+    """Reproduced on 0.1.0: `ulimit -n 64`: 238 attempts counted against a healthy target."""
+    async with RawTarget(writing(OK)) as raw, target_at(raw.url.replace("127.0.0.1", host)) as target:
+        with no_descriptor_left(), pytest.raises(AttemptNotMadeError):
+            await target.attempt(envelope(), charge=asyncio.Event().wait)
+        assert await target.attempt(envelope(), charge=asyncio.Event().wait) == Succeeded(status=200)
