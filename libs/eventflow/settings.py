@@ -386,6 +386,13 @@ class TargetSettings(Section):
         description="with `feedback` `shopify-graphql`: `userErrors` of a mutation in the answer make it a failure",
     )
 
+    @field_validator("user_errors_fail")
+    @classmethod
+    def _check_user_errors(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("feedback") not in {"shopify-graphql", None}:
+            raise ValueError("it means nothing unless feedback is shopify-graphql")
+        return value
+
 
 class ProcessorSettings(Section):
     """The service that hands events to the target."""

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
 HEAD_MAX_BYTES = 256 * 1024
@@ -73,9 +74,12 @@ class TargetConnection(ResponseHandler):
         self._exchange: Exchange | None = None
         self._is_answer_due = False  # from the request to the answer's last byte
         self._is_head_due = False
-        self._head_bytes = 0
+        self._head = b""  # all that has come in while the head is due
+        self._interim_heads = 0
+        self._is_second_reading = False
         self._last_bytes = b""
         self._body_left_bytes: int | None = None  # None if it is not stated
+        self._parser_params: dict[str, Any] = {}
         self._unread = select.poll()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -100,20 +104,30 @@ class TargetConnection(ResponseHandler):
         exchange.is_kept = self._exchange is not None
         self._exchange = exchange
         self._is_answer_due = self._is_head_due = True
-        self._head_bytes, self._last_bytes, self._body_left_bytes = 0, b"", None
+        self._head, self._interim_heads, self._last_bytes, self._body_left_bytes = b"", 0, b"", None
+        self._parser_params = params
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
         """Pass on what belongs to the answer that is due, and close the connection for anything else."""
-        if not data:  # the parser goes on with what it has kept
-            self._parse(data)
-        elif self._exchange is None or not self._is_answer_due:
+        if data and not self._is_answer_due:
             self._spoil()
-        else:
+            return
+        if data and self._exchange is not None:
             self._exchange.is_answered = True
-            rest = self._parse_heads(data) if self._is_head_due else data
-            if rest and not self._is_head_due:
-                self._parse_body(rest)
+        was_head_due = self._is_head_due
+        if was_head_due:
+            self._head += data
+        super().data_received(data)
+        if not self._is_head_due:
+            body_bytes = len(data)
+            if was_head_due:
+                body_bytes = len(self._head) - _end_of_heads(self._head, heads=self._interim_heads + 1)
+                self._head = b""
+            self._note_body(data, body_bytes)
+        elif len(self._head) > HEAD_MAX_BYTES and self._exception is None:
+            self.set_exception(aiohttp.ClientConnectionError("the head of the answer is too long"))
+            self._spoil()
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Take a head from the parser; the first that is not interim is the answer's, and no other may follow."""
@@ -121,7 +135,9 @@ class TargetConnection(ResponseHandler):
         if not self._is_head_due:
             self._spoil()
             return
-        if message.code >= 200 or message.code == 101:
+        if message.code < 200 and message.code != 101:
+            self._interim_heads += 1
+        else:
             self._is_head_due = False
             if self._exchange is not None:
                 self._exchange.closes = message.should_close
@@ -129,47 +145,46 @@ class TargetConnection(ResponseHandler):
                 self._body_left_bytes = int(length)  # digits, as the parser has checked
         super().feed_data(data, size)
 
-    def _parse_heads(self, data: bytes) -> bytes:
-        """Parse up to the end of the answer's head and return the rest.
-
-        A parser that meets an error drops the heads that it has read in the same call, so each is fed by itself.
-        """
-        if not self._head_bytes:
-            data = data.lstrip(b"\r\n")  # as the parser does; each empty line would be a head below
-        while data and self._is_head_due and not self._exception:
-            end = _end_of_head(self._last_bytes, data)
-            self._head_bytes += end
-            if self._head_bytes > HEAD_MAX_BYTES:
-                self._fail(aiohttp.ClientConnectionError("the head of the answer is too long"))
-                break
-            self._parse(data[:end])
-            data = data[end:]
-        return data
-
-    def _parse_body(self, data: bytes) -> None:
-        left_bytes = self._body_left_bytes if self._is_answer_due else 0
-        body = data if left_bytes is None else data[:left_bytes]
-        if left_bytes is not None:
-            self._body_left_bytes = left_bytes - len(body)
-        if body:
-            self._parse(body)
-        if len(body) < len(data):
-            self._spoil()
-
-    def _parse(self, data: bytes) -> None:
-        if data:
-            self._last_bytes = (self._last_bytes + data[-3:])[-3:]
-        super().data_received(data)
-        payload = self._payload
-        if payload is None or self._is_head_due:
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Take an error of the parser or the network, after all heads that came before it."""
+        if isinstance(exc, HttpProcessingError) and self._is_head_due and not self._is_second_reading:
+            self._read_again()
             return
-        if self._exception is not None and not payload.is_eof():
+        super().set_exception(exc, *cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
             # aiohttp leaves a reader of the body waiting.
             payload.set_exception(aiohttp.ClientPayloadError("the body of the answer is not valid"))
-        elif self._is_answer_due and payload.is_eof():
+
+    def _read_again(self) -> None:
+        """Parse anew, head by head.
+
+        A parser that meets an error drops the heads that it has read in the same call, and they may be those of an
+        answer that counts. aiohttp has closed the connection already.
+        """
+        self._is_second_reading = True
+        super().set_response_params(**self._parser_params)
+        start = 0
+        while self._is_head_due and self._exception is None and start < len(self._head):
+            end = _end_of_heads(self._head, heads=1, start=start)
+            super().data_received(self._head[start:end])
+            start = end
+        if start < len(self._head) and self._exception is None:
+            super().data_received(self._head[start:])
+
+    def _note_body(self, data: bytes, body_bytes: int) -> None:
+        """Note how much of the body has come in, and whether something else came in behind it."""
+        is_stated = self._body_left_bytes is not None
+        if self._body_left_bytes is not None:
+            self._body_left_bytes -= body_bytes
+            if self._body_left_bytes < 0:
+                self._spoil()
+        else:
+            self._last_bytes = (self._last_bytes + data[-3:])[-3:]
+        if self._payload is not None and self._payload.is_eof():
             self._is_answer_due = False
-            if self._body_left_bytes is None and not self._last_bytes.endswith((b"\n\r\n", b"\n\n")):
-                self._spoil()  # a chunked body ends in an empty line, so this is the beginning of something else
+            if not is_stated and not self._last_bytes.endswith((b"\n\r\n", b"\n\n")):
+                self._spoil()  # an answer like this ends in an empty line, so this is the beginning of something else
 
     def _spoil(self) -> None:
         """Make sure that no request goes out on this connection any more."""
@@ -177,21 +192,24 @@ class TargetConnection(ResponseHandler):
         if self.transport is not None:
             self.transport.close()
 
-    def _fail(self, error: Exception) -> None:
-        self.set_exception(error)
-        self._spoil()
 
+def _end_of_heads(text: bytes, *, heads: int, start: int = 0) -> int:
+    """Return where the last of so many heads ends in bytes that begin with them; their length if none ends there.
 
-def _end_of_head(before: bytes, data: bytes) -> int:
-    """Return up to where `data` has to be parsed to end with a head; all of it if none ends there.
-
-    Lines may end without a carriage return, as the parser lets them. `before` are the three bytes before `data`.
+    Lines may end without a carriage return, and heads may follow empty lines, as the parser lets them.
     """
-    text, known = before + data, len(before)
-    after_cr = text.find(b"\n\r\n", max(0, known - 2))
-    plain = text.find(b"\n\n", max(0, known - 1), len(text) if after_cr < 0 else after_cr + 1)
-    ends = [start + length - known for start, length in ((after_cr, 3), (plain, 2)) if start >= 0]
-    return min(ends, default=len(data))
+    for _ in range(heads):
+        while text.startswith((b"\r", b"\n"), start):
+            start += 1
+        after_return = text.find(b"\n\r\n", start)
+        plain = text.find(b"\n\n", start, len(text) if after_return < 0 else after_return + 1)
+        if plain >= 0:
+            start = plain + 2
+        elif after_return >= 0:
+            start = after_return + 3
+        else:
+            return len(text)
+    return start
 
 
 def _make_socket(address: tuple[Any, ...]) -> socket.socket:

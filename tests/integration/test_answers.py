@@ -118,12 +118,10 @@ async def test_a_surplus_answer_is_nobodys(start: Start, flow: str, amqp: Amqp, 
 async def test_twenty_events_at_a_target_that_answers_twice_are_twenty(
     start: Start, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
-    """Reproduced on 0.1.0: 20 "delivered", 10 taken."""
+    """Reproduced on 0.1.0, with the second answer a moment later, as above: 20 "delivered", 10 taken."""
 
     async def answer(_: RawRequest, writer: asyncio.StreamWriter) -> None:
-        for _ in range(2):
-            writer.write(OK)
-            await asyncio.sleep(0.002)
+        writer.write(OK + OK)
         await asyncio.sleep(60)
 
     async with RawTarget(answer) as target:
@@ -535,3 +533,37 @@ async def test_no_event_is_delivered_without_an_answer_of_its_own(
 
         await eventually(all_delivered, within_s=60, what=lambda: f"all delivered, seed {seed}\n{service.output}")
         assert sorted(taken, key=int) == [str(number) for number in range(events)], f"seed {seed}"
+
+
+async def test_a_repeated_request_waits_at_the_gate(
+    start: Start, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    """Reproduced on 0.1.0: half a second after a 429 with Retry-After: 6 a request was repeated on a new connection."""
+
+    async def answer(request: RawRequest, writer: asyncio.StreamWriter) -> None:
+        match request.id, len(target.of(request.id)):
+            case ("stale", 1):
+                await throttled.wait()
+                await asyncio.sleep(0.5)
+                writer.close()
+            case ("throttled", 1):
+                writer.write(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n")
+                throttled.set()
+            case (("first" | "second"), _):
+                await eventually(lambda: len(target.writers) == 2, what="a connection for each")
+                writer.write(OK)
+            case _:
+                writer.write(OK)
+
+    throttled = asyncio.Event()
+    async with RawTarget(answer) as target:
+        service = await start(target.url, TARGET__CONCURRENCY="2", TARGET__RATE_PER_S="50")
+        await amqp.publish(lane_queue(flow, Lane.LIVE), message("first"), message("second"))
+        await delivered(service, http, 2)
+        await amqp.publish(lane_queue(flow, Lane.LIVE), message("stale"), message("throttled"))
+        await delivered(service, http, 4)
+        [asked_to_wait, _] = target.of("throttled")
+        later = [request for request in target.requests if request.at_s > asked_to_wait.at_s]
+        assert {request.id for request in later} == {"stale", "throttled"}
+        assert min(request.at_s for request in later) - asked_to_wait.at_s >= 3
+        assert {request.attempt for request in target.requests} == {1}
