@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from eventflow.topology import SHIELDS
 from sandbox import container, probes, system_package
 from sandbox.container import Container
 from sandbox.node import NodeError, NodeInUseError, PrivateNode, find_program
@@ -56,6 +57,20 @@ class Broker:
     login: str
     password: str
     node: PrivateNode | Container | None
+
+
+def apply_policies(broker: Broker) -> bool:
+    """Set the policies that keep others from deleting events; False where no management API is known or does it."""
+    return broker.management_url is not None and all(
+        probes.management_put(
+            broker.management_url,
+            f"policies/%2F/{spec.name}",
+            spec.body,
+            login=broker.login,
+            password=broker.password,
+        )
+        for spec in SHIELDS
+    )
 
 
 def say_on_stderr(text: str) -> None:

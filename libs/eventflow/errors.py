@@ -21,6 +21,10 @@ class BrokerUnavailableError(EventFlowError):
     """The broker cannot be used now: no connection, a blocked one, or it was lost while waiting for an answer."""
 
 
+class ManagementError(EventFlowError):
+    """The management API did not answer a question, or did not do what was asked; the message says why in one line."""
+
+
 class PublishError(EventFlowError):
     """A publish did not end in a positive confirm."""
 
