@@ -82,7 +82,6 @@ def record_of(letter: Held) -> dict[str, Any]:
         "type": event.type,
         "time": format_time(event.time),
         "reason": reason_of(letter),
-        "given_up_by": "processor" if death_of(letter) is None else "rabbitmq",
         "last_status": failure.status if failure else None,
         "attempts": envelope.attempt,
         "first_failed_at": format_time(failure.first_at) if failure else None,
