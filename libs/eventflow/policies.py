@@ -57,10 +57,12 @@ class Look:
     """What takes effect on the queues of some flows.
 
     Attributes:
+        queues: How many queues were looked at.
         unshielded: Queues to which none of our own policies applies.
         unknown: Queues whose policies the broker has not published yet.
     """
 
+    queues: int = 0
     dangers: tuple[Danger, ...] = ()
     unshielded: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -70,27 +72,32 @@ def judge(queues: Iterable[Mapping[str, Any]], flows: Collection[str]) -> Look:
     """Judge queues as the management API lists them, whatever it answers. Pure."""
     dangers: list[Danger] = []
     unshielded, unknown = [], []
+    count = 0
     for queue in queues:
         name = queue.get("name")
         flow = flow_of(name) if isinstance(name, str) else None
         if not isinstance(name, str) or flow is None or flow not in flows:
             continue
+        count += 1
         if "effective_policy_definition" not in queue:
             unknown.append(name)
             continue
         if not _is_ours(queue.get("policy")):
             unshielded.append(name)
         dangers += _dangers_of(flow, name, queue)
-    return Look(dangers=tuple(dangers), unshielded=tuple(unshielded), unknown=tuple(unknown))
+    return Look(queues=count, dangers=tuple(dangers), unshielded=tuple(unshielded), unknown=tuple(unknown))
 
 
 async def look(management: Management, flows: Collection[str]) -> Look:
     """Read what takes effect on the queues of these flows.
 
     Raises:
-        ManagementError: It cannot be read now.
+        ManagementError: It cannot be read now, or no queue of these flows is listed.
     """
-    return judge(await management.queues(columns=COLUMNS), flows)
+    seen = judge(await management.queues(columns=COLUMNS), flows)
+    if not seen.queues:
+        raise ManagementError(f"no queue of ours is listed in the virtual host {management.vhost!r}")
+    return seen
 
 
 class PolicyWatch:

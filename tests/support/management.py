@@ -77,5 +77,6 @@ STRANGERS = {
     "many pages": Stranger(answer=answering(HEAD, b'{"items": [], "page_count": 1000000}'), reason="more than 20000"),
     "a redirect": Stranger(answer=answering(REDIRECT), reason="it answers HTTP 302"),
     "a refusal": Stranger(answer=answering(REFUSAL), reason="it does not let user 'guest' do that (HTTP 401)"),
+    "no queues": Stranger(answer=answering(HEAD, b'{"items": []}'), reason="no queue of ours is listed"),
     "odd queues": Stranger(answer=answering(HEAD, b'{"items": ' + ODD_QUEUES + b"}"), reason=None),
 }
