@@ -73,7 +73,7 @@ def management_get(url: str, path: str, *, login: str, password: str, timeout_s:
 
 
 def management_put(url: str, path: str, content: Any, *, login: str, password: str, timeout_s: float = 5.0) -> bool:
-    """Send `PUT /api/{path}` to the management API at `url`; say whether it did that."""
+    """Send `PUT /api/{path}` to the management API at `url`; return whether it did that."""
     request = _management_request(url, path, login=login, password=password)
     request.method = "PUT"
     request.data = json.dumps(content).encode()

@@ -251,7 +251,7 @@ class Consumer:
         except BrokerUnavailableError as error:
             if not self._stopping:
                 if self._cancelled.is_set() or broker.is_missing(error):
-                    # At once: after the pause others may have declared it again, and nobody would know of the loss.
+                    # At once: after the pause others may have declared it again, and the loss would go unnoticed.
                     lanes = [lane_queue(self._flow, lane) for lane in Lane]
                     await broker.find_missing(connection, self._presence, lanes)
                 raise

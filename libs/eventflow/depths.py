@@ -23,8 +23,8 @@ class Depths:
         Args:
             queues: Who is told the number of messages, by the queue's name; 0 for a queue that does not exist.
             name: Shown in the management UI.
-            presence: Learns which queues exist, and reports those that vanish: nobody consumes from them, so no
-                consumer notices.
+            presence: Learns which queues exist, and reports those that vanish. These queues have no consumer
+                that would notice.
         """
         self._urls = urls
         self._presence = presence

@@ -22,7 +22,7 @@ class BrokerUnavailableError(EventFlowError):
 
 
 class ManagementError(EventFlowError):
-    """The management API did not answer a question, or did not do what was asked; the message says why in one line."""
+    """The management API did not answer a question, or refused a change; the message gives the reason in one line."""
 
 
 class PublishError(EventFlowError):

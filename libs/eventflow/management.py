@@ -1,6 +1,6 @@
 """RabbitMQ's management API: queues as the broker sees them, and policies. Nothing of it is needed for an event.
 
-Whatever answers there is a stranger: answers are bounded in time and size, and every failure is a `ManagementError`.
+It is not trusted: answers are bounded in time and size, and every failure is a `ManagementError`.
 """
 
 import asyncio
@@ -126,7 +126,7 @@ class Management:
 
 @asynccontextmanager
 async def _bounded() -> AsyncIterator[None]:
-    """Bound a question in time, and turn whatever it raises into a `ManagementError`."""
+    """Bound a question in time, and turn every exception into a `ManagementError`."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
             yield

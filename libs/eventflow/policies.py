@@ -2,7 +2,7 @@
 
 A queue's arguments do not shield it: for a time to live, a length or a delivery limit the smaller of argument and
 policy counts, and a policy's `overflow` wins. Policies of our own shield it (`topology.SHIELDS`), but not from operator
-policies, which are merged into whatever applies. These can only be seen (ADR 18).
+policies, which are merged into the policy that applies. These can only be seen (ADR 18).
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from eventflow.topology import NO_DELIVERY_LIMIT, SHIELDS, flow_of
 
 LOOK_EVERY_S = 60.0
 FIRST_PAUSE_S = 5.0
-"""RabbitMQ publishes what the management API knows of a queue every 5 s: until then a new queue is unknown, or said
-to have no policy."""
+"""RabbitMQ publishes what the management API knows of a queue every 5 s: until then a new queue is unknown, or listed
+without a policy."""
 
 NOT_SET = "EVENTFLOW_BROKER__MANAGEMENT_URL is not set"
 COLUMNS = ("name", "policy", "operator_policy", "effective_policy_definition")
@@ -69,7 +69,7 @@ class Look:
 
 
 def judge(queues: Iterable[Mapping[str, Any]], flows: Collection[str]) -> Look:
-    """Judge queues as the management API lists them, whatever it answers. Pure."""
+    """Judge queues as the management API lists them; any answer can be judged. Pure."""
     dangers: list[Danger] = []
     unshielded, unknown = [], []
     count = 0
@@ -101,7 +101,7 @@ async def look(management: Management, flows: Collection[str]) -> Look:
 
 
 class PolicyWatch:
-    """Looks at the policies at the start and every minute; nothing waits for it, and its failures are only told."""
+    """Looks at the policies at the start and every minute; nothing waits for it, and its failures are only reported."""
 
     def __init__(
         self, management: Management | None, *, flows: Collection[str], on_look: Callable[[Look | None], None]
@@ -120,7 +120,7 @@ class PolicyWatch:
 
     @property
     def details(self) -> dict[str, Any]:
-        """What /readyz says: `unseen` is why the policies are unknown, null if they are known."""
+        """Details for /readyz: `unseen` is why the policies are unknown, null if they are known."""
         return {"unseen": self._unseen, "dangerous": [str(danger) for danger in self._dangers[:SHOWN_MAX]]}
 
     async def run(self) -> NoReturn:

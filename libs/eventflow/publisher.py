@@ -136,7 +136,7 @@ class Publisher:
         """Declare the queues again whenever a message turned out to be unroutable."""
         while True:
             await self._queue_missing.wait()
-            # At once: after the pause others may have declared it again, and nobody would know what was in it.
+            # At once: after the pause others may have declared it again, and the loss would go unnoticed.
             await broker.find_missing(connection, self._presence, [spec.name for spec in self._specs])
             await asyncio.sleep(broker.SESSION_PAUSE_S)
             self._queue_missing.clear()

@@ -29,7 +29,7 @@ RUNTIME_MAX_BYTES = 4_000_000
 """What a stream of orders may take on disk; one has about 100 bytes."""
 
 POLICY_PRIORITY = 1_000_000
-"""Above whatever an operator gives to policies of their own."""
+"""Above the priorities that operators give to their own policies."""
 
 CONTROL_EXCHANGE = f"{PREFIX}.control"
 """Fanout: what processors tell each other."""

@@ -127,7 +127,7 @@ class ProcessorMetrics:
         self.queues_vanished.labels(flow).inc()
 
     def set_policies(self, flows: Collection[str], seen: Look | None) -> None:
-        """Tell what a look at the broker's policies found; None if it failed."""
+        """Set what a look at the broker's policies found; None if it failed."""
         self.policies_seen.set(seen is not None)
         if seen is not None:
             counts = Counts(danger.flow for danger in seen.dangers)

@@ -263,7 +263,7 @@ async def test_a_queue_that_vanishes_is_an_error_and_counted_once_in_each_proces
 async def test_a_lane_that_vanishes_is_noticed_before_others_can_have_declared_it_again(
     node: PrivateNode, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
-    """A session begins 1 s after the last one. A look only then could find the queue that somebody else made."""
+    """A session begins 1 s after the last one. A look only then could find a queue that another client made."""
     async with ScriptedTarget() as target:
         giving = processor(node.url, flow=flow, target_url=target.url)
         async with running(giving, http):

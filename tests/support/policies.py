@@ -30,7 +30,7 @@ class Policies:
         priority: int = 0,
         operator: bool = False,
     ) -> None:
-        """Set a policy of somebody else, or an operator policy."""
+        """Set a policy that is not ours, or an operator policy."""
         body = {"pattern": pattern, "definition": definition, "priority": priority, "apply-to": "queues"}
         await self._put(f"{'operator-policies' if operator else 'policies'}/%2F/{name}", body)
 
@@ -52,7 +52,7 @@ class Policies:
         self._set.clear()
 
     async def clear_ours(self) -> None:
-        """Take away our own, whoever has set them."""
+        """Take away our own too, in case a command has set them."""
         self._set |= {f"policies/%2F/{spec.name}" for spec in SHIELDS}
         await self.clear()
 

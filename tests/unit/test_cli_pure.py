@@ -110,7 +110,7 @@ def test_the_reason_is_ours_else_the_brokers_else_unknown() -> None:
     assert "last status" not in dict(facts_of(held(foreign)))
 
 
-def test_a_letter_that_the_broker_moved_is_given_up_by_it_whatever_its_attempts_ran_into() -> None:
+def test_a_letter_that_the_broker_moved_is_given_up_by_it_even_if_attempts_failed_before() -> None:
     """Reproduced on 0.1.0: a retry that expired in a lane, under a policy, was shown as `timeout`."""
     deaths = [
         {"reason": "expired", "queue": "eventflow.a.due"},

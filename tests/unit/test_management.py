@@ -1,4 +1,4 @@
-"""The management API over sockets: whatever answers there, the outcome is queues or one line of why not."""
+"""The management API over sockets: with any server, the outcome is queues or one line of why not."""
 
 import pytest
 from pydantic import SecretStr
@@ -13,7 +13,7 @@ BROKER_URL = "amqp://guest:secret@127.0.0.1/"
 
 
 @pytest.mark.parametrize("kind", STRANGERS)
-async def test_whatever_answers_there_is_bounded_and_one_line(kind: str) -> None:
+async def test_any_answer_is_bounded_and_a_failure_is_one_line(kind: str) -> None:
     stranger = STRANGERS[kind]
     async with serving(stranger.answer) as url:
         management = Management.at(url, BROKER_URL)

@@ -48,7 +48,7 @@ def share_of(max_body_bytes: int) -> int:
 
 
 def reason_of(letter: Held) -> str:
-    """Say why an event was given up: the broker's word if the broker itself moved it here, else our own."""
+    """Return why an event was given up: the broker's word if the broker itself moved it here, else our own."""
     death = death_of(letter)
     if death is not None:
         return death.reason
