@@ -20,6 +20,7 @@ from rich.console import Console
 from eventflow.errors import SettingsError
 from eventflow.lifecycle import EXIT_CONFIGURATION
 from eventflow.settings import broker_urls_in
+from eventflow.topology import SHIELDS
 from sandbox import container, probes, system_package
 from sandbox.container import Container
 from sandbox.node import NodeError, NodeInUseError, PrivateNode, find_program
@@ -66,6 +67,20 @@ class Broker:
     login: str
     password: str
     node: PrivateNode | Container | None
+
+
+def apply_policies(broker: Broker) -> bool:
+    """Set the policies that keep others from deleting events; False where no management API is known or does it."""
+    return broker.management_url is not None and all(
+        probes.management_put(
+            broker.management_url,
+            f"policies/%2F/{spec.name}",
+            spec.body,
+            login=broker.login,
+            password=broker.password,
+        )
+        for spec in SHIELDS
+    )
 
 
 def say_on_stderr(text: str) -> None:

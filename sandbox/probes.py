@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 _AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 _METHOD_FRAME = 1
 _USUAL_PORTS = {"amqp": 5672, "amqps": 5671}
+_SUCCESSES = {http.HTTPStatus.OK, http.HTTPStatus.CREATED, http.HTTPStatus.NO_CONTENT}
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is asked directly, never by a proxy
 
 
@@ -64,22 +65,34 @@ def answers_ok(url: str, *, timeout_s: float = 2.0) -> bool:
 
 def management_get(url: str, path: str, *, login: str, password: str, timeout_s: float = 2.0) -> Any:
     """Return what the management API at `url` answers to `GET /api/{path}`; None where it does not."""
-    credentials = base64.b64encode(f"{login}:{password}".encode()).decode()
-    request = urllib.request.Request(  # noqa: S310 - only ever a management URL, http
-        f"{url}api/{path}", headers={"Authorization": f"Basic {credentials}"}
-    )
-    body = _get(request, timeout_s)
+    body = _get(_management_request(url, path, login=login, password=password), timeout_s)
     try:
         return None if body is None else json.loads(body)
     except ValueError:
         return None
 
 
+def management_put(url: str, path: str, content: Any, *, login: str, password: str, timeout_s: float = 5.0) -> bool:
+    """Send `PUT /api/{path}` to the management API at `url`; return whether it did that."""
+    request = _management_request(url, path, login=login, password=password)
+    request.method = "PUT"
+    request.data = json.dumps(content).encode()
+    request.add_header("Content-Type", "application/json")
+    return _get(request, timeout_s) is not None
+
+
+def _management_request(url: str, path: str, *, login: str, password: str) -> urllib.request.Request:
+    credentials = base64.b64encode(f"{login}:{password}".encode()).decode()
+    return urllib.request.Request(  # noqa: S310 - only ever a management URL, http
+        f"{url}api/{path}", headers={"Authorization": f"Basic {credentials}"}
+    )
+
+
 def _get(request: urllib.request.Request, timeout_s: float) -> bytes | None:
-    """Return the body of a 200, and None for any other answer or none."""
+    """Return the body of a success, and None for any other answer or none."""
     try:
         with _OPENER.open(request, timeout=timeout_s) as response:
-            return bytes(response.read()) if response.status == http.HTTPStatus.OK else None
+            return bytes(response.read()) if response.status in _SUCCESSES else None
     except urllib.error.HTTPError as error:
         error.close()  # it is the answer too, and holds its connection
     except (OSError, http.client.HTTPException):

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from eventflow.secret_text import secrets_in
 from sandbox import probes
-from sandbox.broker import DEFAULT_DIRECTORY, URL_VARIABLE, Broker, BrokerNotAvailable, provide
+from sandbox.broker import DEFAULT_DIRECTORY, URL_VARIABLE, Broker, BrokerNotAvailable, apply_policies, provide
 from sandbox.ports import LOOPBACK, free_port, usual_or_free_port
 from sandbox.processes import ChildProcess, wait_until
 from sandbox.run_file import RUN_FILE_NAME, RunFile
@@ -158,6 +158,8 @@ def _run(directory: Path, console: Console, interruptions: Interruptions, stack:
     stack.callback(lambda: console.print("Stopped."))
     console.print("Starting a broker, the target, the collector and two processors ...")
     broker = stack.enter_context(provide(directory))
+    if broker.management_url is not None and not apply_policies(broker):
+        raise RunError("the broker did not take the policies that protect the queues")
     target_port = usual_or_free_port(8090)
     environment = _environment(os.environ, broker, directory, target_port)
     another = {**environment, _PROCESSOR_PORT: str(free_port())}  # they share the target's quota
@@ -203,6 +205,8 @@ def _environment(user: Environment, broker: Broker, directory: Path, target_port
         "EVENTFLOW_COLLECTOR__ADMIN_PORT": 9464,
         _PROCESSOR_PORT: 9465,
     }
+    if broker.management_url is not None:
+        chosen["EVENTFLOW_BROKER__MANAGEMENT_URL"] = broker.management_url
     chosen |= {name: str(usual_or_free_port(port)) for name, port in usual_ports.items() if name not in user}
     open_ones = {name: value for name, value in chosen.items() if not user.get(name) and not user.get(f"{name}_FILE")}
     return {**user, **open_ones}

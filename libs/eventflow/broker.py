@@ -32,6 +32,7 @@ from yarl import URL
 from eventflow import wire
 from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
 from eventflow.lifecycle import first_of
+from eventflow.presence import Presence
 from eventflow.topology import QueueSpec
 
 CONNECT_TIMEOUT_S = 10
@@ -204,13 +205,20 @@ def is_blocked(connection: AbstractConnection) -> bool:
     return True
 
 
-async def declare(connection: AbstractConnection, specs: Iterable[QueueSpec]) -> tuple[str, ...]:
+async def declare(
+    connection: AbstractConnection, specs: Sequence[QueueSpec], *, presence: Presence | None = None
+) -> tuple[str, ...]:
     """Declare queues with all their arguments; return those whose arguments we were not allowed to verify.
+
+    Args:
+        presence: Learns which queues exist; first, those that it knows and that are gone by now are reported.
 
     Raises:
         TopologyMismatchError: A queue exists with other arguments; quotes the broker.
         BrokerUnavailableError: The broker cannot answer now.
     """
+    if presence is not None:
+        await find_missing(connection, presence, [spec.name for spec in specs])
     unverified = []
     channel = await open_channel(connection)
     for spec in specs:
@@ -230,10 +238,33 @@ async def declare(connection: AbstractConnection, specs: Iterable[QueueSpec]) ->
                     unverified.append(spec.name)
                 case _:
                     raise
+        else:
+            if presence is not None:
+                presence.found(spec.name)
     await answered("close a channel", channel.close())
     if unverified:
         log.warning("broker.queues_unverified", queues=unverified, reason="this user may not declare them")
     return tuple(unverified)
+
+
+def is_missing(error: BrokerUnavailableError) -> bool:
+    """Whether a request failed because its queue does not exist."""
+    return isinstance(error.__cause__, ChannelNotFoundEntity)
+
+
+async def find_missing(connection: AbstractConnection, presence: Presence, queues: Iterable[str]) -> None:
+    """Look for those of the queues that were there before, and report each that is gone.
+
+    Raises:
+        BrokerUnavailableError: The broker cannot answer now.
+    """
+    for queue in presence.known(queues):
+        try:
+            if await depth_of(connection, queue) is None:
+                presence.missed(queue)
+        except BrokerUnavailableError as error:
+            if not isinstance(error.__cause__, ChannelAccessRefused):
+                raise
 
 
 async def declare_fanout(channel: Channel, exchange: str) -> None:
@@ -373,7 +404,7 @@ async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | N
     try:
         return await look_up(channel, queue)
     except BrokerUnavailableError as error:
-        if isinstance(error.__cause__, ChannelNotFoundEntity):
+        if is_missing(error):
             return None
         raise
     finally:

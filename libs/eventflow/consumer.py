@@ -27,6 +27,7 @@ from eventflow.lifecycle import first_of
 from eventflow.message import Envelope, Message, encode
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.outlet import Publication
+from eventflow.presence import Presence
 from eventflow.publisher import Publisher
 from eventflow.telemetry.logging import shown_id
 from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, retry_queue
@@ -137,6 +138,7 @@ class Consumer:
         observer: Observer,
         held_max_s: float,
         name: str,
+        presence: Presence | None = None,
     ) -> None:
         """Prepare; nothing connects before `run`.
 
@@ -148,8 +150,10 @@ class Consumer:
             publisher: Publishes copies, on its own connection.
             observer: Told of our consumers, and every second of each lane's queue.
             name: Shown in the management UI.
+            presence: Learns which queues exist, and reports those that vanish.
         """
         self._urls = urls
+        self._presence = presence or Presence()
         self._flow = flow
         self._specs = specs
         self._prefetch = prefetch
@@ -264,7 +268,7 @@ class Consumer:
     async def _session(self, connection: AbstractConnection) -> None:
         if self._stopping:
             return
-        await broker.declare(connection, self._specs)
+        await broker.declare(connection, self._specs, presence=self._presence)
         channel = await broker.open_channel(connection)
         self._cancelled = broker.cancellation_of(channel)
         inlet = inlet_on(connection, channel)
@@ -276,8 +280,12 @@ class Consumer:
             await first_of(
                 broker.closed(channel), broker.cancelled(self._cancelled), self._poll(connection), self._watch_held()
             )
-        except BrokerUnavailableError:
+        except BrokerUnavailableError as error:
             if not self._stopping:
+                if self._cancelled.is_set() or broker.is_missing(error):
+                    # At once: after the pause others may have declared it again, and the loss would go unnoticed.
+                    lanes = [lane_queue(self._flow, lane) for lane in Lane]
+                    await broker.find_missing(connection, self._presence, lanes)
                 raise
         finally:
             self._observer.left()

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from eventflow import broker
+from eventflow.presence import Presence
 
 LOOK_EVERY_S = 5.0
 
@@ -14,14 +15,19 @@ LOOK_EVERY_S = 5.0
 class Depths:
     """Looks at queues regularly."""
 
-    def __init__(self, urls: Sequence[str], *, queues: Mapping[str, Callable[[int], None]], name: str) -> None:
+    def __init__(
+        self, urls: Sequence[str], *, queues: Mapping[str, Callable[[int], None]], name: str, presence: Presence
+    ) -> None:
         """Prepare; nothing connects before `run`.
 
         Args:
             queues: Who is told the number of messages, by the queue's name; 0 for a queue that does not exist.
             name: Shown in the management UI.
+            presence: Learns which queues exist, and reports those that vanish. These queues have no consumer
+                that would notice.
         """
         self._urls = urls
+        self._presence = presence
         self._queues = queues
         self._name = name
 
@@ -33,5 +39,9 @@ class Depths:
         while True:
             for queue, tell in self._queues.items():
                 depth = await broker.depth_of(connection, queue)
+                if depth is None:
+                    self._presence.missed(queue)
+                else:
+                    self._presence.found(queue)
                 tell(depth.messages if depth else 0)
             await asyncio.sleep(LOOK_EVERY_S)

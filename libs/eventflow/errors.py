@@ -21,6 +21,10 @@ class BrokerUnavailableError(EventFlowError):
     """The broker cannot be used now: no connection, a blocked one, or it was lost while waiting for an answer."""
 
 
+class ManagementError(EventFlowError):
+    """The management API did not answer a question, or refused a change; the message gives the reason in one line."""
+
+
 class PublishError(EventFlowError):
     """A publish did not end in a positive confirm."""
 

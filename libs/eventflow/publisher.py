@@ -17,6 +17,7 @@ from eventflow.errors import BrokerUnavailableError
 from eventflow.lifecycle import first_of
 from eventflow.message import Message
 from eventflow.outlet import Outlet, Publication, outlet_on
+from eventflow.presence import Presence
 from eventflow.topology import QueueSpec
 
 WATCH_EVERY_S = 1.0
@@ -31,7 +32,13 @@ class Publisher:
     """
 
     def __init__(
-        self, urls: Sequence[str], *, specs: Sequence[QueueSpec], name: str, fanouts: Sequence[str] = ()
+        self,
+        urls: Sequence[str],
+        *,
+        specs: Sequence[QueueSpec],
+        name: str,
+        fanouts: Sequence[str] = (),
+        presence: Presence | None = None,
     ) -> None:
         """Prepare; nothing connects before `run`.
 
@@ -39,10 +46,12 @@ class Publisher:
             specs: Queues to declare at each connect, and again when a message turns out to be unroutable.
             name: Shown in the management UI.
             fanouts: Exchanges to declare at each connect, for `announce`.
+            presence: Learns which queues exist, and reports those that vanish.
         """
         self._urls = urls
         self._specs = specs
         self._fanouts = fanouts
+        self._presence = presence or Presence()
         self._name = name
         self._connection: AbstractConnection | None = None
         self._channel: Channel | None = None
@@ -99,7 +108,7 @@ class Publisher:
         announcing.add_done_callback(self._announcing.discard)
 
     async def _session(self, connection: AbstractConnection) -> None:
-        await broker.declare(connection, self._specs)
+        await broker.declare(connection, self._specs, presence=self._presence)
         channel = await broker.open_channel(connection, confirms=True)
         self._announcements = await self._open_fanouts(connection)
         self._outlet = outlet = outlet_on(connection, channel, on_unroutable=self._queue_missing.set)
@@ -127,9 +136,11 @@ class Publisher:
         """Declare the queues again whenever a message turned out to be unroutable."""
         while True:
             await self._queue_missing.wait()
+            # At once: after the pause others may have declared it again, and the loss would go unnoticed.
+            await broker.find_missing(connection, self._presence, [spec.name for spec in self._specs])
             await asyncio.sleep(broker.SESSION_PAUSE_S)
             self._queue_missing.clear()
-            await broker.declare(connection, self._specs)
+            await broker.declare(connection, self._specs, presence=self._presence)
 
     async def _watch(self, connection: AbstractConnection) -> NoReturn:
         """End a session whose confirms do not come though the connection lives and the broker has no alarm."""

@@ -113,6 +113,18 @@ def _target_url(value: str) -> str:
     return value
 
 
+def _management_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    try:
+        url = urlsplit(text)
+        port = url.port  # parsed only now, and wrong ones raise
+    except ValueError:
+        url, port = None, None
+    if url is None or url.scheme not in {"http", "https"} or not url.hostname or port == 0 or url.query or url.fragment:
+        raise ValueError("http://host:port or https://host:port of RabbitMQ's management API is expected")
+    return value
+
+
 def _is_token(name: str) -> bool:
     return _TOKEN.fullmatch(name) is not None
 
@@ -191,6 +203,11 @@ class BrokerSettings(Section):
     )
     password: Annotated[SecretStr, _checked_by(_not_empty)] | None = Field(
         None, description="password of that user, as it is: not percent-encoded"
+    )
+    management_url: Annotated[SecretStr, AfterValidator(_management_url)] | None = Field(
+        None,
+        description="RabbitMQ's management API, `http://host:15672`, where policies are read; user and password are "
+        "those of the first broker URL unless it has its own; unset = policies are not looked at",
     )
 
     @model_validator(mode="after")

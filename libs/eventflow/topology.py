@@ -28,6 +28,9 @@ NO_DELIVERY_LIMIT = 1_000_000_000
 RUNTIME_MAX_BYTES = 4_000_000
 """What a stream of orders may take on disk; one has about 100 bytes."""
 
+POLICY_PRIORITY = 1_000_000
+"""Above the priorities that operators give to their own policies."""
+
 CONTROL_EXCHANGE = f"{PREFIX}.control"
 """Fanout: what processors tell each other."""
 
@@ -46,6 +49,31 @@ class QueueSpec:
 
     name: str
     arguments: Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySpec:
+    """A policy to set on the broker.
+
+    Of all policies that match a queue and that its type understands, RabbitMQ applies only the one of the highest
+    priority. So a policy that sets nothing harmful keeps every other one away (ADR 18).
+    """
+
+    name: str
+    pattern: str
+    definition: Mapping[str, str | int]
+    priority: int = POLICY_PRIORITY
+    apply_to: str = "queues"
+
+    @property
+    def body(self) -> dict[str, object]:
+        """The policy as the management API and definition files write it, without name and virtual host."""
+        return {
+            "pattern": self.pattern,
+            "definition": dict(self.definition),
+            "priority": self.priority,
+            "apply-to": self.apply_to,
+        }
 
 
 def flow_prefix(flow: str) -> str:
@@ -79,6 +107,26 @@ def control_queue(instance: str) -> str:
 
 
 RETRY_QUEUE = re.compile(rf"{PREFIX}\.({FLOW_NAME.pattern})\.retry\.(\d+)")
+
+
+SHIELDS = (
+    # It refuses what does not fit instead of dropping what is there, even when an operator policy limits the length.
+    PolicySpec(name=PREFIX, pattern=rf"^{PREFIX}[.]", definition={"overflow": "reject-publish"}),
+    # A stream knows no overflow, so the policy above does not apply to it. This one repeats an argument of the stream.
+    PolicySpec(
+        name=f"{PREFIX}-streams",
+        pattern=rf"^{PREFIX}[.][^.]+[.]runtime$",
+        definition={"stream-max-segment-size-bytes": RUNTIME_MAX_BYTES // 4},
+    ),
+)
+"""Policies of our own, which keep those of others from our queues: neither sets anything that deletes."""
+
+
+def flow_of(queue: str) -> str | None:
+    """Return the flow of a queue by its name; None if it is none of ours."""
+    prefix, _, rest = queue.partition(".")
+    flow, _, kind = rest.partition(".")
+    return flow if prefix == PREFIX and kind and FLOW_NAME.fullmatch(flow) else None
 
 
 def _quorum(**arguments: str | int) -> dict[str, str | int]:

@@ -80,6 +80,9 @@ class CollectorMetrics:
             ["flow"],
             registry=registry,
         )
+        self._queues_vanished = Counter(
+            "eventflow_queues_vanished", "Queues that were gone with what was in them", ["flow"], registry=registry
+        )
         self.spool_corrupted_files = Counter(
             "eventflow_spool_corrupted_files",
             "Files of the spool that were found corrupted and moved aside",
@@ -113,6 +116,8 @@ class CollectorMetrics:
         for flow in (*flows, UNKNOWN_FLOW):  # so that the first of a kind is a rise from 0, which an alert sees
             for reason in Reason:
                 self._rejected.labels(flow, reason.value)
+        for flow in flows:
+            self._queues_vanished.labels(flow)
         self.accepted = {flow: accepted.labels(flow) for flow in flows}
         self.spooled = {flow: spooled.labels(flow) for flow in flows}
         self.confirm_seconds = {flow: confirm_seconds.labels(flow) for flow in flows}
@@ -123,6 +128,10 @@ class CollectorMetrics:
             self._internal_errors.inc()
         with suppress(Exception):
             log.error(event, exc_info=error)
+
+    def count_vanished(self, flow: str) -> None:
+        """Count a queue of a flow that existed and is gone."""
+        self._queues_vanished.labels(flow).inc()
 
     def count_rejected(self, flow: str, reason: Reason | Flaw) -> None:
         """Count a request that was not accepted; one for no known flow counts under the flow `unknown`."""

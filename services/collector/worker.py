@@ -21,6 +21,7 @@ from collector.spool_directory import SpoolDirectory
 from eventflow import lifecycle
 from eventflow.admin import Readiness
 from eventflow.connections import Connections
+from eventflow.presence import Presence
 from eventflow.publisher import Publisher
 from eventflow.settings import Settings
 from eventflow.telemetry.tracing import Tracer
@@ -64,6 +65,7 @@ class Worker:
             settings.broker.urls,
             specs=[spec for name in flows for spec in ingest_specs(name)],
             name=f"eventflow-collector@{socket.gethostname()}:{os.getpid()}",
+            presence=Presence(self.metrics.count_vanished),
         )
         self._spool = self._make_spool(settings)
         self._ingest = Ingest(

@@ -18,6 +18,9 @@ from eventflow.broker import QueueDepth
 from eventflow.consumer import Consumer
 from eventflow.control import Control, announce_repeatedly
 from eventflow.depths import Depths
+from eventflow.management import Management
+from eventflow.policies import PolicyWatch
+from eventflow.presence import Presence
 from eventflow.publisher import Publisher
 from eventflow.settings import FlowSettings, Role, Settings, load, require_target_urls
 from eventflow.telemetry import logging
@@ -114,6 +117,7 @@ async def wire_flow(
     control: Control,
     metrics: ProcessorMetrics,
     tracer: Tracer,
+    presence: Presence,
     stack: AsyncExitStack,
 ) -> Flow:
     """Build the parts of one flow."""
@@ -171,6 +175,7 @@ async def wire_flow(
         observer=membership,
         held_max_s=held_max_s(target_settings),
         name=f"{instance()} consume {name}",
+        presence=presence,
     )
     flow_metrics.follow_held(lambda: consumer.held)
     observer = Observer(
@@ -209,17 +214,20 @@ async def wire_flow(
         gate=gate,
         quota=quota,
         dispatcher=dispatcher,
-        depths=depths_of(name, target_settings.retry_delays_s, settings.broker.urls, flow_metrics),
+        depths=depths_of(name, target_settings.retry_delays_s, settings.broker.urls, flow_metrics, presence),
     )
 
 
-def depths_of(flow: str, delays_s: Sequence[float], urls: Sequence[str], metrics: FlowMetrics) -> Depths:
+def depths_of(
+    flow: str, delays_s: Sequence[float], urls: Sequence[str], metrics: FlowMetrics, presence: Presence
+) -> Depths:
     """Build what looks at the queues of a flow that no processor consumes from."""
     names = (dead_queue(flow), *(retry_queue(flow, delay_s) for delay_s in delays_s))
     return Depths(
         urls,
         queues={queue: partial(metrics.set_backlog, queue.removeprefix(flow_prefix(flow))) for queue in names},
         name=f"{instance()} look {flow}",
+        presence=presence,
     )
 
 
@@ -234,13 +242,25 @@ async def serve(settings: Settings) -> None:
     specs = [
         spec for name, flow in settings.served_flows.items() for spec in flow_specs(name, flow.target.retry_delays_s)
     ]
-    publisher = Publisher(settings.broker.urls, specs=specs, name=f"{instance()} publish", fanouts=[CONTROL_EXCHANGE])
+    presence = Presence(metrics.count_vanished)
+    publisher = Publisher(
+        settings.broker.urls,
+        specs=specs,
+        name=f"{instance()} publish",
+        fanouts=[CONTROL_EXCHANGE],
+        presence=presence,
+    )
+    policies = PolicyWatch(
+        Management.of(settings.broker),
+        flows=settings.served_flows,
+        on_look=partial(metrics.set_policies, settings.served_flows),
+    )
     control = Control(settings.broker.urls, instance=instance(), publisher=publisher)
     async with AsyncExitStack() as stack:
         tracer = tracer_for(SERVICE)
         stack.push_async_callback(tracer.close)
         flows = [
-            await wire_flow(name, flow, settings, publisher, control, metrics, tracer, stack)
+            await wire_flow(name, flow, settings, publisher, control, metrics, tracer, presence, stack)
             for name, flow in settings.served_flows.items()
         ]
 
@@ -254,7 +274,12 @@ async def serve(settings: Settings) -> None:
                 and not standstills
                 and not stop.is_set()
             )
-            details = {"publisher": publisher.state, "consuming": consuming, "standstill": standstills}
+            details = {
+                "publisher": publisher.state,
+                "consuming": consuming,
+                "standstill": standstills,
+                "policies": policies.details,
+            }
             return admin.Readiness(ready=ready, details=details)
 
         port = await stack.enter_async_context(
@@ -267,6 +292,7 @@ async def serve(settings: Settings) -> None:
             )
         )
         log.info("processor.started", flows=[flow.name for flow in flows], admin_port=port, pid=os.getpid())
+        stack.push_async_callback(lifecycle.cancel_and_wait, asyncio.create_task(policies.run()))
         await run_until(stop, flows, publisher, control, drain_timeout_s=settings.processor.drain_timeout_s)
     log.info("processor.stopped")
 

@@ -1,12 +1,14 @@
 """The processor's metrics, bound to a flow once so that the hot path only counts."""
 
 import time
-from collections.abc import Callable
+from collections import Counter as Counts
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from eventflow.event import utc_now
+from eventflow.policies import Look
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDER_BUCKETS_S
 from processor.breaker import Cause
@@ -134,6 +136,31 @@ class ProcessorMetrics:
             registry=registry,
         )
 
+        self.queues_vanished = Counter(
+            "eventflow_queues_vanished", "Queues that were gone with what was in them", ["flow"], registry=registry
+        )
+        self.dangerous_policies = Gauge(
+            "eventflow_dangerous_policies",
+            "Settings of policies in effect on queues of the flow that can delete events; none while unseen",
+            ["flow"],
+            registry=registry,
+        )
+        self.policies_seen = Gauge(
+            "eventflow_policies_seen", "1 if the latest look at the broker's policies succeeded", registry=registry
+        )
+
+    def count_vanished(self, flow: str) -> None:
+        """Count a queue of a flow that existed and is gone."""
+        self.queues_vanished.labels(flow).inc()
+
+    def set_policies(self, flows: Collection[str], seen: Look | None) -> None:
+        """Set what a look at the broker's policies found; None if it failed."""
+        self.policies_seen.set(seen is not None)
+        if seen is not None:
+            counts = Counts(danger.flow for danger in seen.dangers)
+            for flow in flows:
+                self.dangerous_policies.labels(flow).set(counts[flow])
+
     def bind(self, flow: str) -> "FlowMetrics":
         """Return the metrics of one flow."""
         return FlowMetrics(self, flow)
@@ -153,6 +180,7 @@ class FlowMetrics:
         for reason in REASONS:  # so that the first of a kind is a rise from 0, which an alert sees
             metrics.retried.labels(flow, reason)
             metrics.dead_lettered.labels(flow, reason)
+        metrics.queues_vanished.labels(flow)
         self._delivered = metrics.delivered.labels(flow)
         self._age_seconds = metrics.age_seconds.labels(flow)
         self._reorder_seconds = metrics.reorder_seconds.labels(flow)

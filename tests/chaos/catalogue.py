@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from tests.chaos.faults import answers, broker, cluster, door, kills, outages, target, target_wide, wire
+from tests.chaos.faults import answers, broker, cluster, door, kills, outages, policies, target, target_wide, wire
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -16,6 +16,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *target_wide.SCENARIOS,
     *door.SCENARIOS,
     *cluster.SCENARIOS,
+    *policies.SCENARIOS,
 )
 
 MUTANTS: tuple[Scenario, ...] = (

@@ -20,12 +20,13 @@ from eventflow.cli.console import printable
 from eventflow.cli.drain import DrainStatus, drains_of
 from eventflow.cli.drain import in_words as drain_in_words
 from eventflow.cli.exposed import parsed
-from eventflow.cli.letters import Selection, facts_of, reason_of, record_of, share_of, shown_body
+from eventflow.cli.letters import Selection, facts_of, reason_of, record_of, share_of, shown_body, shown_reason
 from eventflow.cli.options import flows_of, one_flow_of
-from eventflow.cli.retries import leftovers_among, management_url
+from eventflow.cli.retries import guessed_management_url, leftovers_among
 from eventflow.cli.runtime import rate_of
 from eventflow.cli.spool import SpoolStatus, in_words, spool_of
 from eventflow.cli.status import FlowStatus, RetryStatus, document_of, waiting
+from eventflow.cli.troubles import troubles_of
 from eventflow.message import Envelope
 from eventflow.reader import Held
 from eventflow.settings import FlowSettings, Settings, TargetSettings, load
@@ -116,6 +117,27 @@ def test_the_reason_is_ours_else_the_brokers_else_unknown() -> None:
     assert "last status" not in dict(facts_of(held(foreign)))
 
 
+def test_a_letter_that_the_broker_moved_is_given_up_by_it_even_if_attempts_failed_before() -> None:
+    """Reproduced on 0.1.0: a retry that expired in a lane, under a policy, was shown as `timeout`."""
+    deaths = [
+        {"reason": "expired", "queue": "eventflow.a.due"},
+        {"reason": "expired", "queue": "eventflow.a.retry.500"},
+    ]
+    letter = held(dead_letter("a", reason="timeout"), {"x-death": deaths, "x-first-death-reason": "expired"})
+    assert reason_of(letter) == "expired"
+    assert shown_reason(letter) == "expired (RabbitMQ)"
+    assert Selection(reason="expired").has(letter)
+    assert dict(facts_of(letter))["given up by"].startswith("RabbitMQ in eventflow.a.due")
+    assert record_of(letter)["reason"] == "expired"
+
+
+@pytest.mark.parametrize("deaths", [None, [], "x", [1], [{}], [{"reason": 1, "queue": "q"}], {"reason": "expired"}])
+def test_an_odd_x_death_is_none(deaths: Any) -> None:
+    letter = held(dead_letter("a", reason="timeout"), {"x-death": deaths})
+    assert shown_reason(letter) == "timeout"
+    assert "given up by" not in dict(facts_of(letter))
+
+
 def test_a_share_holds_at_most_64_mib_of_bodies() -> None:
     assert share_of(1024 * 1024) == 64
     assert share_of(128 * 1024 * 1024) == 1
@@ -158,14 +180,14 @@ def test_leftover_retry_queues_are_those_of_our_flows_that_no_setting_names() ->
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("amqp://guest:guest@rabbit/", "http://rabbit:15672/api/queues/%2F?columns=name"),
-        ("amqps://u:p@rabbit:5671/ef", "https://rabbit:15671/api/queues/ef?columns=name"),
-        ("amqp://u:p@[::1]:5699/a%2Fb", "http://[::1]:15699/api/queues/a%2Fb?columns=name"),
+        ("amqp://guest:guest@rabbit/", "http://rabbit:15672"),
+        ("amqps://u:p@rabbit:5671/ef", "https://rabbit:15671"),
+        ("amqp://u:p@[::1]:5699/a%2Fb", "http://[::1]:15699"),
         ("amqp://u:p@rabbit:60000/", None),
     ],
 )
 def test_where_the_management_api_is_looked_for(url: str, expected: str | None) -> None:
-    assert management_url(url) == expected
+    assert guessed_management_url(url) == expected
 
 
 def test_a_leftover_queue_is_deleted_only_once_it_is_empty() -> None:
@@ -192,6 +214,7 @@ def test_the_status_document_says_null_for_what_does_not_exist() -> None:
     assert document_of([status], None, at="now") == {
         "at": "now",
         "spool": None,
+        "troubles": [],
         "flows": {
             "blue": {
                 "backlog": {"live": 1, "due": 2, "replay": None},
@@ -225,6 +248,16 @@ def test_when_the_backlog_is_gone_is_read_from_the_processors_metrics() -> None:
         "a": "drains in 14 min",
         "b": "never at this rate: 12/s in, 10/s out",
     }
+
+
+def test_what_may_have_deleted_events_is_read_from_the_processors_metrics() -> None:
+    text = (
+        'eventflow_queues_vanished_total{flow="a"} 2.0\neventflow_queues_vanished_total{flow="b"} 0.0\n'
+        'eventflow_dangerous_policies{flow="a"} 3.0\n'
+    )
+    troubles = troubles_of(parsed(text))
+    assert list(troubles) == ["a"]
+    assert [line.split(":")[1] for line in troubles["a"]] == [" see queue.vanished in its log", " see eventflow check"]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -16,7 +14,9 @@ from rich.text import Text
 
 from eventflow import broker
 from eventflow.cli.console import out, table
+from eventflow.cli.findings import STYLES, Finding, Verdict
 from eventflow.cli.options import ConfigOption, config_of, settings_of
+from eventflow.cli.policies import check_policies
 from eventflow.cli.retries import leftovers
 from eventflow.cli.session import Link, connected
 from eventflow.cli.topology import specs_of
@@ -27,39 +27,25 @@ from eventflow.topology import QueueSpec, retry_queue
 DECLARE_ADVICE = "start the services, or run `eventflow topology`"
 
 
-class Verdict(StrEnum):
-    """How a finding is to be taken."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold red"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at, how it was found, and what to do about it."""
-
-    subject: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
-
-
 def command(
     context: typer.Context,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for a target.")] = 5.0,
+    apply_policy: Annotated[
+        bool,
+        typer.Option(
+            "--apply-policy",
+            help="First set the policies that keep other policies from deleting events; takes the tag policymaker.",
+        ),
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Check settings, broker, queues and targets. Declares nothing and sends no event.
+    """Check settings, broker, queues, policies and targets. Declares no queue and sends no event.
 
     Exit status 0: nothing keeps events from flowing; 1: a problem was found.
     """
     settings = settings_of(context, config)
     findings = check_settings(settings, config_of(context, config))
-    findings += asyncio.run(_findings(settings, timeout_s))
+    findings += asyncio.run(_findings(settings, timeout_s, apply_policy=apply_policy))
     shown = table("", "what", "found", "what to do")
     for finding in findings:
         verdict = Text(finding.verdict, style=STYLES[finding.verdict])
@@ -69,10 +55,11 @@ def command(
         raise typer.Exit(1)
 
 
-async def _findings(settings: Settings, timeout_s: float) -> list[Finding]:
+async def _findings(settings: Settings, timeout_s: float, *, apply_policy: bool) -> list[Finding]:
     findings = [await _check_broker(url) for url in settings.broker.urls]
     if any(finding.verdict is Verdict.OK for finding in findings):
         findings += [finding async for finding in _check_queues(settings)]
+    findings += await check_policies(settings, apply_policy=apply_policy)
     findings += [await _check_target(name, flow.target, timeout_s) for name, flow in settings.all_flows.items()]
     return findings
 
@@ -152,7 +139,7 @@ async def _check_queue(link: Link, spec: QueueSpec) -> Finding:
 
 
 async def _check_leftovers(link: Link, settings: Settings) -> list[Finding]:
-    old = await leftovers(link, settings.all_flows)
+    old = await leftovers(link, settings)
     findings = []
     for flow, delays_s in old.delays_s.items():
         for delay_s in delays_s:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 
 from eventflow.cli.console import err, out, printable, table
-from eventflow.cli.letters import Selection, facts_of, reason_of, record_of, shown_body
+from eventflow.cli.letters import Selection, facts_of, record_of, shown_body, shown_reason
 from eventflow.cli.options import ConfigOption, DryRunOption, one_flow_of, settings_of
 from eventflow.cli.walk import Place, Tally, count, delete, first, replay, walk
 from eventflow.errors import EventFlowError
@@ -56,7 +57,7 @@ def list_letters(
         shown.add_row(
             letter.envelope.event.id,
             letter.envelope.event.type,
-            printable(reason_of(letter)),
+            printable(shown_reason(letter)),
             str(failure.status) if failure and failure.status else "-",
             str(letter.envelope.attempt),
             format_time(failure.last_at) if failure else "-",
@@ -90,6 +91,25 @@ def show_letter(
     out.print(facts)
     out.print()
     out.print(shown_body(letter.envelope.event.body, full=full), soft_wrap=True)
+
+
+@app.command("count")
+def count_letters(context: typer.Context, flow: FlowOption = None, config: ConfigOption = None) -> None:
+    """Count the dead letters by reason; the queue stays as it is. Those marked RabbitMQ the broker itself gave up."""
+    place = _place(context, config, flow)
+    reasons: Counter[str] = Counter()
+    with _told("counted", place) as tally:
+
+        async def add(_: Reader, letters: Sequence[Held], tally: Tally) -> None:
+            reasons.update(printable(shown_reason(letter)) for letter in letters)
+            tally.done += len(letters)
+
+        asyncio.run(walk(place, Selection(), add, tally))
+        if reasons:
+            shown = table("reason", "dead letters", numbers=("dead letters",))
+            for reason, letters in reasons.most_common():
+                shown.add_row(reason, str(letters))
+            out.print(shown)
 
 
 @app.command("export")

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from prometheus_client.samples import Sample
 
-from eventflow.cli.exposed import samples_of, values_by_flow
-from eventflow.settings import ProcessorSettings
+from eventflow.cli.exposed import values_by_flow
 
 _MINUTE_S = 60
 _HOUR_S = 3600
@@ -21,12 +20,6 @@ class DrainStatus:
     eta_s: float
     arrival_per_s: float
     departure_per_s: float
-
-
-async def drain_statuses(processor: ProcessorSettings) -> dict[str, DrainStatus]:
-    """Ask the processor; return what it says by flow, nothing where none answers from here."""
-    samples = await samples_of(processor.admin_host, processor.admin_port)
-    return {} if samples is None else drains_of(samples)
 
 
 def drains_of(samples: Sequence[Sample]) -> dict[str, DrainStatus]:

@@ -10,6 +10,7 @@ from eventflow.event import format_time
 from eventflow.reader import Held
 
 UNKNOWN_REASON = "unknown"
+BROKER = "RabbitMQ"
 BODY_SHOWN_CHARACTERS = 2_000
 BODY_SHOWN_BYTES = 128
 SHARE_BYTES = 64 * 1024 * 1024
@@ -29,16 +30,47 @@ class Selection:
         return self.reason is None or reason_of(letter) == self.reason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """Why RabbitMQ itself dead-lettered a message, and in which queue.
+
+    Attributes:
+        reason: `expired`, `maxlen`, `delivery_limit` or `rejected`.
+    """
+
+    reason: str
+    queue: str
+
+
 def share_of(max_body_bytes: int) -> int:
     """Return how many letters are read at once: their bodies together hold at most 64 MiB, whatever their size."""
     return max(1, SHARE_BYTES // max_body_bytes)
 
 
 def reason_of(letter: Held) -> str:
-    """Say why an event was given up: our own word, else the broker's (`x-first-death-reason`)."""
+    """Return why an event was given up: the broker's word if the broker itself moved it here, else our own."""
+    death = death_of(letter)
+    if death is not None:
+        return death.reason
     if letter.envelope.failure is not None:
         return letter.envelope.failure.reason
     return str(letter.headers.get("x-first-death-reason") or UNKNOWN_REASON)
+
+
+def death_of(letter: Held) -> Death | None:
+    """Return why the broker itself moved a letter to the dead queue; None if a processor did.
+
+    Processors publish dead letters anew, so only one that the broker moved carries `x-death`, its latest death first.
+    """
+    match letter.headers.get("x-death"):
+        case [{"reason": str(reason), "queue": str(queue)}, *_]:
+            return Death(reason=reason, queue=queue)
+    return None
+
+
+def shown_reason(letter: Held) -> str:
+    """Return the reason as `dead list` shows it: `expired (RabbitMQ)` if the broker gave the event up."""
+    return reason_of(letter) if death_of(letter) is None else f"{reason_of(letter)} ({BROKER})"
 
 
 def record_of(letter: Held) -> dict[str, Any]:
@@ -69,6 +101,11 @@ def facts_of(letter: Held) -> list[tuple[str, str]]:
     names = ("id", "source", "type", "time", "reason", "last_status", "attempts")
     times = ("first_failed_at", "last_failed_at", "content_type", "content_encoding")
     known = [(name.replace("_", " "), str(record[name])) for name in (*names, *times) if record[name] is not None]
+    death = death_of(letter)
+    if death is not None:
+        known.append(
+            ("given up by", f"{BROKER} in {death.queue}; eventflow check looks for the policy that asks for it")
+        )
     return [*known, ("body", f"{len(letter.envelope.event.body)} bytes")]
 
 

@@ -1,22 +1,19 @@
 """Which retry queues a flow has: those of its settings, and those left over from older ones."""
 
-import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
 
-import aiohttp
 from yarl import URL
 
 from eventflow import broker
 from eventflow.cli.session import Link
-from eventflow.settings import FlowSettings, TargetSettings
+from eventflow.errors import ManagementError
+from eventflow.management import Management
+from eventflow.settings import Settings, TargetSettings
 from eventflow.topology import RETRY_QUEUE, retry_queue
 
 MANAGEMENT_PORT_OFFSET = 10_000
 """RabbitMQ's own ports: 5672 and 15672, 5671 and 15671."""
-
-MANAGEMENT_TIMEOUT_S = 3.0
 
 Delays = Mapping[str, tuple[float, ...]]
 """Retry delays in seconds by flow."""
@@ -35,17 +32,17 @@ class Leftovers:
     complete: bool
 
 
-async def leftovers(link: Link, flows: Mapping[str, FlowSettings]) -> Leftovers:
+async def leftovers(link: Link, settings: Settings) -> Leftovers:
     """Find leftover retry queues. AMQP cannot list queues: the management API can, where we may ask it.
 
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
     """
-    configured = {name: flow.target.retry_delays_s for name, flow in flows.items()}
-    names = await _queue_names(link.url)
+    configured = {name: flow.target.retry_delays_s for name, flow in settings.all_flows.items()}
+    names = await _queue_names(Management.of(settings.broker) or _guessed(link.url))
     if names is not None:
         return Leftovers(delays_s=leftovers_among(names, configured), complete=True)
-    candidates = [retry_queue(flow, delay_s) for flow in flows for delay_s in TargetSettings().retry_delays_s]
+    candidates = [retry_queue(flow, delay_s) for flow in configured for delay_s in TargetSettings().retry_delays_s]
     unexpected = [queue for queue in candidates if leftovers_among([queue], configured)]
     existing = [queue for queue in unexpected if await broker.depth_of(link.connection, queue) is not None]
     return Leftovers(delays_s=leftovers_among(existing, configured), complete=False)
@@ -64,32 +61,26 @@ def leftovers_among(queues: Iterable[str], configured: Delays) -> dict[str, tupl
     return {flow: tuple(sorted(delays_s)) for flow, delays_s in found.items()}
 
 
-def management_url(url: str) -> str | None:
-    """Return where the management API of a broker lists its queues; None where its port cannot be guessed."""
+def guessed_management_url(url: str) -> str | None:
+    """Return where the management API of a broker most likely is; None where its port cannot be guessed."""
     parsed = URL(url)
     port = (parsed.port or (5671 if parsed.scheme == "amqps" else 5672)) + MANAGEMENT_PORT_OFFSET
     if port > 65535 or parsed.host is None:
         return None
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
-    vhost = quote(parsed.path.removeprefix("/") or "/", safe="")
-    return f"{'https' if parsed.scheme == 'amqps' else 'http'}://{host}:{port}/api/queues/{vhost}?columns=name"
+    return f"{'https' if parsed.scheme == 'amqps' else 'http'}://{host}:{port}"
 
 
-async def _queue_names(url: str) -> list[str] | None:
+def _guessed(url: str) -> Management | None:
+    place = guessed_management_url(url)
+    return None if place is None else Management.at(place, url)
+
+
+async def _queue_names(management: Management | None) -> list[str] | None:
     """Ask the management API; None where there is none, or where it does not let us in."""
-    place, parsed = management_url(url), URL(url)
-    if place is None:
+    if management is None:
         return None
-    login = base64.b64encode(f"{parsed.user or 'guest'}:{parsed.password or 'guest'}".encode()).decode()
     try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=MANAGEMENT_TIMEOUT_S)) as client,
-            client.get(
-                URL(place, encoded=True), headers={"Authorization": f"Basic {login}"}, allow_redirects=False
-            ) as answer,
-        ):
-            if answer.status != 200:
-                return None
-            return [str(queue["name"]) for queue in await answer.json()]
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, TypeError, KeyError):
+        return await management.queue_names()
+    except ManagementError:
         return None

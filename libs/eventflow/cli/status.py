@@ -5,10 +5,11 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -16,12 +17,14 @@ from rich.text import Text
 from eventflow import broker
 from eventflow.broker import QueueDepth
 from eventflow.cli.console import out, table
-from eventflow.cli.drain import DrainStatus, drain_statuses
+from eventflow.cli.drain import DrainStatus, drains_of
 from eventflow.cli.drain import in_words as drain_in_words
+from eventflow.cli.exposed import samples_of
 from eventflow.cli.options import ConfigOption, FlowOption, flows_of, settings_of
 from eventflow.cli.retries import Leftovers, leftovers
 from eventflow.cli.session import Link, connected
 from eventflow.cli.spool import SpoolStatus, in_words, spool_status
+from eventflow.cli.troubles import troubles_of
 from eventflow.errors import BrokerUnavailableError
 from eventflow.event import format_time, utc_now
 from eventflow.settings import Settings
@@ -47,6 +50,7 @@ class FlowStatus:
         lanes: Events ready, by lane; what a processor holds is not counted.
         processors: Consumers of the live lane, one for each processor.
         drain: When the lanes will be empty; None where no processor tells.
+        troubles: What a processor reports that may have deleted events.
     """
 
     flow: str
@@ -54,7 +58,8 @@ class FlowStatus:
     retries: tuple[RetryStatus, ...]
     dead: int | None
     processors: int | None
-    drain: DrainStatus | None
+    drain: DrainStatus | None = None
+    troubles: tuple[str, ...] = ()
 
 
 def command(
@@ -86,7 +91,13 @@ def command(
     if as_json:
         out.print(json.dumps(document_of(statuses, spool, at=format_time(utc_now())), indent=2), soft_wrap=True)
     else:
-        out.print(table_of(statuses))
+        out.print(shown_of(statuses))
+
+
+def shown_of(statuses: Sequence[FlowStatus]) -> Group:
+    """Return the statuses for people: a table, and below it what may have deleted events."""
+    troubles = [f"flow {status.flow}: {trouble}" for status in statuses for trouble in status.troubles]
+    return Group(table_of(statuses), *(Text(trouble, style="bold red") for trouble in troubles))
 
 
 def document_of(statuses: Sequence[FlowStatus], spool: SpoolStatus | None, *, at: str) -> dict[str, Any]:
@@ -94,6 +105,7 @@ def document_of(statuses: Sequence[FlowStatus], spool: SpoolStatus | None, *, at
     return {
         "at": at,
         "spool": None if spool is None else asdict(spool),
+        "troubles": [f"flow {status.flow}: {trouble}" for status in statuses for trouble in status.troubles],
         "flows": {
             status.flow: {
                 "backlog": {
@@ -146,20 +158,20 @@ def _drain_document(drain: DrainStatus) -> dict[str, Any]:
 
 async def _once(settings: Settings, flows: Sequence[str]) -> list[FlowStatus]:
     async with connected(settings.broker.urls) as link:
-        return await _statuses(link, settings, flows, await leftovers(link, settings.all_flows))
+        return await _statuses(link, settings, flows, await leftovers(link, settings))
 
 
 async def _watch(settings: Settings, flows: Sequence[str]) -> None:
     """Show the status every second; a broker that goes away is waited for, one that was never there is an error."""
     async with connected(settings.broker.urls) as link:
-        old = await leftovers(link, settings.all_flows)  # once: looking for missing queues fills the broker's log
-        first = table_of(await _statuses(link, settings, flows, old))
+        old = await leftovers(link, settings)  # once: looking for missing queues fills the broker's log
+        first = shown_of(await _statuses(link, settings, flows, old))
     with Live(first, console=out, auto_refresh=False) as live:
         while True:
             try:
                 async with connected(settings.broker.urls) as link:
                     while True:
-                        live.update(table_of(await _statuses(link, settings, flows, old)), refresh=True)
+                        live.update(shown_of(await _statuses(link, settings, flows, old)), refresh=True)
                         await asyncio.sleep(REFRESH_S)
             except BrokerUnavailableError as error:
                 live.update(Text(f"{error}; trying again", style="red"), refresh=True)
@@ -167,18 +179,19 @@ async def _watch(settings: Settings, flows: Sequence[str]) -> None:
 
 
 async def _statuses(link: Link, settings: Settings, flows: Sequence[str], old: Leftovers) -> list[FlowStatus]:
-    drains = await drain_statuses(settings.processor)
+    samples = await samples_of(settings.processor.admin_host, settings.processor.admin_port) or []
+    drains, troubles = drains_of(samples), troubles_of(samples)
     return [
-        await _status(
-            link, flow, settings.all_flows[flow].target.retry_delays_s, old.delays_s.get(flow, ()), drains.get(flow)
+        replace(
+            await _status(link, flow, settings.all_flows[flow].target.retry_delays_s, old.delays_s.get(flow, ())),
+            drain=drains.get(flow),
+            troubles=troubles.get(flow, ()),
         )
         for flow in flows
     ]
 
 
-async def _status(
-    link: Link, flow: str, delays_s: Sequence[float], old_s: Sequence[float], drain: DrainStatus | None
-) -> FlowStatus:
+async def _status(link: Link, flow: str, delays_s: Sequence[float], old_s: Sequence[float]) -> FlowStatus:
     async def depth(queue: str) -> QueueDepth | None:
         return await broker.depth_of(link.connection, queue)
 
@@ -198,7 +211,6 @@ async def _status(
         retries=tuple(retries),
         dead=_ready(await depth(dead_queue(flow))),
         processors=live.consumers if live else None,
-        drain=drain,
     )
 
 

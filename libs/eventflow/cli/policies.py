@@ -1,0 +1,91 @@
+"""Policies as `eventflow check` sees them, and sets them where it may."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator, Sequence
+
+from eventflow.cli.console import printable
+from eventflow.cli.findings import Finding, Verdict
+from eventflow.errors import ManagementError
+from eventflow.management import Management
+from eventflow.policies import NOT_SET, Look, look
+from eventflow.settings import Settings
+from eventflow.topology import SHIELDS
+
+EFFECTIVE_WITHIN_S = 12.0
+"""RabbitMQ publishes what takes effect on a queue every 5 s."""
+
+POLL_S = 0.5
+APPLY_ADVICE = "eventflow check --apply-policy"
+SUBJECT = "policies"
+
+
+async def check_policies(settings: Settings, *, apply_policy: bool) -> list[Finding]:
+    """Look for policies that can delete events, after setting our own if asked to."""
+    management = Management.of(settings.broker)
+    if management is None:
+        verdict = Verdict.PROBLEM if apply_policy else Verdict.UNKNOWN
+        return [_not_looked(NOT_SET, verdict, advice="set it to RabbitMQ's management API, http://host:15672")]
+    findings = [await _apply(management)] if apply_policy else []
+    applied = any(finding.verdict is Verdict.OK for finding in findings)
+    try:
+        seen = await (_effective(management, settings) if applied else look(management, settings.all_flows))
+    except ManagementError as error:
+        advice = "correct EVENTFLOW_BROKER__MANAGEMENT_URL, or the user's rights"
+        return [*findings, _not_looked(printable(str(error)), Verdict.UNKNOWN, advice=advice)]
+    return [*findings, *judged(seen)]
+
+
+def judged(seen: Look) -> Iterator[Finding]:
+    """Judge what a look found."""
+    for danger in seen.dangers:
+        advice = "take our queues out of its pattern" if "operator" in danger.policy else APPLY_ADVICE
+        found = f"{danger}: it can delete events"
+        yield Finding(subject=SUBJECT, verdict=Verdict.PROBLEM, found=printable(found), advice=advice)
+    if seen.unknown:
+        found = f"RabbitMQ has not published yet what takes effect on {_some(seen.unknown)}"
+        yield Finding(subject=SUBJECT, verdict=Verdict.UNKNOWN, found=found, advice="look again in a few seconds")
+    if seen.unshielded:
+        found = f"no policy of ours keeps those of others from {_some(seen.unshielded)}"
+        yield Finding(subject=SUBJECT, verdict=Verdict.WARNING, found=found, advice=APPLY_ADVICE)
+    if not (seen.dangers or seen.unknown or seen.unshielded):
+        yield Finding(subject=SUBJECT, verdict=Verdict.OK, found="none that takes effect deletes anything")
+
+
+def _some(queues: Sequence[str]) -> str:
+    return queues[0] if len(queues) == 1 else f"{len(queues)} queues, such as {queues[0]}"
+
+
+async def _apply(management: Management) -> Finding:
+    names = ", ".join(policy.name for policy in SHIELDS)
+    try:
+        for policy in SHIELDS:
+            await management.set_policy(policy)
+    except ManagementError as error:
+        found = f"{names} could not be set: {printable(str(error))}"
+        return Finding(subject=SUBJECT, verdict=Verdict.PROBLEM, found=found, advice=f"run: {commands(management)}")
+    return Finding(subject=SUBJECT, verdict=Verdict.OK, found=f"{names} set")
+
+
+def commands(management: Management) -> str:
+    """Return what an administrator can run on a node of the broker in place of `--apply-policy`."""
+    return "; ".join(
+        f"rabbitmqctl set_policy -p '{management.vhost}' {policy.name} '{policy.pattern}' "
+        f"'{json.dumps(dict(policy.definition))}' --priority {policy.priority} --apply-to {policy.apply_to}"
+        for policy in SHIELDS
+    )
+
+
+async def _effective(management: Management, settings: Settings) -> Look:
+    """Look until our policies have taken effect on every queue, for a while at most."""
+    deadline_s = time.monotonic() + EFFECTIVE_WITHIN_S
+    while True:
+        seen = await look(management, settings.all_flows)
+        if time.monotonic() > deadline_s or not (seen.unshielded or seen.unknown):
+            return seen
+        await asyncio.sleep(POLL_S)
+
+
+def _not_looked(reason: str, verdict: Verdict, *, advice: str) -> Finding:
+    return Finding(subject=SUBJECT, verdict=verdict, found=f"not looked: {reason}", advice=advice)

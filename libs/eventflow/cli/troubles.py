@@ -1,0 +1,23 @@
+"""What may have deleted events of a flow, as a processor's metrics report it."""
+
+from collections.abc import Sequence
+
+from prometheus_client.samples import Sample
+
+from eventflow.cli.exposed import values_by_flow
+
+
+def troubles_of(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
+    """Return a line for each trouble, by flow; flows without any are missing."""
+    vanished = values_by_flow(samples, "eventflow_queues_vanished_total")
+    dangerous = values_by_flow(samples, "eventflow_dangerous_policies")
+    found: dict[str, tuple[str, ...]] = {}
+    for flow, queues in vanished.items():
+        if queues:
+            line = f"{queues:.0f} queues have vanished since the processor started, with all that was in them"
+            found[flow] = (*found.get(flow, ()), f"{line}: see queue.vanished in its log")
+    for flow, settings in dangerous.items():
+        if settings:
+            line = f"policies of the broker can delete events, by {settings:.0f} settings"
+            found[flow] = (*found.get(flow, ()), f"{line}: see eventflow check")
+    return found
