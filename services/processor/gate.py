@@ -73,6 +73,7 @@ class Gate:
         self._changed = asyncio.Event()
         self._resume_at_s = 0.0
         self._is_paused: bool | None = None  # by an operator; None until that is known
+        self._is_control_lost = False
         self._probing = False
         self._successes = 0
         self._deferrals: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -95,6 +96,11 @@ class Gate:
         elif self._is_paused and not settings.is_paused:
             self._log.info("flow.resumed")
         self._is_paused = settings.is_paused
+        self._changed.set()
+
+    def control_lost(self, is_lost: bool) -> None:
+        """Close while no order of an operator's, and no pause of a peer's, could be heard (ADR 20)."""
+        self._is_control_lost = is_lost
         self._changed.set()
 
     def pause(self, for_s: float) -> None:
@@ -168,7 +174,7 @@ class Gate:
             self._announce({"kind": "breaker", "open": True})
 
     def _closed_s(self) -> float:
-        if self._probing or self._is_paused is not False:
+        if self._probing or self._is_control_lost or self._is_paused is not False:
             return 3600.0  # until the end of that, which wakes whoever waits
         return max(self.pause_s, self._breaker.probe_in_s(now_s=self._clock()))
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from tests.chaos.faults import broker, cluster, kills, outages, target, wire
+from tests.chaos.faults import broker, cluster, kills, outages, rate, target, wire
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -13,6 +13,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *target.SCENARIOS,
     *outages.SCENARIOS,
     *cluster.SCENARIOS,
+    *rate.SCENARIOS,
 )
 
 MUTANTS: tuple[Scenario, ...] = (
