@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +10,8 @@ from typing import Self
 from urllib.parse import quote
 
 from sandbox import probes
-from sandbox.node import Epmd, NodeError, PrivateNode
+from sandbox.node import Epmd, Host, NodeError, PrivateNode
+from sandbox.ports import free_port
 from sandbox.processes import wait_until
 
 
@@ -23,20 +24,40 @@ class Cluster:
         directory: Each node keeps its data in a directory of its own below it.
         size: How many nodes.
         settings: More lines of every node's rabbitmq.conf, by key.
+        hosts: Where each node runs, in place of `size`; by default all on loopback.
+        erl_args: More arguments of every node's Erlang VM.
 
     Raises:
         NodeError: RabbitMQ is not installed.
     """
 
-    def __init__(self, directory: Path, *, size: int = 3, settings: Mapping[str, str] | None = None) -> None:
-        self._epmd = Epmd()
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        size: int = 3,
+        settings: Mapping[str, str] | None = None,
+        hosts: Sequence[Host] | None = None,
+        erl_args: str = "",
+    ) -> None:
+        hosts = hosts or [Host()] * size
+        port = free_port()
+        self._epmds = {host: Epmd(port=port, host=host) for host in hosts}
         mark, cookie = secrets.token_hex(4), secrets.token_hex(20)
-        names = [f"eventflow-{mark}-{number}@localhost" for number in range(1, size + 1)]
+        names = [f"eventflow-{mark}-{number}@{host.name}" for number, host in enumerate(hosts, 1)]
         peers = {f"cluster_formation.classic_config.nodes.{number}": name for number, name in enumerate(names, 1)}
         common = {"cluster_formation.peer_discovery_backend": "classic_config", **peers, **(settings or {})}
         self.nodes = tuple(
-            PrivateNode(directory / f"node-{number}", nodename=name, epmd=self._epmd, cookie=cookie, settings=common)
-            for number, name in enumerate(names, 1)
+            PrivateNode(
+                directory / f"node-{number}",
+                nodename=name,
+                epmd=self._epmds[host],
+                cookie=cookie,
+                settings=common,
+                host=host,
+                erl_args=erl_args,
+            )
+            for number, (name, host) in enumerate(zip(names, hosts, strict=True), 1)
         )
 
     def __enter__(self) -> Self:
@@ -64,7 +85,8 @@ class Cluster:
         Raises:
             NodeError: One did not come up, or they did not find each other.
         """
-        self._epmd.start()
+        for epmd in self._epmds.values():
+            epmd.start()
         try:
             first, *others = self.nodes
             first.start(timeout_s)  # alone, so that the others have one to join
@@ -82,7 +104,8 @@ class Cluster:
         """End all nodes at once: nothing of a private cluster is used again."""
         for node in self.nodes:
             node.kill()
-        self._epmd.stop()
+        for epmd in self._epmds.values():
+            epmd.stop()
 
     def node_named(self, nodename: str) -> PrivateNode:
         """Return the node of this Erlang name."""

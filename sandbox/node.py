@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -20,7 +21,6 @@ from sandbox.processes import ChildProcess, wait_until
 # Debian's own directory comes before PATH: the commands that it puts there change the user to `rabbitmq`.
 _PROGRAM_DIRECTORIES = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/usr/local/sbin", "/usr/sbin")
 _LOGIN = "guest"  # RabbitMQ's own, which it lets in from loopback only
-_LOOPBACK_ERL_ARGS = "-kernel inet_dist_use_interface {127,0,0,1}"
 
 
 class NodeError(Exception):
@@ -38,17 +38,46 @@ def find_program(name: str) -> Path | None:
     return Path(found) if found else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Where a node runs: on loopback, or in a network namespace with a link to its clients and one to its peers.
+
+    Attributes:
+        address: Where it serves clients and the management API.
+        peers_address: Where other nodes reach it.
+        name: The part of its Erlang name behind the `@`; an address makes it a long name.
+        enter: What a command is prefixed with to run there.
+    """
+
+    address: str = LOOPBACK
+    peers_address: str = LOOPBACK
+    name: str = "localhost"
+    enter: tuple[str, ...] = ()
+
+    @property
+    def has_long_name(self) -> bool:
+        return "." in self.name
+
+    @property
+    def erl_args(self) -> str:
+        """What keeps Erlang's distribution off every other address."""
+        return f"-kernel inet_dist_use_interface {{{self.peers_address.replace('.', ',')}}}"
+
+
 class Epmd:
     """Erlang's port mapper on a port of its own: nodes that share one can form a cluster."""
 
-    def __init__(self, *, port: int | None = None) -> None:
+    def __init__(self, *, port: int | None = None, host: Host | None = None) -> None:
         self.port = port or free_port()
+        self._host = host or Host()
         program = find_program("epmd") or "epmd"
-        self._process = ChildProcess("epmd", [program, "-address", LOOPBACK, "-port", str(self.port)])
+        addresses = f"{self._host.address},{self._host.peers_address}"
+        command = [*self._host.enter, program, "-address", addresses, "-port", str(self.port)]
+        self._process = ChildProcess("epmd", command)
 
     def start(self) -> None:
         self._process.start()
-        wait_until(lambda: accepts(LOOPBACK, self.port), timeout_s=5.0, what="epmd to listen")
+        wait_until(lambda: accepts(self._host.address, self.port), timeout_s=5.0, what="epmd to listen")
 
     def stop(self) -> None:
         self._process.kill()  # it keeps nothing, and as long as nodes are known to it it takes no other way
@@ -71,6 +100,8 @@ class PrivateNode:
         epmd: One to share with other nodes; by default it has its own, which stops with it.
         cookie: What cluster members must have in common; by default made once for the directory.
         settings: More lines of rabbitmq.conf, by key.
+        host: Where it runs; by default on loopback.
+        erl_args: More arguments of the Erlang VM.
 
     Raises:
         NodeError: RabbitMQ is not installed.
@@ -91,6 +122,8 @@ class PrivateNode:
         epmd: Epmd | None = None,
         cookie: str | None = None,
         settings: Mapping[str, str] | None = None,
+        host: Host | None = None,
+        erl_args: str = "",
     ) -> None:
         server, ctl = find_program("rabbitmq-server"), find_program("rabbitmqctl")
         if server is None or ctl is None:
@@ -100,14 +133,17 @@ class PrivateNode:
         self.management_port = management_port or free_port()
         self.metrics_port = metrics_port
         self.dist_port = dist_port or free_port()
-        self.nodename = nodename or f"eventflow-{_short_hash(self.directory)}@localhost"
-        self._epmd = epmd or Epmd()
+        self._host = host or Host()
+        self._erl_args = erl_args
+        self.nodename = nodename or f"eventflow-{_short_hash(self.directory)}@{self._host.name}"
+        self._epmd = epmd or Epmd(host=self._host)
         self._owns_epmd = epmd is None
         self._cookie = cookie
         self._settings = dict(settings or {})
         self._ctl = ctl
         self._mark = secrets.token_hex(8)  # tells this node's process from any other, on its command line
-        self._server = ChildProcess(self.nodename, [server], env=self._environment(), cwd=Path("/"))
+        command: list[str | Path] = [*self._host.enter, server]
+        self._server = ChildProcess(self.nodename, command, env=self._environment(), cwd=Path("/"))
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> Self:
@@ -121,11 +157,11 @@ class PrivateNode:
 
     @property
     def url(self) -> str:
-        return f"amqp://{self.login}:{self.password}@{LOOPBACK}:{self.amqp_port}/"
+        return f"amqp://{self.login}:{self.password}@{self._host.address}:{self.amqp_port}/"
 
     @property
     def management_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.management_port}/"
+        return f"http://{self._host.address}:{self.management_port}/"
 
     @property
     def alive(self) -> bool:
@@ -198,7 +234,7 @@ class PrivateNode:
         Raises:
             NodeError: It failed, or took longer than `timeout_s`.
         """
-        command = [str(self._ctl), "--node", self.nodename, *arguments]
+        command = [*self._host.enter, str(self._ctl), "--node", self.nodename, *arguments]
         try:
             done = subprocess.run(
                 command,
@@ -234,10 +270,11 @@ class PrivateNode:
             "HOME": str(home),  # where Erlang looks for its cookie
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
-            "ERL_EPMD_ADDRESS": LOOPBACK,
+            "ERL_EPMD_ADDRESS": self._host.peers_address,
             "ERL_EPMD_PORT": str(self._epmd.port),
             "RUNNING_UNDER_SYSTEMD": "true",  # the start script becomes the VM instead of watching over it
             "RABBITMQ_NODENAME": self.nodename,
+            "RABBITMQ_USE_LONGNAME": str(self._host.has_long_name).lower(),
             "RABBITMQ_DIST_PORT": str(self.dist_port),
             "RABBITMQ_CONF_ENV_FILE": str(home / "rabbitmq-env.conf"),
             "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
@@ -252,8 +289,8 @@ class PrivateNode:
             "RABBITMQ_LOG_BASE": str(self._log_file.parent),
             "RABBITMQ_LOGS": str(self._log_file),
             "RABBITMQ_PID_FILE": str(home / "data" / "vm.pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{_LOOPBACK_ERL_ARGS} -eventflow {self._mark}",
-            "RABBITMQ_CTL_ERL_ARGS": _LOOPBACK_ERL_ARGS,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{self._host.erl_args} {self._erl_args} -eventflow {self._mark}",
+            "RABBITMQ_CTL_ERL_ARGS": self._host.erl_args,
         }
 
     def _plugins(self) -> list[str]:
@@ -262,13 +299,13 @@ class PrivateNode:
     def _metrics_settings(self) -> dict[str, str]:
         if self.metrics_port is None:
             return {}
-        return {"prometheus.tcp.ip": LOOPBACK, "prometheus.tcp.port": str(self.metrics_port)}
+        return {"prometheus.tcp.ip": self._host.address, "prometheus.tcp.port": str(self.metrics_port)}
 
     def _write_configuration(self) -> None:
         lines = (
             {
-                "listeners.tcp.1": f"{LOOPBACK}:{self.amqp_port}",
-                "management.tcp.ip": LOOPBACK,
+                "listeners.tcp.1": f"{self._host.address}:{self.amqp_port}",
+                "management.tcp.ip": self._host.address,
                 "management.tcp.port": str(self.management_port),
                 "disk_free_limit.absolute": "50MB",
                 "log.file.level": "info",

@@ -421,6 +421,21 @@ async def look_up(channel: Channel, queue: str) -> QueueDepth:
     return QueueDepth(messages=answer.message_count or 0, consumers=answer.consumer_count or 0)
 
 
+async def prove_majority(channel: Channel, queue: str) -> None:
+    """Return once a majority of a quorum queue's members has agreed to something; `queue` must be empty for ever.
+
+    A passive declare is answered by the leader that the asked node knows, out of its own memory, also by one that is
+    cut off from all others. A new consumer is entered in the queue's log, which takes a majority. Its end is a second
+    entry, after which the queue forgets both. Purging and `basic.get` need a majority too, but RabbitMQ closes the
+    connection if the leader has just died; a new consumer is offered to each member in turn.
+
+    Raises:
+        BrokerUnavailableError: No majority answers within 10 s, or the queue is gone, which closes the channel.
+    """
+    answer = await answered(f"reach a majority for {queue}", channel.basic_consume(queue, _ignore, no_ack=True))
+    await answered(f"leave {queue}", channel.basic_cancel(str(answer.consumer_tag)))
+
+
 async def wait_for_consumers(connection: AbstractConnection, queue: str, *, at_most: int, timeout_s: float) -> bool:
     """Wait until a queue has no more than so many consumers; False where that takes too long.
 

@@ -23,14 +23,14 @@ from eventflow.errors import (
     PublishTimeoutError,
 )
 from eventflow.inlet import Inlet, inlet_on
-from eventflow.lifecycle import first_of
+from eventflow.lifecycle import first_of, lease_clock
 from eventflow.message import Envelope, Message, encode
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.outlet import Publication
 from eventflow.presence import Presence
 from eventflow.publisher import Publisher
 from eventflow.telemetry.logging import shown_id
-from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, retry_queue
+from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, lease_queue, retry_queue
 
 HOLD_MAX_S = 45.0
 """How long a delivery waits for its copy to be confirmed before it goes back to its queue. Well below a minute."""
@@ -111,7 +111,11 @@ class Observer(Protocol):
         """Note that every lane has its consumer now: one of ours, beside those of the other processors."""
 
     def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
-        """Note what a look at a lane's queue found that began at `began_s` of the monotonic clock; one a second."""
+        """Note what a look at a lane's queue found; one a second.
+
+        Args:
+            began_s: The `lease_clock`'s time before which a majority of the brokers answered last.
+        """
 
     def left(self) -> None:
         """Note that our consumers are gone, until `joined`."""
@@ -181,11 +185,12 @@ class Consumer:
         return len(self._held)
 
     async def run(self) -> None:
-        """Stay connected and consume; returns after `stop` and `close`.
+        """Stay connected and consume; returns after `stop` and `close`, and can then be called again.
 
         Raises:
             TopologyMismatchError: A queue exists with other arguments.
         """
+        self._stopping = False
         await broker.keep_connected(self._urls, name=self._name, session=self._session)
 
     async def stop(self) -> None:
@@ -292,12 +297,18 @@ class Consumer:
             self._connection = self._channel = None
 
     async def _poll(self, connection: AbstractConnection) -> NoReturn:
-        """Measure the lanes every second, which also proves the connection that our consumers live on."""
+        """Measure the lanes every second, over the connection that our consumers live on.
+
+        The leader that answers may be cut off from all others, who have given our share away by then. So each look
+        follows something that only a majority can answer. If there is none for 10 s, the session ends and the next one
+        may find a node on the other side.
+        """
         channel = await broker.open_channel(connection)
         uncounted = 0
         while True:
+            began_s = lease_clock()
+            await broker.prove_majority(channel, lease_queue(self._flow))
             for lane in Lane:
-                began_s = time.monotonic()
                 depth = await broker.look_up(channel, lane_queue(self._flow, lane))
                 self._consumers[lane] = depth.consumers
                 self._observer.looked(lane, depth, began_s=began_s)

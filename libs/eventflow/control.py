@@ -4,13 +4,16 @@ Processors speak over one fanout exchange and have an exclusive queue each. A fa
 later, so whoever has something to say repeats it every second. Nothing of it is needed for not losing an event: who
 hears nothing acts on what it sees itself.
 
-An operator's orders are kept in a stream per flow, whose last message counts.
+An operator's orders are kept in a stream per flow, whose last message counts. A processor that could not hear of an
+order must not go on, so it asks over its control connection every second whether that still works.
 """
 
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 import structlog
@@ -24,6 +27,10 @@ from eventflow.topology import CONTROL_EXCHANGE, control_queue, runtime_queue, r
 
 ANNOUNCE_EVERY_S = 1.0
 ANNOUNCEMENT_MAX_BYTES = 4096
+LISTEN_POLL_S = 1.0
+LOST_AFTER_S = 3.0
+"""How long after the beginning of the last good look the control connection counts as working; as long as the lease."""
+
 NO_ORDER_S = 0.2
 """How long a start waits for an order where the broker has counted none, as for 5 s after its start."""
 
@@ -48,7 +55,37 @@ class Control:
         self._listeners: defaultdict[str, list[Callable[[Announcement], None]]] = defaultdict(list)
         self._followers: defaultdict[str, list[Callable[[RuntimeSettings], None]]] = defaultdict(list)
         self._ordered: set[str] = set()  # flows whose followers know what holds
+        self._watchers: list[Callable[[bool], None]] = []
+        self._found, self._lost = asyncio.Event(), asyncio.Event()
+        self._lost.set()
+        self._losing: asyncio.TimerHandle | None = None
         self.instance = instance
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether no order can be heard: no good look at the control connection for 3 s, or none yet."""
+        return self._lost.is_set()
+
+    def watch(self, watcher: Callable[[bool], None]) -> None:
+        """Call `watcher` too whenever the control connection is lost (True) or found (False); it starts as lost.
+
+        It is found again only after the orders that hold have been followed anew.
+        """
+        self._watchers.append(watcher)
+
+    async def found(self) -> None:
+        """Wait until orders can be heard."""
+        await self._found.wait()
+
+    async def lost_for(self, seconds: float) -> None:
+        """Wait until the control connection has been lost for so long without a break."""
+        while True:
+            await self._lost.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._found.wait()
+                continue
+            return
 
     def listen(self, flow: str, listener: Callable[[Announcement], None]) -> None:
         """Call `listener` too with every announcement of a peer about `flow`."""
@@ -77,7 +114,37 @@ class Control:
             channel, control_queue(self.instance), exchange=CONTROL_EXCHANGE, on_body=self._hear
         )
         follow_ends = await asyncio.gather(*(self._follow(connection, flow) for flow in self._followers))
-        await first_of(broker.closed(channel), *(ended() for ended in follow_ends))
+        look = partial(broker.look_up, channel, control_queue(self.instance))
+        await first_of(broker.closed(channel), self._listen(look), *(ended() for ended in follow_ends))
+
+    async def _listen(self, look: Callable[[], Awaitable[object]]) -> NoReturn:
+        """Look every second whether the broker still answers on the connection that brings the orders."""
+        while True:
+            began_s = asyncio.get_running_loop().time()
+            await look()
+            self._works_since(began_s)
+            await asyncio.sleep(LISTEN_POLL_S)
+
+    def _works_since(self, began_s: float) -> None:
+        """Take the connection for working until 3 s after the beginning of a good look."""
+        if self._losing is not None:
+            self._losing.cancel()
+        self._losing = asyncio.get_running_loop().call_at(began_s + LOST_AFTER_S, self._lose)
+        if self.is_lost:
+            self._lost.clear()
+            self._found.set()
+            log.info("control.found")
+            self._notify()
+
+    def _lose(self) -> None:
+        log.warning("control.lost", silent_s=LOST_AFTER_S, action="sending nothing until orders can be heard again")
+        self._found.clear()
+        self._lost.set()
+        self._notify()
+
+    def _notify(self) -> None:
+        for watcher in self._watchers:
+            watcher(self.is_lost)
 
     async def _follow(self, connection: broker.Connection, flow: str) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
         """Start to follow the orders for a flow; returns what waits for the end of it."""

@@ -5,6 +5,7 @@ import gc
 import resource
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
 
@@ -18,6 +19,10 @@ EXIT_CONFIGURATION = 78
 """sysexits' EX_CONFIG: starting again cannot help, somebody has to change something."""
 
 CANCEL_AGAIN_S = 5.0
+_CLOCK_OF_LEASES: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux stops CLOCK_MONOTONIC, which `time.monotonic` and asyncio read, during a suspend; other systems have no
+CLOCK_BOOTTIME, and macOS's CLOCK_MONOTONIC goes on."""
+
 GC_THRESHOLDS = (20_000, 20, 50)
 """Far fewer looks for cycles than by default: hardly any come up, and looking for them cost a tenth of an event."""
 
@@ -44,6 +49,11 @@ def raise_descriptor_limit() -> int:
 
 def _descriptors(limit: int) -> int:
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit
+
+
+def lease_clock() -> float:
+    """Return seconds of a clock that goes on while the machine is suspended, so that no lease outlasts a suspend."""
+    return time.clock_gettime(_CLOCK_OF_LEASES)
 
 
 def stop_requested() -> asyncio.Event:

@@ -5,6 +5,7 @@
     eventflow.{flow}.replay           dead letters that an operator sent again
     eventflow.{flow}.retry.{delay_ms} retries that wait: one queue per delay, since messages leave only from the head
     eventflow.{flow}.dead             events that were given up, kept until somebody looks
+    eventflow.{flow}.lease            empty for ever: what is asked of it shows that a majority of the brokers answers
     eventflow.{flow}.runtime          what an operator has ordered; a stream, of which the last message counts
 
 All but the last are durable quorum queues, on a single node too: a classic queue confirms before it has written to
@@ -96,6 +97,11 @@ def retry_queue(flow: str, delay_s: float) -> str:
     return f"{PREFIX}.{flow}.retry.{round(delay_s * 1000)}"
 
 
+def lease_queue(flow: str) -> str:
+    """Name the queue by which a processor proves its lease on its share of the quota: `eventflow.{flow}.lease`."""
+    return f"{PREFIX}.{flow}.lease"
+
+
 def runtime_queue(flow: str) -> str:
     """Name the stream of an operator's orders: `eventflow.{flow}.runtime`."""
     return f"{PREFIX}.{flow}.runtime"
@@ -167,6 +173,11 @@ def retry_specs(flow: str, delays_s: tuple[float, ...]) -> tuple[QueueSpec, ...]
     )
 
 
+def lease_spec(flow: str) -> QueueSpec:
+    """Return the queue of the lease, which never has a message (ADR 20)."""
+    return QueueSpec(name=lease_queue(flow), arguments=_quorum())
+
+
 def runtime_spec(flow: str) -> QueueSpec:
     """Return the stream of an operator's orders: everyone reads the last, and reading takes nothing away (ADR 8)."""
     return QueueSpec(
@@ -186,4 +197,4 @@ def ingest_specs(flow: str) -> tuple[QueueSpec, ...]:
 
 def flow_specs(flow: str, delays_s: tuple[float, ...]) -> tuple[QueueSpec, ...]:
     """Return every queue of a flow, in an order in which each dead-letter target comes before what points to it."""
-    return (*ingest_specs(flow), *retry_specs(flow, delays_s))
+    return (*ingest_specs(flow), *retry_specs(flow, delays_s), lease_spec(flow))

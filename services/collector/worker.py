@@ -1,7 +1,6 @@
 """One process that takes requests from a bound socket: the whole of the collector, or one worker of several."""
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from collector.spool_directory import SpoolDirectory
 from eventflow import lifecycle
 from eventflow.admin import Readiness
 from eventflow.connections import Connections
+from eventflow.instance import name_instance
 from eventflow.presence import Presence
 from eventflow.publisher import Publisher
 from eventflow.settings import Settings
@@ -64,7 +64,7 @@ class Worker:
         self._publisher = Publisher(
             settings.broker.urls,
             specs=[spec for name in flows for spec in ingest_specs(name)],
-            name=f"eventflow-collector@{socket.gethostname()}:{os.getpid()}",
+            name=name_instance("eventflow-collector"),
             presence=Presence(self.metrics.count_vanished),
         )
         self._spool = self._make_spool(settings)

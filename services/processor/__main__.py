@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from eventflow.broker import QueueDepth
 from eventflow.consumer import Consumer
 from eventflow.control import Control, announce_repeatedly
 from eventflow.depths import Depths
+from eventflow.instance import name_instance
 from eventflow.management import Management
 from eventflow.policies import PolicyWatch
 from eventflow.presence import Presence
@@ -47,6 +47,10 @@ from processor.tracing import DeliveryTracing
 from processor.whereabouts import Whereabouts
 
 SERVICE = "eventflow-processor"
+
+LEAVE_AFTER_S = 2.0
+"""How long a flow is kept closed for want of the control connection before it is left: a processor that only stood
+still itself finds the connection again at once, and need not join anew."""
 
 log = structlog.stdlib.get_logger()
 
@@ -96,16 +100,32 @@ class Flow:
     quota: Quota
     dispatcher: Dispatcher
     depths: Depths
+    drain_timeout_s: float
 
     def tell(self) -> None:
         """Tell the other processors what one that joins now must know."""
         self.gate.tell()
         self.quota.tell()
 
-    async def drain(self, *, timeout_s: float) -> None:
+    async def take_part(self, control: Control) -> None:
+        """Consume while orders can be heard; otherwise leave the flow, and our share of its quota, to the others."""
+        while True:
+            await control.found()
+            consuming = asyncio.create_task(self.consumer.run())
+            lost = asyncio.create_task(control.lost_for(LEAVE_AFTER_S))
+            try:
+                await asyncio.wait({consuming, lost}, return_when=asyncio.FIRST_COMPLETED)
+                if consuming.done():
+                    return consuming.result()
+                log.error("flow.left", flow=self.name, reason="the control connection is lost")
+                await self.drain()
+            finally:
+                await lifecycle.cancel_and_wait(consuming, lost)
+
+    async def drain(self) -> None:
         """Stop consuming, settle what is in flight, hand the rest back."""
         await self.consumer.stop()
-        await self.dispatcher.drain(timeout_s=timeout_s)
+        await self.dispatcher.drain(timeout_s=self.drain_timeout_s)
         await self.consumer.close()
 
 
@@ -155,6 +175,7 @@ async def wire_flow(
     for part in (gate, quota):
         control.listen(name, part.hear)
         control.follow(name, part.order)
+    control.watch(gate.control_lost)
     whereabouts = Whereabouts(lanes, announce=announce)
     control.listen(name, whereabouts.hear)
     membership = Membership(
@@ -174,7 +195,7 @@ async def wire_flow(
         publisher=publisher,
         observer=membership,
         held_max_s=held_max_s(target_settings),
-        name=f"{instance()} consume {name}",
+        name=f"{control.instance} consume {name}",
         presence=presence,
     )
     flow_metrics.follow_held(lambda: consumer.held)
@@ -214,19 +235,33 @@ async def wire_flow(
         gate=gate,
         quota=quota,
         dispatcher=dispatcher,
-        depths=depths_of(name, target_settings.retry_delays_s, settings.broker.urls, flow_metrics, presence),
+        depths=depths_of(
+            name,
+            target_settings.retry_delays_s,
+            settings.broker.urls,
+            flow_metrics,
+            presence,
+            instance=control.instance,
+        ),
+        drain_timeout_s=settings.processor.drain_timeout_s,
     )
 
 
 def depths_of(
-    flow: str, delays_s: Sequence[float], urls: Sequence[str], metrics: FlowMetrics, presence: Presence
+    flow: str,
+    delays_s: Sequence[float],
+    urls: Sequence[str],
+    metrics: FlowMetrics,
+    presence: Presence,
+    *,
+    instance: str,
 ) -> Depths:
     """Build what looks at the queues of a flow that no processor consumes from."""
     names = (dead_queue(flow), *(retry_queue(flow, delay_s) for delay_s in delays_s))
     return Depths(
         urls,
         queues={queue: partial(metrics.set_backlog, queue.removeprefix(flow_prefix(flow))) for queue in names},
-        name=f"{instance()} look {flow}",
+        name=f"{instance} look {flow}",
         presence=presence,
     )
 
@@ -242,11 +277,12 @@ async def serve(settings: Settings) -> None:
     specs = [
         spec for name, flow in settings.served_flows.items() for spec in flow_specs(name, flow.target.retry_delays_s)
     ]
+    instance = name_instance(SERVICE)
     presence = Presence(metrics.count_vanished)
     publisher = Publisher(
         settings.broker.urls,
         specs=specs,
-        name=f"{instance()} publish",
+        name=f"{instance} publish",
         fanouts=[CONTROL_EXCHANGE],
         presence=presence,
     )
@@ -255,7 +291,7 @@ async def serve(settings: Settings) -> None:
         flows=settings.served_flows,
         on_look=partial(metrics.set_policies, settings.served_flows),
     )
-    control = Control(settings.broker.urls, instance=instance(), publisher=publisher)
+    control = Control(settings.broker.urls, instance=instance, publisher=publisher)
     async with AsyncExitStack() as stack:
         tracer = tracer_for(SERVICE)
         stack.push_async_callback(tracer.close)
@@ -270,12 +306,14 @@ async def serve(settings: Settings) -> None:
             ready = (
                 all(consuming.values())
                 and all(flow.gate.knows_orders for flow in flows)
+                and not control.is_lost
                 and publisher.state != "down"
                 and not standstills
                 and not stop.is_set()
             )
             details = {
                 "publisher": publisher.state,
+                "control": "down" if control.is_lost else "up",
                 "consuming": consuming,
                 "standstill": standstills,
                 "policies": policies.details,
@@ -293,16 +331,14 @@ async def serve(settings: Settings) -> None:
         )
         log.info("processor.started", flows=[flow.name for flow in flows], admin_port=port, pid=os.getpid())
         stack.push_async_callback(lifecycle.cancel_and_wait, asyncio.create_task(policies.run()))
-        await run_until(stop, flows, publisher, control, drain_timeout_s=settings.processor.drain_timeout_s)
+        await run_until(stop, flows, publisher, control)
     log.info("processor.stopped")
 
 
-async def run_until(
-    stop: asyncio.Event, flows: list[Flow], publisher: Publisher, control: Control, *, drain_timeout_s: float
-) -> None:
+async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher, control: Control) -> None:
     """Consume and dispatch until the stop; then drain while copies can still be published."""
     connected = [asyncio.create_task(publisher.run()), asyncio.create_task(control.run())]
-    consuming = [asyncio.create_task(flow.consumer.run()) for flow in flows]
+    consuming = [asyncio.create_task(flow.take_part(control)) for flow in flows]
     dispatching = [
         asyncio.create_task(duty)
         for flow in flows
@@ -315,16 +351,11 @@ async def run_until(
     ]
     try:
         await lifecycle.until_stopped(stop, *connected, *consuming, *dispatching)
-        log.info("processor.draining", timeout_s=drain_timeout_s)
+        log.info("processor.draining", timeout_s=max((flow.drain_timeout_s for flow in flows), default=0.0))
         await lifecycle.cancel_and_wait(*dispatching)
-        await asyncio.gather(*(flow.drain(timeout_s=drain_timeout_s) for flow in flows))
+        await asyncio.gather(*(flow.drain() for flow in flows))
     finally:
         await lifecycle.cancel_and_wait(*dispatching, *consuming, *connected)
-
-
-def instance() -> str:
-    """Name this process among its peers."""
-    return f"eventflow-processor@{socket.gethostname()}:{os.getpid()}"
 
 
 def command(

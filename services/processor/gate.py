@@ -93,6 +93,7 @@ class Gate:
         self._changed = asyncio.Event()
         self._resume_at_s = 0.0
         self._is_paused: bool | None = None  # by an operator; None until that is known
+        self._is_control_lost = False
         self._probing = False
         self._successes = 0
         self._deferrals = _Memory()
@@ -121,7 +122,7 @@ class Gate:
 
     def is_open_to(self, entered: Pass) -> bool:
         """Whether an attempt that was let through as `entered` may send its request once more."""
-        if self._is_paused is not False or self.pause_s > 0:
+        if self._is_control_lost or self._is_paused is not False or self.pause_s > 0:
             return False
         return entered is Pass.PROBE or not self._breaker.is_open
 
@@ -132,6 +133,11 @@ class Gate:
         elif self._is_paused and not settings.is_paused:
             self._log.info("flow.resumed")
         self._is_paused = settings.is_paused
+        self._changed.set()
+
+    def control_lost(self, is_lost: bool) -> None:
+        """Close while no order of an operator's, and no pause of a peer's, could be heard (ADR 20)."""
+        self._is_control_lost = is_lost
         self._changed.set()
 
     @property
@@ -213,7 +219,7 @@ class Gate:
             )
 
     def _closed_s(self) -> float:
-        if self._probing or self._is_paused is not False:
+        if self._probing or self._is_control_lost or self._is_paused is not False:
             return UNTIL_CHANGED_S
         return max(self.pause_s, self._breaker.probe_in_s(now_s=self._clock()))
 

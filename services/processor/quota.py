@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from eventflow.control import Announcement
+from eventflow.lifecycle import lease_clock
 from eventflow.runtime import RuntimeSettings
 from processor.feedback import Feedback
 from processor.limiter import Bucket, capacity_of
@@ -39,6 +40,7 @@ class Quota:
         announce: Callable[[Announcement], None],
         metrics: FlowMetrics,
         clock: Callable[[], float] = time.monotonic,
+        clock_of_leases: Callable[[], float] = lease_clock,
     ) -> None:
         """Start without a share.
 
@@ -54,6 +56,7 @@ class Quota:
         self._announce = announce
         self._metrics = metrics
         self._clock = clock
+        self._clock_of_leases = clock_of_leases
         self._roster = Roster()
         self._pace = Pace(rate_per_s)
         self._bucket: Bucket | None = None
@@ -84,7 +87,7 @@ class Quota:
 
     def joined(self) -> None:
         """Note that our consumer has been started."""
-        self._roster.joined(now_s=self._clock())
+        self._roster.joined(now_s=self._clock_of_leases())
         self._share()
 
     def left(self) -> None:
@@ -93,7 +96,7 @@ class Quota:
         self._share()
 
     def looked(self, consumers: int, *, began_s: float) -> None:
-        """Note how many consumers the events queue has; the look began at `began_s` of the monotonic clock."""
+        """Note how many consumers the events queue has; the look began at `began_s` of the clock of leases."""
         was_member = self._roster.is_member
         self._roster.looked(consumers, began_s=began_s)
         self._share()
@@ -157,7 +160,7 @@ class Quota:
         return UNSTATED_PAUSE_S if rate_per_s is None else missing / rate_per_s
 
     def _lease_s(self) -> float:
-        return self._roster.lease_s(now_s=self._clock())
+        return self._roster.lease_s(now_s=self._clock_of_leases())
 
     def _share(self) -> None:
         """Work out our share and spend from a bucket that fits it."""

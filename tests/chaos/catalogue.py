@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from tests.chaos.faults import answers, broker, cluster, door, kills, outages, policies, target, target_wide, wire
+from tests.chaos.faults import answers, broker, cluster, door, kills, outages, policies, rate, target, target_wide, wire
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -17,6 +17,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *door.SCENARIOS,
     *cluster.SCENARIOS,
     *policies.SCENARIOS,
+    *rate.SCENARIOS,
 )
 
 MUTANTS: tuple[Scenario, ...] = (

@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from eventflow.control import Control
+from eventflow.presence import Presence
 from eventflow.publisher import Publisher
 from eventflow.runtime import RuntimeSettings
 from eventflow.settings import load
@@ -65,9 +66,17 @@ async def running(
     async with AsyncExitStack() as stack:
         stack.enter_context(capture_logs())  # hundreds of tracebacks, which nothing here reads
         parts = await wire_flow(
-            flow, settings.all_flows[flow], settings, publisher, control, metrics, tracer_for("test"), stack
+            flow,
+            settings.all_flows[flow],
+            settings,
+            publisher,
+            control,
+            metrics,
+            tracer_for("test"),
+            Presence(lambda _: None),
+            stack,
         )
-        task = asyncio.create_task(run_until(stop, [parts], publisher, control, drain_timeout_s=5))
+        task = asyncio.create_task(run_until(stop, [parts], publisher, control))
         await eventually(lambda: parts.consumer.is_consuming and parts.gate.is_open, what="a processor that consumes")
         yield parts
         stop.set()

@@ -19,6 +19,9 @@ METHOD = struct.Struct(">HH")
 METHOD_FRAME = 1
 PROTOCOL_HEADER_BYTES = 8
 
+CONNECTION_NAME = b"\x0fconnection_nameS"
+"""A field of the client's properties: its name's length and name, and that its value is a long string."""
+
 BASIC_CONSUME = (60, 20)
 BASIC_ACK = (60, 80)
 BASIC_NACK = (60, 120)
@@ -64,6 +67,7 @@ class Link:
     """One proxied connection, told apart by what the client has asked for on it."""
 
     opened_s: float
+    name: str = ""
     closed_s: float | None = None
     consumes: bool = False
     confirm_channels: set[int] = field(default_factory=set)
@@ -87,6 +91,11 @@ def any_link(_: Link) -> bool:
     return True
 
 
+def no_link(_: Link) -> bool:
+    """Choose no connection."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stall:
     """Connections that it applies to carry nothing in its direction until it is lifted."""
@@ -100,6 +109,7 @@ class Proxy:
 
     Attributes:
         silent: New connections are accepted and never spoken to.
+        refuses: Chooses connections that end as soon as they have told their name.
         confirms: What becomes of confirms from now on.
         delay_s: Added to each direction.
         lost_share: Share of frames that come late by `resend_s`, and all behind them, as after a lost TCP segment.
@@ -112,6 +122,7 @@ class Proxy:
         self._stalls: dict[bool, list[Stall]] = {True: [], False: []}
         self.history: list[Link] = []
         self.silent = False
+        self.refuses: Callable[[Link], bool] = no_link
         self.confirms = Confirms.PASS
         self.delay_s = 0.0
         self.lost_share = 0.0
@@ -203,6 +214,10 @@ class Proxy:
 
     def _seen_from_client(self, link: Link, frame: Frame) -> Frame:
         match frame.method:
+            case (10, 11):
+                link.name = _connection_name(frame.payload)
+                if self.refuses(link):
+                    link.cut()
             case (60, 20):
                 link.consumes = True
             case (85, 10):
@@ -217,6 +232,12 @@ class Proxy:
 
     def _lateness_s(self) -> float:
         return self.delay_s + (self.resend_s if self._dice.random() < self.lost_share else 0.0)
+
+
+def _connection_name(payload: bytes) -> str:
+    """Find the name that a client gives its connection; empty if it gives none."""
+    _, found, rest = payload.partition(CONNECTION_NAME)
+    return rest[4 : 4 + int.from_bytes(rest[:4])].decode() if found else ""
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> Frame:

@@ -59,6 +59,16 @@ def fail(gate: Gate, *event_ids: str) -> list[Verdict]:
     return [gate.leave(event_id, DOWN, Pass.ATTEMPT) for event_id in event_ids]
 
 
+def test_nothing_is_let_through_while_no_order_can_be_heard() -> None:
+    """Reproduced on 0.1.0: a processor without its control connection went on through `pause` and lower rates."""
+    gate = Bench().gate()
+    assert gate.enter() is Pass.ATTEMPT
+    gate.control_lost(is_lost=True)
+    assert gate.enter() is None
+    gate.control_lost(is_lost=False)
+    assert gate.enter() is Pass.ATTEMPT
+
+
 def test_the_breaker_opens_on_five_failures_of_three_events() -> None:
     gate = Bench().gate()
     fail(gate, "1", "2", "3", "1")

@@ -11,6 +11,7 @@ def test_names_are_the_contracts() -> None:
         "eventflow.orders.due",
         "eventflow.orders.replay",
         "eventflow.orders.dead",
+        "eventflow.orders.lease",
         "eventflow.orders.retry.1000",
         "eventflow.orders.retry.500",
         "eventflow.orders.retry.3600000",

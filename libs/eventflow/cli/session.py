@@ -1,14 +1,13 @@
 """Connections of a command: one to look and settle with, another to publish with."""
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from eventflow import broker
 from eventflow.errors import BrokerUnavailableError
+from eventflow.instance import name_instance
 from eventflow.lifecycle import cancel_and_wait
 from eventflow.publisher import Publisher
 from eventflow.topology import QueueSpec
@@ -79,4 +78,4 @@ async def _until_up(publisher: Publisher, running: "asyncio.Task[None]") -> None
 
 def instance() -> str:
     """Name this command among those who connect."""
-    return f"eventflow@{socket.gethostname()}:{os.getpid()}"
+    return name_instance("eventflow")
