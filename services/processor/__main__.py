@@ -151,7 +151,6 @@ async def wire_flow(
             form=request_form(target_settings),
             headers={key: value.get_secret_value() for key, value in target_settings.headers.items()},
             timeout_s=target_settings.timeout_s,
-            concurrency=concurrency,
             feedback=FeedbackReader(mode=target_settings.feedback, cost=target_settings.cost),
             success=success_rule(target_settings),
         )

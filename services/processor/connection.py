@@ -50,11 +50,12 @@ current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 
 
 class Connector(aiohttp.TCPConnector):
-    """Pool of `TargetConnection`s, at most `limit`, each used for one request at a time."""
+    """Pool of `TargetConnection`s, each used for one request at a time, so as many as there are attempts in flight."""
 
-    def __init__(self, *, limit: int) -> None:
+    def __init__(self) -> None:
         """Start empty."""
-        super().__init__(limit=limit, socket_factory=_make_socket)
+        # No limit: attempts are bounded already, and a connection that an error leaves behind must take no place.
+        super().__init__(limit=0, socket_factory=_make_socket)
         self._factory = partial(  # type: ignore[assignment]  # a partial of a subclass is none of its base
             TargetConnection, loop=asyncio.get_running_loop()
         )

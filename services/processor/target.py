@@ -97,22 +97,20 @@ class Target:
         form: RequestForm,
         headers: Mapping[str, str],
         timeout_s: float,
-        concurrency: int,
         feedback: FeedbackReader,
         success: SuccessRule = BY_STATUS,
     ) -> None:
-        """Prepare; connections are made as attempts need them, at most `concurrency`, and kept for the next."""
+        """Prepare; connections are made as attempts need them, and kept for the next."""
         self._url = URL(url)
         self._form = form
         self._feedback = feedback
         self._success = success
         self._headers = {"User-Agent": USER_AGENT, **headers}
         self._timeout_s = timeout_s
-        self._concurrency = concurrency
 
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
-            connector=Connector(limit=self._concurrency),
+            connector=Connector(),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, ceil_threshold=math.inf),  # exact, however long
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -168,9 +168,9 @@ async def test_a_delivery_that_nothing_settles_is_given_up_and_comes_again(
     async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
         with monkeypatch.context() as bug:
             bug.setattr(Target, "attempt", hang)
-            await amqp.publish(lane_queue(flow, Lane.LIVE), message("forgotten"), message("behind it"))
+            await amqp.publish(lane_queue(flow, Lane.LIVE), message("forgotten"), message("behind-it"))
             await eventually(lambda: parts.consumer.held == 2, what="both events held")
-        await eventually(lambda: target.ids == {"forgotten", "behind it"}, what="both delivered through the only slot")
+        await eventually(lambda: target.ids == {"forgotten", "behind-it"}, what="both delivered through the only slot")
         await eventually(lambda: parts.consumer.held == 0, what="nothing held")
 
 

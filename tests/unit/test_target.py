@@ -32,7 +32,6 @@ def target_at(url: str, *, timeout_s: float = 5) -> Target:
         form=RequestForm(),
         headers={},
         timeout_s=timeout_s,
-        concurrency=1,
         feedback=FeedbackReader(mode="none"),
     )
 
