@@ -40,6 +40,8 @@ UNCOUNTED_MAX = 3
 """So many looks in a row that miss our own consumer mean that it is gone, whatever the broker has told us."""
 
 SETTLED_MAX_S = 2.0
+STOP_MAX_S = 2.0
+"""How long a stop waits for a broker that may be frozen."""
 
 log = structlog.stdlib.get_logger()
 
@@ -141,6 +143,7 @@ class Consumer:
         self._tags: list[str] = []
         self._cancelled = asyncio.Event()
         self._stopping = False
+        self._is_silent = False  # the broker did not answer the stop
 
     @property
     def is_consuming(self) -> bool:
@@ -160,15 +163,22 @@ class Consumer:
         self._stopping = True
         if self._channel is None:
             return
-        cancels = [broker.answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags]
-        try:
-            await asyncio.gather(*cancels)
-        except BrokerUnavailableError as error:
-            log.debug("consumer.cancel_failed", flow=self._flow, reason=str(error))
+        cancels = asyncio.gather(
+            *(broker.answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags),
+            return_exceptions=True,
+        )
+        # Left alone when its time is up: the library would close the channel, and settlements to come be lost.
+        done, _ = await asyncio.wait({cancels}, timeout=STOP_MAX_S)
+        self._is_silent = not done
+        failures = (
+            ["no answer"] if self._is_silent else [str(e) for e in cancels.result() if isinstance(e, BaseException)]
+        )
+        if failures:
+            log.debug("consumer.cancel_failed", flow=self._flow, reason=failures[0])
 
     async def close(self) -> None:
         """Close the channel once the queues have taken what was settled, so that a clean stop repeats no event."""
-        if self._channel is None or self._connection is None:
+        if self._channel is None or self._connection is None or self._is_silent:
             return
         waits = [
             broker.wait_for_consumers(
@@ -177,10 +187,11 @@ class Consumer:
             for lane, consumers in self._consumers.items()
         ]
         try:
-            await asyncio.gather(*waits)
-            await broker.answered("close the channel", self._channel.close())
-        except BrokerUnavailableError as error:
-            log.debug("consumer.close_failed", flow=self._flow, reason=str(error))
+            async with asyncio.timeout(SETTLED_MAX_S + STOP_MAX_S):
+                await asyncio.gather(*waits)
+                await broker.answered("close the channel", self._channel.close())
+        except (BrokerUnavailableError, TimeoutError) as error:
+            log.debug("consumer.close_failed", flow=self._flow, reason=str(error) or "no answer")
 
     async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """Make the outcome safe, then settle the delivery.

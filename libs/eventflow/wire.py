@@ -61,6 +61,11 @@ class Wire:
         """Write to this from now on."""
         self._writer = writer
 
+    def abort(self) -> None:
+        """Cut the connection, with what was not sent yet."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
     def offer(self, number: int, kind: int, payload: bytes) -> bool:
         """Offer a frame that came in; return whether it was taken."""
         taker = self._takers.get(number)

@@ -41,6 +41,14 @@ class Amqp:
             for message in messages:
                 await channel.default_exchange.publish(message, routing_key=queue)
 
+    @staticmethod
+    def messages(count: int, body: bytes = b"{}") -> list[aio_pika.Message]:
+        """Make messages of a stranger, whose events have the ids `m-0` and so on."""
+        return [
+            aio_pika.Message(body, message_id=f"m-{number}", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            for number in range(count)
+        ]
+
     async def depth(self, queue: str) -> int:
         """Return how many messages are ready in a queue."""
         return (await self._passive(queue)).message_count or 0
