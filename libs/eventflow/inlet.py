@@ -1,9 +1,11 @@
 """How deliveries come in on a consuming channel, and how they are settled."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
@@ -11,6 +13,11 @@ from aiormq.abc import DeliveredMessage
 from eventflow import broker, frames, wire
 from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope, decode
+
+NOT_TAKEN_PAUSE_S = 1.0
+"""Before a delivery goes back that could not be handed over: it comes again at once."""
+
+log = structlog.stdlib.get_logger()
 
 Deliver = Callable[[Envelope, int], None]
 """Takes an event and its delivery tag at once, and never blocks."""
@@ -121,8 +128,17 @@ class WireInlet:
             return False
         if incoming.add(payload) and incoming.header is not None:
             self._incoming = None
-            self._deliver[incoming.consumer_tag](_envelope(incoming.header, b"".join(incoming.parts)), incoming.tag)
+            try:
+                envelope = _envelope(incoming.header, b"".join(incoming.parts))
+                self._deliver[incoming.consumer_tag](envelope, incoming.tag)
+            except Exception:  # raised here, it would end the connection, and every one after it
+                log.exception("delivery.not_taken", queue=incoming.consumer_tag, action="returned after a pause")
+                asyncio.get_running_loop().call_later(NOT_TAKEN_PAUSE_S, self._return, incoming.tag)
         return True
+
+    def _return(self, tag: int) -> None:
+        if not self._channel.is_closed:
+            self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=True))
 
 
 def _envelope(header: bytes, body: bytes) -> Envelope:
@@ -153,7 +169,13 @@ class LibraryInlet:
 
         async def take(message: DeliveredMessage) -> None:
             # Nothing but a hand-over: the library cancels running callbacks when the channel closes.
-            deliver(envelope_of(message), message.delivery_tag or 0)
+            tag = message.delivery_tag or 0
+            try:
+                deliver(envelope_of(message), tag)
+            except Exception:  # else the delivery would be held for good
+                log.exception("delivery.not_taken", queue=queue, action="returned after a pause")
+                await asyncio.sleep(NOT_TAKEN_PAUSE_S)
+                await self.settle(tag, requeue=True)
 
         return await broker.consume(self._channel, queue, prefetch=prefetch, consumer_tag=queue, on_message=take)
 

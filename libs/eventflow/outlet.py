@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 from aiormq.exceptions import DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
 from pamqp.commands import Basic
-from pamqp.header import ContentHeader
 
 from eventflow import broker, frames, wire
 from eventflow.errors import (
@@ -23,6 +23,8 @@ from eventflow.errors import (
 from eventflow.message import Message
 
 PERSISTENT = 2
+
+log = structlog.stdlib.get_logger()
 
 
 class Publication:
@@ -77,7 +79,10 @@ class Publication:
         for waiter in self._waiters:
             _wake(waiter)
         for callback in self._callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:  # what is told of a publish ends neither the reading of confirms nor others' publishes
+                log.exception("publish.callback_failed")
 
     async def _wait(self, timeout_s: float) -> None:
         loop = asyncio.get_running_loop()
@@ -197,9 +202,7 @@ class WireOutlet:
         return True
 
     def _return(self, header: bytes) -> None:
-        content = ContentHeader()
-        content.unmarshal(header)
-        message_id = content.properties.message_id
+        message_id = frames.properties_of(header).message_id
         # Returns come in the order of the publishes: it is one of the first that are outstanding.
         tag = next((tag for tag, sent in self._outstanding.items() if sent.message_id == message_id), None)
         if tag is not None:
