@@ -6,6 +6,7 @@ A stranger can put anything into a message's properties. Reading them never fail
 size: nested values are skipped by their length, never taken apart.
 """
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from pamqp.header import ContentHeader
 from eventflow.message import Message
 
 METHOD, HEADER, BODY = 1, 2, 3
+CHANNEL_CLOSE = b"\x00\x14\x00\x28"
+"""What the method that closes a channel begins with: its class and number."""
+
 FRAME_END = b"\xce"
 OVERHEAD_BYTES = 8
 """Of a frame beside its payload: type, channel, size, end."""
@@ -53,6 +57,8 @@ LIBRARY_LEVELS_MAX = 16
 _PERSISTENT = b"\x02"
 _MANDATORY = b"\x01"
 _SHORT_MAX_BYTES = 255
+
+_TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 
 _FRAME_HEAD = struct.Struct(">BHI")
 _CONTENT_HEAD = struct.Struct(">HHQH")
@@ -96,11 +102,31 @@ def publish_frames(message: Message, *, queue: str, channel: int, frame_max: int
     return b"".join(frames)
 
 
+def dead_letter_frame(tag: int, *, channel: int) -> bytes:
+    """Write the nack of a delivery that moves it to the dead-letter target of its queue."""
+    return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, NACK) + _TAG_AND_BITS.pack(tag, 0))
+
+
 def settle_frame(tag: int, *, channel: int, requeue: bool) -> bytes:
     """Write the ack of a delivery, or the nack that returns it to its queue."""
     if requeue:
         return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, NACK) + _TAG_AND_BITS.pack(tag, 0b10))
     return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, ACK) + _TAG_AND_BITS.pack(tag, 0))
+
+
+def close_reason_of(payload: bytes) -> str:
+    """Read why the broker closes a channel."""
+    length_at = len(CHANNEL_CLOSE) + _SHORT.size
+    return payload[length_at + 1 : length_at + 1 + payload[length_at]].decode(errors="replace")
+
+
+def message_limit_of(reason: str) -> int | None:
+    """Return the limit that a message broke whose publish closed a channel; None if it was closed for another reason.
+
+    RabbitMQ 3.10 to 4.x say it in the same words, and nowhere else (`check_msg_size` in `rabbit_channel.erl`).
+    """
+    told = _TOO_LARGE.search(reason)
+    return int(told[1]) if told else None
 
 
 def method_of(payload: bytes) -> int | None:

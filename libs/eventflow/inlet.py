@@ -44,6 +44,13 @@ class Inlet(Protocol):
             DeliveryLostError: The channel is gone.
         """
 
+    async def dead_letter(self, tag: int) -> None:
+        """Have the broker move a delivery, whole, to the dead-letter target of its queue.
+
+        Raises:
+            DeliveryLostError: The channel is gone.
+        """
+
 
 def inlet_on(connection: AbstractConnection, channel: Channel) -> Inlet:
     """Return the inlet on a channel: the wire's, or the library's own way."""
@@ -111,6 +118,12 @@ class WireInlet:
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=requeue))
+
+    async def dead_letter(self, tag: int) -> None:
+        """See `Inlet`."""
+        if self._channel.is_closed:
+            raise DeliveryLostError("the channel that delivered is closed")
+        self._wire.send(frames.dead_letter_frame(tag, channel=self._channel.number))
 
     def take(self, kind: int, payload: bytes) -> bool:
         """Take deliveries; see `Frames`."""
@@ -188,5 +201,14 @@ class LibraryInlet:
                 await self._channel.basic_nack(tag, requeue=True, wait=False)
             else:
                 await self._channel.basic_ack(tag, wait=False)
+        except broker.CONNECTION_ERRORS as error:
+            raise DeliveryLostError(str(error)) from error
+
+    async def dead_letter(self, tag: int) -> None:
+        """See `Inlet`."""
+        if self._channel.is_closed:
+            raise DeliveryLostError("the channel that delivered is closed")
+        try:
+            await self._channel.basic_nack(tag, requeue=False, wait=False)
         except broker.CONNECTION_ERRORS as error:
             raise DeliveryLostError(str(error)) from error

@@ -155,7 +155,7 @@ class Handler:
             self._metrics.throttled.inc()
         try:
             with trace.settling(outcome):
-                await self._consumer.settle(delivery, outcome)
+                outcome = await self._consumer.settle(delivery, outcome)
         except DeliveryLostError as error:
             self._log.warning(
                 "delivery.lost",

@@ -6,6 +6,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from eventflow.event import utc_now
+from eventflow.outcome import TOO_LARGE
 from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDER_BUCKETS_S
 from processor.drain import DrainEstimate
 from processor.reorder import Reorder
@@ -125,6 +126,7 @@ class FlowMetrics:
         for reason in REASONS:  # so that the first of a kind is a rise from 0, which an alert sees
             metrics.retried.labels(flow, reason)
             metrics.dead_lettered.labels(flow, reason)
+        metrics.dead_lettered.labels(flow, TOO_LARGE)
         self._delivered = metrics.delivered.labels(flow)
         self._age_seconds = metrics.age_seconds.labels(flow)
         self._reorder_seconds = metrics.reorder_seconds.labels(flow)

@@ -7,8 +7,11 @@ from typing import Any
 
 from eventflow.cli.console import printable
 from eventflow.event import format_time
+from eventflow.outcome import TOO_LARGE
 from eventflow.reader import Held
 
+REJECTED = "rejected"
+"""The broker's word for a message that a processor had it dead-letter: one whose copy is too large."""
 UNKNOWN_REASON = "unknown"
 BODY_SHOWN_CHARACTERS = 2_000
 BODY_SHOWN_BYTES = 128
@@ -36,6 +39,8 @@ def share_of(max_body_bytes: int) -> int:
 
 def reason_of(letter: Held) -> str:
     """Say why an event was given up: our own word, else the broker's (`x-first-death-reason`)."""
+    if letter.headers.get("x-first-death-reason") == REJECTED:
+        return TOO_LARGE
     if letter.envelope.failure is not None:
         return letter.envelope.failure.reason
     return str(letter.headers.get("x-first-death-reason") or UNKNOWN_REASON)
