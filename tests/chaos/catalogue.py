@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from tests.chaos.faults import broker, cluster, kills, outages, target, wire
+from tests.chaos.faults import broker, cluster, kills, messages, outages, target, wire
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -12,6 +12,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *broker.SCENARIOS,
     *target.SCENARIOS,
     *outages.SCENARIOS,
+    *messages.SCENARIOS,
     *cluster.SCENARIOS,
 )
 

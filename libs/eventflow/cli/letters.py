@@ -39,11 +39,19 @@ def share_of(max_body_bytes: int) -> int:
 
 def reason_of(letter: Held) -> str:
     """Say why an event was given up: our own word, else the broker's (`x-first-death-reason`)."""
-    if letter.headers.get("x-first-death-reason") == REJECTED:
+    if REJECTED in (letter.headers.get("x-first-death-reason"), _latest_death(letter)):
         return TOO_LARGE
     if letter.envelope.failure is not None:
         return letter.envelope.failure.reason
     return str(letter.headers.get("x-first-death-reason") or UNKNOWN_REASON)
+
+
+def _latest_death(letter: Held) -> object:
+    """Return why the broker has dead-lettered it last: through a retry queue, its first death is that it expired."""
+    match letter.headers.get("x-death"):
+        case [{"reason": reason}, *_]:
+            return reason
+    return None
 
 
 def record_of(letter: Held) -> dict[str, Any]:
