@@ -7,8 +7,8 @@ consumer) ends it, and a new one starts from nothing. So there is no state in wh
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn, TypeAlias, TypeVar
@@ -38,6 +38,9 @@ from eventflow.topology import QueueSpec
 CONNECT_TIMEOUT_S = 10
 HEARTBEAT_S = 10
 RPC_TIMEOUT_S = 10
+CLOSE_TIMEOUT_S = 2.0
+"""How long a connection may take to close in order. The library waits 33 s for a broker that does not read."""
+
 RECONNECT_PAUSE_MAX_S = 3
 CONSUMERS_POLL_S = 0.005
 STREAM_PREFETCH = 100
@@ -78,8 +81,8 @@ class WiredConnection(aio_pika.Connection):
 
 
 def wire_of(connection: AbstractConnection) -> wire.Wire | None:
-    """Return the wire below a connection; None where the library's version is not one that it was tried with."""
-    return connection.wire if isinstance(connection, WiredConnection) else None
+    """Return the wire to publish and consume on; None where the library's version is not one that it was tried with."""
+    return connection.wire if isinstance(connection, WiredConnection) and wire.is_supported() else None
 
 
 async def connect(url: str, *, name: str) -> AbstractConnection:
@@ -94,11 +97,27 @@ async def connect(url: str, *, name: str) -> AbstractConnection:
                 url,
                 heartbeat=HEARTBEAT_S,
                 client_properties={"connection_name": name},
-                connection_class=WiredConnection if wire.is_supported() else aio_pika.Connection,
+                connection_class=WiredConnection,
             )
     except CONNECTION_ERRORS as error:
         reason = "no answer" if isinstance(error, TimeoutError) else _first_line(error)
         raise BrokerUnavailableError(f"cannot connect to {shown_url(url)}: {reason}") from error
+
+
+@asynccontextmanager
+async def closing(connection: AbstractConnection) -> AsyncIterator[AbstractConnection]:
+    """Close a connection at the end: in order if the broker takes part within 2 s, else by cutting it."""
+    try:
+        yield connection
+    finally:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await connection.close()
+        except TimeoutError:
+            log.debug("broker.connection_cut", reason=f"it did not close within {CLOSE_TIMEOUT_S:g} s")
+        finally:
+            if isinstance(connection, WiredConnection):
+                connection.wire.abort()
 
 
 async def keep_connected(urls: Sequence[str], *, name: str, session: Session) -> None:
@@ -112,7 +131,7 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
     rotation = itertools.cycle(urls)
     while True:
         try:
-            async with await _connect_to_any(rotation, name=name) as connection:
+            async with closing(await _connect_to_any(rotation, name=name)) as connection:
                 log.info("broker.connected", connection=name, server=_server(connection))
                 return await session(connection)
         except (BrokerUnavailableError, *CONNECTION_ERRORS) as error:
@@ -146,6 +165,10 @@ async def answered(what: str, request: Awaitable[T]) -> T:
             return await request
     except CONNECTION_ERRORS as error:
         raise BrokerUnavailableError(f"cannot {what}: {_first_line(error)}") from error
+    except asyncio.CancelledError as error:
+        if is_cancelled_by_us():
+            raise
+        raise BrokerUnavailableError(f"cannot {what}: the connection was closed") from error
 
 
 async def open_channel(connection: AbstractConnection, *, confirms: bool = False) -> Channel:
@@ -402,13 +425,13 @@ async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | N
     """
     channel = await open_channel(connection)
     try:
-        return await look_up(channel, queue)
+        depth = await look_up(channel, queue)
     except BrokerUnavailableError as error:
         if is_missing(error):
             return None
-        raise
-    finally:
-        await channel.close()
+        raise  # the channel needs no closing: a request that fails ends it
+    await answered("close a channel", channel.close())
+    return depth
 
 
 async def look_up(channel: Channel, queue: str) -> QueueDepth:

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NoReturn, Protocol, assert_never
 
 import structlog
@@ -19,13 +20,14 @@ from eventflow.broker import QueueDepth
 from eventflow.errors import (
     BrokerUnavailableError,
     DeliveryLostError,
+    MessageTooLargeError,
     PublishError,
     PublishTimeoutError,
 )
 from eventflow.inlet import Inlet, inlet_on
 from eventflow.lifecycle import first_of, lease_clock
 from eventflow.message import Envelope, Message, encode
-from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow.outcome import TOO_LARGE, DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.outlet import Publication
 from eventflow.presence import Presence
 from eventflow.publisher import Publisher
@@ -42,6 +44,8 @@ UNCOUNTED_MAX = 3
 """So many looks in a row that miss our own consumer mean that it is gone, whatever the broker has told us."""
 
 SETTLED_MAX_S = 2.0
+STOP_MAX_S = 2.0
+"""How long a stop waits for a broker that may be frozen."""
 
 log = structlog.stdlib.get_logger()
 
@@ -86,6 +90,16 @@ class Delivery:
             DeliveryLostError: The channel is gone, so the broker has it back already.
         """
         await self._settle(requeue=True)
+
+    async def dead_letter(self) -> None:
+        """Have the broker move the message to the dead queue as it is, which no limit on publishes concerns.
+
+        Raises:
+            DeliveryLostError: The channel is gone, so the broker has it back already.
+        """
+        if self._tag in self._held:
+            await self._inlet.dead_letter(self._tag)
+            self._held.pop(self._tag, None)
 
     async def _settle(self, *, requeue: bool) -> None:
         if self._tag in self._held:  # a second time would close the channel
@@ -171,8 +185,10 @@ class Consumer:
         self._channel: Channel | None = None
         self._consumers: dict[Lane, int] = {}
         self._tags: list[str] = []
+        self._unverified: tuple[str, ...] = ()  # queues whose arguments we were not allowed to see
         self._cancelled = asyncio.Event()
         self._stopping = False
+        self._is_silent = False  # the broker did not answer the stop
 
     @property
     def is_consuming(self) -> bool:
@@ -198,15 +214,22 @@ class Consumer:
         self._stopping = True
         if self._channel is None:
             return
-        cancels = [broker.answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags]
-        try:
-            await asyncio.gather(*cancels)
-        except BrokerUnavailableError as error:
-            log.debug("consumer.cancel_failed", flow=self._flow, reason=str(error))
+        cancels = asyncio.gather(
+            *(broker.answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags),
+            return_exceptions=True,
+        )
+        # Left alone when its time is up: the library would close the channel, and settlements to come be lost.
+        done, _ = await asyncio.wait({cancels}, timeout=STOP_MAX_S)
+        self._is_silent = not done
+        failures = (
+            ["no answer"] if self._is_silent else [str(e) for e in cancels.result() if isinstance(e, BaseException)]
+        )
+        if failures:
+            log.debug("consumer.cancel_failed", flow=self._flow, reason=failures[0])
 
     async def close(self) -> None:
         """Close the channel once the queues have taken what was settled, so that a clean stop repeats no event."""
-        if self._channel is None or self._connection is None:
+        if self._channel is None or self._connection is None or self._is_silent:
             return
         waits = [
             broker.wait_for_consumers(
@@ -215,19 +238,29 @@ class Consumer:
             for lane, consumers in self._consumers.items()
         ]
         try:
-            await asyncio.gather(*waits)
-            await broker.answered("close the channel", self._channel.close())
-        except BrokerUnavailableError as error:
-            log.debug("consumer.close_failed", flow=self._flow, reason=str(error))
+            async with asyncio.timeout(SETTLED_MAX_S + STOP_MAX_S):
+                await asyncio.gather(*waits)
+                await broker.answered("close the channel", self._channel.close())
+        except (BrokerUnavailableError, TimeoutError) as error:
+            log.debug("consumer.close_failed", flow=self._flow, reason=str(error) or "no answer")
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
-        """Make the outcome safe, then settle the delivery.
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> Outcome:
+        """Make the outcome safe, then settle the delivery; return what has become of it.
 
         A copy that cannot be confirmed within 45 s sends the delivery back to its queue: a later confirm duplicates it.
+        If the broker takes no copy because it is too large, a deferred event goes back to its queue, and one that has
+        failed is dead-lettered by the broker: whole, with the headers that it came with (ADR 17).
 
         Raises:
             DeliveryLostError: The delivering channel is gone; the broker hands the message out again.
         """
+        try:
+            await self._settle(delivery, outcome)
+        except MessageTooLargeError as error:
+            return await self._settle_too_large(delivery, outcome, error)
+        return outcome
+
+    async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         match outcome:
             case Delivered():
                 await delivery.ack()
@@ -241,6 +274,23 @@ class Consumer:
                 await self._move(delivery, encode(envelope), queue=dead_queue(self._flow))
             case _:
                 assert_never(outcome)
+
+    async def _settle_too_large(self, delivery: Delivery, outcome: Outcome, error: MessageTooLargeError) -> Outcome:
+        queue = lane_queue(self._flow, delivery.lane)
+        match outcome:
+            case Retry(envelope=envelope) | DeadLetter(envelope=envelope) if envelope.failure is not None:
+                if queue in self._unverified:  # without its dead-letter arguments the broker would delete the message
+                    await asyncio.sleep(HOLD_MAX_S)
+                    await self._give_back(delivery, queue, error)
+                    return outcome
+                await delivery.dead_letter()
+                made = delivery.envelope.attempt
+                return DeadLetter(
+                    envelope=replace(envelope, attempt=made, failure=replace(envelope.failure, reason=TOO_LARGE))
+                )
+            case _:
+                await self._give_back(delivery, queue, error)
+                return outcome
 
     async def _move(self, delivery: Delivery, message: Message, *, queue: str) -> None:
         """Publish the copy, wait for its confirm, ack the original: in this order."""
@@ -256,6 +306,8 @@ class Consumer:
             except PublishTimeoutError as error:
                 await self._give_back(delivery, queue, error)
                 return
+            except MessageTooLargeError:
+                raise
             except (PublishError, BrokerUnavailableError) as error:
                 publication = None
                 if time.monotonic() >= deadline:
@@ -273,7 +325,7 @@ class Consumer:
     async def _session(self, connection: AbstractConnection) -> None:
         if self._stopping:
             return
-        await broker.declare(connection, self._specs, presence=self._presence)
+        self._unverified = await broker.declare(connection, self._specs, presence=self._presence)
         channel = await broker.open_channel(connection)
         self._cancelled = broker.cancellation_of(channel)
         inlet = inlet_on(connection, channel)

@@ -37,6 +37,19 @@ class PublishRefusedError(PublishError):
     """The broker answered with a nack: it does not keep the message."""
 
 
+class MessageTooLargeError(PublishError):
+    """The broker takes no message of this size, so that trying again cannot help while its limit stands.
+
+    Attributes:
+        max_bytes: The largest body that it takes (`max_message_size`).
+    """
+
+    def __init__(self, *, body_bytes: int, max_bytes: int) -> None:
+        """Say how large the message is, and how large it may be."""
+        super().__init__(f"a message of {body_bytes} bytes is larger than the {max_bytes} bytes that RabbitMQ takes")
+        self.max_bytes = max_bytes
+
+
 class UnroutableError(PublishError):
     """The broker returned the message: its queue does not exist."""
 

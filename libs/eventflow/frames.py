@@ -1,22 +1,27 @@
 """AMQP 0-9-1 frames of the hot path, written and read without building an object for each field. Pure.
 
 The parts of a publish that never change are written once per queue. https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf
+
+A stranger can put anything into a message's properties. Reading them never fails and takes time in proportion to their
+size: nested values are skipped by their length, never taken apart.
 """
 
+import re
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
 
 from eventflow.message import Message
 
 METHOD, HEADER, BODY = 1, 2, 3
+CHANNEL_CLOSE = b"\x00\x14\x00\x28"
+"""What the method that closes a channel begins with: its class and number."""
+
 FRAME_END = b"\xce"
 OVERHEAD_BYTES = 8
 """Of a frame beside its payload: type, channel, size, end."""
@@ -25,17 +30,43 @@ BASIC = 60
 PUBLISH, RETURN, DELIVER, ACK, NACK = 40, 50, 60, 80, 120
 
 _HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING, _HAS_HEADERS = 1 << 15, 1 << 14, 1 << 13
-_HAS_DELIVERY_MODE, _HAS_MESSAGE_ID = 1 << 12, 1 << 7
-_OURS = _HAS_CONTENT_TYPE | _HAS_CONTENT_ENCODING | _HAS_HEADERS | _HAS_DELIVERY_MODE | _HAS_MESSAGE_ID
-_STRING, _INTEGER = b"SI"
+_HAS_DELIVERY_MODE, _HAS_PRIORITY = 1 << 12, 1 << 11
+_HAS_CORRELATION_ID, _HAS_REPLY_TO, _HAS_EXPIRATION = 1 << 10, 1 << 9, 1 << 8
+_HAS_MESSAGE_ID, _HAS_TIMESTAMP = 1 << 7, 1 << 6
+_HAS_MORE_FLAGS = 1
+_SELDOM = _HAS_PRIORITY | _HAS_CORRELATION_ID | _HAS_REPLY_TO | _HAS_EXPIRATION
+
+_STRING, _TABLE, _ARRAY = b"SFA"
+_WHOLE_NUMBERS = {
+    kind[0]: struct.Struct(form)
+    for kind, form in {
+        b"b": ">b", b"B": ">B", b"s": ">h", b"u": ">H", b"I": ">i", b"i": ">I", b"l": ">q", b"L": ">q"
+    }.items()
+}  # fmt: skip
+_FIXED_BYTES = {number: form.size for number, form in _WHOLE_NUMBERS.items()} | {
+    kind[0]: size for kind, size in {b"t": 1, b"f": 4, b"d": 8, b"D": 5, b"T": 8, b"V": 0, b"\0": 0}.items()
+}
+_MEASURED = b"SAFx"
+"""Kinds of values that begin with their length. https://www.rabbitmq.com/amqp-0-9-1-errata.html#section_3"""
+
+_MILLISECONDS_ABOVE = 0xFFFFFFFF  # in seconds the year 2106; strangers write both
+
+LIBRARY_HEADER_MAX_BYTES = 16 * 1024
+LIBRARY_LEVELS_MAX = 16
+
 _PERSISTENT = b"\x02"
 _MANDATORY = b"\x01"
+_SHORT_MAX_BYTES = 255
+
+_TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 
 _FRAME_HEAD = struct.Struct(">BHI")
 _CONTENT_HEAD = struct.Struct(">HHQH")
 _METHOD_ID = struct.Struct(">HH")
 _TAG_AND_BITS = struct.Struct(">QB")
+_SHORT = struct.Struct(">H")
 _LONG = struct.Struct(">I")
+_LONG_LONG = struct.Struct(">Q")
 _SIGNED = struct.Struct(">i")
 
 
@@ -65,10 +96,15 @@ class Confirm:
 def publish_frames(message: Message, *, queue: str, channel: int, frame_max: int) -> bytes:
     """Write the publish of a persistent, mandatory message to the default exchange."""
     body = message.body
-    frames = [_publish_method(queue, channel), _frame(HEADER, channel, _content_header(message))]
+    frames = [_publish_method(queue, channel), _frame(HEADER, channel, _content_header(message, body_bytes=len(body)))]
     step = frame_max - OVERHEAD_BYTES
     frames += [_frame(BODY, channel, body[start : start + step]) for start in range(0, len(body), step)]
     return b"".join(frames)
+
+
+def dead_letter_frame(tag: int, *, channel: int) -> bytes:
+    """Write the nack of a delivery that moves it to the dead-letter target of its queue."""
+    return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, NACK) + _TAG_AND_BITS.pack(tag, 0))
 
 
 def settle_frame(tag: int, *, channel: int, requeue: bool) -> bytes:
@@ -76,6 +112,21 @@ def settle_frame(tag: int, *, channel: int, requeue: bool) -> bytes:
     if requeue:
         return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, NACK) + _TAG_AND_BITS.pack(tag, 0b10))
     return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, ACK) + _TAG_AND_BITS.pack(tag, 0))
+
+
+def close_reason_of(payload: bytes) -> str:
+    """Read why the broker closes a channel."""
+    length_at = len(CHANNEL_CLOSE) + _SHORT.size
+    return payload[length_at + 1 : length_at + 1 + payload[length_at]].decode(errors="replace")
+
+
+def message_limit_of(reason: str) -> int | None:
+    """Return the limit that a message broke whose publish closed a channel; None if it was closed for another reason.
+
+    RabbitMQ 3.10 to 4.x say it in the same words, and nowhere else (`check_msg_size` in `rabbit_channel.erl`).
+    """
+    told = _TOO_LARGE.search(reason)
+    return int(told[1]) if told else None
 
 
 def method_of(payload: bytes) -> int | None:
@@ -98,24 +149,16 @@ def deliver_of(payload: bytes) -> tuple[str, int]:
 
 
 def properties_of(header: bytes) -> Properties:
-    """Read a content header: ours at once, a stranger's by the library; one that cannot be read says nothing."""
-    flags = _CONTENT_HEAD.unpack_from(header)[3]
-    if not flags & ~_OURS:
-        with suppress(_ForeignError, UnicodeDecodeError, LookupError, struct.error):
-            return _our_properties(header, flags)
-    content = ContentHeader()
+    """Read a content header, ours or a stranger's. Never fails.
+
+    Of the headers, strings and whole numbers are read (strings that are not UTF-8 as bytes), up to the first entry that
+    makes no sense. A content header that is not whole says nothing.
+    """
     try:
-        content.unmarshal(header)
-    except (PAMQPException, ValueError, LookupError, struct.error):
+        properties, end = _properties(header)
+    except (LookupError, struct.error):
         return NO_PROPERTIES
-    foreign = content.properties
-    return Properties(
-        content_type=foreign.content_type,
-        content_encoding=foreign.content_encoding,
-        headers=foreign.headers or {},
-        message_id=foreign.message_id,
-        timestamp=foreign.timestamp,
-    )
+    return properties if end <= len(header) else NO_PROPERTIES
 
 
 def body_bytes_of(header: bytes) -> int:
@@ -124,62 +167,197 @@ def body_bytes_of(header: bytes) -> int:
     return size
 
 
-class _ForeignError(Exception):
-    """A header has a value of a kind that we never write."""
+def for_library(kind: int, payload: bytes) -> bytes:
+    """Return the payload of a frame as the AMQP library can read it: as it is, else without what makes it fail.
+
+    The library takes nested tables apart by recursion and raises at text that is not UTF-8, and its errors end the
+    connection, so that one message in a queue would end every session that meets it.
+    """
+    if kind == HEADER and not _is_readable(payload):
+        return _plain_header(payload)
+    if kind == METHOD and method_of(payload) == DELIVER:
+        return _plain_deliver(payload)
+    return payload
 
 
-def _our_properties(header: bytes, flags: int) -> Properties:
+def _is_readable(header: bytes) -> bool:
+    """Whether the library reads a content header, in a time that nobody notices: it copies the rest for each entry."""
+    if len(header) > LIBRARY_HEADER_MAX_BYTES:
+        return False
+    try:
+        flags, position = _flags(header)
+        for bit in (_HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING):
+            if flags & bit:
+                position += 1 + header[position]
+        if flags & _HAS_HEADERS and not _is_shallow(header, position, LIBRARY_LEVELS_MAX, is_named=True):
+            return False
+        ContentHeader().unmarshal(header)
+    except Exception:  # noqa: BLE001 - whatever it is, it would end the connection
+        return False
+    return True
+
+
+def _is_shallow(data: bytes, position: int, levels: int, *, is_named: bool) -> bool:
+    """Whether a table, or an array, whose length stands at `position` is nested no deeper than so many levels."""
+    start = position + _LONG.size
+    end = start + _LONG.unpack_from(data, position)[0]
+    position = start
+    while position < end:
+        kind_at = position + 1 + data[position] if is_named else position
+        kind, position = data[kind_at], _end_of_value(data, kind_at)
+        if kind in (_TABLE, _ARRAY) and not (
+            levels and _is_shallow(data, kind_at + 1, levels - 1, is_named=kind == _TABLE)
+        ):
+            return False
+    return True
+
+
+def _plain_header(header: bytes) -> bytes:
+    """Write a content header anew with what we read of it."""
+    read = properties_of(header)
+    headers = {
+        name: value
+        for name, value in read.headers.items()
+        if _fits_short(name) and (isinstance(value, str) or (isinstance(value, int) and -(2**31) <= value < 2**31))
+    }
+    message = Message(
+        body=b"",
+        headers=headers,
+        content_type=read.content_type if _fits_short(read.content_type) else None,
+        content_encoding=read.content_encoding if _fits_short(read.content_encoding) else None,
+        message_id=read.message_id if read.message_id and _fits_short(read.message_id) else "",
+    )
+    return _content_header(message, body_bytes=body_bytes_of(header))
+
+
+def _fits_short(text: str | None) -> bool:
+    return text is not None and len(text.encode()) <= _SHORT_MAX_BYTES
+
+
+def _plain_deliver(payload: bytes) -> bytes:
+    """Write a delivery's method with an exchange and a routing key that are text."""
+    exchange_at = 5 + payload[4] + _TAG_AND_BITS.size
+    key_at = exchange_at + 1 + payload[exchange_at]
+    exchange, key = payload[exchange_at + 1 : key_at], payload[key_at + 1 :]
+    if exchange.isascii() and key.isascii():
+        return payload
+    return payload[:exchange_at] + _short(exchange.decode(errors="ignore")) + _short(key.decode(errors="ignore"))
+
+
+def _flags(header: bytes) -> tuple[int, int]:
+    """Return which properties a content header has, of those that we know, and where they begin."""
+    word = flags = _CONTENT_HEAD.unpack_from(header)[3]
     position = _CONTENT_HEAD.size
-    content_type = content_encoding = message_id = None
+    while word & _HAS_MORE_FLAGS:  # of properties that the protocol does not have
+        word = _SHORT.unpack_from(header, position)[0]
+        position += _SHORT.size
+    return flags, position
+
+
+def _properties(header: bytes) -> tuple[Properties, int]:
+    """Return the properties and where those end that were read."""
+    flags, position = _flags(header)
+    content_type = content_encoding = message_id = timestamp = None
     headers: dict[str, Any] = {}
     if flags & _HAS_CONTENT_TYPE:
         content_type, position = _short_at(header, position)
     if flags & _HAS_CONTENT_ENCODING:
         content_encoding, position = _short_at(header, position)
     if flags & _HAS_HEADERS:
-        headers, position = _table_at(header, position)
+        start = position + _LONG.size
+        position = start + _LONG.unpack_from(header, position)[0]
+        headers = _table_within(header, start, position)
     if flags & _HAS_DELIVERY_MODE:
         position += 1
+    if flags & _SELDOM:
+        position = _after_seldom(header, flags, position)
     if flags & _HAS_MESSAGE_ID:
         message_id, position = _short_at(header, position)
-    return Properties(
+    if flags & _HAS_TIMESTAMP:
+        timestamp = _moment(_LONG_LONG.unpack_from(header, position)[0])
+        position += _LONG_LONG.size
+    properties = Properties(
         content_type=content_type,
         content_encoding=content_encoding,
         headers=headers,
         message_id=message_id,
+        timestamp=timestamp,
     )
+    return properties, position
 
 
-def _table_at(data: bytes, position: int) -> tuple[dict[str, Any], int]:
-    start = position + _LONG.size
-    end = start + _LONG.unpack_from(data, position)[0]
+def _after_seldom(header: bytes, flags: int, position: int) -> int:
+    """Pass over the properties that stand before the message id and that we do not read."""
+    if flags & _HAS_PRIORITY:
+        position += 1
+    for bit in (_HAS_CORRELATION_ID, _HAS_REPLY_TO, _HAS_EXPIRATION):
+        if flags & bit:
+            position += 1 + header[position]
+    return position
+
+
+def _table_within(data: bytes, position: int, end: int) -> dict[str, Any]:
+    """Read the strings and whole numbers of a table, up to its end or the first entry that makes no sense."""
     headers: dict[str, Any] = {}
-    position = start
-    while position < end:
-        kind_at = position + 1 + data[position]
-        name = _name(data[position + 1 : kind_at])
-        start = position = kind_at + 1 + _LONG.size
-        if data[kind_at] == _STRING:
-            position += _LONG.unpack_from(data, kind_at + 1)[0]
-            headers[name] = data[start:position].decode()
-        elif data[kind_at] == _INTEGER:
-            headers[name] = _SIGNED.unpack_from(data, kind_at + 1)[0]
-        else:
-            raise _ForeignError
-    return headers, end
+    try:
+        while position < end:
+            kind_at = position + 1 + data[position]
+            name = _name(data[position + 1 : kind_at])
+            kind = data[kind_at]
+            if kind == _STRING:
+                start = kind_at + 1 + _LONG.size
+                position = start + _LONG.unpack_from(data, kind_at + 1)[0]
+                if position <= end:
+                    headers[name] = _text(data[start:position])
+            elif (number := _WHOLE_NUMBERS.get(kind)) is not None:
+                position = kind_at + 1 + number.size
+                if position <= end:
+                    headers[name] = number.unpack_from(data, kind_at + 1)[0]
+            else:
+                position = _end_of_value(data, kind_at)
+    except (LookupError, struct.error):
+        pass  # what stands before it is read all the same: our own headers, where a stranger added one
+    return headers
+
+
+def _end_of_value(data: bytes, kind_at: int) -> int:
+    """Return where a value ends whose kind stands at `kind_at`.
+
+    Raises:
+        LookupError: There is no such kind, or the data ends.
+        struct.error: The data ends.
+    """
+    kind = data[kind_at]
+    if kind in _MEASURED:
+        return kind_at + 1 + _LONG.size + int(_LONG.unpack_from(data, kind_at + 1)[0])
+    return kind_at + 1 + _FIXED_BYTES[kind]
+
+
+def _text(encoded: bytes) -> str | bytes:
+    try:
+        return encoded.decode()
+    except UnicodeDecodeError:
+        return encoded
 
 
 def _short_at(data: bytes, position: int) -> tuple[str, int]:
     end = position + 1 + data[position]
-    return data[position + 1 : end].decode(), end
+    return data[position + 1 : end].decode(errors="replace"), end
+
+
+def _moment(timestamp: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(timestamp if timestamp <= _MILLISECONDS_ABOVE else timestamp / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 @lru_cache(maxsize=64)
 def _name(encoded: bytes) -> str:
-    return encoded.decode()
+    return encoded.decode(errors="replace")
 
 
-def _content_header(message: Message) -> bytes:
+def _content_header(message: Message, *, body_bytes: int) -> bytes:
     flags = _HAS_HEADERS | _HAS_DELIVERY_MODE | _HAS_MESSAGE_ID
     properties = []
     if message.content_type is not None:
@@ -189,7 +367,7 @@ def _content_header(message: Message) -> bytes:
         flags |= _HAS_CONTENT_ENCODING
         properties.append(_short(message.content_encoding))
     properties += [_table(message.headers), _PERSISTENT, _short(message.message_id)]
-    return _CONTENT_HEAD.pack(BASIC, 0, len(message.body), flags) + b"".join(properties)
+    return _CONTENT_HEAD.pack(BASIC, 0, body_bytes, flags) + b"".join(properties)
 
 
 def _table(headers: Mapping[str, str | int]) -> bytes:

@@ -1,9 +1,11 @@
 """How deliveries come in on a consuming channel, and how they are settled."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
@@ -11,6 +13,11 @@ from aiormq.abc import DeliveredMessage
 from eventflow import broker, frames, wire
 from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope, decode
+
+NOT_TAKEN_PAUSE_S = 1.0
+"""Before a delivery goes back that could not be handed over: it comes again at once."""
+
+log = structlog.stdlib.get_logger()
 
 Deliver = Callable[[Envelope, int], None]
 """Takes an event and its delivery tag at once, and never blocks."""
@@ -32,6 +39,13 @@ class Inlet(Protocol):
 
     async def settle(self, tag: int, *, requeue: bool) -> None:
         """Ack a delivery, or return it to its queue.
+
+        Raises:
+            DeliveryLostError: The channel is gone.
+        """
+
+    async def dead_letter(self, tag: int) -> None:
+        """Have the broker move a delivery, whole, to the dead-letter target of its queue.
 
         Raises:
             DeliveryLostError: The channel is gone.
@@ -105,6 +119,12 @@ class WireInlet:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=requeue))
 
+    async def dead_letter(self, tag: int) -> None:
+        """See `Inlet`."""
+        if self._channel.is_closed:
+            raise DeliveryLostError("the channel that delivered is closed")
+        self._wire.send(frames.dead_letter_frame(tag, channel=self._channel.number))
+
     def take(self, kind: int, payload: bytes) -> bool:
         """Take deliveries; see `Frames`."""
         if kind != frames.METHOD:
@@ -121,8 +141,17 @@ class WireInlet:
             return False
         if incoming.add(payload) and incoming.header is not None:
             self._incoming = None
-            self._deliver[incoming.consumer_tag](_envelope(incoming.header, b"".join(incoming.parts)), incoming.tag)
+            try:
+                envelope = _envelope(incoming.header, b"".join(incoming.parts))
+                self._deliver[incoming.consumer_tag](envelope, incoming.tag)
+            except Exception:  # raised here, it would end the connection, and every one after it
+                log.exception("delivery.not_taken", queue=incoming.consumer_tag, action="returned after a pause")
+                asyncio.get_running_loop().call_later(NOT_TAKEN_PAUSE_S, self._return, incoming.tag)
         return True
+
+    def _return(self, tag: int) -> None:
+        if not self._channel.is_closed:
+            self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=True))
 
 
 def _envelope(header: bytes, body: bytes) -> Envelope:
@@ -153,7 +182,13 @@ class LibraryInlet:
 
         async def take(message: DeliveredMessage) -> None:
             # Nothing but a hand-over: the library cancels running callbacks when the channel closes.
-            deliver(envelope_of(message), message.delivery_tag or 0)
+            tag = message.delivery_tag or 0
+            try:
+                deliver(envelope_of(message), tag)
+            except Exception:  # else the delivery would be held for good
+                log.exception("delivery.not_taken", queue=queue, action="returned after a pause")
+                await asyncio.sleep(NOT_TAKEN_PAUSE_S)
+                await self.settle(tag, requeue=True)
 
         return await broker.consume(self._channel, queue, prefetch=prefetch, consumer_tag=queue, on_message=take)
 
@@ -166,5 +201,14 @@ class LibraryInlet:
                 await self._channel.basic_nack(tag, requeue=True, wait=False)
             else:
                 await self._channel.basic_ack(tag, wait=False)
+        except broker.CONNECTION_ERRORS as error:
+            raise DeliveryLostError(str(error)) from error
+
+    async def dead_letter(self, tag: int) -> None:
+        """See `Inlet`."""
+        if self._channel.is_closed:
+            raise DeliveryLostError("the channel that delivered is closed")
+        try:
+            await self._channel.basic_nack(tag, requeue=False, wait=False)
         except broker.CONNECTION_ERRORS as error:
             raise DeliveryLostError(str(error)) from error

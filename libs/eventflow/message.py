@@ -145,7 +145,7 @@ def decode(
             id=_text(headers.get(ID)) or _text(message_id) or new_event_id(),
             source=_text(headers.get(SOURCE)) or FOREIGN_SOURCE,
             type=_text(headers.get(TYPE)) or DEFAULT_TYPE,
-            time=accepted_at if headers.get(TIME) == headers.get(ACCEPTED_AT) else _time(headers, TIME) or accepted_at,
+            time=_event_time(headers, accepted_at),
             accepted_at=accepted_at,
             body=body,
             content_type=_text(content_type),
@@ -185,6 +185,13 @@ def _failure(headers: Mapping[str, Any]) -> Failure | None:
         last_at=last_at,
         traceparent=_text(headers.get(LAST_TRACEPARENT)),
     )
+
+
+def _event_time(headers: Mapping[str, Any], accepted_at: datetime) -> datetime:
+    time, accepted = headers.get(TIME), headers.get(ACCEPTED_AT)
+    if isinstance(time, str) and time == accepted:  # as of most events: parsed once
+        return accepted_at
+    return _time(headers, TIME) or accepted_at
 
 
 def _text(value: object) -> str | None:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from eventflow.message import Envelope
 
+TOO_LARGE = "too_large"
+"""Why an event is given up whose copy the broker does not take; its dead letter has the broker's word `rejected`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:

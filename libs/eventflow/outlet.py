@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 from aiormq.exceptions import DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
 from pamqp.commands import Basic
-from pamqp.header import ContentHeader
 
 from eventflow import broker, frames, wire
 from eventflow.errors import (
@@ -24,6 +24,8 @@ from eventflow.message import Message
 
 PERSISTENT = 2
 
+log = structlog.stdlib.get_logger()
+
 
 class Publication:
     """One publish on its way. It stays unresolved until the broker confirms, refuses or returns it, or is lost.
@@ -31,10 +33,11 @@ class Publication:
     A publish that nobody waits for any more is not undone: the broker may still keep the message.
     """
 
-    __slots__ = ("_callbacks", "_error", "_is_resolved", "_waiters", "message_id", "started_s")
+    __slots__ = ("_callbacks", "_error", "_is_resolved", "_waiters", "message", "queue", "started_s")
 
-    def __init__(self, message_id: str) -> None:
-        self.message_id = message_id
+    def __init__(self, message: Message, queue: str) -> None:
+        self.message = message
+        self.queue = queue
         self.started_s = time.monotonic()
         self._is_resolved = False
         self._error: EventFlowError | None = None
@@ -53,6 +56,7 @@ class Publication:
             PublishTimeoutError: Still unresolved.
             PublishRefusedError: The broker does not keep it.
             UnroutableError: There is no such queue.
+            MessageTooLargeError: The broker takes no message of this size.
             BrokerUnavailableError: The connection was lost first; whether the broker keeps it is unknown.
         """
         if not self._is_resolved:
@@ -77,7 +81,10 @@ class Publication:
         for waiter in self._waiters:
             _wake(waiter)
         for callback in self._callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:  # what is told of a publish ends neither the reading of confirms nor others' publishes
+                log.exception("publish.callback_failed")
 
     async def _wait(self, timeout_s: float) -> None:
         loop = asyncio.get_running_loop()
@@ -89,11 +96,6 @@ class Publication:
         finally:
             timer.cancel()
             self._waiters.remove(waiter)
-
-
-def _abandon(publications: Iterable[Publication]) -> None:
-    for publication in publications:
-        publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:
@@ -108,11 +110,15 @@ class Outlet(Protocol):
     def oldest(self) -> Publication | None:
         """The publish that has been unresolved for the longest; None where there is none."""
 
-    def send(self, message: Message, queue: str) -> Publication:
+    @property
+    def max_bytes(self) -> int | None:
+        """The broker's limit, if a message above it has closed the channel; what is sent from then on only waits."""
+
+    def send(self, publication: Publication) -> None:
         """Start a publish."""
 
-    def abandon(self) -> None:
-        """Give up what is unresolved: the channel is gone, and no publish outlives it."""
+    def give_up(self) -> Sequence[Publication]:
+        """Forget and return what is unresolved, the oldest first: the channel is gone, and no publish outlives it."""
 
 
 def outlet_on(connection: AbstractConnection, channel: Channel, *, on_unroutable: Callable[[], None]) -> Outlet:
@@ -136,6 +142,8 @@ class WireOutlet:
         self._number = channel.number
         self._frame_max = channel.connection.connection_tune.frame_max
         self._on_unroutable = on_unroutable
+        self._is_closed = False
+        self._max_bytes: int | None = None
         self._sent = 0
         self._outstanding: dict[int, Publication] = {}  # by delivery tag, in order
         self._returned: list[bytes] | None = None  # header and body so far of a message that comes back
@@ -146,19 +154,27 @@ class WireOutlet:
         """See `Outlet`."""
         return next(iter(self._outstanding.values()), None)
 
-    def send(self, message: Message, queue: str) -> Publication:
+    @property
+    def max_bytes(self) -> int | None:
         """See `Outlet`."""
-        publication = Publication(message.message_id)
-        self._wire.send(frames.publish_frames(message, queue=queue, channel=self._number, frame_max=self._frame_max))
+        return self._max_bytes
+
+    def send(self, publication: Publication) -> None:
+        """See `Outlet`."""
+        if not self._is_closed:  # a publish on a channel that is closed ends the connection
+            self._wire.send(
+                frames.publish_frames(
+                    publication.message, queue=publication.queue, channel=self._number, frame_max=self._frame_max
+                )
+            )
         # Counted only now: a publish that was counted and not sent would give each later one its predecessor's confirm.
         self._sent += 1
         self._outstanding[self._sent] = publication
-        return publication
 
-    def abandon(self) -> None:
+    def give_up(self) -> Sequence[Publication]:
         """See `Outlet`."""
         left, self._outstanding = self._outstanding, {}
-        _abandon(left.values())
+        return list(left.values())
 
     def take(self, kind: int, payload: bytes) -> bool:
         """Take confirms and what is returned; see `Frames`."""
@@ -170,6 +186,9 @@ class WireOutlet:
             case frames.RETURN:
                 self._returned = []
             case _:
+                if payload.startswith(frames.CHANNEL_CLOSE):
+                    self._is_closed = True
+                    self._max_bytes = frames.message_limit_of(frames.close_reason_of(payload))
                 return False
         return True
 
@@ -198,11 +217,9 @@ class WireOutlet:
         return True
 
     def _return(self, header: bytes) -> None:
-        content = ContentHeader()
-        content.unmarshal(header)
-        message_id = content.properties.message_id
+        message_id = frames.properties_of(header).message_id
         # Returns come in the order of the publishes: it is one of the first that are outstanding.
-        tag = next((tag for tag, sent in self._outstanding.items() if sent.message_id == message_id), None)
+        tag = next((tag for tag, sent in self._outstanding.items() if sent.message.message_id == message_id), None)
         if tag is not None:
             self._outstanding.pop(tag).resolve(UnroutableError("there is no such queue"))
             self._on_unroutable()
@@ -221,42 +238,51 @@ class LibraryOutlet:
         """See `Outlet`."""
         return next(iter(self._sending), None)
 
-    def send(self, message: Message, queue: str) -> Publication:
+    @property
+    def max_bytes(self) -> int | None:
         """See `Outlet`."""
-        publication = Publication(message.message_id)
-        self._sending[publication] = asyncio.create_task(self._send(message, queue, publication))
-        publication.on_resolved(lambda: self._sending.pop(publication, None))
-        return publication
+        closing = self._channel.closing
+        if not closing.done() or closing.cancelled():
+            return None
+        return frames.message_limit_of(str(closing.exception()))
 
-    def abandon(self) -> None:
+    def send(self, publication: Publication) -> None:
+        """See `Outlet`."""
+        self._sending[publication] = asyncio.create_task(self._send(publication))
+        publication.on_resolved(lambda: self._sending.pop(publication, None))
+
+    def give_up(self) -> Sequence[Publication]:
         """See `Outlet`."""
         left, self._sending = self._sending, {}
         for sending in left.values():
             sending.cancel()
-        _abandon(left)  # whatever the library still waits for
+        return list(left)
 
-    async def _send(self, message: Message, queue: str, publication: Publication) -> None:
+    async def _send(self, publication: Publication) -> None:
+        error = await self._answer_to(publication)
+        if publication in self._sending and self.max_bytes is None:  # else it goes on elsewhere
+            publication.resolve(error)
+
+    async def _answer_to(self, publication: Publication) -> EventFlowError | None:
         try:
             answer = await self._channel.basic_publish(
-                message.body,
+                publication.message.body,
                 exchange="",
-                routing_key=queue,
-                properties=_properties(message),
+                routing_key=publication.queue,
+                properties=_properties(publication.message),
                 mandatory=True,
                 wait=False,  # not for the socket: the confirm is what counts
             )
         except ReturnedError:
-            publication.resolve(UnroutableError("there is no such queue"))
             self._on_unroutable()
+            return UnroutableError("there is no such queue")
         except DeliveryError:
-            publication.resolve(PublishRefusedError("the broker refused a message"))
+            return PublishRefusedError("the broker refused a message")
         except broker.CONNECTION_ERRORS as error:
-            publication.resolve(BrokerUnavailableError(f"the connection was lost before a confirm: {error}"))
+            return BrokerUnavailableError(f"the connection was lost before a confirm: {error}")
         except asyncio.CancelledError:  # by the library, or at the end of the session: nobody else does
-            publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
-        else:
-            is_ack = isinstance(answer, Basic.Ack)
-            publication.resolve(None if is_ack else PublishRefusedError(f"the broker answered with {answer!r}"))
+            return BrokerUnavailableError("the connection was closed before a confirm")
+        return None if isinstance(answer, Basic.Ack) else PublishRefusedError(f"the broker answered with {answer!r}")
 
 
 def _properties(message: Message) -> Basic.Properties:

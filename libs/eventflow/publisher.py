@@ -9,16 +9,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal, NoReturn
 
+import structlog
 from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 
 from eventflow import broker
-from eventflow.errors import BrokerUnavailableError
+from eventflow.errors import BrokerUnavailableError, MessageTooLargeError
 from eventflow.lifecycle import first_of
 from eventflow.message import Message
 from eventflow.outlet import Outlet, Publication, outlet_on
 from eventflow.presence import Presence
 from eventflow.topology import QueueSpec
+
+log = structlog.stdlib.get_logger()
 
 WATCH_EVERY_S = 1.0
 CONFIRM_MAX_S = 45.0
@@ -57,13 +60,16 @@ class Publisher:
         self._channel: Channel | None = None
         self._outlet: Outlet | None = None
         self._queue_missing = asyncio.Event()
+        self._max_bytes: int | None = None
         self._announcements: Channel | None = None
         self._announcing: set[asyncio.Task[None]] = set()
 
     @property
     def state(self) -> Literal["up", "blocked", "down"]:
         """Whether a publish could be confirmed now; `blocked` means that the broker has an alarm."""
-        if self._connection is None or self._channel is None or self._channel.is_closed:
+        if self._connection is None or self._channel is None or self._outlet is None:
+            return "down"
+        if self._channel.is_closed and self._outlet.max_bytes is None:
             return "down"
         return "blocked" if broker.is_blocked(self._connection) else "up"
 
@@ -72,6 +78,11 @@ class Publisher:
         """How long the oldest of the unresolved publishes has been on its way; 0 where there is none."""
         oldest = None if self._outlet is None else self._outlet.oldest
         return 0.0 if oldest is None else time.monotonic() - oldest.started_s
+
+    @property
+    def max_bytes(self) -> int | None:
+        """The largest body that the broker takes, as far as it is known: it says so only when one is too large."""
+        return self._max_bytes
 
     async def run(self) -> None:
         """Stay connected for ever.
@@ -85,15 +96,20 @@ class Publisher:
         """Start a publish.
 
         Raises:
+            MessageTooLargeError: The broker is known to take no message of this size; nothing was sent.
             BrokerUnavailableError: There is no connection, or the broker blocks publishing; nothing was sent.
         """
+        if self._max_bytes is not None and len(message.body) > self._max_bytes:
+            raise MessageTooLargeError(body_bytes=len(message.body), max_bytes=self._max_bytes)
         match self.state:
             case "down":
                 raise BrokerUnavailableError("no connection to the broker")
             case "blocked":
                 raise BrokerUnavailableError("the broker blocks publishing: it has a memory or disk alarm")
         assert self._outlet is not None  # noqa: S101 - for the type checker: not "down"
-        return self._outlet.send(message, queue)
+        publication = Publication(message, queue)
+        self._outlet.send(publication)
+        return publication
 
     def announce(self, body: bytes, *, exchange: str) -> None:
         """Publish to whoever listens on a declared exchange now: neither kept nor confirmed to the caller.
@@ -109,19 +125,54 @@ class Publisher:
 
     async def _session(self, connection: AbstractConnection) -> None:
         await broker.declare(connection, self._specs, presence=self._presence)
-        channel = await broker.open_channel(connection, confirms=True)
         self._announcements = await self._open_fanouts(connection)
-        self._outlet = outlet = outlet_on(connection, channel, on_unroutable=self._queue_missing.set)
-        self._connection, self._channel = connection, channel
+        if (
+            broker.wire_of(connection) is not None
+        ):  # else the library may send on a closed channel, which ends the session
+            self._max_bytes = None  # another node, or another configuration
         try:
             await first_of(
-                *(broker.closed(used) for used in (channel, self._announcements) if used is not None),
+                self._keep_outlet(connection),
+                *(broker.closed(used) for used in (self._announcements,) if used is not None),
                 self._declare_missing(connection),
                 self._watch(connection),
             )
         finally:
+            left = [] if self._outlet is None else self._outlet.give_up()
             self._connection = self._channel = self._outlet = self._announcements = None
-            outlet.abandon()
+            for publication in _without_too_large(left, self._max_bytes):
+                publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
+
+    async def _keep_outlet(self, connection: AbstractConnection) -> NoReturn:
+        """Keep a channel to publish on, and replace one that a message too large has closed (ADR 17).
+
+        Every other publish that was under way there is sent again on the next channel, in the old order: the broker may
+        have kept it, and has forgotten to confirm it.
+
+        Raises:
+            BrokerUnavailableError: The channel was closed for another reason.
+        """
+        while True:
+            channel = await broker.open_channel(connection, confirms=True)
+            outlet = outlet_on(connection, channel, on_unroutable=self._queue_missing.set)
+            for publication in () if self._outlet is None else self._taken_over(self._outlet):
+                outlet.send(publication)
+            self._connection, self._channel, self._outlet = connection, channel, outlet
+            try:
+                await broker.closed(channel)
+            except BrokerUnavailableError:
+                if outlet.max_bytes is None:
+                    raise
+            self._max_bytes = outlet.max_bytes
+            log.warning("broker.message_too_large", connection=self._name, max_bytes=outlet.max_bytes)
+
+    def _taken_over(self, outlet: Outlet) -> Sequence[Publication]:
+        """Return what goes on of the publishes of an outlet that a message too large has closed."""
+        left = outlet.give_up()
+        innocent = _without_too_large(left, outlet.max_bytes)
+        if len(innocent) == len(left):  # the next channel could be closed for it as well, and so on
+            raise BrokerUnavailableError("the broker closed a channel for a message that was not sent there")
+        return innocent
 
     async def _open_fanouts(self, connection: AbstractConnection) -> Channel | None:
         """Open a channel of their own for announcements, which nobody confirms."""
@@ -152,3 +203,17 @@ class Publisher:
     async def _announce(self, channel: Channel, body: bytes, exchange: str) -> None:
         with suppress(*broker.CONNECTION_ERRORS, asyncio.CancelledError):
             await channel.basic_publish(body, exchange=exchange, wait=False)
+
+
+def _without_too_large(publications: Sequence[Publication], max_bytes: int | None) -> Sequence[Publication]:
+    """Resolve those that are larger than the broker takes, and return the others."""
+    if max_bytes is None:
+        return publications
+    innocent = []
+    for publication in publications:
+        body_bytes = len(publication.message.body)
+        if body_bytes > max_bytes:
+            publication.resolve(MessageTooLargeError(body_bytes=body_bytes, max_bytes=max_bytes))
+        else:
+            innocent.append(publication)
+    return innocent

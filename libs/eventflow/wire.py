@@ -17,9 +17,10 @@ from typing import Any, Protocol, SupportsIndex
 from aiormq.connection import TransportFactory
 from yarl import URL
 
+from eventflow import frames
+
 TESTED_VERSIONS = ("7.2.", "7.3.")
 
-FRAME_OVERHEAD_BYTES = 8
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 HEARTBEAT_EVERY_S = 2.0
 """The library takes a connection for dead on which it sees no frame. So where frames pass it by, it is shown one."""
@@ -61,6 +62,11 @@ class Wire:
         """Write to this from now on."""
         self._writer = writer
 
+    def abort(self) -> None:
+        """Cut the connection, with what was not sent yet."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
     def offer(self, number: int, kind: int, payload: bytes) -> bool:
         """Offer a frame that came in; return whether it was taken."""
         taker = self._takers.get(number)
@@ -101,13 +107,13 @@ class FrameReader(asyncio.StreamReader):
         left, position, is_taken = [], 0, False
         while len(data) - position >= _FRAME.size:
             kind, number, size = _FRAME.unpack_from(data, position)
-            end = position + size + FRAME_OVERHEAD_BYTES
+            end = position + size + frames.OVERHEAD_BYTES
             if end > len(data):
                 break
             if self._wire.offer(number, kind, data[position + _FRAME.size : end - 1]):
                 is_taken = True
             else:
-                left.append(data[position:end])
+                left.append(_for_library(kind, data[position:end]))
             position = end
         return data[position:], left, is_taken
 
@@ -117,6 +123,15 @@ class FrameReader(asyncio.StreamReader):
             return []
         self._shown_at_s = now_s
         return [HEARTBEAT_FRAME]
+
+
+def _for_library(kind: int, frame: bytes) -> bytes:
+    """Return a frame that the library can read, which is nearly always the same."""
+    payload = frame[_FRAME.size : -1]
+    readable = frames.for_library(kind, payload)
+    if readable is payload:
+        return frame
+    return _FRAME.pack(kind, int.from_bytes(frame[1:3], "big"), len(readable)) + readable + frames.FRAME_END
 
 
 class WireTransportFactory(TransportFactory):

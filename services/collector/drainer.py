@@ -8,9 +8,11 @@ import structlog
 from collector.spool_file import SpoolFile
 from collector.spool_store import Row
 from collector.tracing import draining
-from eventflow.errors import BrokerUnavailableError, PublishError, PublishTimeoutError
+from eventflow.errors import BrokerUnavailableError, MessageTooLargeError, PublishError, PublishTimeoutError
+from eventflow.message import ID
 from eventflow.outlet import Publication
 from eventflow.publisher import Publisher
+from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Tracer
 
 POLL_S = 0.2
@@ -24,8 +26,9 @@ class Drainer:
     """The only one that sends what is in one file.
 
     Guarantee: a row is deleted only after the confirm of its publish. A row that the broker refuses stays; those behind
-    it are sent all the same, and it is tried again after a growing pause. A crash may send again what was confirmed
-    just before it. Live publishes go on meanwhile, in between.
+    it are sent all the same, and it is tried again after a growing pause. A row that is too large for the broker is set
+    aside until the next connect, when the limit may be another (ADR 17). A crash may send again what was confirmed just
+    before it. Live publishes go on meanwhile, in between.
     """
 
     def __init__(
@@ -55,8 +58,11 @@ class Drainer:
 
     async def _until_due(self) -> None:
         while True:
-            if self._can_send() and self._file.sendable_events:
-                return
+            if self._can_send():
+                if self._file.usage.set_aside and self._publisher.max_bytes is None:  # as after each connect
+                    self._file.readmit()
+                if self._file.sendable_events:
+                    return
             await asyncio.sleep(POLL_S)
 
     async def _pass(self) -> int:
@@ -77,10 +83,24 @@ class Drainer:
                 publication = self._publisher.publish(row.record.message, queue=row.record.queue)
             except BrokerUnavailableError:
                 break
+            except MessageTooLargeError as error:
+                self._set_aside(row, error)
+                continue
             self._file.hold(row.seq, publication)
             self._trace(row, publication)
             window.append(publication)
         return window
+
+    def _set_aside(self, row: Row, error: MessageTooLargeError) -> None:
+        self._file.set_aside(row.seq)
+        log.error(
+            "spool.event_set_aside",
+            file=self._file.claim.path.name,
+            seq=row.seq,
+            event_id=shown_id(str(row.record.message.headers.get(ID, ""))),
+            body_bytes=len(row.record.message.body),
+            max_bytes=error.max_bytes,
+        )
 
     def _trace(self, row: Row, publication: Publication) -> None:
         span = draining(self._tracer, row.record)
@@ -93,6 +113,8 @@ class Drainer:
         for publication in window:
             try:
                 await publication.confirmed(timeout_s=self._confirm_timeout_s)
+            except MessageTooLargeError:
+                continue  # the next pass sets it aside
             except PublishTimeoutError:
                 break  # held as long as it is unresolved, like those behind it
             except PublishError:

@@ -94,6 +94,12 @@ class CollectorMetrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.spool_set_aside_events = Gauge(
+            "eventflow_spool_set_aside_events",
+            "Events in the spool that are larger than RabbitMQ takes, beside eventflow_spool_events",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.spool_bytes = Gauge(
             "eventflow_spool_bytes",
             "Bytes that the events in the spool take on disk",

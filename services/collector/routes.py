@@ -20,7 +20,13 @@ from collector.signature import Scheme, Stripe, find_flaw, scheme_of
 from collector.spool import Spool
 from collector.spool_store import SpoolError
 from collector.tracing import publishing
-from eventflow.errors import BrokerUnavailableError, EventFlowError, InvalidEventError, PublishError
+from eventflow.errors import (
+    BrokerUnavailableError,
+    EventFlowError,
+    InvalidEventError,
+    MessageTooLargeError,
+    PublishError,
+)
 from eventflow.event import Event, utc_now
 from eventflow.message import Envelope, Message, encode
 from eventflow.outlet import Publication
@@ -72,12 +78,12 @@ class Sending:
 
     event: Event
     message: Message
-    started: Publication | BrokerUnavailableError
+    started: Publication | BrokerUnavailableError | MessageTooLargeError
     span: Span
 
     async def confirmed(self, *, timeout_s: float) -> None:
         """As `Publication.confirmed`."""
-        if isinstance(self.started, BrokerUnavailableError):
+        if not isinstance(self.started, Publication):
             raise self.started
         await self.started.confirmed(timeout_s=timeout_s)
 
@@ -226,6 +232,9 @@ class Ingest:
 
         All are published before the first confirm is waited for, and share one deadline.
         """
+        max_bytes = self._publisher.max_bytes
+        if max_bytes is not None and any(len(event.body) > max_bytes for event in events):
+            raise _too_large_for_broker(max_bytes)
         started_s = time.perf_counter()
         sendings = [self._send(event, flow, reservation, request) for event in events]
         unconfirmed: list[tuple[Sending, EventFlowError]] = []
@@ -282,7 +291,7 @@ class Ingest:
         message = encode(Envelope(event=event), traceparent=traceparent)
         try:
             started = self._publish(message, flow)
-        except BrokerUnavailableError as reason:
+        except (BrokerUnavailableError, MessageTooLargeError) as reason:
             return Sending(event=event, message=message, started=reason, span=span)
         # A publish that nobody waits for any more still holds its body, until the broker says what became of it.
         give_back = reservation.hand_over(EVENT_BYTES + len(event.body))
@@ -299,7 +308,13 @@ class Ingest:
         return self._publisher.publish(message, queue=flow.queue)
 
     async def _keep(self, unconfirmed: Sequence[tuple[Sending, EventFlowError]], flow: FlowIntake) -> None:
-        """Spool what the broker has not confirmed; refuse it where that is not possible either."""
+        """Spool what the broker has not confirmed; refuse it where that is not possible either.
+
+        An event that the broker never takes is refused, and all of its request with it.
+        """
+        for _, reason in unconfirmed:
+            if isinstance(reason, MessageTooLargeError):
+                raise _too_large_for_broker(reason.max_bytes) from reason
         first, reason = unconfirmed[0]
         if self._spool is None:
             self._isolated(partial(_log_unconfirmed, first.event, flow, reason, events=len(unconfirmed)))
@@ -355,6 +370,10 @@ def _tell_accepted(flow: str, events: Sequence[Event]) -> None:
 
 def _too_large(max_bytes: int) -> RejectedError:
     return RejectedError(Reason.TOO_LARGE, 413, f"A body may have at most {max_bytes} bytes.", close=True)
+
+
+def _too_large_for_broker(max_bytes: int) -> RejectedError:
+    return RejectedError(Reason.TOO_LARGE, 413, f"An event may have at most {max_bytes} bytes.")
 
 
 def _overloaded() -> RejectedError:

@@ -131,6 +131,7 @@ class Spool:
         events = sum(usage.events for usage in usages)
         oldest = min((usage.oldest for usage in usages if usage.oldest is not None), default=None)
         self._metrics.spool_events.set(events)
+        self._metrics.spool_set_aside_events.set(sum(usage.set_aside for usage in usages))
         self._metrics.spool_bytes.set(sum(usage.size_bytes for usage in usages))
         self._metrics.spool_oldest_seconds.set(0 if oldest is None else (utc_now() - oldest).total_seconds())
         state = self.state if events or self.state == "full" else "empty"  # away and idle is no news of the spool

@@ -76,11 +76,13 @@ class _Work:
 
     puts: list[_Put] = field(default_factory=list)
     deletes: set[int] = field(default_factory=set)
+    asides: set[int] = field(default_factory=set)
+    readmits: bool = False
     reads: list[_Read] = field(default_factory=list)
     closing: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.puts or self.deletes or self.reads or self.closing)
+        return bool(self.puts or self.deletes or self.asides or self.readmits or self.reads or self.closing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class _Report:
     stored: Sequence[tuple[_Put, int]]
     refused: Sequence[tuple[_Put, SpoolError]]
     deleted: set[int]
+    set_aside: set[int]
     read: Sequence[tuple[_Read, list[Row]]]
     usage: Usage
     is_open: bool
@@ -138,7 +141,7 @@ class SpoolFile:
     @property
     def is_drained(self) -> bool:
         """Whether it is known to hold nothing."""
-        return self.is_open and self.usage.events == 0 and not self._held
+        return self.is_open and self.usage.events + self.usage.set_aside == 0 and not self._held
 
     async def opened(self) -> None:
         """Wait until the file is open, or has failed to open for the first time."""
@@ -169,6 +172,15 @@ class SpoolFile:
         """Hold a row until its publish is resolved: confirmed deletes it, anything else lets it go."""
         self._held.add(seq)
         unresolved.on_resolved(partial(self._resolved, seq, unresolved))
+
+    def set_aside(self, seq: int) -> None:
+        """Hand a row out no more, and keep it, until `readmit` or the next start."""
+        self._held.add(seq)  # a read may be under way
+        self._inbox.add(asides={seq})
+
+    def readmit(self) -> None:
+        """Hand out again what was set aside."""
+        self._inbox.add(readmits=True)
 
     async def settled(self) -> None:
         """Wait until no publish of an event in it is unresolved."""
@@ -222,7 +234,7 @@ class SpoolFile:
         for read, rows in report.read:
             if not read.done.done():
                 read.done.set_result([row for row in rows if row.seq not in self._held])
-        self._held -= report.deleted
+        self._held -= report.deleted | report.set_aside
         self.usage, self.is_open, self.is_full = report.usage, report.is_open, report.is_full
         self._begun.set()
         self._on_changed()
@@ -252,6 +264,8 @@ class _Inbox:
         *,
         puts: Sequence[_Put] = (),
         deletes: set[int] | None = None,
+        asides: set[int] | None = None,
+        readmits: bool = False,
         reads: Sequence[_Read] = (),
         closing: bool = False,
     ) -> None:
@@ -259,6 +273,8 @@ class _Inbox:
         with self._changed:
             self._pending.puts += puts
             self._pending.deletes |= deletes or set()
+            self._pending.asides |= asides or set()
+            self._pending.readmits |= readmits
             self._pending.reads += reads
             self._pending.closing |= closing
             self._changed.notify()
@@ -315,6 +331,7 @@ class _Clerk:
             stored=list(zip(fitting, seqs, strict=False)),
             refused=refused,
             deleted=deleted,
+            set_aside=self._set_aside(work),
             read=[(read, self._read(read.after)) for read in work.reads],
             usage=self._measure(),
             is_open=self._store is not None,
@@ -359,6 +376,20 @@ class _Clerk:
             return self._write([])[1]
         except SpoolError:
             return set()
+
+    def _set_aside(self, work: _Work) -> set[int]:
+        """Set rows aside, or readmit them; return those that need not be held any more.
+
+        Where that fails they are handed out again, and set aside again.
+        """
+        try:
+            if work.readmits:
+                self._opened().readmit()
+            if work.asides:
+                self._opened().set_aside(work.asides)
+        except SpoolError as error:
+            self._failed(error)
+        return work.asides
 
     def _read(self, after: int) -> list[Row]:
         try:

@@ -85,16 +85,19 @@ class Usage:
     """What a file holds.
 
     Attributes:
+        events: Without those that are set aside.
+        set_aside: Events that the broker does not take, kept until it does.
         size_bytes: Pages in use beyond those of an empty file; a file that was larger keeps the rest for later.
-        oldest: When the first of the events was accepted; None where there are none.
+        oldest: When the first of the events was accepted that are not set aside; None where there are none.
     """
 
     events: int
+    set_aside: int
     size_bytes: int
     oldest: datetime | None
 
 
-EMPTY = Usage(events=0, size_bytes=0, oldest=None)
+EMPTY = Usage(events=0, set_aside=0, size_bytes=0, oldest=None)
 
 
 class Store:
@@ -143,15 +146,33 @@ class Store:
         self._events += len(rows) - gone
         return list(range(first, self._next_seq))
 
+    def set_aside(self, seqs: Iterable[int]) -> None:
+        """Pass over rows from now on, until `readmit` or the next open. They stay where they are.
+
+        Raises:
+            SpoolError: They are not passed over.
+        """
+        with _translated():
+            self._connection.executemany("INSERT OR IGNORE INTO temp.aside VALUES (?)", ((seq,) for seq in seqs))
+            self._aside = self._number("SELECT count(*) FROM temp.aside")
+
+    def readmit(self) -> None:
+        """Pass over no row any more."""
+        with _translated():
+            self._connection.execute("DELETE FROM temp.aside")
+            self._aside = 0
+
     def read(self, *, after: int, max_events: int, max_bytes: int) -> list[Row]:
         """Read rows in order, those above the number `after`; at least one where there is one, whatever its size.
+
+        Those that are set aside are passed over.
 
         Raises:
             SpoolCorruptedError: A row is not what was written.
         """
         rows: list[Row] = []
         size_bytes = 0
-        query = "SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        query = "SELECT * FROM events WHERE seq > ? AND seq NOT IN temp.aside ORDER BY seq LIMIT ?"
         # Closed whatever happens: a cursor that is left behind keeps the file open, and locked, after its end.
         with _translated(), closing(self._connection.execute(query, (after, max_events))) as cursor:
             for columns in cursor:
@@ -165,10 +186,12 @@ class Store:
     def usage(self) -> Usage:
         """Measure what the file holds."""
         with _translated():
-            oldest = self._connection.execute("SELECT accepted_at FROM events ORDER BY seq LIMIT 1").fetchone()
+            query = "SELECT accepted_at FROM events WHERE seq NOT IN temp.aside ORDER BY seq LIMIT 1"
+            oldest = self._connection.execute(query).fetchone()
             pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
         return Usage(
-            events=self._events,
+            events=self._events - self._aside,
+            set_aside=self._aside,
             size_bytes=max(0, pages - self._empty_pages) * self._page_bytes,
             oldest=None if oldest is None else datetime.fromtimestamp(oldest[0], UTC),
         )
@@ -202,6 +225,10 @@ class Store:
                 self._connection.execute(SCHEMA)
                 self._connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
                 self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._connection.execute(
+            "CREATE TEMP TABLE aside (seq INTEGER PRIMARY KEY)"
+        )  # in memory: gone at the next open
+        self._aside = 0
         self._check()
         self._page_bytes = self._number("PRAGMA page_size")
         self._empty_pages = self._number("SELECT count(*) FROM sqlite_master") + 1  # a root page each, and the schema's

@@ -112,7 +112,7 @@ class Handler:
         outcome = self._decide(turn, delivery, result, sent_s=sent_s, traceparent=observed.linkable)
         observed.begin_settlement(outcome)
         try:
-            await self._consumer.settle(delivery, outcome)
+            outcome = await self._consumer.settle(delivery, outcome)
         except DeliveryLostError as error:
             observed.lost(error)
             return

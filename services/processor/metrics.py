@@ -8,6 +8,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from eventflow.event import utc_now
+from eventflow.outcome import TOO_LARGE
 from eventflow.policies import Look
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDER_BUCKETS_S
@@ -181,6 +182,7 @@ class FlowMetrics:
             metrics.retried.labels(flow, reason)
             metrics.dead_lettered.labels(flow, reason)
         metrics.queues_vanished.labels(flow)
+        metrics.dead_lettered.labels(flow, TOO_LARGE)
         self._delivered = metrics.delivered.labels(flow)
         self._age_seconds = metrics.age_seconds.labels(flow)
         self._reorder_seconds = metrics.reorder_seconds.labels(flow)

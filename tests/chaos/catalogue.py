@@ -3,7 +3,20 @@
 from dataclasses import replace
 from functools import partial
 
-from tests.chaos.faults import answers, broker, cluster, door, kills, outages, policies, rate, target, target_wide, wire
+from tests.chaos.faults import (
+    answers,
+    broker,
+    cluster,
+    door,
+    kills,
+    messages,
+    outages,
+    policies,
+    rate,
+    target,
+    target_wide,
+    wire,
+)
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -15,6 +28,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *outages.SCENARIOS,
     *target_wide.SCENARIOS,
     *door.SCENARIOS,
+    *messages.SCENARIOS,
     *cluster.SCENARIOS,
     *policies.SCENARIOS,
     *rate.SCENARIOS,

@@ -8,6 +8,7 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 from eventflow.topology import QueueSpec, flow_specs
+from tests.support.tables import RawProperties
 
 
 class Amqp:
@@ -40,6 +41,20 @@ class Amqp:
         async with self.connection.channel() as channel:
             for message in messages:
                 await channel.default_exchange.publish(message, routing_key=queue)
+
+    @staticmethod
+    def messages(count: int, body: bytes = b"{}") -> list[aio_pika.Message]:
+        """Make messages of a stranger, whose events have the ids `m-0` and so on."""
+        return [
+            aio_pika.Message(body, message_id=f"m-{number}", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            for number in range(count)
+        ]
+
+    async def publish_raw(self, properties: RawProperties, body: bytes, *, queue: str, exchange: str = "") -> None:
+        """Publish with properties written by hand, confirmed; the broker may refuse them."""
+        async with self.connection.channel() as channel:
+            below = await channel.get_underlay_channel()
+            await below.basic_publish(body, exchange=exchange, routing_key=queue, properties=properties)
 
     async def depth(self, queue: str) -> int:
         """Return how many messages are ready in a queue."""

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,15 @@ def test_a_selection_is_an_id_a_reason_or_all() -> None:
 
 def test_the_reason_is_ours_else_the_brokers_else_unknown() -> None:
     foreign = Envelope(event=dead_letter("a").event)
-    assert reason_of(held(dead_letter("a", reason="timeout"), {"x-first-death-reason": "rejected"})) == "timeout"
-    assert reason_of(held(foreign, {"x-first-death-reason": "rejected"})) == "rejected"
+    assert reason_of(held(dead_letter("a", reason="timeout"), {"x-first-death-reason": "expired"})) == "timeout"
+    rejected = {"x-death": [{"reason": "rejected", "queue": "eventflow.f.events"}]}
+    assert reason_of(held(dead_letter("a", reason="timeout"), rejected)) == "too_large"
+    assert reason_of(held(foreign, rejected)) == "too_large"
+    assert reason_of(held(foreign, {"x-first-death-reason": "maxlen"})) == "maxlen"
+    deaths = [{"reason": "rejected", "queue": "q"}, {"reason": "expired", "queue": "r"}]
+    retried = held(dead_letter("a", reason="timeout"), {"x-first-death-reason": "expired", "x-death": deaths})
+    assert reason_of(retried) == "too_large", "after a retry queue, whose copies expire"
+    assert reason_of(held(foreign, {"x-death": ["nonsense"]})) == "unknown"
     assert reason_of(held(foreign)) == "unknown"
     assert record_of(held(foreign))["last_failed_at"] is None
     assert "last status" not in dict(facts_of(held(foreign)))
@@ -233,9 +241,12 @@ def test_the_status_document_says_null_for_what_does_not_exist() -> None:
 def test_the_spool_is_read_from_the_collectors_metrics() -> None:
     text = "eventflow_spool_events 12.0\neventflow_spool_bytes 3400.0\neventflow_spool_oldest_seconds 7.4\nother 1.0\n"
     spool = spool_of(parsed(text))
-    assert spool == SpoolStatus(events=12, size_bytes=3400, oldest_s=7.4)
+    assert spool == SpoolStatus(events=12, set_aside=0, size_bytes=3400, oldest_s=7.4)
     assert in_words(spool) == "In the spool: 12 events, 3.4 kB, the oldest for 7 s."
     assert spool_of([]).events == 0
+    aside = "Set aside in the spool: 2 events that are larger than RabbitMQ takes."
+    assert in_words(replace(spool, set_aside=2)) == f"{in_words(spool)} {aside}"
+    assert in_words(replace(spool, events=0, set_aside=2)) == aside
 
 
 def test_when_the_backlog_is_gone_is_read_from_the_processors_metrics() -> None:

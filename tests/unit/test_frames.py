@@ -1,14 +1,20 @@
 """The frames that we write ourselves are those that a library of the protocol would write, and reads."""
 
+import struct
+import time
+from datetime import UTC, datetime
+
 import pamqp.frame
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
 from eventflow import frames
-from eventflow.message import Message
+from eventflow.message import ATTEMPT, ID, Message, decode, encode
+from tests.support.tables import entry, long, nested, short
 
 FRAME_MAX = 4096
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -86,22 +92,36 @@ def test_methods_of_other_classes_are_not_ours() -> None:
     headers=HEADERS,
     content_type=st.none() | SHORT,
     content_encoding=st.none() | SHORT,
-    foreign=st.sampled_from([{}, {"x-death": [{"count": 3}]}, {"flag": True}, {"long": 2**40}]),
+    foreign=st.sampled_from([{}, {"x-death": [{"count": 3}]}, {"flag": True}, {"half": 0.5}, {"none": None}]),
+    number=st.integers(-(2**63), 2**63 - 1),
     user_id=st.none() | SHORT,
+    priority=st.none() | st.integers(0, 9),
+    timestamp=st.none() | st.integers(0, 2**32 - 1).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
 )
 def test_properties_are_read_as_the_library_wrote_them(
-    headers: dict, content_type: str | None, content_encoding: str | None, foreign: dict, user_id: str | None
+    headers: dict,
+    content_type: str | None,
+    content_encoding: str | None,
+    foreign: dict,
+    number: int,
+    user_id: str | None,
+    priority: int | None,
+    timestamp: datetime | None,
 ) -> None:
     properties = commands.Basic.Properties(
         content_type=content_type,
         content_encoding=content_encoding,
-        headers={**headers, **foreign},
+        headers={**foreign, **headers, "number": number},
+        priority=priority,
+        correlation_id=user_id,
         message_id="m",
+        timestamp=timestamp,
         user_id=user_id,
     )
     written = pamqp.frame.marshal(ContentHeader(body_size=5, properties=properties), 7)[7:-1]
     found = frames.properties_of(written)
-    assert found.headers == {**headers, **foreign}
+    assert found.headers == {**headers, "number": number}, "strings and whole numbers, and nothing else"
+    assert found.timestamp == timestamp
     assert (found.content_type, found.content_encoding, found.message_id) == (content_type, content_encoding, "m")
     assert frames.body_bytes_of(written) == 5
 
@@ -114,3 +134,123 @@ def test_properties_that_make_no_sense_crash_nothing(junk: bytes, flags: int) ->
 def test_a_delivery_is_read_as_the_broker_writes_it() -> None:
     method = commands.Basic.Deliver("eventflow.f.events", 2**40, False, "", "eventflow.f.events")
     assert frames.deliver_of(pamqp.frame.marshal(method, 7)[7:-1]) == ("eventflow.f.events", 2**40)
+
+
+def header_of(*parts: bytes, flags: int, body_bytes: int = 5) -> bytes:
+    return struct.pack(">HHQH", 60, 0, body_bytes, flags) + b"".join(parts)
+
+
+HEADERS_AND_ID, ALL_KNOWN, MORE = 0x2080, 0xFFC0, 1
+NUMBERS = st.sampled_from([(b"b", 1), (b"B", 1), (b"s", 2), (b"u", 2), (b"I", 4), (b"i", 4), (b"l", 8), (b"L", 8)])
+OTHERS = st.sampled_from([(b"t", 1), (b"f", 4), (b"d", 8), (b"D", 5), (b"T", 8), (b"V", 0), (b"\0", 0), (b"Z", 3)])
+FIXED = (NUMBERS | OTHERS).flatmap(
+    lambda kind: st.tuples(st.just(kind[0]), st.binary(min_size=kind[1], max_size=kind[1]))
+)
+LENGTHS = st.none() | st.integers(0, 2**32 - 1)
+
+
+def measured(kind: bytes, data: st.SearchStrategy[bytes]) -> st.SearchStrategy[tuple[bytes, bytes]]:
+    """Values with a length, which now and then lies."""
+    return st.tuples(data, LENGTHS).map(
+        lambda drawn: (kind, long(drawn[0]) if drawn[1] is None else struct.pack(">I", drawn[1]) + drawn[0])
+    )
+
+
+NAME = st.binary(max_size=20) | st.sampled_from([ID.encode(), ATTEMPT.encode(), b"traceparent", b"\xff", b""])
+VALUE = st.recursive(
+    FIXED | measured(b"S", st.binary(max_size=300)) | measured(b"x", st.binary(max_size=20)),
+    lambda inner: (
+        measured(
+            b"F",
+            st.lists(st.tuples(NAME, inner), max_size=3).map(lambda pairs: b"".join(entry(n, *v) for n, v in pairs)),
+        )
+        | measured(b"A", st.lists(inner, max_size=3).map(lambda values: b"".join(kind + data for kind, data in values)))
+    ),
+    max_leaves=12,
+)
+TABLE = st.lists(st.tuples(NAME, VALUE), max_size=8).map(lambda pairs: b"".join(entry(n, *v) for n, v in pairs))
+
+
+@st.composite
+def content_headers(draw: st.DrawFn) -> bytes:
+    """Content headers such as a stranger could write: any properties, any values, torn or with lengths that lie."""
+    flags = draw(st.sampled_from([HEADERS_AND_ID, ALL_KNOWN]) | st.integers(0, 2**16 - 1))
+    parts = [draw(st.binary(min_size=2, max_size=2))] if flags & MORE else []
+    for bit in range(15, 1, -1):
+        if flags & 1 << bit:
+            match bit:
+                case 13:
+                    _, written = draw(measured(b"F", TABLE))
+                    parts.append(written)
+                case 12 | 11:
+                    parts.append(draw(st.binary(min_size=1, max_size=1)))
+                case 6:
+                    parts.append(draw(st.binary(min_size=8, max_size=8)))
+                case _:
+                    parts.append(short(draw(st.binary(max_size=255))))
+    whole = header_of(*parts, flags=flags)
+    return whole[: draw(st.integers(14, len(whole)) | st.just(len(whole)))]
+
+
+NESTED_500 = header_of(
+    long(entry(ID.encode(), b"S", long(b"e-1")) + entry(b"deep", b"F", nested(500))),
+    short(b"m-1"),
+    flags=HEADERS_AND_ID,
+)
+
+
+@given(content_headers())
+@example(NESTED_500)
+def test_any_content_header_is_read_as_that_of_an_event(header: bytes) -> None:
+    properties = frames.properties_of(header)
+    envelope = decode(
+        body=b"body",
+        headers=properties.headers,
+        message_id=properties.message_id,
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        timestamp=properties.timestamp,
+    )
+    assert envelope.event.body == b"body"
+    assert envelope.event.id
+    assert envelope.attempt >= 1
+    assert encode(envelope).body == b"body", "a copy of it can be made"
+    assert isinstance(frames.publish_frames(encode(envelope), queue="q", channel=1, frame_max=FRAME_MAX), bytes), (
+        "and published"
+    )
+
+
+@given(content_headers())
+@example(NESTED_500)
+def test_any_content_header_is_given_to_the_library_as_one_that_it_reads(header: bytes) -> None:
+    written = frames.for_library(frames.HEADER, header)
+    content = ContentHeader()
+    content.unmarshal(written)
+    assert content.body_size == frames.body_bytes_of(header)
+    before, after = frames.properties_of(header), frames.properties_of(written)
+    ours = {name: value for name, value in before.headers.items() if name in {ID, ATTEMPT} and isinstance(value, str)}
+    assert {name: after.headers[name] for name in ours} == ours
+
+
+def test_nested_headers_hide_nothing_that_stands_beside_them() -> None:
+    """Reproduced on 0.1.0: a message with headers of 500 nested tables ended every session that met it."""
+    read = frames.properties_of(NESTED_500)
+    assert (read.headers, read.message_id) == ({ID: "e-1"}, "m-1")
+
+
+@pytest.mark.parametrize("value", [entry(b"", b"V", b"") * 40_000, entry(b"n", b"F", nested(10_000)), b"\0\0" * 60_000])
+def test_headers_of_a_whole_frame_are_read_at_once(value: bytes) -> None:
+    header = header_of(long(value), short(b"m"), flags=HEADERS_AND_ID)
+    began_s = time.perf_counter()
+    assert frames.properties_of(header).message_id == "m"
+    frames.for_library(frames.HEADER, header)
+    assert time.perf_counter() - began_s < 0.5
+
+
+@given(exchange=st.binary(max_size=255), key=st.binary(max_size=255))
+def test_deliveries_are_given_to_the_library_with_names_that_it_reads(exchange: bytes, key: bytes) -> None:
+    written = struct.pack(">HH", 60, 60) + short(b"tag") + struct.pack(">QB", 7, 1) + short(exchange) + short(key)
+    readable = frames.for_library(frames.METHOD, written)
+    _, _, method = pamqp.frame.unmarshal(struct.pack(">BHI", 1, 1, len(readable)) + readable + b"\xce")
+    assert isinstance(method, commands.Basic.Deliver)
+    assert (method.consumer_tag, method.delivery_tag, method.redelivered) == ("tag", 7, True)

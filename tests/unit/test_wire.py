@@ -15,6 +15,7 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
+from eventflow import frames
 from eventflow.errors import EventFlowError, PublishRefusedError, PublishTimeoutError, UnroutableError
 from eventflow.message import Message, new_message_id
 from eventflow.outlet import Publication, WireOutlet
@@ -49,9 +50,11 @@ class Bench:
         channel = SimpleNamespace(number=OURS, connection=SimpleNamespace(connection_tune=tune))
         self.outlet = WireOutlet(self.wire, channel, on_unroutable=on_unroutable)  # type: ignore[arg-type]
 
-    def publish(self) -> tuple[Publication, Message]:
-        message = Message(body=b"{}", headers={}, message_id=new_message_id())
-        return self.outlet.send(message, "queue"), message
+    def publish(self, body: bytes = b"{}") -> tuple[Publication, Message]:
+        message = Message(body=body, headers={}, message_id=new_message_id())
+        publication = Publication(message, "queue")
+        self.outlet.send(publication)
+        return publication, message
 
     def broker_says(self, *frames: Frame | ContentHeader | ContentBody, channel: int = OURS) -> None:
         self.reader.feed_data(b"".join(pamqp.frame.marshal(frame, channel) for frame in frames))
@@ -188,3 +191,41 @@ async def test_a_server_of_another_protocol_is_left_to_the_library() -> None:
     bench.reader.feed_data(b"AMQP\x00\x00")
     bench.reader.feed_data(b"\x09\x01")
     assert await bench.reader.readexactly(8) == b"AMQP\x00\x00\x09\x01"
+
+
+async def test_a_channel_that_is_closed_for_a_message_too_large_is_written_to_no_more() -> None:
+    """Publishing on a closed channel would end the connection: what is sent from then on waits for another channel."""
+    bench = Bench()
+    bench.publish(b"x" * 20)
+    await asyncio.sleep(0)
+    reason = "PRECONDITION_FAILED - message size 20 is larger than configured max size 10"
+    bench.broker_says(commands.Channel.Close(406, reason, 60, 40))
+    bench.publish()
+    await asyncio.sleep(0)
+    assert len(bench.socket.written) == 1
+    assert bench.outlet.max_bytes == 10
+    assert [len(left.message.body) for left in bench.outlet.give_up()] == [20, 2]
+
+
+@pytest.mark.parametrize(
+    ("reason", "limit"),
+    [
+        ("PRECONDITION_FAILED - message size 400000 is larger than configured max size 300000", 300_000),
+        ("PRECONDITION_FAILED - message size 536870913 is larger than max size 536870912", 536_870_912),
+        ("PRECONDITION_FAILED - unknown delivery tag 7", None),
+        ("", None),
+    ],
+)
+def test_the_brokers_limit_is_read_where_it_says_it(reason: str, limit: int | None) -> None:
+    assert frames.message_limit_of(reason) == limit
+
+
+async def test_a_callback_that_fails_ends_neither_the_reading_nor_the_confirms_of_others() -> None:
+    bench = Bench()
+    first, second = bench.publish()[0], bench.publish()[0]
+    told: list[str] = []
+    first.on_resolved(lambda: 1 / 0)
+    first.on_resolved(lambda: told.append("first"))
+    bench.broker_says(commands.Basic.Ack(2, multiple=True))
+    assert await outcomes(first, second) == ["confirmed", "confirmed"]
+    assert told == ["first"]

@@ -7,8 +7,11 @@ from typing import Any
 
 from eventflow.cli.console import printable
 from eventflow.event import format_time
+from eventflow.outcome import TOO_LARGE
 from eventflow.reader import Held
 
+REJECTED = "rejected"
+"""The broker's word for a message that a processor had it dead-letter: one whose copy is too large."""
 UNKNOWN_REASON = "unknown"
 BROKER = "RabbitMQ"
 BODY_SHOWN_CHARACTERS = 2_000
@@ -35,7 +38,7 @@ class Death:
     """Why RabbitMQ itself dead-lettered a message, and in which queue.
 
     Attributes:
-        reason: `expired`, `maxlen`, `delivery_limit` or `rejected`.
+        reason: `expired`, `maxlen` or `delivery_limit`.
     """
 
     reason: str
@@ -49,22 +52,30 @@ def share_of(max_body_bytes: int) -> int:
 
 def reason_of(letter: Held) -> str:
     """Return why an event was given up: the broker's word if the broker itself moved it here, else our own."""
-    death = death_of(letter)
-    if death is not None:
-        return death.reason
+    match _latest_death(letter):
+        case (reason, _):
+            return TOO_LARGE if reason == REJECTED else reason
     if letter.envelope.failure is not None:
         return letter.envelope.failure.reason
     return str(letter.headers.get("x-first-death-reason") or UNKNOWN_REASON)
 
 
 def death_of(letter: Held) -> Death | None:
-    """Return why the broker itself moved a letter to the dead queue; None if a processor did.
+    """Return why the broker itself moved a letter to the dead queue; None if a processor did, or had it moved.
 
     Processors publish dead letters anew, so only one that the broker moved carries `x-death`, its latest death first.
     """
+    match _latest_death(letter):
+        case (reason, queue) if reason != REJECTED:
+            return Death(reason=reason, queue=queue)
+    return None
+
+
+def _latest_death(letter: Held) -> tuple[str, str] | None:
+    """Return the reason and the queue: through a retry queue, a letter's first death is that it expired."""
     match letter.headers.get("x-death"):
         case [{"reason": str(reason), "queue": str(queue)}, *_]:
-            return Death(reason=reason, queue=queue)
+            return reason, queue
     return None
 
 

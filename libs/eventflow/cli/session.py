@@ -32,7 +32,7 @@ async def connected(urls: Sequence[str]) -> AsyncIterator[Link]:
         BrokerUnavailableError: None does; the message is the last one's.
     """
     link = await _connect(urls)
-    async with link.connection:
+    async with broker.closing(link.connection):
         yield link
 
 

@@ -11,9 +11,10 @@ from eventflow.settings import CollectorSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolStatus:
-    """What waits in the spool until the broker confirms it."""
+    """What waits in the spool until the broker confirms it, and how many events are larger than it takes."""
 
     events: int
+    set_aside: int
     size_bytes: int
     oldest_s: float
 
@@ -31,6 +32,7 @@ def spool_of(samples: Sequence[Sample]) -> SpoolStatus:
     values = {sample.name: sample.value for sample in samples}
     return SpoolStatus(
         events=int(values.get("eventflow_spool_events", 0)),
+        set_aside=int(values.get("eventflow_spool_set_aside_events", 0)),
         size_bytes=int(values.get("eventflow_spool_bytes", 0)),
         oldest_s=values.get("eventflow_spool_oldest_seconds", 0.0),
     )
@@ -38,7 +40,12 @@ def spool_of(samples: Sequence[Sample]) -> SpoolStatus:
 
 def in_words(spool: SpoolStatus) -> str:
     """Say what waits in the spool."""
-    if not spool.events:
-        return "The spool is empty."
-    size_kb = spool.size_bytes / 1000
-    return f"In the spool: {spool.events} events, {size_kb:.1f} kB, the oldest for {spool.oldest_s:.0f} s."
+    sentences = []
+    if spool.events:
+        size_kb = spool.size_bytes / 1000
+        sentences.append(
+            f"In the spool: {spool.events} events, {size_kb:.1f} kB, the oldest for {spool.oldest_s:.0f} s."
+        )
+    if spool.set_aside:
+        sentences.append(f"Set aside in the spool: {spool.set_aside} events that are larger than RabbitMQ takes.")
+    return " ".join(sentences) or "The spool is empty."

@@ -13,7 +13,7 @@ class Mutant(Publisher):
 
     def publish(self, *args: Any, **kwargs: Any) -> Publication:
         sent = super().publish(*args, **kwargs)
-        hoped = Publication(sent.message_id)
+        hoped = Publication(sent.message, sent.queue)
         hoped.resolve()
         return hoped
 

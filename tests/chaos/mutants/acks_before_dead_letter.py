@@ -10,12 +10,12 @@ from eventflow.topology import dead_queue
 class Mutant(Consumer):
     """Settles everything else as ever."""
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> Outcome:
         if not isinstance(outcome, DeadLetter):
-            await super().settle(delivery, outcome)
-            return
+            return await super().settle(delivery, outcome)
         await delivery.ack()
         await self._publisher.publish(encode(outcome.envelope), queue=dead_queue(self._flow)).confirmed(timeout_s=10)
+        return outcome
 
 
 if __name__ == "__main__":
