@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, quote, unquote
 
 SHAPE = "amqp://user:password@host:port/vhost or amqps://... is expected"
 ENCODING_ADVICE = (
-    "percent-encode what is no ASCII letter or digit in its user, password and virtual host (# is %23, / is %2F), "
+    "percent-encode every character of its user, password and virtual host that is not an ASCII letter or digit "
+    "(# is %23, / is %2F), "
     "or set EVENTFLOW_BROKER__USERNAME and EVENTFLOW_BROKER__PASSWORD instead"
 )
 
@@ -31,7 +32,7 @@ def check_broker_url(url: str) -> None:
     """Check that a URL can be read in one way, and that the libraries will take it.
 
     Raises:
-        ValueError: It cannot; says what is expected, and nothing of the URL.
+        ValueError: It cannot. The message states the expected form and no part of the URL.
     """
     parts = _URL.fullmatch(url)
     if parts is None or not (url.isascii() and url.isprintable()):

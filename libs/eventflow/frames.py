@@ -181,7 +181,7 @@ def for_library(kind: int, payload: bytes) -> bytes:
 
 
 def _is_readable(header: bytes) -> bool:
-    """Whether the library reads a content header, in a time that nobody notices: it copies the rest for each entry."""
+    """Whether the library reads a content header, in negligible time: it copies the rest for each entry."""
     if len(header) > LIBRARY_HEADER_MAX_BYTES:
         return False
     try:

@@ -51,7 +51,7 @@ def secrets_in(value: object) -> object:
         case _:
             found = value
     if not isinstance(found, list):
-        return found  # the default, which nobody has written
+        return found  # the default, not written by a user
     if not all(isinstance(secret, str) and secret.strip() for secret in found) or not found:
         raise ValueError("it is named and has an empty secret; leave the name out where there is none")
     return list(dict.fromkeys(found))
@@ -60,7 +60,7 @@ def secrets_in(value: object) -> object:
 def keys_in(value: object) -> object:
     """Split a text into keys as `secrets_in` does.
 
-    A key on a line of its own, in a file, is what its owner meant, however short. A short one out of a variable may be
+    A key on a line of its own, in a file, is complete, even if it is short. A short one out of a variable may be
     half of a key with a comma in it.
 
     Raises:

@@ -213,7 +213,7 @@ class BrokerSettings(Section):
     @model_validator(mode="after")
     def _check_credentials(self) -> Self:
         if (self.username is None) != (self.password is None):
-            raise ValueError("EVENTFLOW_BROKER__USERNAME and EVENTFLOW_BROKER__PASSWORD are set both or neither")
+            raise ValueError("EVENTFLOW_BROKER__USERNAME and EVENTFLOW_BROKER__PASSWORD must both be set, or neither")
         if self.username is not None and "url" in self.model_fields_set and all(map(has_userinfo, self._urls)):
             raise ValueError(
                 "EVENTFLOW_BROKER__USERNAME and EVENTFLOW_BROKER__PASSWORD apply to no URL of EVENTFLOW_BROKER__URL, "
@@ -276,8 +276,8 @@ class CollectorSettings(Section):
     drain_timeout_s: float = Field(10.0, gt=0, le=300, description="how long SIGTERM waits for requests in flight")
     max_connections: Annotated[int | None, Field(ge=1, le=1_000_000), BeforeValidator(_auto)] = Field(
         None,
-        description="open connections of each worker; beyond it the longest idle are closed, and new ones are answered "
-        "503 if none is idle; auto = what the limit of open files allows, at most 10000",
+        description="open connections of each worker, never more than the limit of open files allows; beyond it the "
+        "longest idle are closed, and new ones are answered 503 if none is idle; auto = that limit, at most 10000",
     )
 
 

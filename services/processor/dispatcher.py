@@ -134,7 +134,7 @@ class Dispatcher:
             await self._gate.wait()
             self._begin_wait("the quota")
             await self._handler.spend()
-            # Chosen only now: what waited longest when the quota allows it, and not what has been lost meanwhile.
+            # Pick the delivery only now, so that it is still current and the longest waiting.
             turn.entered = self._gate.enter()
             turn.delivery = self._take(turn.entered)
             begun = self._begin(turn)
@@ -167,7 +167,7 @@ class Dispatcher:
         return True
 
     def _abandon(self, turn: Turn) -> None:
-        """Give back what a turn holds that has not begun."""
+        """Release what a turn that has not begun holds."""
         self._slots.release()
         if turn.delivery is not None:
             self._lanes.put_first(turn.delivery)
@@ -177,6 +177,7 @@ class Dispatcher:
         self._slots.release()
         self._handler.release(self._turns.pop(task))
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._observer.internal_errors.count()
             self._log.error("delivery.unguarded", error=repr(error))
 
     def _give_up_before(self, received_s: float) -> None:

@@ -23,7 +23,7 @@ UNSTATED_PAUSE_S = 1.0
 """The pause after a 429 that does not say how long."""
 
 UNTIL_CHANGED_S = 3600.0
-"""How long to wait for something whose end wakes whoever waits."""
+"""Upper bound of a wait that a change ends early."""
 
 PAUSE_MIN_S = 0.1
 """`Retry-After: 0` must not make a loop of a target that means it and one that never lets anybody through."""

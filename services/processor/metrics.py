@@ -70,7 +70,7 @@ class ProcessorMetrics:
         )
         internal_errors = Counter(
             "eventflow_internal_errors",
-            "Errors of our own: each is a bug, logged as internal.error",
+            "Errors of our own, logged as internal.error or attempt.not_made",
             ["service"],
             registry=registry,
         )

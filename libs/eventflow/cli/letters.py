@@ -11,7 +11,7 @@ from eventflow.outcome import TOO_LARGE
 from eventflow.reader import Held
 
 REJECTED = "rejected"
-"""The broker's word for a message that a processor had it dead-letter: one whose copy is too large."""
+"""The broker's reason for a message that it dead-lettered at a processor's request: its copy is too large."""
 UNKNOWN_REASON = "unknown"
 BROKER = "RabbitMQ"
 BODY_SHOWN_CHARACTERS = 2_000

@@ -46,22 +46,22 @@ one), and from environment variables, which override it. Environment variables a
 the service at start with one line that names the setting, its value (never a secret) and what is accepted.
 
 * **Secrets from files**: with `_FILE` behind its name a variable names a file that holds the value:
-  `EVENTFLOW_BROKER__URL_FILE=/run/secrets/broker-url`. A variable and its `_FILE` are never set both. Settings marked
+  `EVENTFLOW_BROKER__URL_FILE=/run/secrets/broker-url`. Set a variable or its `_FILE`, never both. Settings marked
   *secret* are never shown in logs or errors.
 * **Several secrets**: in a file one on each line, where a comma belongs to it (`..._HEADERS_FILE` holds one JSON
   object, `EVENTFLOW_BROKER__URL_FILE` URLs on lines or behind commas). In a variable they are separated by commas or
-  given as a JSON array; `v1,whsec_...` is one. A secret has at least 8 characters (an API key in a file may be
-  shorter), and one that is named and empty is an error.
+  given as a JSON array; `v1,whsec_...` is one. A signing secret has at least 8 characters, and so
+  has an API key unless it stands in a file. One that is named and empty is an error.
 * **Lists** are comma-separated in variables and arrays in TOML.
-* **Broker URLs**: what is no ASCII letter or digit in user, password and virtual host is percent-encoded (`#` is
-  `%23`). Or set `EVENTFLOW_BROKER__USERNAME` and `EVENTFLOW_BROKER__PASSWORD`, as they are: they apply to every URL
-  that names no user. A URL that names one keeps it; if all do, setting the two is an error.
+* **Broker URLs**: percent-encode every character in user, password and virtual host that is not an ASCII letter or
+  digit (`#` is `%23`). Or set `EVENTFLOW_BROKER__USERNAME` and `EVENTFLOW_BROKER__PASSWORD`, as they are: they apply
+  to every URL that names no user. A URL that names one keeps it; if all do, setting the two is an error.
 * **Roles**: the collector needs no secret of the targets, a processor none of the senders, and the command `eventflow`
   neither. Each checks only the settings that it uses; a name that is no setting is an error in each.
 * **Units** are in the names: `_s` seconds, `_bytes` bytes, `_per_s` per second.
 * **Tracing** follows OpenTelemetry's own variables: traces are exported when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 
-`eventflow check` says whether broker, queues and targets fit these settings.
+`eventflow check` reports whether broker, queues, policies and targets fit these settings.
 """
 
 FLOWS = f"""\
@@ -166,11 +166,16 @@ def accepted_by(schema: Mapping[str, Any]) -> str:
 
 def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
     if "minimum" in schema:
-        yield f"from {schema['minimum']}"
+        yield f"from {_number(schema['minimum'])}"
     if "exclusiveMinimum" in schema:
         yield f"above {schema['exclusiveMinimum']}"
     if "maximum" in schema:
         yield f"to {schema['maximum']}"
+
+
+def _number(value: float) -> str:
+    """Write a number without an exponent."""
+    return f"{value:f}".rstrip("0") if "e" in repr(value) else str(value)
 
 
 def _as_text(value: object) -> str:

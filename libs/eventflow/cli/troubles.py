@@ -14,10 +14,10 @@ def troubles_of(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for flow, queues in vanished.items():
         if queues:
-            line = f"{queues:.0f} queues have vanished since the processor started, with all that was in them"
+            line = f"queues vanished, with all that was in them: {queues:.0f} since the processor started"
             found[flow] = (*found.get(flow, ()), f"{line}: see queue.vanished in its log")
     for flow, settings in dangerous.items():
         if settings:
-            line = f"policies of the broker can delete events, by {settings:.0f} settings"
+            line = f"policies of the broker can delete events: {settings:.0f} settings in effect"
             found[flow] = (*found.get(flow, ()), f"{line}: see eventflow check")
     return found
