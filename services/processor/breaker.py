@@ -32,7 +32,7 @@ REFUSING_STATUSES = frozenset({401, 402, 403, 407, 423})
 """Statuses about the sender and its account, not about the event: credentials, payment, a locked shop. Others of 4xx
 are answers to an event, so any number of them in a row can be the events' own fault."""
 
-UNREACHED_STATUSES = frozenset({502, 503, 504})
+GATEWAY_STATUSES = frozenset({502, 503, 504})
 """Answers of what stands in front of the application."""
 
 
@@ -48,19 +48,19 @@ class Trouble:
     """What a failure says about the target as a whole.
 
     Attributes:
-        is_unreached: The application has most likely not seen the request.
+        is_unanswered: The application has most likely not seen the request.
         status: Of the answer; None without one.
     """
 
     cause: Cause
-    is_unreached: bool = False
+    is_unanswered: bool = False
     status: int | None = None
 
 
 def trouble_of(result: Failed) -> Trouble | None:
     """Return what a failure says about the target; None if it is the event's own."""
     if result.reason in TARGET_WIDE_REASONS:
-        return Trouble(cause=Cause.DOWN, is_unreached=not result.reached or result.status in UNREACHED_STATUSES)
+        return Trouble(cause=Cause.DOWN, is_unanswered=not result.answered or result.status in GATEWAY_STATUSES)
     if result.status in REFUSING_STATUSES:
         return Trouble(cause=Cause.BLOCKED, status=result.status)
     return None
@@ -99,7 +99,7 @@ class Breaker:
     _failed: _Row = field(default_factory=_Row)
     _refused: _Row = field(default_factory=_Row)
     _refused_status: int | None = None
-    _unreached_since_s: float = math.inf
+    _unanswered_since_s: float = math.inf
     _pause_s: float = PROBE_PAUSE_MIN_S
     _probe_at_s: float = math.inf
     _heard_at_s: float = -math.inf
@@ -118,14 +118,14 @@ class Breaker:
         """Note that the target takes events: an attempt succeeded, or a peer says so."""
         self.prober = self.cause = self.status = None
         self._failed, self._refused = _Row(), _Row()
-        self._unreached_since_s = math.inf
+        self._unanswered_since_s = math.inf
 
     def failed(self, event_id: str, trouble: Trouble | None, *, now_s: float) -> None:
         """Note a failed attempt while closed, which may open it."""
         if self.is_open:
             return
-        if trouble is None or not trouble.is_unreached:
-            self._unreached_since_s = math.inf  # the application has answered
+        if trouble is None or not trouble.is_unanswered:
+            self._unanswered_since_s = math.inf  # the application has answered
         if trouble is None:
             self._refused = _Row()  # and lets us in
         elif trouble.cause is Cause.BLOCKED:
@@ -169,9 +169,9 @@ class Breaker:
 
     def _note_failure(self, event_id: str, trouble: Trouble, *, now_s: float) -> None:
         self._failed.add(event_id)
-        if trouble.is_unreached:
-            self._unreached_since_s = min(self._unreached_since_s, now_s)
-        is_long = now_s - self._unreached_since_s >= OUTAGE_S
+        if trouble.is_unanswered:
+            self._unanswered_since_s = min(self._unanswered_since_s, now_s)
+        is_long = now_s - self._unanswered_since_s >= OUTAGE_S
         if is_long or (self._failed.failures >= OPENING_FAILURES and self._failed.is_of_several_events):
             self._open(Cause.DOWN, None, now_s=now_s)
 

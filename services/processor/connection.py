@@ -32,6 +32,7 @@ class Exchange:
 
     Attributes:
         wants_new: Whether the request must not go out on a kept connection.
+        is_sent: Whether there is a connection, so that the request goes out.
         is_kept: Whether the connection has carried a request before this one.
         is_answered: Whether a byte of the answer has come in.
         closes: Whether the answer's head ends the connection.
@@ -39,6 +40,7 @@ class Exchange:
     """
 
     wants_new: bool = False
+    is_sent: bool = False
     is_kept: bool = False
     is_answered: bool = False
     closes: bool = False
@@ -102,7 +104,7 @@ class TargetConnection(ResponseHandler):
     def set_response_params(self, **params: Any) -> None:
         """Begin an exchange: its request goes out next."""
         exchange = current_exchange.get()
-        exchange.is_kept = self._exchange is not None
+        exchange.is_sent, exchange.is_kept = True, self._exchange is not None
         self._exchange = exchange
         self._is_answer_due = self._is_head_due = True
         self._head, self._interim_heads, self._last_bytes, self._body_left_bytes = b"", 0, b"", None

@@ -255,7 +255,7 @@ class Gate:
         return Verdict.COUNTS if result.reached else self._verdict_unreached(event_id)
 
     def _verdict_unreached(self, event_id: str) -> Verdict:
-        """Judge a failure that the application never saw: it counts only if others got through since the last such.
+        """Judge a failure without a connection: it counts only if others got through since the last such.
 
         Without a success in between nothing tells an outage from a poison event, and waiting loses nothing.
         """

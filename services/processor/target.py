@@ -67,8 +67,9 @@ class Failed:
         reason: One of `REASONS`.
         status: None if no status line came.
         asks_to_wait: Whether the target wants fewer requests, and not another one of these.
-        reached: Whether a byte of an answer came. False if the name was not resolved, the connection or TLS failed, or
-            the time or the connection ended before: then the application has most likely not seen the request.
+        reached: Whether there was a connection to send the request on. False if the name was not resolved, or if the
+            connection or TLS failed.
+        answered: Whether a byte of an answer came. If not, the application has most likely not seen the request.
         feedback: What the answer says about the quota. Its `retry_after_s` holds for the flow if `asks_to_wait`, else
             for this event alone.
     """
@@ -77,6 +78,7 @@ class Failed:
     status: int | None = None
     asks_to_wait: bool = False
     reached: bool = True
+    answered: bool = True
     feedback: Feedback = NOTHING
 
 
@@ -154,7 +156,7 @@ class Target:
             ) as answer:
                 return await self._result_of(answer, exchange)
         except TimeoutError:
-            return Failed(reason="timeout", reached=exchange.is_answered)
+            return Failed(reason="timeout", reached=exchange.is_sent, answered=exchange.is_answered)
         except (aiohttp.ClientError, OSError) as error:
             return _failure(error, exchange)
 
@@ -227,7 +229,7 @@ def _failure(error: Exception, exchange: Exchange) -> Failed:
         raise StaleConnectionError from error
     if exchange.lacks_descriptor or (isinstance(error, aiohttp.ClientConnectorError) and has_no_descriptor_left()):
         raise AttemptNotMadeError("no file descriptor is left for a connection") from error
-    return Failed(reason="connection", reached=exchange.is_answered)
+    return Failed(reason="connection", reached=exchange.is_sent, answered=exchange.is_answered)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> tuple[bytes | None, str | None]:

@@ -97,21 +97,22 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         cannot(f"no node of our own: {error}")
     node.start()
     try:
-        return asyncio.run(observed(node.url, f"{LOOPBACK}:{metrics_port}", directory))
+        return asyncio.run(observed(node, f"{LOOPBACK}:{metrics_port}", directory))
     finally:
         node.kill()
 
 
-async def observed(broker_url: str, broker_metrics: str, directory: Path) -> Seen:
+async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> Seen:
     async with AsyncExitStack() as stack:
         line, target, receiver, http = [
             await stack.enter_async_context(part)
-            for part in (Line(broker_url), ScriptedTarget(), OtlpReceiver(), aiohttp.ClientSession())
+            for part in (Line(node.url), ScriptedTarget(), OtlpReceiver(), aiohttp.ClientSession())
         ]
         giving_settings = {
             "TARGET__RATE_PER_S": str(RATE_PER_S),
             "TARGET__MAX_ATTEMPTS": "2",
             "TARGET__RETRY_DELAYS_S": "0.5,3600",
+            "BROKER__MANAGEMENT_URL": node.management_url,
         }
         taking = collector(
             line.url,
@@ -120,7 +121,7 @@ async def observed(broker_url: str, broker_metrics: str, directory: Path) -> See
             COLLECTOR__CONFIRM_TIMEOUT_S="0.5",
             **receiver.environment,
         )
-        giving = processor(broker_url, flow=FLOW, target_url=target.url, **giving_settings, **receiver.environment)
+        giving = processor(node.url, flow=FLOW, target_url=target.url, **giving_settings, **receiver.environment)
         prometheus = Prometheus.prepare(
             directory,
             {
@@ -137,7 +138,7 @@ async def observed(broker_url: str, broker_metrics: str, directory: Path) -> See
         await eventually(lambda: prometheus.targets_up(http), what="all targets scraped")
         start_s = time.time()
         await loaded(http, taking, target, line)
-        status = await Command(broker_url=broker_url, flow=FLOW)(
+        status = await Command(broker_url=node.url, flow=FLOW)(
             "status", **giving_settings, PROCESSOR__ADMIN_PORT=giving.admin_url.rsplit(":", 1)[1]
         )
         looked = Looked(prometheus=prometheus, http=http, start_s=start_s)

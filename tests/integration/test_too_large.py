@@ -251,6 +251,8 @@ class Nobody:
 
     def left(self) -> None: ...
 
+    def stuck(self, deliveries: int) -> None: ...
+
 
 async def test_one_that_is_deferred_goes_back_to_its_queue(movable: PrivateNode, flow: str, amqp: Amqp) -> None:
     """While the target is down no attempt counts, so nothing is given up for it."""
@@ -269,6 +271,7 @@ async def test_one_that_is_deferred_goes_back_to_its_queue(movable: PrivateNode,
         sink=sink,
         publisher=publisher,
         observer=Nobody(),
+        held_max_s=60,
         name="consume",
     )
     running = [asyncio.create_task(publisher.run()), asyncio.create_task(consumer.run())]

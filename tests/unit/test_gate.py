@@ -19,7 +19,8 @@ from processor.target import Failed, Succeeded
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, tzinfo=UTC)
 DOWN = Failed(reason="server_error", status=502)
-REFUSED = Failed(reason="connection", reached=False)
+REFUSED = Failed(reason="connection", reached=False, answered=False)
+SILENT = Failed(reason="timeout", answered=False)
 UNAUTHORIZED = Failed(reason="client_error", status=401)
 OK = Succeeded(status=200)
 
@@ -135,7 +136,7 @@ def test_an_event_alone_that_never_reaches_the_target_keeps_its_attempts() -> No
         bench.now_s += 1
 
 
-@pytest.mark.parametrize("failure", [DOWN, REFUSED], ids=["502", "refused"])
+@pytest.mark.parametrize("failure", [DOWN, REFUSED, SILENT], ids=["502", "refused", "silent"])
 def test_failures_of_a_single_event_are_an_outage_after_a_minute_without_a_success(failure: Failed) -> None:
     bench = Bench()
     gate = bench.gate()

@@ -20,6 +20,8 @@ from tests.support.raw_target import RawRequest, RawTarget
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 DESCRIPTORS = 256
 
+UNREACHED = Failed(reason="connection", reached=False, answered=False)
+
 
 def envelope() -> Envelope:
     now = utc_now()
@@ -48,7 +50,7 @@ async def attempt_at(url: str, *, timeout_s: float = 5) -> tuple[Result, int]:
 
 
 async def test_a_target_that_nobody_listens_for_is_not_asked_twice() -> None:
-    assert await attempt_at(f"http://127.0.0.1:{free_port()}/") == (Failed(reason="connection", reached=False), 0)
+    assert await attempt_at(f"http://127.0.0.1:{free_port()}/") == (UNREACHED, 0)
 
 
 async def test_a_target_whose_name_is_not_known_is_not_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +58,7 @@ async def test_a_target_whose_name_is_not_known_is_not_asked_twice(monkeypatch: 
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert await attempt_at("http://target.invalid/") == (Failed(reason="connection", reached=False), 0)
+    assert await attempt_at("http://target.invalid/") == (UNREACHED, 0)
 
 
 def writing(
@@ -70,20 +72,18 @@ def writing(
     return write
 
 
-@pytest.mark.parametrize(("answer", "reached"), [(b"", False), (b"H", True), (b"HTTP/1.1 200 OK\r\n", True)])
+@pytest.mark.parametrize(("answer", "answered"), [(b"", False), (b"H", True), (b"HTTP/1.1 200 OK\r\n", True)])
 @pytest.mark.parametrize("is_hanging", [False, True])
-async def test_a_failure_has_reached_the_application_from_the_first_byte_on(
-    answer: bytes, reached: bool, is_hanging: bool
-) -> None:
+async def test_a_failure_is_answered_from_the_first_byte_on(answer: bytes, answered: bool, is_hanging: bool) -> None:
     async with RawTarget(writing(answer, is_hanging=is_hanging)) as raw:
         result, _ = await attempt_at(raw.url, timeout_s=0.2)
-        assert result == Failed(reason="timeout" if is_hanging else "connection", reached=reached)
+        assert result == Failed(reason="timeout" if is_hanging else "connection", answered=answered)
 
 
 @pytest.mark.parametrize("greeting", [OK, b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"])
 async def test_a_target_that_does_not_speak_tls_is_not_reached(greeting: bytes) -> None:
     async with RawTarget(writing(b""), greeting=greeting) as raw:
-        assert await attempt_at(raw.url.replace("http:", "https:")) == (Failed(reason="connection", reached=False), 0)
+        assert await attempt_at(raw.url.replace("http:", "https:")) == (UNREACHED, 0)
 
 
 async def stale(request: RawRequest, writer: asyncio.StreamWriter) -> None:
