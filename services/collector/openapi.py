@@ -126,23 +126,28 @@ def _accepted(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _attribute(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "description": _ATTRIBUTES[name], "schema": _IN_HEADER}
+    schema = _ID_IN_HEADER if name in _ID_NAMES else {"type": "string"}
+    return {"name": name, "in": "header", "description": _ATTRIBUTES[name], "schema": schema}
 
 
 _ID = {"type": "string", "minLength": 1, "maxLength": ATTRIBUTE_MAX_BYTES}
-_IN_HEADER = {"type": "string", "minLength": 1, "maxLength": ATTRIBUTE_MAX_BYTES, "pattern": "^[ -~]*[!-~][ -~]*$"}
+_ID_IN_HEADER = {"type": "string", "maxLength": ATTRIBUTE_MAX_BYTES, "pattern": "^[ -~]*$"}
+_ID_NAMES = frozenset({*ID_HEADERS, IDEMPOTENCY_KEY})
+_LENIENT = (
+    "Ignored if it is empty, longer than 255 bytes or not printable, unless `ce-specversion` declares a CloudEvent."
+)
 _ATTRIBUTES = {
     **{name: f"The event's id; the first counts of {', '.join(ID_HEADERS)}." for name in ID_HEADERS},
     IDEMPOTENCY_KEY: "The event's id where none of the above is given; of event i of a batch `{Idempotency-Key}-{i}`.",
-    "ce-source": "CloudEvents `source`.",
-    "ce-type": "CloudEvents `type`.",
-    "ce-subject": "CloudEvents `subject`.",
+    "ce-source": f"CloudEvents `source`. {_LENIENT}",
+    "ce-type": f"CloudEvents `type`. {_LENIENT}",
+    "ce-subject": f"CloudEvents `subject`. {_LENIENT}",
 }
 _TIME = {
     "name": "ce-time",
     "in": "header",
-    "description": "CloudEvents `time`.",
-    "schema": {"type": "string", "format": "date-time"},
+    "description": f"CloudEvents `time`, as RFC 3339. {_LENIENT}",
+    "schema": {"type": "string"},
 }
 _BATCH = {
     "name": "batch",
