@@ -226,6 +226,7 @@ class Consumer:
         )
         if failures:
             log.debug("consumer.cancel_failed", flow=self._flow, reason=failures[0])
+        self._observer.left()  # now and not at the end of the session: the others have our share from here on
 
     async def close(self) -> None:
         """Close the channel once the queues have taken what was settled, so that a clean stop repeats no event."""
@@ -254,10 +255,11 @@ class Consumer:
         Raises:
             DeliveryLostError: The delivering channel is gone; the broker hands the message out again.
         """
+        deadline_s = time.monotonic() + HOLD_MAX_S
         try:
             await self._settle(delivery, outcome)
         except MessageTooLargeError as error:
-            return await self._settle_too_large(delivery, outcome, error)
+            return await self._settle_too_large(delivery, outcome, error, deadline_s=deadline_s)
         return outcome
 
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
@@ -275,12 +277,15 @@ class Consumer:
             case _:
                 assert_never(outcome)
 
-    async def _settle_too_large(self, delivery: Delivery, outcome: Outcome, error: MessageTooLargeError) -> Outcome:
+    async def _settle_too_large(
+        self, delivery: Delivery, outcome: Outcome, error: MessageTooLargeError, *, deadline_s: float
+    ) -> Outcome:
         queue = lane_queue(self._flow, delivery.lane)
+        left_s = max(0.0, deadline_s - time.monotonic())
         match outcome:
             case Retry(envelope=envelope) | DeadLetter(envelope=envelope) if envelope.failure is not None:
                 if queue in self._unverified:  # without its dead-letter arguments the broker would delete the message
-                    await asyncio.sleep(HOLD_MAX_S)
+                    await asyncio.sleep(left_s)
                     await self._give_back(delivery, queue, error)
                     return outcome
                 await delivery.dead_letter()
@@ -289,6 +294,8 @@ class Consumer:
                     envelope=replace(envelope, attempt=made, failure=replace(envelope.failure, reason=TOO_LARGE))
                 )
             case _:
+                if isinstance(outcome, Defer):  # it comes again at once, and no delay queue takes it
+                    await asyncio.sleep(min(left_s, outcome.delay_s))
                 await self._give_back(delivery, queue, error)
                 return outcome
 
@@ -363,7 +370,8 @@ class Consumer:
             for lane in Lane:
                 depth = await broker.look_up(channel, lane_queue(self._flow, lane))
                 self._consumers[lane] = depth.consumers
-                self._observer.looked(lane, depth, began_s=began_s)
+                if not self._stopping:
+                    self._observer.looked(lane, depth, began_s=began_s)
             uncounted = 0 if self._consumers[Lane.LIVE] else uncounted + 1
             if uncounted == UNCOUNTED_MAX:
                 raise BrokerUnavailableError("the broker does not count our consumer among those of the events queue")

@@ -59,6 +59,7 @@ class Control:
         self._found, self._lost = asyncio.Event(), asyncio.Event()
         self._lost.set()
         self._losing: asyncio.TimerHandle | None = None
+        self._sessions = 0
         self.instance = instance
 
     @property
@@ -110,11 +111,12 @@ class Control:
     async def _session(self, connection: broker.Connection) -> None:
         channel = await broker.open_channel(connection)
         await broker.declare_fanout(channel, CONTROL_EXCHANGE)
-        await broker.consume_exclusively(
-            channel, control_queue(self.instance), exchange=CONTROL_EXCHANGE, on_body=self._hear
-        )
+        # A name of its own: the broker may hold the queue of a lost connection until two heartbeats are missed.
+        self._sessions += 1
+        queue = control_queue(self.instance if self._sessions == 1 else f"{self.instance}.{self._sessions}")
+        await broker.consume_exclusively(channel, queue, exchange=CONTROL_EXCHANGE, on_body=self._hear)
         follow_ends = await asyncio.gather(*(self._follow(connection, flow) for flow in self._followers))
-        look = partial(broker.look_up, channel, control_queue(self.instance))
+        look = partial(broker.look_up, channel, queue)
         await first_of(broker.closed(channel), self._listen(look), *(ended() for ended in follow_ends))
 
     async def _listen(self, look: Callable[[], Awaitable[object]]) -> NoReturn:

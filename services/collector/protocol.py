@@ -1,5 +1,6 @@
 """The HTTP protocol of one connection: aiohttp's, with problem answers where it cannot even parse a request."""
 
+import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -61,6 +62,15 @@ class ProblemProtocol(BoundedProtocol):
     def _close_when_answered(self) -> None:
         # Queued behind the requests, so that aiohttp reaches it when each of them is answered.
         self._messages.append((_ErrInfo(status=400, exc=EndOfRequestsError(), message=""), EMPTY_PAYLOAD))
+
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        """Log an error of aiohttp's, except one that it makes itself at shutdown.
+
+        If a request ends in the very tick in which the time for it is up, aiohttp sets the result of a future that it
+        has just cancelled. The answer is written by then.
+        """
+        if not (self._force_close and isinstance(options.get("exc_info"), asyncio.InvalidStateError)):
+            super().log_exception(*args, **options)
 
     def handle_error(
         self,

@@ -30,6 +30,10 @@ from eventflow.topology import ingest_specs
 KEEP_ALIVE_S = 75
 """aiohttp's own default lets an idle connection live for an hour."""
 
+LINGER_S = 1.0
+"""How long the rest of a refused body is read and thrown away, so that its sender sees the answer. Meanwhile the
+connection makes no room for others, and this needs no key."""
+
 BACKLOG = 1024
 
 CONNECTIONS_MAX = 10_000
@@ -174,6 +178,7 @@ class Worker:
             on_crash=partial(self.metrics.note_internal_error, event="request.crashed"),
             loop=loop,
             keepalive_timeout=KEEP_ALIVE_S,
+            lingering_time=LINGER_S,
             auto_decompress=False,  # a body is what was sent
             access_log=None,  # turns it off
         )

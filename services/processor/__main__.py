@@ -104,7 +104,7 @@ class Flow:
 
     def tell(self) -> None:
         """Tell the other processors what one that joins now must know."""
-        self.gate.tell()
+        self.gate.tell(can_attempt=self.consumer.is_consuming)
         self.quota.tell()
 
     async def take_part(self, control: Control) -> None:

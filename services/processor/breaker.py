@@ -153,10 +153,12 @@ class Breaker:
         self.prober, self.cause, self.status = prober, cause, status
         self._heard_at_s = now_s
 
-    def probe_in_s(self, *, now_s: float) -> float:
+    def probe_in_s(self, *, now_s: float, takes_over: bool) -> float:
         """Return the seconds until an attempt may start here: 0 when closed; as prober, until the next probe.
 
-        Taking over from a silent prober happens here.
+        Args:
+            takes_over: Whether to become the prober if the present one is silent. Only a processor that has an event to
+                probe with does.
         """
         if not self.is_open:
             return 0.0
@@ -164,6 +166,8 @@ class Breaker:
             silent_s = now_s - self._heard_at_s
             if silent_s < PROBER_SILENT_S:
                 return PROBER_SILENT_S - silent_s
+            if not takes_over:
+                return 0.0
             self._probe_from(now_s)
         return max(0.0, self._probe_at_s - now_s)
 

@@ -94,6 +94,7 @@ class Gate:
         self._resume_at_s = 0.0
         self._is_paused: bool | None = None  # by an operator; None until that is known
         self._is_control_lost = False
+        self._is_outdated = False  # what is known of the breaker is from before the control connection was lost
         self._probing = False
         self._successes = 0
         self._deferrals = _Memory()
@@ -118,7 +119,7 @@ class Gate:
     @property
     def is_open(self) -> bool:
         """Whether an attempt may start now."""
-        return self._closed_s() <= 0
+        return self._closed_s(takes_over=False) <= 0
 
     def is_open_to(self, entered: Pass) -> bool:
         """Whether an attempt that was let through as `entered` may send its request once more."""
@@ -138,6 +139,7 @@ class Gate:
     def control_lost(self, is_lost: bool) -> None:
         """Close while no order of an operator's, and no pause of a peer's, could be heard (ADR 20)."""
         self._is_control_lost = is_lost
+        self._is_outdated |= is_lost
         self._changed.set()
 
     @property
@@ -182,7 +184,6 @@ class Gate:
         if isinstance(result, Succeeded):
             self._successes += 1
             self._deferrals.take(event_id)
-            self._unreached.take(event_id)
             self._close_breaker()
             self._pause_for(no_room_s, result)
             return Verdict.COUNTS
@@ -209,19 +210,24 @@ class Gate:
             case {"kind": "breaker", "open": False}:
                 self._note_breaker(self._breaker.close)
 
-    def tell(self) -> None:
-        """Tell the peers, among them those that join now, what they must know."""
+    def tell(self, *, can_attempt: bool = True) -> None:
+        """Tell the peers, among them those that join now, what they must know.
+
+        Args:
+            can_attempt: Whether this processor could probe now. If it cannot, it must not keep the others from it.
+        """
         if self.pause_s > 0:
             self._announce({"kind": "pause", "for_s": round(self.pause_s, 3)})
-        if self._breaker.is_prober:
+        can_probe = can_attempt and not self._is_control_lost and not self._is_outdated
+        if self._breaker.is_prober and can_probe:
             self._announce(
                 {"kind": "breaker", "open": True, "cause": self._breaker.cause, "status": self._breaker.status}
             )
 
-    def _closed_s(self) -> float:
+    def _closed_s(self, *, takes_over: bool = True) -> float:
         if self._probing or self._is_control_lost or self._is_paused is not False:
             return UNTIL_CHANGED_S
-        return max(self.pause_s, self._breaker.probe_in_s(now_s=self._clock()))
+        return max(self.pause_s, self._breaker.probe_in_s(now_s=self._clock(), takes_over=takes_over))
 
     def _close_breaker(self) -> None:
         was_open = self._breaker.is_open
@@ -245,6 +251,7 @@ class Gate:
             self._close_breaker()
         if self._breaker.is_open:
             if entered is Pass.PROBE:
+                self._is_outdated = False
                 self._breaker.probe_failed(now_s=self._clock())
             return Verdict.COUNTS if trouble is None else Verdict.UNCOUNTED
         if self._note_breaker(lambda: self._breaker.failed(event_id, trouble, now_s=self._clock())):
@@ -284,6 +291,7 @@ class Gate:
         before = self._breaker.cause
         note()
         if (cause := self._breaker.cause) is not before:
+            self._is_outdated = False
             self._on_breaker(cause)
             match cause:
                 case Cause.DOWN:

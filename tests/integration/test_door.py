@@ -140,6 +140,24 @@ async def test_a_connection_is_refused_while_all_others_are_served(
         await eventually(told, what="the refusal in the metrics")
 
 
+async def test_refused_senders_that_owe_the_rest_of_their_bodies_make_room_soon(
+    broker_url: str, flow: str, http: aiohttp.ClientSession
+) -> None:
+    """Found by reading: without a key, each such connection was kept from newcomers for 10 s."""
+    service = collector(broker_url, flow=flow, COLLECTOR__MAX_CONNECTIONS="2")
+    with service.process:
+        await service.ready(http)
+        async with connections(service.url, 2) as refused:
+            for reader, writer in refused:
+                writer.write(head(flow, "Content-Length: 9999").replace(API_KEY.encode(), b"wrong") + b"{")
+                assert b" 401 " in await reader.readline()
+
+            async def is_taken() -> bool:
+                return await post(service, http) == 202
+
+            await eventually(is_taken, within_s=4, what="room for another sender")
+
+
 async def test_a_peer_that_reads_no_answers_makes_room(broker_url: str, flow: str, http: aiohttp.ClientSession) -> None:
     """A sibling of the idle ones: its answers wait for it for ever, without a key."""
     service = collector(broker_url, flow=flow, COLLECTOR__MAX_CONNECTIONS="2")

@@ -234,6 +234,70 @@ def test_a_repeated_request_meets_the_gate_as_any_other() -> None:
     assert not gate.is_open_to(Pass.PROBE)
 
 
+def test_a_prober_without_its_control_connection_leaves_probing_to_the_others() -> None:
+    """Found by reading: it could not probe, announced every second that it did, and the flow stood still for good."""
+    bench = Bench()
+    one, two = bench.gate("a"), bench.gate("b")
+    fail(one, "1", "2", "3", "4", "5")
+    one.control_lost(True)
+    entered = []
+    for _ in range(int(PROBER_SILENT_S) + 2):
+        bench.now_s += 1
+        one.tell()
+        entered.append(two.enter())
+    assert Pass.PROBE in entered
+
+
+def test_a_processor_that_cannot_attempt_does_not_announce_that_it_probes() -> None:
+    bench = Bench()
+    gate = bench.gate()
+    fail(gate, "1", "2", "3", "4", "5")
+    bench.said.clear()
+    gate.tell(can_attempt=False)
+    assert not bench.said
+
+
+def test_asking_whether_the_gate_is_open_makes_no_prober() -> None:
+    """Found by reading: each look at /readyz of an idle processor took the probing over."""
+    bench = Bench()
+    one, two = bench.gate("a"), bench.gate("b")
+    fail(one, "1", "2", "3", "4", "5")
+    del bench.gates["a"]
+    bench.now_s += PROBER_SILENT_S
+    bench.said.clear()
+    assert two.is_open, "it could take over"
+    two.tell()
+    assert not bench.said
+
+
+def test_what_a_processor_knew_before_it_lost_its_control_connection_closes_no_peer() -> None:
+    """Found by reading: a prober that came back shut the gates of peers for which the target was up again."""
+    bench = Bench()
+    one, two = bench.gate("a"), bench.gate("b")
+    fail(one, "1", "2", "3", "4", "5")
+    one.control_lost(True)
+    del bench.gates["a"]
+    two.hear({"kind": "breaker", "open": False, "from": "c", "flow": "f"})
+    bench.gates["a"] = one
+    one.control_lost(False)
+    one.tell()
+    assert two.is_open
+    bench.now_s += 1
+    assert one.enter() is Pass.PROBE
+    one.leave("probe", DOWN, Pass.PROBE)
+    one.tell()
+    assert two.is_breaker_open, "its own probe has failed since"
+
+
+def test_a_poison_event_that_shares_its_id_with_healthy_ones_counts() -> None:
+    gate = Bench().gate()
+    verdicts = []
+    for _ in range(4):
+        verdicts.append(gate.leave("same", REFUSED, Pass.ATTEMPT))
+        gate.leave("same", OK, Pass.ATTEMPT)
+    assert verdicts == [Verdict.UNCOUNTED, Verdict.COUNTS, Verdict.COUNTS, Verdict.COUNTS]
+
+
 def test_a_peer_of_version_0_1_0_announces_an_outage_without_a_cause() -> None:
     gate = Bench().gate()
     gate.hear({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
