@@ -1,13 +1,13 @@
 """The collector's metrics, bound to their flows once so that the hot path only counts."""
 
 from collections.abc import Collection
-from contextlib import suppress
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from collector.problem import Reason
 from collector.signature import Flaw
+from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import LATENCY_BUCKETS_S
 
 UNKNOWN_FLOW = "unknown"
@@ -45,7 +45,7 @@ class CollectorMetrics:
             ["service"],
             registry=registry,
         )
-        self._internal_errors = internal_errors.labels("collector")
+        self.internal_errors = InternalErrors(internal_errors.labels("collector"))
         self.in_flight = Gauge(
             "eventflow_ingest_in_flight",
             "Requests that are being received or wait for their confirm",
@@ -127,13 +127,6 @@ class CollectorMetrics:
         self.accepted = {flow: accepted.labels(flow) for flow in flows}
         self.spooled = {flow: spooled.labels(flow) for flow in flows}
         self.confirm_seconds = {flow: confirm_seconds.labels(flow) for flow in flows}
-
-    def note_internal_error(self, error: BaseException, *, event: str = "telemetry.failed") -> None:
-        """Count and log a bug. Never raises: this is called where nothing may."""
-        with suppress(Exception):
-            self._internal_errors.inc()
-        with suppress(Exception):
-            log.error(event, exc_info=error)
 
     def count_vanished(self, flow: str) -> None:
         """Count a queue of a flow that existed and is gone."""

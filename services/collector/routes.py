@@ -147,7 +147,7 @@ class Ingest:
             if self._tells_each:
                 _tell_accepted(name, events)
         except Exception as error:  # noqa: BLE001 - the events are safe, recorded or not
-            self._metrics.note_internal_error(error)
+            self._metrics.internal_errors.note(error)
         return accepted_response(request, [event.id for event in events], is_batch=mode.is_batch)
 
     async def tell_in_flight(self) -> NoReturn:
@@ -249,7 +249,7 @@ class Ingest:
             try:
                 self._record_confirm(sending, flow, failure, confirm_s=time.perf_counter() - started_s)
             except Exception as error:  # noqa: BLE001 - what became of the event is known, and counts
-                self._metrics.note_internal_error(error)
+                self._metrics.internal_errors.note(error)
         if unconfirmed:
             span = self._isolated(partial(request.child, "spool")) or UNRECORDED
             try:
@@ -277,7 +277,7 @@ class Ingest:
         try:
             return record()
         except Exception as error:  # noqa: BLE001 - that is the point
-            self._metrics.note_internal_error(error)
+            self._metrics.internal_errors.note(error)
             return None
 
     def _send(self, event: Event, flow: FlowIntake, reservation: Reservation, request: Span) -> Sending:
@@ -287,7 +287,7 @@ class Ingest:
             span = publishing(request, event, queue=flow.queue)
             traceparent = span.traceparent
         except Exception as error:  # noqa: BLE001 - an event goes its way without a trace too
-            self._metrics.note_internal_error(error)
+            self._metrics.internal_errors.note(error)
         message = encode(Envelope(event=event), traceparent=traceparent)
         try:
             started = self._publish(message, flow)

@@ -167,7 +167,7 @@ class Worker:
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        http = web.Server(routing(self._ingest, self._tracer, on_error=self.metrics.note_internal_error))
+        http = web.Server(routing(self._ingest, self._tracer, on_error=self.metrics.internal_errors.note))
         runner = web.ServerRunner(http, shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         loop = asyncio.get_running_loop()
@@ -175,7 +175,7 @@ class Worker:
             ProblemProtocol,
             http,
             connections=self._connections,
-            on_crash=partial(self.metrics.note_internal_error, event="request.crashed"),
+            on_crash=partial(self.metrics.internal_errors.note, event="request.crashed"),
             loop=loop,
             keepalive_timeout=KEEP_ALIVE_S,
             lingering_time=LINGER_S,

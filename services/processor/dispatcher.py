@@ -73,8 +73,8 @@ class Dispatcher:
         while True:
             try:
                 await self._begin_next()
-            except Exception:  # noqa: BLE001 - as for a delivery: one turn is lost, and the next begins
-                self._observer.crashed("dispatcher")
+            except Exception as error:  # noqa: BLE001 - as for a delivery: one turn is lost, and the next begins
+                self._observer.crashed(error, where="dispatcher")
                 await asyncio.sleep(CRASH_PAUSE_S)
 
     async def check_regularly(self) -> None:
@@ -88,8 +88,8 @@ class Dispatcher:
             try:
                 await self._hand_back(self._lanes.take_received_before(time.monotonic() - HELD_IN_MEMORY_S))
                 self._give_up_before(time.monotonic() - self._held_max_s)
-            except Exception:  # noqa: BLE001 - the next look is in a second
-                self._observer.crashed("dispatcher")
+            except Exception as error:  # noqa: BLE001 - the next look is in a second
+                self._observer.crashed(error, where="dispatcher")
 
     async def drain(self, *, timeout_s: float) -> None:
         """Requeue what waits and let what is in flight settle; what has not within `timeout_s` is cancelled.

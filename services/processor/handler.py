@@ -94,9 +94,9 @@ class Handler:
             self.release(turn)
             self._observer.not_made(delivery, error)
             await self._requeue(delivery)
-        except Exception:  # noqa: BLE001 - the guard of every delivery: a bug costs a repetition, never the event
+        except Exception as error:  # noqa: BLE001 - the guard of every delivery: a bug costs a repetition, never the event
             self.release(turn)
-            self._observer.crashed("delivery", event_id=delivery.envelope.event.id)
+            self._observer.crashed(error, where="delivery", delivery=delivery)
             await self._requeue(delivery)
 
     def release(self, turn: Turn) -> None:

@@ -56,10 +56,10 @@ class Observer:
             action="comes again",
         )
 
-    def crashed(self, where: str, *, event_id: str | None = None) -> None:
-        """Note an error of our own, the one that is being handled, after which a delivery comes again."""
-        shown = {} if event_id is None else {"event_id": shown_id(event_id)}
-        self.internal_errors.note(where, flow=self.flow, **shown)
+    def crashed(self, error: Exception, *, where: str, delivery: Delivery | None = None) -> None:
+        """Note an error of our own, after which a delivery comes again."""
+        shown = {} if delivery is None else {"event_id": shown_id(delivery.envelope.event.id)}
+        self.internal_errors.note(error, where=where, flow=self.flow, **shown)
 
 
 class Observation:

@@ -30,11 +30,11 @@ class InternalErrors:
         with suppress(Exception):
             self._counter.inc()
 
-    def note(self, where: str, **fields: Any) -> None:
-        """Count the error that is being handled and log its traceback. Never raises."""
+    def note(self, error: BaseException, *, event: str = "internal.error", **fields: Any) -> None:
+        """Count an error and log it, as `event`, with its traceback. Never raises."""
         self.count()
         with suppress(Exception):
-            log.error("internal.error", where=where, exc_info=True, **fields)  # noqa: LOG014 - its callers handle one
+            log.error(event, exc_info=error, **fields)
 
 
 class Guarded(Protocol):
@@ -56,8 +56,8 @@ def harmless(method: Callable[Concatenate[G, P], R]) -> Callable[Concatenate[G, 
     def guarded(self: G, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return method(self, *args, **kwargs)
-        except Exception:  # noqa: BLE001 - the guard itself: whatever it is, the event goes on
-            self.internal_errors.note(method.__qualname__)
+        except Exception as error:  # noqa: BLE001 - the guard itself: whatever it is, the event goes on
+            self.internal_errors.note(error, where=method.__qualname__)
             return None
 
     return guarded
