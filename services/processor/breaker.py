@@ -117,7 +117,8 @@ class Breaker:
     def close(self) -> None:
         """Note that the target takes events: an attempt succeeded, or a peer says so."""
         self.prober = self.cause = self.status = None
-        self._failed, self._refused = _Row(), _Row()
+        if self._failed.failures or self._refused.failures:  # at every success: most find nothing to forget
+            self._failed, self._refused = _Row(), _Row()
         self._unanswered_since_s = math.inf
 
     def failed(self, event_id: str, trouble: Trouble | None, *, now_s: float) -> None:
