@@ -171,7 +171,10 @@ class Publisher:
         left = outlet.give_up()
         innocent = _without_too_large(left, outlet.max_bytes)
         if len(innocent) == len(left):  # the next channel could be closed for it as well, and so on
-            raise BrokerUnavailableError("the broker closed a channel for a message that was not sent there")
+            error = BrokerUnavailableError("the broker closed a channel for a message that was not sent there")
+            for publication in innocent:  # the outlet has forgotten them, so nothing else would end their waits
+                publication.resolve(error)
+            raise error
         return innocent
 
     async def _open_fanouts(self, connection: AbstractConnection) -> Channel | None:
