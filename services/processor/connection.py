@@ -9,6 +9,7 @@ import asyncio
 import errno
 import select
 import socket
+from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +20,12 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
+from multidict import CIMultiDict
 
 HEAD_MAX_BYTES = 256 * 1024
 """All heads of an answer, interim ones too, have room in this; Chrome has the same bound. A longer one is an error."""
 
+_NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None, "Accept-Encoding": None})
 _OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -61,6 +64,14 @@ class Connector(aiohttp.TCPConnector):
         self._factory = partial(  # type: ignore[assignment]  # a partial of a subclass is none of its base
             TargetConnection, loop=asyncio.get_running_loop()
         )
+
+
+class BareRequest(aiohttp.ClientRequest):
+    """A request that carries the caller's headers, `Host` and `Content-Length`, and none of the library's defaults."""
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:  # noqa: ARG002 - the library's name
+        """Add nothing, and have nothing added later; to sort out the defaults costs 4 % of a request."""
+        self._skip_auto_headers = _NOT_ADDED
 
 
 class TargetConnection(ResponseHandler):
@@ -122,12 +133,11 @@ class TargetConnection(ResponseHandler):
         if was_head_due:
             self._head += data
         super().data_received(data)
-        if not self._is_head_due:
-            body_bytes = len(data)
-            if was_head_due:
-                body_bytes = len(self._head) - _end_of_heads(self._head, heads=self._interim_heads + 1)
-                self._head = b""
-            self._note_body(data, body_bytes)
+        if not was_head_due:
+            self._note_body(data, len(data))
+        elif not self._is_head_due:
+            self._note_body(data, len(self._head) - _end_of_heads(self._head, heads=self._interim_heads + 1))
+            self._head = b""
         elif len(self._head) > HEAD_MAX_BYTES and self._exception is None:
             self.set_exception(aiohttp.ClientConnectionError("the head of the answer is too long"))
             self._spoil()

@@ -10,12 +10,20 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from eventflow.errors import EventFlowError
 from eventflow.event import utc_now
 from eventflow.message import Envelope
-from processor.connection import HEAD_MAX_BYTES, Connector, Exchange, current_exchange, has_no_descriptor_left
+from processor.connection import (
+    HEAD_MAX_BYTES,
+    BareRequest,
+    Connector,
+    Exchange,
+    current_exchange,
+    has_no_descriptor_left,
+)
 from processor.feedback import NOTHING, Feedback, FeedbackReader
 from processor.request import RequestForm
 from processor.success import SuccessRule, parsed
@@ -107,7 +115,8 @@ class Target:
         self._form = form
         self._feedback = feedback
         self._success = success
-        self._headers = {"User-Agent": USER_AGENT, **headers}
+        self._headers = CIMultiDict({"Accept": "*/*", "User-Agent": USER_AGENT})
+        self._headers.update(headers)
         self._timeout_s = timeout_s
 
     async def __aenter__(self) -> Self:
@@ -116,7 +125,7 @@ class Target:
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, ceil_threshold=math.inf),  # exact, however long
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Content-Type", "Accept-Encoding"),
+            request_class=BareRequest,
             auto_decompress=False,
             trust_env=False,
             max_line_size=HEAD_MAX_BYTES,  # the connection bounds the whole head

@@ -16,6 +16,7 @@ from processor.request import RequestForm
 from processor.target import AttemptNotMadeError, Failed, Result, Succeeded, Target
 from sandbox.ports import free_port
 from tests.support.raw_target import RawRequest, RawTarget
+from tests.support.target import ScriptedTarget
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 DESCRIPTORS = 256
@@ -84,6 +85,31 @@ async def test_a_failure_is_answered_from_the_first_byte_on(answer: bytes, answe
 async def test_a_target_that_does_not_speak_tls_is_not_reached(greeting: bytes) -> None:
     async with RawTarget(writing(b""), greeting=greeting) as raw:
         assert await attempt_at(raw.url.replace("http:", "https:")) == (UNREACHED, 0)
+
+
+async def test_a_request_carries_our_headers_and_the_settings_ones_in_their_place() -> None:
+    """Nothing is added by the library: no type that the event has not, no offer to read a compressed answer."""
+    async with (
+        ScriptedTarget() as scripted,
+        Target(
+            url=scripted.url,
+            form=RequestForm(),
+            headers={"user-agent": "shop/1", "X-Key": "k"},
+            timeout_s=5,
+            feedback=FeedbackReader(mode="none"),
+        ) as target,
+    ):
+        sent = envelope()
+        await target.attempt(sent, charge=not_charged)
+    (receipt,) = scripted.of(sent.event.id)
+    assert {name.lower() for name in receipt.headers if not name.startswith("ce-")} == {
+        *("host", "content-length", "accept", "user-agent", "x-key", "idempotency-key", "eventflow-attempt")
+    }
+    assert receipt.headers["User-Agent"] == "shop/1"
+
+
+async def not_charged() -> None:
+    raise AssertionError("no request was repeated")
 
 
 async def stale(request: RawRequest, writer: asyncio.StreamWriter) -> None:
