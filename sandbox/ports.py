@@ -1,12 +1,15 @@
 """Ports on loopback for what the sandbox starts."""
 
-import random
+import itertools
+import os
 import socket
 
 LOOPBACK = "127.0.0.1"
 # Below the ports that systems hand out to outgoing connections, which could otherwise take a port picked here
 # before its server listens on it.
 _FREE_PORTS = range(20_000, 32_000)
+_STRIDE = 7_417  # the golden section of the range: processes with neighbouring ids begin far from each other
+_numbers = itertools.count(os.getpid() * _STRIDE)
 
 
 def usual_or_free_port(usual: int) -> int:
@@ -15,9 +18,13 @@ def usual_or_free_port(usual: int) -> int:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on; a random one, as commands started together must not pick the same."""
-    for _ in range(1_000):
-        port = random.choice(_FREE_PORTS)
+    """Return a port that nothing listens on.
+
+    Each process takes one after the other from a place of its own: between picking a port and listening on it, a
+    process that is started together with this one must not pick the same.
+    """
+    for number in itertools.islice(_numbers, len(_FREE_PORTS)):
+        port = _FREE_PORTS[number % len(_FREE_PORTS)]
         if is_free(port):
             return port
     raise OSError(f"no free port on {LOOPBACK} among {_FREE_PORTS.start} to {_FREE_PORTS.stop - 1}")
