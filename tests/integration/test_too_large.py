@@ -15,7 +15,7 @@ import pytest
 
 from eventflow import broker, wire
 from eventflow.consumer import Consumer, Delivery
-from eventflow.errors import MessageTooLargeError
+from eventflow.errors import BrokerUnavailableError, MessageTooLargeError
 from eventflow.lifecycle import cancel_and_wait
 from eventflow.message import Message, new_message_id
 from eventflow.outcome import Defer
@@ -27,6 +27,7 @@ from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.load import Load
 from tests.support.means import cannot
+from tests.support.proxy import Confirms, Proxy
 from tests.support.services import API_KEY, Service, collector, processor
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
@@ -86,6 +87,13 @@ async def post(service: Service, http: aiohttp.ClientSession, event_id: str, bod
         return answer.status
 
 
+async def wait_for_depth(amqp: Amqp, queue: str) -> None:
+    async def is_there() -> bool:
+        return await amqp.depth(queue) == 1
+
+    await eventually(is_there, what="the message")
+
+
 def message(body: bytes) -> Message:
     return Message(body=body, headers={}, message_id=new_message_id())
 
@@ -122,6 +130,34 @@ async def test_a_publish_too_large_is_refused_and_ends_at_most_one_session(
     finally:
         running.cancel()
         await asyncio.wait({running})
+
+
+async def test_a_close_for_a_message_that_was_not_sent_leaves_no_publish_without_an_end(
+    small: PrivateNode, flow: str, amqp: Amqp
+) -> None:
+    """Found by reading: the publishes of that channel were sent on no other, and nothing ended their waits."""
+    await amqp.declare_flow(flow)
+    queue = lane_queue(flow, Lane.LIVE)
+    async with Proxy(small.url) as proxy:
+        publisher = Publisher([proxy.url], specs=[], name=f"test {flow}")
+        running = asyncio.create_task(publisher.run())
+        try:
+            await eventually(lambda: publisher.state == "up", what="the publisher")
+            connection = publisher._connection
+            proxy.confirms = Confirms.DROP
+            publication = publisher.publish(message(FITTING), queue=queue)
+            await wait_for_depth(amqp, queue)  # no frame of it is on its way then
+            proxy.close_publish_channels(f"message size 9 is larger than configured max size {len(FITTING) * 2}")
+            with pytest.raises(BrokerUnavailableError, match="closed a channel"):
+                await publication.confirmed(timeout_s=10)
+            proxy.confirms = Confirms.PASS
+            await eventually(
+                lambda: publisher.state == "up" and publisher._connection is not connection, what="the next session"
+            )
+            await publisher.publish(message(FITTING), queue=queue).confirmed(timeout_s=10)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
 
 
 @pytest.mark.parametrize("spool", [True, False])

@@ -17,11 +17,15 @@ from urllib.parse import urlsplit
 FRAME_HEAD = struct.Struct(">BHL")
 METHOD = struct.Struct(">HH")
 METHOD_FRAME = 1
+FRAME_END = b"\xce"
 PROTOCOL_HEADER_BYTES = 8
 
 CONNECTION_NAME = b"\x0fconnection_nameS"
 """A field of the client's properties: its name's length and name, and that its value is a long string."""
 
+CHANNEL_CLOSE = (20, 40)
+CHANNEL_CLOSE_OK = (20, 41)
+BASIC_PUBLISH = (60, 40)
 BASIC_CONSUME = (60, 20)
 BASIC_ACK = (60, 80)
 BASIC_NACK = (60, 120)
@@ -71,6 +75,7 @@ class Link:
     closed_s: float | None = None
     consumes: bool = False
     confirm_channels: set[int] = field(default_factory=set)
+    closing: dict[int, Frame] = field(default_factory=dict)
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
@@ -150,6 +155,18 @@ class Proxy:
             if applies(link):
                 link.cut()
 
+    def close_publish_channels(self, text: str) -> None:
+        """Close the channels that publish with the error 406 and this text: the broker's first, then the client's."""
+        reason = text.encode()
+        payload = (
+            METHOD.pack(*CHANNEL_CLOSE) + struct.pack(">HB", 406, len(reason)) + reason + METHOD.pack(*BASIC_PUBLISH)
+        )
+        for link in self._links:
+            for channel in link.confirm_channels:
+                close = Frame(kind=METHOD_FRAME, channel=channel, payload=payload, end=FRAME_END)
+                link.writers[1].write(close.raw)
+                link.closing[channel] = close
+
     @contextmanager
     def stalled(self, *, to_broker: bool, applies: Callable[[Link], bool] = any_link) -> Iterator[None]:
         """Stop reading from one side while the context is open, so that the sender's buffers fill; then go on."""
@@ -212,8 +229,11 @@ class Proxy:
         finally:
             writing.cancel()
 
-    def _seen_from_client(self, link: Link, frame: Frame) -> Frame:
+    def _seen_from_client(self, link: Link, frame: Frame) -> Frame | None:
         match frame.method:
+            case (20, 41) if frame.channel in link.closing:
+                del link.closing[frame.channel]
+                return None
             case (10, 11):
                 link.name = _connection_name(frame.payload)
                 if self.refuses(link):
@@ -225,6 +245,8 @@ class Proxy:
         return frame
 
     def _judge(self, link: Link, frame: Frame) -> Frame | None:
+        if frame.method == CHANNEL_CLOSE_OK and frame.channel in link.closing:
+            return link.closing[frame.channel]
         is_confirm = frame.channel in link.confirm_channels and frame.method == BASIC_ACK
         if not is_confirm or self.confirms is Confirms.PASS:
             return frame
