@@ -118,6 +118,12 @@ class CollectorMetrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.spool_failing = Gauge(
+            "eventflow_spool_failing",
+            "1 while the spool's disk fails or does not answer, so that no event can be kept there",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         ProcessCollector(registry=registry)
         for flow in (*flows, UNKNOWN_FLOW):  # so that the first of a kind is a rise from 0, which an alert sees
             for reason in Reason:

@@ -58,7 +58,13 @@ class Service:
 
 
 def collector(
-    broker_url: str, *, flow: str, module: str = "collector", descriptors: str = "", **settings: str
+    broker_url: str,
+    *,
+    flow: str,
+    module: str = "collector",
+    descriptors: str = "",
+    variables: Mapping[str, str] | None = None,
+    **settings: str,
 ) -> Service:
     """Prepare a collector of one flow; `settings` are variables without their prefix, `OTEL_` ones as they are.
 
@@ -66,6 +72,7 @@ def collector(
 
     Args:
         descriptors: Options of the shell's `ulimit` that bound its open files, such as `-n 64` or `-Sn 64`.
+        variables: More of its environment, as they are.
     """
     port, admin_port = free_port(), free_port()
     of_flow = f"FLOWS__{flow.upper()}__SOURCE__"
@@ -83,6 +90,7 @@ def collector(
         admin_url=f"http://127.0.0.1:{admin_port}",
         url=f"http://127.0.0.1:{port}/events/{flow}",
         descriptors=descriptors,
+        variables=variables or {},
     )
 
 
@@ -103,7 +111,13 @@ def processor(broker_url: str, *, flow: str, target_url: str, module: str = "pro
 
 
 def _service(
-    module: str, settings: Mapping[str, str], *, admin_url: str, url: str = "", descriptors: str = ""
+    module: str,
+    settings: Mapping[str, str],
+    *,
+    admin_url: str,
+    url: str = "",
+    descriptors: str = "",
+    variables: Mapping[str, str] | None = None,
 ) -> Service:
     tracebacks: list[str] = []
 
@@ -114,6 +128,7 @@ def _service(
     environment = scrubbed_environment() | {
         name if name.startswith("OTEL_") else f"EVENTFLOW_{name}": value for name, value in settings.items()
     }
+    environment |= variables or {}
     command = [sys.executable, "-m", module]
     if descriptors:
         command = ["/bin/sh", "-c", f'ulimit {descriptors} && exec "$@"', "sh", *command]
