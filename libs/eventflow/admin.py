@@ -9,8 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from eventflow.connections import BoundedProtocol, Connections
-from eventflow.errors import SettingsError
+from eventflow.connections import BoundedProtocol, Connections, cannot_listen
 from eventflow.telemetry.metrics import Expose
 
 CONNECTIONS_MAX = 8
@@ -44,7 +43,8 @@ async def serve(
         exposition: Asked at each /metrics, in the format that the request prefers.
 
     Raises:
-        SettingsError: The address cannot be bound.
+        AddressUnavailableError: The address is in use, or is not there.
+        SettingsError: It can never be bound.
     """
 
     async def livez(_: web.Request) -> web.Response:
@@ -77,7 +77,7 @@ async def serve(
         try:
             server = await loop.create_server(protocol, host, port, reuse_address=True)
         except OSError as error:
-            raise SettingsError(f"{setting} = {port}: cannot listen on {host}:{port}: {error.strerror}") from error
+            raise cannot_listen(error, setting=setting, host=host, port=port) from error
         try:
             yield server.sockets[0].getsockname()[1]
         finally:

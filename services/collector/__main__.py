@@ -15,7 +15,7 @@ import typer
 from collector.supervisor import Supervisor, run_as_worker
 from collector.worker import BACKLOG, Worker
 from eventflow import admin, lifecycle
-from eventflow.errors import SettingsError
+from eventflow.connections import cannot_listen
 from eventflow.settings import Role, Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
 from eventflow.telemetry.metrics import Expose, exposition_of, exposition_of_workers
@@ -30,15 +30,14 @@ def bind(host: str, port: int) -> socket.socket:
     """Bind the public socket, once for all workers.
 
     Raises:
-        SettingsError: The address cannot be bound.
+        AddressUnavailableError: The address is in use, or is not there.
+        SettingsError: It can never be bound.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise SettingsError(
-            f"EVENTFLOW_COLLECTOR__PORT = {port}: cannot listen on {host}:{port}: {error.strerror}"
-        ) from error
+        raise cannot_listen(error, setting="EVENTFLOW_COLLECTOR__PORT", host=host, port=port) from error
 
 
 def admin_listener(
@@ -95,6 +94,7 @@ def command(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; the environment overrides it.")] = None,
     listen_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     link_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Take events in over HTTP and answer 202 once each is safe."""
 
@@ -107,12 +107,12 @@ def command(
             level=settings.telemetry.log_level,
         )
         descriptors = lifecycle.raise_descriptor_limit()
-        if listen_fd is None or link_fd is None:
+        if listen_fd is None or link_fd is None or parent_pid is None:
             await serve(settings, config, descriptors=descriptors)
             return
         worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
         listener, link = socket.socket(fileno=listen_fd), socket.socket(fileno=link_fd)
-        await run_as_worker(worker, listener, link, lifecycle.stop_requested())
+        await run_as_worker(worker, listener, link, lifecycle.stop_requested(), parent_pid=parent_pid)
 
     lifecycle.run(start)
 

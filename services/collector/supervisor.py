@@ -1,7 +1,7 @@
 """Several worker processes behind one bound socket.
 
 The parent binds once and serves admin; workers inherit the socket. Each worker shares a socket pair with the parent: on
-it the worker tells whether it is ready, and at its end-of-file either side learns that the other has died.
+it the worker tells whether it is ready, and at its end, of any kind, either side learns that the other has died.
 """
 
 import asyncio
@@ -14,13 +14,14 @@ import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from collector.worker import Worker, announce
 from eventflow import lifecycle
 from eventflow.admin import Readiness
-from eventflow.errors import EventFlowError
+from eventflow.errors import EventFlowError, SettingsError
 from eventflow.telemetry.metrics import MULTIPROCESS_VARIABLE, forget_worker
 
 CRASHES_MAX = 5
@@ -33,7 +34,7 @@ log = structlog.stdlib.get_logger()
 
 
 class WorkerFailedError(EventFlowError):
-    """Workers end again and again, or one found that starting again cannot help."""
+    """Workers end again and again."""
 
 
 class Supervisor:
@@ -74,7 +75,8 @@ class Supervisor:
         """Run the workers until the stop; then let each finish what it has in flight.
 
         Raises:
-            WorkerFailedError: A crash loop, or a worker that cannot work with these settings.
+            WorkerFailedError: A crash loop.
+            SettingsError: A worker cannot work with these settings.
         """
         keeping = [asyncio.create_task(self._keep_alive(index)) for index in range(self._workers)]
         try:
@@ -100,7 +102,7 @@ class Supervisor:
 
     def _count_crash(self, status: int) -> None:
         if status == lifecycle.EXIT_CONFIGURATION:
-            raise WorkerFailedError("a worker cannot work with these settings; its own message stands above")
+            raise SettingsError("a worker cannot work with these settings; its own message stands above")
         now = time.monotonic()
         if len(self._crashes) == CRASHES_MAX and now - self._crashes[0] < CRASHES_WINDOW_S:
             raise WorkerFailedError(f"crash loop: more than {CRASHES_MAX} workers died within {CRASHES_WINDOW_S:g} s")
@@ -108,7 +110,11 @@ class Supervisor:
 
     async def _run_worker(self, index: int) -> int:
         ours, theirs = socket.socketpair()
-        arguments = ["--listen-fd", str(self._listener.fileno()), "--link-fd", str(theirs.fileno())]
+        arguments = [
+            *("--listen-fd", str(self._listener.fileno())),
+            *("--link-fd", str(theirs.fileno())),
+            *("--parent-pid", str(os.getpid())),
+        ]
         if self._config is not None:
             arguments += ["--config", str(self._config)]
         with theirs:
@@ -151,22 +157,28 @@ class Supervisor:
             await asyncio.wait(waiting, timeout=timeout_s)
 
 
-async def run_as_worker(worker: Worker, listener: socket.socket, link: socket.socket, stop: asyncio.Event) -> None:
+async def run_as_worker(
+    worker: Worker, listener: socket.socket, link: socket.socket, stop: asyncio.Event, *, parent_pid: int
+) -> None:
     """Be one worker: tell the parent whether we are ready, and stop in order when it is gone."""
     reader, writer = await asyncio.open_connection(sock=link)
 
     def tell(state: Readiness) -> None:
         writer.write(json.dumps({"ready": state.ready, "details": dict(state.details)}).encode() + b"\n")
 
-    async def watch_parent() -> None:
-        await reader.read()
-        log.warning("worker.orphaned", action="stopping")
-        stop.set()
+    def link_ended(task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            # An error counts as much as an end-of-file: a parent that dies before it has read all resets the link.
+            log.warning("worker.orphaned", action="stopping", reason=str(task.exception() or "end of file"))
+            stop.set()
 
-    tasks = [
+    tasks: list[asyncio.Task[Any]] = [
         asyncio.create_task(announce(worker.readiness, tell, every_s=READINESS_POLL_S)),
-        asyncio.create_task(watch_parent()),
+        asyncio.create_task(reader.read()),
     ]
+    for task in tasks:
+        task.add_done_callback(link_ended)
+    lifecycle.end_with_parent(parent_pid)
     try:
         await worker.run(listener, stop)
     finally:
