@@ -1,5 +1,9 @@
 """`eventflow-collector`: wires the collector together and runs it until a signal."""
 
+from eventflow.entry import obey_sigterm
+
+obey_sigterm()
+
 import asyncio
 import os
 import socket

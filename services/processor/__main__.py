@@ -1,5 +1,9 @@
 """`eventflow-processor`: wires the processor together and runs it until a signal."""
 
+from eventflow.entry import obey_sigterm
+
+obey_sigterm()
+
 import asyncio
 import os
 from collections.abc import Sequence
