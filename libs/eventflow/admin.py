@@ -1,7 +1,7 @@
 """The listener for operators: /livez, /readyz and /metrics, apart from where events come in."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +34,7 @@ async def serve(
     setting: str,
     readiness: Callable[[], Readiness],
     exposition: Expose,
+    refresh: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[int]:
     """Serve the admin endpoints while the context is open; yields the bound port.
 
@@ -41,6 +42,7 @@ async def serve(
         setting: The environment variable that chose the port, for the error.
         readiness: Asked at each /readyz: 200 when ready, else 503.
         exposition: Asked at each /metrics, in the format that the request prefers.
+        refresh: Awaited before that.
 
     Raises:
         AddressUnavailableError: The address is in use, or is not there.
@@ -55,7 +57,9 @@ async def serve(
         return web.json_response({"ready": state.ready, **state.details}, status=200 if state.ready else 503)
 
     async def metrics(request: web.Request) -> web.Response:
-        # Collecting reads the files of every worker: off the loop that serves events.
+        if refresh is not None:
+            await refresh()
+        # Collecting and encoding take milliseconds: off the loop that serves events.
         exposed = await asyncio.to_thread(exposition, request.headers.get("Accept", ""))
         return web.Response(body=exposed.body, headers={"Content-Type": exposed.content_type})
 

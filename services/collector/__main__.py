@@ -7,8 +7,7 @@ obey_sigterm()
 import asyncio
 import os
 import socket
-import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from typing import Annotated
@@ -16,13 +15,14 @@ from typing import Annotated
 import structlog
 import typer
 
+from collector.metrics import LARGEST
 from collector.supervisor import Supervisor, run_as_worker
 from collector.worker import BACKLOG, Worker
 from eventflow import admin, lifecycle
 from eventflow.connections import cannot_listen
 from eventflow.settings import Role, Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
-from eventflow.telemetry.metrics import Expose, exposition_of, exposition_of_workers
+from eventflow.telemetry.metrics import Expose, WorkersMetrics, exposition_of, exposition_of_workers
 from eventflow.telemetry.tracers import tracer_for
 
 SERVICE = "eventflow-collector"
@@ -45,7 +45,10 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def admin_listener(
-    settings: Settings, readiness: Callable[[], admin.Readiness], exposition: Expose
+    settings: Settings,
+    readiness: Callable[[], admin.Readiness],
+    exposition: Expose,
+    refresh: Callable[[], Awaitable[None]] | None = None,
 ) -> AbstractAsyncContextManager[int]:
     """Serve admin where the settings say."""
     return admin.serve(
@@ -54,6 +57,7 @@ def admin_listener(
         setting="EVENTFLOW_COLLECTOR__ADMIN_PORT",
         readiness=readiness,
         exposition=exposition,
+        refresh=refresh,
     )
 
 
@@ -81,17 +85,18 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
 
 
 async def supervise(settings: Settings, config: Path | None, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Run workers; their metrics are kept in a directory that goes with this process."""
-    with tempfile.TemporaryDirectory(prefix="eventflow-collector-") as directory:
-        supervisor = Supervisor(
-            workers=settings.collector.workers,
-            listener=listener,
-            metrics_directory=Path(directory),
-            config=config,
-            drain_timeout_s=settings.collector.drain_timeout_s,
-        )
-        async with admin_listener(settings, supervisor.readiness, exposition_of_workers(Path(directory))):
-            await supervisor.run(stop)
+    """Run workers; admin is served here for all of them."""
+    metrics = WorkersMetrics(largest=LARGEST)
+    supervisor = Supervisor(
+        workers=settings.collector.workers,
+        listener=listener,
+        metrics=metrics,
+        config=config,
+        drain_timeout_s=settings.collector.drain_timeout_s,
+    )
+    exposition = exposition_of_workers(metrics)
+    async with admin_listener(settings, supervisor.readiness, exposition, supervisor.refresh_metrics):
+        await supervisor.run(stop)
 
 
 def command(

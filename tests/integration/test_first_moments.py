@@ -38,7 +38,7 @@ MODULES = {
 
 @contextmanager
 def first_process(arguments: Sequence[str], environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen, int]]:
-    """Start a program with the process id 1 of a namespace; yields `unshare`, which takes over its status, and its id."""
+    """Start a program with the process id 1 of a namespace; yields `unshare`, which ends as it does, and its id."""
     if UNSHARE is None:
         cannot("no unshare(1), for a process with the id 1")
     command = [UNSHARE, "--pid", "--fork", "--kill-child", sys.executable, "-m", *arguments]

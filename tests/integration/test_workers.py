@@ -1,8 +1,9 @@
-"""Workers end with their parent, and a port that is taken is worth another start."""
+"""Workers end with their parent, need no disk, and a port that is taken is worth another start."""
 
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 
 from sandbox.line import Line
+from tests.support.means import cannot
 from tests.support.services import API_KEY, Service, collector, processor
 from tests.support.wait import eventually
 
@@ -108,3 +110,53 @@ async def test_a_taken_port_is_one_line_and_an_exit_status_that_a_supervisor_ans
     [line] = service.output.splitlines()
     assert f"cannot listen on {address.hostname}:{address.port}" in line
     assert "ddress already in use" in line
+
+
+NO_PLACE = """
+mount -o remount,bind,ro / && mount -t tmpfs -o ro tmpfs /dev/shm && exec "$@"
+"""
+SMALL_PLACE = """
+mount -t tmpfs -o size=16k tmpfs /tmp && mount -t tmpfs -o size=16k tmpfs /dev/shm && exec "$@"
+"""
+
+
+@pytest.mark.parametrize("place", [NO_PLACE, SMALL_PLACE], ids=["read-only", "16 KiB"])
+async def test_workers_need_no_temporary_directory(
+    broker_url: str, flow: str, http: aiohttp.ClientSession, place: str
+) -> None:
+    """k8s-sidecar#427. Reproduced on 0.1.0: without a writable directory 163 lines of traceback; with one of 16 KiB and
+    four workers SIGBUS, since metrics were kept in files that are mapped into memory.
+    """
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        cannot("no root or no unshare(1), for file systems of its own")
+    service = collector(
+        broker_url, flow=flow, COLLECTOR__WORKERS="4", prefix=["unshare", "--mount", "sh", "-c", place, "sh"]
+    )
+    with service.process:
+        await service.ready(http)
+        for _ in range(20):  # a connection each, so that several workers get some
+            async with aiohttp.ClientSession() as fresh:
+                async with fresh.post(service.url, data=b"{}", headers={"X-Api-Key": API_KEY}) as answer:
+                    assert answer.status in {202, 503}  # which a worker without its broker yet answers
+        answered = await service.metric(http, "eventflow_events_accepted_total")
+        answered += await service.metric(http, "eventflow_events_rejected_total")
+        assert answered == 20
+    assert service.process.returncode == 0, service.output
+    assert "worker.died" not in service.output
+    assert "Traceback" not in service.output
+
+
+async def test_what_a_killed_worker_counted_stays_in_the_sum(
+    broker_url: str, flow: str, http: aiohttp.ClientSession
+) -> None:
+    service = collector(broker_url, flow=flow, COLLECTOR__WORKERS="2")
+    with service.process:
+        await eventually(lambda: both_ready(service, http), what=lambda: f"both workers ready:\n{service.output}")
+        for _ in range(10):
+            async with http.post(service.url, data=b"{}", headers={"X-Api-Key": API_KEY}) as answer:
+                assert answer.status == 202
+        assert await service.metric(http, "eventflow_events_accepted_total") == 10
+        for line in logged(service, "worker.started"):
+            os.kill(line["pid"], signal.SIGKILL)
+        await eventually(lambda: len(logged(service, "worker.started")) == 4, what="two more workers")
+        assert await service.metric(http, "eventflow_events_accepted_total") == 10

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -64,6 +64,7 @@ def collector(
     module: str = "collector",
     descriptors: str = "",
     variables: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
     **settings: str,
 ) -> Service:
     """Prepare a collector of one flow; `settings` are variables without their prefix, `OTEL_` ones as they are.
@@ -73,6 +74,7 @@ def collector(
     Args:
         descriptors: Options of the shell's `ulimit` that bound its open files, such as `-n 64` or `-Sn 64`.
         variables: More of its environment, as they are.
+        prefix: A command that runs the one behind it, such as `unshare`.
     """
     port, admin_port = free_port(), free_port()
     of_flow = f"FLOWS__{flow.upper()}__SOURCE__"
@@ -91,6 +93,7 @@ def collector(
         url=f"http://127.0.0.1:{port}/events/{flow}",
         descriptors=descriptors,
         variables=variables or {},
+        prefix=prefix,
     )
 
 
@@ -118,6 +121,7 @@ def _service(
     url: str = "",
     descriptors: str = "",
     variables: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> Service:
     tracebacks: list[str] = []
 
@@ -132,5 +136,5 @@ def _service(
     command = [sys.executable, "-m", module]
     if descriptors:
         command = ["/bin/sh", "-c", f'ulimit {descriptors} && exec "$@"', "sh", *command]
-    process = ChildProcess(module, command, env=environment, on_line=listen)
+    process = ChildProcess(module, [*prefix, *command], env=environment, on_line=listen)
     return Service(process=process, admin_url=admin_url, url=url, tracebacks=tracebacks)
