@@ -43,9 +43,9 @@ LOOK_EVERY_S = 1.0
 """How often an idle thread looks whether there is room again and tries again what has failed."""
 
 SETTLE_POLL_S = 0.02
-ANSWER_WITHIN_S = 2.5
-"""How long the disk may take for one piece of work. After a confirm timeout of 2 s it leaves a sender that gives up
-after 5 s its answer."""
+ANSWER_WITHIN_S = 2.0
+"""How long the disk may take for one piece of work. Together with a confirm timeout of 2 s it stays below the 5 s after
+which senders give up."""
 
 FAILURE_COUNTS_S = 5.0
 """How long a file that failed for no reason that could be foreseen is taken for full."""

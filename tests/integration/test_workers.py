@@ -18,6 +18,8 @@ from tests.support.means import cannot
 from tests.support.services import API_KEY, Service, collector, processor
 from tests.support.wait import eventually
 
+KEY = {"X-Api-Key": API_KEY}
+
 
 @pytest.fixture
 async def line(broker_url: str) -> AsyncIterator[Line]:
@@ -70,7 +72,7 @@ async def test_workers_end_with_a_parent_that_left_their_reports_unread_and_the_
         await asyncio.to_thread(service.process.wait, 5)
         with service.process:
             await eventually(lambda: both_ready(service, http), what=lambda: f"both ready again:\n{service.output}")
-            async with http.post(service.url, data=b"{}", headers={"X-Api-Key": API_KEY}) as answer:
+            async with http.post(service.url, data=b"{}", headers=KEY) as answer:
                 assert answer.status == 202
     finally:
         for pid in workers:
@@ -135,9 +137,8 @@ async def test_workers_need_no_temporary_directory(
     with service.process:
         await service.ready(http)
         for _ in range(20):  # a connection each, so that several workers get some
-            async with aiohttp.ClientSession() as fresh:
-                async with fresh.post(service.url, data=b"{}", headers={"X-Api-Key": API_KEY}) as answer:
-                    assert answer.status in {202, 503}  # which a worker without its broker yet answers
+            async with aiohttp.ClientSession() as fresh, fresh.post(service.url, data=b"{}", headers=KEY) as answer:
+                assert answer.status in {202, 503}  # which a worker without its broker yet answers
         answered = await service.metric(http, "eventflow_events_accepted_total")
         answered += await service.metric(http, "eventflow_events_rejected_total")
         assert answered == 20
@@ -153,7 +154,7 @@ async def test_what_a_killed_worker_counted_stays_in_the_sum(
     with service.process:
         await eventually(lambda: both_ready(service, http), what=lambda: f"both workers ready:\n{service.output}")
         for _ in range(10):
-            async with http.post(service.url, data=b"{}", headers={"X-Api-Key": API_KEY}) as answer:
+            async with http.post(service.url, data=b"{}", headers=KEY) as answer:
                 assert answer.status == 202
         assert await service.metric(http, "eventflow_events_accepted_total") == 10
         for line in logged(service, "worker.started"):
