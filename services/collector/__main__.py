@@ -1,8 +1,8 @@
 """`eventflow-collector`: wires the collector together and runs it until a signal."""
 
-from eventflow.entry import obey_sigterm
+from eventflow.entry import begin
 
-obey_sigterm()
+begin()
 
 import asyncio
 import os

@@ -92,10 +92,10 @@ class Spool:
         """
         claiming = self._claim_own()
         await asyncio.wait({claiming}, timeout=ANSWER_WITHIN_S)
-        if not claiming.done() or isinstance(claiming.exception(), SpoolUnavailableError):
+        if not claiming.done():
             return
-        self._own = self._open(claiming.result())
-        with suppress(TimeoutError):
+        with suppress(SpoolUnavailableError, TimeoutError):
+            self._own = self._open(claiming.result())
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 await self._own.opened()
 
@@ -128,8 +128,8 @@ class Spool:
             tasks.create_task(self._drainer(own).run())
             while True:
                 await asyncio.sleep(ADOPT_EVERY_S)
-                for claim in await on_thread(self._claim_abandoned, name="spool-adopt"):
-                    tasks.create_task(self._empty(self._open(claim)))
+                for file in await self._adopt():
+                    tasks.create_task(self._empty(file))
 
     async def settled(self, *, within_s: float) -> None:
         """Wait until no publish of an event in it is unresolved, but no longer than the time given."""
@@ -196,12 +196,16 @@ class Spool:
         return self._publisher.state == "up" and self._publisher.oldest_unresolved_s < self._confirm_timeout_s
 
     def _open(self, claim: Claim) -> SpoolFile:
-        file = SpoolFile(
-            claim,
-            self._directory,
-            on_changed=self.measure,
-            on_corrupted=self._metrics.spool_corrupted_files.inc,
-        )
+        try:
+            file = SpoolFile(
+                claim,
+                self._directory,
+                on_changed=self.measure,
+                on_corrupted=self._metrics.spool_corrupted_files.inc,
+            )
+        except SpoolUnavailableError:
+            claim.release()
+            raise
         self._files.append(file)
         return file
 
@@ -213,6 +217,19 @@ class Spool:
             confirm_timeout_s=self._confirm_timeout_s,
             tracer=self._tracer,
         )
+
+    async def _adopt(self) -> list[SpoolFile]:
+        """Open the files of processes that are gone, as many as can be opened now."""
+        try:
+            claims = await on_thread(self._claim_abandoned, name="spool-adopt")
+        except SpoolUnavailableError as error:
+            log.warning("spool.adoption_failed", reason=str(error))
+            return []
+        files: list[SpoolFile] = []
+        for claim in claims:
+            with suppress(SpoolUnavailableError):  # released again, so that the next look finds it
+                files.append(self._open(claim))
+        return files
 
     def _claim_abandoned(self) -> list[Claim]:
         claims: list[Claim] = []

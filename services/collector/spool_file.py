@@ -33,7 +33,7 @@ from collector.spool_store import (
     Usage,
     salvage,
 )
-from collector.spool_thread import tell
+from collector.spool_thread import start_thread, tell
 
 BATCH_MAX_BYTES = 8 * 1024 * 1024
 READ_MAX_EVENTS = 256
@@ -131,6 +131,9 @@ class SpoolFile:
         Args:
             on_changed: Called on the event loop whenever `usage`, `is_open` and `is_full` are new.
             on_corrupted: Called on the thread.
+
+        Raises:
+            SpoolUnavailableError: No thread can be started.
         """
         self.claim = claim
         self._on_changed = on_changed
@@ -146,7 +149,7 @@ class SpoolFile:
         self._busy_since_s = time.monotonic()
         self._begun = asyncio.Event()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        threading.Thread(target=self._work, name=claim.path.name, daemon=True).start()
+        start_thread(self._work, name=claim.path.name)
 
     @property
     def sendable_events(self) -> int:

@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+from collector.spool_store import SpoolUnavailableError
+
 T = TypeVar("T")
 
 
@@ -14,6 +16,9 @@ def on_thread(work: Callable[[], T], *, name: str) -> "asyncio.Future[T]":
     """Start `work` on a thread of its own; the future gets what it returns or raises.
 
     Not asyncio's executor: the loop and the interpreter wait for its threads before they end, and would for ever.
+
+    Raises:
+        SpoolUnavailableError: There can be no further thread; in the future.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -25,8 +30,23 @@ def on_thread(work: Callable[[], T], *, name: str) -> "asyncio.Future[T]":
             settle = partial(_set_exception, future, error)
         tell(loop, settle)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    try:
+        start_thread(run, name=name)
+    except SpoolUnavailableError as error:
+        future.set_exception(error)
     return future
+
+
+def start_thread(work: Callable[[], None], *, name: str) -> None:
+    """Start a thread that the end of the process does not wait for.
+
+    Raises:
+        SpoolUnavailableError: There can be no further thread now: a limit of processes, or no memory.
+    """
+    try:
+        threading.Thread(target=work, name=name, daemon=True).start()
+    except RuntimeError as error:
+        raise SpoolUnavailableError("no thread can be started") from error
 
 
 def tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:

@@ -1,8 +1,8 @@
 """`eventflow-processor`: wires the processor together and runs it until a signal."""
 
-from eventflow.entry import obey_sigterm
+from eventflow.entry import begin
 
-obey_sigterm()
+begin()
 
 import asyncio
 import os

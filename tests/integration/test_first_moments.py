@@ -6,6 +6,7 @@ the signal; the container ran on until it was killed.
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,6 @@ from tests.support.services import scrubbed_environment
 UNSHARE = shutil.which("unshare")
 
 SETTINGS = {
-    "EVENTFLOW_BROKER__URL": "amqp://127.0.0.1:9/",
     "EVENTFLOW_SOURCE__ALLOW_UNAUTHENTICATED": "true",
     "EVENTFLOW_TARGET__URL": "http://127.0.0.1:9/",
 }
@@ -34,6 +34,13 @@ MODULES = {
     "processor": ("processor",),
     "status": ("eventflow.cli", "status", "--watch"),
 }
+
+
+@contextmanager
+def silent_broker() -> Iterator[str]:
+    """Accept connections and never answer, which keeps every program waiting; yields its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"amqp://127.0.0.1:{server.getsockname()[1]}/"
 
 
 @contextmanager
@@ -68,7 +75,11 @@ def test_sigterm_ends_the_first_process_of_a_container_at_once(program: str, mom
         environment[f"EVENTFLOW_{role}__ADMIN_PORT"] = str(free_port())
     environment["EVENTFLOW_COLLECTOR__PORT"] = str(free_port())
     environment["EVENTFLOW_COLLECTOR__WORKERS"] = "2" if program == "workers" else "1"
-    with first_process(MODULES[program], environment) as (unshare, pid):
+    with (
+        silent_broker() as environment["EVENTFLOW_BROKER__URL"],
+        first_process(MODULES[program], environment) as started,
+    ):
+        unshare, pid = started
         wait_until(lambda: is_importing(pid), timeout_s=10, what="its imports")
         if moment == "a second later":
             time.sleep(1)  # whatever it does then

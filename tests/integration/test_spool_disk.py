@@ -259,3 +259,29 @@ def test_a_file_that_another_user_left_is_passed_over_with_a_warning(left: str) 
         done = subprocess.run([sys.executable, "-c", CLAIM, directory], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "spool-1.sqlite3 []"
     assert done.stdout.count("spool.file_skipped") == 1
+
+
+WITHOUT_THREADS = """
+import asyncio, os, resource
+from pathlib import Path
+from collector.spool_directory import SpoolDirectory
+from collector.spool_store import SpoolUnavailableError
+from collector.spool_thread import on_thread
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+async def main():
+    try:
+        await on_thread(os.getpid, name="one")
+    except SpoolUnavailableError as error:
+        print(error)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
+def test_a_limit_of_processes_is_a_spool_that_is_not_there_now() -> None:
+    """A container's limit of processes must not end a collector that publishes."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_THREADS], capture_output=True, text=True, check=True)
+    assert done.stdout == "no thread can be started\n"

@@ -132,7 +132,11 @@ async def test_workers_need_no_temporary_directory(
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         cannot("no root or no unshare(1), for file systems of its own")
     service = collector(
-        broker_url, flow=flow, COLLECTOR__WORKERS="4", prefix=["unshare", "--mount", "sh", "-c", place, "sh"]
+        broker_url,
+        flow=flow,
+        prefix=["unshare", "--mount", "sh", "-c", place, "sh"],
+        variables={"PROMETHEUS_MULTIPROC_DIR": "/not/there"},
+        COLLECTOR__WORKERS="4",
     )
     with service.process:
         await service.ready(http)

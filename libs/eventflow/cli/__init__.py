@@ -1,8 +1,8 @@
 """The operator's command `eventflow`: is everything well, how much waits, how fast it goes, and the dead letters."""
 
-from eventflow.entry import obey_sigterm
+from eventflow.entry import begin
 
-obey_sigterm()
+begin()
 
 import sys
 from importlib.metadata import version
