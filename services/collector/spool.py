@@ -94,10 +94,14 @@ class Spool:
         await asyncio.wait({claiming}, timeout=ANSWER_WITHIN_S)
         if not claiming.done():
             return
-        with suppress(SpoolUnavailableError, TimeoutError):
+        try:
             self._own = self._open(claiming.result())
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 await self._own.opened()
+        except SpoolUnavailableError:
+            self._claiming = None  # a claim that came of it is released again
+        except TimeoutError:
+            return
 
     async def put(
         self, message: Message, *, queue: str, accepted_at: datetime, unresolved: Unresolved | None = None
@@ -153,9 +157,8 @@ class Spool:
         self._metrics.spool_bytes.set(sum(usage.size_bytes for usage in usages))
         self._metrics.spool_oldest_seconds.set(0 if oldest is None else (utc_now() - oldest).total_seconds())
         self._metrics.spool_failing.set(self._is_failing)
-        state = (
-            self.state if events or self.state in {"full", "stuck"} else "empty"
-        )  # away and idle is no news of the spool
+        is_news = events or self.state in {"full", "stuck"}  # away and idle is none
+        state = self.state if is_news else "empty"
         if state != self._told:
             self._tell(state, events=events)
             self._told = state

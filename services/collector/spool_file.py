@@ -251,10 +251,8 @@ class SpoolFile:
             problem = error
         finally:
             self._clerk.close()
-            if self._removed_at_end:
-                self.claim.remove()
-            else:
-                self.claim.release()
+            with suppress(OSError):  # the lock is gone with the process at the latest
+                self.claim.remove() if self._removed_at_end else self.claim.release()
         tell(self._loop, partial(self._end, problem))
 
     def _do(self, work: _Work) -> None:
