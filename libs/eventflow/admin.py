@@ -1,7 +1,7 @@
 """The listener for operators: /livez, /readyz and /metrics, apart from where events come in."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,8 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from eventflow.connections import BoundedProtocol, Connections
-from eventflow.errors import SettingsError
+from eventflow.connections import BoundedProtocol, Connections, cannot_listen
 from eventflow.telemetry.metrics import Expose
 
 CONNECTIONS_MAX = 8
@@ -35,6 +34,7 @@ async def serve(
     setting: str,
     readiness: Callable[[], Readiness],
     exposition: Expose,
+    refresh: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[int]:
     """Serve the admin endpoints while the context is open; yields the bound port.
 
@@ -42,9 +42,11 @@ async def serve(
         setting: The environment variable that chose the port, for the error.
         readiness: Asked at each /readyz: 200 when ready, else 503.
         exposition: Asked at each /metrics, in the format that the request prefers.
+        refresh: Awaited before that.
 
     Raises:
-        SettingsError: The address cannot be bound.
+        AddressUnavailableError: The address is in use, or is not there.
+        SettingsError: It can never be bound.
     """
 
     async def livez(_: web.Request) -> web.Response:
@@ -55,7 +57,9 @@ async def serve(
         return web.json_response({"ready": state.ready, **state.details}, status=200 if state.ready else 503)
 
     async def metrics(request: web.Request) -> web.Response:
-        # Collecting reads the files of every worker: off the loop that serves events.
+        if refresh is not None:
+            await refresh()
+        # Collecting and encoding take milliseconds: off the loop that serves events.
         exposed = await asyncio.to_thread(exposition, request.headers.get("Accept", ""))
         return web.Response(body=exposed.body, headers={"Content-Type": exposed.content_type})
 
@@ -77,7 +81,7 @@ async def serve(
         try:
             server = await loop.create_server(protocol, host, port, reuse_address=True)
         except OSError as error:
-            raise SettingsError(f"{setting} = {port}: cannot listen on {host}:{port}: {error.strerror}") from error
+            raise cannot_listen(error, setting=setting, host=host, port=port) from error
         try:
             yield server.sockets[0].getsockname()[1]
         finally:

@@ -9,6 +9,10 @@ class SettingsError(EventFlowError):
     """A setting is wrong; the message names it, its value (never a secret) and what is accepted."""
 
 
+class AddressUnavailableError(EventFlowError):
+    """An address to listen on is in use, or is not there; it may be at the next start."""
+
+
 class InvalidEventError(EventFlowError):
     """What came in cannot be an event: an attribute is too long or has characters that are not allowed."""
 

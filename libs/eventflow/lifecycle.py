@@ -1,12 +1,15 @@
 """From start to a clean end: signals ask for a stop, and the entry point turns errors into exit statuses."""
 
 import asyncio
+import ctypes
 import gc
+import os
 import resource
 import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import structlog
@@ -17,6 +20,9 @@ from eventflow.errors import EventFlowError, SettingsError, TopologyMismatchErro
 EXIT_PROBLEM = 1
 EXIT_CONFIGURATION = 78
 """sysexits' EX_CONFIG: starting again cannot help, somebody has to change something."""
+
+_PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl(2)."""
 
 CANCEL_AGAIN_S = 5.0
 _CLOCK_OF_LEASES: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -63,6 +69,17 @@ def stop_requested() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def end_with_parent(parent_pid: int) -> None:
+    """Let the kernel send us SIGTERM when the process that started us ends; Linux only.
+
+    Call it after `stop_requested`. The kernel means the thread that started us: the parent must do so on its main one.
+    """
+    with suppress(OSError, AttributeError):  # another C library, or another system
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent_pid:  # it ended before
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def until_stopped(stop: asyncio.Event, *services: Awaitable[None]) -> None:

@@ -1,10 +1,13 @@
 """`eventflow-collector`: wires the collector together and runs it until a signal."""
 
+from eventflow.entry import begin
+
+begin()
+
 import asyncio
 import os
 import socket
-import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +15,14 @@ from typing import Annotated
 import structlog
 import typer
 
+from collector.metrics import LARGEST
 from collector.supervisor import Supervisor, run_as_worker
 from collector.worker import BACKLOG, Worker
 from eventflow import admin, lifecycle
-from eventflow.errors import SettingsError
+from eventflow.connections import cannot_listen
 from eventflow.settings import Role, Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
-from eventflow.telemetry.metrics import Expose, exposition_of, exposition_of_workers
+from eventflow.telemetry.metrics import Expose, WorkersMetrics, exposition_of, exposition_of_workers
 from eventflow.telemetry.tracers import tracer_for
 
 SERVICE = "eventflow-collector"
@@ -30,19 +34,21 @@ def bind(host: str, port: int) -> socket.socket:
     """Bind the public socket, once for all workers.
 
     Raises:
-        SettingsError: The address cannot be bound.
+        AddressUnavailableError: The address is in use, or is not there.
+        SettingsError: It can never be bound.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise SettingsError(
-            f"EVENTFLOW_COLLECTOR__PORT = {port}: cannot listen on {host}:{port}: {error.strerror}"
-        ) from error
+        raise cannot_listen(error, setting="EVENTFLOW_COLLECTOR__PORT", host=host, port=port) from error
 
 
 def admin_listener(
-    settings: Settings, readiness: Callable[[], admin.Readiness], exposition: Expose
+    settings: Settings,
+    readiness: Callable[[], admin.Readiness],
+    exposition: Expose,
+    refresh: Callable[[], Awaitable[None]] | None = None,
 ) -> AbstractAsyncContextManager[int]:
     """Serve admin where the settings say."""
     return admin.serve(
@@ -51,6 +57,7 @@ def admin_listener(
         setting="EVENTFLOW_COLLECTOR__ADMIN_PORT",
         readiness=readiness,
         exposition=exposition,
+        refresh=refresh,
     )
 
 
@@ -78,23 +85,25 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
 
 
 async def supervise(settings: Settings, config: Path | None, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Run workers; their metrics are kept in a directory that goes with this process."""
-    with tempfile.TemporaryDirectory(prefix="eventflow-collector-") as directory:
-        supervisor = Supervisor(
-            workers=settings.collector.workers,
-            listener=listener,
-            metrics_directory=Path(directory),
-            config=config,
-            drain_timeout_s=settings.collector.drain_timeout_s,
-        )
-        async with admin_listener(settings, supervisor.readiness, exposition_of_workers(Path(directory))):
-            await supervisor.run(stop)
+    """Run workers; admin is served here for all of them."""
+    metrics = WorkersMetrics(largest=LARGEST)
+    supervisor = Supervisor(
+        workers=settings.collector.workers,
+        listener=listener,
+        metrics=metrics,
+        config=config,
+        drain_timeout_s=settings.collector.drain_timeout_s,
+    )
+    exposition = exposition_of_workers(metrics)
+    async with admin_listener(settings, supervisor.readiness, exposition, supervisor.refresh_metrics):
+        await supervisor.run(stop)
 
 
 def command(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; the environment overrides it.")] = None,
     listen_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     link_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Take events in over HTTP and answer 202 once each is safe."""
 
@@ -107,12 +116,12 @@ def command(
             level=settings.telemetry.log_level,
         )
         descriptors = lifecycle.raise_descriptor_limit()
-        if listen_fd is None or link_fd is None:
+        if listen_fd is None or link_fd is None or parent_pid is None:
             await serve(settings, config, descriptors=descriptors)
             return
         worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
         listener, link = socket.socket(fileno=listen_fd), socket.socket(fileno=link_fd)
-        await run_as_worker(worker, listener, link, lifecycle.stop_requested())
+        await run_as_worker(worker, listener, link, lifecycle.stop_requested(), parent_pid=parent_pid)
 
     lifecycle.run(start)
 

@@ -12,6 +12,9 @@ from eventflow.telemetry.metrics import LATENCY_BUCKETS_S
 
 UNKNOWN_FLOW = "unknown"
 
+LARGEST = frozenset({"eventflow_spool_oldest_seconds", "eventflow_spool_max_bytes", "eventflow_spool_failing"})
+"""Gauges of which the largest of all workers counts, instead of their sum."""
+
 log = structlog.stdlib.get_logger()
 
 
@@ -50,19 +53,16 @@ class CollectorMetrics:
             "eventflow_ingest_in_flight",
             "Requests that are being received or wait for their confirm",
             registry=registry,
-            multiprocess_mode="livesum",
         )
         self.connections = Gauge(
             "eventflow_ingest_connections",
             "Connections that are open where events come in",
             registry=registry,
-            multiprocess_mode="livesum",
         )
         self.connections_max = Gauge(
             "eventflow_ingest_connections_max",
             "Connections that may be open where events come in",
             registry=registry,
-            multiprocess_mode="livesum",
         )
         self.connections_closed_idle = Counter(
             "eventflow_ingest_connections_closed_idle",
@@ -92,31 +92,31 @@ class CollectorMetrics:
             "eventflow_spool_events",
             "Events in the spool",
             registry=registry,
-            multiprocess_mode="livesum",
         )
         self.spool_set_aside_events = Gauge(
             "eventflow_spool_set_aside_events",
             "Events in the spool that are larger than RabbitMQ takes, beside eventflow_spool_events",
             registry=registry,
-            multiprocess_mode="livesum",
         )
         self.spool_bytes = Gauge(
             "eventflow_spool_bytes",
             "Bytes that the events in the spool take on disk",
             registry=registry,
-            multiprocess_mode="livesum",
         )
         self.spool_oldest_seconds = Gauge(
             "eventflow_spool_oldest_seconds",
             "Age of the oldest event in the spool; 0 where it is empty",
             registry=registry,
-            multiprocess_mode="livemax",
         )
         self.spool_max_bytes = Gauge(
             "eventflow_spool_max_bytes",
             "Bytes that the spool may take; 0 where there is none",
             registry=registry,
-            multiprocess_mode="livemax",
+        )
+        self.spool_failing = Gauge(
+            "eventflow_spool_failing",
+            "1 while the spool's disk fails or does not answer, so that no event can be kept there",
+            registry=registry,
         )
         ProcessCollector(registry=registry)
         for flow in (*flows, UNKNOWN_FLOW):  # so that the first of a kind is a rise from 0, which an alert sees

@@ -1,12 +1,14 @@
 """The spool's directory: whose file is whose, and how much room there is.
 
 A file belongs to the process that holds the lock on the lock file beside it. The kernel lets go of the lock when that
-process ends, however it ends, so what can be locked is abandoned.
+process ends, however it ends, so what can be locked is abandoned. Every call may hang as long as its file system does:
+none belongs in the event loop.
 """
 
+import errno
 import fcntl
-import itertools
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import Literal
 
 import structlog
 
+from collector.mounts import mount_of
 from collector.spool_store import SpoolUnavailableError, sync_directory
 from eventflow.errors import SettingsError
 
@@ -23,6 +26,30 @@ SUFFIX = ".sqlite3"
 JOURNAL = "-wal"
 COMPANIONS = (JOURNAL, "-shm")
 SET_ASIDE = ".corrupt-"
+
+LOCK_TRIES = 16
+"""How often a lock file may turn out to have been removed between its opening and its locking. Another process does
+that once, but a file system that gives a file a new inode number at every look would do it for ever."""
+
+FILES_MAX = 1000
+"""How many files are tried for one that is free: far more than there are workers."""
+
+PERMANENT_ERRORS = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EINVAL,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOSYS,
+        errno.ENOTDIR,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+"""Errors that last until a person changes something. All others (a full disk, EIO, a lost server) may pass."""
 
 RESERVE_MAX_BYTES = 64 * 1024 * 1024
 RESERVE_SHARE = 0.05
@@ -92,27 +119,51 @@ class SpoolDirectory:
         """Prepare; `prepare` makes the directory."""
         self.path = path
         self.max_bytes = max_bytes
+        self._skipped: set[Path] = set()
 
     def prepare(self) -> None:
-        """Make the directory, open to its owner only.
+        """Make the directory, open to its owner only, and try whether its locks exclude others.
 
         Raises:
-            SettingsError: It cannot be used.
+            SettingsError: It can never be used as it is.
+            SpoolUnavailableError: It cannot be used now.
         """
         try:
             if not self.path.is_dir():
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 sync_directory(self.path.parent)
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-                raise PermissionError(None, "not readable and writable")
+                raise PermissionError(errno.EACCES, "not readable and writable")
+            self._try_locks()
         except OSError as error:
-            raise SettingsError(
-                f"EVENTFLOW_COLLECTOR__SPOOL_DIR = {str(self.path)!r}: not a usable directory: {error.strerror}"
-            ) from error
+            raise self._unusable(error) from error
         try:
             self.path.chmod(0o700)
         except OSError as error:
             log.warning("spool.directory_not_private", directory=str(self.path), reason=error.strerror)
+
+    def claim_own(self) -> Claim:
+        """Prepare the directory, claim a file in it for this process, and log where it is and how much room there is.
+
+        Raises:
+            SettingsError: The directory can never be used as it is.
+            SpoolUnavailableError: It cannot be used now.
+        """
+        self.prepare()
+        claim = self.claim_one()
+        mount = mount_of(self.path)
+        log.info(
+            "spool.opened",
+            directory=str(self.path.absolute()),
+            file=claim.path.name,
+            file_system=None if mount is None else mount.kind,
+            mounted_at=None if mount is None else str(mount.point),
+            room_bytes=self.room_bytes(claim.path, used_bytes=_size(claim.path)),
+            max_bytes=self.max_bytes,
+        )
+        if mount is not None and (reason := mount.loses_files) is not None:
+            log.warning("spool.directory_volatile", directory=str(self.path.absolute()), reason=reason)
+        return claim
 
     def claim_one(self) -> Claim:
         """Claim the first file that is nobody's, or a new one; a process that starts again gets its own back.
@@ -120,11 +171,10 @@ class SpoolDirectory:
         Raises:
             SpoolUnavailableError: The directory takes no lock file.
         """
-        return next(
-            claim
-            for number in itertools.count()
-            if (claim := self._claim(self.path / f"spool-{number}{SUFFIX}")) is not None
-        )
+        for number in range(FILES_MAX):
+            if (claim := self._claim(self.path / f"spool-{number}{SUFFIX}")) is not None:
+                return claim
+        raise SpoolUnavailableError(f"each of {FILES_MAX} files in {self.path} is in use or not ours")
 
     def claim_abandoned(self) -> Iterator[Claim]:
         """Claim every file that nobody has claimed; it belongs to a process that has died or is no longer started.
@@ -169,34 +219,104 @@ class SpoolDirectory:
         except OSError as error:
             raise SpoolUnavailableError(f"cannot read {self.path}: {error.strerror}") from error
 
-    def _claim(self, path: Path) -> Claim | None:
+    def _try_locks(self) -> None:
+        """Lock a file of our own twice, of which the second must fail.
+
+        Some network file systems refuse every lock, which would make us try number after number, and some grant every
+        lock, which would give one file to two processes.
+
+        Raises:
+            OSError: The directory takes no file or no lock.
+        """
+        probe = self.path / f".probe-{secrets.token_hex(8)}.lock"
+        first = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
-            while True:
+            try:
+                second = os.open(probe, os.O_RDWR)
+            finally:
+                probe.unlink()  # before the locks, which may hang, so that nothing is left behind
+            try:
+                if not _is_granted(first):
+                    raise OSError(errno.EOPNOTSUPP, "its file system refuses every lock (flock)")
+                if _is_granted(second):
+                    raise OSError(errno.EOPNOTSUPP, "its file system grants a lock (flock) twice")
+            finally:
+                os.close(second)
+        finally:
+            os.close(first)
+
+    def _unusable(self, error: OSError) -> SettingsError | SpoolUnavailableError:
+        if error.errno in PERMANENT_ERRORS:
+            return SettingsError(
+                f"EVENTFLOW_COLLECTOR__SPOOL_DIR = {str(self.path)!r}: not a usable directory: {error.strerror}"
+            )
+        return SpoolUnavailableError(f"cannot use {self.path}: {error.strerror}")
+
+    def _claim(self, path: Path) -> Claim | None:
+        """Claim a file; None if another process has it or it belongs to another user."""
+        try:
+            for _ in range(LOCK_TRIES):
                 lock = os.open(_lock_of(path), os.O_CREAT | os.O_RDWR, 0o600)
                 match _locked(lock, _lock_of(path)):
+                    case "ours" if _is_foreign(path):
+                        os.close(lock)
+                        self._skip(path)
+                        return None
                     case "ours":
                         return Claim(path, lock)
                     case "theirs":
                         return None
                     case "removed":  # between our opening and locking, by the process that had it
                         continue
+        except PermissionError as error:
+            if _is_there(_lock_of(path)):
+                self._skip(path)
+                return None
+            raise SpoolUnavailableError(f"cannot lock {path}: {error.strerror}") from error
         except OSError as error:
             raise SpoolUnavailableError(f"cannot lock {path}: {error.strerror}") from error
+        raise SpoolUnavailableError(f"cannot lock {path}: its lock file is another one at every look")
+
+    def _skip(self, path: Path) -> None:
+        """Pass over a file of another user. Its events stay in it until that user's collector sends them."""
+        if path not in self._skipped:  # every look comes by here
+            self._skipped.add(path)
+            log.warning("spool.file_skipped", file=str(path), reason="it, or its lock, belongs to another user")
 
 
 def _locked(lock: int, path: Path) -> Literal["ours", "theirs", "removed"]:
     """Lock an open lock file; close it unless it is ours now."""
     verdict: Literal["ours", "theirs", "removed"] = "removed"
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_same_file(lock, path):
+        if not _is_granted(lock):
+            verdict = "theirs"
+        elif _is_same_file(lock, path):
             verdict = "ours"
-    except BlockingIOError:
-        verdict = "theirs"
     finally:  # a file system may also fail to lock at all, every 2 s
         if verdict != "ours":
             os.close(lock)
     return verdict
+
+
+def _is_granted(lock: int) -> bool:
+    """Ask for the lock of an open file; False if it is taken."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_foreign(path: Path) -> bool:
+    return os.access(path, os.F_OK) and not os.access(path, os.R_OK | os.W_OK)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except OSError:
+        return False
+    return True
 
 
 def _size(path: Path) -> int:

@@ -1,10 +1,14 @@
-"""A spool file in use. All database work of one file is done by one thread of its own; the event loop sees futures.
+"""A spool file in use. All work on the disk is done by one thread per file; the event loop sees futures.
 
 Group commit: whatever was asked for while the thread was busy shares the next transaction, and so one fsync.
+
+A disk may also hang, for ever as far as we can know. Then the thread hangs, and nothing else: the event loop waits for
+it in bounded time only, and so does the end of the process.
 """
 
 import asyncio
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +33,7 @@ from collector.spool_store import (
     Usage,
     salvage,
 )
+from collector.spool_thread import start_thread, tell
 
 BATCH_MAX_BYTES = 8 * 1024 * 1024
 READ_MAX_EVENTS = 256
@@ -38,6 +43,10 @@ LOOK_EVERY_S = 1.0
 """How often an idle thread looks whether there is room again and tries again what has failed."""
 
 SETTLE_POLL_S = 0.02
+ANSWER_WITHIN_S = 2.0
+"""How long the disk may take for one piece of work. Together with a confirm timeout of 2 s it stays below the 5 s after
+which senders give up."""
+
 FAILURE_COUNTS_S = 5.0
 """How long a file that failed for no reason that could be foreseen is taken for full."""
 
@@ -97,6 +106,7 @@ class _Report:
     usage: Usage
     is_open: bool
     is_full: bool
+    is_failing: bool
 
 
 class SpoolFile:
@@ -116,22 +126,30 @@ class SpoolFile:
     ) -> None:
         """Start the thread, which opens the file, or makes it.
 
+        The file is released, or removed, by the thread too, when it is closed.
+
         Args:
             on_changed: Called on the event loop whenever `usage`, `is_open` and `is_full` are new.
             on_corrupted: Called on the thread.
+
+        Raises:
+            SpoolUnavailableError: No thread can be started.
         """
         self.claim = claim
         self._on_changed = on_changed
         self.usage = EMPTY
         self.is_open = False
         self.is_full = False
+        self.is_failing = False
+        self._removed_at_end = False
         self._held: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._inbox = _Inbox()
         self._clerk = _Clerk(claim, directory, on_corrupted=on_corrupted)
+        self._busy_since_s = time.monotonic()
         self._begun = asyncio.Event()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        threading.Thread(target=self._work, name=claim.path.name, daemon=True).start()
+        start_thread(self._work, name=claim.path.name)
 
     @property
     def sendable_events(self) -> int:
@@ -143,6 +161,11 @@ class SpoolFile:
         """Whether it is known to hold nothing."""
         return self.is_open and self.usage.events + self.usage.set_aside == 0 and not self._held
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the disk has not answered in time, and has not since."""
+        return time.monotonic() - self._busy_since_s > ANSWER_WITHIN_S
+
     async def opened(self) -> None:
         """Wait until the file is open, or has failed to open for the first time."""
         await self._begun.wait()
@@ -152,13 +175,21 @@ class SpoolFile:
 
         Raises:
             SpoolFullError: There is no room.
-            SpoolUnavailableError: The disk fails. The event may be there all the same.
+            SpoolUnavailableError: The disk fails, or does not answer in time. The event may be there all the same. If
+                it is stored after that time, it is deleted again: its sender was told to send it once more.
         """
         if self._ended.done():
             raise SpoolUnavailableError("the spool file is closed")
+        if self.is_stuck:
+            raise _unanswered()
         put = _Put(record=record, unresolved=unresolved, done=self._loop.create_future())
         self._inbox.add(puts=[put])
-        await put.done
+        await asyncio.wait({put.done}, timeout=ANSWER_WITHIN_S)
+        if not put.done.done():
+            put.done.cancel()
+            self._inbox.withdraw(put)
+            raise _unanswered()
+        put.done.result()
 
     async def read(self, *, after: int) -> list[Row]:
         """Read the next rows in order that are not held, a bounded number of events and bytes."""
@@ -193,10 +224,14 @@ class SpoolFile:
         """Wait for ever, or until the thread has failed of something that nobody foresaw, and raise that."""
         await asyncio.shield(self._ended)
 
-    async def close(self) -> None:
-        """Do what was asked for, and close the file."""
+    async def close(self, *, remove: bool = False) -> bool:
+        """Do what was asked for, close the file, and release it or remove it; False if the disk does not answer."""
+        self._removed_at_end = remove
         self._inbox.add(closing=True)
-        await asyncio.wait({self._ended})
+        done, _ = await asyncio.wait({self._ended}, timeout=ANSWER_WITHIN_S)
+        if not done:
+            log.error("spool.not_closed", file=self.claim.path.name, reason="the disk does not answer")
+        return bool(done)
 
     def _resolved(self, seq: int, publication: Unresolved) -> None:
         if publication.is_confirmed:
@@ -208,22 +243,31 @@ class SpoolFile:
         """Be the thread."""
         problem: Exception | None = None
         try:
-            self._tell(self._clerk.do(_Work()))
+            self._do(_Work())
             while not (work := self._inbox.take(timeout_s=LOOK_EVERY_S)).closing:
-                self._tell(self._clerk.do(work))
-            self._tell(self._clerk.do(work))
+                self._do(work)
+            self._do(work)
         except Exception as error:  # noqa: BLE001 - the thread's outermost guard: it is told to whoever runs the spool
             problem = error
         finally:
             self._clerk.close()
-        self._loop.call_soon_threadsafe(self._end, problem)
+            with suppress(OSError):  # the lock is gone with the process at the latest
+                self.claim.remove() if self._removed_at_end else self.claim.release()
+        tell(self._loop, partial(self._end, problem))
 
-    def _tell(self, report: _Report) -> None:
-        self._loop.call_soon_threadsafe(self._take, report)
+    def _do(self, work: _Work) -> None:
+        self._busy_since_s = time.monotonic()
+        report = self._clerk.do(work)
+        self._busy_since_s = math.inf
+        tell(self._loop, partial(self._take, report))
 
     def _take(self, report: _Report) -> None:
         # The order matters: a row that was read after it was stored must be known as held by then.
         for put, seq in report.stored:
+            if put.done.cancelled():  # withdrawn: its sender was refused, and sends it again
+                self._held.add(seq)
+                self._inbox.add(deletes={seq})
+                continue
             if put.unresolved is not None:
                 self.hold(seq, put.unresolved)
             if not put.done.done():
@@ -235,7 +279,8 @@ class SpoolFile:
             if not read.done.done():
                 read.done.set_result([row for row in rows if row.seq not in self._held])
         self._held -= report.deleted | report.set_aside
-        self.usage, self.is_open, self.is_full = report.usage, report.is_open, report.is_full
+        self.usage, self.is_open = report.usage, report.is_open
+        self.is_full, self.is_failing = report.is_full, report.is_failing
         self._begun.set()
         self._on_changed()
 
@@ -243,9 +288,11 @@ class SpoolFile:
         self._begun.set()
         late = self._inbox.take(timeout_s=0)
         for put in late.puts:
-            put.done.set_exception(SpoolUnavailableError("the spool file is closed"))
+            if not put.done.done():
+                put.done.set_exception(SpoolUnavailableError("the spool file is closed"))
         for read in late.reads:
-            read.done.set_result([])
+            if not read.done.done():
+                read.done.set_result([])
         if problem is None:
             self._ended.set_result(None)
         else:
@@ -279,6 +326,11 @@ class _Inbox:
             self._pending.closing |= closing
             self._changed.notify()
 
+    def withdraw(self, put: _Put) -> None:
+        """Forget a put that nobody waits for any more, unless the thread has it already."""
+        with self._changed, suppress(ValueError):
+            self._pending.puts.remove(put)
+
     def take(self, *, timeout_s: float) -> _Work:
         """Wait for work and take it, of the puts as many as one transaction should have; nothing after the time."""
         with self._changed:
@@ -289,6 +341,10 @@ class _Inbox:
                 self._pending = _Work(puts=taken.puts[count:], closing=taken.closing)
                 taken.puts, taken.closing = taken.puts[:count], False
             return taken
+
+
+def _unanswered() -> SpoolUnavailableError:
+    return SpoolUnavailableError(f"the disk has not answered within {ANSWER_WITHIN_S:g} s")
 
 
 def _leading(puts: Sequence[_Put]) -> int:
@@ -314,6 +370,7 @@ class _Clerk:
         self._undeleted: set[int] = set()
         self._refused_bytes = 0
         self._failed_at_s: float | None = None
+        self._lacks_room_only = False
 
     def do(self, work: _Work) -> _Report:
         """Do it all, the writing in one transaction."""
@@ -336,6 +393,7 @@ class _Clerk:
             usage=self._measure(),
             is_open=self._store is not None,
             is_full=self._is_full(),
+            is_failing=self._failed_at_s is not None and not self._lacks_room_only,
         )
 
     def close(self) -> None:
@@ -458,7 +516,8 @@ class _Clerk:
         if self._failed_at_s is None:
             log.error("spool.failed", file=self._claim.path.name, reason=str(error))
         self._failed_at_s = time.monotonic()
-        if not isinstance(error, SpoolFullError):
+        self._lacks_room_only = isinstance(error, SpoolFullError)
+        if not self._lacks_room_only:
             self.close()
 
     def _is_full(self) -> bool:

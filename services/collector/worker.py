@@ -95,7 +95,7 @@ class Worker:
             return Readiness(ready=self._is_listening and broker == "up", details={"broker": broker})
         spool = self._spool.state
         return Readiness(
-            ready=self._is_listening and (spool != "full" or not self._spool.is_preferred),
+            ready=self._is_listening and (spool not in {"full", "stuck"} or not self._spool.is_preferred),
             details={"broker": broker, "spool": spool, "spooling": spool == "spooling"},
         )
 
@@ -104,7 +104,7 @@ class Worker:
 
         Raises:
             TopologyMismatchError: A queue exists with other arguments.
-            SettingsError: The spool's directory cannot be used.
+            SettingsError: The spool's directory can never be used as it is.
         """
         async with self._spooling() as spooling:
             publishing = asyncio.create_task(self._publisher.run())

@@ -1,5 +1,9 @@
 """`eventflow-processor`: wires the processor together and runs it until a signal."""
 
+from eventflow.entry import begin
+
+begin()
+
 import asyncio
 import os
 from collections.abc import Sequence

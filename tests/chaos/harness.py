@@ -22,6 +22,7 @@ from tests.chaos.checker import History, Verdict, check, longest_gap_s
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import World, ids_in
 from tests.support.amqp import Amqp
+from tests.support.disk import FaultyDisk
 from tests.support.load import SMALL, Load
 from tests.support.proxy import Proxy
 from tests.support.services import Service, collector, processor
@@ -102,7 +103,8 @@ async def _opened(scenario: Scenario, broker: PrivateNode | Cluster, seed: int) 
         if scenario.proxied:
             proxies = [await stack.enter_async_context(Proxy(broker.url, dice=dice)) for _ in range(2)]
         urls = [proxy.url if proxy else broker.url for proxy in proxies]
-        taking, giving = _services(scenario, flow, urls, target.url, directory / "spool")
+        disk = FaultyDisk(directory / "faults", files=directory / "spool") if scenario.faulty_disk else None
+        taking, giving = _services(scenario, flow, urls, target.url, directory / "spool", disk)
         for service in (taking, giving):
             service.process.start()
             stack.callback(service.process.kill)
@@ -124,17 +126,22 @@ async def _opened(scenario: Scenario, broker: PrivateNode | Cluster, seed: int) 
             http=http,
             collector_proxy=proxies[0],
             processor_proxy=proxies[1],
+            disk=disk,
         )
 
 
-def _services(scenario: Scenario, flow: str, urls: list[str], target_url: str, spool: Path) -> tuple[Service, Service]:
+def _services(
+    scenario: Scenario, flow: str, urls: list[str], target_url: str, spool: Path, disk: FaultyDisk | None
+) -> tuple[Service, Service]:
     spooling = {"COLLECTOR__SPOOL_DIR": str(spool)} if scenario.spool else {}
     taking = collector(
         urls[0],
         flow=flow,
         module=scenario.modules.get("collector", "collector"),
         descriptors=scenario.collector_descriptors,
+        variables=disk.variables if disk else {},
         **spooling,
+        **scenario.collector,
     )
     giving = processor(
         urls[1],
@@ -175,6 +182,8 @@ async def _revive(world: World) -> list[str]:
             node.resume()
         else:
             await asyncio.to_thread(node.start)
+    if world.disk is not None:
+        world.disk.heal()
     problems = []
     for service in (world.collector, world.processor):
         if service.process.alive:

@@ -24,8 +24,10 @@ class Scenario:
         proxied: Whether both services reach the broker through a proxy each.
         rest_within_s: How long all work may take to be done once the load has ended.
         spool: Whether the collector has one.
+        faulty_disk: Whether the disk of the spool can hang and fail.
         collector_descriptors: Bounds the collector's open files: options of the shell's `ulimit`, such as `-n 64`.
-        processor: Settings, as variables without their prefix.
+        collector: Settings, as variables without their prefix.
+        processor: The same.
         modules: Other modules to run in place of `collector` or `processor`: services that are broken on purpose.
         note: Why it departs from the usual load.
     """
@@ -43,7 +45,9 @@ class Scenario:
     deadline_s: float = 150.0
     rest_within_s: float = 60.0
     spool: bool = False
+    faulty_disk: bool = False
     collector_descriptors: str = ""
+    collector: Mapping[str, str] = field(default_factory=dict)
     processor: Mapping[str, str] = field(default_factory=dict)
     retry_delays_s: tuple[float, ...] = (0.2, 0.5, 2.0)
     modules: Mapping[str, str] = field(default_factory=dict)

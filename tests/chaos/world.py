@@ -15,6 +15,7 @@ from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
 from sandbox.cluster import Cluster
 from sandbox.node import PrivateNode
 from tests.support.amqp import Amqp
+from tests.support.disk import FaultyDisk
 from tests.support.load import Load
 from tests.support.proxy import Proxy
 from tests.support.services import API_KEY, Service
@@ -34,6 +35,7 @@ class World:
         broker: A node, or a cluster of them, to which anything may be done.
         dice: Seeded; whatever a scenario chooses, it chooses with these.
         collector_proxy: Between collector and broker; None unless the scenario asked for proxies.
+        disk: The spool's; None unless the scenario asked for one that can fail.
         remarks: What the table says beside the figures.
     """
 
@@ -48,6 +50,7 @@ class World:
     http: aiohttp.ClientSession
     collector_proxy: Proxy | None
     processor_proxy: Proxy | None
+    disk: FaultyDisk | None
     remarks: list[str] = field(default_factory=list)
 
     @property

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -58,7 +58,14 @@ class Service:
 
 
 def collector(
-    broker_url: str, *, flow: str, module: str = "collector", descriptors: str = "", **settings: str
+    broker_url: str,
+    *,
+    flow: str,
+    module: str = "collector",
+    descriptors: str = "",
+    variables: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
+    **settings: str,
 ) -> Service:
     """Prepare a collector of one flow; `settings` are variables without their prefix, `OTEL_` ones as they are.
 
@@ -66,6 +73,8 @@ def collector(
 
     Args:
         descriptors: Options of the shell's `ulimit` that bound its open files, such as `-n 64` or `-Sn 64`.
+        variables: More of its environment, as they are.
+        prefix: A command that runs the one behind it, such as `unshare`.
     """
     port, admin_port = free_port(), free_port()
     of_flow = f"FLOWS__{flow.upper()}__SOURCE__"
@@ -83,6 +92,8 @@ def collector(
         admin_url=f"http://127.0.0.1:{admin_port}",
         url=f"http://127.0.0.1:{port}/events/{flow}",
         descriptors=descriptors,
+        variables=variables or {},
+        prefix=prefix,
     )
 
 
@@ -103,7 +114,14 @@ def processor(broker_url: str, *, flow: str, target_url: str, module: str = "pro
 
 
 def _service(
-    module: str, settings: Mapping[str, str], *, admin_url: str, url: str = "", descriptors: str = ""
+    module: str,
+    settings: Mapping[str, str],
+    *,
+    admin_url: str,
+    url: str = "",
+    descriptors: str = "",
+    variables: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> Service:
     tracebacks: list[str] = []
 
@@ -114,8 +132,9 @@ def _service(
     environment = scrubbed_environment() | {
         name if name.startswith("OTEL_") else f"EVENTFLOW_{name}": value for name, value in settings.items()
     }
+    environment |= variables or {}
     command = [sys.executable, "-m", module]
     if descriptors:
         command = ["/bin/sh", "-c", f'ulimit {descriptors} && exec "$@"', "sh", *command]
-    process = ChildProcess(module, command, env=environment, on_line=listen)
+    process = ChildProcess(module, [*prefix, *command], env=environment, on_line=listen)
     return Service(process=process, admin_url=admin_url, url=url, tracebacks=tracebacks)

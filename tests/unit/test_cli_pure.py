@@ -247,6 +247,10 @@ def test_the_spool_is_read_from_the_collectors_metrics() -> None:
     aside = "Set aside in the spool: 2 events that are larger than RabbitMQ takes."
     assert in_words(replace(spool, set_aside=2)) == f"{in_words(spool)} {aside}"
     assert in_words(replace(spool, events=0, set_aside=2)) == aside
+    failing = spool_of(parsed(text + "eventflow_spool_failing 1.0\n"))
+    assert (
+        in_words(failing) == f"The disk of the spool fails or does not answer: it can take no event. {in_words(spool)}"
+    )
 
 
 def test_when_the_backlog_is_gone_is_read_from_the_processors_metrics() -> None:

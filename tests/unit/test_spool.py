@@ -284,7 +284,6 @@ async def opened(
         yield file
     finally:
         await file.close()
-        file.claim.release()
 
 
 def set_aside(directory: Path) -> list[Path]:

@@ -1,5 +1,9 @@
 """The operator's command `eventflow`: is everything well, how much waits, how fast it goes, and the dead letters."""
 
+from eventflow.entry import begin
+
+begin()
+
 import sys
 from importlib.metadata import version
 from typing import Annotated

@@ -11,12 +11,17 @@ from eventflow.settings import CollectorSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolStatus:
-    """What waits in the spool until the broker confirms it, and how many events are larger than it takes."""
+    """What waits in the spool until the broker confirms it, and how many events are larger than it takes.
+
+    Attributes:
+        failing: Whether its disk fails or does not answer, so that it can take no event.
+    """
 
     events: int
     set_aside: int
     size_bytes: int
     oldest_s: float
+    failing: bool = False
 
 
 async def spool_status(collector: CollectorSettings) -> SpoolStatus | None:
@@ -35,12 +40,15 @@ def spool_of(samples: Sequence[Sample]) -> SpoolStatus:
         set_aside=int(values.get("eventflow_spool_set_aside_events", 0)),
         size_bytes=int(values.get("eventflow_spool_bytes", 0)),
         oldest_s=values.get("eventflow_spool_oldest_seconds", 0.0),
+        failing=bool(values.get("eventflow_spool_failing", 0)),
     )
 
 
 def in_words(spool: SpoolStatus) -> str:
     """Say what waits in the spool."""
     sentences = []
+    if spool.failing:
+        sentences.append("The disk of the spool fails or does not answer: it can take no event.")
     if spool.events:
         size_kb = spool.size_bytes / 1000
         sentences.append(

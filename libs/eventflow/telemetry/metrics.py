@@ -1,13 +1,16 @@
-"""Where metrics are kept and how they are exposed: in this process, or in files that several workers share."""
+"""How metrics are exposed: those of this process, or the sum of those that several workers report to their parent.
 
-from collections.abc import Callable
+Not prometheus_client's own way, files that the workers map into memory: it needs a directory to write to, ends a worker
+by SIGBUS when the disk below is full, and keeps the files of every worker that has ended.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from prometheus_client import CollectorRegistry, disable_created_metrics, multiprocess
+from prometheus_client import CollectorRegistry, Metric, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
-
-MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+from prometheus_client.registry import Collector
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 AGE_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
@@ -34,22 +37,89 @@ def exposition_of(registry: CollectorRegistry) -> Expose:
     return lambda accept: _expose(registry, accept)
 
 
-def exposition_of_workers(directory: Path) -> Expose:
-    """Expose the sum over all worker processes that keep their metrics in `directory`; it has no exemplars."""
-
-    def expose(accept: str) -> Exposition:
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]  # not annotated there
-        return _expose(registry, accept)
-
-    return expose
-
-
 def _expose(registry: CollectorRegistry, accept: str) -> Exposition:
     encode, content_type = choose_encoder(accept)
     return Exposition(body=encode(registry), content_type=content_type)
 
 
-def forget_worker(pid: int, directory: Path) -> None:
-    """Drop the gauges of a worker that has ended; its counters stay in the sum."""
-    multiprocess.mark_process_dead(pid, path=str(directory))  # type: ignore[no-untyped-call]  # not annotated there
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A metric with all its samples, each by its name and its labels."""
+
+    documentation: str
+    kind: str
+    samples: Mapping[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+Families = Mapping[str, Family]
+
+
+def families_of(registry: CollectorRegistry) -> list[Any]:
+    """Collect what a worker reports, in JSON's types; without what the process itself takes, which is not summed."""
+    return [
+        [metric.name, metric.documentation, metric.type, [[one.name, one.labels, one.value] for one in metric.samples]]
+        for metric in registry.collect()
+        if not metric.name.startswith("process_")
+    ]
+
+
+class WorkersMetrics(Collector):
+    """The metrics of all workers as those of one process.
+
+    Counters and histograms are summed over all workers that ever ran, gauges over those that run now.
+
+    Args:
+        largest: Gauges of which the largest counts instead.
+    """
+
+    def __init__(self, *, largest: Collection[str]) -> None:
+        self._largest = largest
+        self._latest: dict[int, Families] = {}
+        self._ended: Families = {}
+
+    def report(self, worker: int, families: list[Any]) -> None:
+        """Take a worker's latest report, made by `families_of`."""
+        self._latest[worker] = {
+            name: Family(
+                documentation=documentation,
+                kind=kind,
+                samples={(sample, tuple(labels.items())): value for sample, labels, value in samples},
+            )
+            for name, documentation, kind, samples in families
+        }
+
+    def end(self, worker: int) -> None:
+        """Forget the gauges of a worker that has ended; what it counted stays in the sum."""
+        counted = {name: one for name, one in self._latest.pop(worker, {}).items() if one.kind != "gauge"}
+        self._ended = _merged([self._ended, counted], largest=())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the sums. Called on another thread than `report` and `end`, which replace what they change."""
+        for name, family in _merged([self._ended, *self._latest.copy().values()], largest=self._largest).items():
+            metric = Metric(name, family.documentation, family.kind)
+            for (sample, labels), value in family.samples.items():
+                metric.add_sample(sample, dict(labels), value)
+            yield metric
+
+
+def exposition_of_workers(metrics: WorkersMetrics) -> Expose:
+    """Expose what workers have reported; it has no exemplars."""
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    return exposition_of(registry)
+
+
+def _merged(reports: Iterable[Families], *, largest: Collection[str]) -> Families:
+    merged: dict[str, Family] = {}
+    for report in reports:
+        for name, family in report.items():
+            if (found := merged.get(name)) is None:
+                merged[name] = family
+                continue
+            combine = max if name in largest else sum
+            samples = {
+                key: combine((found.samples.get(key, 0.0), family.samples.get(key, 0.0)))
+                for key in {**found.samples, **family.samples}
+            }
+            merged[name] = Family(documentation=family.documentation, kind=family.kind, samples=samples)
+    return merged

@@ -1,0 +1,167 @@
+"""Workers end with their parent, need no disk, and a port that is taken is worth another start."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from sandbox.line import Line
+from tests.support.means import cannot
+from tests.support.services import API_KEY, Service, collector, processor
+from tests.support.wait import eventually
+
+KEY = {"X-Api-Key": API_KEY}
+
+
+@pytest.fixture
+async def line(broker_url: str) -> AsyncIterator[Line]:
+    async with Line(broker_url) as one:
+        yield one
+
+
+def logged(service: Service, event: str) -> list[dict]:
+    lines = [json.loads(text) for text in service.output.splitlines() if text.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def both_ready(service: Service, http: aiohttp.ClientSession) -> bool:
+    try:
+        async with http.get(f"{service.admin_url}/readyz") as answer:
+            return (await answer.json())["ready_workers"] == 2
+    except aiohttp.ClientError:
+        return False
+
+
+async def test_workers_end_with_a_parent_that_left_their_reports_unread_and_the_next_start_works(
+    line: Line, flow: str, http: aiohttp.ClientSession
+) -> None:
+    """LightRAG#3494. Reproduced on 0.1.0: three workers answered 202 with nothing to watch or restart them.
+
+    Unread reports make the end of the link a reset instead of an end-of-file.
+    """
+    service = collector(line.url, flow=flow, COLLECTOR__WORKERS="2", COLLECTOR__DRAIN_TIMEOUT_S="2")
+    service.process.start()
+    await eventually(lambda: both_ready(service, http), what=lambda: f"both workers ready:\n{service.output}")
+    workers = [line["pid"] for line in logged(service, "worker.started")]
+    try:
+        os.kill(service.process.pid, signal.SIGSTOP)
+        await line.cut()
+        await eventually(
+            lambda: len([1 for told in logged(service, "broker.connection_failed") if told["attempt"] == 2]) == 2,
+            what=lambda: f"both workers without a broker, which they have reported:\n{service.output}",
+        )
+        os.kill(service.process.pid, signal.SIGKILL)
+        await eventually(lambda: not any(map(is_running, workers)), within_s=10, what="the workers' end")
+        await line.mend()
+        await asyncio.to_thread(service.process.wait, 5)
+        with service.process:
+            await eventually(lambda: both_ready(service, http), what=lambda: f"both ready again:\n{service.output}")
+            async with http.post(service.url, data=b"{}", headers=KEY) as answer:
+                assert answer.status == 202
+    finally:
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        service.process.kill()
+
+
+async def test_workers_whose_parent_dies_while_they_start_end_too(
+    broker_url: str, flow: str, http: aiohttp.ClientSession
+) -> None:
+    service = collector(broker_url, flow=flow, COLLECTOR__WORKERS="2")
+    service.process.start()
+    await eventually(lambda: len(logged(service, "worker.started")) == 2, what="two workers")
+    workers = [line["pid"] for line in logged(service, "worker.started")]
+    os.kill(service.process.pid, signal.SIGKILL)
+    await eventually(lambda: not any(map(is_running, workers)), within_s=10, what="the workers' end")
+    service.process.kill()
+
+
+@pytest.mark.parametrize("taken", ["collector", "collector's admin", "workers' admin", "processor's admin"])
+async def test_a_taken_port_is_one_line_and_an_exit_status_that_a_supervisor_answers_with_another_start(
+    broker_url: str, flow: str, taken: str
+) -> None:
+    """LightRAG#3494. Reproduced on 0.1.0: exit 78, at which a supervisor gives up, while an old process was ending."""
+    workers = "2" if taken.startswith("workers") else "1"
+    service = (
+        processor(broker_url, flow=flow, target_url="http://127.0.0.1:9/", TELEMETRY__LOG_LEVEL="error")
+        if taken.startswith("processor")
+        else collector(broker_url, flow=flow, TELEMETRY__LOG_LEVEL="error", COLLECTOR__WORKERS=workers)
+    )
+    address = urlsplit(service.url if taken == "collector" else service.admin_url)
+    with socket.create_server((address.hostname, address.port)):
+        service.process.start()
+        status = await asyncio.to_thread(service.process.wait, 20)
+    assert status == 1, service.output
+    [line] = service.output.splitlines()
+    assert f"cannot listen on {address.hostname}:{address.port}" in line
+    assert "ddress already in use" in line
+
+
+NO_PLACE = """
+mount -o remount,bind,ro / && mount -t tmpfs -o ro tmpfs /dev/shm && exec "$@"
+"""
+SMALL_PLACE = """
+mount -t tmpfs -o size=16k tmpfs /tmp && mount -t tmpfs -o size=16k tmpfs /dev/shm && exec "$@"
+"""
+
+
+@pytest.mark.parametrize("place", [NO_PLACE, SMALL_PLACE], ids=["read-only", "16 KiB"])
+async def test_workers_need_no_temporary_directory(
+    broker_url: str, flow: str, http: aiohttp.ClientSession, place: str
+) -> None:
+    """k8s-sidecar#427. Reproduced on 0.1.0: without a writable directory 163 lines of traceback; with one of 16 KiB and
+    four workers SIGBUS, since metrics were kept in files that are mapped into memory.
+    """
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        cannot("no root or no unshare(1), for file systems of its own")
+    service = collector(
+        broker_url,
+        flow=flow,
+        prefix=["unshare", "--mount", "sh", "-c", place, "sh"],
+        variables={"PROMETHEUS_MULTIPROC_DIR": "/not/there"},
+        COLLECTOR__WORKERS="4",
+    )
+    with service.process:
+        await service.ready(http)
+        for _ in range(20):  # a connection each, so that several workers get some
+            async with aiohttp.ClientSession() as fresh, fresh.post(service.url, data=b"{}", headers=KEY) as answer:
+                assert answer.status in {202, 503}  # which a worker without its broker yet answers
+        answered = await service.metric(http, "eventflow_events_accepted_total")
+        answered += await service.metric(http, "eventflow_events_rejected_total")
+        assert answered == 20
+    assert service.process.returncode == 0, service.output
+    assert "worker.died" not in service.output
+    assert "Traceback" not in service.output
+
+
+async def test_what_a_killed_worker_counted_stays_in_the_sum(
+    broker_url: str, flow: str, http: aiohttp.ClientSession
+) -> None:
+    service = collector(broker_url, flow=flow, COLLECTOR__WORKERS="2")
+    with service.process:
+        await eventually(lambda: both_ready(service, http), what=lambda: f"both workers ready:\n{service.output}")
+        for _ in range(10):
+            async with http.post(service.url, data=b"{}", headers=KEY) as answer:
+                assert answer.status == 202
+        assert await service.metric(http, "eventflow_events_accepted_total") == 10
+        for line in logged(service, "worker.started"):
+            os.kill(line["pid"], signal.SIGKILL)
+        await eventually(lambda: len(logged(service, "worker.started")) == 4, what="two more workers")
+        assert await service.metric(http, "eventflow_events_accepted_total") == 10
