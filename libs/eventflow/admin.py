@@ -11,12 +11,14 @@ from aiohttp import web
 
 from eventflow.connections import BoundedProtocol, Connections
 from eventflow.errors import SettingsError
+from eventflow.listener import listen
 from eventflow.telemetry.metrics import Expose
 
 CONNECTIONS_MAX = 8
 """Enough for a scraper, probes and a few operators. The descriptors are taken from those of the service's own work."""
 
 KEEP_ALIVE_S = 75
+BACKLOG = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ async def serve(
     )
     try:
         try:
-            server = await loop.create_server(protocol, host, port, reuse_address=True)
+            server = await loop.create_server(protocol, sock=listen(host, port, backlog=BACKLOG), backlog=BACKLOG)
         except OSError as error:
             raise SettingsError(f"{setting} = {port}: cannot listen on {host}:{port}: {error.strerror}") from error
         try:

@@ -16,10 +16,11 @@ from collector.supervisor import Supervisor, run_as_worker
 from collector.worker import BACKLOG, Worker
 from eventflow import admin, lifecycle
 from eventflow.errors import SettingsError
+from eventflow.listener import listen
 from eventflow.settings import Role, Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
 from eventflow.telemetry.metrics import Expose, exposition_of, exposition_of_workers
-from eventflow.telemetry.tracers import tracer_for
+from eventflow.telemetry.tracers import require_endpoints, tracer_for
 
 SERVICE = "eventflow-collector"
 
@@ -32,9 +33,8 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         SettingsError: The address cannot be bound.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return listen(host, port, backlog=BACKLOG)
     except OSError as error:
         raise SettingsError(
             f"EVENTFLOW_COLLECTOR__PORT = {port}: cannot listen on {host}:{port}: {error.strerror}"
@@ -101,6 +101,7 @@ def command(
     async def start() -> None:
         settings = load(config, Role.COLLECTOR)
         require_safe_exposure(settings)
+        require_endpoints(os.environ)
         logging.configure(
             service=SERVICE,
             log_format=settings.telemetry.log_format,
