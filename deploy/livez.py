@@ -36,12 +36,26 @@ def admin_address(section: str, toml: dict[str, Any]) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(placed.get("admin_port", USUAL_PORTS[section]))
 
 
+def addresses_in(named: Path | None) -> list[tuple[str, int]]:
+    """Return the addresses of both services in the settings.
+
+    Raises:
+        SettingsError: As `admin_address`; also if the TOML file cannot be read.
+        ValueError: As `admin_address`.
+    """
+    config = config_file(named, os.environ)
+    toml = {} if config is None else from_toml(config)
+    return [admin_address(section, toml) for section in USUAL_PORTS]
+
+
 def configs_of_services() -> Iterator[Path]:
     """Yield the files that `--config` names on the command lines of the services in this container."""
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError, ArgumentError):
-            words = command.read_bytes().decode(errors="surrogateescape").split("\0")
-            if not SERVICES.isdisjoint(Path(word).name for word in words[:2]):  # the second if a shebang started it
+    here = Path("/proc/self/ns/mnt")
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ArgumentError):  # of one that has ended, or is another user's
+            words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+            is_service = not SERVICES.isdisjoint(Path(word).name for word in words[:2])  # behind Python, or alone
+            if is_service and (process / "ns/mnt").readlink() == here.readlink():
                 options = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
                 options.add_argument("--config", type=Path)
                 if (config := options.parse_known_args(words)[0].config) is not None:
@@ -65,17 +79,18 @@ def main() -> None:
     """Ask every address at which a service may listen."""
     options = ArgumentParser(description="Exit status 0 when the service in this container is alive.")
     options.add_argument("--config", type=Path, help="TOML file with settings, as the service has it")
-    named = options.parse_args().config or next(configs_of_services(), None)
+    given = options.parse_args().config
+    named: list[Path | None] = [given] if given is not None else [*configs_of_services()] or [None]
     try:
-        config = config_file(named, os.environ)
-        toml = {} if config is None else from_toml(config)
-        addresses = [admin_address(section, toml) for section in USUAL_PORTS]
+        addresses = {address for config in named for address in addresses_in(config)}
     except (SettingsError, ValueError) as error:
         sys.exit(f"not alive: {error}")
     if any(is_alive(place, port) for host, port in addresses for place in reachable_hosts(host) if port):
         return
-    asked = ", ".join(f"{host} port {port}" for host, port in addresses)
-    sys.exit(f"not alive: no service answers on {asked}; a health check finds no port that 0 has chosen")
+    asked = ", ".join(
+        f"{host} port {port or '0, which is found by no health check'}" for host, port in sorted(addresses)
+    )
+    sys.exit(f"not alive: no service answers on {asked}")
 
 
 main()
