@@ -719,6 +719,8 @@ def _explain(error: ValidationError, section: tuple[str, ...]) -> Iterator[str]:
         variable = ENV_PREFIX + "__".join(part.upper() for part in path)
         if path != location:
             wrong_parts.add(variable)
+        if detail["type"] in {"model_type", "dict_type"} and (field is None or path[-1] in _SECTIONS):
+            accepted = f"it is a section of settings, whose names begin with {variable}__"
         if detail["type"] == "too_short":
             if variable in wrong_parts:
                 continue  # it is short of the parts that are wrong
