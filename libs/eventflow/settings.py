@@ -54,6 +54,9 @@ UNITS_MIN = 0.000001
 SHOWN_MAX_CHARACTERS = 200
 LINE_MAX_CHARACTERS = 800
 
+_FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding", "trailer", "expect", "upgrade"})
+"""With one of these, bodies reach the target cut off or not at all, and its answer is a success all the same."""
+
 _STATUSES = re.compile(r"([2-5])xx|([2-5]\d\d)(?:\s*-\s*([2-5]\d\d))?", re.ASCII | re.IGNORECASE)
 _POINTER = re.compile(r"(/([^~/]|~[01])*)+")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -141,6 +144,8 @@ def _header(name: str, value: str) -> None:
     check_expanded(value)
     if not _is_token(name):
         raise ValueError("header names are made of letters, digits and hyphens")
+    if name.lower() in _FRAMING_HEADERS:
+        raise ValueError(f"{name} is none that can be the same for every event: it decides where a request ends")
     if not (value.strip() and value.isascii() and value.isprintable()):
         raise ValueError("header values are printable ASCII, and not empty")
 

@@ -54,6 +54,7 @@ CLONE_NEWUTS = 0x04000000
         (PROCESSOR, {"TARGET_RATE_PER_S": "2"}, "is EVENTFLOW_TARGET__RATE_PER_S meant?"),
         (PROCESSOR, {"TARGET__COST": "1e-300", "TARGET__RATE_PER_S": "100"}, "EVENTFLOW_TARGET__COST"),
         (PROCESSOR, {"eventflow_target__rate_per_s": "fast"}, "EVENTFLOW_TARGET__RATE_PER_S = 'fast'"),
+        (PROCESSOR, {"TARGET__HEADERS": '{"Content-Length": "3"}'}, "Content-Length"),
         (CHECK, {"TARGET__URL": "http://.default.svc/"}, "host"),
         (CHECK, {"BROKER__MANAGEMENT_URL": "http://h:99999"}, "EVENTFLOW_BROKER__MANAGEMENT_URL"),
         (CHECK, {"CONFIG": "relative.toml"}, "EVENTFLOW_CONFIG"),
