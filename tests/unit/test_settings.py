@@ -410,7 +410,7 @@ def test_parts_of_a_value_in_toml_are_looked_at_one_by_one(tmp_path: Path, line:
 
 @pytest.mark.parametrize("name", ["Content-Length", "TRANSFER-ENCODING", "Expect", "trailer", "Upgrade"])
 def test_a_static_header_that_frames_requests_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Reproduced on 0.1.0: `Content-Length: 3` cut every body off, and `Expect` sent none; both counted as delivered."""
+    """Reproduced on 0.1.0: `Content-Length: 3` cut bodies off, and `Expect` sent none; both counted as delivered."""
     with pytest.raises(SettingsError, match=f"EVENTFLOW_TARGET__HEADERS: {name} "):
         loaded(monkeypatch, TARGET__HEADERS=json.dumps({name: "3"}))
 
