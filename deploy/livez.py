@@ -30,10 +30,16 @@ def admin_address(section: str, toml: dict[str, Any]) -> tuple[str, int]:
         SettingsError: The file that a variable names cannot be read.
         ValueError: The port is no number.
     """
-    admin = {key: value for key, value in from_environment(os.environ).get(section, {}).items() if "admin" in key}
-    placed = {**toml.get(section, {}), **read_files(admin)}
+    admin = {key: value for key, value in table_of(from_environment(os.environ), section).items() if "admin" in key}
+    placed = {**table_of(toml, section), **read_files(admin)}
     host = str(placed.get("admin_host", DEFAULT_HOST)).strip()
     return host.removeprefix("[").removesuffix("]"), int(placed.get("admin_port", USUAL_PORTS[section]))
+
+
+def table_of(values: dict[str, Any], section: str) -> dict[str, Any]:
+    """Return the values of a section; nothing if it is none, of which the service complains at its start."""
+    found = values.get(section)
+    return found if isinstance(found, dict) else {}
 
 
 def addresses_in(named: Path | None) -> list[tuple[str, int]]:
