@@ -193,7 +193,7 @@ def _environment(user: Environment, broker: Broker, directory: Path, target_port
     """Return the children's environment: the user's own, and what it leaves open."""
     chosen = {
         URL_VARIABLE: broker.url,
-        "EVENTFLOW_COLLECTOR__SPOOL_DIR": str(directory / "spool"),
+        "EVENTFLOW_COLLECTOR__SPOOL_DIR": str(directory.absolute() / "spool"),
         "EVENTFLOW_SOURCE__API_KEYS": _API_KEY,
         "EVENTFLOW_TARGET__URL": f"http://{LOOPBACK}:{target_port}/",
         "EVENTFLOW_TARGET__RATE_PER_S": str(_TARGET_RATE_PER_S),
