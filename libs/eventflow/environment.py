@@ -23,6 +23,9 @@ SECTIONS_MAX = 3
 _SERVICE_LINK = re.compile(
     rf"{ENV_PREFIX}(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_[A-Z]+(?:_PROTO|_PORT|_ADDR)?)"
 )
+_OTHERWISE_JOINED = re.compile(r"eventflow[.-]", re.IGNORECASE)
+"""No shell makes such a name, but keys of a Kubernetes ConfigMap become variables as they are."""
+
 _LINKED_URL = re.compile(r"[a-z]+://")
 
 
@@ -74,9 +77,12 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     A name that has not this form stays whole, for the error about it.
 
     Raises:
-        SettingsError: A name stands for a section and for a value, or two names for the same value.
+        SettingsError: A name stands for a section and for a value, or two names for the same value, or a name has full
+            stops or hyphens in place of underscores.
     """
     nested: dict[str, Any] = {}
+    if odd := next(filter(_OTHERWISE_JOINED.match, environ), None):
+        raise SettingsError(f"{odd!r} is not a setting: parts of names are joined as in EVENTFLOW_TARGET__URL")
     for variable, text in sorted(_ours(environ)):
         name = variable.removeprefix(ENV_PREFIX).lower()
         *sections, field = name.split("__")

@@ -73,6 +73,14 @@ def test_a_name_that_is_no_setting_is_refused_with_the_one_that_is_meant(
     assert f"is {meant} meant?" in text if meant else "docs/configuration.md" in text
 
 
+@pytest.mark.parametrize("name", ["eventflow.target.url", "EVENTFLOW-TARGET-URL", "Eventflow.Target__Url"])
+def test_a_name_that_is_joined_in_another_way_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Keys of a ConfigMap become variables as they are; 0.1.0 ignored these in silence."""
+    monkeypatch.setenv(name, URL)
+    with pytest.raises(SettingsError, match=f"'{name}' is not a setting"):
+        load()
+
+
 def test_what_kubernetes_injects_for_services_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reproduced on 0.1.0: a Service called `eventflow-collector` ended every pod of the namespace with status 78."""
     links = {
