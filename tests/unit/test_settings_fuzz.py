@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from collector.routes import flow_intake
 from eventflow.errors import SettingsError
 from eventflow.management import Management
-from eventflow.settings import FlowSettings, Role, Settings, load, require_safe_exposure, require_target_urls
+from eventflow.settings import FlowSettings, Role, Settings, is_used, load, require_safe_exposure, require_target_urls
 from eventflow.telemetry.tracers import ENDPOINT_VARIABLES, require_endpoints
 from eventflow.topology import flow_specs, ingest_specs
 from processor.capacity import concurrency_of, held_max_s, prefetch_of
@@ -180,9 +180,10 @@ def variables(name: str, text: str, *, is_file: bool = False) -> dict[str, str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_no_odd_text_in_a_variable_is_more_than_an_error_of_one_line(name: str) -> None:
     """Reproduced on 0.1.0: 146 to 371 lines of traceback for a port of 99999, and for an empty label of a host."""
+    roles = [role for role in Role if is_used(role, *name.split("."))]
     for text in ODD_TEXTS:
         with suppress(ValueError), patch.dict(os.environ, variables(name, text)):  # a null byte is for files only
-            for role in Role:
+            for role in roles:
                 error = refusal_of(role)
                 assert error is None or len(error.splitlines()) <= 1 + text.count(",")
 
