@@ -1,29 +1,102 @@
-"""The image's health check: exit status 0 when the service in this container says that it is alive.
+"""The image's health check: exit status 0 when the service in this container answers that it is alive.
 
-One image holds both services, so it asks the collector's admin port, then the processor's. Standard library only.
+One image holds both services, so it asks where the collector's admin port would be, then where the processor's would
+be, as the settings of this container place them: its environment, and the TOML file that `--config`, of this command
+or of the service's own, or EVENTFLOW_CONFIG names.
 """
 
 import os
 import sys
+from argparse import ArgumentError, ArgumentParser
+from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
 
-PORTS = (
-    os.environ.get("EVENTFLOW_COLLECTOR__ADMIN_PORT", "9464"),
-    os.environ.get("EVENTFLOW_PROCESSOR__ADMIN_PORT", "9465"),
-)
+from eventflow.environment import config_file, from_environment, from_toml, read_files
+from eventflow.errors import SettingsError
+from eventflow.listener import COLLECTOR_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT, reachable_hosts
+
+TIMEOUT_S = 1.0
+SERVICES = {"eventflow-collector", "eventflow-processor"}
+USUAL_PORTS = {"collector": COLLECTOR_ADMIN_PORT, "processor": PROCESSOR_ADMIN_PORT}
 
 
-def is_alive(port: int) -> bool:
-    """Ask one port."""
+def admin_address(section: str, toml: dict[str, Any]) -> tuple[str, int]:
+    """Return host and port of a service's admin listener.
+
+    Raises:
+        SettingsError: The file that a variable names cannot be read.
+        ValueError: The port is no number.
+    """
+    admin = {key: value for key, value in table_of(from_environment(os.environ), section).items() if "admin" in key}
+    placed = {**table_of(toml, section), **read_files(admin)}
+    host = str(placed.get("admin_host", DEFAULT_HOST)).strip()
+    return host.removeprefix("[").removesuffix("]"), int(placed.get("admin_port", USUAL_PORTS[section]))
+
+
+def table_of(values: dict[str, Any], section: str) -> dict[str, Any]:
+    """Return the values of a section; nothing if it is none, of which the service complains at its start."""
+    found = values.get(section)
+    return found if isinstance(found, dict) else {}
+
+
+def addresses_in(named: Path | None) -> list[tuple[str, int]]:
+    """Return the addresses of both services in the settings.
+
+    Raises:
+        SettingsError: As `admin_address`; also if the TOML file cannot be read.
+        ValueError: As `admin_address`.
+    """
+    config = config_file(named, os.environ)
+    toml = {} if config is None else from_toml(config)
+    return [admin_address(section, toml) for section in USUAL_PORTS]
+
+
+def configs_of_services() -> Iterator[Path]:
+    """Yield the files that `--config` names on the command lines of the services in this container."""
+    here = Path("/proc/self/ns/mnt")
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ArgumentError):  # of one that has ended, or is another user's
+            words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+            is_service = not SERVICES.isdisjoint(Path(word).name for word in words[:2])  # behind Python, or alone
+            if is_service and (process / "ns/mnt").readlink() == here.readlink():
+                options = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+                options.add_argument("--config", type=Path)
+                if (config := options.parse_known_args(words)[0].config) is not None:
+                    yield config
+
+
+def is_alive(host: str, port: int) -> bool:
+    """Ask one address."""
     # Not urllib: it would ask the proxy that HTTP_PROXY names.
-    connection = HTTPConnection("127.0.0.1", port, timeout=1)
+    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/livez")
         return connection.getresponse().status == 200
-    except (OSError, HTTPException):
+    except (OSError, HTTPException, UnicodeError):
         return False
     finally:
         connection.close()
 
 
-sys.exit(not any(is_alive(int(port)) for port in PORTS))
+def main() -> None:
+    """Ask every address at which a service may listen."""
+    options = ArgumentParser(description="Exit status 0 when the service in this container is alive.")
+    options.add_argument("--config", type=Path, help="TOML file with settings, as the service has it")
+    given = options.parse_args().config
+    named: list[Path | None] = [given] if given is not None else [*configs_of_services()] or [None]
+    try:
+        addresses = {address for config in named for address in addresses_in(config)}
+    except (SettingsError, ValueError) as error:
+        sys.exit(f"not alive: {error}")
+    if any(is_alive(place, port) for host, port in addresses for place in reachable_hosts(host) if port):
+        return
+    asked = ", ".join(
+        f"{host} port {port or '0, which is found by no health check'}" for host, port in sorted(addresses)
+    )
+    sys.exit(f"not alive: no service answers on {asked}")
+
+
+main()

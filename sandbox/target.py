@@ -25,10 +25,13 @@ import typer
 import uvloop
 from aiohttp import web
 
+from eventflow.listener import listen
 from sandbox.behaviour import Behaviour, Mode
 from sandbox.ledger import Ledger, Receipt
 from sandbox.ports import LOOPBACK
 from sandbox.rates import LeakyBucket, Limit, StrictWindow
+
+BACKLOG = 128
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_ATTEMPT = 2**32 - 1
@@ -311,7 +314,12 @@ def main(
     print(f"listening on http://{host}:{port}/, audit at /_audit", flush=True)  # noqa: T201 - the program's output
     gc.freeze()  # a look for cycles among all that was imported stops its clock for tens of milliseconds
     web.run_app(
-        app, host=host, port=port, print=None, access_log=None, shutdown_timeout=1.0, loop=uvloop.new_event_loop()
+        app,
+        sock=listen(host, port, backlog=BACKLOG, setting="--port"),
+        print=None,
+        access_log=None,
+        shutdown_timeout=1.0,
+        loop=uvloop.new_event_loop(),
     )
 
 

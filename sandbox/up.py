@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from eventflow.environment import capitalized
 from eventflow.secret_text import secrets_in
 from sandbox import probes
 from sandbox.broker import DEFAULT_DIRECTORY, URL_VARIABLE, Broker, BrokerNotAvailable, apply_policies, provide
@@ -161,7 +162,7 @@ def _run(directory: Path, console: Console, interruptions: Interruptions, stack:
     if broker.management_url is not None and not apply_policies(broker):
         raise RunError("the broker did not take the policies that protect the queues")
     target_port = usual_or_free_port(8090)
-    environment = _environment(os.environ, broker, directory, target_port)
+    environment = _environment(capitalized(os.environ), broker, directory, target_port)
     another = {**environment, _PROCESSOR_PORT: str(free_port())}  # they share the target's quota
     here = _describe(environment, another, broker, target_port)
     children = Children(console, interruptions, stack)
@@ -192,7 +193,7 @@ def _environment(user: Environment, broker: Broker, directory: Path, target_port
     """Return the children's environment: the user's own, and what it leaves open."""
     chosen = {
         URL_VARIABLE: broker.url,
-        "EVENTFLOW_COLLECTOR__SPOOL_DIR": str(directory / "spool"),
+        "EVENTFLOW_COLLECTOR__SPOOL_DIR": str(directory.absolute() / "spool"),
         "EVENTFLOW_SOURCE__API_KEYS": _API_KEY,
         "EVENTFLOW_TARGET__URL": f"http://{LOOPBACK}:{target_port}/",
         "EVENTFLOW_TARGET__RATE_PER_S": str(_TARGET_RATE_PER_S),

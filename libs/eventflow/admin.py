@@ -9,13 +9,15 @@ from typing import Any
 
 from aiohttp import web
 
-from eventflow.connections import BoundedProtocol, Connections, cannot_listen
+from eventflow.connections import BoundedProtocol, Connections
+from eventflow.listener import listen
 from eventflow.telemetry.metrics import Expose
 
 CONNECTIONS_MAX = 8
 """Enough for a scraper, probes and a few operators. The descriptors are taken from those of the service's own work."""
 
 KEEP_ALIVE_S = 75
+BACKLOG = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +80,8 @@ async def serve(
         access_log=None,
     )
     try:
-        try:
-            server = await loop.create_server(protocol, host, port, reuse_address=True)
-        except OSError as error:
-            raise cannot_listen(error, setting=setting, host=host, port=port) from error
+        listener = listen(host, port, backlog=BACKLOG, setting=setting)
+        server = await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
         try:
             yield server.sockets[0].getsockname()[1]
         finally:

@@ -5,32 +5,17 @@ key. A process without free descriptors cannot open its spool, reach its broker 
 """
 
 import asyncio
-import errno
 import heapq
 import math
 from typing import Any, ClassVar, cast
 
 from aiohttp import web
 
-from eventflow.errors import AddressUnavailableError, EventFlowError, SettingsError
-
 STALLED_S = 5.0
 """Time after which a connection whose peer reads no answers may be closed for another."""
 
 CLOSED_AT_ONCE_SHARE = 1 / 32
 """Share of the limit that is closed together: looking for the longest idle passes over all connections."""
-
-
-def cannot_listen(error: OSError, *, setting: str, host: str, port: int) -> EventFlowError:
-    """Translate the error of a bind.
-
-    An address can be in use by a process that is about to end, or belong to an interface that is not up yet. Starting
-    again can help, unlike with a port that this user may not bind.
-    """
-    text = f"{setting} = {port}: cannot listen on {host}:{port}: {error.strerror}"
-    if error.errno in {errno.EADDRINUSE, errno.EADDRNOTAVAIL}:
-        return AddressUnavailableError(text)
-    return SettingsError(text)
 
 
 class Connections:

@@ -10,29 +10,20 @@ import json
 import re
 from contextlib import suppress
 
+from eventflow.value_text import FileText, check_literal
+
 MIN_CHARACTERS = 8
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _URL_END = re.compile(r"[,\r\n]")
-_WRAPPINGS = (('"', '"'), ("'", "'"), ('["', '"]'))
+_PLACEHOLDER = re.compile(
+    r"(?i:null|none|nil|undefined|change[-_]?me|your[-_ ][a-z_ -]*(?:key|secret|token|password))|"
+    r"\$(?:[A-Z_][A-Z0-9_]*|[a-z_][a-z0-9_]*)|%[A-Z_][A-Z0-9_]*%|<.*>|\[.*\]|(.)\1*"
+)
+"""Words for nothing and for anything, `$NAME`, `%NAME%`, `<api-key>`, `[redacted]`, `********`."""
 
 _VERSION = "v1"
 _VERSIONED = "whsec_"
 """`v1,whsec_...` is one secret: some senders show it with the version of the signatures that it makes."""
-
-
-class FileText(str):
-    """The content of a file that a `_FILE` variable names."""
-
-    __slots__ = ()
-
-
-def file_text(content: bytes) -> FileText:
-    """Decode a file, without the byte order mark that some editors write and without white space around it.
-
-    Raises:
-        UnicodeDecodeError: It is not UTF-8.
-    """
-    return FileText(content.decode("utf-8-sig").strip())
 
 
 def secrets_in(value: object) -> object:
@@ -106,9 +97,11 @@ def _check_length(secret: str) -> None:
 def _check_text(secret: str) -> None:
     if not secret.isprintable():
         raise ValueError("a secret is text of one line without control characters")
-    for opening, closing in _WRAPPINGS:
-        if secret.startswith(opening) and secret.endswith(closing):
-            raise ValueError("a secret stands without quotes, in a file one on each line")
+    check_literal(secret)
+    if secret.startswith('["') and secret.endswith('"]'):
+        raise ValueError("no JSON array is expected in a file, but each secret on a line, without quotes")
+    if _PLACEHOLDER.fullmatch(secret):
+        raise ValueError("it stands in place of a secret, such as null, $API_KEY or <api-key>: the secret is expected")
 
 
 def check_api_key(key: str) -> None:

@@ -9,11 +9,10 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -32,27 +31,31 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from eventflow.broker_url import check_broker_url, has_userinfo, with_credentials
+from eventflow.environment import ENV_PREFIX, capitalized, config_file, from_environment, from_toml, read_files
 from eventflow.errors import SettingsError
+from eventflow.host import check_host, check_http_url, shown_url
+from eventflow.listener import COLLECTOR_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT
 from eventflow.runtime import RATE_MAX_PER_S, RATE_MIN_PER_S
-from eventflow.secret_text import check_api_key, check_secret, file_text, keys_in, secrets_in, urls_in
+from eventflow.secret_text import check_api_key, check_secret, keys_in, secrets_in, urls_in
 from eventflow.standard_webhooks import signing_key
 from eventflow.topology import DEFAULT_FLOW, FLOW_NAME
+from eventflow.value_text import check_expanded, check_literal, check_path
 
-ENV_PREFIX = "EVENTFLOW_"
 BROKER_PREFIX = f"{ENV_PREFIX}BROKER__"
-CONFIG_VARIABLE = "EVENTFLOW_CONFIG"
-DEFAULT_CONFIG = Path("eventflow.toml")
 DEFAULT_BROKER = "amqp://127.0.0.1:5672/"
 MIB = 1024 * 1024
 SIGNING_KEY_MIN_BYTES = 16
 """Standard Webhooks asks for 24 to 64. What decodes to less is a word that happens to be base64, such as `v1`."""
 
-_USERINFO = re.compile(r"//.*@")
-"""Up to the last @: a password that is not percent-encoded may have one too."""
+UNITS_MIN = 0.000001
+SHOWN_MAX_CHARACTERS = 200
+LINE_MAX_CHARACTERS = 800
+
+_FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding", "trailer", "expect", "upgrade"})
+"""With one of these, bodies reach the target cut off or not at all, and its answer is a success all the same."""
 
 _STATUSES = re.compile(r"([2-5])xx|([2-5]\d\d)(?:\s*-\s*([2-5]\d\d))?", re.ASCII | re.IGNORECASE)
 _POINTER = re.compile(r"(/([^~/]|~[01])*)+")
@@ -64,11 +67,17 @@ def _split(value: object) -> object:
 
 
 def _auto(value: object) -> object:
-    return None if value in {"auto", ""} else value
+    return None if isinstance(value, str) and value in {"auto", ""} else value
 
 
-def _unset_if_empty(value: object) -> object:
-    return None if value == "" else value
+def _path(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    path = value.strip()
+    if not path:
+        return None
+    check_path(path)
+    return path
 
 
 def _json_object(value: object) -> object:
@@ -100,29 +109,31 @@ def _name(value: str) -> str:
 
 def _target_url(value: str) -> str:
     try:
-        url = urlsplit(value)
-        is_complete = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:  # it quotes what stands there, which may be of a password
-        is_complete = False
-    if not is_complete:
-        raise ValueError(
-            "http://host/path or https://host/path is expected, with a port from 1 to 65535 if there is one"
-        )
-    if url.username or url.password:
-        raise ValueError("no user or password is accepted in it; set EVENTFLOW_TARGET__HEADERS instead")
+        check_http_url(value)
+    except ValueError as error:
+        advice = "; set EVENTFLOW_TARGET__HEADERS instead" if "password" in str(error) else ""
+        raise ValueError(f"{error}{advice}") from None
     return value
 
 
 def _management_url(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
+    text, expected = value.get_secret_value(), "http://host:port of RabbitMQ's management API is expected"
     try:
-        url = urlsplit(text)
-        port = url.port  # parsed only now, and wrong ones raise
-    except ValueError:
-        url, port = None, None
-    if url is None or url.scheme not in {"http", "https"} or not url.hostname or port == 0 or url.query or url.fragment:
-        raise ValueError("http://host:port or https://host:port of RabbitMQ's management API is expected")
+        check_http_url(text, takes_userinfo=True)
+    except ValueError as error:
+        raise ValueError(f"{error}; {expected}") from None
+    if "?" in text or "#" in text:
+        raise ValueError(f"{expected}, without a query")
     return value
+
+
+def _listening_host(value: str) -> str:
+    host = value.removeprefix("[").removesuffix("]") if ":" in value else value
+    try:
+        check_host(host)
+    except ValueError as error:
+        raise ValueError(f"{error}; 0.0.0.0 is every address of IPv4, :: of IPv6 and IPv4") from None
+    return host
 
 
 def _is_token(name: str) -> bool:
@@ -130,8 +141,11 @@ def _is_token(name: str) -> bool:
 
 
 def _header(name: str, value: str) -> None:
+    check_expanded(value)
     if not _is_token(name):
         raise ValueError("header names are made of letters, digits and hyphens")
+    if name.lower() in _FRAMING_HEADERS:
+        raise ValueError(f"{name} is none that can be the same for every event: it decides where a request ends")
     if not (value.strip() and value.isascii() and value.isprintable()):
         raise ValueError("header values are printable ASCII, and not empty")
 
@@ -180,8 +194,14 @@ def _signing_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 Secrets = Annotated[tuple[Annotated[SecretStr, _checked_by(check_secret)], ...], BeforeValidator(secrets_in)]
 ApiKeys = Annotated[tuple[Annotated[SecretStr, _checked_by(check_api_key)], ...], BeforeValidator(keys_in)]
+ListeningHost = Annotated[str, AfterValidator(_listening_host)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 DelayS = Annotated[float, Field(ge=0.001, le=2_000_000)]
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether the value of a setting must never be shown."""
+    return "SecretStr" in repr(field.annotation) or "SecretStr" in repr(field.metadata)
 
 
 class Section(BaseModel):
@@ -189,12 +209,20 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_as_written(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str) or info.field_name is None:
+            return value
+        check_literal(value)
+        return value if is_secret(cls.model_fields[info.field_name]) else value.strip()
+
 
 class BrokerSettings(Section):
     """RabbitMQ, the only store."""
 
     url: Annotated[
-        tuple[Annotated[SecretStr, _checked_by(check_broker_url)], ...],
+        tuple[Annotated[SecretStr, _checked_by(check_literal), _checked_by(check_broker_url)], ...],
         BeforeValidator(urls_in),
         Field(description="one URL or several, comma-separated (a cluster: tried in turn)"),
     ] = (SecretStr("amqp://guest:guest@127.0.0.1:5672/"),)
@@ -242,10 +270,12 @@ class BrokerSettings(Section):
 class CollectorSettings(Section):
     """The service that takes events in."""
 
-    host: str = Field("127.0.0.1", description="where events come in")
+    host: ListeningHost = Field(
+        DEFAULT_HOST, description="where events come in: a name or an address; `::` takes IPv4 too"
+    )
     port: Port = Field(8080, description="where events come in; 0 takes a free port")
-    admin_host: str = Field("127.0.0.1", description="address of /livez /readyz /metrics")
-    admin_port: Port = Field(9464, description="port of /livez /readyz /metrics; 0 takes a free port")
+    admin_host: ListeningHost = Field(DEFAULT_HOST, description="address of /livez /readyz /metrics")
+    admin_port: Port = Field(COLLECTOR_ADMIN_PORT, description="port of /livez /readyz /metrics; 0 takes a free port")
     workers: int = Field(1, ge=1, le=64, description="worker processes behind the one bound socket")
     confirm_timeout_s: float = Field(
         2.0,
@@ -262,9 +292,9 @@ class CollectorSettings(Section):
         description="memory of all open requests and unresolved publishes: 4 KiB for each event, and its body about "
         "twice; above it 503",
     )
-    spool_dir: Annotated[Path | None, BeforeValidator(_unset_if_empty)] = Field(
+    spool_dir: Annotated[Path | None, BeforeValidator(_path)] = Field(
         None,
-        description="directory of the durable local buffer for events that the broker cannot confirm, made 0700; "
+        description="absolute path of the durable local buffer for events that the broker cannot confirm, made 0700; "
         "unset = none, and they are answered 503",
     )
     spool_max_bytes: int = Field(
@@ -274,6 +304,13 @@ class CollectorSettings(Section):
         "above it 503, as when less than 5 % of the disk (at most 64 MiB) is free",
     )
     drain_timeout_s: float = Field(10.0, gt=0, le=300, description="how long SIGTERM waits for requests in flight")
+    keep_alive_s: float = Field(
+        75.0,
+        gt=0,
+        le=86_400,
+        description="how long an idle connection is kept open; set it above the idle timeout of a load balancer in "
+        "front, which otherwise sends a request on a connection that is just being closed",
+    )
     max_connections: Annotated[int | None, Field(ge=1, le=1_000_000), BeforeValidator(_auto)] = Field(
         None,
         description="open connections of each worker, never more than the limit of open files allows; beyond it the "
@@ -339,11 +376,13 @@ class TargetSettings(Section):
     url: Annotated[str, AfterValidator(_target_url)] | None = Field(
         None, description="where events go by POST; required by the processor"
     )
-    rate_per_s: Annotated[
-        float | None, Field(ge=RATE_MIN_PER_S, le=RATE_MAX_PER_S, allow_inf_nan=False), BeforeValidator(_auto)
-    ] = Field(None, description="quota units per second for all processors together; unset = unlimited")
-    burst: float = Field(1.0, gt=0, le=1_000_000, description="bucket size in units, for all processors together")
-    cost: float = Field(1.0, gt=0, le=1_000_000, description="units that one attempt costs")
+    rate_per_s: Annotated[float | None, Field(ge=RATE_MIN_PER_S, le=RATE_MAX_PER_S, allow_inf_nan=False)] = Field(
+        None, description="quota units per second for all processors together; unset = unlimited"
+    )
+    burst: float = Field(
+        1.0, ge=UNITS_MIN, le=1_000_000, description="bucket size in units, for all processors together"
+    )
+    cost: float = Field(1.0, ge=UNITS_MIN, le=1_000_000, description="units that one attempt costs")
     timeout_s: float = Field(5.0, gt=0, le=300, description="one attempt's deadline")
     concurrency: Annotated[int | None, Field(ge=1, le=10_000), BeforeValidator(_auto)] = Field(
         None,
@@ -414,14 +453,14 @@ class TargetSettings(Section):
 class ProcessorSettings(Section):
     """The service that hands events to the target."""
 
-    admin_host: str = Field("127.0.0.1", description="address of /livez /readyz /metrics")
-    admin_port: Port = Field(9465, description="port of /livez /readyz /metrics; 0 takes a free port")
+    admin_host: ListeningHost = Field(DEFAULT_HOST, description="address of /livez /readyz /metrics")
+    admin_port: Port = Field(PROCESSOR_ADMIN_PORT, description="port of /livez /readyz /metrics; 0 takes a free port")
     prefetch: Annotated[int | None, Field(ge=1, le=2000), BeforeValidator(_auto)] = Field(
         None,
         description="unacked live deliveries held; auto = what rate x timeout needs, "
         "at least 2, at most min(2000, 64 MiB / MAX_BODY_BYTES)",
     )
-    flows: Annotated[tuple[str, ...] | None, BeforeValidator(_split)] = Field(
+    flows: Annotated[tuple[str, ...] | None, Field(min_length=1), BeforeValidator(_split)] = Field(
         None, description="flows this processor serves, comma-separated; unset = all"
     )
     drain_timeout_s: float = Field(10.0, gt=0, le=300, description="how long SIGTERM waits for attempts in flight")
@@ -450,35 +489,6 @@ class Role(StrEnum):
     """The command `eventflow`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
-    """A value that stands in a file, which is read only if the value is used.
-
-    Attributes:
-        is_second: A variable without `_FILE` has given the value already.
-    """
-
-    variable: str
-    path: str
-    is_second: bool
-
-    def read(self) -> str:
-        """Read it.
-
-        Raises:
-            SettingsError: It cannot be read, or the value is given twice.
-        """
-        if self.is_second:
-            raise SettingsError(
-                f"{self.variable.removesuffix('_FILE')} is set, and {self.variable} too: keep one of them"
-            )
-        try:
-            return file_text(Path(self.path).read_bytes())
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise SettingsError(f"{self.variable} = {self.path!r}: the file cannot be read: {reason}") from error
-
-
 class EnvironmentSource(PydanticBaseSettingsSource):
     """`EVENTFLOW_A__B=text` as `{"a": {"b": "text"}}`; `EVENTFLOW_A__B_FILE=path` as the file's content."""
 
@@ -493,39 +503,20 @@ class EnvironmentSource(PydanticBaseSettingsSource):
             SettingsError: A file that a variable names cannot be read, or a value is given twice.
         """
         role = getattr(self.settings_cls, "role", None)
-        return _read_files(_used_by(role, _nested(os.environ)))
+        return read_files(_used_by(role, from_environment(os.environ)))
 
 
-class TomlSource(TomlConfigSettingsSource):
+class TomlSource(EnvironmentSource):
     """The TOML file."""
 
     def __call__(self) -> dict[str, Any]:
-        """Return the nested values that the role uses."""
-        return _used_by(getattr(self.settings_cls, "role", None), super().__call__())
+        """Return the nested values that the role uses.
 
-
-def _nested(environ: Mapping[str, str]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for variable, text in sorted(environ.items()):
-        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
-            continue
-        *sections, field = variable.removeprefix(ENV_PREFIX).lower().split("__")
-        place = nested
-        for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise SettingsError(f"{ENV_PREFIX}{section.upper()} is a section; set {variable} and the like alone")
-        is_file = bool(sections) and field.endswith("_file")
-        name = field.removesuffix("_file") if is_file else field
-        place[name] = _File(variable=variable, path=text, is_second=name in place) if is_file else text
-    return nested
-
-
-def _read_files(nested: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _read_files(value) if isinstance(value, dict) else value.read() if isinstance(value, _File) else value
-        for name, value in nested.items()
-    }
+        Raises:
+            SettingsError: The file cannot be read, or is not TOML.
+        """
+        config = getattr(self.settings_cls, "config", None)
+        return {} if config is None else _used_by(getattr(self.settings_cls, "role", None), from_toml(config))
 
 
 def _used_by(role: Role | None, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -559,7 +550,7 @@ def is_used(role: Role | None, section: str, field: str) -> bool:
 class Settings(BaseSettings):
     """All settings of both services."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, toml_file=None)
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     config: ClassVar[Path | None] = None
     role: ClassVar[Role | None] = None
 
@@ -581,7 +572,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first, then the TOML file."""
-        return EnvironmentSource(settings_cls), TomlSource(settings_cls, toml_file=cls.config)
+        return EnvironmentSource(settings_cls), TomlSource(settings_cls)
 
     @model_validator(mode="after")
     def _check_flows(self) -> Self:
@@ -621,11 +612,7 @@ def load(config: Path | None = None, role: Role | None = None) -> Settings:
     Raises:
         SettingsError: One line for each setting that is wrong.
     """
-    path = config or (Path(named) if (named := os.environ.get(CONFIG_VARIABLE)) else None)
-    if path is not None and not path.is_file():
-        raise SettingsError(f"{CONFIG_VARIABLE} or --config = {str(path)!r}: there is no such file")
-    if path is None and DEFAULT_CONFIG.is_file():
-        path = DEFAULT_CONFIG
+    path = config_file(config, os.environ)
 
     class Sourced(Settings):
         config = path
@@ -635,10 +622,6 @@ def load(config: Path | None = None, role: Role | None = None) -> Settings:
         return Sourced()
     except ValidationError as error:
         raise SettingsError(_explained(error)) from None
-    except OSError as error:
-        raise SettingsError(f"{path}: the file cannot be read: {error.strerror}") from error
-    except ValueError as error:  # the TOML parser's
-        raise SettingsError(f"{path}: not valid TOML: {error}") from error
 
 
 def broker_urls_in(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -649,8 +632,8 @@ def broker_urls_in(environ: Mapping[str, str]) -> tuple[str, ...]:
     Raises:
         SettingsError: They are wrong.
     """
-    named = {name: text for name, text in environ.items() if name.startswith(BROKER_PREFIX) and text}
-    given = _read_files(_nested(named))
+    named = {name: text for name, text in capitalized(environ).items() if name.startswith(BROKER_PREFIX) and text}
+    given = read_files(from_environment(named))
     if "url" not in given.get("broker", {}):
         return ()
     try:
@@ -720,31 +703,78 @@ def variable_name(flow: str, section: str, field: str) -> str:
     return ENV_PREFIX + "__".join(part.upper() for part in path)
 
 
-def is_secret(field: FieldInfo) -> bool:
-    """Whether the value of a setting must never be shown."""
-    return "SecretStr" in repr(field.annotation) or "SecretStr" in repr(field.metadata)
-
-
 def _explained(error: ValidationError, *section: str) -> str:
     """Return one line for each setting that is wrong; of several errors in one secret, which look the same, one."""
-    return "\n".join(dict.fromkeys(_explain(error, section)))
+    lines = (_shown(line, LINE_MAX_CHARACTERS) for line in _explain(error, section))
+    return "\n".join(dict.fromkeys(lines))
 
 
 def _explain(error: ValidationError, section: tuple[str, ...]) -> Iterator[str]:
+    wrong_parts: set[str] = set()
     for detail in error.errors(include_url=False):
         location = (*section, *(str(part) for part in detail["loc"]))
         accepted = str(detail["msg"]).removeprefix("Value error, ")
         if not detail["loc"] or accepted.startswith(ENV_PREFIX):
             yield accepted
             continue
+        if detail["type"] == "extra_forbidden":
+            yield _unknown((*location, *_only_names(detail["input"])))
+            continue
         field, path = _field_at(location)
         variable = ENV_PREFIX + "__".join(part.upper() for part in path)
-        if detail["type"] == "extra_forbidden":
-            yield f"{variable} ({'.'.join(path)} in TOML) is not a setting; docs/configuration.md lists them"
-            continue
-        is_shown = field is not None and not is_secret(field)
-        shown = f" = {_USERINFO.sub('//***@', repr(detail['input']))}" if is_shown else ""
-        yield f"{variable}{shown}: {accepted}"
+        if path != location:
+            wrong_parts.add(variable)
+        if detail["type"] in {"model_type", "dict_type"} and (field is None or path[-1] in _SECTIONS):
+            accepted = f"it is a section of settings, whose names begin with {variable}__"
+        if detail["type"] == "too_short":
+            if variable in wrong_parts:
+                continue  # it is short of the parts that are wrong
+            accepted = "it is named and empty; leave the name out for the default"
+        yield f"{variable}{_value_shown(field, detail['input'])}: {accepted}"
+
+
+def _unknown(path: tuple[str, ...]) -> str:
+    variable = _shown(ENV_PREFIX + "__".join(part.upper() for part in path))
+    meant = _meant_by(path)
+    advice = f"is {meant} meant?" if meant else "docs/configuration.md lists them"
+    return f"{variable} ({_shown('.'.join(path))} in TOML) is not a setting; {advice}"
+
+
+def _only_names(value: object) -> Iterator[str]:
+    """Yield the rest of the name of a setting that a name splits in the wrong places."""
+    while isinstance(value, dict) and len(value) == 1:
+        ((name, value),) = value.items()
+        yield str(name)
+
+
+def _value_shown(field: FieldInfo | None, value: object) -> str:
+    """Return a value for an error about it: nothing of a secret, and of a URL only the host."""
+    if field is None or is_secret(field):
+        return ""
+    if field is TargetSettings.model_fields["url"]:
+        url = shown_url(value) if isinstance(value, str) else None
+        return f" = {url!r}" if url else ""
+    return f" = {_shown(repr(value))}"
+
+
+def _shown(text: str, max_characters: int = SHOWN_MAX_CHARACTERS) -> str:
+    """Return a text in one line that is not too long."""
+    line = text if text.isprintable() else ascii(text)
+    return line if len(line) <= max_characters else f"{line[:max_characters]}..."
+
+
+def _meant_by(path: tuple[str, ...]) -> str | None:
+    """Return the variable that a name which is none most likely stands for."""
+    flow = path[:2] if path[0] == "flows" else ()
+    sections = set(FlowSettings.model_fields) if flow else set(_SECTIONS) - {"flows"}
+    known = {
+        f"{section}_{field}{suffix}": ENV_PREFIX + "__".join((*flow, section, field + suffix)).upper()
+        for section in sections
+        for field in _SECTIONS[section].model_fields
+        for suffix in ("", "_file")
+    }
+    written = re.sub("_+", "_", "_".join(path[len(flow) :]).lower()).strip("_")
+    return next((known[name] for name in get_close_matches(written, known, n=1, cutoff=0.85)), None)
 
 
 def _field_at(location: tuple[str, ...]) -> tuple[FieldInfo | None, tuple[str, ...]]:
@@ -757,7 +787,7 @@ def _field_at(location: tuple[str, ...]) -> tuple[FieldInfo | None, tuple[str, .
         if field is None:
             return None, location
         section = _SECTIONS.get(part)
-        if section is None:
+        if section is None or fields is ProcessorSettings.model_fields:  # whose `flows` are names
             return field, location[: depth + 1]
         fields = section.model_fields
     return None, location

@@ -19,29 +19,15 @@ from collector.metrics import LARGEST
 from collector.supervisor import Supervisor, run_as_worker
 from collector.worker import BACKLOG, Worker
 from eventflow import admin, lifecycle
-from eventflow.connections import cannot_listen
+from eventflow.listener import listen
 from eventflow.settings import Role, Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
 from eventflow.telemetry.metrics import Expose, WorkersMetrics, exposition_of, exposition_of_workers
-from eventflow.telemetry.tracers import tracer_for
+from eventflow.telemetry.tracers import require_endpoints, tracer_for
 
 SERVICE = "eventflow-collector"
 
 log = structlog.stdlib.get_logger()
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Bind the public socket, once for all workers.
-
-    Raises:
-        AddressUnavailableError: The address is in use, or is not there.
-        SettingsError: It can never be bound.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise cannot_listen(error, setting="EVENTFLOW_COLLECTOR__PORT", host=host, port=port) from error
 
 
 def admin_listener(
@@ -68,7 +54,10 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
         EventFlowError: It cannot go on.
     """
     stop = lifecycle.stop_requested()
-    with closing(bind(settings.collector.host, settings.collector.port)) as listener:
+    listener = listen(
+        settings.collector.host, settings.collector.port, backlog=BACKLOG, setting="EVENTFLOW_COLLECTOR__PORT"
+    )
+    with closing(listener):
         log.info(
             "collector.started",
             port=listener.getsockname()[1],
@@ -110,6 +99,7 @@ def command(
     async def start() -> None:
         settings = load(config, Role.COLLECTOR)
         require_safe_exposure(settings)
+        require_endpoints(os.environ)
         logging.configure(
             service=SERVICE,
             log_format=settings.telemetry.log_format,

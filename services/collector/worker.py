@@ -27,9 +27,6 @@ from eventflow.settings import Settings
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import ingest_specs
 
-KEEP_ALIVE_S = 75
-"""aiohttp's own default lets an idle connection live for an hour."""
-
 LINGER_S = 1.0
 """How long the rest of a refused body is read and thrown away, so that its sender sees the answer. Meanwhile the
 connection makes no room for others, and this needs no key."""
@@ -83,6 +80,7 @@ class Worker:
         )
         self._confirm_timeout_s = settings.collector.confirm_timeout_s
         self._drain_timeout_s = settings.collector.drain_timeout_s
+        self._keep_alive_s = settings.collector.keep_alive_s
         limit = connections_max(settings.collector.max_connections, descriptors=descriptors)
         self._connections = Connections(limit)
         self.metrics.connections_max.set(limit)
@@ -177,7 +175,7 @@ class Worker:
             connections=self._connections,
             on_crash=partial(self.metrics.internal_errors.note, event="request.crashed"),
             loop=loop,
-            keepalive_timeout=KEEP_ALIVE_S,
+            keepalive_timeout=self._keep_alive_s,
             lingering_time=LINGER_S,
             auto_decompress=False,  # a body is what was sent
             access_log=None,  # turns it off

@@ -30,7 +30,7 @@ from eventflow.settings import FlowSettings, Role, Settings, load, require_targe
 from eventflow.telemetry import logging
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.metrics import exposition_of
-from eventflow.telemetry.tracers import tracer_for
+from eventflow.telemetry.tracers import require_endpoints, tracer_for
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_prefix, flow_specs, retry_queue
 from processor.capacity import concurrency_of, held_max_s, prefetch_of
@@ -369,6 +369,7 @@ def command(
     async def start() -> None:
         settings = load(config, Role.PROCESSOR)
         require_target_urls(settings)
+        require_endpoints(os.environ)
         logging.configure(
             service=SERVICE,
             log_format=settings.telemetry.log_format,

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -13,11 +12,11 @@ from sandbox.ports import free_port
 from tests.support import senders
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
-from tests.support.services import API_KEY, Service, collector, processor, scrubbed_environment
+from tests.support.programs import ended
+from tests.support.services import API_KEY, Service, collector, processor
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
-ENDS_WITHIN_S = 20.0
 SECRET = "whsec_" + base64.b64encode(b"the secret of a sender").decode()
 DECODED_VERSION = "v1=="
 """What `v1` of `v1,whsec_...` is in base64: a key of one byte."""
@@ -30,28 +29,6 @@ PROGRAMS = (
     ("-m", "sandbox.up"),
     ("-m", "sandbox.broker", "--ensure"),
 )
-
-
-async def ended(*program: str, cwd: Path, **settings: str) -> tuple[int, str]:
-    """Run a program that is expected to end at once; return its exit status and all that it wrote."""
-    environment = scrubbed_environment() | {f"EVENTFLOW_{name}": value for name, value in settings.items()}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *program,
-        cwd=cwd,
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(ENDS_WITHIN_S):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode or 0, output.decode()
 
 
 async def post(service: Service, http: aiohttp.ClientSession, headers: dict[str, str], body: bytes = b"{}") -> int:

@@ -67,7 +67,9 @@ def collector(
     prefix: Sequence[str] = (),
     **settings: str,
 ) -> Service:
-    """Prepare a collector of one flow; `settings` are variables without their prefix, `OTEL_` ones as they are.
+    """Prepare a collector of one flow; `settings` are variables without their prefix.
+
+    Those named `OTEL_`, and those in lower case, stay as they are.
 
     The flow's key is `API_KEY`, unless the settings name its keys or the signature that it verifies.
 
@@ -130,7 +132,8 @@ def _service(
             tracebacks.append(line)
 
     environment = scrubbed_environment() | {
-        name if name.startswith("OTEL_") else f"EVENTFLOW_{name}": value for name, value in settings.items()
+        name if name.startswith("OTEL_") or name.islower() else f"EVENTFLOW_{name}": value
+        for name, value in settings.items()
     }
     environment |= variables or {}
     command = [sys.executable, "-m", module]

@@ -19,6 +19,7 @@ except ConnectionError:
     log.exception("attempt.crashed")
 logging.getLogger("aiohttp.server").error("Error handling request from %s", "amqps://me:pw-2@host/")
 logging.getLogger("aio_pika.connection").warning("noise")
+logging.getLogger("urllib3.connectionpool").warning("Retrying after connection broken: /path-1/v1/traces")
 logging.getLogger("elsewhere").log(25, "at a level of its own")
 """
 
@@ -31,7 +32,7 @@ def written() -> tuple[str, list[dict[str, Any]]]:
 
 def test_every_line_is_json_with_severity_and_the_ids_that_are_bound_and_without_secrets() -> None:
     text, (unconfirmed, crashed, foreign, odd) = written()
-    assert not [secret for secret in ("k-1", "b-1", "pw-1", "pw-2") if secret in text]
+    assert not [secret for secret in ("k-1", "b-1", "pw-1", "pw-2", "path-1") if secret in text]
     assert unconfirmed["event"] == "event.unconfirmed"
     assert (unconfirmed["trace_id"], unconfirmed["event_id"], unconfirmed["flow"]) == ("4bf9", "e-1", "default")
     assert unconfirmed["api_key"] == unconfirmed["X_Authorization"] == "(hidden)"

@@ -1,6 +1,7 @@
 """Settings: where they come from, and what is said when one is wrong."""
 
 import base64
+import json
 import re
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def test_a_secret_is_read_from_the_file_that_its_variable_names(
         ({"FLOWS__BAD.NAME__TARGET__COST": "1"}, ("bad.name", "a-z")),
         ({"PROCESSOR__FLOWS": "nobody"}, ("nobody", "default")),
         ({"TELEMETRY__LOG_LEVEL": "loud"}, ("EVENTFLOW_TELEMETRY__LOG_LEVEL", "'loud'", "'info'")),
-        ({"CONFIG": "nowhere.toml"}, ("nowhere.toml", "no such file")),
+        ({"CONFIG": "/nowhere.toml"}, ("EVENTFLOW_CONFIG", "/nowhere.toml", "no such file")),
         ({"SOURCE__API_KEYS_FILE": "/nowhere"}, ("EVENTFLOW_SOURCE__API_KEYS_FILE", "/nowhere")),
         (
             {"SOURCE__VERIFY": "gitlab", "SOURCE__SECRETS": "some-secret"},
@@ -289,6 +290,159 @@ def test_a_secret_in_a_file_that_can_be_none_is_refused_in_one_line(
     assert "s3cret" not in str(raised.value)
 
 
+PLACEHOLDERS = [
+    *(
+        "${API_KEY}",
+        "$API_KEY",
+        "$api_key",
+        "$(API_KEY)",
+        "{{ .Values.apiKey }}",
+        "%API_KEY%",
+        "<api-key>",
+        "[redacted]",
+    ),
+    *(
+        "null",
+        "None",
+        "undefined",
+        "changeme",
+        "CHANGE-ME",
+        "your-api-key",
+        "YOUR_SECRET_KEY",
+        "********",
+        "xxxxxxxxxxxx",
+    ),
+    *('""', "''", '"some-key-1"', "'some-key-1'", "\u201csome-key\u201d", '"k1-long-enough","k2-long-enough"'),
+]
+
+
+@pytest.mark.parametrize("text", PLACEHOLDERS)
+def test_what_stands_in_place_of_a_secret_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
+    """docker/cli#3630. Reproduced on 0.1.0: `""` by an env file let in a request with an empty key, and `null` and
+    `${API_KEY}` became keys.
+    """
+    path = tmp_path / "secret"
+    path.write_text(text)
+    for variables in (
+        {"SOURCE__API_KEYS": text},
+        {"SOURCE__API_KEYS_FILE": str(path)},
+        {"SOURCE__API_KEYS": json.dumps(["some-sound-key", text])},
+        {"SOURCE__VERIFY": "github", "SOURCE__SECRETS_FILE": str(path)},
+        {"SOURCE__VERIFY": "github", "SOURCE__SECRETS": text},
+    ):
+        with monkeypatch.context() as patch, pytest.raises(SettingsError, match=r"EVENTFLOW_SOURCE__") as raised:
+            loaded(patch, **variables)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["$2b$12$abcdefgh", "s3cret$NAME", "a<b>c-long-key", "null-and-more", "ch@ngeme-1", "100%OFF100%-"]
+)
+def test_a_key_that_only_resembles_a_placeholder_is_one(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    assert texts(loaded(monkeypatch, SOURCE__API_KEYS=key).all_flows["default"].source.api_keys) == [key]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret_or_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two files of an editor on Windows were joined: a mark stood in the middle, and the key was refused."""
+    keys, url = tmp_path / "keys", tmp_path / "url"
+    keys.write_bytes(b"\xef\xbb\xbffirst-key\r\n\xef\xbb\xbfother-key\r\n")
+    url.write_bytes(b"\xef\xbb\xbfhttp://target/\r\n")
+    flow = loaded(monkeypatch, SOURCE__API_KEYS_FILE=str(keys), TARGET__URL_FILE=str(url)).all_flows["default"]
+    assert (texts(flow.source.api_keys), flow.target.url) == (["first-key", "other-key"], "http://target/")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TARGET__URL": '"http://target/"'},
+        {"TARGET__URL": "http://${HOST}/"},
+        {"TARGET__URL": "http://$HOST/"},
+        {"TARGET__RATE_PER_S": '"5"'},
+        {"TARGET__RATE_PER_S": ""},
+        {"TARGET__RATE_PER_S": "auto"},
+        {"TARGET__FORMAT": "'raw'"},
+        {"TARGET__HEADERS": '\'{"Authorization": "Bearer x"}\''},
+        {"TARGET__HEADERS": '{"Authorization": "Bearer ${TOKEN}"}'},
+        {"BROKER__URL": '"amqp://h/"'},
+        {"BROKER__URL": "amqp://u:${PASSWORD}@h/"},
+        {"BROKER__MANAGEMENT_URL": "'http://h:15672'"},
+        {"BROKER__MANAGEMENT_URL": "http://.h:15672"},
+        {"BROKER__USERNAME": "u", "BROKER__PASSWORD": "$(PASSWORD)", "BROKER__URL": "amqp://h/"},
+        {"COLLECTOR__HOST": '"0.0.0.0"'},
+        {"COLLECTOR__HOST": ""},
+        {"COLLECTOR__HOST": "0.0.0.0:8080"},
+        {"COLLECTOR__ADMIN_HOST": "$(POD_IP)"},
+        {"COLLECTOR__SPOOL_DIR": '"/vol"'},
+        {"COLLECTOR__SPOOL_DIR": "spool"},
+        {"COLLECTOR__SPOOL_DIR": "~/spool"},
+        {"PROCESSOR__FLOWS": ""},
+        {"SOURCE__ALLOW_UNAUTHENTICATED": '"true"'},
+    ],
+)
+@pytest.mark.parametrize("place", ["variable", "toml"])
+def test_a_value_that_is_not_what_was_meant_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], place: str
+) -> None:
+    """docker/cli#4665: an env file keeps quotes and expands nothing. An empty rate was an unlimited one on 0.1.0."""
+    if place == "toml":
+        (tmp_path / "eventflow.toml").write_text(
+            "\n".join(f"{name.lower().replace('__', '.')} = {json.dumps(text)}" for name, text in variables.items())
+        )
+        variables = {}
+    with pytest.raises(SettingsError, match=r"^EVENTFLOW_") as raised:
+        loaded(monkeypatch, **variables)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'target.headers = {Authorization = "Bearer ${TOKEN}"}',
+        'broker.url = ["amqp://good/", "amqp://u:${PASSWORD}@h/"]',
+        'source.api_keys = ["${API_KEY}"]',
+    ],
+)
+def test_parts_of_a_value_in_toml_are_looked_at_one_by_one(tmp_path: Path, line: str) -> None:
+    (tmp_path / "some.toml").write_text(line)
+    with pytest.raises(SettingsError, match=r"quotes|not expanded"):
+        load(tmp_path / "some.toml")
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "TRANSFER-ENCODING", "Expect", "trailer", "Upgrade"])
+def test_a_static_header_that_frames_requests_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Reproduced on 0.1.0: `Content-Length: 3` cut bodies off, and `Expect` sent none; both counted as delivered."""
+    with pytest.raises(SettingsError, match=f"EVENTFLOW_TARGET__HEADERS: {name} "):
+        loaded(monkeypatch, TARGET__HEADERS=json.dumps({name: "3"}))
+
+
+def test_white_space_around_a_value_is_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An env file with the line ends of Windows."""
+    settings = loaded(
+        monkeypatch,
+        COLLECTOR__HOST=" [::] ",
+        COLLECTOR__SPOOL_DIR=" /vol\r",
+        SOURCE__ALLOW_UNAUTHENTICATED="TRUE\r",
+        TARGET__FORMAT="raw\r",
+        TARGET__RATE_PER_S=" 5\r",
+        TARGET__URL="http://target/\r",
+    )
+    assert (settings.collector.host, settings.collector.spool_dir) == ("::", Path("/vol"))
+    flow = settings.all_flows["default"]
+    assert flow.source.allow_unauthenticated
+    assert (flow.target.format, flow.target.rate_per_s, flow.target.url) == ("raw", 5, "http://target/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://hooks.example:99999/T0KEN?k=T0KEN", '"https://hooks.example/T0KEN"', "https://hooks.example/T0KEN x"],
+)
+def test_an_error_shows_of_a_target_only_its_host(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """docker/cli#4665. Reproduced on 0.1.0: the whole URL, in whose path a token stood."""
+    with pytest.raises(SettingsError, match=r"hooks\.example") as raised:
+        loaded(monkeypatch, TARGET__URL=url)
+    assert "T0KEN" not in str(raised.value)
+
+
 def test_a_key_alone_on_its_line_of_a_file_may_be_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_bytes(b"abc\ndef")
@@ -336,10 +490,13 @@ def test_a_variable_and_its_file_together_are_refused(
 
 def test_a_section_that_is_given_as_one_text_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reproduced on 0.1.0: `EVENTFLOW_BROKER=amqp://...`, a name written wrongly, was printed with its password."""
-    with pytest.raises(SettingsError) as raised:
-        loaded(monkeypatch, BROKER="amqp://u:s3cret/@host/")
-    assert "EVENTFLOW_BROKER" in str(raised.value)
-    assert "s3cret" not in str(raised.value)
+    for name in ("BROKER", "SOURCE", "TARGET", "FLOWS", "FLOWS__A", "FLOWS__A__TARGET"):
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(SettingsError, match=f"^EVENTFLOW_{name}: .*section") as raised,
+        ):
+            loaded(patch, **{name: "amqp://u:s3cret/@host/s3cret"})
+        assert "s3cret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("character", [*"#/?[]@% ,\\\t", "\uff20", "\N{SNOWMAN}"])

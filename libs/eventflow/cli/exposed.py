@@ -6,11 +6,20 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from eventflow.listener import reachable_hosts
+
 TIMEOUT_S = 2.0
 
 
 async def samples_of(host: str, port: int) -> list[Sample] | None:
-    """Ask a service for its metrics; None where it does not answer from here."""
+    """Ask a service that listens on `host` for its metrics; None where it does not answer from here."""
+    for place in reachable_hosts(host):
+        if (samples := await _asked(f"[{place}]" if ":" in place else place, port)) is not None:
+            return samples
+    return None
+
+
+async def _asked(host: str, port: int) -> list[Sample] | None:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False) as client,

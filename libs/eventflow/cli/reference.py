@@ -10,7 +10,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from eventflow.cli.console import out, table
-from eventflow.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, ENV_PREFIX, Section, Settings, is_secret
+from eventflow.environment import CONFIG_VARIABLE, DEFAULT_CONFIG, ENV_PREFIX
+from eventflow.settings import Section, Settings, is_secret
 
 UNSET = "unset"
 
@@ -51,17 +52,41 @@ the service at start with one line that names the setting, its value (never a se
 * **Several secrets**: in a file one on each line, where a comma belongs to it (`..._HEADERS_FILE` holds one JSON
   object, `EVENTFLOW_BROKER__URL_FILE` URLs on lines or behind commas). In a variable they are separated by commas or
   given as a JSON array; `v1,whsec_...` is one. A signing secret has at least 8 characters, and so
-  has an API key unless it stands in a file. One that is named and empty is an error.
-* **Lists** are comma-separated in variables and arrays in TOML.
+  has an API key unless it stands in a file. One that is named and empty is an error, and so is a placeholder, such as
+  `null`, `$API_KEY`, `<api-key>`, `changeme` or `********`. Files are UTF-8; byte order marks in them are removed.
 * **Broker URLs**: percent-encode every character in user, password and virtual host that is not an ASCII letter or
   digit (`#` is `%23`). Or set `EVENTFLOW_BROKER__USERNAME` and `EVENTFLOW_BROKER__PASSWORD`, as they are: they apply
   to every URL that names no user. A URL that names one keeps it; if all do, setting the two is an error.
 * **Roles**: the collector needs no secret of the targets, a processor none of the senders, and the command `eventflow`
   neither. Each checks only the settings that it uses; a name that is no setting is an error in each.
-* **Units** are in the names: `_s` seconds, `_bytes` bytes, `_per_s` per second.
 * **Tracing** follows OpenTelemetry's own variables: traces are exported when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 
 `eventflow check` reports whether broker, queues, policies and targets fit these settings.
+
+## How names and values are written
+
+* **Names** of variables have two underscores between their parts and are read in any case: `eventflow_target__url` is
+  `EVENTFLOW_TARGET__URL`. One that is there in two cases is an error, and so is every name behind `EVENTFLOW_` that is
+  no setting. Ignored are only the variables that Kubernetes injects for a Service called `eventflow...`, such as
+  `EVENTFLOW_COLLECTOR_SERVICE_HOST`, `EVENTFLOW_COLLECTOR_PORT_8080_TCP_ADDR` and
+  `EVENTFLOW_COLLECTOR_PORT=tcp://10.0.0.1:8080`. TOML keys are in lower case.
+* **Values** are taken as they stand; only white space around them is ignored. One that still has quotes around it, as
+  `docker --env-file` keeps them, or still holds `${{NAME}}`, `$(NAME)` or `{{{{ name }}}}`, is an error.
+* **Numbers**: `5`, `0.5`, `1e3`, `1_000`. Units are in the names, never in the values: `_s` seconds, `_bytes` bytes,
+  `_per_s` per second; half a second is `0.5`. `auto` or an empty value is accepted only by the settings that mention
+  `auto`.
+* **Booleans**: `true`, `1`, `yes`, `on`, `y` and `t`, or `false`, `0`, `no`, `off`, `n` and `f`, in any case; in TOML
+  `true` and `false`.
+* **Choices** are written as they are listed, in lower case.
+* **Lists** are comma-separated in variables and arrays in TOML.
+* **Paths** are absolute: they begin with `/`. Nothing expands `~` or `$HOME`. So do those in `_FILE` variables and in
+  `EVENTFLOW_CONFIG`; only `--config` may name a file relative to the working directory, where `eventflow.toml` is
+  looked for too. An empty `SPOOL_DIR` is none.
+* **URLs** of targets and of the management API: `http://host/path` or `https://host:8443/path?query`, without spaces. A
+  host is a name (labels of at most 63 characters, 253 in all; `bücher.example` is encoded), an IPv4 address, or an IPv6
+  address in brackets. Errors show no more of a target's URL than its host.
+* **Addresses to listen on**: a name, an IPv4 address, or an IPv6 address with brackets or without. `0.0.0.0` is every
+  address of IPv4, `::` every address of IPv6 and of IPv4.
 """
 
 FLOWS = f"""\

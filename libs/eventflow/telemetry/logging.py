@@ -45,6 +45,7 @@ def configure(*, service: str, log_format: Literal["json", "console"], level: st
     for library in ("aiormq", "aio_pika", "aiohttp.access"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # one line for traces that are lost, none for each try
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # that exports them, and quotes the endpoint's path
 
 
 def add_severity(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:

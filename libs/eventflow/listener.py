@@ -1,0 +1,50 @@
+"""Where a service listens, and how that is reached from the same machine."""
+
+import errno
+import socket
+from ipaddress import ip_address
+
+from eventflow.errors import AddressUnavailableError, SettingsError
+
+DEFAULT_HOST = "127.0.0.1"
+COLLECTOR_ADMIN_PORT = 9464
+PROCESSOR_ADMIN_PORT = 9465
+
+_PASSING = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN})
+
+
+def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket:
+    """Return a listening socket; `::` takes connections of IPv4 too, where the system can do both.
+
+    Args:
+        setting: The name of the port's setting, for the error.
+
+    Raises:
+        AddressUnavailableError: The address is in use, such as by a process that is about to end, or is not there, such
+            as that of an interface that is not up yet. Another start can help.
+        SettingsError: The address can never be bound.
+    """
+    try:
+        family = _family_of(host)
+        is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=backlog, dualstack_ipv6=is_dual)
+    except OSError as error:
+        kind = AddressUnavailableError if error.errno in _PASSING else SettingsError
+        raise kind(f"{setting} = {port}: cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def reachable_hosts(host: str) -> tuple[str, ...]:
+    """Return the addresses at which a listener on `host` is reached from the same machine, the likeliest first."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return (host,)
+    if not address.is_unspecified:
+        return (host,)
+    return ("127.0.0.1",) if address.version == 4 else ("::1", "127.0.0.1")
+
+
+def _family_of(host: str) -> socket.AddressFamily:
+    """Return IPv4 for a name that has both."""
+    families = {found[0] for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
