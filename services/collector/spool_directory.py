@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -137,10 +138,25 @@ class SpoolDirectory:
             self._try_locks()
         except OSError as error:
             raise self._unusable(error) from error
+        self._make_private()
+
+    def _make_private(self) -> None:
+        """Let nobody else look at its names; what is in the files only this user can read anyway.
+
+        A directory that others keep files in too, such as one set by mistake, is left as it is: closing /tmp, or the
+        root of the file system, would stop other programs.
+        """
         try:
-            self.path.chmod(0o700)
+            if not stat.S_IMODE(self.path.stat().st_mode) & 0o077:
+                return
+            if (strange := next(filter(_is_strange, self.path.iterdir()), None)) is not None:
+                reason = f"it holds {strange.name}, which is no file of the spool"
+            else:
+                self.path.chmod(0o700)
+                return
         except OSError as error:
-            log.warning("spool.directory_not_private", directory=str(self.path), reason=error.strerror)
+            reason = error.strerror or str(error)
+        log.warning("spool.directory_not_private", directory=str(self.path), reason=reason)
 
     def claim_own(self) -> Claim:
         """Prepare the directory, claim a file in it for this process, and log where it is and how much room there is.
@@ -332,6 +348,11 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _is_strange(path: Path) -> bool:
+    """Whether a file in the directory is another program's."""
+    return not (SUFFIX in path.name or path.suffix == ".lock" or path.name == "lost+found")
 
 
 def _lock_of(path: Path) -> Path:

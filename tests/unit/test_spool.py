@@ -193,11 +193,25 @@ def directory_at(path: Path, *, max_bytes: int = 1024 * MIB) -> SpoolDirectory:
     return directory
 
 
-def test_the_directory_is_made_private_and_another_one_is_closed(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for path in (tmp_path / "new" / "one", tmp_path):
+def test_the_directory_is_made_private_and_one_of_the_spools_own_is_closed(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir(mode=0o755)
+    for name in ("spool-0.sqlite3", "spool-0.lock", "spool-0.sqlite3-wal", "lost+found"):
+        (own / name).touch()
+    for path in (tmp_path / "new" / "one", own):
         directory_at(path)
         assert path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_of_other_programs_is_left_as_open_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SPOOL_DIR=/tmp, as root, would close it to all other programs."""
+    tmp_path.chmod(0o777)
+    (tmp_path / "socket").touch()
+    directory_at(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o777
+    assert "it holds socket" in capsys.readouterr().out
 
 
 def test_a_directory_that_cannot_be_one_names_the_setting(tmp_path: Path) -> None:
