@@ -16,16 +16,20 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from multidict import CIMultiDict
 
+from eventflow.resolver import Resolver
+
 HEAD_MAX_BYTES = 256 * 1024
 """All heads of an answer, interim ones too, have room in this; Chrome has the same bound. A longer one is an error."""
 
 _NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None, "Accept-Encoding": None})
+_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 _OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -35,6 +39,7 @@ class Exchange:
 
     Attributes:
         wants_new: Whether the request must not go out on a kept connection.
+        is_resolving: Whether it waits for the addresses of the target's name.
         is_sent: Whether there is a connection, so that the request goes out.
         is_kept: Whether the connection has carried a request before this one.
         is_answered: Whether a byte of the answer has come in.
@@ -43,6 +48,7 @@ class Exchange:
     """
 
     wants_new: bool = False
+    is_resolving: bool = False
     is_sent: bool = False
     is_kept: bool = False
     is_answered: bool = False
@@ -57,10 +63,11 @@ current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 class Connector(aiohttp.TCPConnector):
     """Pool of `TargetConnection`s, each used for one request at a time, so as many as there are attempts in flight."""
 
-    def __init__(self) -> None:
+    def __init__(self, resolver: Resolver) -> None:
         """Start empty."""
         # No limit: attempts are bounded already, and a connection that an error leaves behind must take no place.
-        super().__init__(limit=0, socket_factory=_make_socket)
+        # No cache of names: the resolver has one, which knows when the addresses are in doubt.
+        super().__init__(limit=0, socket_factory=_make_socket, resolver=_Addresses(resolver), use_dns_cache=False)
         self._factory = partial(  # type: ignore[assignment]  # a partial of a subclass is none of its base
             TargetConnection, loop=asyncio.get_running_loop()
         )
@@ -72,6 +79,37 @@ class BareRequest(aiohttp.ClientRequest):
     def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:  # noqa: ARG002 - the library's name
         """Add nothing, and have nothing added later; to sort out the defaults costs 4 % of a request."""
         self._skip_auto_headers = _NOT_ADDED
+
+
+class _Addresses(AbstractResolver):
+    """Passes the addresses that a resolver finds on to aiohttp."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        exchange = current_exchange.get()
+        exchange.is_resolving = True
+        found = await self._resolver.addresses_of(host, port)
+        exchange.is_resolving = False
+        return [
+            ResolveResult(
+                hostname=host,
+                # With the scope of a link-local address, which the first part leaves out.
+                host=socket.getnameinfo(address, _NUMERIC)[0] if kind == socket.AF_INET6 else address[0],
+                port=port,
+                family=kind,
+                proto=protocol,
+                flags=_NUMERIC,
+            )
+            for kind, _, protocol, _, address in found
+            if family in {socket.AF_UNSPEC, kind}
+        ]
+
+    async def close(self) -> None:
+        """Leave the resolver as it is."""
 
 
 class TargetConnection(ResponseHandler):

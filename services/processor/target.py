@@ -16,6 +16,7 @@ from yarl import URL
 from eventflow.errors import EventFlowError
 from eventflow.event import utc_now
 from eventflow.message import Envelope
+from eventflow.resolver import Resolver
 from processor.connection import (
     HEAD_MAX_BYTES,
     BareRequest,
@@ -109,6 +110,7 @@ class Target:
         timeout_s: float,
         feedback: FeedbackReader,
         success: SuccessRule = BY_STATUS,
+        resolver: Resolver | None = None,
     ) -> None:
         """Prepare; connections are made as attempts need them, and kept for the next."""
         self._url = URL(url)
@@ -118,10 +120,11 @@ class Target:
         self._headers = CIMultiDict({"Accept": "*/*", "User-Agent": USER_AGENT})
         self._headers.update(headers)
         self._timeout_s = timeout_s
+        self._resolver = resolver or Resolver()
 
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
-            connector=Connector(),
+            connector=Connector(self._resolver),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, ceil_threshold=math.inf),  # exact, however long
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -165,9 +168,16 @@ class Target:
             ) as answer:
                 return await self._result_of(answer, exchange)
         except TimeoutError:
+            self._doubt_address(exchange)
             return Failed(reason="timeout", reached=exchange.is_sent, answered=exchange.is_answered)
         except (aiohttp.ClientError, OSError) as error:
+            self._doubt_address(exchange)
             return _failure(error, exchange)
+
+    def _doubt_address(self, exchange: Exchange) -> None:
+        """Look the name up anew if nothing, or another server, answers at its addresses: the target may have moved."""
+        if not (exchange.is_sent or exchange.is_resolving):
+            self._resolver.doubt(self._url.raw_host or "", self._url.port or 0)
 
     async def _result_of(self, answer: aiohttp.ClientResponse, exchange: Exchange) -> Result:
         if answer.status == 408 and exchange.is_kept and exchange.closes:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -86,10 +86,21 @@ def collector(
     )
 
 
-def processor(broker_url: str, *, flow: str, target_url: str, module: str = "processor", **settings: str) -> Service:
+def processor(
+    broker_url: str,
+    *,
+    flow: str,
+    target_url: str,
+    module: str = "processor",
+    within: Sequence[str] = (),
+    **settings: str,
+) -> Service:
     """Prepare a processor of one flow; `settings` are variables without their prefix, `TARGET__` ones the flow's.
 
     Those named `OTEL_` stay as they are.
+
+    Args:
+        within: The command that starts it, given as its arguments, such as `NameServer.seen_by`.
     """
     admin_port = free_port()
     environment = {"TARGET__URL": target_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
@@ -99,11 +110,18 @@ def processor(broker_url: str, *, flow: str, target_url: str, module: str = "pro
         {"BROKER__URL": broker_url, "PROCESSOR__ADMIN_PORT": str(admin_port)}
         | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
         admin_url=f"http://127.0.0.1:{admin_port}",
+        within=within,
     )
 
 
 def _service(
-    module: str, settings: Mapping[str, str], *, admin_url: str, url: str = "", descriptors: str = ""
+    module: str,
+    settings: Mapping[str, str],
+    *,
+    admin_url: str,
+    url: str = "",
+    descriptors: str = "",
+    within: Sequence[str] = (),
 ) -> Service:
     tracebacks: list[str] = []
 
@@ -114,7 +132,7 @@ def _service(
     environment = scrubbed_environment() | {
         name if name.startswith("OTEL_") else f"EVENTFLOW_{name}": value for name, value in settings.items()
     }
-    command = [sys.executable, "-m", module]
+    command = [*within, sys.executable, "-m", module]
     if descriptors:
         command = ["/bin/sh", "-c", f'ulimit {descriptors} && exec "$@"', "sh", *command]
     process = ChildProcess(module, command, env=environment, on_line=listen)
