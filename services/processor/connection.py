@@ -92,7 +92,10 @@ class _Addresses(AbstractResolver):
     ) -> list[ResolveResult]:
         exchange = current_exchange.get()
         exchange.is_resolving = True
-        found = await self._resolver.addresses_of(host, port)
+        try:
+            found = await self._resolver.addresses_of(host, port)
+        except UnicodeError as error:
+            raise aiohttp.InvalidURL(host, "no name server can be asked for this host") from error
         exchange.is_resolving = False
         return [
             ResolveResult(

@@ -85,7 +85,10 @@ class ProcessorMetrics:
             registry=registry,
         )
         self.blocked = Gauge(
-            "eventflow_blocked", "1 while the target refuses everybody with one status", ["flow"], registry=registry
+            "eventflow_blocked",
+            "1 while the target refuses everybody with one status, or errors of our own block the flow",
+            ["flow"],
+            registry=registry,
         )
         self.rate_limit = Gauge(
             "eventflow_rate_limit_units_per_second",
@@ -198,7 +201,8 @@ class FlowMetrics:
         self.throttled = metrics.throttled.labels(flow)
         self.stuck = metrics.stuck.labels(flow)
         self._breaker_open = metrics.breaker_open.labels(flow)
-        self._blocked = metrics.blocked.labels(flow)
+        self._is_refused = self._is_blocked = False
+        metrics.blocked.labels(flow).set_function(lambda: self._is_refused or self._is_blocked)
         self._rate_limit = metrics.rate_limit.labels(flow)
         self._rate_share = metrics.rate_share.labels(flow)
         self._processors = metrics.processors.labels(flow)
@@ -210,7 +214,11 @@ class FlowMetrics:
     def set_breaker(self, cause: Cause | None) -> None:
         """Show why the breaker is open; None while it is closed."""
         self._breaker_open.set(cause is not None)
-        self._blocked.set(cause is Cause.BLOCKED)
+        self._is_refused = cause is Cause.BLOCKED
+
+    def set_blocked(self, is_blocked: bool) -> None:
+        """Show whether errors of our own block the flow."""
+        self._is_blocked = is_blocked
 
     def set_quota(self, *, rate_per_s: float, share_per_s: float, processors: int) -> None:
         """Tell the flow's quota now, our part of it, and how many share it."""

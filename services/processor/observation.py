@@ -56,6 +56,11 @@ class Observer:
             action="comes again",
         )
 
+    @harmless
+    def put_off(self) -> None:
+        """Note that a delivery went to a delay queue after an error of our own."""
+        self.metrics.count_deferred(held=False)
+
     def crashed(self, error: Exception, *, where: str, delivery: Delivery | None = None) -> None:
         """Note an error of our own, after which a delivery comes again."""
         shown = {} if delivery is None else {"event_id": shown_id(delivery.envelope.event.id)}

@@ -57,7 +57,7 @@ REASONS = (
 
 
 class AttemptNotMadeError(EventFlowError):
-    """Nothing was sent, for a reason of our own, such as no file descriptor left: the event keeps its attempt."""
+    """Nothing was sent, for a reason of our own, such as no file descriptor left or a host that cannot be one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +167,8 @@ class Target:
                 self._url, data=aiohttp.BytesPayload(request.body), headers=request.headers, allow_redirects=False
             ) as answer:
                 return await self._result_of(answer, exchange)
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+            raise AttemptNotMadeError("the target's URL cannot be used") from error
         except TimeoutError:
             self._doubt_address(exchange)
             return Failed(reason="timeout", reached=exchange.is_sent, answered=exchange.is_answered)

@@ -174,3 +174,10 @@ async def test_no_descriptor_left_is_ours_and_makes_no_attempt(host: str) -> Non
         with no_descriptor_left(), pytest.raises(AttemptNotMadeError):
             await target.attempt(envelope(), charge=asyncio.Event().wait)
         assert await target.attempt(envelope(), charge=asyncio.Event().wait) == Succeeded(status=200)
+
+
+@pytest.mark.parametrize("host", [".default.svc", "a" * 64 + ".test", "127.1"])
+async def test_a_host_that_cannot_be_one_is_no_failure_of_an_event(host: str) -> None:
+    """openbikesensor/portal#301, if such a URL gets past the settings. Reproduced on 0.1.0: 20 of 20 events dead."""
+    with pytest.raises(AttemptNotMadeError):
+        await attempt_at(f"http://{host}/")
