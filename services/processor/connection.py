@@ -16,20 +16,21 @@ from functools import partial
 from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from multidict import CIMultiDict
 
+from eventflow.http_resolver import HttpResolver
 from eventflow.resolver import Resolver
 
 HEAD_MAX_BYTES = 256 * 1024
 """All heads of an answer, interim ones too, have room in this; Chrome has the same bound. A longer one is an error."""
 
 _NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None, "Accept-Encoding": None})
-_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+_TLS_ALERT = b"\x15\x03"
 _OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -43,6 +44,7 @@ class Exchange:
         is_sent: Whether there is a connection, so that the request goes out.
         is_kept: Whether the connection has carried a request before this one.
         is_answered: Whether a byte of the answer has come in.
+        speaks_tls: Whether bytes that came in instead of an answer are TLS.
         closes: Whether the answer's head ends the connection.
         lacks_descriptor: Whether no socket could be made because this process or machine has no descriptor left.
     """
@@ -52,6 +54,7 @@ class Exchange:
     is_sent: bool = False
     is_kept: bool = False
     is_answered: bool = False
+    speaks_tls: bool = False
     closes: bool = False
     lacks_descriptor: bool = False
 
@@ -81,11 +84,8 @@ class BareRequest(aiohttp.ClientRequest):
         self._skip_auto_headers = _NOT_ADDED
 
 
-class _Addresses(AbstractResolver):
-    """Passes the addresses that a resolver finds on to aiohttp."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
+class _Addresses(HttpResolver):
+    """Notes on the exchange that its name is being looked up."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -93,26 +93,11 @@ class _Addresses(AbstractResolver):
         exchange = current_exchange.get()
         exchange.is_resolving = True
         try:
-            found = await self._resolver.addresses_of(host, port)
+            found = await super().resolve(host, port, family)
         except UnicodeError as error:
             raise aiohttp.InvalidURL(host, "no name server can be asked for this host") from error
         exchange.is_resolving = False
-        return [
-            ResolveResult(
-                hostname=host,
-                # With the scope of a link-local address, which the first part leaves out.
-                host=socket.getnameinfo(address, _NUMERIC)[0] if kind == socket.AF_INET6 else address[0],
-                port=port,
-                family=kind,
-                proto=protocol,
-                flags=_NUMERIC,
-            )
-            for kind, _, protocol, _, address in found
-            if family in {socket.AF_UNSPEC, kind}
-        ]
-
-    async def close(self) -> None:
-        """Leave the resolver as it is."""
+        return found
 
 
 class TargetConnection(ResponseHandler):
@@ -201,6 +186,8 @@ class TargetConnection(ResponseHandler):
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Take an error of the parser or the network, after all heads that came before it."""
+        if isinstance(exc, HttpProcessingError) and self._exchange is not None:
+            self._exchange.speaks_tls = self._head.startswith(_TLS_ALERT)
         if isinstance(exc, HttpProcessingError) and self._is_head_due and not self._is_second_reading:
             self._read_again()
             return

@@ -280,7 +280,7 @@ class Gate:
                 self._is_outdated = False
                 self._breaker.probe_failed(now_s=self._clock())
             return Verdict.COUNTS if trouble is None else Verdict.UNCOUNTED
-        if self._note_breaker(lambda: self._breaker.failed(event_id, trouble, now_s=self._clock())):
+        if self._note_breaker(lambda: self._breaker.failed(event_id, trouble, now_s=self._clock()), latest=result):
             self.tell()
             return Verdict.UNCOUNTED
         if entered is Pass.PROBE:
@@ -325,8 +325,12 @@ class Gate:
         self._changed.set()
         return noted
 
-    def _note_breaker(self, note: Callable[[], object]) -> bool:
-        """Let the breaker take note of something, report a change, and return whether it is open now."""
+    def _note_breaker(self, note: Callable[[], object], *, latest: Failed | None = None) -> bool:
+        """Let the breaker take note of something, report a change, and return whether it is open now.
+
+        Args:
+            latest: The failure that is noted, if it is one of our own attempts.
+        """
         before = self._breaker.cause
         note()
         if (cause := self._breaker.cause) is not before:
@@ -334,7 +338,8 @@ class Gate:
             self._on_breaker(cause)
             match cause:
                 case Cause.DOWN:
-                    self._log.error("breaker.opened", prober=self._breaker.prober)
+                    why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail}
+                    self._log.error("breaker.opened", prober=self._breaker.prober, **why)
                 case Cause.BLOCKED:
                     self._log.error("target.blocked", status=self._breaker.status, prober=self._breaker.prober)
                 case None:
