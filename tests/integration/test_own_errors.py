@@ -61,7 +61,7 @@ async def test_an_error_at_every_event_blocks_the_flow_and_burns_nothing(
     """bodhi#3235. Reproduced on 0.1.0: 240 errors of ours for 20 events, and not a word of a block."""
     switch = tmp_path / "erring"
     switch.touch()
-    service = await start(module=ERRING, ERRING=str(switch))
+    service = await start(module=ERRING, erring=str(switch))
     ids = {f"{number}-{flow}" for number in range(20)}
     await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(event_id) for event_id in ids))
 
@@ -90,7 +90,7 @@ async def test_an_event_that_raises_by_itself_holds_up_no_other_and_is_kept(
     start: Start, flow: str, target: ScriptedTarget, amqp: Amqp, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     """Reproduced on 0.1.0: it came again every second for ever, and each time took a slot and a part of the quota."""
-    service = await start(module=ERRING, ERRING=str(tmp_path / "none"), TARGET__RETRY_DELAYS_S="0.1,20")
+    service = await start(module=ERRING, erring=str(tmp_path / "none"), TARGET__RETRY_DELAYS_S="0.1,20")
     ids = {f"{number}-{flow}" for number in range(12)}
     poison = [message(f"poison-{number}") for number in range(2)]
     await amqp.publish(lane_queue(flow, Lane.LIVE), *poison, *(message(event_id) for event_id in sorted(ids)))

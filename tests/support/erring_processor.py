@@ -1,7 +1,7 @@
 """A processor with a bug, which fails for some events before it sends anything.
 
 It fails for each event with the word `poison` in its id, and for all events while the file exists that the environment
-variable ERRING names.
+variable `erring` names.
 """
 
 import os
@@ -21,7 +21,8 @@ class Erring(RequestForm):
     """Writes no request for some events."""
 
     def request_for(self, envelope: Envelope, *, now: datetime) -> TargetRequest:
-        if "poison" in envelope.event.id or Path(os.environ["ERRING"]).exists():
+        switch = Path(os.environ["erring"])  # noqa: SIM112 - lower case, so that it gets no prefix of ours
+        if "poison" in envelope.event.id or switch.exists():
             raise BugError("its text may hold a secret")
         return super().request_for(envelope, now=now)
 

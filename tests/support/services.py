@@ -97,7 +97,7 @@ def processor(
 ) -> Service:
     """Prepare a processor of one flow; `settings` are variables without their prefix, `TARGET__` ones the flow's.
 
-    Those named `OTEL_` stay as they are, and so does `ERRING` of the erring processor.
+    Those named `OTEL_`, and those in lower case, stay as they are.
 
     Args:
         within: The command that starts it, given as its arguments, such as `NameServer.seen_by`.
@@ -130,7 +130,8 @@ def _service(
             tracebacks.append(line)
 
     environment = scrubbed_environment() | {
-        name if name.startswith(("OTEL_", "ERRING")) else f"EVENTFLOW_{name}": value for name, value in settings.items()
+        name if name.startswith("OTEL_") or name.islower() else f"EVENTFLOW_{name}": value
+        for name, value in settings.items()
     }
     command = [*within, sys.executable, "-m", module]
     if descriptors:
