@@ -223,7 +223,7 @@ class Target:
             host, port = self._url.raw_host or "", self._url.port or 0
             with suppress(OSError):
                 addresses = await self._resolver.addresses_of(host, port)
-                self._speaks_tls = await speaks_tls(addresses, server_name=host, within_s=ASK_FOR_TLS_S)
+                self._speaks_tls = await speaks_tls(addresses, within_s=ASK_FOR_TLS_S)
         return replace(failed, detail=PLAIN_ON_TLS_PORT, reached=False) if self._speaks_tls else failed
 
     def _doubt_address(self, exchange: Exchange) -> None:

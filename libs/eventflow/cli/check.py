@@ -224,7 +224,7 @@ async def _reach_as_a_processor(host: str, port: int, *, is_tls: bool, timeout_s
         raise _UnreachedError(NOT_RESOLVED, "no name server can be asked for it") from error
     except OSError as error:
         raise _UnreachedError(detail_of(error), reason_of(error)) from error
-    if not is_tls and await speaks_tls(addresses, server_name=host, within_s=min(1.0, timeout_s)):
+    if not is_tls and await speaks_tls(addresses, within_s=min(1.0, timeout_s)):
         raise _UnreachedError(PLAIN_ON_TLS_PORT)
 
 
