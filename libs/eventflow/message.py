@@ -30,6 +30,7 @@ TRACEPARENT: Final = "traceparent"
 ACCEPTED_AT: Final = "eventflow-accepted-at"
 ATTEMPT: Final = "eventflow-attempt"
 REASON: Final = "eventflow-reason"
+DETAIL: Final = "eventflow-detail"
 LAST_STATUS: Final = "eventflow-last-status"
 FIRST_FAILED_AT: Final = "eventflow-first-failed-at"
 LAST_FAILED_AT: Final = "eventflow-last-failed-at"
@@ -61,6 +62,8 @@ class Failure:
     Attributes:
         reason: A word of a closed set, as the metrics carry it.
         status: The target's last HTTP status; None where it gave none.
+        detail: Why the connection failed, as a word of `network_failure.MEANINGS`; None if it did not, and in messages
+            of 0.1.0.
         traceparent: Trace context of the last attempt; None where its trace is not recorded.
     """
 
@@ -68,6 +71,7 @@ class Failure:
     status: int | None
     first_at: datetime
     last_at: datetime
+    detail: str | None = None
     traceparent: str | None = None
 
 
@@ -112,6 +116,8 @@ def encode(envelope: Envelope, *, traceparent: str | None = None) -> Message:
         headers[REASON] = failure.reason
         headers[FIRST_FAILED_AT] = format_time(failure.first_at)
         headers[LAST_FAILED_AT] = format_time(failure.last_at)
+        if failure.detail is not None:
+            headers[DETAIL] = failure.detail
         if failure.status is not None:
             headers[LAST_STATUS] = failure.status
         if failure.traceparent is not None:
@@ -183,6 +189,7 @@ def _failure(headers: Mapping[str, Any]) -> Failure | None:
         status=_count(headers.get(LAST_STATUS)),
         first_at=first_at,
         last_at=last_at,
+        detail=_text(headers.get(DETAIL)),
         traceparent=_text(headers.get(LAST_TRACEPARENT)),
     )
 

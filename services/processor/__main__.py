@@ -174,6 +174,7 @@ async def wire_flow(
         max_retry_after_s=target_settings.max_retry_after_s,
         announce=announce,
         on_breaker=flow_metrics.set_breaker,
+        on_blocked=flow_metrics.set_blocked,
     )
     for part in (gate, quota):
         control.listen(name, part.hear)
@@ -306,12 +307,14 @@ async def serve(settings: Settings) -> None:
         def readiness() -> admin.Readiness:
             consuming = {flow.name: flow.consumer.is_consuming for flow in flows}
             standstills = {flow.name: why for flow in flows if (why := flow.dispatcher.standstill()) is not None}
+            blocked = {flow.name: error for flow in flows if (error := flow.gate.blocked_by) is not None}
             ready = (
                 all(consuming.values())
                 and all(flow.gate.knows_orders for flow in flows)
                 and not control.is_lost
                 and publisher.state != "down"
                 and not standstills
+                and not blocked
                 and not stop.is_set()
             )
             details = {
@@ -319,6 +322,7 @@ async def serve(settings: Settings) -> None:
                 "control": "down" if control.is_lost else "up",
                 "consuming": consuming,
                 "standstill": standstills,
+                "blocked": blocked,
                 "policies": policies.details,
             }
             return admin.Readiness(ready=ready, details=details)

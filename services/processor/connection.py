@@ -16,16 +16,21 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from multidict import CIMultiDict
 
+from eventflow.http_resolver import HttpResolver
+from eventflow.resolver import Resolver
+
 HEAD_MAX_BYTES = 256 * 1024
 """All heads of an answer, interim ones too, have room in this; Chrome has the same bound. A longer one is an error."""
 
 _NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None, "Accept-Encoding": None})
+_TLS_ALERT = b"\x15\x03"
 _OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -35,17 +40,21 @@ class Exchange:
 
     Attributes:
         wants_new: Whether the request must not go out on a kept connection.
+        is_resolving: Whether it waits for the addresses of the target's name.
         is_sent: Whether there is a connection, so that the request goes out.
         is_kept: Whether the connection has carried a request before this one.
         is_answered: Whether a byte of the answer has come in.
+        speaks_tls: Whether bytes that came in instead of an answer are TLS.
         closes: Whether the answer's head ends the connection.
         lacks_descriptor: Whether no socket could be made because this process or machine has no descriptor left.
     """
 
     wants_new: bool = False
+    is_resolving: bool = False
     is_sent: bool = False
     is_kept: bool = False
     is_answered: bool = False
+    speaks_tls: bool = False
     closes: bool = False
     lacks_descriptor: bool = False
 
@@ -57,10 +66,11 @@ current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 class Connector(aiohttp.TCPConnector):
     """Pool of `TargetConnection`s, each used for one request at a time, so as many as there are attempts in flight."""
 
-    def __init__(self) -> None:
+    def __init__(self, resolver: Resolver) -> None:
         """Start empty."""
         # No limit: attempts are bounded already, and a connection that an error leaves behind must take no place.
-        super().__init__(limit=0, socket_factory=_make_socket)
+        # No cache of names: the resolver has one, which knows when the addresses are in doubt.
+        super().__init__(limit=0, socket_factory=_make_socket, resolver=_Addresses(resolver), use_dns_cache=False)
         self._factory = partial(  # type: ignore[assignment]  # a partial of a subclass is none of its base
             TargetConnection, loop=asyncio.get_running_loop()
         )
@@ -72,6 +82,22 @@ class BareRequest(aiohttp.ClientRequest):
     def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:  # noqa: ARG002 - the library's name
         """Add nothing, and have nothing added later; to sort out the defaults costs 4 % of a request."""
         self._skip_auto_headers = _NOT_ADDED
+
+
+class _Addresses(HttpResolver):
+    """Notes on the exchange that its name is being looked up."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        exchange = current_exchange.get()
+        exchange.is_resolving = True
+        try:
+            found = await super().resolve(host, port, family)
+        except UnicodeError as error:
+            raise aiohttp.InvalidURL(host, "no name server can be asked for this host") from error
+        exchange.is_resolving = False
+        return found
 
 
 class TargetConnection(ResponseHandler):
@@ -160,6 +186,8 @@ class TargetConnection(ResponseHandler):
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Take an error of the parser or the network, after all heads that came before it."""
+        if isinstance(exc, HttpProcessingError) and self._exchange is not None:
+            self._exchange.speaks_tls = self._head.startswith(_TLS_ALERT)
         if isinstance(exc, HttpProcessingError) and self._is_head_due and not self._is_second_reading:
             self._read_again()
             return

@@ -1,5 +1,5 @@
 """When the next attempt of a flow may start: not while an operator has paused the flow or the target asked for a pause,
-not while the target is down or refuses everybody.
+not while the target is down or refuses everybody, nor while errors of our own keep every event from being handled.
 
 What is decided here is told to the flow's other processors, and what they tell is heeded.
 """
@@ -15,6 +15,7 @@ import structlog
 from eventflow.control import Announcement
 from eventflow.runtime import RuntimeSettings
 from processor.breaker import Breaker, Cause, trouble_of
+from processor.own_errors import OwnErrors
 from processor.target import Failed, Result, Succeeded
 
 DEFERRALS_MAX = 3
@@ -76,6 +77,7 @@ class Gate:
         max_retry_after_s: float,
         announce: Callable[[Announcement], None],
         on_breaker: Callable[[Cause | None], None],
+        on_blocked: Callable[[bool], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start open.
@@ -84,11 +86,14 @@ class Gate:
             max_retry_after_s: The longest pause that an answer can impose.
             announce: Tells the flow's other processors.
             on_breaker: Called with the cause when the breaker opens, and with None when it closes.
+            on_blocked: Called with True when errors of our own block the flow, and with False when it is free again.
         """
         self._breaker = Breaker(instance=instance)
+        self._own_errors = OwnErrors()
         self._max_retry_after_s = max_retry_after_s
         self._announce = announce
         self._on_breaker = on_breaker
+        self._on_blocked = on_blocked
         self._clock = clock
         self._changed = asyncio.Event()
         self._resume_at_s = 0.0
@@ -115,6 +120,11 @@ class Gate:
     def cause(self) -> Cause | None:
         """Why the breaker is open; None while it is closed."""
         return self._breaker.cause
+
+    @property
+    def blocked_by(self) -> str | None:
+        """The type of the error of our own that blocks the flow in this processor; None if none does."""
+        return self._own_errors.blocked_by
 
     @property
     def is_open(self) -> bool:
@@ -161,7 +171,7 @@ class Gate:
         """Let one attempt through at once; None where the gate has closed since `wait`."""
         if self._closed_s() > 0:
             return None
-        if not self._breaker.is_open:
+        if not self._breaker.is_open and self.blocked_by is None:
             return Pass.ATTEMPT
         self._probing = True
         return Pass.PROBE
@@ -194,6 +204,19 @@ class Gate:
         self._pause_for(no_room_s, result)
         return self._fail(event_id, result, entered)
 
+    def failed_ourselves(self, event_id: str, error: Exception) -> int:
+        """Note that a turn ended in an error of our own; return how often the turns of this event have.
+
+        Peers are not told: the next processor may have what this one lacks.
+        """
+        times = self._note_own_errors(lambda: self._own_errors.failed(event_id, error, now_s=self._clock()))
+        return times or 1
+
+    def ended_well(self) -> None:
+        """Note that a turn ended without an error of our own."""
+        if self._own_errors.has_any:  # at every turn, and hardly ever
+            self._note_own_errors(self._own_errors.ended_well)
+
     def hear(self, announcement: Announcement) -> None:
         """Heed what a peer says."""
         match announcement:
@@ -218,7 +241,7 @@ class Gate:
         """
         if self.pause_s > 0:
             self._announce({"kind": "pause", "for_s": round(self.pause_s, 3)})
-        can_probe = can_attempt and not self._is_control_lost and not self._is_outdated
+        can_probe = can_attempt and not self._is_control_lost and not self._is_outdated and self.blocked_by is None
         if self._breaker.is_prober and can_probe:
             self._announce(
                 {"kind": "breaker", "open": True, "cause": self._breaker.cause, "status": self._breaker.status}
@@ -227,7 +250,10 @@ class Gate:
     def _closed_s(self, *, takes_over: bool = True) -> float:
         if self._probing or self._is_control_lost or self._is_paused is not False:
             return UNTIL_CHANGED_S
-        return max(self.pause_s, self._breaker.probe_in_s(now_s=self._clock(), takes_over=takes_over))
+        now_s = self._clock()
+        if (blocked_s := self._own_errors.closed_s(now_s=now_s)) > 0:
+            return max(blocked_s, self.pause_s)
+        return max(self.pause_s, self._breaker.probe_in_s(now_s=now_s, takes_over=takes_over))
 
     def _close_breaker(self) -> None:
         was_open = self._breaker.is_open
@@ -254,7 +280,7 @@ class Gate:
                 self._is_outdated = False
                 self._breaker.probe_failed(now_s=self._clock())
             return Verdict.COUNTS if trouble is None else Verdict.UNCOUNTED
-        if self._note_breaker(lambda: self._breaker.failed(event_id, trouble, now_s=self._clock())):
+        if self._note_breaker(lambda: self._breaker.failed(event_id, trouble, now_s=self._clock()), latest=result):
             self.tell()
             return Verdict.UNCOUNTED
         if entered is Pass.PROBE:
@@ -286,8 +312,25 @@ class Gate:
         self._resume_at_s = max(self._resume_at_s, self._clock() + pause_s)
         self._changed.set()
 
-    def _note_breaker(self, note: Callable[[], object]) -> bool:
-        """Let the breaker take note of something, report a change, and return whether it is open now."""
+    def _note_own_errors(self, note: Callable[[], int | None]) -> int | None:
+        """Let errors of our own be noted, and report a change."""
+        before = self.blocked_by
+        noted = note()
+        if (after := self.blocked_by) is not None and before is None:
+            self._on_blocked(True)
+            self._log.error("flow.blocked", error=after, action="tries one event at a time")
+        elif after is None and before is not None:
+            self._on_blocked(False)
+            self._log.info("flow.unblocked")
+        self._changed.set()
+        return noted
+
+    def _note_breaker(self, note: Callable[[], object], *, latest: Failed | None = None) -> bool:
+        """Let the breaker take note of something, report a change, and return whether it is open now.
+
+        Args:
+            latest: The failure that is noted, if it is one of our own attempts.
+        """
         before = self._breaker.cause
         note()
         if (cause := self._breaker.cause) is not before:
@@ -295,7 +338,8 @@ class Gate:
             self._on_breaker(cause)
             match cause:
                 case Cause.DOWN:
-                    self._log.error("breaker.opened", prober=self._breaker.prober)
+                    why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail}
+                    self._log.error("breaker.opened", prober=self._breaker.prober, **why)
                 case Cause.BLOCKED:
                     self._log.error("target.blocked", status=self._breaker.status, prober=self._breaker.prober)
                 case None:

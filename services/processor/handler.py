@@ -1,7 +1,7 @@
 """From a turn to its outcome: one attempt, what follows from it, and the settlement.
 
 One guard stands around all of it. Whatever is raised in here is an error of our own: it counts as no attempt, and the
-delivery goes back to its queue.
+delivery goes back to its queue, or to a delay queue if it is not the first error of its event.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from functools import partial
 from eventflow.consumer import Consumer, Delivery
 from eventflow.errors import DeliveryLostError
 from eventflow.event import utc_now
-from eventflow.outcome import Hold, Outcome
+from eventflow.outcome import Defer, Hold, Outcome
 from processor.gate import Gate, Pass
 from processor.lanes import Lanes
 from processor.observation import Observation, Observer
@@ -93,11 +93,13 @@ class Handler:
         except AttemptNotMadeError as error:
             self.release(turn)
             self._observer.not_made(delivery, error)
-            await self._requeue(delivery)
+            await self._put_off(delivery, error)
         except Exception as error:  # noqa: BLE001 - the guard of every delivery: a bug costs a repetition, never the event
             self.release(turn)
             self._observer.crashed(error, where="delivery", delivery=delivery)
-            await self._requeue(delivery)
+            await self._put_off(delivery, error)
+        else:
+            self._gate.ended_well()
 
     def release(self, turn: Turn) -> None:
         """Give the gate's pass back, if the turn still has it, of an attempt that says nothing about the target."""
@@ -150,6 +152,24 @@ class Handler:
             raise GateClosedError("the quota had no room for a repeated request") from None
         if turn.entered is not None and not self._gate.is_open_to(turn.entered):
             raise GateClosedError("the gate has closed before the request could be repeated")
+
+    async def _put_off(self, delivery: Delivery, error: Exception) -> None:
+        """Let a delivery come again after an error of our own, with the attempts that it had.
+
+        An event that has met one before waits in a delay queue, longer each time: it must take no quota and no slots
+        from others.
+        """
+        try:
+            times = self._gate.failed_ourselves(delivery.envelope.event.id, error)
+            if times > 1:
+                await self._consumer.settle(delivery, Defer(delay_s=self._policy.delay_s(times - 1, dice=0.0)))
+                self._observer.put_off()
+        except DeliveryLostError:
+            return  # the broker has it already
+        except Exception as another:  # noqa: BLE001 - it can still be requeued
+            self._observer.crashed(another, where="delivery", delivery=delivery)
+        if delivery.is_current:
+            await self._requeue(delivery)
 
     async def _requeue(self, delivery: Delivery) -> None:
         await asyncio.sleep(CRASH_PAUSE_S)

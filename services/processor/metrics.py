@@ -15,7 +15,7 @@ from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDE
 from processor.breaker import Cause
 from processor.drain import DrainEstimate
 from processor.reorder import Reorder
-from processor.target import REASONS
+from processor.target import REASONS, Failed
 
 
 class ProcessorMetrics:
@@ -45,6 +45,12 @@ class ProcessorMetrics:
         )
         self.dead_lettered = Counter(
             "eventflow_events_dead_lettered", "Events given up", ["flow", "reason"], registry=registry
+        )
+        self.failed = Counter(
+            "eventflow_attempts_failed",
+            "Failed attempts, those too that do not count for their event, by reason and by what failed in the network",
+            ["flow", "reason", "detail"],
+            registry=registry,
         )
         self.age_seconds = Histogram(
             "eventflow_event_age_seconds",
@@ -85,7 +91,10 @@ class ProcessorMetrics:
             registry=registry,
         )
         self.blocked = Gauge(
-            "eventflow_blocked", "1 while the target refuses everybody with one status", ["flow"], registry=registry
+            "eventflow_blocked",
+            "1 while the target refuses everybody with one status, or errors of our own block the flow",
+            ["flow"],
+            registry=registry,
         )
         self.rate_limit = Gauge(
             "eventflow_rate_limit_units_per_second",
@@ -195,10 +204,11 @@ class FlowMetrics:
         self.in_flight = 0
         """Attempts in flight now."""
         metrics.in_flight.labels(flow).set_function(lambda: self.in_flight)
-        self.throttled = metrics.throttled.labels(flow)
+        self._throttled = metrics.throttled.labels(flow)
         self.stuck = metrics.stuck.labels(flow)
         self._breaker_open = metrics.breaker_open.labels(flow)
-        self._blocked = metrics.blocked.labels(flow)
+        self._is_refused = self._is_blocked = False
+        metrics.blocked.labels(flow).set_function(lambda: self._is_refused or self._is_blocked)
         self._rate_limit = metrics.rate_limit.labels(flow)
         self._rate_share = metrics.rate_share.labels(flow)
         self._processors = metrics.processors.labels(flow)
@@ -210,7 +220,11 @@ class FlowMetrics:
     def set_breaker(self, cause: Cause | None) -> None:
         """Show why the breaker is open; None while it is closed."""
         self._breaker_open.set(cause is not None)
-        self._blocked.set(cause is Cause.BLOCKED)
+        self._is_refused = cause is Cause.BLOCKED
+
+    def set_blocked(self, is_blocked: bool) -> None:
+        """Show whether errors of our own block the flow."""
+        self._is_blocked = is_blocked
 
     def set_quota(self, *, rate_per_s: float, share_per_s: float, processors: int) -> None:
         """Tell the flow's quota now, our part of it, and how many share it."""
@@ -236,6 +250,12 @@ class FlowMetrics:
         self._age_seconds.observe((now - accepted_at).total_seconds(), exemplar)
         accepted_s = min(accepted_at, now).timestamp()  # a stranger's event may say that it is from the future
         self._reorder_seconds.observe(self._reorder.delivered(accepted_s=accepted_s, now_s=time.monotonic()), exemplar)
+
+    def count_failed(self, result: Failed) -> None:
+        """Count an attempt that failed."""
+        self._metrics.failed.labels(self._flow, result.reason, result.detail or "").inc()
+        if result.asks_to_wait:
+            self._throttled.inc()
 
     def count_retried(self, reason: str) -> None:
         """Count a failed attempt that is repeated."""

@@ -1,5 +1,6 @@
 """Notes on deliveries for metrics, log, trace and `eventflow why`. No error in here reaches a delivery."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import structlog
 from eventflow.consumer import Delivery
 from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope
+from eventflow.network_failure import MEANINGS
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
@@ -17,6 +19,9 @@ from processor.metrics import FlowMetrics
 from processor.target import AttemptNotMadeError, Failed, Result
 from processor.tracing import DeliveryTrace, DeliveryTracing
 from processor.whereabouts import Whereabouts
+
+SAME_DETAIL_S = 60.0
+"""`attempt.failed` is logged for one detail at most this often."""
 
 log = structlog.stdlib.get_logger()
 
@@ -40,6 +45,7 @@ class Observer:
         self.internal_errors = internal_errors
         self.flow = flow
         self.log = log.bind(flow=flow)
+        self._detail_logged_s: dict[str, float] = {}
 
     def taking(self, delivery: Delivery) -> "Observation":
         """Begin to observe a delivery whose turn has come."""
@@ -55,6 +61,26 @@ class Observer:
             reason=str(error),
             action="comes again",
         )
+
+    def failed(self, delivery: Delivery, result: Failed) -> None:
+        """Note an attempt that failed, whether or not it counts for its event; a detail is logged once a minute."""
+        self.metrics.count_failed(result)
+        now_s = time.monotonic()
+        if result.detail is None or now_s - self._detail_logged_s.get(result.detail, -math.inf) < SAME_DETAIL_S:
+            return
+        self._detail_logged_s[result.detail] = now_s
+        self.log.warning(
+            "attempt.failed",
+            event_id=shown_id(delivery.envelope.event.id),
+            reason=result.reason,
+            detail=result.detail,
+            meaning=MEANINGS.get(result.detail),
+        )
+
+    @harmless
+    def put_off(self) -> None:
+        """Note that a delivery went to a delay queue after an error of our own."""
+        self.metrics.count_deferred(held=False)
 
     def crashed(self, error: Exception, *, where: str, delivery: Delivery | None = None) -> None:
         """Note an error of our own, after which a delivery comes again."""
@@ -98,8 +124,8 @@ class Observation:
     def end_attempt(self, result: Result) -> None:
         """Note how the attempt ended."""
         metrics = self._observer.metrics
-        if isinstance(result, Failed) and result.asks_to_wait:
-            metrics.throttled.inc()
+        if isinstance(result, Failed):
+            self._observer.failed(self._delivery, result)
         if (began_s := self._leave_flight()) is not None:
             metrics.attempt_seconds.observe(time.perf_counter() - began_s, self._exemplar())
         if self._trace is not None:
@@ -146,6 +172,7 @@ class Observation:
                     "event.retried",
                     reason=failure.reason,
                     status=failure.status,
+                    detail=failure.detail,
                     delay_s=delay_s,
                 )
             case Defer() | Hold():
@@ -153,7 +180,13 @@ class Observation:
                 self._log(self._observer.log.debug, "event.deferred")
             case DeadLetter(envelope=copy) if (failure := copy.failure) is not None:
                 metrics.count_dead_lettered(failure.reason)
-                self._log(self._observer.log.error, "event.dead_lettered", reason=failure.reason, status=failure.status)
+                self._log(
+                    self._observer.log.error,
+                    "event.dead_lettered",
+                    reason=failure.reason,
+                    status=failure.status,
+                    detail=failure.detail,
+                )
 
     @harmless
     def end(self) -> None:

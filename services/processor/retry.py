@@ -90,10 +90,15 @@ def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> 
     match ending.result:
         case Succeeded():
             return Delivered()
-        case Failed(reason=reason, status=status):
+        case Failed(reason=reason, status=status, detail=detail):
             first_at = envelope.failure.first_at if envelope.failure else ending.at
             failure = Failure(
-                reason=reason, status=status, first_at=first_at, last_at=ending.at, traceparent=ending.traceparent
+                reason=reason,
+                status=status,
+                first_at=first_at,
+                last_at=ending.at,
+                detail=detail,
+                traceparent=ending.traceparent,
             )
             if envelope.attempt >= policy.max_attempts:
                 return DeadLetter(envelope=replace(envelope, failure=failure))

@@ -18,7 +18,7 @@ from eventflow.runtime import RuntimeSettings
 from eventflow.settings import load
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, retry_queue
-from processor import dispatcher, handler
+from processor import dispatcher, handler, own_errors
 from processor.__main__ import Flow, run_until, wire_flow
 from processor.dispatcher import Dispatcher
 from processor.handler import Handler
@@ -59,6 +59,8 @@ async def running(
         monkeypatch.setenv(name, value)
     for module in (dispatcher, handler):
         monkeypatch.setattr(module, "CRASH_PAUSE_S", 0.01)
+    for pause in ("TRY_PAUSE_MIN_S", "TRY_PAUSE_MAX_S"):  # turn after turn fails, so the flow is blocked all the time
+        monkeypatch.setattr(own_errors, pause, 0.01)
     settings, metrics, stop = load(), ProcessorMetrics(), asyncio.Event()
     urls = settings.broker.urls
     publisher = Publisher(urls, specs=flow_specs(flow, (DELAY_S,)), name="guarded", fanouts=[CONTROL_EXCHANGE])

@@ -99,10 +99,21 @@ def collector(
     )
 
 
-def processor(broker_url: str, *, flow: str, target_url: str, module: str = "processor", **settings: str) -> Service:
+def processor(
+    broker_url: str,
+    *,
+    flow: str,
+    target_url: str,
+    module: str = "processor",
+    prefix: Sequence[str] = (),
+    **settings: str,
+) -> Service:
     """Prepare a processor of one flow; `settings` are variables without their prefix, `TARGET__` ones the flow's.
 
-    Those named `OTEL_` stay as they are.
+    Those named `OTEL_`, and those in lower case, stay as they are.
+
+    Args:
+        prefix: A command that runs the one behind it, such as `NameServer.seen_by`.
     """
     admin_port = free_port()
     environment = {"TARGET__URL": target_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
@@ -112,6 +123,7 @@ def processor(broker_url: str, *, flow: str, target_url: str, module: str = "pro
         {"BROKER__URL": broker_url, "PROCESSOR__ADMIN_PORT": str(admin_port)}
         | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
         admin_url=f"http://127.0.0.1:{admin_port}",
+        prefix=prefix,
     )
 
 

@@ -31,6 +31,7 @@ RECEIPT = web.RequestKey("receipt", Receipt)
 class ScriptedTarget:
     """Listens on a free port of loopback, or the one given, while its context is open."""
 
+    host: str = field(default="127.0.0.1", kw_only=True)
     answer: Callable[[Receipt], Answer | Awaitable[Answer]] = lambda _: 200
     receipts: list[Receipt] = field(default_factory=list)
     taken: list[Receipt] = field(default_factory=list)
@@ -48,8 +49,8 @@ class ScriptedTarget:
         # A body is what was sent, whatever its encoding.
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, auto_decompress=False)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/hook"
+        await web.TCPSite(self._runner, self.host, self.port).start()
+        self.url = f"http://{self.host}:{self._runner.addresses[0][1]}/hook"
         return self
 
     async def __aexit__(

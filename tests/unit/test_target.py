@@ -6,6 +6,7 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.support.target import ScriptedTarget
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 DESCRIPTORS = 256
 
-UNREACHED = Failed(reason="connection", reached=False, answered=False)
+NO_LISTENER = Failed(reason="connection", detail="no_listener", reached=False, answered=False)
 
 
 def envelope() -> Envelope:
@@ -51,7 +52,7 @@ async def attempt_at(url: str, *, timeout_s: float = 5) -> tuple[Result, int]:
 
 
 async def test_a_target_that_nobody_listens_for_is_not_asked_twice() -> None:
-    assert await attempt_at(f"http://127.0.0.1:{free_port()}/") == (UNREACHED, 0)
+    assert await attempt_at(f"http://127.0.0.1:{free_port()}/") == (NO_LISTENER, 0)
 
 
 async def test_a_target_whose_name_is_not_known_is_not_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +60,7 @@ async def test_a_target_whose_name_is_not_known_is_not_asked_twice(monkeypatch: 
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert await attempt_at("http://target.invalid/") == (UNREACHED, 0)
+    assert await attempt_at("http://target.invalid/") == (replace(NO_LISTENER, detail="not_resolved"), 0)
 
 
 def writing(
@@ -78,13 +79,17 @@ def writing(
 async def test_a_failure_is_answered_from_the_first_byte_on(answer: bytes, answered: bool, is_hanging: bool) -> None:
     async with RawTarget(writing(answer, is_hanging=is_hanging)) as raw:
         result, _ = await attempt_at(raw.url, timeout_s=0.2)
-        assert result == Failed(reason="timeout" if is_hanging else "connection", answered=answered)
+        detail = "answer_timeout" if is_hanging else "cut_off" if answered else "closed"
+        assert result == Failed(reason="timeout" if is_hanging else "connection", detail=detail, answered=answered)
 
 
 @pytest.mark.parametrize("greeting", [OK, b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"])
 async def test_a_target_that_does_not_speak_tls_is_not_reached(greeting: bytes) -> None:
     async with RawTarget(writing(b""), greeting=greeting) as raw:
-        assert await attempt_at(raw.url.replace("http:", "https:")) == (UNREACHED, 0)
+        assert await attempt_at(raw.url.replace("http:", "https:")) == (
+            replace(NO_LISTENER, detail="tls_on_plain_port"),
+            0,
+        )
 
 
 async def test_a_request_carries_our_headers_and_the_settings_ones_in_their_place() -> None:
@@ -174,3 +179,10 @@ async def test_no_descriptor_left_is_ours_and_makes_no_attempt(host: str) -> Non
         with no_descriptor_left(), pytest.raises(AttemptNotMadeError):
             await target.attempt(envelope(), charge=asyncio.Event().wait)
         assert await target.attempt(envelope(), charge=asyncio.Event().wait) == Succeeded(status=200)
+
+
+@pytest.mark.parametrize("host", [".default.svc", "a" * 64 + ".test", "127.1"])
+async def test_a_host_that_cannot_be_one_is_no_failure_of_an_event(host: str) -> None:
+    """openbikesensor/portal#301, if such a URL gets past the settings. Reproduced on 0.1.0: 20 of 20 events dead."""
+    with pytest.raises(AttemptNotMadeError):
+        await attempt_at(f"http://{host}/")

@@ -4,13 +4,13 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 from rich.text import Text
+from yarl import URL
 
 from eventflow import broker
 from eventflow.cli.console import out, table
@@ -20,9 +20,28 @@ from eventflow.cli.policies import check_policies
 from eventflow.cli.retries import leftovers
 from eventflow.cli.session import Link, connected
 from eventflow.cli.topology import specs_of
+from eventflow.connecting import reach, speaks_tls
 from eventflow.errors import BrokerUnavailableError, SettingsError, TopologyMismatchError
+from eventflow.network_failure import (
+    CONNECT_TIMEOUT,
+    MEANINGS,
+    NOT_RESOLVED,
+    PLAIN_ON_TLS_PORT,
+    TLS_ON_PLAIN_PORT,
+    detail_of,
+)
+from eventflow.resolver import AddressInfo, Resolver
 from eventflow.settings import Role, Settings, TargetSettings, load, require_safe_exposure, variable_name
 from eventflow.topology import QueueSpec, retry_queue
+
+_RENEW = "renew the certificate, or correct the clock of either machine"
+_ADVICE = {
+    NOT_RESOLVED: "correct the name in {variable}, or mend the name servers of this machine",
+    PLAIN_ON_TLS_PORT: "write https:// in {variable}",
+    TLS_ON_PLAIN_PORT: "write http:// in {variable}, or correct its port",
+    "certificate_other_name": "write a name of the certificate in {variable}, or renew the certificate",
+    "certificate_unknown_ca": "let the target send all intermediate certificates, or add its CA to this machine's",
+}
 
 DECLARE_ADVICE = "start the services, or run `eventflow topology`"
 
@@ -166,25 +185,59 @@ async def _check_target(flow: str, target: TargetSettings, timeout_s: float) -> 
             found="not set",
             advice=f"set {variable}: http://host/path",
         )
-    url = urlsplit(target.url)
-    port = url.port or (443 if url.scheme == "https" else 80)
-    subject = f"target of {flow}: {url.scheme}://{url.hostname}:{port}"  # its path may be a secret
+    try:
+        url = URL(target.url)
+        host, port = url.raw_host or "", url.port or 0
+    except ValueError:
+        return Finding(
+            subject=f"target of {flow}",
+            verdict=Verdict.PROBLEM,
+            found="its URL is not valid",
+            advice=f"correct {variable}: http://host/path",
+        )
+    subject = f"target of {flow}: {url.scheme}://{url.host}:{port}"  # its path may be a secret
+    try:
+        await _reach_as_a_processor(host, port, is_tls=url.scheme == "https", timeout_s=timeout_s)
+    except _UnreachedError as error:
+        advice = _advice(error.detail, variable)
+        return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice=advice)
+    return Finding(subject=subject, verdict=Verdict.OK, found="reachable (connected; no request was sent)")
+
+
+class _UnreachedError(Exception):
+    """A target cannot be reached; `detail` is a word of `network_failure.MEANINGS`, the text one line for people."""
+
+    def __init__(self, detail: str, words: str = "") -> None:
+        super().__init__(f"{detail}: {MEANINGS[detail]}" + (f" ({words})" if words else ""))
+        self.detail = detail
+
+
+async def _reach_as_a_processor(host: str, port: int, *, is_tls: bool, timeout_s: float) -> None:
+    addresses: Sequence[AddressInfo] = ()
     try:
         async with asyncio.timeout(timeout_s):
-            _, writer = await asyncio.open_connection(
-                url.hostname, port, ssl=ssl.create_default_context() if url.scheme == "https" else None
-            )
-        writer.close()
+            addresses = await Resolver().addresses_of(host, port)
+            await reach(addresses, server_name=host, tls=ssl.create_default_context() if is_tls else None)
+    except TimeoutError as error:
+        raise _UnreachedError(CONNECT_TIMEOUT if addresses else NOT_RESOLVED, f"{timeout_s:g} s") from error
+    except UnicodeError as error:
+        raise _UnreachedError(NOT_RESOLVED, "no name server can be asked for it") from error
     except OSError as error:
-        found = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else reason_of(error)
-        return Finding(subject=subject, verdict=Verdict.PROBLEM, found=found, advice=f"start it, or correct {variable}")
-    return Finding(subject=subject, verdict=Verdict.OK, found="reachable (connected; nothing was sent)")
+        raise _UnreachedError(detail_of(error), reason_of(error)) from error
+    if not is_tls and await speaks_tls(addresses, within_s=min(1.0, timeout_s)):
+        raise _UnreachedError(PLAIN_ON_TLS_PORT)
 
 
 def reason_of(error: OSError) -> str:
-    """Say in one line why a connection failed."""
+    """Return the system's words for why a connection failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate cannot be trusted: {error.verify_message}"
+        return error.verify_message
     if isinstance(error, ssl.SSLError | socket.gaierror) or not error.errno:
         return error.strerror or str(error) or type(error).__name__
     return os.strerror(error.errno)  # asyncio's own text leaves the reason out
+
+
+def _advice(detail: str, variable: str) -> str:
+    if detail in _ADVICE:
+        return _ADVICE[detail].format(variable=variable)
+    return _RENEW if detail.startswith("certificate_") else f"start it, or correct {variable}"

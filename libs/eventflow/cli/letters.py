@@ -7,6 +7,7 @@ from typing import Any
 
 from eventflow.cli.console import printable
 from eventflow.event import format_time
+from eventflow.network_failure import MEANINGS
 from eventflow.outcome import TOO_LARGE
 from eventflow.reader import Held
 
@@ -100,6 +101,8 @@ def record_of(letter: Held) -> dict[str, Any]:
         "content_type": event.content_type,
         "content_encoding": envelope.content_encoding,
     }
+    if failure is not None and failure.detail is not None:
+        record["detail"] = failure.detail
     try:
         return {**record, "body": event.body.decode()}
     except UnicodeDecodeError:
@@ -109,15 +112,20 @@ def record_of(letter: Held) -> dict[str, Any]:
 def facts_of(letter: Held) -> list[tuple[str, str]]:
     """Return what `dead show` tells beside headers and body, as names and values; nothing for what is not known."""
     record = record_of(letter)
-    names = ("id", "source", "type", "time", "reason", "last_status", "attempts")
+    names = ("id", "source", "type", "time", "reason", "detail", "last_status", "attempts")
     times = ("first_failed_at", "last_failed_at", "content_type", "content_encoding")
-    known = [(name.replace("_", " "), str(record[name])) for name in (*names, *times) if record[name] is not None]
+    known = [(name.replace("_", " "), str(record[name])) for name in (*names, *times) if record.get(name) is not None]
+    known = [(name, _explained(value) if name == "detail" else value) for name, value in known]
     death = death_of(letter)
     if death is not None:
         known.append(
             ("given up by", f"{BROKER} in {death.queue}; eventflow check looks for the policy that asks for it")
         )
     return [*known, ("body", f"{len(letter.envelope.event.body)} bytes")]
+
+
+def _explained(detail: str) -> str:
+    return f"{detail}: {MEANINGS[detail]}" if detail in MEANINGS else detail
 
 
 def shown_body(body: bytes, *, full: bool) -> str:

@@ -172,7 +172,7 @@ def sentences_of(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _past(last: Mapping[str, Any]) -> str:
-    failure = f"{last.get('reason')}{_status(last.get('status'))}"
+    failure = f"{last.get('detail') or last.get('reason')}{_status(last.get('status'))}"
     became = {
         "delivered": "was delivered",
         "retry": f"failed ({failure}) and waits for {_seconds(last.get('delay_s'))} from then on",

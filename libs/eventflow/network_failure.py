@@ -1,0 +1,108 @@
+"""Why a connection to a target failed: one word for each cause that a person would mend in another place. Pure."""
+
+import errno
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Final
+
+NOT_RESOLVED: Final = "not_resolved"
+CONNECT_TIMEOUT: Final = "connect_timeout"
+PLAIN_ON_TLS_PORT: Final = "plain_on_tls_port"
+TLS_ON_PLAIN_PORT: Final = "tls_on_plain_port"
+CLOSED: Final = "closed"
+ANSWER_TIMEOUT: Final = "answer_timeout"
+BAD_ANSWER: Final = "bad_answer"
+CUT_OFF: Final = "cut_off"
+TLS_FAILED: Final = "tls_failed"
+RESET: Final = "reset"
+OTHER: Final = "other"
+
+MEANINGS: Final = {
+    NOT_RESOLVED: "its name has no address, or no name server answered",
+    "no_listener": "nothing listens on its port",
+    "unreachable": "there is no route to its address",
+    CONNECT_TIMEOUT: "no connection in time",
+    "certificate_expired": "its certificate has expired",
+    "certificate_not_yet_valid": "its certificate is not valid yet",
+    "certificate_other_name": "its certificate is for another name",
+    "certificate_unknown_ca": "its certificate is of a CA that is not trusted here, or lacks an intermediate one",
+    "certificate_invalid": "its certificate is not valid",
+    TLS_ON_PLAIN_PORT: "its port does not speak TLS, and the URL says https",
+    PLAIN_ON_TLS_PORT: "its port speaks TLS, and the URL says http",
+    TLS_FAILED: "TLS failed",
+    RESET: "the connection was reset",
+    CLOSED: "the connection was closed before an answer",
+    ANSWER_TIMEOUT: "no whole answer in time",
+    BAD_ANSWER: "the answer is not HTTP",
+    CUT_OFF: "the answer was cut off",
+    OTHER: "another error of the network",
+}
+"""Each word of the set, and what it means for people."""
+
+_CERTIFICATE: Final = {  # X509_V_ERR_*
+    9: "certificate_not_yet_valid",
+    10: "certificate_expired",
+    62: "certificate_other_name",
+    64: "certificate_other_name",  # for an IP address
+    2: "certificate_unknown_ca",
+    18: "certificate_unknown_ca",  # signed by itself
+    19: "certificate_unknown_ca",
+    20: "certificate_unknown_ca",
+    21: "certificate_unknown_ca",
+}
+_NO_TLS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
+)
+"""OpenSSL's words for bytes that are no TLS record."""
+
+_BY_ERRNO: Final = {  # the most telling first: of several addresses, one where something answered
+    errno.ECONNREFUSED: "no_listener",
+    errno.ECONNRESET: RESET,
+    errno.EPIPE: RESET,
+    errno.ECONNABORTED: RESET,
+    errno.ETIMEDOUT: CONNECT_TIMEOUT,
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.ENETDOWN: "unreachable",
+    errno.EADDRNOTAVAIL: "unreachable",
+}
+_ERRNO_IN_TEXT: Final = re.compile(r"\[Errno (\d+)\]")
+
+
+def detail_of(error: BaseException) -> str:
+    """Return the word for an error of a lookup, a connect or a TLS handshake, or for another library's around it."""
+    return next((word for each in _from_its_root(error) if (word := _word_of(each)) is not None), OTHER)
+
+
+def is_answer_in_tls(error: OSError) -> bool:
+    """Whether a TLS handshake failed by an answer in TLS, such as an alert."""
+    ended = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    return isinstance(error, ssl.SSLError) and not ended and detail_of(error) != TLS_ON_PLAIN_PORT
+
+
+def _from_its_root(error: BaseException) -> Iterator[BaseException]:
+    """Return an error and those that it wraps, the innermost first: aiohttp's lack what `ssl` notes on its own."""
+    if error.__cause__ is not None:
+        yield from _from_its_root(error.__cause__)
+    yield error
+
+
+def _word_of(error: BaseException) -> str | None:
+    match error:  # only errors that `ssl` itself has raised have all its attributes
+        case ssl.SSLCertVerificationError():
+            return _CERTIFICATE.get(getattr(error, "verify_code", 0), "certificate_invalid")
+        case ssl.SSLError():
+            return TLS_ON_PLAIN_PORT if getattr(error, "reason", None) in _NO_TLS else TLS_FAILED
+        case socket.gaierror():
+            return NOT_RESOLVED
+        case TimeoutError():
+            return CONNECT_TIMEOUT
+        case OSError():
+            # aiohappyeyeballs puts different errors of several addresses into one text.
+            numbers = {error.errno, *map(int, _ERRNO_IN_TEXT.findall(str(error)))}
+            by_number = next((word for number, word in _BY_ERRNO.items() if number in numbers), None)
+            return by_number or (TLS_FAILED if isinstance(error, ConnectionError) else None)  # asyncio, in a handshake
+        case _:
+            return None

@@ -1,0 +1,65 @@
+"""Errors of our own in a row: after a few, attempts stop, so that they neither repeat requests nor hold events. Pure.
+
+An error of our own is anything raised in a turn that is neither the target's answer nor the network's: a bug, a URL
+that cannot be used, no file descriptor left. It counts no attempt. If the turns of three different events in a row
+end in one, it is not the events' fault: the flow is *blocked* in this processor. Then one event at a time is tried,
+after pauses of 1 to 10 s, each time another, until a turn ends without an error (ADR 24).
+
+One event whose own content raises never blocks a flow in which others are handled; it waits longer after each error.
+"""
+
+import math
+from collections import OrderedDict
+
+BLOCKING_EVENTS = 3
+TRY_PAUSE_MIN_S = 1.0
+TRY_PAUSE_MAX_S = 10.0
+REMEMBERED_EVENTS_MAX = 10_000
+
+
+class OwnErrors:
+    """Errors of our own in one flow and this processor; the caller brings the clock.
+
+    Attributes:
+        blocked_by: The type of the latest error while the flow is blocked, else None. Its text may hold secrets.
+    """
+
+    def __init__(self) -> None:
+        self.blocked_by: str | None = None
+        self._in_a_row: set[str] = set()
+        self._times: OrderedDict[str, int] = OrderedDict()
+        self._pause_s = TRY_PAUSE_MIN_S
+        self._try_at_s = -math.inf
+
+    def failed(self, event_id: str, error: Exception, *, now_s: float) -> int:
+        """Note that a turn ended in an error; return how often the turns of this event have."""
+        times = self._times.pop(event_id, 0) + 1
+        self._times[event_id] = times
+        if len(self._times) > REMEMBERED_EVENTS_MAX:
+            self._times.popitem(last=False)
+        if self.blocked_by is None:
+            self._in_a_row.add(event_id)
+            if len(self._in_a_row) < BLOCKING_EVENTS:
+                return times
+            self._pause_s = TRY_PAUSE_MIN_S
+        elif now_s < self._try_at_s:
+            return times  # it began before the flow was blocked
+        else:
+            self._pause_s = min(TRY_PAUSE_MAX_S, self._pause_s * 2)
+        self.blocked_by = type(error).__name__
+        self._try_at_s = now_s + self._pause_s
+        return times
+
+    @property
+    def has_any(self) -> bool:
+        """Whether the latest turn ended in an error."""
+        return bool(self._in_a_row)
+
+    def ended_well(self) -> None:
+        """Note that a turn ended without an error, whatever the target answered."""
+        self._in_a_row.clear()
+        self.blocked_by = None
+
+    def closed_s(self, *, now_s: float) -> float:
+        """Return the seconds until an event may be tried: 0 if the flow is not blocked."""
+        return 0.0 if self.blocked_by is None else max(0.0, self._try_at_s - now_s)

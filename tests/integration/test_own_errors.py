@@ -1,0 +1,110 @@
+"""Errors of our own inside attempts, in a real processor with a bug: they cost no event its attempts, and are loud."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
+from tests.integration.test_processor import message
+from tests.support.amqp import Amqp
+from tests.support.services import Service, processor
+from tests.support.target import ScriptedTarget
+from tests.support.wait import eventually
+
+DELAYS_S = (0.1, 0.3)
+ERRING = "tests.support.erring_processor"
+
+Start = Callable[..., "asyncio.Future[Service]"]
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[ScriptedTarget]:
+    async with ScriptedTarget() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+async def start(
+    broker_url: str, flow: str, target: ScriptedTarget, http: aiohttp.ClientSession, amqp: Amqp
+) -> AsyncIterator[Start]:
+    """Starts a processor of the flow whose events have two attempts each."""
+    await amqp.declare_flow(flow, DELAYS_S)
+    running: list[Service] = []
+
+    async def start_one(**settings: str) -> Service:
+        service = processor(
+            broker_url,
+            flow=flow,
+            **{
+                "target_url": target.url,
+                "TARGET__RETRY_DELAYS_S": ",".join(map(str, DELAYS_S)),
+                "TARGET__MAX_ATTEMPTS": "2",
+                **settings,
+            },
+        )
+        service.process.start()
+        running.append(service)
+        await service.ready(http)
+        return service
+
+    yield start_one
+    for service in running:
+        assert await asyncio.to_thread(service.process.stop) == 0, service.output
+
+
+async def test_an_error_at_every_event_blocks_the_flow_and_burns_nothing(
+    start: Start, flow: str, target: ScriptedTarget, amqp: Amqp, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """bodhi#3235. Reproduced on 0.1.0: 240 errors of ours for 20 events, and not a word of a block."""
+    switch = tmp_path / "erring"
+    switch.touch()
+    service = await start(module=ERRING, erring=str(switch))
+    ids = {f"{number}-{flow}" for number in range(20)}
+    await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(event_id) for event_id in ids))
+
+    async def is_blocked() -> bool:
+        return await service.metric(http, "eventflow_blocked") == 1
+
+    await eventually(is_blocked, within_s=10, what=lambda: f"the flow blocked\n{service.output}")
+    async with http.get(f"{service.admin_url}/readyz") as answer:
+        assert answer.status == 503
+        assert (await answer.json())["blocked"] == {flow: "BugError"}
+    assert service.output.count('"flow.blocked"') == 1
+    errors = await service.metric(http, "eventflow_internal_errors_total")
+    await asyncio.sleep(4)
+    assert await service.metric(http, "eventflow_internal_errors_total") - errors <= 3
+    assert not target.receipts
+
+    switch.unlink()
+    await eventually(lambda: target.ids == ids, within_s=30, what=lambda: f"all delivered\n{service.output}")
+    assert {receipt.attempt for receipt in target.receipts} == {1}
+    assert await amqp.depth(dead_queue(flow)) == 0
+    assert '"flow.unblocked"' in service.output
+    await service.ready(http)
+
+
+async def test_an_event_that_raises_by_itself_holds_up_no_other_and_is_kept(
+    start: Start, flow: str, target: ScriptedTarget, amqp: Amqp, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Reproduced on 0.1.0: it came again every second for ever, and each time took a slot and a part of the quota."""
+    service = await start(module=ERRING, erring=str(tmp_path / "none"), TARGET__RETRY_DELAYS_S="0.1,20")
+    ids = {f"{number}-{flow}" for number in range(12)}
+    poison = [message(f"poison-{number}") for number in range(2)]
+    await amqp.publish(lane_queue(flow, Lane.LIVE), *poison, *(message(event_id) for event_id in sorted(ids)))
+    await eventually(lambda: target.ids == ids, within_s=30, what=lambda: f"all others delivered\n{service.output}")
+
+    async def errors() -> float:
+        return await service.metric(http, "eventflow_internal_errors_total")
+
+    async def have_erred_thrice() -> bool:
+        return await errors() == 6
+
+    await eventually(have_erred_thrice, within_s=30, what="requeued once, then by delay queues")
+    await asyncio.sleep(2.5)
+    assert await errors() == 6, "they wait for 20 s"
+    assert await service.metric(http, "eventflow_blocked") == 0
+    assert await amqp.depth(retry_queue(flow, 20)) == 2
+    assert await amqp.depth(dead_queue(flow)) == 0
