@@ -5,18 +5,18 @@ consumer) ends it, and a new one starts from nothing. So there is no state in wh
 """
 
 import asyncio
-import itertools
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, Self, TypeAlias, TypeVar
 
 import aio_pika
 import aiormq
 import structlog
-from aio_pika.abc import AbstractConnection
+from aio_pika.abc import AbstractConnection, TimeoutType, UnderlayConnection
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import (
@@ -30,9 +30,13 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from yarl import URL
 
 from eventflow import wire
+from eventflow.addresses import Route
+from eventflow.broker_tls import UnusableCertificateError, context_of
+from eventflow.broker_url import BrokerUrl, parse_broker_url
 from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
 from eventflow.lifecycle import first_of
 from eventflow.presence import Presence
+from eventflow.race import race
 from eventflow.topology import QueueSpec
 
 CONNECT_TIMEOUT_S = 10
@@ -42,6 +46,10 @@ CLOSE_TIMEOUT_S = 2.0
 """How long a connection may take to close in order. The library waits 33 s for a broker that does not read."""
 
 RECONNECT_PAUSE_MAX_S = 3
+NEXT_URL_AFTER_S = 0.5
+"""How long a broker has to let us in before the next is tried beside it. A handshake over TLS takes 8 round trips; one
+broker that is silent must not use up the time that a sender waits for a confirm, which is 2 s."""
+
 CONSUMERS_POLL_S = 0.005
 STREAM_PREFETCH = 100
 STREAM_SILENCE_S = 0.5
@@ -71,13 +79,55 @@ class QueueDepth:
     consumers: int
 
 
+class _Underlay(UnderlayConnection):
+    """The library's connection to a virtual host that is given apart from the URL.
+
+    The library reads it from a URL's path, where it takes `%252F` for a slash and `..` for the directory above.
+    """
+
+    @classmethod
+    async def make_connection(
+        cls, url: URL, timeout: TimeoutType = None, *, vhost: str = "/", **options: Any
+    ) -> aiormq.Connection:
+        connection = aiormq.Connection(url, **options)
+        connection.vhost = vhost
+        async with asyncio.timeout(timeout):
+            await connection.connect()
+        return connection
+
+
 class WiredConnection(aio_pika.Connection):
     """A connection of the library with a wire below it."""
 
-    def __init__(self, url: URL, **options: Any) -> None:
-        super().__init__(url, **options)
+    def __init__(self, broker: BrokerUrl, route: Route, context: ssl.SSLContext | None, *, name: str) -> None:
+        """Prepare.
+
+        Args:
+            context: None for a connection without TLS.
+            name: Shown in the management UI.
+        """
+        super().__init__(
+            URL.build(
+                scheme="amqp" if context is None else "amqps",
+                user=broker.username,
+                password=broker.password,
+                host=broker.host,
+                port=broker.port,
+                query={"heartbeat": str(HEARTBEAT_S), "auth": broker.mechanism},
+            ),
+            client_properties={"connection_name": name},
+        )
         self.wire = wire.Wire()
-        self.kwargs["transport_factory"] = wire.WireTransportFactory(self.wire)
+        named = broker.tls.server_name if broker.tls is not None else None
+        self.kwargs["vhost"] = broker.vhost
+        self.kwargs["transport_factory"] = wire.WireTransportFactory(
+            self.wire, route, context=context, server_name=named or broker.host.removesuffix(".")
+        )
+
+    async def connect(self, timeout: TimeoutType = None) -> None:
+        """Connect, as the library does."""
+        self.transport = await _Underlay.connect(self.url, self._on_connection_close, timeout=timeout, **self.kwargs)
+        await self._on_connected()
 
 
 def wire_of(connection: AbstractConnection) -> wire.Wire | None:
@@ -85,23 +135,45 @@ def wire_of(connection: AbstractConnection) -> wire.Wire | None:
     return connection.wire if isinstance(connection, WiredConnection) and wire.is_supported() else None
 
 
-async def connect(url: str, *, name: str) -> AbstractConnection:
+async def connect(url: str, *, name: str, route: Route | None = None) -> WiredConnection:
     """Open one connection, heartbeat 10 s, the handshake done within 10 s.
+
+    Args:
+        route: The way to the broker, if it has been used before.
 
     Raises:
         BrokerUnavailableError: Refused, silent, or not let in; the message says which URL (without password) and why.
     """
+    broker = parse_broker_url(url)
+    route = route or Route(broker.host, broker.port)
+    connection: WiredConnection | None = None
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            return await aio_pika.connect(
-                url,
-                heartbeat=HEARTBEAT_S,
-                client_properties={"connection_name": name},
-                connection_class=WiredConnection,
-            )
-    except CONNECTION_ERRORS as error:
-        reason = "no answer" if isinstance(error, TimeoutError) else _first_line(error)
+            context = None if broker.tls is None else await asyncio.to_thread(context_of, broker.tls)
+            connection = WiredConnection(broker, route, context, name=name)
+            await connection.connect()
+    except (UnusableCertificateError, *CONNECTION_ERRORS) as error:
+        route.failed()
+        words = None if connection is None else connection.wire.close_reason
+        reason = words or ("no answer" if isinstance(error, TimeoutError) else _first_line(error))
         raise BrokerUnavailableError(f"cannot connect to {shown_url(url)}: {reason}") from error
+    route.worked()
+    return connection
+
+
+async def connect_to_any(urls: Sequence[str], *, name: str) -> tuple[str, AbstractConnection]:
+    """Open one connection to the first broker that lets us in; return its URL too.
+
+    Raises:
+        BrokerUnavailableError: None does; the message is the last one's.
+    """
+
+    async def attempt(url: str, _: Callable[[], None]) -> tuple[str, AbstractConnection]:
+        return url, await connect(url, name=name)
+
+    return await race(
+        [partial(attempt, url) for url in urls], stagger_s=NEXT_URL_AFTER_S, discard=lambda second: _close(second[1])
+    )
 
 
 @asynccontextmanager
@@ -110,38 +182,69 @@ async def closing(connection: AbstractConnection) -> AsyncIterator[AbstractConne
     try:
         yield connection
     finally:
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await connection.close()
-        except TimeoutError:
-            log.debug("broker.connection_cut", reason=f"it did not close within {CLOSE_TIMEOUT_S:g} s")
-        finally:
-            if isinstance(connection, WiredConnection):
-                connection.wire.abort()
+        await _close(connection)
+
+
+async def _close(connection: AbstractConnection) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await connection.close()
+    except TimeoutError:
+        log.debug("broker.connection_cut", reason=f"it did not close within {CLOSE_TIMEOUT_S:g} s")
+    finally:
+        if isinstance(connection, WiredConnection):
+            connection.wire.abort()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """A broker that may be connected to."""
+
+    url: str
+    route: Route
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        broker = parse_broker_url(url)
+        return cls(url=url, route=Route(broker.host, broker.port))
 
 
 async def keep_connected(urls: Sequence[str], *, name: str, session: Session) -> None:
-    """Run `session` on a connection, and on a new one whenever it breaks, trying the URLs in turn.
+    """Run `session` on a connection, and on a new one whenever it breaks.
+
+    The brokers are tried in their order, each 0.5 s after the one before or once that has refused, until one lets us
+    in. This one is tried first from then on, unless the session ended although the connection stood, as it does on a
+    node that has no majority, or has just begun.
 
     Returns when the session returns of its own accord.
 
     Raises:
         TopologyMismatchError: Raised by the session: starting again cannot help.
     """
-    rotation = itertools.cycle(urls)
+    places = [_Place.of(url) for url in urls]
     while True:
+        place, connection = await _connect_to_first(places, name=name)
+        began_s = time.monotonic()
+        places.remove(place)
+        places.insert(0, place)
         try:
-            async with closing(await _connect_to_any(rotation, name=name)) as connection:
-                log.info("broker.connected", connection=name, server=_server(connection))
-                return await session(connection)
+            async with closing(connection):
+                try:
+                    log.info("broker.connected", connection=name, server=_server(connection))
+                    return await session(connection)
+                finally:
+                    if not connection.wire.is_lost or time.monotonic() - began_s < SESSION_PAUSE_S:
+                        places.append(places.pop(0))
         except (BrokerUnavailableError, *CONNECTION_ERRORS) as error:
             if is_cancelled_by_us():  # the library turns a cancellation that meets a closing connection into its error
                 raise asyncio.CancelledError from error
-            log.warning("broker.session_ended", connection=name, reason=_first_line(error))
+            reason = connection.wire.close_reason or _first_line(error)
+            log.warning("broker.session_ended", connection=name, reason=reason)
         except asyncio.CancelledError:
             if is_cancelled_by_us():
                 raise
-            log.warning("broker.session_ended", connection=name, reason="the connection was closed")
+            reason = connection.wire.close_reason or "the connection was closed"
+            log.warning("broker.session_ended", connection=name, reason=reason)
         await asyncio.sleep(SESSION_PAUSE_S)
 
 
@@ -489,18 +592,35 @@ def server_version(connection: AbstractConnection) -> str:
     return version.decode() if isinstance(version, bytes) else str(version)
 
 
-async def _connect_to_any(rotation: "itertools.cycle[str]", *, name: str) -> AbstractConnection:
-    def tell(state: RetryCallState) -> None:
+async def _connect_to_first(places: Sequence[_Place], *, name: str) -> tuple[_Place, WiredConnection]:
+    """Connect to the first of the brokers that lets us in, however long that takes.
+
+    Each is tried again on its own: one that is silent must not keep us from another that has just started.
+    """
+
+    async def attempt(place: _Place, next_may_begin: Callable[[], None]) -> tuple[_Place, WiredConnection]:
+        return place, await _connect_persistently(place, name=name, on_failure=next_may_begin)
+
+    return await race(
+        [partial(attempt, place) for place in places],
+        stagger_s=NEXT_URL_AFTER_S,
+        discard=lambda second: _close(second[1]),
+    )
+
+
+async def _connect_persistently(place: _Place, *, name: str, on_failure: Callable[[], None]) -> WiredConnection:
+    def report(state: RetryCallState) -> None:
+        on_failure()
         error = state.outcome.exception() if state.outcome else None
         log.warning("broker.connection_failed", connection=name, reason=str(error), attempt=state.attempt_number)
 
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(BrokerUnavailableError),
         wait=wait_exponential_jitter(multiplier=0.2, max=RECONNECT_PAUSE_MAX_S, jitter=0.2),
-        before_sleep=tell,
+        before_sleep=report,
     ):
         with attempt:
-            return await connect(next(rotation), name=name)
+            return await connect(place.url, name=name, route=place.route)
     raise AssertionError("unreachable: the retrying above has no end")
 
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -58,7 +58,13 @@ class Service:
 
 
 def collector(
-    broker_url: str, *, flow: str, module: str = "collector", descriptors: str = "", **settings: str
+    broker_url: str,
+    *,
+    flow: str,
+    module: str = "collector",
+    descriptors: str = "",
+    within: Sequence[str] = (),
+    **settings: str,
 ) -> Service:
     """Prepare a collector of one flow; `settings` are variables without their prefix, `OTEL_` ones as they are.
 
@@ -66,6 +72,7 @@ def collector(
 
     Args:
         descriptors: Options of the shell's `ulimit` that bound its open files, such as `-n 64` or `-Sn 64`.
+        within: What its command is the argument of, such as `with_hosts(...)`.
     """
     port, admin_port = free_port(), free_port()
     of_flow = f"FLOWS__{flow.upper()}__SOURCE__"
@@ -83,10 +90,19 @@ def collector(
         admin_url=f"http://127.0.0.1:{admin_port}",
         url=f"http://127.0.0.1:{port}/events/{flow}",
         descriptors=descriptors,
+        within=within,
     )
 
 
-def processor(broker_url: str, *, flow: str, target_url: str, module: str = "processor", **settings: str) -> Service:
+def processor(
+    broker_url: str,
+    *,
+    flow: str,
+    target_url: str,
+    module: str = "processor",
+    within: Sequence[str] = (),
+    **settings: str,
+) -> Service:
     """Prepare a processor of one flow; `settings` are variables without their prefix, `TARGET__` ones the flow's.
 
     Those named `OTEL_` stay as they are.
@@ -99,11 +115,18 @@ def processor(broker_url: str, *, flow: str, target_url: str, module: str = "pro
         {"BROKER__URL": broker_url, "PROCESSOR__ADMIN_PORT": str(admin_port)}
         | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
         admin_url=f"http://127.0.0.1:{admin_port}",
+        within=within,
     )
 
 
 def _service(
-    module: str, settings: Mapping[str, str], *, admin_url: str, url: str = "", descriptors: str = ""
+    module: str,
+    settings: Mapping[str, str],
+    *,
+    admin_url: str,
+    url: str = "",
+    descriptors: str = "",
+    within: Sequence[str] = (),
 ) -> Service:
     tracebacks: list[str] = []
 
@@ -114,7 +137,7 @@ def _service(
     environment = scrubbed_environment() | {
         name if name.startswith("OTEL_") else f"EVENTFLOW_{name}": value for name, value in settings.items()
     }
-    command = [sys.executable, "-m", module]
+    command = [*within, sys.executable, "-m", module]
     if descriptors:
         command = ["/bin/sh", "-c", f'ulimit {descriptors} && exec "$@"', "sh", *command]
     process = ChildProcess(module, command, env=environment, on_line=listen)

@@ -31,9 +31,9 @@ async def connected(urls: Sequence[str]) -> AsyncIterator[Link]:
     Raises:
         BrokerUnavailableError: None does; the message is the last one's.
     """
-    link = await _connect(urls)
-    async with broker.closing(link.connection):
-        yield link
+    url, connection = await broker.connect_to_any(urls, name=instance())
+    async with broker.closing(connection):
+        yield Link(connection=connection, url=url)
 
 
 @asynccontextmanager
@@ -53,16 +53,6 @@ async def publishing(
         yield publisher
     finally:
         await cancel_and_wait(running)
-
-
-async def _connect(urls: Sequence[str]) -> Link:
-    failures = []
-    for url in urls:
-        try:
-            return Link(connection=await broker.connect(url, name=instance()), url=url)
-        except BrokerUnavailableError as error:
-            failures.append(error)
-    raise failures[-1]
 
 
 async def _until_up(publisher: Publisher, running: "asyncio.Task[None]") -> None:
