@@ -37,7 +37,7 @@ from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
 from eventflow.lifecycle import first_of
 from eventflow.presence import Presence
 from eventflow.race import race
-from eventflow.topology import QueueSpec
+from eventflow.topology import PREFIX, QueueSpec, permissions_command
 
 CONNECT_TIMEOUT_S = 10
 HEARTBEAT_S = 10
@@ -58,8 +58,14 @@ SESSION_PAUSE_S = 1
 declared again before every consumer has heard of its end. RabbitMQ 3.10 forgets to tell those that it would find late,
 and sends them nothing for ever."""
 
+REFUSED_PAUSE_S = 5
+"""After a refusal: rights are given by a person."""
+
 CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutError)
 """What the AMQP libraries raise when a connection or channel is unusable; `RuntimeError` is theirs for "closed"."""
+
+NO_QUEUE = f"{PREFIX}.nobody"
+"""A routing key for what only proves that publishing is allowed."""
 
 T = TypeVar("T")
 
@@ -202,11 +208,13 @@ class _Place:
 
     url: str
     route: Route
+    permissions_command: str
 
     @classmethod
     def of(cls, url: str) -> Self:
         broker = parse_broker_url(url)
-        return cls(url=url, route=Route(broker.host, broker.port))
+        command = permissions_command(broker.username, vhost=broker.vhost)
+        return cls(url=url, route=Route(broker.host, broker.port), permissions_command=command)
 
 
 async def keep_connected(urls: Sequence[str], *, name: str, session: Session) -> None:
@@ -222,6 +230,7 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
         TopologyMismatchError: Raised by the session: starting again cannot help.
     """
     places = [_Place.of(url) for url in urls]
+    refusal: str | None = None  # the one that is in the log already
     while True:
         place, connection = await _connect_to_first(places, name=name)
         began_s = time.monotonic()
@@ -239,12 +248,19 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
             if is_cancelled_by_us():  # the library turns a cancellation that meets a closing connection into its error
                 raise asyncio.CancelledError from error
             reason = connection.wire.close_reason or _first_line(error)
-            log.warning("broker.session_ended", connection=name, reason=reason)
+            if is_refused(error):
+                if reason != refusal:
+                    advice = place.permissions_command
+                    log.error("broker.right_missing", connection=name, reason=reason, advice=advice)  # noqa: TRY400
+                refusal = reason
+                await asyncio.sleep(REFUSED_PAUSE_S)
+                continue
         except asyncio.CancelledError:
             if is_cancelled_by_us():
                 raise
             reason = connection.wire.close_reason or "the connection was closed"
-            log.warning("broker.session_ended", connection=name, reason=reason)
+        refusal = None
+        log.warning("broker.session_ended", connection=name, reason=reason)
         await asyncio.sleep(SESSION_PAUSE_S)
 
 
@@ -303,7 +319,7 @@ async def closed(channel: Channel) -> NoReturn:
     closing = channel.closing
     await asyncio.wait({closing})
     reason = None if closing.cancelled() else closing.exception()
-    raise BrokerUnavailableError("the channel was closed" if reason is None else _first_line(reason))
+    raise BrokerUnavailableError("the channel was closed" if reason is None else _first_line(reason)) from reason
 
 
 async def cancelled(cancellation: asyncio.Event) -> NoReturn:
@@ -359,8 +375,8 @@ async def declare(
                         f"queue {spec.name} exists with other arguments. RabbitMQ says: {_first_line(cause)}. "
                         "Drain and delete that queue, or use another broker or virtual host"
                     ) from cause
-                case ChannelAccessRefused():
-                    channel = await _look_up_unprivileged(connection, spec.name)
+                case ChannelAccessRefused() as cause:
+                    channel = await _look_up_unprivileged(connection, spec.name, cause)
                     unverified.append(spec.name)
                 case _:
                     raise
@@ -374,8 +390,13 @@ async def declare(
 
 
 def is_missing(error: BrokerUnavailableError) -> bool:
-    """Whether a request failed because its queue does not exist."""
+    """Whether a request failed because its queue or exchange does not exist."""
     return isinstance(error.__cause__, ChannelNotFoundEntity)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether a request failed because the user lacks a right."""
+    return isinstance(error.__cause__, ChannelAccessRefused)
 
 
 async def find_missing(connection: AbstractConnection, presence: Presence, queues: Iterable[str]) -> None:
@@ -389,8 +410,25 @@ async def find_missing(connection: AbstractConnection, presence: Presence, queue
             if await depth_of(connection, queue) is None:
                 presence.missed(queue)
         except BrokerUnavailableError as error:
-            if not isinstance(error.__cause__, ChannelAccessRefused):
+            if not is_refused(error):
                 raise
+
+
+async def exists(connection: AbstractConnection, exchange: str) -> bool:
+    """Whether there is such an exchange.
+
+    Raises:
+        BrokerUnavailableError: The broker cannot answer now.
+    """
+    channel = await open_channel(connection)
+    try:
+        await answered(f"look up exchange {exchange}", channel.exchange_declare(exchange, passive=True))
+    except BrokerUnavailableError as error:
+        if is_missing(error):
+            return False
+        raise
+    await answered("close a channel", channel.close())
+    return True
 
 
 async def declare_fanout(channel: Channel, exchange: str) -> None:
@@ -402,6 +440,46 @@ async def declare_fanout(channel: Channel, exchange: str) -> None:
     await answered(
         f"declare exchange {exchange}", channel.exchange_declare(exchange, exchange_type="fanout", durable=True)
     )
+
+
+async def prove_publishing(
+    connection: AbstractConnection, channel: Channel, *, exchange: str = "", body: bytes = b""
+) -> None:
+    """Return once the broker has taken a message that no queue gets, however long an alarm keeps it from that.
+
+    Args:
+        channel: A confirm channel that nothing else publishes on.
+        exchange: The default exchange, or one at which nobody minds `body`.
+
+    Raises:
+        BrokerUnavailableError: This user may not publish there, or the broker does not answer.
+    """
+    what = f"publish to {exchange or 'the default exchange'}"
+    while True:
+        try:
+            await answered(what, channel.basic_publish(body, exchange=exchange, routing_key=NO_QUEUE))
+        except BrokerUnavailableError as error:
+            if not (isinstance(error.__cause__, TimeoutError) and is_blocked(connection)):
+                raise
+        else:
+            return
+
+
+async def prove_reading(connection: AbstractConnection, queue: str) -> None:
+    """Return if this user may consume from a queue, without a consumer that would take something.
+
+    RabbitMQ looks at rights before it looks for the queue, and for the queue before it looks at arguments. One that it
+    takes for wrong makes it refuse to consume in any case, and the reason is the answer.
+
+    Raises:
+        BrokerUnavailableError: This user may not, or the broker does not answer.
+    """
+    channel = await open_channel(connection)
+    try:
+        await answered(f"consume from {queue}", channel.basic_consume(queue, _ignore, arguments={"x-priority": ""}))
+    except BrokerUnavailableError as error:
+        if not (is_missing(error) or isinstance(error.__cause__, ChannelPreconditionFailed)):
+            raise
 
 
 async def _ignore(_: DeliveredMessage) -> None:
@@ -624,13 +702,22 @@ async def _connect_persistently(place: _Place, *, name: str, on_failure: Callabl
     raise AssertionError("unreachable: the retrying above has no end")
 
 
-async def _look_up_unprivileged(connection: AbstractConnection, queue: str) -> Channel:
-    """See that a queue exists, where even that may be refused; return an open channel."""
+async def _look_up_unprivileged(connection: AbstractConnection, queue: str, cause: ChannelAccessRefused) -> Channel:
+    """See that a queue exists which this user may not declare, although even that may be refused.
+
+    Returns:
+        An open channel.
+
+    Raises:
+        BrokerUnavailableError: There is no such queue, so that `cause`, the refusal to declare it, counts.
+    """
     channel = await open_channel(connection)
     try:
         await look_up(channel, queue)
     except BrokerUnavailableError as error:
-        if not isinstance(error.__cause__, ChannelAccessRefused):
+        if is_missing(error):
+            raise BrokerUnavailableError(f"there is no {queue}, and declaring it: {_first_line(cause)}") from cause
+        if not is_refused(error):
             raise
         channel = await open_channel(connection)  # a mandatory publish will tell whether it exists
     return channel

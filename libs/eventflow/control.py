@@ -31,6 +31,8 @@ LISTEN_POLL_S = 1.0
 LOST_AFTER_S = 3.0
 """How long after the beginning of the last good look the control connection counts as working; as long as the lease."""
 
+PUBLISHER_POLL_S = 0.05
+
 NO_ORDER_S = 0.2
 """How long a start waits for an order where the broker has counted none, as for 5 s after its start."""
 
@@ -64,7 +66,10 @@ class Control:
 
     @property
     def is_lost(self) -> bool:
-        """Whether no order can be heard: no good look at the control connection for 3 s, or none yet."""
+        """Whether no order can be heard: no good look at the control connection for 3 s, or none yet.
+
+        It is lost as well while the broker refuses to take what this processor would publish.
+        """
         return self._lost.is_set()
 
     def watch(self, watcher: Callable[[bool], None]) -> None:
@@ -109,6 +114,9 @@ class Control:
         await broker.keep_connected(self._urls, name=f"{self.instance} control", session=self._session)
 
     async def _session(self, connection: broker.Connection) -> None:
+        # Nothing is consumed before that, and one report of a right that is missing is enough.
+        while not self._publisher.may_publish:  # noqa: ASYNC110 - an alarm sets no event
+            await asyncio.sleep(PUBLISHER_POLL_S)
         channel = await broker.open_channel(connection)
         await broker.declare_fanout(channel, CONTROL_EXCHANGE)
         # A name of its own: the broker may hold the queue of a lost connection until two heartbeats are missed.
@@ -124,7 +132,8 @@ class Control:
         while True:
             began_s = asyncio.get_running_loop().time()
             await look()
-            self._works_since(began_s)
+            if self._publisher.state != "refused":
+                self._works_since(began_s)
             await asyncio.sleep(LISTEN_POLL_S)
 
     def _works_since(self, began_s: float) -> None:

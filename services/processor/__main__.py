@@ -306,7 +306,7 @@ async def serve(settings: Settings) -> None:
                 all(consuming.values())
                 and all(flow.gate.knows_orders for flow in flows)
                 and not control.is_lost
-                and publisher.state != "down"
+                and publisher.state in {"up", "blocked"}
                 and not standstills
                 and not stop.is_set()
             )

@@ -13,16 +13,18 @@ import typer
 from rich.text import Text
 
 from eventflow import broker
+from eventflow.broker_url import parse_broker_url
 from eventflow.cli.console import out, table
 from eventflow.cli.findings import STYLES, Finding, Verdict
 from eventflow.cli.options import ConfigOption, config_of, settings_of
 from eventflow.cli.policies import check_policies
 from eventflow.cli.retries import leftovers
-from eventflow.cli.session import Link, connected
+from eventflow.cli.session import Link, connected, instance
 from eventflow.cli.topology import specs_of
 from eventflow.errors import BrokerUnavailableError, SettingsError, TopologyMismatchError
+from eventflow.rights import missing_rights
 from eventflow.settings import Role, Settings, TargetSettings, load, require_safe_exposure, variable_name
-from eventflow.topology import QueueSpec, retry_queue
+from eventflow.topology import QueueSpec, permissions_command, retry_queue
 
 DECLARE_ADVICE = "start the services, or run `eventflow topology`"
 
@@ -59,6 +61,7 @@ async def _findings(settings: Settings, timeout_s: float, *, apply_policy: bool)
     findings = [await _check_broker(url) for url in settings.broker.urls]
     if any(finding.verdict is Verdict.OK for finding in findings):
         findings += [finding async for finding in _check_queues(settings)]
+        findings.append(await _check_rights(settings))
     findings += await check_policies(settings, apply_policy=apply_policy)
     findings += [await _check_target(name, flow.target, timeout_s) for name, flow in settings.all_flows.items()]
     return findings
@@ -119,6 +122,22 @@ async def _check_queues(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
     except BrokerUnavailableError as error:
         yield Finding(subject="queues", verdict=Verdict.PROBLEM, found=str(error), advice="see the broker's log")
+
+
+async def _check_rights(settings: Settings) -> Finding:
+    """Try what the services need, as the user that this command has."""
+    subject = "rights"
+    try:
+        async with connected(settings.broker.urls) as link:
+            user = parse_broker_url(link.url)
+            subject = f"rights of user {user.username}"
+            missing = await missing_rights(link.connection, list(settings.all_flows), instance=instance())
+    except BrokerUnavailableError as error:
+        return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice="see the broker's log")
+    if missing:
+        advice = permissions_command(user.username, vhost=user.vhost)
+        return Finding(subject=subject, verdict=Verdict.PROBLEM, found="; ".join(missing), advice=advice)
+    return Finding(subject=subject, verdict=Verdict.OK, found="all that the services need")
 
 
 async def _check_queue(link: Link, spec: QueueSpec) -> Finding:

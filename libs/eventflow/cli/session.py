@@ -61,9 +61,11 @@ async def _until_up(publisher: Publisher, running: "asyncio.Task[None]") -> None
             return
         if running.done():
             running.result()
+        if publisher.state == "refused":
+            break
         await asyncio.sleep(PUBLISHER_POLL_S)
-    reason = "it has a memory or disk alarm" if publisher.state == "blocked" else "no connection"
-    raise BrokerUnavailableError(f"cannot publish: {reason}")
+    reasons = {"blocked": "it has a memory or disk alarm", "refused": "this user lacks the right to"}
+    raise BrokerUnavailableError(f"cannot publish: {reasons.get(publisher.state, 'no connection')}")
 
 
 def instance() -> str:
