@@ -33,7 +33,7 @@ from eventflow import wire
 from eventflow.addresses import Route
 from eventflow.broker_tls import UnusableCertificateError, context_of
 from eventflow.broker_url import BrokerUrl, parse_broker_url
-from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
+from eventflow.errors import BrokerUnavailableError, SettingsError, TopologyMismatchError
 from eventflow.lifecycle import first_of
 from eventflow.presence import Presence
 from eventflow.race import race
@@ -63,6 +63,11 @@ REFUSED_PAUSE_S = 5
 
 CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutError)
 """What the AMQP libraries raise when a connection or channel is unusable; `RuntimeError` is theirs for "closed"."""
+
+VERIFY_ADVICE = (
+    "whoever is between us can read and change events; take no_verify_ssl or verify out of EVENTFLOW_BROKER__URL, "
+    "and name the authority of the certificate with cacertfile"
+)
 
 NO_QUEUE = f"{PREFIX}.nobody"
 """A routing key for what only proves that publishing is allowed."""
@@ -180,6 +185,25 @@ async def connect_to_any(urls: Sequence[str], *, name: str) -> tuple[str, Abstra
     return await race(
         [partial(attempt, url) for url in urls], stagger_s=NEXT_URL_AFTER_S, discard=lambda second: _close(second[1])
     )
+
+
+def require_sound_urls(urls: Sequence[str]) -> None:
+    """Check the files that checked URLs name, and warn of what weakens or does nothing. Once, at the start.
+
+    Raises:
+        SettingsError: A certificate or key cannot be used; names the file and the reason.
+    """
+    for broker in map(parse_broker_url, urls):
+        if broker.ignored:
+            log.warning("broker.parameters_ignored", server=broker.place, parameters=broker.ignored)
+        if broker.tls is None:
+            continue
+        try:
+            context_of(broker.tls)
+        except UnusableCertificateError as error:
+            raise SettingsError(f"EVENTFLOW_BROKER__URL: for the broker {broker.place}: {error}") from error
+        if not broker.tls.verify:
+            log.warning("broker.certificate_unverified", server=broker.place, advice=VERIFY_ADVICE)
 
 
 @asynccontextmanager

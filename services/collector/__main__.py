@@ -15,6 +15,7 @@ import typer
 from collector.supervisor import Supervisor, run_as_worker
 from collector.worker import BACKLOG, Worker
 from eventflow import admin, lifecycle
+from eventflow.broker import require_sound_urls
 from eventflow.errors import SettingsError
 from eventflow.settings import Role, Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
@@ -108,6 +109,7 @@ def command(
         )
         descriptors = lifecycle.raise_descriptor_limit()
         if listen_fd is None or link_fd is None:
+            require_sound_urls(settings.broker.urls)
             await serve(settings, config, descriptors=descriptors)
             return
         worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)

@@ -13,7 +13,7 @@ import structlog
 import typer
 
 from eventflow import admin, lifecycle
-from eventflow.broker import QueueDepth
+from eventflow.broker import QueueDepth, require_sound_urls
 from eventflow.consumer import Consumer
 from eventflow.control import Control, announce_repeatedly
 from eventflow.depths import Depths
@@ -370,6 +370,7 @@ def command(
             log_format=settings.telemetry.log_format,
             level=settings.telemetry.log_level,
         )
+        require_sound_urls(settings.broker.urls)
         lifecycle.raise_descriptor_limit()
         await serve(settings)
 

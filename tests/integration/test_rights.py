@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -167,3 +168,68 @@ async def test_a_processor_that_starts_during_an_alarm_works_off_what_caused_it(
                 await eventually(lambda: len(target.ids) == 10, what=lambda: service.output)
         finally:
             await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
+
+
+@pytest.mark.parametrize(
+    ("commands", "words"),
+    [
+        ([], "NOT_ALLOWED - vhost {vhost} not found"),
+        ([("add_vhost", "{vhost}")], "NOT_ALLOWED - access to vhost '{vhost}' refused for user '{user}'"),
+        (
+            [
+                ("add_vhost", "{vhost}"),
+                ("set_permissions", "-p", "{vhost}", "{user}", *RIGHTS),
+                ("set_vhost_limits", "-p", "{vhost}", '{{"max-connections": 0}}'),
+            ],
+            "NOT_ALLOWED - access to vhost '{vhost}' refused for user '{user}': connection limit (0) is reached",
+        ),
+        (
+            [
+                ("add_vhost", "{vhost}"),
+                ("set_permissions", "-p", "{vhost}", "{user}", *RIGHTS),
+                ("set_user_limits", "{user}", '{{"max-connections": 0}}'),
+            ],
+            "user connection limit (0) is reached",
+        ),
+        ([("change_password", "{user}", "another")], "ACCESS_REFUSED - Login was refused"),
+    ],
+    ids=["no virtual host", "no access to it", "its connection limit", "the user's", "wrong password"],
+)
+async def test_the_log_has_the_brokers_own_words_for_not_letting_us_in(
+    node: PrivateNode, user: str, flow: str, commands: list[tuple[str, ...]], words: str
+) -> None:
+    """Stands for aiorabbit#7, aio-pika#584. Reproduced on 0.1.0: the log had "Expected one of ['Connection.OpenOk'],
+    got <Connection.Close object at 0x...>"."""
+    vhost = f"v{user}"
+    url = await grant(node, user, RIGHTS)
+    for command in commands:
+        await asyncio.to_thread(node.ctl, *(part.format(vhost=vhost, user=user) for part in command))
+    service = collector(url.removesuffix("/") + f"/{vhost}", flow=flow)
+    with service.process:
+        await eventually(lambda: "broker.connection_failed" in service.output, what=lambda: service.output)
+        assert words.format(vhost=vhost, user=user) in service.output
+        assert "object at 0x" not in service.output
+
+
+async def test_a_broker_that_shuts_down_is_quoted(node: PrivateNode, flow: str, http: aiohttp.ClientSession) -> None:
+    service = collector(node.url, flow=flow)
+    with service.process:
+        await service.ready(http)
+        await asyncio.to_thread(node.ctl, "close_all_connections", "maintenance at noon")
+        await eventually(lambda: "broker.session_ended" in service.output, what=lambda: service.output)
+        assert "CONNECTION_FORCED - maintenance at noon" in service.output
+
+
+@pytest.mark.parametrize("vhost", ["a%2Fb", "50%", "..", "a/b"])
+async def test_a_virtual_host_may_have_any_name(
+    node: PrivateNode, flow: str, http: aiohttp.ClientSession, vhost: str
+) -> None:
+    """Reproduced on 0.1.0: for `a%252Fb` the virtual host `a/b` was asked for, and for `%2E%2E` none."""
+    await asyncio.to_thread(node.ctl, "add_vhost", vhost)
+    await asyncio.to_thread(node.ctl, "set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
+    encoded = quote(vhost, safe="").replace(".", "%2E")
+    service = collector(node.url.removesuffix("/") + f"/{encoded}", flow=flow)
+    with service.process:
+        await service.ready(http)
+        queues = await asyncio.to_thread(node.ctl, "list_queues", "-p", vhost, "name")
+        assert f"eventflow.{flow}.events" in queues

@@ -59,7 +59,7 @@ def command(
 
 async def _findings(settings: Settings, timeout_s: float, *, apply_policy: bool) -> list[Finding]:
     findings = [await _check_broker(url) for url in settings.broker.urls]
-    if any(finding.verdict is Verdict.OK for finding in findings):
+    if any(finding.verdict is not Verdict.PROBLEM for finding in findings):
         findings += [finding async for finding in _check_queues(settings)]
         findings.append(await _check_rights(settings))
     findings += await check_policies(settings, apply_policy=apply_policy)
@@ -103,14 +103,17 @@ def _missing_keys(settings: Settings) -> str:
 
 async def _check_broker(url: str) -> Finding:
     subject = f"broker {broker.shown_url(url)}"
+    tls = parse_broker_url(url).tls
     try:
         async with connected([url]) as link:
-            return Finding(
-                subject=subject, verdict=Verdict.OK, found=f"RabbitMQ {broker.server_version(link.connection)}"
-            )
+            found = f"RabbitMQ {broker.server_version(link.connection)}"
     except BrokerUnavailableError as error:
         advice = "start it, or correct EVENTFLOW_BROKER__URL (user, password, virtual host)"
         return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice=advice)
+    if tls is not None and not tls.verify:
+        found = f"{found}; its certificate is not verified"
+        return Finding(subject=subject, verdict=Verdict.WARNING, found=found, advice=broker.VERIFY_ADVICE)
+    return Finding(subject=subject, verdict=Verdict.OK, found=found)
 
 
 async def _check_queues(settings: Settings) -> AsyncIterator[Finding]:
