@@ -5,7 +5,6 @@ consumer) ends it, and a new one starts from nothing. So there is no state in wh
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -13,10 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn, Self, TypeAlias, TypeVar
 
-import aio_pika
 import aiormq
 import structlog
-from aio_pika.abc import AbstractConnection, TimeoutType, UnderlayConnection
+from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import (
@@ -32,15 +30,15 @@ from yarl import URL
 from eventflow import wire
 from eventflow.addresses import Route
 from eventflow.broker_tls import UnusableCertificateError, context_of
-from eventflow.broker_url import BrokerUrl, parse_broker_url
-from eventflow.errors import BrokerUnavailableError, SettingsError, TopologyMismatchError
+from eventflow.broker_url import parse_broker_url
+from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
 from eventflow.lifecycle import first_of
 from eventflow.presence import Presence
 from eventflow.race import race
 from eventflow.topology import PREFIX, QueueSpec, permissions_command
+from eventflow.wired import WiredConnection
 
 CONNECT_TIMEOUT_S = 10
-HEARTBEAT_S = 10
 RPC_TIMEOUT_S = 10
 CLOSE_TIMEOUT_S = 2.0
 """How long a connection may take to close in order. The library waits 33 s for a broker that does not read."""
@@ -64,11 +62,6 @@ REFUSED_PAUSE_S = 5
 CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutError)
 """What the AMQP libraries raise when a connection or channel is unusable; `RuntimeError` is theirs for "closed"."""
 
-VERIFY_ADVICE = (
-    "whoever is between us can read and change events; take no_verify_ssl or verify out of EVENTFLOW_BROKER__URL, "
-    "and name the authority of the certificate with cacertfile"
-)
-
 NO_QUEUE = f"{PREFIX}.nobody"
 """A routing key for what only proves that publishing is allowed."""
 
@@ -88,57 +81,6 @@ class QueueDepth:
 
     messages: int
     consumers: int
-
-
-class _Underlay(UnderlayConnection):
-    """The library's connection to a virtual host that is given apart from the URL.
-
-    The library reads it from a URL's path, where it takes `%252F` for a slash and `..` for the directory above.
-    """
-
-    @classmethod
-    async def make_connection(
-        cls, url: URL, timeout: TimeoutType = None, *, vhost: str = "/", **options: Any
-    ) -> aiormq.Connection:
-        connection = aiormq.Connection(url, **options)
-        connection.vhost = vhost
-        async with asyncio.timeout(timeout):
-            await connection.connect()
-        return connection
-
-
-class WiredConnection(aio_pika.Connection):
-    """A connection of the library with a wire below it."""
-
-    def __init__(self, broker: BrokerUrl, route: Route, context: ssl.SSLContext | None, *, name: str) -> None:
-        """Prepare.
-
-        Args:
-            context: None for a connection without TLS.
-            name: Shown in the management UI.
-        """
-        super().__init__(
-            URL.build(
-                scheme="amqp" if context is None else "amqps",
-                user=broker.username,
-                password=broker.password,
-                host=broker.host,
-                port=broker.port,
-                query={"heartbeat": str(HEARTBEAT_S), "auth": broker.mechanism},
-            ),
-            client_properties={"connection_name": name},
-        )
-        self.wire = wire.Wire()
-        named = broker.tls.server_name if broker.tls is not None else None
-        self.kwargs["vhost"] = broker.vhost
-        self.kwargs["transport_factory"] = wire.WireTransportFactory(
-            self.wire, route, context=context, server_name=named or broker.host.removesuffix(".")
-        )
-
-    async def connect(self, timeout: TimeoutType = None) -> None:
-        """Connect, as the library does."""
-        self.transport = await _Underlay.connect(self.url, self._on_connection_close, timeout=timeout, **self.kwargs)
-        await self._on_connected()
 
 
 def wire_of(connection: AbstractConnection) -> wire.Wire | None:
@@ -185,25 +127,6 @@ async def connect_to_any(urls: Sequence[str], *, name: str) -> tuple[str, Abstra
     return await race(
         [partial(attempt, url) for url in urls], stagger_s=NEXT_URL_AFTER_S, discard=lambda second: _close(second[1])
     )
-
-
-def require_sound_urls(urls: Sequence[str]) -> None:
-    """Check the files that checked URLs name, and warn of what weakens or does nothing. Once, at the start.
-
-    Raises:
-        SettingsError: A certificate or key cannot be used; names the file and the reason.
-    """
-    for broker in map(parse_broker_url, urls):
-        if broker.ignored:
-            log.warning("broker.parameters_ignored", server=broker.place, parameters=broker.ignored)
-        if broker.tls is None:
-            continue
-        try:
-            context_of(broker.tls)
-        except UnusableCertificateError as error:
-            raise SettingsError(f"EVENTFLOW_BROKER__URL: for the broker {broker.place}: {error}") from error
-        if not broker.tls.verify:
-            log.warning("broker.certificate_unverified", server=broker.place, advice=VERIFY_ADVICE)
 
 
 @asynccontextmanager
@@ -273,10 +196,10 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
                 raise asyncio.CancelledError from error
             reason = connection.wire.close_reason or _first_line(error)
             if is_refused(error):
-                if reason != refusal:
+                if refusal != str(error.__cause__):
                     advice = place.permissions_command
                     log.error("broker.right_missing", connection=name, reason=reason, advice=advice)  # noqa: TRY400
-                refusal = reason
+                refusal = str(error.__cause__)
                 await asyncio.sleep(REFUSED_PAUSE_S)
                 continue
         except asyncio.CancelledError:
@@ -399,8 +322,8 @@ async def declare(
                         f"queue {spec.name} exists with other arguments. RabbitMQ says: {_first_line(cause)}. "
                         "Drain and delete that queue, or use another broker or virtual host"
                     ) from cause
-                case ChannelAccessRefused() as cause:
-                    channel = await _look_up_unprivileged(connection, spec.name, cause)
+                case ChannelAccessRefused():
+                    channel = await _look_up_unprivileged(connection, spec.name)
                     unverified.append(spec.name)
                 case _:
                     raise
@@ -726,21 +649,22 @@ async def _connect_persistently(place: _Place, *, name: str, on_failure: Callabl
     raise AssertionError("unreachable: the retrying above has no end")
 
 
-async def _look_up_unprivileged(connection: AbstractConnection, queue: str, cause: ChannelAccessRefused) -> Channel:
-    """See that a queue exists which this user may not declare, although even that may be refused.
-
-    Returns:
-        An open channel.
+async def _look_up_unprivileged(connection: AbstractConnection, queue: str) -> Channel:
+    """See that a queue exists, where even that may be refused; return an open channel.
 
     Raises:
-        BrokerUnavailableError: There is no such queue, so that `cause`, the refusal to declare it, counts.
+        BrokerUnavailableError: There is no such queue. That is no refusal: a collector's own user may leave
+            it to the processors.
     """
     channel = await open_channel(connection)
     try:
         await look_up(channel, queue)
     except BrokerUnavailableError as error:
         if is_missing(error):
-            raise BrokerUnavailableError(f"there is no {queue}, and declaring it: {_first_line(cause)}") from cause
+            raise BrokerUnavailableError(
+                f"there is no {queue}, and this user may not declare it, which takes all rights on it and write on "
+                "amq.default; a processor declares it too"
+            ) from error
         if not is_refused(error):
             raise
         channel = await open_channel(connection)  # a mandatory publish will tell whether it exists

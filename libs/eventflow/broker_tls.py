@@ -1,14 +1,23 @@
 """The TLS context of a connection to a broker, made from what its URL names."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from eventflow.broker_url import Tls
+import structlog
+
+from eventflow.broker_url import Tls, parse_broker_url
+from eventflow.errors import SettingsError
 
 PEM_BEGINS = b"-----BEGIN"
+VERIFY_ADVICE = (
+    "whoever is between us can read and change events; take no_verify_ssl or verify out of EVENTFLOW_BROKER__URL, "
+    "and name the authority of the certificate with cacertfile"
+)
+
+log = structlog.stdlib.get_logger()
 
 
 class UnusableCertificateError(ValueError):
@@ -37,6 +46,25 @@ def context_of(tls: Tls) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def require_sound_urls(urls: Sequence[str]) -> None:
+    """Check the files that checked URLs name, and warn of what weakens or does nothing. Once, at the start.
+
+    Raises:
+        SettingsError: A certificate or key cannot be used; names the file and the reason.
+    """
+    for broker in map(parse_broker_url, urls):
+        if broker.ignored:
+            log.warning("broker.parameters_ignored", server=broker.place, parameters=broker.ignored)
+        if broker.tls is None:
+            continue
+        try:
+            context_of(broker.tls)
+        except UnusableCertificateError as error:
+            raise SettingsError(f"EVENTFLOW_BROKER__URL: for the broker {broker.place}: {error}") from error
+        if not broker.tls.verify:
+            log.warning("broker.certificate_unverified", server=broker.place, advice=VERIFY_ADVICE)
 
 
 def _text_if_pem(cadata: bytes | None) -> str | bytes | None:

@@ -332,6 +332,7 @@ class Consumer:
     async def _session(self, connection: AbstractConnection) -> None:
         if self._stopping:
             return
+        await self._publisher.may_publish()
         self._unverified = await broker.declare(connection, self._specs, presence=self._presence)
         channel = await broker.open_channel(connection)
         self._cancelled = broker.cancellation_of(channel)

@@ -31,8 +31,6 @@ LISTEN_POLL_S = 1.0
 LOST_AFTER_S = 3.0
 """How long after the beginning of the last good look the control connection counts as working; as long as the lease."""
 
-PUBLISHER_POLL_S = 0.05
-
 NO_ORDER_S = 0.2
 """How long a start waits for an order where the broker has counted none, as for 5 s after its start."""
 
@@ -114,9 +112,7 @@ class Control:
         await broker.keep_connected(self._urls, name=f"{self.instance} control", session=self._session)
 
     async def _session(self, connection: broker.Connection) -> None:
-        # Nothing is consumed before that, and one report of a right that is missing is enough.
-        while not self._publisher.may_publish:  # noqa: ASYNC110 - an alarm sets no event
-            await asyncio.sleep(PUBLISHER_POLL_S)
+        await self._publisher.may_publish()
         channel = await broker.open_channel(connection)
         await broker.declare_fanout(channel, CONTROL_EXCHANGE)
         # A name of its own: the broker may hold the queue of a lost connection until two heartbeats are missed.

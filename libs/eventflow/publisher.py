@@ -26,6 +26,7 @@ PublisherState = Literal["up", "blocked", "down", "refused"]
 log = structlog.stdlib.get_logger()
 
 WATCH_EVERY_S = 1.0
+PROOF_POLL_S = 0.05
 NO_ANNOUNCEMENT = b'{"flow": "", "from": "", "kind": "probe"}'
 """Concerns no flow, so that every processor passes it over."""
 
@@ -71,10 +72,13 @@ class Publisher:
         self._is_proved = False
         self._is_refused = False
 
-    @property
-    def may_publish(self) -> bool:
-        """Whether the broker has let this user publish, or would but for its alarm."""
-        return self._is_proved or self.state == "blocked"
+    async def may_publish(self) -> None:
+        """Wait until the broker lets this user publish, or would but for its alarm.
+
+        Consume only then: one line of the log about a right that is missing is enough, and no event is taken meanwhile.
+        """
+        while not (self._is_proved or self.state == "blocked"):  # noqa: ASYNC110 - an alarm sets no event
+            await asyncio.sleep(PROOF_POLL_S)
 
     @property
     def state(self) -> PublisherState:
@@ -151,8 +155,10 @@ class Publisher:
             await self._publish_on(connection)
         except BrokerUnavailableError as error:
             if broker.is_refused(error):
-                self._is_proved, self._is_refused = False, True
+                self._is_refused = True
             raise
+        finally:
+            self._is_proved = False
 
     async def _publish_on(self, connection: AbstractConnection) -> None:
         await broker.declare(connection, self._specs, presence=self._presence)
@@ -234,10 +240,9 @@ class Publisher:
 
         They may be late while the broker has an alarm.
         """
-        if not self._is_proved:
-            probe = await broker.open_channel(connection, confirms=True)
-            await opened.wait()  # during an alarm the broker reads nothing more from a connection that has published
-            await self._prove(connection, probe)
+        probe = await broker.open_channel(connection, confirms=True)
+        await opened.wait()  # during an alarm the broker reads nothing more from a connection that has published
+        await self._prove(connection, probe)
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             if self.oldest_unresolved_s > CONFIRM_MAX_S and not broker.is_blocked(connection):

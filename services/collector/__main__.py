@@ -15,7 +15,7 @@ import typer
 from collector.supervisor import Supervisor, run_as_worker
 from collector.worker import BACKLOG, Worker
 from eventflow import admin, lifecycle
-from eventflow.broker import require_sound_urls
+from eventflow.broker_tls import require_sound_urls
 from eventflow.errors import SettingsError
 from eventflow.settings import Role, Settings, load, require_safe_exposure
 from eventflow.telemetry import logging

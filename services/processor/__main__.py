@@ -13,7 +13,8 @@ import structlog
 import typer
 
 from eventflow import admin, lifecycle
-from eventflow.broker import QueueDepth, require_sound_urls
+from eventflow.broker import QueueDepth
+from eventflow.broker_tls import require_sound_urls
 from eventflow.consumer import Consumer
 from eventflow.control import Control, announce_repeatedly
 from eventflow.depths import Depths

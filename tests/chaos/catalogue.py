@@ -10,6 +10,7 @@ from tests.chaos.faults import (
     door,
     kills,
     messages,
+    network,
     outages,
     policies,
     rate,
@@ -32,6 +33,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *cluster.SCENARIOS,
     *policies.SCENARIOS,
     *rate.SCENARIOS,
+    *network.SCENARIOS,
 )
 
 MUTANTS: tuple[Scenario, ...] = (

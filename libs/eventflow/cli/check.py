@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from eventflow import broker
+from eventflow.broker_tls import VERIFY_ADVICE
 from eventflow.broker_url import parse_broker_url
 from eventflow.cli.console import out, table
 from eventflow.cli.findings import STYLES, Finding, Verdict
@@ -112,7 +113,7 @@ async def _check_broker(url: str) -> Finding:
         return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice=advice)
     if tls is not None and not tls.verify:
         found = f"{found}; its certificate is not verified"
-        return Finding(subject=subject, verdict=Verdict.WARNING, found=found, advice=broker.VERIFY_ADVICE)
+        return Finding(subject=subject, verdict=Verdict.WARNING, found=found, advice=VERIFY_ADVICE)
     return Finding(subject=subject, verdict=Verdict.OK, found=found)
 
 
@@ -138,7 +139,7 @@ async def _check_rights(settings: Settings) -> Finding:
     except BrokerUnavailableError as error:
         return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice="see the broker's log")
     if missing:
-        advice = permissions_command(user.username, vhost=user.vhost)
+        advice = f"{permissions_command(user.username, vhost=user.vhost)}; a collector needs write on amq.default only"
         return Finding(subject=subject, verdict=Verdict.PROBLEM, found="; ".join(missing), advice=advice)
     return Finding(subject=subject, verdict=Verdict.OK, found="all that the services need")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eventflow.broker import require_sound_urls
+from eventflow.broker_tls import require_sound_urls
 from eventflow.settings import Role, Settings, load
 from eventflow.topology import DEFAULT_FLOW
 
