@@ -15,9 +15,10 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from eventflow.addresses import Resolver
 from eventflow.broker_url import parse_broker_url
 from eventflow.errors import ManagementError
+from eventflow.http_resolver import HttpResolver
+from eventflow.resolver import Resolver
 from eventflow.settings import BrokerSettings
 from eventflow.topology import PREFIX, PolicySpec
 
@@ -108,7 +109,9 @@ class Management:
         """Ask one question; None for an answer without content."""
         async with (
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=Resolver()), auto_decompress=False, trust_env=False
+                connector=aiohttp.TCPConnector(resolver=HttpResolver(Resolver()), use_dns_cache=False),
+                auto_decompress=False,
+                trust_env=False,
             ) as client,
             client.request(
                 method,
