@@ -5,15 +5,13 @@ consumer) ends it, and a new one starts from nothing. So there is no state in wh
 """
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, Self, TypeAlias, TypeVar
 
-import aio_pika
 import aiormq
 import structlog
 from aio_pika.abc import AbstractConnection
@@ -30,18 +28,26 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from yarl import URL
 
 from eventflow import wire
+from eventflow.addresses import Route
+from eventflow.broker_tls import UnusableCertificateError, context_of
+from eventflow.broker_url import parse_broker_url
 from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
 from eventflow.lifecycle import first_of
 from eventflow.presence import Presence
-from eventflow.topology import QueueSpec
+from eventflow.race import race
+from eventflow.topology import PREFIX, QueueSpec, permissions_command
+from eventflow.wired import WiredConnection
 
 CONNECT_TIMEOUT_S = 10
-HEARTBEAT_S = 10
 RPC_TIMEOUT_S = 10
 CLOSE_TIMEOUT_S = 2.0
 """How long a connection may take to close in order. The library waits 33 s for a broker that does not read."""
 
 RECONNECT_PAUSE_MAX_S = 3
+NEXT_URL_AFTER_S = 0.5
+"""How long a broker has to let us in before the next is tried beside it. A handshake over TLS takes 8 round trips; one
+broker that is silent must not use up the time that a sender waits for a confirm, which is 2 s."""
+
 CONSUMERS_POLL_S = 0.005
 STREAM_PREFETCH = 100
 STREAM_SILENCE_S = 0.5
@@ -50,8 +56,14 @@ SESSION_PAUSE_S = 1
 declared again before every consumer has heard of its end. RabbitMQ 3.10 forgets to tell those that it would find late,
 and sends them nothing for ever."""
 
+REFUSED_PAUSE_S = 5
+"""After a refusal: rights are given by a person."""
+
 CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutError)
 """What the AMQP libraries raise when a connection or channel is unusable; `RuntimeError` is theirs for "closed"."""
+
+NO_QUEUE = f"{PREFIX}.nobody"
+"""A routing key for what only proves that publishing is allowed."""
 
 T = TypeVar("T")
 
@@ -71,37 +83,50 @@ class QueueDepth:
     consumers: int
 
 
-class WiredConnection(aio_pika.Connection):
-    """A connection of the library with a wire below it."""
-
-    def __init__(self, url: URL, **options: Any) -> None:
-        super().__init__(url, **options)
-        self.wire = wire.Wire()
-        self.kwargs["transport_factory"] = wire.WireTransportFactory(self.wire)
-
-
 def wire_of(connection: AbstractConnection) -> wire.Wire | None:
     """Return the wire to publish and consume on; None where the library's version is not one that it was tried with."""
     return connection.wire if isinstance(connection, WiredConnection) and wire.is_supported() else None
 
 
-async def connect(url: str, *, name: str) -> AbstractConnection:
+async def connect(url: str, *, name: str, route: Route | None = None) -> WiredConnection:
     """Open one connection, heartbeat 10 s, the handshake done within 10 s.
+
+    Args:
+        route: The way to the broker, if it has been used before.
 
     Raises:
         BrokerUnavailableError: Refused, silent, or not let in; the message says which URL (without password) and why.
     """
+    broker = parse_broker_url(url)
+    route = route or Route(broker.host, broker.port)
+    connection: WiredConnection | None = None
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            return await aio_pika.connect(
-                url,
-                heartbeat=HEARTBEAT_S,
-                client_properties={"connection_name": name},
-                connection_class=WiredConnection,
-            )
-    except CONNECTION_ERRORS as error:
-        reason = "no answer" if isinstance(error, TimeoutError) else _first_line(error)
+            context = None if broker.tls is None else await asyncio.to_thread(context_of, broker.tls)
+            connection = WiredConnection(broker, route, context, name=name)
+            await connection.connect()
+    except (UnusableCertificateError, *CONNECTION_ERRORS) as error:
+        route.failed()
+        words = None if connection is None else connection.wire.close_reason
+        reason = words or ("no answer" if isinstance(error, TimeoutError) else _first_line(error))
         raise BrokerUnavailableError(f"cannot connect to {shown_url(url)}: {reason}") from error
+    route.worked()
+    return connection
+
+
+async def connect_to_any(urls: Sequence[str], *, name: str) -> tuple[str, AbstractConnection]:
+    """Open one connection to the first broker that lets us in; return its URL too.
+
+    Raises:
+        BrokerUnavailableError: None does; the message is the last one's.
+    """
+
+    async def attempt(url: str, _: Callable[[], None]) -> tuple[str, AbstractConnection]:
+        return url, await connect(url, name=name)
+
+    return await race(
+        [partial(attempt, url) for url in urls], stagger_s=NEXT_URL_AFTER_S, discard=lambda second: _close(second[1])
+    )
 
 
 @asynccontextmanager
@@ -110,38 +135,79 @@ async def closing(connection: AbstractConnection) -> AsyncIterator[AbstractConne
     try:
         yield connection
     finally:
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await connection.close()
-        except TimeoutError:
-            log.debug("broker.connection_cut", reason=f"it did not close within {CLOSE_TIMEOUT_S:g} s")
-        finally:
-            if isinstance(connection, WiredConnection):
-                connection.wire.abort()
+        await _close(connection)
+
+
+async def _close(connection: AbstractConnection) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await connection.close()
+    except TimeoutError:
+        log.debug("broker.connection_cut", reason=f"it did not close within {CLOSE_TIMEOUT_S:g} s")
+    finally:
+        if isinstance(connection, WiredConnection):
+            connection.wire.abort()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """A broker that may be connected to."""
+
+    url: str
+    route: Route
+    permissions_command: str
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        broker = parse_broker_url(url)
+        command = permissions_command(broker.username, vhost=broker.vhost)
+        return cls(url=url, route=Route(broker.host, broker.port), permissions_command=command)
 
 
 async def keep_connected(urls: Sequence[str], *, name: str, session: Session) -> None:
-    """Run `session` on a connection, and on a new one whenever it breaks, trying the URLs in turn.
+    """Run `session` on a connection, and on a new one whenever it breaks.
+
+    The brokers are tried in their order, each 0.5 s after the one before or once that has refused, until one lets us
+    in. This one is tried first from then on, unless the session ended although the connection stood, as it does on a
+    node that has no majority, or has just begun.
 
     Returns when the session returns of its own accord.
 
     Raises:
         TopologyMismatchError: Raised by the session: starting again cannot help.
     """
-    rotation = itertools.cycle(urls)
+    places = [_Place.of(url) for url in urls]
+    refusal: str | None = None  # the one that is in the log already
     while True:
+        place, connection = await _connect_to_first(places, name=name)
+        began_s = time.monotonic()
+        places.remove(place)
+        places.insert(0, place)
         try:
-            async with closing(await _connect_to_any(rotation, name=name)) as connection:
-                log.info("broker.connected", connection=name, server=_server(connection))
-                return await session(connection)
+            async with closing(connection):
+                try:
+                    log.info("broker.connected", connection=name, server=_server(connection))
+                    return await session(connection)
+                finally:
+                    if not connection.wire.is_lost or time.monotonic() - began_s < SESSION_PAUSE_S:
+                        places.append(places.pop(0))
         except (BrokerUnavailableError, *CONNECTION_ERRORS) as error:
             if is_cancelled_by_us():  # the library turns a cancellation that meets a closing connection into its error
                 raise asyncio.CancelledError from error
-            log.warning("broker.session_ended", connection=name, reason=_first_line(error))
+            reason = connection.wire.close_reason or _first_line(error)
+            if is_refused(error):
+                if refusal != str(error.__cause__):
+                    advice = place.permissions_command
+                    log.error("broker.right_missing", connection=name, reason=reason, advice=advice)  # noqa: TRY400
+                refusal = str(error.__cause__)
+                await asyncio.sleep(REFUSED_PAUSE_S)
+                continue
         except asyncio.CancelledError:
             if is_cancelled_by_us():
                 raise
-            log.warning("broker.session_ended", connection=name, reason="the connection was closed")
+            reason = connection.wire.close_reason or "the connection was closed"
+        refusal = None
+        log.warning("broker.session_ended", connection=name, reason=reason)
         await asyncio.sleep(SESSION_PAUSE_S)
 
 
@@ -200,7 +266,7 @@ async def closed(channel: Channel) -> NoReturn:
     closing = channel.closing
     await asyncio.wait({closing})
     reason = None if closing.cancelled() else closing.exception()
-    raise BrokerUnavailableError("the channel was closed" if reason is None else _first_line(reason))
+    raise BrokerUnavailableError("the channel was closed" if reason is None else _first_line(reason)) from reason
 
 
 async def cancelled(cancellation: asyncio.Event) -> NoReturn:
@@ -271,8 +337,13 @@ async def declare(
 
 
 def is_missing(error: BrokerUnavailableError) -> bool:
-    """Whether a request failed because its queue does not exist."""
+    """Whether a request failed because its queue or exchange does not exist."""
     return isinstance(error.__cause__, ChannelNotFoundEntity)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether a request failed because the user lacks a right."""
+    return isinstance(error.__cause__, ChannelAccessRefused)
 
 
 async def find_missing(connection: AbstractConnection, presence: Presence, queues: Iterable[str]) -> None:
@@ -286,8 +357,25 @@ async def find_missing(connection: AbstractConnection, presence: Presence, queue
             if await depth_of(connection, queue) is None:
                 presence.missed(queue)
         except BrokerUnavailableError as error:
-            if not isinstance(error.__cause__, ChannelAccessRefused):
+            if not is_refused(error):
                 raise
+
+
+async def exists(connection: AbstractConnection, exchange: str) -> bool:
+    """Whether there is such an exchange.
+
+    Raises:
+        BrokerUnavailableError: The broker cannot answer now.
+    """
+    channel = await open_channel(connection)
+    try:
+        await answered(f"look up exchange {exchange}", channel.exchange_declare(exchange, passive=True))
+    except BrokerUnavailableError as error:
+        if is_missing(error):
+            return False
+        raise
+    await answered("close a channel", channel.close())
+    return True
 
 
 async def declare_fanout(channel: Channel, exchange: str) -> None:
@@ -299,6 +387,46 @@ async def declare_fanout(channel: Channel, exchange: str) -> None:
     await answered(
         f"declare exchange {exchange}", channel.exchange_declare(exchange, exchange_type="fanout", durable=True)
     )
+
+
+async def prove_publishing(
+    connection: AbstractConnection, channel: Channel, *, exchange: str = "", body: bytes = b""
+) -> None:
+    """Return once the broker has taken a message that no queue gets, however long an alarm keeps it from that.
+
+    Args:
+        channel: A confirm channel that nothing else publishes on.
+        exchange: The default exchange, or one at which nobody minds `body`.
+
+    Raises:
+        BrokerUnavailableError: This user may not publish there, or the broker does not answer.
+    """
+    what = f"publish to {exchange or 'the default exchange'}"
+    while True:
+        try:
+            await answered(what, channel.basic_publish(body, exchange=exchange, routing_key=NO_QUEUE))
+        except BrokerUnavailableError as error:
+            if not (isinstance(error.__cause__, TimeoutError) and is_blocked(connection)):
+                raise
+        else:
+            return
+
+
+async def prove_reading(connection: AbstractConnection, queue: str) -> None:
+    """Return if this user may consume from a queue, without a consumer that would take something.
+
+    RabbitMQ looks at rights before it looks for the queue, and for the queue before it looks at arguments. One that it
+    takes for wrong makes it refuse to consume in any case, and the reason is the answer.
+
+    Raises:
+        BrokerUnavailableError: This user may not, or the broker does not answer.
+    """
+    channel = await open_channel(connection)
+    try:
+        await answered(f"consume from {queue}", channel.basic_consume(queue, _ignore, arguments={"x-priority": ""}))
+    except BrokerUnavailableError as error:
+        if not (is_missing(error) or isinstance(error.__cause__, ChannelPreconditionFailed)):
+            raise
 
 
 async def _ignore(_: DeliveredMessage) -> None:
@@ -489,28 +617,55 @@ def server_version(connection: AbstractConnection) -> str:
     return version.decode() if isinstance(version, bytes) else str(version)
 
 
-async def _connect_to_any(rotation: "itertools.cycle[str]", *, name: str) -> AbstractConnection:
-    def tell(state: RetryCallState) -> None:
+async def _connect_to_first(places: Sequence[_Place], *, name: str) -> tuple[_Place, WiredConnection]:
+    """Connect to the first of the brokers that lets us in, however long that takes.
+
+    Each is tried again on its own: one that is silent must not keep us from another that has just started.
+    """
+
+    async def attempt(place: _Place, next_may_begin: Callable[[], None]) -> tuple[_Place, WiredConnection]:
+        return place, await _connect_persistently(place, name=name, on_failure=next_may_begin)
+
+    return await race(
+        [partial(attempt, place) for place in places],
+        stagger_s=NEXT_URL_AFTER_S,
+        discard=lambda second: _close(second[1]),
+    )
+
+
+async def _connect_persistently(place: _Place, *, name: str, on_failure: Callable[[], None]) -> WiredConnection:
+    def report(state: RetryCallState) -> None:
+        on_failure()
         error = state.outcome.exception() if state.outcome else None
         log.warning("broker.connection_failed", connection=name, reason=str(error), attempt=state.attempt_number)
 
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(BrokerUnavailableError),
         wait=wait_exponential_jitter(multiplier=0.2, max=RECONNECT_PAUSE_MAX_S, jitter=0.2),
-        before_sleep=tell,
+        before_sleep=report,
     ):
         with attempt:
-            return await connect(next(rotation), name=name)
+            return await connect(place.url, name=name, route=place.route)
     raise AssertionError("unreachable: the retrying above has no end")
 
 
 async def _look_up_unprivileged(connection: AbstractConnection, queue: str) -> Channel:
-    """See that a queue exists, where even that may be refused; return an open channel."""
+    """See that a queue exists, where even that may be refused; return an open channel.
+
+    Raises:
+        BrokerUnavailableError: There is no such queue. That is no refusal: a collector's own user may leave
+            it to the processors.
+    """
     channel = await open_channel(connection)
     try:
         await look_up(channel, queue)
     except BrokerUnavailableError as error:
-        if not isinstance(error.__cause__, ChannelAccessRefused):
+        if is_missing(error):
+            raise BrokerUnavailableError(
+                f"there is no {queue}, and this user may not declare it, which takes all rights on it and write on "
+                "amq.default; a processor declares it too"
+            ) from error
+        if not is_refused(error):
             raise
         channel = await open_channel(connection)  # a mandatory publish will tell whether it exists
     return channel

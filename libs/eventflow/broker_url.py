@@ -1,14 +1,21 @@
-"""URLs of brokers, checked before a library reads them. Pure; no error shows any part of one.
+"""URLs of brokers, read by us before a library sees them. Pure; no error shows any part of one.
 
 Libraries take the rest of a password with `#`, `/` or `?` in it for a port, a virtual host or a query, show it in their
-errors, or connect to another host. So a URL is taken only if it can be read in one way.
+errors, or connect to another host; and they switch verification off for any value of a parameter that they do not
+know. So a URL is taken only if it can be read in one way, and its query has only parameters of a closed list.
 """
 
 import base64
+import binascii
 import re
-from collections.abc import Callable, Mapping
-from ipaddress import IPv6Address
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
+
+from eventflow.host import check_host
 
 SHAPE = "amqp://user:password@host:port/vhost or amqps://... is expected"
 ENCODING_ADVICE = (
@@ -16,35 +23,106 @@ ENCODING_ADVICE = (
     "(# is %23, / is %2F), "
     "or set EVENTFLOW_BROKER__USERNAME and EVENTFLOW_BROKER__PASSWORD instead"
 )
+DEFAULT_USER = "guest"
+DEFAULT_VHOST = "/"
+PORT, TLS_PORT = 5672, 5671
+PORT_MAX = 65535
 
 _URL = re.compile(
-    r"(?i:amqps?)://"
+    r"(?P<scheme>(?i:amqps?))://"
     r"(?:(?P<userinfo>[^/?#\[\]@\\\s]*)@)?"
-    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\])"
     r"(?::(?P<port>[0-9]*))?"
     r"(?P<vhost>/[^?#\[\]@\s]*)?"
     r"(?:\?(?P<query>[^#@\s]*))?"
 )
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PORT_DIGITS_MAX = 5
 
 
-def check_broker_url(url: str) -> None:
-    """Check that a URL can be read in one way, and that the libraries will take it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """How the broker's certificate is verified, and which one is shown to the broker.
+
+    Attributes:
+        server_name: The name that its certificate must have; None for the host.
+        cafile: PEM file of authorities; without one and without `capath` and `cadata` the system's are trusted.
+        cadata: Authorities, PEM or DER.
+    """
+
+    verify: bool = True
+    server_name: str | None = None
+    cafile: str | None = None
+    capath: str | None = None
+    cadata: bytes | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerUrl:
+    """A broker, and how to be let in.
+
+    Attributes:
+        host: A name or an address, an IPv6 one without brackets.
+        tls: None for a plain connection.
+        mechanism: `plain`, or `external` for a client certificate in place of a password.
+        ignored: Parameters of its query that have no effect.
+    """
+
+    host: str
+    port: int
+    username: str = DEFAULT_USER
+    password: str = field(default=DEFAULT_USER, repr=False)
+    vhost: str = DEFAULT_VHOST
+    tls: Tls | None = None
+    mechanism: str = "plain"
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Host and port, for logs."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_broker_url(url: str) -> BrokerUrl:
+    """Read a URL.
+
+    As RabbitMQ's URI specification has it, the virtual host is percent-decoded once. Unlike there, an empty one is `/`.
 
     Raises:
-        ValueError: It cannot. The message states the expected form and no part of the URL.
+        ValueError: It cannot be read, or not in one way only. The message states the expected form and no part of it.
     """
     parts = _URL.fullmatch(url)
     if parts is None or not (url.isascii() and url.isprintable()):
         raise ValueError(f"{SHAPE}; {ENCODING_ADVICE}")
     for part in (parts["userinfo"], parts["vhost"], parts["query"]):
         _check_escapes(part or "")
-    if parts["userinfo"] is not None:
-        _check_userinfo(parts["userinfo"])
-    _check_host(parts["host"])
-    if parts["port"] and not 1 <= int(parts["port"]) <= 65535:
-        raise ValueError(f"a port from 1 to 65535 is expected in it; {ENCODING_ADVICE}")
-    _check_query(parts["query"] or "")
+    username, password = _credentials(parts["userinfo"])
+    is_secure = parts["scheme"].lower() == "amqps"
+    options = _options(parts["query"] or "")
+    certificates = {name: value for name, value in options.items() if name in Tls.__dataclass_fields__}
+    if certificates and not is_secure:
+        raise ValueError("its query has parameters of TLS, which has no effect on amqp://; amqps:// is expected")
+    return BrokerUrl(
+        host=_host(parts["host"]),
+        port=_port(parts["port"] or "") or (TLS_PORT if is_secure else PORT),
+        username=username,
+        password=password,
+        vhost=unquote((parts["vhost"] or "/")[1:]) or DEFAULT_VHOST,
+        tls=Tls(**certificates) if is_secure else None,
+        mechanism=options.get("mechanism", "plain"),
+        ignored=tuple(name for name in _IGNORED if name in options),
+    )
+
+
+def check_broker_url(url: str) -> None:
+    """Check that a URL can be read.
+
+    Raises:
+        ValueError: As `parse_broker_url`.
+    """
+    parse_broker_url(url)
 
 
 def has_userinfo(url: str) -> bool:
@@ -67,50 +145,147 @@ def _check_escapes(text: str) -> None:
         raise ValueError(f"what is percent-encoded in it is not UTF-8; {ENCODING_ADVICE}") from None
 
 
-def _check_userinfo(userinfo: str) -> None:
-    """Refuse an empty user or password, in place of which the library takes `guest`."""
+def _credentials(userinfo: str | None) -> tuple[str, str]:
+    if userinfo is None:
+        return DEFAULT_USER, DEFAULT_USER
     user, colon, password = userinfo.partition(":")
     if not user or (colon and not password):
         raise ValueError(f"the user or the password in it is empty; {SHAPE}")
+    return unquote(user), unquote(password) if colon else DEFAULT_USER
 
 
-def _check_host(host: str) -> None:
+def _host(host: str) -> str:
+    name = host.removeprefix("[").removesuffix("]")
     try:
-        if host.startswith("["):
-            IPv6Address(host[1:-1])
-        else:
-            host.encode(
-                "idna"
-            )  # as it is before it is looked up, which fails with an error that is none of the network
-    except ValueError:
-        raise ValueError(f"its host is no name that could be looked up; {SHAPE}") from None
+        check_host(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; {SHAPE}") from None
+    return name
 
 
-def _check_query(query: str) -> None:
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        is_accepted = _PARAMETERS.get(name)
-        if is_accepted is None:
-            raise ValueError(f"its query has a parameter that is none of: {', '.join(_PARAMETERS)}")
-        if not is_accepted(value):
-            raise ValueError(f"the value of {name} in its query is not accepted")
+def _port(digits: str) -> int | None:
+    if not digits:
+        return None
+    if len(digits) > _PORT_DIGITS_MAX or not 1 <= int(digits) <= PORT_MAX:
+        raise ValueError(f"a port from 1 to {PORT_MAX} is expected in it; {ENCODING_ADVICE}")
+    return int(digits)
 
 
-def _is_base64(text: str) -> bool:
-    try:
-        return bool(base64.b64decode(text))
-    except ValueError:
+def _options(query: str) -> dict[str, Any]:
+    """Return the options that a query sets, by our own names for them."""
+    options: dict[str, Any] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        known = _PARAMETERS.get(name)
+        if known is None:
+            raise ValueError(_unknown(name))
+        option, read = known
+        if option in options:
+            raise ValueError(f"its query sets {name} twice, or under two names")
+        try:
+            options[option] = read(text)
+        except ValueError as error:
+            raise ValueError(f"the value of {name} in its query is not accepted: {error}") from None
+    return options
+
+
+def _unknown(name: str) -> str:
+    """Say which parameters there are, without the unknown name: it could be of a password."""
+    if name in _NOT_OURS:
+        return f"its query has {name}, which is not accepted: {_NOT_OURS[name]}"
+    similar = get_close_matches(name.lower(), _PARAMETERS, n=1)
+    meant = f" (is {similar[0]} meant?)" if similar else ""
+    return f"its query has a parameter that is none of: {', '.join(_PARAMETERS)}{meant}"
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
+def _number(text: str) -> str:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError("a number is expected")
+    return text
+
+
+def _is_true(text: str) -> bool:
+    """Read a truth value as the settings do."""
+    if text.lower() in {"1", "true", "t", "yes", "y", "on"}:
+        return True
+    if text.lower() in {"0", "false", "f", "no", "n", "off"}:
         return False
+    raise ValueError("true or false is expected")
 
 
-_PARAMETERS: Mapping[str, Callable[[str], bool]] = {
-    "auth": lambda text: text.lower() in {"plain", "external"},
-    "cadata": _is_base64,
-    "cafile": bool,
-    "capath": bool,
-    "certfile": bool,
-    "keyfile": bool,
-    "no_verify_ssl": lambda text: text in {"0", "1"},  # the library takes any other value for a 1
-    "heartbeat": str.isdecimal,
-    "timeout": str.isdecimal,
-    "name": bool,
+def _is_false(text: str) -> bool:
+    return not _is_true(text)
+
+
+def _one_of(text: str, *, words: Mapping[str, Any]) -> Any:
+    if text.lower() not in words:
+        raise ValueError(f"one of {', '.join(words)} is expected")
+    return words[text.lower()]
+
+
+def _must_be_true(text: str) -> bool:
+    if not _is_true(text):
+        raise ValueError("a broker always shows a certificate; set verify=verify_none to accept any")
+    return True
+
+
+def _server_name(text: str) -> str:
+    if text == "disable":
+        raise ValueError("without a name no certificate could be verified; set verify=verify_none to accept any")
+    return _text(text)
+
+
+def _cadata(text: str) -> bytes:
+    try:
+        data = base64.b64decode(text)
+    except (binascii.Error, ValueError):
+        data = b""
+    if not data:
+        raise ValueError("base64 of a certificate is expected")
+    return data
+
+
+_MECHANISMS = {"plain": "plain", "external": "external"}
+_VERIFICATIONS = {"verify_peer": True, "verify_none": False}
+
+_PARAMETERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "cacertfile": ("cafile", _text),
+    "cafile": ("cafile", _text),
+    "capath": ("capath", _text),
+    "cadata": ("cadata", _cadata),
+    "certfile": ("certfile", _text),
+    "keyfile": ("keyfile", _text),
+    "verify": ("verify", partial(_one_of, words=_VERIFICATIONS)),
+    "no_verify_ssl": ("verify", _is_false),
+    "fail_if_no_peer_cert": ("fail_if_no_peer_cert", _must_be_true),
+    "server_name_indication": ("server_name", _server_name),
+    "auth_mechanism": ("mechanism", partial(_one_of, words=_MECHANISMS)),
+    "auth": ("mechanism", partial(_one_of, words=_MECHANISMS)),
+    "heartbeat": ("heartbeat", _number),
+    "timeout": ("timeout", _number),
+    "connection_timeout": ("connection_timeout", _number),
+    "name": ("name", _text),
 }
+"""RabbitMQ's own parameters, and those of Python's clients: the option that each sets, and how its value is read."""
+
+_IGNORED: Sequence[str] = ("heartbeat", "timeout", "connection_timeout", "name")
+"""Our own values hold for these: how soon a dead connection is noticed is part of what is promised."""
+
+_NOT_OURS: Mapping[str, str] = {
+    "happy_eyeballs_delay": "addresses are tried 250 ms apart without it",
+    "interleave": "addresses are tried 250 ms apart without it",
+    "depth": "a chain of certificates may be as long as it needs",
+    "password": "a key without a passphrase is expected in keyfile",
+    "channel_max": "the broker's own limit holds",
+    "frame_max": "the broker's own limit holds",
+    "ssl": "amqps:// stands for TLS",
+    "ssl_options": "amqps:// stands for TLS; its options are parameters of their own, such as cacertfile",
+    "virtualhost": "the virtual host is the path: amqps://host/vhost",
+    "vhost": "the virtual host is the path: amqps://host/vhost",
+}
+"""Parameters of other clients that people bring along, and what takes their place."""

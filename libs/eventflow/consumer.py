@@ -332,17 +332,21 @@ class Consumer:
     async def _session(self, connection: AbstractConnection) -> None:
         if self._stopping:
             return
+        await self._publisher.may_publish()
         self._unverified = await broker.declare(connection, self._specs, presence=self._presence)
         channel = await broker.open_channel(connection)
         self._cancelled = broker.cancellation_of(channel)
         inlet = inlet_on(connection, channel)
         self._held = {}  # tags are the channel's: what an earlier one delivered is the broker's again
-        self._tags = [await self._consume(inlet, lane) for lane in Lane]
+        looks = await broker.open_channel(connection)
+        await broker.prove_majority(looks, lease_queue(self._flow))  # without it we would take events and return them
+        # Live last: its consumers are counted, and a user may lack the right to one of the others.
+        self._tags = [await self._consume(inlet, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
         self._connection, self._channel = connection, channel
         try:
             self._observer.joined()
             await first_of(
-                broker.closed(channel), broker.cancelled(self._cancelled), self._poll(connection), self._watch_held()
+                broker.closed(channel), broker.cancelled(self._cancelled), self._poll(looks), self._watch_held()
             )
         except BrokerUnavailableError as error:
             if not self._stopping:
@@ -355,14 +359,13 @@ class Consumer:
             self._observer.left()
             self._connection = self._channel = None
 
-    async def _poll(self, connection: AbstractConnection) -> NoReturn:
+    async def _poll(self, channel: Channel) -> NoReturn:
         """Measure the lanes every second, over the connection that our consumers live on.
 
         The leader that answers may be cut off from all others, who have given our share away by then. So each look
         follows something that only a majority can answer. If there is none for 10 s, the session ends and the next one
         may find a node on the other side.
         """
-        channel = await broker.open_channel(connection)
         uncounted = 0
         while True:
             began_s = lease_clock()

@@ -64,7 +64,10 @@ class Control:
 
     @property
     def is_lost(self) -> bool:
-        """Whether no order can be heard: no good look at the control connection for 3 s, or none yet."""
+        """Whether no order can be heard: no good look at the control connection for 3 s, or none yet.
+
+        It is lost as well while the broker refuses to take what this processor would publish.
+        """
         return self._lost.is_set()
 
     def watch(self, watcher: Callable[[bool], None]) -> None:
@@ -109,6 +112,7 @@ class Control:
         await broker.keep_connected(self._urls, name=f"{self.instance} control", session=self._session)
 
     async def _session(self, connection: broker.Connection) -> None:
+        await self._publisher.may_publish()
         channel = await broker.open_channel(connection)
         await broker.declare_fanout(channel, CONTROL_EXCHANGE)
         # A name of its own: the broker may hold the queue of a lost connection until two heartbeats are missed.
@@ -124,7 +128,8 @@ class Control:
         while True:
             began_s = asyncio.get_running_loop().time()
             await look()
-            self._works_since(began_s)
+            if self._publisher.state != "refused":
+                self._works_since(began_s)
             await asyncio.sleep(LISTEN_POLL_S)
 
     def _works_since(self, began_s: float) -> None:

@@ -19,8 +19,8 @@ from pamqp.header import ContentHeader
 from eventflow.message import Message
 
 METHOD, HEADER, BODY = 1, 2, 3
-CHANNEL_CLOSE = b"\x00\x14\x00\x28"
-"""What the method that closes a channel begins with: its class and number."""
+CONNECTION_CLOSE, CHANNEL_CLOSE = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
+"""What the methods that close a connection or a channel begin with: their class and number."""
 
 FRAME_END = b"\xce"
 OVERHEAD_BYTES = 8
@@ -115,7 +115,7 @@ def settle_frame(tag: int, *, channel: int, requeue: bool) -> bytes:
 
 
 def close_reason_of(payload: bytes) -> str:
-    """Read why the broker closes a channel."""
+    """Read why the broker closes a channel or a connection; the two methods begin alike."""
     length_at = len(CHANNEL_CLOSE) + _SHORT.size
     return payload[length_at + 1 : length_at + 1 + payload[length_at]].decode(errors="replace")
 

@@ -15,7 +15,10 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from eventflow.broker_url import parse_broker_url
 from eventflow.errors import ManagementError
+from eventflow.http_resolver import HttpResolver
+from eventflow.resolver import Resolver
 from eventflow.settings import BrokerSettings
 from eventflow.topology import PREFIX, PolicySpec
 
@@ -53,12 +56,12 @@ class Management:
     @classmethod
     def at(cls, url: str, broker_url: str, *, login: str | None = None, password: str | None = None) -> Self:
         """Return the API at `url` for a broker URL's virtual host, asked as its user unless another is given."""
-        broker = URL(broker_url)
+        broker = parse_broker_url(broker_url)
         return cls(
             url=url.rstrip("/"),
-            login=(login or broker.user or "guest"),
-            password=((password or "") if login else (broker.password or "guest")),
-            vhost=broker.path.removeprefix("/").replace("%2F", "/") or "/",
+            login=login or broker.username,
+            password=(password or "") if login else broker.password,
+            vhost=broker.vhost,
         )
 
     @property
@@ -105,7 +108,11 @@ class Management:
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask one question; None for an answer without content."""
         async with (
-            aiohttp.ClientSession(auto_decompress=False, trust_env=False) as client,
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=HttpResolver(Resolver()), use_dns_cache=False),
+                auto_decompress=False,
+                trust_env=False,
+            ) as client,
             client.request(
                 method,
                 URL(f"{self.url}/api/{path}", encoded=True),

@@ -21,9 +21,15 @@ from eventflow.outlet import Outlet, Publication, outlet_on
 from eventflow.presence import Presence
 from eventflow.topology import QueueSpec
 
+PublisherState = Literal["up", "blocked", "down", "refused"]
+
 log = structlog.stdlib.get_logger()
 
 WATCH_EVERY_S = 1.0
+PROOF_POLL_S = 0.05
+NO_ANNOUNCEMENT = b'{"flow": "", "from": "", "kind": "probe"}'
+"""Concerns no flow, so that every processor passes it over."""
+
 CONFIRM_MAX_S = 45.0
 """Longer than the library takes to notice a dead connection (33 s): what is left then is a confirm that is lost."""
 
@@ -63,15 +69,34 @@ class Publisher:
         self._max_bytes: int | None = None
         self._announcements: Channel | None = None
         self._announcing: set[asyncio.Task[None]] = set()
+        self._is_proved = False
+        self._is_refused = False
+
+    async def may_publish(self) -> None:
+        """Wait until the broker lets this user publish, or would but for its alarm.
+
+        Consume only then: one line of the log about a right that is missing is enough, and no event is taken meanwhile.
+        """
+        while not (self._is_proved or self.state == "blocked"):  # noqa: ASYNC110 - an alarm sets no event
+            await asyncio.sleep(PROOF_POLL_S)
 
     @property
-    def state(self) -> Literal["up", "blocked", "down"]:
-        """Whether a publish could be confirmed now; `blocked` means that the broker has an alarm."""
+    def state(self) -> PublisherState:
+        """Whether a publish could be confirmed now.
+
+        `blocked` means that the broker has an alarm, `refused` that the user lacks a right, which only a person gives.
+        """
         if self._connection is None or self._channel is None or self._outlet is None:
-            return "down"
+            return self._idle_state
         if self._channel.is_closed and self._outlet.max_bytes is None:
-            return "down"
-        return "blocked" if broker.is_blocked(self._connection) else "up"
+            return self._idle_state
+        if broker.is_blocked(self._connection):
+            return "blocked"
+        return "up" if self._is_proved else self._idle_state
+
+    @property
+    def _idle_state(self) -> Literal["down", "refused"]:
+        return "refused" if self._is_refused else "down"
 
     @property
     def oldest_unresolved_s(self) -> float:
@@ -104,9 +129,11 @@ class Publisher:
         match self.state:
             case "down":
                 raise BrokerUnavailableError("no connection to the broker")
+            case "refused":
+                raise BrokerUnavailableError("the broker does not let this user publish")
             case "blocked":
                 raise BrokerUnavailableError("the broker blocks publishing: it has a memory or disk alarm")
-        assert self._outlet is not None  # noqa: S101 - for the type checker: not "down"
+        assert self._outlet is not None  # noqa: S101 - for the type checker: it is up
         publication = Publication(message, queue)
         self._outlet.send(publication)
         return publication
@@ -124,18 +151,29 @@ class Publisher:
         announcing.add_done_callback(self._announcing.discard)
 
     async def _session(self, connection: AbstractConnection) -> None:
+        try:
+            await self._publish_on(connection)
+        except BrokerUnavailableError as error:
+            if broker.is_refused(error):
+                self._is_refused = True
+            raise
+        finally:
+            self._is_proved = False
+
+    async def _publish_on(self, connection: AbstractConnection) -> None:
         await broker.declare(connection, self._specs, presence=self._presence)
         self._announcements = await self._open_fanouts(connection)
+        opened = asyncio.Event()
         if (
             broker.wire_of(connection) is not None
         ):  # else the library may send on a closed channel, which ends the session
             self._max_bytes = None  # another node, or another configuration
         try:
             await first_of(
-                self._keep_outlet(connection),
+                self._keep_outlet(connection, opened),
                 *(broker.closed(used) for used in (self._announcements,) if used is not None),
                 self._declare_missing(connection),
-                self._watch(connection),
+                self._watch(connection, opened),
             )
         finally:
             left = [] if self._outlet is None else self._outlet.give_up()
@@ -143,7 +181,7 @@ class Publisher:
             for publication in _without_too_large(left, self._max_bytes):
                 publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
 
-    async def _keep_outlet(self, connection: AbstractConnection) -> NoReturn:
+    async def _keep_outlet(self, connection: AbstractConnection, opened: asyncio.Event) -> NoReturn:
         """Keep a channel to publish on, and replace one that a message too large has closed (ADR 17).
 
         Every other publish that was under way there is sent again on the next channel, in the old order: the broker may
@@ -158,6 +196,7 @@ class Publisher:
             for publication in () if self._outlet is None else self._taken_over(self._outlet):
                 outlet.send(publication)
             self._connection, self._channel, self._outlet = connection, channel, outlet
+            opened.set()
             try:
                 await broker.closed(channel)
             except BrokerUnavailableError:
@@ -196,12 +235,26 @@ class Publisher:
             self._queue_missing.clear()
             await broker.declare(connection, self._specs, presence=self._presence)
 
-    async def _watch(self, connection: AbstractConnection) -> NoReturn:
-        """End a session whose confirms do not come though the connection lives and the broker has no alarm."""
+    async def _watch(self, connection: AbstractConnection, opened: asyncio.Event) -> NoReturn:
+        """Prove that publishing is allowed, then end a session whose confirms do not come.
+
+        They may be late while the broker has an alarm.
+        """
+        probe = await broker.open_channel(connection, confirms=True)
+        await opened.wait()  # during an alarm the broker reads nothing more from a connection that has published
+        await self._prove(connection, probe)
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             if self.oldest_unresolved_s > CONFIRM_MAX_S and not broker.is_blocked(connection):
                 raise BrokerUnavailableError(f"a publish has not been confirmed for {CONFIRM_MAX_S:g} s")
+
+    async def _prove(self, connection: AbstractConnection, probe: Channel) -> None:
+        """Publish where we are going to; without the right to do so events would only be held or spooled."""
+        await broker.prove_publishing(connection, probe)
+        for exchange in self._fanouts:
+            await broker.prove_publishing(connection, probe, exchange=exchange, body=NO_ANNOUNCEMENT)
+        await broker.answered("close a channel", probe.close())
+        self._is_proved, self._is_refused = True, False
 
     async def _announce(self, channel: Channel, body: bytes, exchange: str) -> None:
         with suppress(*broker.CONNECTION_ERRORS, asyncio.CancelledError):

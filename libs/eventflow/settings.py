@@ -224,7 +224,10 @@ class BrokerSettings(Section):
     url: Annotated[
         tuple[Annotated[SecretStr, _checked_by(check_literal), _checked_by(check_broker_url)], ...],
         BeforeValidator(urls_in),
-        Field(description="one URL or several, comma-separated (a cluster: tried in turn)"),
+        Field(
+            description="one URL or several, comma-separated (a cluster); `amqps://` for TLS, with `?cacertfile=...` "
+            "for an authority of your own"
+        ),
     ] = (SecretStr("amqp://guest:guest@127.0.0.1:5672/"),)
     username: Annotated[str, AfterValidator(_name)] | None = Field(
         None, description="user for every URL that names none; needs `PASSWORD`"

@@ -14,6 +14,7 @@ Why each argument stands there: docs/architecture.md and ADR 3.
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +32,10 @@ RUNTIME_MAX_BYTES = 4_000_000
 
 POLICY_PRIORITY = 1_000_000
 """Above the priorities that operators give to their own policies."""
+
+RIGHTS = (rf"^{PREFIX}[.]", rf"^({PREFIX}[.]|amq[.]default$)", rf"^{PREFIX}[.]")
+"""What a user of the services must be allowed to configure, write and read, as patterns of names. Publishing to a queue
+is writing to the default exchange, which is `amq.default` there."""
 
 CONTROL_EXCHANGE = f"{PREFIX}.control"
 """Fanout: what processors tell each other."""
@@ -126,6 +131,11 @@ SHIELDS = (
     ),
 )
 """Policies of our own, which keep those of others from our queues: neither sets anything that deletes."""
+
+
+def permissions_command(user: str, *, vhost: str) -> str:
+    """Return the shell command that gives a user all rights that the services need."""
+    return shlex.join(["rabbitmqctl", "set_permissions", "-p", vhost, user, *RIGHTS])
 
 
 def flow_of(queue: str) -> str | None:

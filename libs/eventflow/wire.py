@@ -9,6 +9,7 @@ nothing else of the library uses those frames. `is_supported` says whether the i
 """
 
 import asyncio
+import ssl
 import struct
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from aiormq.connection import TransportFactory
 from yarl import URL
 
 from eventflow import frames
+from eventflow.addresses import Route
 
 TESTED_VERSIONS = ("7.2.", "7.3.")
 
@@ -40,13 +42,50 @@ class Frames(Protocol):
         """Take a frame, or leave it to the library by returning False. Never raises."""
 
 
+class CloseReader:
+    """Reads why the broker closes a connection, and leaves each frame to the library.
+
+    While a connection is being made, the library's error shows the object that the reason is in, and not the reason.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+
+    def take(self, kind: int, payload: bytes) -> bool:
+        """Look at a frame; see `Frames`."""
+        if kind == frames.METHOD and payload.startswith(frames.CONNECTION_CLOSE):
+            self.reason = frames.close_reason_of(payload)
+        return False
+
+
 class Wire:
     """The socket of one connection, as far as it is ours."""
 
     def __init__(self) -> None:
         self._writer: asyncio.StreamWriter | None = None
-        self._takers: dict[int, Frames] = {}
+        self._close = CloseReader()
+        self._takers: dict[int, Frames] = {0: self._close}
         self._unsent: list[bytes] = []
+        self._is_at_end = False
+
+    @property
+    def close_reason(self) -> str | None:
+        """The broker's words for why it closes the connection; None if it does not."""
+        return self._close.reason
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is closed, or will be by either side."""
+        return (
+            self._writer is None
+            or self.close_reason is not None
+            or self._writer.transport.is_closing()
+            or self._is_at_end
+        )
+
+    def note_end(self) -> None:
+        """Note that the broker sends nothing more."""
+        self._is_at_end = True
 
     def take_channel(self, number: int, taker: Frames) -> None:
         """Offer each frame of a channel to `taker` first, from now on."""
@@ -102,6 +141,11 @@ class FrameReader(asyncio.StreamReader):
         if left:
             super().feed_data(b"".join(left))
 
+    def feed_eof(self) -> None:
+        """Note the end."""
+        self._wire.note_end()
+        super().feed_eof()
+
     def _taken_apart(self, data: bytes) -> tuple[bytes, list[bytes], bool]:
         """Return the beginning of an incomplete frame, the frames left to the library, and whether any was taken."""
         left, position, is_taken = [], 0, False
@@ -135,24 +179,36 @@ def _for_library(kind: int, frame: bytes) -> bytes:
 
 
 class WireTransportFactory(TransportFactory):
-    """Connects as the library would, with a reader and a writer that the wire is part of."""
+    """Connects with a reader and a writer that the wire is part of."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, route: Route, *, context: ssl.SSLContext | None, server_name: str) -> None:
+        """Prepare.
+
+        Args:
+            context: None for a connection without TLS.
+            server_name: The name that the broker's certificate must have.
+        """
         self._wire = wire
+        self._route = route
+        self._context = context
+        self._server_name = server_name
 
-    async def create(self, url: URL, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open the socket, with TLS for `amqps`."""
-        context = options.pop("ssl_context_provider")
+    async def create(self, url: URL, **_: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:  # noqa: ARG002
+        """Open the socket. The library passes what the route and the context stand for."""
         loop = asyncio.get_running_loop()
         reader = FrameReader(self._wire, loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        transport, _ = await loop.create_connection(
-            lambda: protocol,
-            host=str(url.host),
-            port=url.port or 0,  # never 0: the library has filled in the usual one
-            ssl=await context.get_context() if url.scheme == "amqps" else None,
-            **options,
-        )
+        connected = await self._route.connect()
+        try:
+            transport, _protocol = await loop.create_connection(
+                lambda: protocol,
+                sock=connected,
+                ssl=self._context,
+                server_hostname=None if self._context is None else self._server_name,
+            )
+        except BaseException:
+            connected.close()
+            raise
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         self._wire.attach(writer)
         return reader, writer

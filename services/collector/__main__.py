@@ -19,6 +19,7 @@ from collector.metrics import LARGEST
 from collector.supervisor import Supervisor, run_as_worker
 from collector.worker import BACKLOG, Worker
 from eventflow import admin, lifecycle
+from eventflow.broker_tls import require_sound_urls
 from eventflow.listener import listen
 from eventflow.settings import Role, Settings, load, require_safe_exposure
 from eventflow.telemetry import logging
@@ -107,6 +108,7 @@ def command(
         )
         descriptors = lifecycle.raise_descriptor_limit()
         if listen_fd is None or link_fd is None or parent_pid is None:
+            require_sound_urls(settings.broker.urls)
             await serve(settings, config, descriptors=descriptors)
             return
         worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)

@@ -87,13 +87,16 @@ class Worker:
         self._is_listening = False
 
     def readiness(self) -> Readiness:
-        """Ready when it listens and could make an event safe now: by a publish, or in the spool."""
+        """Ready when it listens and could make an event safe now: by a publish, or for a while in the spool."""
         broker = self._publisher.state
         if self._spool is None:
             return Readiness(ready=self._is_listening and broker == "up", details={"broker": broker})
         spool = self._spool.state
         return Readiness(
-            ready=self._is_listening and (spool not in {"full", "stuck"} or not self._spool.is_preferred),
+            # A spool bridges what passes by itself, and a right that is missing does not.
+            ready=self._is_listening
+            and broker != "refused"
+            and (spool not in {"full", "stuck"} or not self._spool.is_preferred),
             details={"broker": broker, "spool": spool, "spooling": spool == "spooling"},
         )
 

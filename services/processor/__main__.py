@@ -18,6 +18,7 @@ import typer
 
 from eventflow import admin, lifecycle
 from eventflow.broker import QueueDepth
+from eventflow.broker_tls import require_sound_urls
 from eventflow.consumer import Consumer
 from eventflow.control import Control, announce_repeatedly
 from eventflow.depths import Depths
@@ -312,7 +313,7 @@ async def serve(settings: Settings) -> None:
                 all(consuming.values())
                 and all(flow.gate.knows_orders for flow in flows)
                 and not control.is_lost
-                and publisher.state != "down"
+                and publisher.state in {"up", "blocked"}
                 and not standstills
                 and not blocked
                 and not stop.is_set()
@@ -379,6 +380,7 @@ def command(
             log_format=settings.telemetry.log_format,
             level=settings.telemetry.log_level,
         )
+        require_sound_urls(settings.broker.urls)
         lifecycle.raise_descriptor_limit()
         await serve(settings)
 

@@ -12,6 +12,7 @@ from tests.chaos.faults import (
     kills,
     machine,
     messages,
+    network,
     outages,
     policies,
     rate,
@@ -36,6 +37,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *cluster.SCENARIOS,
     *policies.SCENARIOS,
     *rate.SCENARIOS,
+    *network.SCENARIOS,
 )
 
 MUTANTS: tuple[Scenario, ...] = (

@@ -18,6 +18,7 @@ from eventflow.broker import CONNECTION_ERRORS
 from sandbox.bodies import Body
 from sandbox.cluster import Cluster
 from sandbox.node import PrivateNode
+from sandbox.ports import free_port
 from tests.chaos.checker import History, Verdict, check, longest_gap_s
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import World, ids_in
@@ -26,6 +27,7 @@ from tests.support.disk import FaultyDisk
 from tests.support.load import SMALL, Load
 from tests.support.proxy import Proxy
 from tests.support.services import Service, collector, processor
+from tests.support.silence import silence
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
@@ -35,6 +37,8 @@ STRAGGLERS_WITHIN_S = 4.0
 QUEUES_SAFE_AFTER_S = 4.0
 """RabbitMQ (3.10 at least) writes the list of its quorum queues with a delay of 3 s: one that is killed earlier forgets
 the newest queues with all that is in them. Nobody can help that from outside, so faults start later."""
+
+SILENT_ADDRESS = "127.0.0.78"
 
 ANSWER_MAX_S = 5.0
 """Webhook senders give up after about this time."""
@@ -103,6 +107,10 @@ async def _opened(scenario: Scenario, broker: PrivateNode | Cluster, seed: int) 
         if scenario.proxied:
             proxies = [await stack.enter_async_context(Proxy(broker.url, dice=dice)) for _ in range(2)]
         urls = [proxy.url if proxy else broker.url for proxy in proxies]
+        if scenario.silent_first:
+            silent_port = free_port()
+            address = await stack.enter_async_context(silence(SILENT_ADDRESS, silent_port))
+            urls = [f"amqp://guest:guest@{address}:{silent_port}/,{url}" for url in urls]
         disk = FaultyDisk(directory / "faults", files=directory / "spool") if scenario.faulty_disk else None
         taking, giving = _services(scenario, flow, urls, target.url, directory / "spool", disk)
         for service in (taking, giving):

@@ -22,6 +22,7 @@ class Scenario:
         duplicates_max: Share of the accepted events that may come twice.
         nodes: 1, or 3 for a cluster.
         proxied: Whether both services reach the broker through a proxy each.
+        silent_first: Whether an address that swallows whatever is sent there is the first of both services' URLs.
         rest_within_s: How long all work may take to be done once the load has ended.
         spool: Whether the collector has one.
         faulty_disk: Whether the disk of the spool can hang and fail.
@@ -41,6 +42,7 @@ class Scenario:
     duplicates_max: float = math.inf
     nodes: int = 1
     proxied: bool = False
+    silent_first: bool = False
     client_timeout_s: float = 15.0
     deadline_s: float = 150.0
     rest_within_s: float = 60.0

@@ -168,6 +168,12 @@ async def test_at_the_door_it_is_answered_413_and_costs_no_other_request_its_ans
     service = collector(small.url, flow=flow, **settings)
     with service.process:
         await service.ready(http)
+
+        async def is_connected() -> bool:  # with a spool it is ready before, and a spool takes what is too large
+            async with http.get(f"{service.admin_url}/readyz") as answer:
+                return bool((await answer.json())["broker"] == "up")
+
+        await eventually(is_connected, what=lambda: service.output)
         load = Load(url=service.url, rate_per_s=100)
         load.start()
         try:

@@ -13,12 +13,14 @@ from rich.text import Text
 from yarl import URL
 
 from eventflow import broker
+from eventflow.broker_tls import VERIFY_ADVICE
+from eventflow.broker_url import parse_broker_url
 from eventflow.cli.console import out, table
 from eventflow.cli.findings import STYLES, Finding, Verdict
 from eventflow.cli.options import ConfigOption, config_of, settings_of
 from eventflow.cli.policies import check_policies
 from eventflow.cli.retries import leftovers
-from eventflow.cli.session import Link, connected
+from eventflow.cli.session import Link, connected, instance
 from eventflow.cli.topology import specs_of
 from eventflow.connecting import reach, speaks_tls
 from eventflow.errors import BrokerUnavailableError, SettingsError, TopologyMismatchError
@@ -31,8 +33,9 @@ from eventflow.network_failure import (
     detail_of,
 )
 from eventflow.resolver import AddressInfo, Resolver
+from eventflow.rights import missing_rights
 from eventflow.settings import Role, Settings, TargetSettings, load, require_safe_exposure, variable_name
-from eventflow.topology import QueueSpec, retry_queue
+from eventflow.topology import QueueSpec, permissions_command, retry_queue
 
 _RENEW = "renew the certificate, or correct the clock of either machine"
 _ADVICE = {
@@ -76,8 +79,9 @@ def command(
 
 async def _findings(settings: Settings, timeout_s: float, *, apply_policy: bool) -> list[Finding]:
     findings = [await _check_broker(url) for url in settings.broker.urls]
-    if any(finding.verdict is Verdict.OK for finding in findings):
+    if any(finding.verdict is not Verdict.PROBLEM for finding in findings):
         findings += [finding async for finding in _check_queues(settings)]
+        findings.append(await _check_rights(settings))
     findings += await check_policies(settings, apply_policy=apply_policy)
     findings += [await _check_target(name, flow.target, timeout_s) for name, flow in settings.all_flows.items()]
     return findings
@@ -119,14 +123,17 @@ def _missing_keys(settings: Settings) -> str:
 
 async def _check_broker(url: str) -> Finding:
     subject = f"broker {broker.shown_url(url)}"
+    tls = parse_broker_url(url).tls
     try:
         async with connected([url]) as link:
-            return Finding(
-                subject=subject, verdict=Verdict.OK, found=f"RabbitMQ {broker.server_version(link.connection)}"
-            )
+            found = f"RabbitMQ {broker.server_version(link.connection)}"
     except BrokerUnavailableError as error:
         advice = "start it, or correct EVENTFLOW_BROKER__URL (user, password, virtual host)"
         return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice=advice)
+    if tls is not None and not tls.verify:
+        found = f"{found}; its certificate is not verified"
+        return Finding(subject=subject, verdict=Verdict.WARNING, found=found, advice=VERIFY_ADVICE)
+    return Finding(subject=subject, verdict=Verdict.OK, found=found)
 
 
 async def _check_queues(settings: Settings) -> AsyncIterator[Finding]:
@@ -138,6 +145,22 @@ async def _check_queues(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
     except BrokerUnavailableError as error:
         yield Finding(subject="queues", verdict=Verdict.PROBLEM, found=str(error), advice="see the broker's log")
+
+
+async def _check_rights(settings: Settings) -> Finding:
+    """Try what the services need, as the user that this command has."""
+    subject = "rights"
+    try:
+        async with connected(settings.broker.urls) as link:
+            user = parse_broker_url(link.url)
+            subject = f"rights of user {user.username}"
+            missing = await missing_rights(link.connection, list(settings.all_flows), instance=instance())
+    except BrokerUnavailableError as error:
+        return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice="see the broker's log")
+    if missing:
+        advice = f"{permissions_command(user.username, vhost=user.vhost)}; a collector needs write on amq.default only"
+        return Finding(subject=subject, verdict=Verdict.PROBLEM, found="; ".join(missing), advice=advice)
+    return Finding(subject=subject, verdict=Verdict.OK, found="all that the services need")
 
 
 async def _check_queue(link: Link, spec: QueueSpec) -> Finding:

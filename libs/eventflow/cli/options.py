@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from eventflow.broker_tls import require_sound_urls
 from eventflow.settings import Role, Settings, load
 from eventflow.topology import DEFAULT_FLOW
 
@@ -27,7 +28,9 @@ def settings_of(context: typer.Context, config: Path | None) -> Settings:
     Raises:
         SettingsError: A setting is wrong.
     """
-    return load(config_of(context, config), Role.OPERATOR)
+    settings = load(config_of(context, config), Role.OPERATOR)
+    require_sound_urls(settings.broker.urls)
+    return settings
 
 
 def config_of(context: typer.Context, config: Path | None) -> Path | None:

@@ -31,9 +31,9 @@ async def connected(urls: Sequence[str]) -> AsyncIterator[Link]:
     Raises:
         BrokerUnavailableError: None does; the message is the last one's.
     """
-    link = await _connect(urls)
-    async with broker.closing(link.connection):
-        yield link
+    url, connection = await broker.connect_to_any(urls, name=instance())
+    async with broker.closing(connection):
+        yield Link(connection=connection, url=url)
 
 
 @asynccontextmanager
@@ -55,25 +55,17 @@ async def publishing(
         await cancel_and_wait(running)
 
 
-async def _connect(urls: Sequence[str]) -> Link:
-    failures = []
-    for url in urls:
-        try:
-            return Link(connection=await broker.connect(url, name=instance()), url=url)
-        except BrokerUnavailableError as error:
-            failures.append(error)
-    raise failures[-1]
-
-
 async def _until_up(publisher: Publisher, running: "asyncio.Task[None]") -> None:
     for _ in range(round(PUBLISHER_READY_S / PUBLISHER_POLL_S)):
         if publisher.state == "up":
             return
         if running.done():
             running.result()
+        if publisher.state == "refused":
+            break
         await asyncio.sleep(PUBLISHER_POLL_S)
-    reason = "it has a memory or disk alarm" if publisher.state == "blocked" else "no connection"
-    raise BrokerUnavailableError(f"cannot publish: {reason}")
+    reasons = {"blocked": "it has a memory or disk alarm", "refused": "this user lacks the right to"}
+    raise BrokerUnavailableError(f"cannot publish: {reasons.get(publisher.state, 'no connection')}")
 
 
 def instance() -> str:

@@ -1,0 +1,240 @@
+"""A user with half of the rights: nothing is taken that could not be passed on, and the log has the way out."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from eventflow.topology import RIGHTS, Lane, lane_queue
+from sandbox.node import PrivateNode
+from tests.support.amqp import Amqp
+from tests.support.cli import Command
+from tests.support.services import API_KEY, Service, collector, processor
+from tests.support.target import ScriptedTarget
+from tests.support.wait import eventually
+
+Rights = tuple[str, str, str]
+NO_DEFAULT_EXCHANGE: Rights = (".*", "^eventflow[.]", ".*")
+NO_CONTROL: Rights = (".*", "^amq[.]default$", ".*")
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[ScriptedTarget]:
+    async with ScriptedTarget() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def user() -> str:
+    return f"u{secrets.token_hex(4)}"
+
+
+async def grant(node: PrivateNode, user: str, rights: Rights, *, is_new: bool = True) -> str:
+    """Give a user rights; return its URL."""
+    if is_new:
+        await asyncio.to_thread(node.ctl, "add_user", user, "secret")
+    await asyncio.to_thread(node.ctl, "set_permissions", user, *rights)
+    return node.url.replace("guest:guest", f"{user}:secret")
+
+
+def refusals(service: Service) -> list[dict[str, str]]:
+    lines = [json.loads(line) for line in service.output.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == "broker.right_missing"]
+
+
+async def readiness(service: Service, http: aiohttp.ClientSession) -> dict[str, object]:
+    async with http.get(f"{service.admin_url}/readyz") as answer:
+        return {"status": answer.status, **await answer.json()}
+
+
+@pytest.mark.parametrize("rights", [NO_DEFAULT_EXCHANGE, NO_CONTROL], ids=["default exchange", "control exchange"])
+async def test_a_processor_that_may_not_publish_takes_no_event_until_it_may(
+    node: PrivateNode, user: str, flow: str, target: ScriptedTarget, http: aiohttp.ClientSession, rights: Rights
+) -> None:
+    """Stands for aio-pika#525. Reproduced on 0.1.0: beside a healthy one it held 50 of 100 events for ever."""
+    async with Amqp(node.url) as amqp:
+        await amqp.declare_flow(flow)
+        limited = processor(await grant(node, user, rights), flow=flow, target_url=target.url)
+        healthy = processor(node.url, flow=flow, target_url=target.url)
+        with limited.process, healthy.process:
+            await healthy.ready(http)
+            await eventually(lambda: bool(refusals(limited)), what=lambda: limited.output)
+            await amqp.publish(lane_queue(flow, Lane.LIVE), *amqp.messages(100))
+            await eventually(lambda: len(target.ids) == 100, what="all events, by the one that can work")
+            assert await amqp.consumers(lane_queue(flow, Lane.LIVE)) == 1
+            assert (await readiness(limited, http))["publisher"] == "refused"
+            (line,) = refusals(limited)
+            assert "ACCESS_REFUSED" in line["reason"]
+            assert line["advice"].startswith(f"rabbitmqctl set_permissions -p / {user} ")
+            await grant(node, user, RIGHTS, is_new=False)
+            await limited.ready(http)
+            assert await amqp.consumers(lane_queue(flow, Lane.LIVE)) == 2
+
+
+async def test_a_processor_that_may_not_read_the_lease_takes_no_event(
+    node: PrivateNode, user: str, flow: str, target: ScriptedTarget
+) -> None:
+    """Reproduced on 0.1.0: it took events each second and returned them."""
+    async with Amqp(node.url) as amqp:
+        await amqp.declare_flow(flow)
+        await amqp.publish(lane_queue(flow, Lane.LIVE), *amqp.messages(10))
+        rights = (".*", ".*", rf"^eventflow[.](control|{flow}[.](runtime|events|due|replay))")
+        limited = processor(await grant(node, user, rights), flow=flow, target_url=target.url)
+        with limited.process:
+            await eventually(lambda: bool(refusals(limited)), what=lambda: limited.output)
+            assert f"eventflow.{flow}.lease" in refusals(limited)[0]["reason"]
+            assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == 10
+        (first, *_) = await amqp.drain(lane_queue(flow, Lane.LIVE))
+        assert not first.redelivered
+
+
+@pytest.mark.parametrize("has_spool", [True, False])
+async def test_a_collector_that_may_not_publish_says_so_once_and_is_not_ready(
+    node: PrivateNode, user: str, flow: str, http: aiohttp.ClientSession, tmp_path: Path, has_spool: bool
+) -> None:
+    """Stands for op-rabbit#91. Reproduced on 0.1.0: it spooled for ever, was ready, and never gave the reason."""
+    async with Amqp(node.url) as amqp:
+        await amqp.declare_flow(flow)
+    spool = {"COLLECTOR__SPOOL_DIR": str(tmp_path)} if has_spool else {}
+    service = collector(await grant(node, user, NO_DEFAULT_EXCHANGE), flow=flow, **spool)
+    with service.process:
+        await eventually(lambda: bool(refusals(service)), what=lambda: service.output)
+        state = await readiness(service, http)
+        assert (state["status"], state["broker"]) == (503, "refused")
+        async with http.post(service.url, data=b"{}", headers={"X-Api-Key": API_KEY}) as answer:
+            assert answer.status == (202 if has_spool else 503)
+        (line,) = refusals(service)
+        assert "amq.default" in line["reason"]
+        await grant(node, user, RIGHTS, is_new=False)
+        await service.ready(http)
+        assert len(refusals(service)) == 1
+
+
+async def test_a_collector_that_may_not_declare_waits_for_a_processor_that_does(
+    node: PrivateNode, user: str, flow: str, target: ScriptedTarget, http: aiohttp.ClientSession
+) -> None:
+    """As in Compose, where the collector's own user may read nothing, and so declare no lane."""
+    rights = ("^eventflow[.][^.]+[.](events|due|replay|dead)$", "^amq[.]default$", "^$")
+    service = collector(await grant(node, user, rights), flow=flow)
+    with service.process:
+        await eventually(lambda: f"there is no eventflow.{flow}.events" in service.output, what=lambda: service.output)
+        declaring = processor(node.url, flow=flow, target_url=target.url)
+        with declaring.process:
+            await service.ready(http)
+        assert not refusals(service)
+
+
+@pytest.mark.parametrize(
+    ("rights", "missing"),
+    [
+        (NO_DEFAULT_EXCHANGE, "amq.default"),
+        (NO_CONTROL, "eventflow.control"),
+        (("^eventflow[.]", ".*", "^eventflow[.]control"), "events"),
+        (("^eventflow[.][^c]", ".*", ".*"), "eventflow.control"),
+        (RIGHTS, ""),
+    ],
+)
+async def test_check_tries_what_the_services_need(
+    node: PrivateNode, user: str, flow: str, target: ScriptedTarget, rights: Rights, missing: str
+) -> None:
+    """Stands for op-rabbit#91. Reproduced on 0.1.0: `check` ended with 0."""
+    async with Amqp(node.url) as amqp:
+        await amqp.declare_flow(flow)
+        async with amqp.connection.channel() as channel:
+            await channel.declare_exchange("eventflow.control", "fanout", durable=True)
+        await amqp.publish(lane_queue(flow, Lane.LIVE), *amqp.messages(1))
+        command = Command(broker_url=await grant(node, user, rights), flow=flow)
+        ended = await command("check", TARGET__URL=target.url)
+        assert ("set_permissions" in ended.stdout) == bool(missing), ended.stdout
+        assert missing in ended.stdout
+        assert ended.status == (1 if missing else 0), ended.stdout
+        (message,) = await amqp.drain(lane_queue(flow, Lane.LIVE))
+        assert not message.redelivered
+
+
+async def test_a_processor_that_starts_during_an_alarm_works_off_what_caused_it(
+    node: PrivateNode, flow: str, target: ScriptedTarget, http: aiohttp.ClientSession
+) -> None:
+    """No proof that it may publish can be had then, and the alarm may last until the backlog is gone."""
+    async with Amqp(node.url) as amqp:
+        await amqp.declare_flow(flow)
+        await amqp.publish(lane_queue(flow, Lane.LIVE), *amqp.messages(10))
+        service = processor(node.url, flow=flow, target_url=target.url)
+        try:
+            await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "absolute", "1")
+            with service.process:
+                await service.ready(http)
+                assert (await readiness(service, http))["publisher"] == "blocked"
+                await eventually(lambda: len(target.ids) == 10, what=lambda: service.output)
+        finally:
+            await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
+
+
+@pytest.mark.parametrize(
+    ("commands", "words"),
+    [
+        ([], "NOT_ALLOWED - vhost {vhost} not found"),
+        ([("add_vhost", "{vhost}")], "NOT_ALLOWED - access to vhost '{vhost}' refused for user '{user}'"),
+        (
+            [
+                ("add_vhost", "{vhost}"),
+                ("set_permissions", "-p", "{vhost}", "{user}", *RIGHTS),
+                ("set_vhost_limits", "-p", "{vhost}", '{{"max-connections": 0}}'),
+            ],
+            "NOT_ALLOWED - access to vhost '{vhost}' refused for user '{user}': connection limit (0) is reached",
+        ),
+        (
+            [
+                ("add_vhost", "{vhost}"),
+                ("set_permissions", "-p", "{vhost}", "{user}", *RIGHTS),
+                ("set_user_limits", "{user}", '{{"max-connections": 0}}'),
+            ],
+            "user connection limit (0) is reached",
+        ),
+        ([("change_password", "{user}", "another")], "ACCESS_REFUSED - Login was refused"),
+    ],
+    ids=["no virtual host", "no access to it", "its connection limit", "the user's", "wrong password"],
+)
+async def test_the_log_has_the_brokers_own_words_for_not_letting_us_in(
+    node: PrivateNode, user: str, flow: str, commands: list[tuple[str, ...]], words: str
+) -> None:
+    """Stands for aiorabbit#7, aio-pika#584. Reproduced on 0.1.0: the log had "Expected one of ['Connection.OpenOk'],
+    got <Connection.Close object at 0x...>"."""
+    vhost = f"v{user}"
+    url = await grant(node, user, RIGHTS)
+    for command in commands:
+        await asyncio.to_thread(node.ctl, *(part.format(vhost=vhost, user=user) for part in command))
+    service = collector(url.removesuffix("/") + f"/{vhost}", flow=flow)
+    with service.process:
+        await eventually(lambda: "broker.connection_failed" in service.output, what=lambda: service.output)
+        assert words.format(vhost=vhost, user=user) in service.output
+        assert "object at 0x" not in service.output
+
+
+async def test_a_broker_that_shuts_down_is_quoted(node: PrivateNode, flow: str, http: aiohttp.ClientSession) -> None:
+    service = collector(node.url, flow=flow)
+    with service.process:
+        await service.ready(http)
+        await asyncio.to_thread(node.ctl, "close_all_connections", "maintenance at noon")
+        await eventually(lambda: "broker.session_ended" in service.output, what=lambda: service.output)
+        assert "CONNECTION_FORCED - maintenance at noon" in service.output
+
+
+@pytest.mark.parametrize("vhost", ["a%2Fb", "50%", "..", "a/b"])
+async def test_a_virtual_host_may_have_any_name(
+    node: PrivateNode, flow: str, http: aiohttp.ClientSession, vhost: str
+) -> None:
+    """Reproduced on 0.1.0: for `a%252Fb` the virtual host `a/b` was asked for, and for `%2E%2E` none."""
+    await asyncio.to_thread(node.ctl, "add_vhost", vhost)
+    await asyncio.to_thread(node.ctl, "set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
+    encoded = quote(vhost, safe="").replace(".", "%2E")
+    service = collector(node.url.removesuffix("/") + f"/{encoded}", flow=flow)
+    with service.process:
+        await service.ready(http)
+        queues = await asyncio.to_thread(node.ctl, "list_queues", "-p", vhost, "name")
+        assert f"eventflow.{flow}.events" in queues
