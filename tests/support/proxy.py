@@ -231,6 +231,8 @@ class Proxy:
 
     def _seen_from_client(self, link: Link, frame: Frame) -> Frame | None:
         match frame.method:
+            case (20, 40):
+                link.confirm_channels.discard(frame.channel)
             case (20, 41) if frame.channel in link.closing:
                 del link.closing[frame.channel]
                 return None
