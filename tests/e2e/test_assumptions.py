@@ -4,9 +4,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from tests.e2e.conftest import Way
 from tests.support.target import Answer, Receipt
 from tests.support.wait import eventually
+
+pytestmark = pytest.mark.alone
 
 Start = Callable[..., Awaitable[Way]]
 

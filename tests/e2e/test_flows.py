@@ -6,11 +6,14 @@ import statistics
 import time
 
 import aiohttp
+import pytest
 
 from sandbox.ports import free_port
 from tests.support.services import API_KEY, collector, processor
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
+
+pytestmark = pytest.mark.alone
 
 SENT = 40
 EVERY_S = 0.05

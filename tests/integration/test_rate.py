@@ -18,6 +18,8 @@ from tests.support.services import Service, processor
 from tests.support.target import Receipt, ScriptedTarget
 from tests.support.wait import eventually
 
+pytestmark = pytest.mark.alone
+
 RATE_PER_S = 40
 JOINED_WITHIN_S = 6.0
 

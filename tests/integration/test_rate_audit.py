@@ -8,6 +8,8 @@ from benchmarks.rate_audit.row import Row
 from benchmarks.rate_audit.scenarios import steady
 from benchmarks.rate_audit.stage import opened
 
+pytestmark = pytest.mark.alone
+
 QUOTA = Quota(rate_per_s=25)
 
 
