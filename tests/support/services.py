@@ -19,6 +19,17 @@ def scrubbed_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
 
 
+def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return a scrubbed environment with settings, which are variables without their prefix.
+
+    Those named `OTEL_`, and those in lower case, stay as they are.
+    """
+    return scrubbed_environment() | {
+        name if name.startswith("OTEL_") or name.islower() else f"EVENTFLOW_{name}": value
+        for name, value in settings.items()
+    }
+
+
 @dataclass(slots=True, kw_only=True)
 class Service:
     """A collector or processor and where it listens."""
@@ -67,9 +78,7 @@ def collector(
     prefix: Sequence[str] = (),
     **settings: str,
 ) -> Service:
-    """Prepare a collector of one flow; `settings` are variables without their prefix.
-
-    Those named `OTEL_`, and those in lower case, stay as they are.
+    """Prepare a collector of one flow; `settings` are those of `environment_with`.
 
     The flow's key is `API_KEY`, unless the settings name its keys or the signature that it verifies.
 
@@ -108,9 +117,7 @@ def processor(
     prefix: Sequence[str] = (),
     **settings: str,
 ) -> Service:
-    """Prepare a processor of one flow; `settings` are variables without their prefix, `TARGET__` ones the flow's.
-
-    Those named `OTEL_`, and those in lower case, stay as they are.
+    """Prepare a processor of one flow; `settings` are those of `environment_with`, `TARGET__` ones the flow's.
 
     Args:
         prefix: A command that runs the one behind it, such as `NameServer.seen_by`.
@@ -143,11 +150,7 @@ def _service(
         if "Traceback" in line:
             tracebacks.append(line)
 
-    environment = scrubbed_environment() | {
-        name if name.startswith("OTEL_") or name.islower() else f"EVENTFLOW_{name}": value
-        for name, value in settings.items()
-    }
-    environment |= variables or {}
+    environment = environment_with(settings) | (variables or {})
     command = [sys.executable, "-m", module]
     if descriptors:
         command = ["/bin/sh", "-c", f'ulimit {descriptors} && exec "$@"', "sh", *command]
