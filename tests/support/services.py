@@ -1,9 +1,11 @@
 """The real services as real processes, with settings from the environment alone."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
@@ -44,6 +46,11 @@ class Service:
     def output(self) -> str:
         return "\n".join(self.process.tail(200))
 
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of the log of one kind, as far as `output` goes back."""
+        lines = [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
     async def ready(self, client: aiohttp.ClientSession, *, within_s: float = 20.0) -> None:
         """Wait until it says that it is ready."""
 
@@ -60,6 +67,15 @@ class Service:
                 return answer.status
         except aiohttp.ClientError:
             return None
+
+    async def readiness(self, client: aiohttp.ClientSession) -> dict[str, Any]:
+        """Return what /readyz answers, and its status as `status`.
+
+        Raises:
+            aiohttp.ClientError: Nothing listens.
+        """
+        async with client.get(f"{self.admin_url}/readyz") as answer:
+            return {**await answer.json(), "status": answer.status}
 
     async def metric(self, client: aiohttp.ClientSession, name: str) -> float:
         """Return the sum of a metric over all its labels."""
