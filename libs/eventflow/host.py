@@ -1,7 +1,7 @@
 """Hosts, and URLs of HTTP, checked as they will be looked up and connected to. Pure; no error shows any part of one.
 
-Libraries encode a host only at the first connection, and raise errors then that are none of the network. So every host
-of the settings is encoded at the start: one that is accepted here can fail later only in the ways that a network fails.
+Libraries encode a host only at the first connection, and then raise errors that are not errors of the network. So every
+host of the settings is encoded at the start: one that is accepted here can fail later only as a network fails.
 """
 
 import re

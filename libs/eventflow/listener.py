@@ -1,4 +1,4 @@
-"""Where a service listens, and how that is reached from the same machine."""
+"""Addresses that a service listens on, and how they are reached from the same machine."""
 
 import errno
 import os
