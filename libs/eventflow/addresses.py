@@ -7,10 +7,7 @@ from weakref import WeakKeyDictionary
 
 from aiohappyeyeballs import start_connection
 
-from eventflow.resolver import Resolver
-
-NEXT_ADDRESS_AFTER_S = 0.25
-"""How long an address may take to answer before the next is tried beside it, as RFC 8305 recommends."""
+from eventflow.resolver import NEXT_ADDRESS_AFTER_S, Resolver
 
 _resolvers: "WeakKeyDictionary[asyncio.AbstractEventLoop, Resolver]" = WeakKeyDictionary()
 """One for all connections to brokers that a process makes, so that they share the lookup of a name."""

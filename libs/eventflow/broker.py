@@ -63,7 +63,7 @@ CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutEr
 """What the AMQP libraries raise when a connection or channel is unusable; `RuntimeError` is theirs for "closed"."""
 
 NO_QUEUE = f"{PREFIX}.nobody"
-"""A routing key for what only proves that publishing is allowed."""
+"""Routing key of messages that only prove the right to publish."""
 
 T = TypeVar("T")
 
@@ -396,7 +396,7 @@ async def prove_publishing(
 
     Args:
         channel: A confirm channel that nothing else publishes on.
-        exchange: The default exchange, or one at which nobody minds `body`.
+        exchange: The default exchange, or one behind which `body` is ignored.
 
     Raises:
         BrokerUnavailableError: This user may not publish there, or the broker does not answer.

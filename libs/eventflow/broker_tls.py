@@ -13,8 +13,8 @@ from eventflow.errors import SettingsError
 
 PEM_BEGINS = b"-----BEGIN"
 VERIFY_ADVICE = (
-    "whoever is between us can read and change events; take no_verify_ssl or verify out of EVENTFLOW_BROKER__URL, "
-    "and name the authority of the certificate with cacertfile"
+    "anybody on the way to the broker can read and change events; take no_verify_ssl or verify out of "
+    "EVENTFLOW_BROKER__URL, and name the authority of the certificate with cacertfile"
 )
 
 log = structlog.stdlib.get_logger()

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
-from eventflow.host import check_host
+from eventflow.host import check_host, port_of
 
 SHAPE = "amqp://user:password@host:port/vhost or amqps://... is expected"
 ENCODING_ADVICE = (
@@ -26,7 +26,6 @@ ENCODING_ADVICE = (
 DEFAULT_USER = "guest"
 DEFAULT_VHOST = "/"
 PORT, TLS_PORT = 5672, 5671
-PORT_MAX = 65535
 
 _URL = re.compile(
     r"(?P<scheme>(?i:amqps?))://"
@@ -37,7 +36,6 @@ _URL = re.compile(
     r"(?:\?(?P<query>[^#@\s]*))?"
 )
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_PORT_DIGITS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,15 +114,6 @@ def parse_broker_url(url: str) -> BrokerUrl:
     )
 
 
-def check_broker_url(url: str) -> None:
-    """Check that a URL can be read.
-
-    Raises:
-        ValueError: As `parse_broker_url`.
-    """
-    parse_broker_url(url)
-
-
 def has_userinfo(url: str) -> bool:
     """Whether a checked URL names a user."""
     return "@" in url
@@ -166,9 +155,10 @@ def _host(host: str) -> str:
 def _port(digits: str) -> int | None:
     if not digits:
         return None
-    if len(digits) > _PORT_DIGITS_MAX or not 1 <= int(digits) <= PORT_MAX:
-        raise ValueError(f"a port from 1 to {PORT_MAX} is expected in it; {ENCODING_ADVICE}")
-    return int(digits)
+    try:
+        return port_of(digits)
+    except ValueError as error:
+        raise ValueError(f"{error}; {ENCODING_ADVICE}") from None
 
 
 def _options(query: str) -> dict[str, Any]:
@@ -189,7 +179,7 @@ def _options(query: str) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> str:
-    """Say which parameters there are, without the unknown name: it could be of a password."""
+    """Return the text of an error, without the unknown name: it could be a part of a password."""
     if name in _NOT_OURS:
         return f"its query has {name}, which is not accepted: {_NOT_OURS[name]}"
     similar = get_close_matches(name.lower(), _PARAMETERS, n=1)

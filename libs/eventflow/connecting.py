@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import aiohappyeyeballs
 
 from eventflow.network_failure import is_answer_in_tls
-from eventflow.resolver import AddressInfo
-
-NEXT_ADDRESS_AFTER_S = 0.25
-"""As aiohttp does: the next address is tried as well when one has not answered for so long (RFC 8305)."""
+from eventflow.resolver import NEXT_ADDRESS_AFTER_S, AddressInfo
 
 
 async def reach(addresses: Sequence[AddressInfo], *, server_name: str, tls: ssl.SSLContext | None) -> None:

@@ -1,4 +1,4 @@
-"""What a program of ours does before anything else, its imports included, which take half a second."""
+"""The first steps of each program, before its imports, which take half a second."""
 
 import os
 import signal
@@ -9,8 +9,8 @@ def begin() -> None:
     """Let SIGTERM end this process from now on, and keep prometheus_client from files.
 
     The kernel drops a signal to a process with the id 1 that has no handler for it, so that a container stopped in its
-    first moments would run on until it is killed. prometheus_client takes its variable, if somebody has set it, for the
-    wish to keep every metric in a file that may be full or not there.
+    first moments would run on until it is killed. If its variable is set, prometheus_client keeps every metric in a
+    file, which may be full or cannot be made.
     """
     signal.signal(signal.SIGTERM, _end)
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)

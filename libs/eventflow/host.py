@@ -1,7 +1,7 @@
 """Hosts, and URLs of HTTP, checked as they will be looked up and connected to. Pure; no error shows any part of one.
 
-Libraries encode a host only at the first connection, and raise errors then that are none of the network. So every host
-of the settings is encoded at the start: one that is accepted here can fail later only in the ways that a network fails.
+Libraries encode a host only at the first connection, and then raise errors that are not errors of the network. So every
+host of the settings is encoded at the start: one that is accepted here can fail later only as a network fails.
 """
 
 import re
@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from yarl import URL
 
 NAME_MAX_CHARACTERS = 253
+PORT_MAX = 65535
 INTERFACE_MAX_CHARACTERS = 15
 """Linux's IFNAMSIZ without its end: the zone of an IPv6 address is an interface's name or number."""
 
@@ -53,16 +54,14 @@ def check_http_url(url: str, *, takes_userinfo: bool = False) -> None:
     parts = _URL.fullmatch(url)
     if parts is None or not url.isprintable() or " " in url or url[-1] in "\"'":
         raise ValueError(
-            "http://host/path or https://host/path is expected, with a port from 1 to 65535 if there is one, and "
+            f"http://host/path or https://host/path is expected, with a port from 1 to {PORT_MAX} if there is one, and "
             "without spaces and quotes"
         )
     if parts["userinfo"] and not takes_userinfo:
         raise ValueError("no user or password is accepted in it")
     # An empty one is most likely a variable that was not set: http://host:$PORT/.
-    if parts["port"] is not None and not (
-        parts["port"] and len(parts["port"]) <= 5 and 1 <= int(parts["port"]) <= 65535
-    ):
-        raise ValueError("a port from 1 to 65535 is expected in it")
+    if parts["port"] is not None:
+        port_of(parts["port"])
     if parts["ipv6"] is not None:
         _check_ipv6(parts["ipv6"])
     else:
@@ -73,7 +72,18 @@ def check_http_url(url: str, *, takes_userinfo: bool = False) -> None:
         raise ValueError("it is no URL that can be read in one way") from None
 
 
-def shown_url(text: str) -> str | None:
+def port_of(digits: str) -> int:
+    """Return the port that digits in a URL stand for.
+
+    Raises:
+        ValueError: There is none, or it cannot be one.
+    """
+    if not 1 <= len(digits) <= len(str(PORT_MAX)) or not 1 <= int(digits) <= PORT_MAX:
+        raise ValueError(f"a port from 1 to {PORT_MAX} is expected in it")
+    return int(digits)
+
+
+def shown_http_url(text: str) -> str | None:
     """Return scheme, host and port of a text that is meant as a URL of HTTP, for errors; None if they are not clear.
 
     Tokens stand in paths and queries, and what stands before an @ may be a password.

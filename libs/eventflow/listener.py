@@ -1,6 +1,7 @@
-"""Where a service listens, and how that is reached from the same machine."""
+"""Addresses that a service listens on, and how they are reached from the same machine."""
 
 import errno
+import os
 import socket
 from ipaddress import ip_address
 
@@ -11,6 +12,11 @@ COLLECTOR_ADMIN_PORT = 9464
 PROCESSOR_ADMIN_PORT = 9465
 
 _PASSING = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN})
+_ADVICE = {
+    errno.EADDRINUSE: "`ss -ltnp` shows which process has it",
+    errno.EADDRNOTAVAIL: "no interface of this machine has that address",
+    errno.EACCES: "ports below 1024 take a right of their own; choose another port",
+}
 
 
 def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket:
@@ -30,7 +36,7 @@ def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket
         return socket.create_server((host, port), family=family, backlog=backlog, dualstack_ipv6=is_dual)
     except OSError as error:
         kind = AddressUnavailableError if error.errno in _PASSING else SettingsError
-        raise kind(f"{setting} = {port}: cannot listen on {host}:{port}: {error.strerror}") from error
+        raise kind(f"{setting} = {port}: cannot listen on {_shown(host)}:{port}: {_reason(error)}") from error
 
 
 def reachable_hosts(host: str) -> tuple[str, ...]:
@@ -42,6 +48,18 @@ def reachable_hosts(host: str) -> tuple[str, ...]:
     if not address.is_unspecified:
         return (host,)
     return ("127.0.0.1",) if address.version == 4 else ("::1", "127.0.0.1")
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's words, without the address that Python puts behind them, and what to do if it is known."""
+    number = error.errno or 0  # of the resolver's errors it is below 0
+    words = os.strerror(number) if number > 0 else str(error.strerror)
+    advice = _ADVICE.get(number)
+    return f"{words}; {advice}" if advice else words
 
 
 def _family_of(host: str) -> socket.AddressFamily:

@@ -1,4 +1,4 @@
-"""Why a connection to a target failed: one word for each cause that a person would mend in another place. Pure."""
+"""Causes of failed connections to a target: one word for each that a person would mend in another place. Pure."""
 
 import errno
 import re
@@ -29,8 +29,8 @@ MEANINGS: Final = {
     "certificate_other_name": "its certificate is for another name",
     "certificate_unknown_ca": "its certificate is of a CA that is not trusted here, or lacks an intermediate one",
     "certificate_invalid": "its certificate is not valid",
-    TLS_ON_PLAIN_PORT: "its port does not speak TLS, and the URL says https",
-    PLAIN_ON_TLS_PORT: "its port speaks TLS, and the URL says http",
+    TLS_ON_PLAIN_PORT: "its port does not speak TLS, but the URL begins with https:",
+    PLAIN_ON_TLS_PORT: "its port speaks TLS, but the URL begins with http:",
     TLS_FAILED: "TLS failed",
     RESET: "the connection was reset",
     CLOSED: "the connection was closed before an answer",

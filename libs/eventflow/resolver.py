@@ -32,6 +32,9 @@ STALE_AFTER_S = 1.0
 LOOK_AGAIN_S = 1.0
 """Pause between lookups that failed while the previous addresses are in use."""
 
+NEXT_ADDRESS_AFTER_S = 0.25
+"""How long an address may take to answer before the next one is tried beside it, as RFC 8305 recommends."""
+
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_ADDRFAMILY})
 """Answers that the name has no address; any other error means that there was no answer."""
 

@@ -1,4 +1,4 @@
-"""Which rights a user lacks, found by trying what the services do. Nothing is taken, and nothing stays."""
+"""Rights that a user lacks, found by trying what the services do. No message is taken, and nothing is left behind."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence

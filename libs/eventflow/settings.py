@@ -33,10 +33,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from eventflow.broker_url import check_broker_url, has_userinfo, with_credentials
+from eventflow.broker_url import has_userinfo, parse_broker_url, with_credentials
 from eventflow.environment import ENV_PREFIX, capitalized, config_file, from_environment, from_toml, read_files
 from eventflow.errors import SettingsError
-from eventflow.host import check_host, check_http_url, shown_url
+from eventflow.host import PORT_MAX, check_host, check_http_url, shown_http_url
 from eventflow.listener import COLLECTOR_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT
 from eventflow.runtime import RATE_MAX_PER_S, RATE_MIN_PER_S
 from eventflow.secret_text import check_api_key, check_secret, keys_in, secrets_in, urls_in
@@ -89,7 +89,7 @@ def _json_object(value: object) -> object:
         raise ValueError('a JSON object of strings is expected, such as {"Authorization": "Bearer ..."}') from None
 
 
-def _checked_by(check: Callable[[str], None]) -> AfterValidator:
+def _checked_by(check: Callable[[str], object]) -> AfterValidator:
     def checked(secret: SecretStr) -> SecretStr:
         check(secret.get_secret_value())
         return secret
@@ -195,7 +195,7 @@ def _signing_secrets(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 Secrets = Annotated[tuple[Annotated[SecretStr, _checked_by(check_secret)], ...], BeforeValidator(secrets_in)]
 ApiKeys = Annotated[tuple[Annotated[SecretStr, _checked_by(check_api_key)], ...], BeforeValidator(keys_in)]
 ListeningHost = Annotated[str, AfterValidator(_listening_host)]
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
 DelayS = Annotated[float, Field(ge=0.001, le=2_000_000)]
 
 
@@ -222,7 +222,7 @@ class BrokerSettings(Section):
     """RabbitMQ, the only store."""
 
     url: Annotated[
-        tuple[Annotated[SecretStr, _checked_by(check_literal), _checked_by(check_broker_url)], ...],
+        tuple[Annotated[SecretStr, _checked_by(check_literal), _checked_by(parse_broker_url)], ...],
         BeforeValidator(urls_in),
         Field(
             description="one URL or several, comma-separated (a cluster); `amqps://` for TLS, with `?cacertfile=...` "
@@ -755,7 +755,7 @@ def _value_shown(field: FieldInfo | None, value: object) -> str:
     if field is None or is_secret(field):
         return ""
     if field is TargetSettings.model_fields["url"]:
-        url = shown_url(value) if isinstance(value, str) else None
+        url = shown_http_url(value) if isinstance(value, str) else None
         return f" = {url!r}" if url else ""
     return f" = {_shown(repr(value))}"
 

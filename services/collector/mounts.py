@@ -1,4 +1,4 @@
-"""What kind of file system a path is on, by Linux's `/proc/self/mountinfo`. Pure, but for `mount_of`."""
+"""Kind of the file system that a path is on, by Linux's `/proc/self/mountinfo`. Pure, but for `mount_of`."""
 
 import os
 import re
@@ -25,7 +25,7 @@ class Mount:
 
     @property
     def loses_files(self) -> str | None:
-        """Why files on it may be gone after a restart; None if nothing is known that says so."""
+        """Why files on it may be gone after a restart; None if no reason is known."""
         if self.kind in IN_MEMORY:
             return f"{self.kind} is memory: its files are gone after a restart"
         if self.kind in CONTAINER_LAYERS and self.point == PurePosixPath("/"):
@@ -34,7 +34,7 @@ class Mount:
 
 
 def mount_of(path: Path) -> Mount | None:
-    """Find the mount that a path is on, symbolic links resolved; None where the system does not say."""
+    """Find the mount that a path is on, symbolic links resolved; None if the system does not list it."""
     try:
         return find_mount(PurePosixPath(path.resolve()), os.fsdecode(MOUNTINFO.read_bytes()))
     except OSError:

@@ -184,7 +184,7 @@ class Spool:
             except (SettingsError, SpoolUnavailableError) as error:
                 # A wrong setting too, once the collector serves: without a spool it is still of use.
                 if not told:
-                    log.error("spool.failed", reason=str(error))  # noqa: TRY400 - expected: its message says all
+                    log.error("spool.failed", reason=str(error))  # noqa: TRY400 - expected: its message is enough
                     told = True
                 self._claiming = None
                 await asyncio.sleep(ADOPT_EVERY_S)

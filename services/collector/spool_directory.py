@@ -141,7 +141,7 @@ class SpoolDirectory:
         self._make_private()
 
     def _make_private(self) -> None:
-        """Let nobody else look at its names; what is in the files only this user can read anyway.
+        """Close the directory to other users, who could list its names; the files can be read by this user only anyway.
 
         A directory that others keep files in too, such as one set by mistake, is left as it is: closing /tmp, or the
         root of the file system, would stop other programs.

@@ -176,7 +176,7 @@ class SpoolFile:
         Raises:
             SpoolFullError: There is no room.
             SpoolUnavailableError: The disk fails, or does not answer in time. The event may be there all the same. If
-                it is stored after that time, it is deleted again: its sender was told to send it once more.
+                it is stored after that time, it is deleted again: its sender was answered 503 and repeats it.
         """
         if self._ended.done():
             raise SpoolUnavailableError("the spool file is closed")
@@ -327,7 +327,7 @@ class _Inbox:
             self._changed.notify()
 
     def withdraw(self, put: _Put) -> None:
-        """Forget a put that nobody waits for any more, unless the thread has it already."""
+        """Remove a put that is not waited for any more, unless the thread has it already."""
         with self._changed, suppress(ValueError):
             self._pending.puts.remove(put)
 

@@ -224,7 +224,7 @@ class ParentLink:
 async def run_as_worker(
     worker: Worker, listener: socket.socket, link: socket.socket, stop: asyncio.Event, *, parent_pid: int
 ) -> None:
-    """Be one worker: tell the parent whether we are ready and what we count, and stop in order when it is gone."""
+    """Run one worker: report readiness and metrics to the parent, and stop in order when it is gone."""
     reader, writer = await asyncio.open_connection(sock=link)
     parent = ParentLink(worker, reader, writer)
 

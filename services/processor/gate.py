@@ -207,7 +207,7 @@ class Gate:
     def failed_ourselves(self, event_id: str, error: Exception) -> int:
         """Note that a turn ended in an error of our own; return how often the turns of this event have.
 
-        Peers are not told: the next processor may have what this one lacks.
+        Peers are not informed: the next processor may have what this one lacks.
         """
         times = self._note_own_errors(lambda: self._own_errors.failed(event_id, error, now_s=self._clock()))
         return times or 1

@@ -354,7 +354,7 @@ async def _read(answer: aiohttp.ClientResponse) -> tuple[bytes | None, tuple[str
 
 
 async def _refuses_plain(answer: aiohttp.ClientResponse) -> bool:
-    """Whether the beginning of a 400's body says that the port expects TLS. The rest of the body is left unread."""
+    """Whether the beginning of a 400's body shows that the port expects TLS. The rest of the body is left unread."""
     body = b""
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(DRAIN_S):

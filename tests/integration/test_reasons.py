@@ -15,7 +15,7 @@ from eventflow.topology import Lane, dead_queue, lane_queue
 from sandbox.ports import free_port
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
-from tests.support.authority import Authority
+from tests.support.certificates import Authority
 from tests.support.cli import Command
 from tests.support.raw_target import RawRequest, RawTarget
 from tests.support.services import processor

@@ -1,7 +1,6 @@
 """A user with half of the rights: nothing is taken that could not be passed on, and the log has the way out."""
 
 import asyncio
-import json
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -43,13 +42,7 @@ async def grant(node: PrivateNode, user: str, rights: Rights, *, is_new: bool = 
 
 
 def refusals(service: Service) -> list[dict[str, str]]:
-    lines = [json.loads(line) for line in service.output.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == "broker.right_missing"]
-
-
-async def readiness(service: Service, http: aiohttp.ClientSession) -> dict[str, object]:
-    async with http.get(f"{service.admin_url}/readyz") as answer:
-        return {"status": answer.status, **await answer.json()}
+    return service.logged("broker.right_missing")
 
 
 @pytest.mark.parametrize("rights", [NO_DEFAULT_EXCHANGE, NO_CONTROL], ids=["default exchange", "control exchange"])
@@ -67,7 +60,7 @@ async def test_a_processor_that_may_not_publish_takes_no_event_until_it_may(
             await amqp.publish(lane_queue(flow, Lane.LIVE), *amqp.messages(100))
             await eventually(lambda: len(target.ids) == 100, what="all events, by the one that can work")
             assert await amqp.consumers(lane_queue(flow, Lane.LIVE)) == 1
-            assert (await readiness(limited, http))["publisher"] == "refused"
+            assert (await limited.readiness(http))["publisher"] == "refused"
             (line,) = refusals(limited)
             assert "ACCESS_REFUSED" in line["reason"]
             assert line["advice"].startswith(f"rabbitmqctl set_permissions -p / {user} ")
@@ -104,7 +97,7 @@ async def test_a_collector_that_may_not_publish_says_so_once_and_is_not_ready(
     service = collector(await grant(node, user, NO_DEFAULT_EXCHANGE), flow=flow, **spool)
     with service.process:
         await eventually(lambda: bool(refusals(service)), what=lambda: service.output)
-        state = await readiness(service, http)
+        state = await service.readiness(http)
         assert (state["status"], state["broker"]) == (503, "refused")
         async with http.post(service.url, data=b"{}", headers={"X-Api-Key": API_KEY}) as answer:
             assert answer.status == (202 if has_spool else 503)
@@ -169,7 +162,7 @@ async def test_a_processor_that_starts_during_an_alarm_works_off_what_caused_it(
             await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "absolute", "1")
             with service.process:
                 await service.ready(http)
-                assert (await readiness(service, http))["publisher"] == "blocked"
+                assert (await service.readiness(http))["publisher"] == "blocked"
                 await eventually(lambda: len(target.ids) == 10, what=lambda: service.output)
         finally:
             await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")

@@ -58,17 +58,12 @@ async def post(service: Service, http: aiohttp.ClientSession, event_id: str) -> 
         return answer.status, time.monotonic() - began_s
 
 
-async def details(service: Service, http: aiohttp.ClientSession) -> dict:
-    async with http.get(f"{service.admin_url}/readyz") as answer:
-        return {"status": answer.status, **await answer.json()}
-
-
 async def comes_to(service: Service, http: aiohttp.ClientSession, **expected: object) -> None:
     """Wait until /readyz says what is expected."""
 
     async def has_come() -> bool:
         try:
-            return expected.items() <= (await details(service, http)).items()
+            return expected.items() <= (await service.readiness(http)).items()
         except aiohttp.ClientError:
             return False
 

@@ -1,7 +1,6 @@
 """Workers end with their parent, need no disk, and a port that is taken is worth another start."""
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ import pytest
 from sandbox.line import Line
 from tests.support.means import cannot
 from tests.support.services import API_KEY, Service, collector, processor
+from tests.support.surroundings import prepared_by
 from tests.support.wait import eventually
 
 KEY = {"X-Api-Key": API_KEY}
@@ -25,11 +25,6 @@ KEY = {"X-Api-Key": API_KEY}
 async def line(broker_url: str) -> AsyncIterator[Line]:
     async with Line(broker_url) as one:
         yield one
-
-
-def logged(service: Service, event: str) -> list[dict]:
-    lines = [json.loads(text) for text in service.output.splitlines() if text.startswith("{")]
-    return [line for line in lines if line["event"] == event]
 
 
 def is_running(pid: int) -> bool:
@@ -42,8 +37,7 @@ def is_running(pid: int) -> bool:
 
 async def both_ready(service: Service, http: aiohttp.ClientSession) -> bool:
     try:
-        async with http.get(f"{service.admin_url}/readyz") as answer:
-            return (await answer.json())["ready_workers"] == 2
+        return (await service.readiness(http))["ready_workers"] == 2
     except aiohttp.ClientError:
         return False
 
@@ -58,12 +52,12 @@ async def test_workers_end_with_a_parent_that_left_their_reports_unread_and_the_
     service = collector(line.url, flow=flow, COLLECTOR__WORKERS="2", COLLECTOR__DRAIN_TIMEOUT_S="2")
     service.process.start()
     await eventually(lambda: both_ready(service, http), what=lambda: f"both workers ready:\n{service.output}")
-    workers = [line["pid"] for line in logged(service, "worker.started")]
+    workers = [line["pid"] for line in service.logged("worker.started")]
     try:
         os.kill(service.process.pid, signal.SIGSTOP)
         await line.cut()
         await eventually(
-            lambda: len([1 for told in logged(service, "broker.connection_failed") if told["attempt"] == 2]) == 2,
+            lambda: len([1 for told in service.logged("broker.connection_failed") if told["attempt"] == 2]) == 2,
             what=lambda: f"both workers without a broker, which they have reported:\n{service.output}",
         )
         os.kill(service.process.pid, signal.SIGKILL)
@@ -86,8 +80,8 @@ async def test_workers_whose_parent_dies_while_they_start_end_too(
 ) -> None:
     service = collector(broker_url, flow=flow, COLLECTOR__WORKERS="2")
     service.process.start()
-    await eventually(lambda: len(logged(service, "worker.started")) == 2, what="two workers")
-    workers = [line["pid"] for line in logged(service, "worker.started")]
+    await eventually(lambda: len(service.logged("worker.started")) == 2, what="two workers")
+    workers = [line["pid"] for line in service.logged("worker.started")]
     os.kill(service.process.pid, signal.SIGKILL)
     await eventually(lambda: not any(map(is_running, workers)), within_s=10, what="the workers' end")
     service.process.kill()
@@ -114,12 +108,8 @@ async def test_a_taken_port_is_one_line_and_an_exit_status_that_a_supervisor_ans
     assert "ddress already in use" in line
 
 
-NO_PLACE = """
-mount -o remount,bind,ro / && mount -t tmpfs -o ro tmpfs /dev/shm && exec "$@"
-"""
-SMALL_PLACE = """
-mount -t tmpfs -o size=16k tmpfs /tmp && mount -t tmpfs -o size=16k tmpfs /dev/shm && exec "$@"
-"""
+NO_PLACE = "mount -o remount,bind,ro / && mount -t tmpfs -o ro tmpfs /dev/shm"
+SMALL_PLACE = "mount -t tmpfs -o size=16k tmpfs /tmp && mount -t tmpfs -o size=16k tmpfs /dev/shm"
 
 
 @pytest.mark.parametrize("place", [NO_PLACE, SMALL_PLACE], ids=["read-only", "16 KiB"])
@@ -134,7 +124,7 @@ async def test_workers_need_no_temporary_directory(
     service = collector(
         broker_url,
         flow=flow,
-        prefix=["unshare", "--mount", "sh", "-c", place, "sh"],
+        prefix=prepared_by(place),
         variables={"PROMETHEUS_MULTIPROC_DIR": "/not/there"},
         COLLECTOR__WORKERS="4",
     )
@@ -161,7 +151,7 @@ async def test_what_a_killed_worker_counted_stays_in_the_sum(
             async with http.post(service.url, data=b"{}", headers=KEY) as answer:
                 assert answer.status == 202
         assert await service.metric(http, "eventflow_events_accepted_total") == 10
-        for line in logged(service, "worker.started"):
+        for line in service.logged("worker.started"):
             os.kill(line["pid"], signal.SIGKILL)
-        await eventually(lambda: len(logged(service, "worker.started")) == 4, what="two more workers")
+        await eventually(lambda: len(service.logged("worker.started")) == 4, what="two more workers")
         assert await service.metric(http, "eventflow_events_accepted_total") == 10

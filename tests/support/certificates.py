@@ -1,6 +1,7 @@
-"""Certificates for a test, and a front that speaks TLS for a broker that does not."""
+"""Certificates for a test, made by the program `openssl`, and a front that speaks TLS for a broker that does not."""
 
 import asyncio
+import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.means import cannot
+
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +27,45 @@ class Certificate:
         """Make one for a host's name."""
         made = cls(certfile=directory / f"{name}.pem", keyfile=directory / f"{name}.key")
         protection = ["-passout", f"pass:{passphrase}"] if passphrase else ["-nodes"]
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]
-        command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", *protection]
-        command += ["-keyout", str(made.keyfile), "-out", str(made.certfile)]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except FileNotFoundError as error:
-            cannot(f"no openssl: {error}")
+        names = ("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
+        files = ("-keyout", str(made.keyfile), "-out", str(made.certfile))
+        _openssl("req", "-x509", *NEW_KEY, *protection, *files, *names, "-days", "2")
         return made
+
+
+class Authority:
+    """A CA whose files are in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.certificate = directory / "ca.pem"
+        self._key = directory / "ca.key"
+        files = ("-keyout", str(self._key), "-out", str(self.certificate))
+        _openssl("req", "-x509", *NEW_KEY, "-nodes", *files, "-subj", "/CN=CA of a test", "-days", "2")
+
+    def issue(self, *names: str, days: int = 2) -> Path:
+        """Return a PEM file with a certificate for `names` (`DNS:a.test`, `IP:127.0.0.1`) and its key.
+
+        Args:
+            days: How long it is valid from now on; below 0 it has expired.
+        """
+        stem = self._directory / f"leaf{len(list(self._directory.iterdir()))}"
+        request, key, made, extensions = (stem.with_suffix(f".{end}") for end in ("csr", "key", "crt", "ext"))
+        extensions.write_text(f"subjectAltName={','.join(names)}\n")
+        _openssl("req", "-new", *NEW_KEY, "-nodes", "-keyout", str(key), "-out", str(request), "-subj", "/")
+        by = ("-CA", str(self.certificate), "-CAkey", str(self._key), "-CAcreateserial")
+        _openssl(
+            "x509", "-req", "-in", str(request), "-out", str(made), *by, "-days", str(days), "-extfile", str(extensions)
+        )
+        whole = stem.with_suffix(".pem")
+        whole.write_text(made.read_text() + key.read_text())
+        return whole
+
+
+def _openssl(*arguments: str) -> None:
+    if shutil.which("openssl") is None:
+        cannot("certificates need the program openssl")
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
 
 @asynccontextmanager

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.surroundings import prepared_by
+
 PORT = 53
 _A, _AAAA = 1, 28
 _NO_SUCH_NAME = 3
@@ -69,8 +71,7 @@ class NameServer:
     @property
     def seen_by(self) -> tuple[str, ...]:
         """The command that starts another one, given as its arguments, so that it asks this server."""
-        mount = f'mount --bind "{self._resolv_conf}" /etc/resolv.conf && exec "$@"'
-        return ("unshare", "--mount", "sh", "-c", mount, "sh")
+        return prepared_by(f'mount --bind "{self._resolv_conf}" /etc/resolv.conf')
 
     @property
     def _resolv_conf(self) -> Path:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from tests.support.services import scrubbed_environment
+from tests.support.services import environment_with
 
 ENDS_WITHIN_S = 20.0
 
@@ -14,17 +14,13 @@ async def ended(*program: str, cwd: Path, **settings: str) -> tuple[int, str]:
 
     Args:
         program: Arguments of Python.
-        settings: Variables without their prefix; those named `OTEL_` and those in lower case as they are.
+        settings: Those of `environment_with`.
     """
-    environment = scrubbed_environment() | {
-        name if name.startswith("OTEL_") or name.islower() else f"EVENTFLOW_{name}": value
-        for name, value in settings.items()
-    }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *program,
         cwd=cwd,
-        env=environment,
+        env=environment_with(settings),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -1,9 +1,11 @@
 """The real services as real processes, with settings from the environment alone."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
@@ -19,6 +21,17 @@ def scrubbed_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
 
 
+def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return a scrubbed environment with settings, which are variables without their prefix.
+
+    Those named `OTEL_`, and those in lower case, stay as they are.
+    """
+    return scrubbed_environment() | {
+        name if name.startswith("OTEL_") or name.islower() else f"EVENTFLOW_{name}": value
+        for name, value in settings.items()
+    }
+
+
 @dataclass(slots=True, kw_only=True)
 class Service:
     """A collector or processor and where it listens."""
@@ -32,6 +45,11 @@ class Service:
     @property
     def output(self) -> str:
         return "\n".join(self.process.tail(200))
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of the log of one kind, as far as `output` goes back."""
+        lines = [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
 
     async def ready(self, client: aiohttp.ClientSession, *, within_s: float = 20.0) -> None:
         """Wait until it says that it is ready."""
@@ -50,6 +68,15 @@ class Service:
         except aiohttp.ClientError:
             return None
 
+    async def readiness(self, client: aiohttp.ClientSession) -> dict[str, Any]:
+        """Return what /readyz answers, and its status as `status`.
+
+        Raises:
+            aiohttp.ClientError: Nothing listens.
+        """
+        async with client.get(f"{self.admin_url}/readyz") as answer:
+            return {**await answer.json(), "status": answer.status}
+
     async def metric(self, client: aiohttp.ClientSession, name: str) -> float:
         """Return the sum of a metric over all its labels."""
         async with client.get(f"{self.admin_url}/metrics") as answer:
@@ -67,9 +94,7 @@ def collector(
     prefix: Sequence[str] = (),
     **settings: str,
 ) -> Service:
-    """Prepare a collector of one flow; `settings` are variables without their prefix.
-
-    Those named `OTEL_`, and those in lower case, stay as they are.
+    """Prepare a collector of one flow; `settings` are those of `environment_with`.
 
     The flow's key is `API_KEY`, unless the settings name its keys or the signature that it verifies.
 
@@ -108,9 +133,7 @@ def processor(
     prefix: Sequence[str] = (),
     **settings: str,
 ) -> Service:
-    """Prepare a processor of one flow; `settings` are variables without their prefix, `TARGET__` ones the flow's.
-
-    Those named `OTEL_`, and those in lower case, stay as they are.
+    """Prepare a processor of one flow; `settings` are those of `environment_with`, `TARGET__` ones the flow's.
 
     Args:
         prefix: A command that runs the one behind it, such as `NameServer.seen_by`.
@@ -143,11 +166,7 @@ def _service(
         if "Traceback" in line:
             tracebacks.append(line)
 
-    environment = scrubbed_environment() | {
-        name if name.startswith("OTEL_") or name.islower() else f"EVENTFLOW_{name}": value
-        for name, value in settings.items()
-    }
-    environment |= variables or {}
+    environment = environment_with(settings) | (variables or {})
     command = [sys.executable, "-m", module]
     if descriptors:
         command = ["/bin/sh", "-c", f'ulimit {descriptors} && exec "$@"', "sh", *command]

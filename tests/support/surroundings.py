@@ -1,46 +1,49 @@
-"""Other surroundings for a process: names of its own, or a name server that never answers. In namespaces of its own.
+"""Other surroundings for a process: mounts or names of its own, or a name server that never answers.
 
-python -m tests.support.surroundings hosts FILE COMMAND...   with this file in place of /etc/hosts
-python -m tests.support.surroundings silent COMMAND...       without a network but loopback, and without any answer
+`python -m tests.support.surroundings COMMAND...` runs a command in a namespace without a network but loopback, in which
+no name is answered.
 """
 
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.means import cannot
 
 NAME_SERVER = "127.0.0.53"
 _ALONE = ("unshare", "--map-root-user", "--mount", "--net")
-_WITH_NETWORK = ("unshare", "--map-root-user", "--mount")
+
+
+def prepared_by(script: str, *options: str) -> tuple[str, ...]:
+    """Return a prefix for a command: a shell script of mounts runs first, and no other process sees these mounts.
+
+    Args:
+        options: Further ones of `unshare`. Without `--map-root-user` it needs the rights of root.
+    """
+    return ("unshare", "--mount", *options, "sh", "-c", f'{script} && exec "$@"', "sh")
 
 
 def with_hosts(directory: Path, *entries: tuple[str, str]) -> tuple[str, ...]:
     """Return a prefix for a command, in whose process these (address, name) pairs are all names that there are."""
-    _require(_WITH_NETWORK)
     hosts = directory / "hosts"
     hosts.write_text("".join(f"{address} {name}\n" for address, name in entries))
-    return (*_WITH_NETWORK, sys.executable, "-m", __name__, "hosts", str(hosts))
+    return _possible(*prepared_by(f'mount --bind "{hosts}" /etc/hosts', "--map-root-user"))
 
 
 def with_silent_names() -> tuple[str, ...]:
     """Return a prefix for a command, in whose process every lookup takes as long as the system waits: 10 s or more."""
-    _require(_ALONE)
-    return (*_ALONE, sys.executable, "-m", __name__, "silent")
+    return _possible(*_ALONE, sys.executable, "-m", __name__)
 
 
-def _require(namespaces: Sequence[str]) -> None:
+def _possible(*prefix: str) -> tuple[str, ...]:
+    """Return a prefix that this machine lets us use."""
     try:
-        subprocess.run([*namespaces, "true"], check=True, capture_output=True)
+        subprocess.run([*prefix, "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         cannot(f"no namespaces of our own: {error}")
-
-
-def _replace(path: str, by: str) -> None:
-    subprocess.run(["mount", "--bind", by, path], check=True)
+    return prefix
 
 
 def _be_silent() -> None:
@@ -51,20 +54,10 @@ def _be_silent() -> None:
     os.set_inheritable(server.detach(), True)
     settings = Path(f"/tmp/resolv-{os.getpid()}.conf")
     settings.write_text(f"nameserver {NAME_SERVER}\noptions timeout:8 attempts:2\n")
-    _replace("/etc/resolv.conf", str(settings))
+    subprocess.run(["mount", "--bind", str(settings), "/etc/resolv.conf"], check=True)
     settings.unlink()
 
 
-def main(kind: str, *arguments: str) -> None:
-    """Change the surroundings and become the command."""
-    command: Sequence[str] = arguments
-    if kind == "hosts":
-        _replace("/etc/hosts", arguments[0])
-        command = arguments[1:]
-    else:
-        _be_silent()
-    os.execvp(command[0], command)
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    _be_silent()
+    os.execvp(sys.argv[1], sys.argv[1:])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventflow.broker_url import BrokerUrl, Tls, check_broker_url, has_userinfo, parse_broker_url, with_credentials
+from eventflow.broker_url import BrokerUrl, Tls, has_userinfo, parse_broker_url, with_credentials
 
 DELIMITERS = st.sampled_from(
     ["/", "?", "#", "[", "]", "@", ":", "%", "%2F", "%ff", "..", " ", "\\", "\uff20", "\u2100"]
@@ -46,7 +46,7 @@ def test_credentials_apart_from_the_url_are_read_as_they_are(username: str, pass
 @given(before=DELIMITERS, after=DELIMITERS)
 def test_an_error_shows_no_part_of_a_password(before: str, after: str) -> None:
     try:
-        check_broker_url(f"amqp://user:{SECRET}{before}{SECRET}{after}@host/")
+        parse_broker_url(f"amqp://user:{SECRET}{before}{SECRET}{after}@host/")
     except ValueError as error:
         assert SECRET not in str(error)  # noqa: PT017 - either is right
 

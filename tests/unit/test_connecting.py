@@ -11,7 +11,7 @@ from eventflow.connecting import reach, speaks_tls
 from eventflow.network_failure import MEANINGS, detail_of
 from eventflow.resolver import AddressInfo
 from sandbox.ports import free_port
-from tests.support.authority import Authority
+from tests.support.certificates import Authority
 
 
 def at(port: int, address: str = "127.0.0.1") -> AddressInfo:

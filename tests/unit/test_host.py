@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from eventflow.host import check_host, check_http_url, shown_url
+from eventflow.host import check_host, check_http_url, shown_http_url
 
 SOUND_HOSTS = [
     *(
@@ -200,4 +200,4 @@ async def test_a_client_meets_only_errors_of_the_network_with_a_host_that_is_tak
 )
 def test_an_error_shows_no_more_of_a_url_than_its_host(text: str, shown: str | None) -> None:
     """docker/cli#4665. Reproduced on 0.1.0: the whole URL of a target, in whose path a token stood."""
-    assert shown_url(text) == shown
+    assert shown_http_url(text) == shown

@@ -66,25 +66,25 @@ the service at start with one line that names the setting, its value (never a se
 ## How names and values are written
 
 * **Names** of variables have two underscores between their parts and are read in any case: `eventflow_target__url` is
-  `EVENTFLOW_TARGET__URL`. One that is there in two cases is an error, and so is every name behind `EVENTFLOW_` that is
+  `EVENTFLOW_TARGET__URL`. One that is set in two cases is an error, and so is every name behind `EVENTFLOW_` that is
   no setting. Ignored are only the variables that Kubernetes injects for a Service called `eventflow...`, such as
   `EVENTFLOW_COLLECTOR_SERVICE_HOST`, `EVENTFLOW_COLLECTOR_PORT_8080_TCP_ADDR` and
   `EVENTFLOW_COLLECTOR_PORT=tcp://10.0.0.1:8080`. TOML keys are in lower case.
 * **Values** are taken as they stand; only white space around them is ignored. One that still has quotes around it, as
   `docker --env-file` keeps them, or still holds `${{NAME}}`, `$(NAME)` or `{{{{ name }}}}`, is an error.
-* **Numbers**: `5`, `0.5`, `1e3`, `1_000`. Units are in the names, never in the values: `_s` seconds, `_bytes` bytes,
-  `_per_s` per second; half a second is `0.5`. `auto` or an empty value is accepted only by the settings that mention
-  `auto`.
+* **Numbers**: `5`, `1_000`, and for those that need not be whole `0.5` and `1e3` too. Units are in the names, never in
+  the values: `_s` seconds, `_bytes` bytes, `_per_s` per second; half a second is `0.5`. `auto` or an empty value is
+  accepted only by the settings that mention `auto`.
 * **Booleans**: `true`, `1`, `yes`, `on`, `y` and `t`, or `false`, `0`, `no`, `off`, `n` and `f`, in any case; in TOML
   `true` and `false`.
 * **Choices** are written as they are listed, in lower case.
 * **Lists** are comma-separated in variables and arrays in TOML.
-* **Paths** are absolute: they begin with `/`. Nothing expands `~` or `$HOME`. So do those in `_FILE` variables and in
-  `EVENTFLOW_CONFIG`; only `--config` may name a file relative to the working directory, where `eventflow.toml` is
+* **Paths** are absolute, those in `_FILE` variables and in `EVENTFLOW_CONFIG` too: they begin with `/`, and nothing
+  expands `~` or `$HOME`. Only `--config` may name a file relative to the working directory, where `eventflow.toml` is
   looked for too. An empty `SPOOL_DIR` is none.
 * **URLs** of targets and of the management API: `http://host/path` or `https://host:8443/path?query`, without spaces. A
   host is a name (labels of at most 63 characters, 253 in all; `bücher.example` is encoded), an IPv4 address, or an IPv6
-  address in brackets. Errors show no more of a target's URL than its host.
+  address in brackets. Errors show no more of a target's URL than its scheme, host and port.
 * **Addresses to listen on**: a name, an IPv4 address, or an IPv6 address with brackets or without. `0.0.0.0` is every
   address of IPv4, `::` every address of IPv6 and of IPv4.
 """

@@ -64,7 +64,10 @@ async def _until_up(publisher: Publisher, running: "asyncio.Task[None]") -> None
         if publisher.state == "refused":
             break
         await asyncio.sleep(PUBLISHER_POLL_S)
-    reasons = {"blocked": "it has a memory or disk alarm", "refused": "this user lacks the right to"}
+    reasons = {
+        "blocked": "it has a memory or disk alarm",
+        "refused": "this user lacks a right, which `eventflow check` names",
+    }
     raise BrokerUnavailableError(f"cannot publish: {reasons.get(publisher.state, 'no connection')}")
 
 

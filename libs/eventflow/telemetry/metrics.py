@@ -1,4 +1,4 @@
-"""How metrics are exposed: those of this process, or the sum of those that several workers report to their parent.
+"""Exposition of metrics: those of this process, or the sum of those that several workers report to their parent.
 
 Not prometheus_client's own way, files that the workers map into memory: it needs a directory to write to, ends a worker
 by SIGBUS when the disk below is full, and keeps the files of every worker that has ended.

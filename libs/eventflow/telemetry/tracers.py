@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from eventflow.errors import SettingsError
-from eventflow.host import check_http_url, shown_url
+from eventflow.host import check_http_url, shown_http_url
 from eventflow.telemetry.tracing import UNRECORDED, Span, Tracer
 
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -33,7 +33,7 @@ def require_endpoints(environ: Mapping[str, str]) -> None:
             try:
                 check_http_url(endpoint, takes_userinfo=True)
             except ValueError as error:
-                shown = shown_url(endpoint)
+                shown = shown_http_url(endpoint)
                 raise SettingsError(f"{variable}{f' = {shown!r}' if shown else ''}: {error}") from None
 
 

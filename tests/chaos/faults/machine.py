@@ -53,9 +53,8 @@ async def workers_orphaned(world: World) -> None:
 
 
 async def _is_ready(world: World, status: int) -> None:
-    async with world.http.get(f"{world.collector.admin_url}/readyz") as answer:
-        details = await answer.json()
-        assert (answer.status, details["spool"]) == (status, "stuck"), details
+    details = await world.collector.readiness(world.http)
+    assert (details["status"], details["spool"]) == (status, "stuck"), details
 
 
 def _workers(world: World) -> list[int]:
