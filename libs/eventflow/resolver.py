@@ -118,7 +118,7 @@ class Resolver:
 
 def _look_up(host: str, port: int) -> Sequence[AddressInfo]:
     # With AI_ADDRCONFIG a machine without IPv6 asks for no IPv6 addresses, which some name servers never answer. It
-    # disregards the loopback interface, so it would hide the one of `localhost` that a server listens on.
-    flags = 0 if host.rstrip(".").lower() == "localhost" else socket.AI_ADDRCONFIG
+    # disregards the loopback interface, so it would hide the one of `localhost` that a server listens on, and ::1.
+    flags = 0 if ":" in host or host.rstrip(".").lower() == "localhost" else socket.AI_ADDRCONFIG
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     return [info for info in found if info[0] in {socket.AF_INET, socket.AF_INET6}]

@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from eventflow.resolver import FRESH_S, LOOK_AGAIN_S, AddressInfo, Resolver
+from tests.support.means import cannot
 from tests.support.wait import eventually
 
 NO_ANSWER = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -162,3 +164,21 @@ async def main():
 uvloop.run(main())
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=20)
+
+
+def test_loopbacks_address_of_ipv6_is_found_on_a_machine_that_has_no_other(tmp_path: Path) -> None:
+    """Found in review: `amqp://guest:guest@[::1]/` was "not supported" in a container with IPv4 only; 0.1.0 took it."""
+    script = tmp_path / "look_up.py"
+    script.write_text(
+        "import asyncio\nfrom eventflow.resolver import Resolver\n"
+        "print(asyncio.run(Resolver().addresses_of('::1', 80))[0][4][0])\n"
+    )
+    with_ipv4_only = f"ip link set lo up && ip addr add 192.0.2.9/24 dev lo && exec {sys.executable} {script}"
+    command = ["unshare", "--map-root-user", "--net", "sh", "-c", with_ipv4_only]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except OSError as error:
+        cannot(f"no unshare(1): {error}")
+    if "unshare" in ended.stderr or "ip:" in ended.stderr:
+        cannot(f"no network of our own: {ended.stderr}")
+    assert ended.stdout.strip() == "::1", ended.stderr
