@@ -29,7 +29,7 @@ from yarl import URL
 
 from eventflow import wire
 from eventflow.addresses import Route
-from eventflow.broker_tls import UnusableCertificateError, context_of
+from eventflow.broker_tls import context_of
 from eventflow.broker_url import parse_broker_url
 from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
 from eventflow.lifecycle import first_of
@@ -105,7 +105,7 @@ async def connect(url: str, *, name: str, route: Route | None = None) -> WiredCo
             context = None if broker.tls is None else await asyncio.to_thread(context_of, broker.tls)
             connection = WiredConnection(broker, route, context, name=name)
             await connection.connect()
-    except (UnusableCertificateError, *CONNECTION_ERRORS) as error:
+    except Exception as error:  # the library passes on what reading raises if something else than a broker answers
         route.failed()
         words = None if connection is None else connection.wire.close_reason
         reason = words or ("no answer" if isinstance(error, TimeoutError) else _first_line(error))
