@@ -229,7 +229,7 @@ async def answered(what: str, request: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout(RPC_TIMEOUT_S):
             return await request
-    except CONNECTION_ERRORS as error:
+    except Exception as error:  # it is the library's request; at the end of a stream it raises a bare `Exception`
         raise BrokerUnavailableError(f"cannot {what}: {_first_line(error)}") from error
     except asyncio.CancelledError as error:
         if is_cancelled_by_us():
@@ -500,7 +500,7 @@ async def follow_stream(
     async def deliver(message: DeliveredMessage) -> None:
         has_come.set()
         on_body(message.body)
-        with suppress(*CONNECTION_ERRORS):  # an ack only asks for more; a lost connection tells its users itself
+        with suppress(Exception):  # an ack only asks for more; a lost connection tells its users itself
             await channel.basic_ack(message.delivery_tag or 0, wait=False)
 
     async def ended() -> NoReturn:

@@ -25,6 +25,9 @@ CONFIRM_TIMEOUT_S = 2.0
 
 UVLOOPS_THREADS = 4
 
+OPEN_OK = b"\x00\x0a\x00\x29"
+"""What the method begins with that ends a handshake of AMQP."""
+
 
 def threads_of(service: Service) -> int:
     return len(list(Path(f"/proc/{service.process.pid}/task").iterdir()))
@@ -147,6 +150,43 @@ async def test_a_collector_outlives_what_takes_connections_and_is_no_broker(flow
             )
             assert service.process.alive, service.output
             assert not service.tracebacks, service.output
+
+
+async def test_a_connection_that_ends_as_soon_as_it_stands_is_made_anew(broker_url: str) -> None:
+    """A balancer that restarts. Found in review: the library raised a bare `Exception`, and the service ended of it."""
+    place, ends_left = urlsplit(broker_url), 3
+    serving: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal ends_left
+        serving.add(asyncio.current_task())
+        below = await asyncio.open_connection(place.hostname, place.port)
+        asking = asyncio.create_task(carry(reader, below[1]))
+        while data := await below[0].read(65536):
+            writer.write(data)
+            if OPEN_OK in data and ends_left:
+                ends_left -= 1
+                break
+        asking.cancel()
+        for end in (writer, below[1]):
+            end.close()
+        serving.remove(asyncio.current_task())
+
+    async def session(connection: Connection) -> None:
+        await broker.open_channel(connection)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = place._replace(netloc=f"guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}").geturl()
+    async with server, asyncio.timeout(20):
+        await broker.keep_connected([url], name="test", session=session)
+    await eventually(lambda: not serving, what="the end of all connections")
+    assert ends_left == 0
+
+
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
 
 
 async def test_a_broker_that_starts_while_another_is_silent_is_found_at_once(broker_url: str) -> None:
