@@ -32,6 +32,10 @@ STALE_AFTER_S = 1.0
 LOOK_AGAIN_S = 1.0
 """Pause between lookups that failed while the previous addresses are in use."""
 
+GIVEN_UP_AFTER_S = 120.0
+"""A lookup that takes longer hangs in the system, not at a name server, and may do so for ever: another is begun beside
+it. Each time the limit is doubled, so that few threads are left behind however long that goes on."""
+
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_ADDRFAMILY})
 """Answers that the name has no address; any other error means that there was no answer."""
 
@@ -44,13 +48,14 @@ class _Name:
     fresh_until_s: float = 0.0
     lookup: "asyncio.Future[Sequence[AddressInfo]] | None" = None
     began_s: float = 0.0
+    given_up_after_s: float = GIVEN_UP_AFTER_S
 
 
 class Resolver:
     """Looks names up for one purpose, such as one flow's target, and remembers their addresses for 10 s.
 
-    At most one lookup per name is under way; all that ask for the name meanwhile share it. If no name server answers,
-    the addresses that were found last stay in use.
+    At most one lookup per name is under way, but for those that hang; all that ask for the name meanwhile share it. If
+    no name server answers, the addresses that were found last stay in use.
     """
 
     def __init__(self, *, look_up: LookUp | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -69,6 +74,9 @@ class Resolver:
         name = self._names.setdefault((host, port), _Name())
         if self._clock() < name.fresh_until_s:
             return name.addresses
+        if name.lookup is not None and self._clock() - name.began_s > name.given_up_after_s:
+            name.lookup = None
+            name.given_up_after_s *= 2
         lookup = name.lookup or self._begin(name, host, port)
         patience_s = name.began_s + STALE_AFTER_S - self._clock() if name.addresses else None
         await asyncio.wait({lookup}, timeout=patience_s)  # which, unlike awaiting it, never cancels it
@@ -103,13 +111,16 @@ class Resolver:
         lookup: "asyncio.Future[Sequence[AddressInfo]]",
         found: Sequence[AddressInfo] | Exception,
     ) -> None:
-        name.lookup = None
+        is_latest = name.lookup is lookup
+        if is_latest:
+            name.lookup, name.given_up_after_s = None, GIVEN_UP_AFTER_S
         if not isinstance(found, Exception):
             name.addresses, name.fresh_until_s = found, self._clock() + FRESH_S
-        elif name.addresses and isinstance(found, socket.gaierror) and found.errno not in _NO_SUCH_NAME:
+        elif is_latest and name.addresses and isinstance(found, socket.gaierror) and found.errno not in _NO_SUCH_NAME:
             name.fresh_until_s = self._clock() + LOOK_AGAIN_S
         else:
-            name.addresses = ()
+            if is_latest:
+                name.addresses = ()
             lookup.set_exception(found)
             lookup.exception()  # noted as seen: those who asked may all have been cancelled
             return

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eventflow.resolver import FRESH_S, LOOK_AGAIN_S, AddressInfo, Resolver
+from eventflow.resolver import FRESH_S, GIVEN_UP_AFTER_S, LOOK_AGAIN_S, AddressInfo, Resolver
 from tests.support.means import cannot
 from tests.support.wait import eventually
 
@@ -140,6 +140,24 @@ async def test_who_gives_up_takes_nothing_from_the_others() -> None:
         await asyncio.wait({impatient})
     assert await patient == at("192.0.2.1")
     assert server.asked == 1
+
+
+async def test_a_lookup_that_hangs_for_ever_does_not_keep_a_name_from_others() -> None:
+    """Found in review: one thread that hung in the system's resolver made its name unusable until a restart."""
+    server = NameServer()
+    resolver = server.resolver()
+    with server.silent():
+        hanging = asyncio.create_task(resolver.addresses_of("a", 80))
+        await eventually(lambda: server.asked == 1, what="a lookup")
+        server.now_s += GIVEN_UP_AFTER_S + 1
+        waiting = [asyncio.create_task(resolver.addresses_of("a", 80)) for _ in range(3)]
+        await eventually(lambda: server.asked == 2, what="another lookup")
+        server.now_s += GIVEN_UP_AFTER_S + 1
+        waiting.append(asyncio.create_task(resolver.addresses_of("a", 80)))
+        await asyncio.sleep(0)
+        assert server.asked == 2, "the limit is doubled"
+    assert await asyncio.gather(hanging, *waiting) == [at("192.0.2.1")] * 5
+    assert await resolver.addresses_of("a", 80) == at("192.0.2.1")
 
 
 async def test_localhost_and_impossible_names() -> None:
