@@ -166,8 +166,8 @@ def _is_service_link(variable: str, text: str) -> bool:
 def _require_path(variable: str, path: str) -> None:
     try:
         check_path(path)
-    except ValueError as error:
-        raise SettingsError(f"{variable} = {path!r}: {error}") from None
+    except ValueError as error:  # without the value: it may be the secret that belongs into the file
+        raise SettingsError(f"{variable}: {error}") from None
 
 
 def _text_of(shown: str, path: Path) -> str:

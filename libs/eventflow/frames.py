@@ -115,9 +115,10 @@ def settle_frame(tag: int, *, channel: int, requeue: bool) -> bytes:
 
 
 def close_reason_of(payload: bytes) -> str:
-    """Read why the broker closes a channel or a connection; the two methods begin alike."""
-    length_at = len(CHANNEL_CLOSE) + _SHORT.size
-    return payload[length_at + 1 : length_at + 1 + payload[length_at]].decode(errors="replace")
+    """Read why the broker closes a channel or a connection; the two methods begin alike. Empty if it is cut off."""
+    text_at = len(CHANNEL_CLOSE) + _SHORT.size + 1
+    length = payload[text_at - 1 : text_at]
+    return payload[text_at : text_at + length[0]].decode(errors="replace") if length else ""
 
 
 def message_limit_of(reason: str) -> int | None:

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 from ipaddress import ip_address
+from typing import Any
 
 from eventflow.errors import AddressUnavailableError, SettingsError
 
@@ -31,9 +32,9 @@ def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket
         SettingsError: The address can never be bound.
     """
     try:
-        family = _family_of(host)
+        family, address = _place_of(host, port)
         is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-        return socket.create_server((host, port), family=family, backlog=backlog, dualstack_ipv6=is_dual)
+        return socket.create_server(address, family=family, backlog=backlog, dualstack_ipv6=is_dual)
     except OSError as error:
         kind = AddressUnavailableError if error.errno in _PASSING else SettingsError
         raise kind(f"{setting} = {port}: cannot listen on {_shown(host)}:{port}: {_reason(error)}") from error
@@ -62,7 +63,8 @@ def _reason(error: OSError) -> str:
     return f"{words}; {advice}" if advice else words
 
 
-def _family_of(host: str) -> socket.AddressFamily:
-    """Return IPv4 for a name that has both."""
-    families = {found[0] for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
+def _place_of(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
+    """Return family and address to bind, with the zone of a link-local one; of a name that has both, that of IPv4."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, *_, address = next((info for info in found if info[0] == socket.AF_INET), found[0])
+    return family, address

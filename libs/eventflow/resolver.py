@@ -35,6 +35,10 @@ LOOK_AGAIN_S = 1.0
 NEXT_ADDRESS_AFTER_S = 0.25
 """How long an address may take to answer before the next one is tried beside it, as RFC 8305 recommends."""
 
+GIVEN_UP_AFTER_S = 120.0
+"""A lookup that takes longer hangs in the system, not at a name server, and may do so for ever: another is begun beside
+it. Each time the limit is doubled, so that few threads are left behind however long that goes on."""
+
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_ADDRFAMILY})
 """Answers that the name has no address; any other error means that there was no answer."""
 
@@ -47,13 +51,14 @@ class _Name:
     fresh_until_s: float = 0.0
     lookup: "asyncio.Future[Sequence[AddressInfo]] | None" = None
     began_s: float = 0.0
+    given_up_after_s: float = GIVEN_UP_AFTER_S
 
 
 class Resolver:
     """Looks names up for one purpose, such as one flow's target, and remembers their addresses for 10 s.
 
-    At most one lookup per name is under way; all that ask for the name meanwhile share it. If no name server answers,
-    the addresses that were found last stay in use.
+    At most one lookup per name is under way, but for those that hang; all that ask for the name meanwhile share it. If
+    no name server answers, the addresses that were found last stay in use.
     """
 
     def __init__(self, *, look_up: LookUp | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -72,6 +77,9 @@ class Resolver:
         name = self._names.setdefault((host, port), _Name())
         if self._clock() < name.fresh_until_s:
             return name.addresses
+        if name.lookup is not None and self._clock() - name.began_s > name.given_up_after_s:
+            name.lookup = None
+            name.given_up_after_s *= 2
         lookup = name.lookup or self._begin(name, host, port)
         patience_s = name.began_s + STALE_AFTER_S - self._clock() if name.addresses else None
         await asyncio.wait({lookup}, timeout=patience_s)  # which, unlike awaiting it, never cancels it
@@ -106,13 +114,16 @@ class Resolver:
         lookup: "asyncio.Future[Sequence[AddressInfo]]",
         found: Sequence[AddressInfo] | Exception,
     ) -> None:
-        name.lookup = None
+        is_latest = name.lookup is lookup
+        if is_latest:
+            name.lookup, name.given_up_after_s = None, GIVEN_UP_AFTER_S
         if not isinstance(found, Exception):
             name.addresses, name.fresh_until_s = found, self._clock() + FRESH_S
-        elif name.addresses and isinstance(found, socket.gaierror) and found.errno not in _NO_SUCH_NAME:
+        elif is_latest and name.addresses and isinstance(found, socket.gaierror) and found.errno not in _NO_SUCH_NAME:
             name.fresh_until_s = self._clock() + LOOK_AGAIN_S
         else:
-            name.addresses = ()
+            if is_latest:
+                name.addresses = ()
             lookup.set_exception(found)
             lookup.exception()  # noted as seen: those who asked may all have been cancelled
             return
@@ -121,7 +132,7 @@ class Resolver:
 
 def _look_up(host: str, port: int) -> Sequence[AddressInfo]:
     # With AI_ADDRCONFIG a machine without IPv6 asks for no IPv6 addresses, which some name servers never answer. It
-    # disregards the loopback interface, so it would hide the one of `localhost` that a server listens on.
-    flags = 0 if host.rstrip(".").lower() == "localhost" else socket.AI_ADDRCONFIG
+    # disregards the loopback interface, so it would hide the one of `localhost` that a server listens on, and ::1.
+    flags = 0 if ":" in host or host.rstrip(".").lower() == "localhost" else socket.AI_ADDRCONFIG
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     return [info for info in found if info[0] in {socket.AF_INET, socket.AF_INET6}]

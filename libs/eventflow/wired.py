@@ -12,6 +12,7 @@ from yarl import URL
 from eventflow import wire
 from eventflow.addresses import Route
 from eventflow.broker_url import BrokerUrl
+from eventflow.lifecycle import cancel_and_wait
 
 HEARTBEAT_S = 10
 
@@ -62,6 +63,20 @@ class WiredConnection(aio_pika.Connection):
         )
 
     async def connect(self, timeout: TimeoutType = None) -> None:
-        """Connect, as the library does."""
+        """Connect, as the library does, and cut the connection at once if that fails or is cancelled.
+
+        The library closes it in order then, which over TLS takes as long as the other side keeps silent, and it keeps
+        one open whose handshake has just ended.
+        """
+        opening = asyncio.create_task(self._open(timeout))
+        try:
+            await asyncio.wait({opening})
+            opening.result()
+        except BaseException:
+            self.wire.abort()
+            await cancel_and_wait(opening)
+            raise
+
+    async def _open(self, timeout: TimeoutType) -> None:
         self.transport = await _Underlay.connect(self.url, self._on_connection_close, timeout=timeout, **self.kwargs)
         await self._on_connected()

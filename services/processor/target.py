@@ -304,7 +304,10 @@ def _failure(error: Exception, exchange: Exchange) -> Failed:
     """
     if exchange.is_kept and not exchange.is_answered:
         raise StaleConnectionError from error
-    if exchange.lacks_descriptor or (isinstance(error, aiohttp.ClientConnectorError) and has_no_descriptor_left()):
+    lacks_descriptor = exchange.lacks_descriptor or (
+        isinstance(error, aiohttp.ClientConnectorError) and has_no_descriptor_left()
+    )
+    if lacks_descriptor and not exchange.is_sent:  # another address may have had one
         raise AttemptNotMadeError("no file descriptor is left for a connection") from error
     return Failed(
         reason="connection",

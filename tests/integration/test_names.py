@@ -12,6 +12,7 @@ import pytest
 from eventflow import broker
 from eventflow.broker import Connection
 from eventflow.errors import BrokerUnavailableError
+from tests.support.certificates import Certificate, frozen_tls
 from tests.support.cli import Command
 from tests.support.proxy import Proxy, any_link, no_link
 from tests.support.services import API_KEY, Service, collector, processor
@@ -23,6 +24,9 @@ SILENT = "127.0.0.77"
 CONFIRM_TIMEOUT_S = 2.0
 
 UVLOOPS_THREADS = 4
+
+OPEN_OK = b"\x00\x0a\x00\x29"
+"""What the method begins with that ends a handshake of AMQP."""
 
 
 def threads_of(service: Service) -> int:
@@ -111,6 +115,78 @@ async def test_a_broker_that_takes_connections_and_is_silent_holds_up_no_other(b
         frozen.silent = True
         async with asyncio.timeout(CONFIRM_TIMEOUT_S):
             await broker.keep_connected([frozen.url, broker_url], name="test", session=session)
+
+
+async def test_a_broker_that_is_silent_once_tls_stands_holds_up_no_other(broker_url: str, tmp_path: Path) -> None:
+    """A balancer that ends TLS does so, before a frozen node. Found in review: it cost 5 s, as did a SIGTERM."""
+
+    async def session(_: Connection) -> None:
+        pass
+
+    certificate = Certificate.make(tmp_path, name="localhost")
+    with frozen_tls(certificate) as port:
+        url = f"amqps://u:p@localhost:{port}/?cacertfile={certificate.certfile}"
+        async with asyncio.timeout(CONFIRM_TIMEOUT_S):
+            await broker.keep_connected([url, broker_url], name="test", session=session)
+
+
+@pytest.mark.parametrize("strange", [b"", b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x0a\xce"], ids=["end", "frame"])
+async def test_a_collector_outlives_what_takes_connections_and_is_no_broker(flow: str, strange: bytes) -> None:
+    """A balancer without a node behind it. Found in review: exit 1 and a traceback, of a `StopAsyncIteration`."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if strange:
+            await reader.read(8)
+            writer.write(strange)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    service = collector(f"amqp://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/", flow=flow)
+    async with server:
+        with service.process:
+            await eventually(
+                lambda: service.output.count("broker.connection_failed") > 3 or not service.process.alive,
+                what=lambda: service.output,
+            )
+            assert service.process.alive, service.output
+            assert not service.tracebacks, service.output
+
+
+async def test_a_connection_that_ends_as_soon_as_it_stands_is_made_anew(broker_url: str) -> None:
+    """A balancer that restarts. Found in review: the library raised a bare `Exception`, and the service ended of it."""
+    place, ends_left = urlsplit(broker_url), 3
+    serving: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal ends_left
+        serving.add(asyncio.current_task())
+        below = await asyncio.open_connection(place.hostname, place.port)
+        asking = asyncio.create_task(carry(reader, below[1]))
+        while data := await below[0].read(65536):
+            writer.write(data)
+            if OPEN_OK in data and ends_left:
+                ends_left -= 1
+                break
+        asking.cancel()
+        for end in (writer, below[1]):
+            end.close()
+        serving.remove(asyncio.current_task())
+
+    async def session(connection: Connection) -> None:
+        await broker.open_channel(connection)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = place._replace(netloc=f"guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}").geturl()
+    async with server, asyncio.timeout(20):
+        await broker.keep_connected([url], name="test", session=session)
+    await eventually(lambda: not serving, what="the end of all connections")
+    assert ends_left == 0
+
+
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
 
 
 async def test_a_broker_that_starts_while_another_is_silent_is_found_at_once(broker_url: str) -> None:

@@ -9,7 +9,10 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from eventflow.topology import RIGHTS, Lane, lane_queue
+from eventflow import broker
+from eventflow.lifecycle import cancel_and_wait
+from eventflow.publisher import Publisher
+from eventflow.topology import RIGHTS, Lane, ingest_specs, lane_queue
 from sandbox.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
@@ -166,6 +169,23 @@ async def test_a_processor_that_starts_during_an_alarm_works_off_what_caused_it(
                 await eventually(lambda: len(target.ids) == 10, what=lambda: service.output)
         finally:
             await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
+
+
+async def test_a_publisher_that_connects_during_an_alarm_keeps_its_connection(
+    node: PrivateNode, flow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in review: the broker may take the proof and stop reading then; the session ended at it every 10 s."""
+    monkeypatch.setattr(broker, "RPC_TIMEOUT_S", 0.5)
+    await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "absolute", "1")
+    publisher = Publisher([node.url], specs=ingest_specs(flow), name="test")
+    running = asyncio.create_task(publisher.run())
+    try:
+        await eventually(lambda: publisher.state == "blocked", what="the alarm")
+        with pytest.raises(AssertionError):
+            await eventually(lambda: publisher.state != "blocked", within_s=4 * broker.RPC_TIMEOUT_S, what="an end")
+    finally:
+        await cancel_and_wait(running)
+        await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
 
 
 @pytest.mark.parametrize(

@@ -106,14 +106,22 @@ def test_what_kubernetes_injects_for_services_is_no_setting(monkeypatch: pytest.
 def test_the_path_of_a_file_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str) -> None:
     (tmp_path / "keys").write_text("some-key\n")
     monkeypatch.setenv("EVENTFLOW_SOURCE__API_KEYS_FILE", path)
-    with pytest.raises(SettingsError, match=r"^EVENTFLOW_SOURCE__API_KEYS_FILE = ") as raised:
+    with pytest.raises(SettingsError, match=r"^EVENTFLOW_SOURCE__API_KEYS_FILE: ") as raised:
         load()
     assert "\n" not in str(raised.value)
     monkeypatch.delenv("EVENTFLOW_SOURCE__API_KEYS_FILE")
     if path:
         monkeypatch.setenv("EVENTFLOW_CONFIG", path)
-        with pytest.raises(SettingsError, match=r"^EVENTFLOW_CONFIG = "):
+        with pytest.raises(SettingsError, match=r"^EVENTFLOW_CONFIG: "):
             load()
+
+
+def test_a_secret_where_its_file_is_expected_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found in review: `API_KEYS_FILE=the-key-itself` put the key into the log."""
+    monkeypatch.setenv("EVENTFLOW_SOURCE__API_KEYS_FILE", "a-key-of-ours")
+    with pytest.raises(SettingsError, match="absolute path") as raised:
+        load()
+    assert "a-key" not in str(raised.value)
 
 
 def test_a_file_that_the_command_line_names_may_be_relative(tmp_path: Path) -> None:

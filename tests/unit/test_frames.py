@@ -254,3 +254,10 @@ def test_deliveries_are_given_to_the_library_with_names_that_it_reads(exchange: 
     _, _, method = pamqp.frame.unmarshal(struct.pack(">BHI", 1, 1, len(readable)) + readable + b"\xce")
     assert isinstance(method, commands.Basic.Deliver)
     assert (method.consumer_tag, method.delivery_tag, method.redelivered) == ("tag", 7, True)
+
+
+@pytest.mark.parametrize("kept_bytes", range(20))
+def test_a_close_that_is_cut_off_has_an_empty_reason_or_a_part_of_it(kept_bytes: int) -> None:
+    """Found in review: an IndexError, logged with a traceback as a fatal error of the transport."""
+    whole = frames.CONNECTION_CLOSE + struct.pack(">HB", 530, 9) + b"not there" + bytes(4)
+    assert "not there".startswith(frames.close_reason_of(whole[:kept_bytes]))

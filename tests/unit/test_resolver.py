@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from eventflow.resolver import FRESH_S, LOOK_AGAIN_S, AddressInfo, Resolver
+from eventflow.resolver import FRESH_S, GIVEN_UP_AFTER_S, LOOK_AGAIN_S, AddressInfo, Resolver
+from tests.support.means import cannot
 from tests.support.wait import eventually
 
 NO_ANSWER = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -140,6 +142,24 @@ async def test_who_gives_up_takes_nothing_from_the_others() -> None:
     assert server.asked == 1
 
 
+async def test_a_lookup_that_hangs_for_ever_does_not_keep_a_name_from_others() -> None:
+    """Found in review: one thread that hung in the system's resolver made its name unusable until a restart."""
+    server = NameServer()
+    resolver = server.resolver()
+    with server.silent():
+        hanging = asyncio.create_task(resolver.addresses_of("a", 80))
+        await eventually(lambda: server.asked == 1, what="a lookup")
+        server.now_s += GIVEN_UP_AFTER_S + 1
+        waiting = [asyncio.create_task(resolver.addresses_of("a", 80)) for _ in range(3)]
+        await eventually(lambda: server.asked == 2, what="another lookup")
+        server.now_s += GIVEN_UP_AFTER_S + 1
+        waiting.append(asyncio.create_task(resolver.addresses_of("a", 80)))
+        await asyncio.sleep(0)
+        assert server.asked == 2, "the limit is doubled"
+    assert await asyncio.gather(hanging, *waiting) == [at("192.0.2.1")] * 5
+    assert await resolver.addresses_of("a", 80) == at("192.0.2.1")
+
+
 async def test_localhost_and_impossible_names() -> None:
     """The real lookup; an empty label and one of 64 characters cannot be sent to any name server."""
     resolver = Resolver()
@@ -162,3 +182,21 @@ async def main():
 uvloop.run(main())
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=20)
+
+
+def test_loopbacks_address_of_ipv6_is_found_on_a_machine_that_has_no_other(tmp_path: Path) -> None:
+    """Found in review: `amqp://guest:guest@[::1]/` was "not supported" in a container with IPv4 only; 0.1.0 took it."""
+    script = tmp_path / "look_up.py"
+    script.write_text(
+        "import asyncio\nfrom eventflow.resolver import Resolver\n"
+        "print(asyncio.run(Resolver().addresses_of('::1', 80))[0][4][0])\n"
+    )
+    with_ipv4_only = f"ip link set lo up && ip addr add 192.0.2.9/24 dev lo && exec {sys.executable} {script}"
+    command = ["unshare", "--map-root-user", "--net", "sh", "-c", with_ipv4_only]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except OSError as error:
+        cannot(f"no unshare(1): {error}")
+    if "unshare" in ended.stderr or "ip:" in ended.stderr:
+        cannot(f"no network of our own: {ended.stderr}")
+    assert ended.stdout.strip() == "::1", ended.stderr
