@@ -13,14 +13,17 @@ from pathlib import Path
 from tests.support.means import cannot
 
 NAME_SERVER = "127.0.0.53"
-_ALONE = ("unshare", "--map-root-user", "--mount", "--net")
+AS_ROOT = () if os.geteuid() == 0 else ("--map-root-user",)
+"""Options of `unshare` for the rights of root in what it makes; some machines keep users' namespaces from root too."""
+
+_ALONE = ("unshare", *AS_ROOT, "--mount", "--net")
 
 
 def prepared_by(script: str, *options: str) -> tuple[str, ...]:
     """Return a prefix for a command: a shell script of mounts runs first, and no other process sees these mounts.
 
     Args:
-        options: Further ones of `unshare`. Without `--map-root-user` it needs the rights of root.
+        options: Further ones of `unshare`. Without `AS_ROOT` it needs the rights of root.
     """
     return ("unshare", "--mount", *options, "sh", "-c", f'{script} && exec "$@"', "sh")
 
@@ -29,7 +32,7 @@ def with_hosts(directory: Path, *entries: tuple[str, str]) -> tuple[str, ...]:
     """Return a prefix for a command, in whose process these (address, name) pairs are all names that there are."""
     hosts = directory / "hosts"
     hosts.write_text("".join(f"{address} {name}\n" for address, name in entries))
-    return _possible(*prepared_by(f'mount --bind "{hosts}" /etc/hosts', "--map-root-user"))
+    return _possible(*prepared_by(f'mount --bind "{hosts}" /etc/hosts', *AS_ROOT))
 
 
 def with_silent_names() -> tuple[str, ...]:

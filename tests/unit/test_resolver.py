@@ -15,6 +15,7 @@ import pytest
 
 from eventflow.resolver import FRESH_S, GIVEN_UP_AFTER_S, LOOK_AGAIN_S, AddressInfo, Resolver
 from tests.support.means import cannot
+from tests.support.surroundings import AS_ROOT
 from tests.support.wait import eventually
 
 NO_ANSWER = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -192,7 +193,7 @@ def test_loopbacks_address_of_ipv6_is_found_on_a_machine_that_has_no_other(tmp_p
         "print(asyncio.run(Resolver().addresses_of('::1', 80))[0][4][0])\n"
     )
     with_ipv4_only = f"ip link set lo up && ip addr add 192.0.2.9/24 dev lo && exec {sys.executable} {script}"
-    command = ["unshare", "--map-root-user", "--net", "sh", "-c", with_ipv4_only]
+    command = ["unshare", *AS_ROOT, "--net", "sh", "-c", with_ipv4_only]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except OSError as error:
