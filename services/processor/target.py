@@ -235,7 +235,8 @@ class Target:
         if answer.status == 408 and exchange.is_kept and exchange.closes:
             raise StaleConnectionError  # it was tired of waiting for a request, and this one came too late
         reads_bodies = self._success.reads_bodies or self._feedback.reads_bodies
-        if answer.status == 400 and self._url.scheme == "http" and not reads_bodies and await _refuses_plain(answer):
+        is_for_settings = reads_bodies or answer.status in self._success.statuses
+        if answer.status == 400 and self._url.scheme == "http" and not is_for_settings and await _refuses_plain(answer):
             return Failed(reason="connection", status=400, detail=PLAIN_ON_TLS_PORT, reached=False, answered=False)
         feedback, is_throttled = self._feedback.of_headers(answer.headers, now=utc_now()), False
         refusal = detail = None

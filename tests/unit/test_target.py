@@ -14,6 +14,7 @@ from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope
 from processor.feedback import FeedbackReader
 from processor.request import RequestForm
+from processor.success import SuccessRule
 from processor.target import AttemptNotMadeError, Failed, Result, Succeeded, Target
 from sandbox.ports import free_port
 from tests.support.raw_target import RawRequest, RawTarget
@@ -90,6 +91,26 @@ async def test_a_target_that_does_not_speak_tls_is_not_reached(greeting: bytes) 
             replace(NO_LISTENER, detail="tls_on_plain_port"),
             0,
         )
+
+
+async def test_an_answer_that_the_settings_call_a_success_is_one_whatever_its_body() -> None:
+    """Found by reading: a 400 with these words was taken for a TLS port's, and its event sent again and again."""
+
+    async def refuse(_: RawRequest, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 22\r\n\r\nthis API requires TLS\n")
+
+    async with RawTarget(refuse) as raw:
+        for statuses in (frozenset({200}), frozenset({200, 400})):
+            async with Target(
+                url=raw.url,
+                form=RequestForm(),
+                headers={},
+                timeout_s=5,
+                feedback=FeedbackReader(mode="none"),
+                success=SuccessRule(statuses=statuses),
+            ) as target:
+                result = await target.attempt(envelope(), charge=not_charged)
+                assert isinstance(result, Succeeded) == (400 in statuses)
 
 
 async def test_a_request_carries_our_headers_and_the_settings_ones_in_their_place() -> None:
