@@ -74,6 +74,11 @@ class Failure:
     detail: str | None = None
     traceparent: str | None = None
 
+    @property
+    def cause(self) -> dict[str, str | int | None]:
+        """Why the last attempt failed, as logs and `eventflow why` show it."""
+        return {"reason": self.reason, "status": self.status, "detail": self.detail}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:

@@ -167,26 +167,13 @@ class Observation:
                 self._log(self._observer.log.debug, "event.delivered")
             case Retry(envelope=copy, delay_s=delay_s) if (failure := copy.failure) is not None:
                 metrics.count_retried(failure.reason)
-                self._log(
-                    self._observer.log.info,
-                    "event.retried",
-                    reason=failure.reason,
-                    status=failure.status,
-                    detail=failure.detail,
-                    delay_s=delay_s,
-                )
+                self._log(self._observer.log.info, "event.retried", **failure.cause, delay_s=delay_s)
             case Defer() | Hold():
                 metrics.count_deferred(held=isinstance(outcome, Hold))
                 self._log(self._observer.log.debug, "event.deferred")
             case DeadLetter(envelope=copy) if (failure := copy.failure) is not None:
                 metrics.count_dead_lettered(failure.reason)
-                self._log(
-                    self._observer.log.error,
-                    "event.dead_lettered",
-                    reason=failure.reason,
-                    status=failure.status,
-                    detail=failure.detail,
-                )
+                self._log(self._observer.log.error, "event.dead_lettered", **failure.cause)
 
     @harmless
     def end(self) -> None:

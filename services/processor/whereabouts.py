@@ -92,5 +92,4 @@ def _facts_of(envelope: Envelope, outcome: Outcome) -> dict[str, Any]:
 
 
 def _failure_of(envelope: Envelope) -> dict[str, Any]:
-    failure = envelope.failure
-    return {} if failure is None else {"reason": failure.reason, "status": failure.status, "detail": failure.detail}
+    return {} if envelope.failure is None else envelope.failure.cause
