@@ -44,6 +44,7 @@ class Management:
     login: str
     password: str = field(repr=False)
     vhost: str
+    _resolver: Resolver = field(default_factory=Resolver, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, broker: BrokerSettings) -> Self | None:
@@ -109,7 +110,7 @@ class Management:
         """Ask one question; None for an answer without content."""
         async with (
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=HttpResolver(Resolver()), use_dns_cache=False),
+                connector=aiohttp.TCPConnector(resolver=HttpResolver(self._resolver), use_dns_cache=False),
                 auto_decompress=False,
                 trust_env=False,
             ) as client,
