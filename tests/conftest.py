@@ -13,6 +13,7 @@ from sandbox import broker as sandbox_broker
 from sandbox.node import NodeError, PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.means import cannot
+from tests.support.target import ScriptedTarget
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is no test's matter
 hypothesis.settings.load_profile("untimed")
@@ -77,6 +78,13 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """An HTTP client."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client:
         yield client
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[ScriptedTarget]:
+    """A target that answers as the test says."""
+    async with ScriptedTarget() as scripted:
+        yield scripted
 
 
 @pytest.fixture(scope="session")

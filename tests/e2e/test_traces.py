@@ -29,12 +29,6 @@ async def receiver() -> AsyncIterator[OtlpReceiver]:
 
 
 @pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
-
-
-@pytest.fixture
 async def running(
     broker_url: str, flow: str, http: aiohttp.ClientSession, receiver: OtlpReceiver, target: ScriptedTarget
 ) -> Flow:

@@ -28,12 +28,6 @@ Start = Callable[..., Service]
 
 
 @pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
-
-
-@pytest.fixture
 async def start(flow: str, target: ScriptedTarget) -> AsyncIterator[Start]:
     """Starts processors of the flow, and stops all of them in the end."""
     async with AsyncExitStack() as stack:

@@ -63,12 +63,6 @@ STRANGE = {
 
 
 @pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
-
-
-@pytest.fixture
 async def service(
     broker_url: str, flow: str, target: ScriptedTarget, http: aiohttp.ClientSession, amqp: Amqp
 ) -> AsyncIterator[Service]:

@@ -21,12 +21,6 @@ Start = Callable[..., "asyncio.Future[Service]"]
 
 
 @pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
-
-
-@pytest.fixture
 async def start(
     broker_url: str, flow: str, target: ScriptedTarget, http: aiohttp.ClientSession, amqp: Amqp
 ) -> AsyncIterator[Start]:

@@ -41,12 +41,6 @@ def message(event_id: str, body: bytes = b"{}", *, attempt: int = 1) -> aio_pika
 
 
 @pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
-
-
-@pytest.fixture
 async def start(
     broker_url: str, flow: str, target: ScriptedTarget, http: aiohttp.ClientSession, amqp: Amqp
 ) -> AsyncIterator[Start]:

@@ -27,12 +27,6 @@ Prepare = Callable[..., Service]
 
 
 @pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
-
-
-@pytest.fixture
 async def prepare(broker_url: str, flow: str, target: ScriptedTarget, amqp: Amqp) -> AsyncIterator[Prepare]:
     """Prepares processors of the flow, and stops all of them in the end."""
     prepared: list[Service] = []

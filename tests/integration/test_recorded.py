@@ -73,12 +73,6 @@ async def broker_with_flow(broker_url: str, amqp: Amqp) -> AsyncIterator[str]:
     await amqp.delete(*(spec.name for spec in flow_specs(FLOW, DELAYS_S)), runtime_queue(FLOW))
 
 
-@pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
-
-
 async def put(amqp: Amqp, message: RecordedMessage, *, queue: str) -> None:
     """Publish a message with the properties that it had, byte for byte."""
     async with amqp.connection.channel() as channel:

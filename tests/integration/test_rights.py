@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,12 +22,6 @@ from tests.support.wait import eventually
 Rights = tuple[str, str, str]
 NO_DEFAULT_EXCHANGE: Rights = (".*", "^eventflow[.]", ".*")
 NO_CONTROL: Rights = (".*", "^amq[.]default$", ".*")
-
-
-@pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -195,12 +195,6 @@ async def test_any_host_name_is_one_to_work_under(
         asked = await command("why", target.taken[0].headers["ce-id"])
         assert "delivered" in asked.stdout, asked
         assert (await command("pause", flow)).status == 0
-
-
-@pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
 
 
 async def status_of(http: aiohttp.ClientSession, url: str, *, key: str = API_KEY) -> int:

@@ -1,7 +1,7 @@
 """A split between brokers, in the network: a leader is cut off in silence while all processors reach the target."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -55,12 +55,6 @@ def cluster(networks: Networks, tmp_path_factory: pytest.TempPathFactory) -> Ite
         cannot(f"no nodes of our own: {error}")
     with made:
         yield made
-
-
-@pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
 
 
 @pytest.mark.broker

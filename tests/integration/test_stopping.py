@@ -5,7 +5,7 @@ Reproduced on 0.1.0: three of four runs ended with exit status 1, a `CancelledEr
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -24,12 +24,6 @@ from tests.support.wait import eventually
 DRAIN_TIMEOUT_S = 2
 ENDS_WITHIN_S = DRAIN_TIMEOUT_S + 7.0
 """Beside the drain: a confirm timeout, an unanswered cancel, a connection that does not close, and a busy machine."""
-
-
-@pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
 
 
 @pytest.fixture

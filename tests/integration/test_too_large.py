@@ -63,12 +63,6 @@ async def line(small: PrivateNode) -> AsyncIterator[Line]:
         yield one
 
 
-@pytest.fixture
-async def target() -> AsyncIterator[ScriptedTarget]:
-    async with ScriptedTarget() as scripted:
-        yield scripted
-
-
 def limit_broker(node: PrivateNode, limit_bytes: int) -> None:
     """Set the limit for the channels that are opened from now on."""
     node.ctl("eval", f"application:set_env(rabbit, max_message_size, {limit_bytes}).")
