@@ -40,6 +40,12 @@ def with_silent_names() -> tuple[str, ...]:
     return _possible(*_ALONE, sys.executable, "-m", __name__)
 
 
+def with_address(address: str) -> tuple[str, ...]:
+    """Return a prefix for a command, whose network has only loopback and this address (`ADDRESS/LENGTH [OPTION]`)."""
+    script = f'ip link set lo up && ip addr add {address} dev lo && exec "$@"'
+    return _possible("unshare", *AS_ROOT, "--net", "sh", "-c", script, "sh")
+
+
 def _possible(*prefix: str) -> tuple[str, ...]:
     """Return a prefix that this machine lets us use."""
     try:

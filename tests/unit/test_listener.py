@@ -9,8 +9,7 @@ import pytest
 
 from eventflow.errors import AddressUnavailableError
 from eventflow.listener import listen
-from tests.support.means import cannot
-from tests.support.surroundings import AS_ROOT
+from tests.support.surroundings import with_address
 
 SETTING = "EVENTFLOW_COLLECTOR__PORT"
 
@@ -40,12 +39,6 @@ def test_a_link_local_address_is_listened_on_with_its_zone(tmp_path: Path) -> No
         "from eventflow.listener import listen\n"
         "print(listen('fe80::9%lo', 0, backlog=1, setting='PORT').getsockname()[0])\n"
     )
-    with_address = f"ip link set lo up && ip addr add fe80::9/64 dev lo nodad && exec {sys.executable} {script}"
-    command = ["unshare", *AS_ROOT, "--net", "sh", "-c", with_address]
-    try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except OSError as error:
-        cannot(f"no unshare(1): {error}")
-    if "unshare" in ended.stderr or "RTNETLINK" in ended.stderr:
-        cannot(f"no network of our own: {ended.stderr}")
+    command = [*with_address("fe80::9/64 nodad"), sys.executable, script]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert ended.stdout.startswith("fe80::9"), ended.stderr
