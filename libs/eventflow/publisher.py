@@ -164,10 +164,10 @@ class Publisher:
         await broker.declare(connection, self._specs, presence=self._presence)
         self._announcements = await self._open_fanouts(connection)
         opened = asyncio.Event()
-        if (
-            broker.wire_of(connection) is not None
-        ):  # else the library may send on a closed channel, which ends the session
-            self._max_bytes = None  # another node, or another configuration
+        # Another node, or another configuration. The library's own way keeps the limit: with it a message too large
+        # ends the session, and would end the next one too.
+        if broker.wire_of(connection) is not None:
+            self._max_bytes = None
         try:
             await first_of(
                 self._keep_outlet(connection, opened),
