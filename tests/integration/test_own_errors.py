@@ -65,7 +65,8 @@ async def test_an_error_at_every_event_blocks_the_flow_and_burns_nothing(
     await eventually(is_blocked, within_s=10, what=lambda: f"the flow blocked\n{service.output}")
     state = await service.readiness(http)
     assert (state["status"], state["blocked"]) == (503, {flow: "BugError"})
-    assert service.output.count('"flow.blocked"') == 1
+    # A line comes through a pipe, and later than an answer.
+    await eventually(lambda: len(service.logged("flow.blocked")) == 1, what=lambda: f"one line\n{service.output}")
     errors = await service.metric(http, "eventflow_internal_errors_total")
     await asyncio.sleep(4)
     assert await service.metric(http, "eventflow_internal_errors_total") - errors <= 3
@@ -75,8 +76,8 @@ async def test_an_error_at_every_event_blocks_the_flow_and_burns_nothing(
     await eventually(lambda: target.ids == ids, within_s=30, what=lambda: f"all delivered\n{service.output}")
     assert {receipt.attempt for receipt in target.receipts} == {1}
     assert await amqp.depth(dead_queue(flow)) == 0
-    assert '"flow.unblocked"' in service.output
     await service.ready(http)
+    assert len(service.logged("flow.blocked")) == len(service.logged("flow.unblocked")) == 1
 
 
 async def test_an_event_that_raises_by_itself_holds_up_no_other_and_is_kept(
