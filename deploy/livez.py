@@ -14,9 +14,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from eventflow.environment import config_file, from_environment, from_toml, read_files
 from eventflow.errors import SettingsError
-from eventflow.listener import COLLECTOR_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT, reachable_hosts
+from eventflow.network.listener import COLLECTOR_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT, reachable_hosts
+from eventflow.settings.environment import config_file, from_environment, from_toml, read_files
 
 TIMEOUT_S = 1.0
 SERVICES = {"eventflow-collector", "eventflow-processor"}

@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 
 from eventflow.errors import SettingsError
-from eventflow.lifecycle import EXIT_CONFIGURATION
-from eventflow.settings import broker_urls_in
+from eventflow.service.lifecycle import EXIT_CONFIGURATION
+from eventflow.settings.sections import broker_urls_in
 from eventflow.topology import SHIELDS
 from sandbox import container, probes, system_package
 from sandbox.container import Container

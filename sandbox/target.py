@@ -25,7 +25,7 @@ import typer
 import uvloop
 from aiohttp import web
 
-from eventflow.listener import listen
+from eventflow.network.listener import listen
 from sandbox.behaviour import Behaviour, Mode
 from sandbox.ledger import Ledger, Receipt
 from sandbox.ports import LOOPBACK

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from eventflow.environment import capitalized
-from eventflow.secret_text import secrets_in
+from eventflow.settings.environment import capitalized
+from eventflow.settings.secret_text import secrets_in
 from sandbox import probes
 from sandbox.broker import DEFAULT_DIRECTORY, URL_VARIABLE, Broker, BrokerNotAvailable, apply_policies, provide
 from sandbox.ports import LOOPBACK, free_port, usual_or_free_port
@@ -168,8 +168,8 @@ def _run(directory: Path, console: Console, interruptions: Interruptions, stack:
     children = Children(console, interruptions, stack)
     children.start({"target": _target_arguments(target_port)}, environment)
     children.wait_until_ready("target", here.audit_url)
-    children.start({"processor 2": ["processor"]}, another)
-    children.start({"collector": ["collector"], "processor": ["processor"]}, environment)
+    children.start({"processor 2": ["eventflow_processor"]}, another)
+    children.start({"collector": ["eventflow_collector"], "processor": ["eventflow_processor"]}, environment)
     children.wait_until_ready("collector", f"{_admin_url(environment, 'COLLECTOR')}/readyz")
     children.wait_until_ready("processor", f"{_admin_url(environment, 'PROCESSOR')}/readyz")
     children.wait_until_ready("processor 2", f"{_admin_url(another, 'PROCESSOR')}/readyz")

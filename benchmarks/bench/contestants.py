@@ -115,7 +115,7 @@ def wait_ready(ingester: Ingester, body: Body) -> None:
         raise MeasureError(last_words(process, f"{ingester.name} ended with {process.returncode}"))
 
 
-def collector(here: Stage, *, name: str = OURS, module: str = "collector", **settings: str) -> Ingester:
+def collector(here: Stage, *, name: str = OURS, module: str = "eventflow_collector", **settings: str) -> Ingester:
     """Prepare our collector; `settings` are variables beside those that it needs."""
     port, admin_port = free_port(), free_port()
     environment = {
@@ -185,7 +185,7 @@ def processor(here: Stage, target_url: str) -> Deliverer:
     """Prepare our processor."""
     process = stage.own(
         OURS,
-        "processor",
+        "eventflow_processor",
         EVENTFLOW_BROKER__URL=here.broker_url,
         EVENTFLOW_PROCESSOR__ADMIN_PORT=str(free_port()),
         EVENTFLOW_TARGET__URL=f"{target_url}/",

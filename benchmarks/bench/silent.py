@@ -14,4 +14,4 @@ if __name__ == "__main__":
     for kind, methods in _METHODS.items():
         for method in methods:
             setattr(kind, method, _ignore)
-    runpy.run_module("collector", run_name="__main__", alter_sys=True)
+    runpy.run_module("eventflow_collector", run_name="__main__", alter_sys=True)

@@ -15,12 +15,13 @@ from aiormq import Channel
 
 from benchmarks.rate_audit.figures import Quota, latest_s
 from benchmarks.waiting import until
-from eventflow import broker, lifecycle
+from eventflow.amqp import broker
+from eventflow.amqp.publish_channel import Publication
+from eventflow.amqp.publisher import Publisher
 from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope, encode
-from eventflow.outlet import Publication
-from eventflow.publisher import Publisher
-from eventflow.settings import TargetSettings
+from eventflow.settings.sections import TargetSettings
+from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue
 from sandbox.audit import Audit
 from sandbox.behaviour import Behaviour
@@ -190,7 +191,7 @@ async def opened(
     quota: Quota,
     behaviour: Behaviour,
     tell: Callable[[str], None],
-    module: str = "processor",
+    module: str = "eventflow_processor",
 ) -> AsyncIterator[Stage]:
     """Yield a stage without processors; whatever it has started ends with the context.
 
@@ -205,7 +206,7 @@ async def opened(
         target = ChildProcess("target", [sys.executable, "-m", "sandbox.target", *arguments], env=_environment())
         publisher = Publisher([broker_url], specs=_specs(flow), name=f"rate audit {flow}")
         publishing = asyncio.create_task(publisher.run())
-        stack.push_async_callback(lifecycle.cancel_and_wait, publishing)
+        stack.push_async_callback(cancel_and_wait, publishing)
         connection = await stack.enter_async_context(await broker.connect(broker_url, name=f"rate audit {flow}"))
         stage = Stage(
             flow=flow,

@@ -14,7 +14,7 @@ from pathlib import Path
 import aio_pika
 import aiohttp
 
-from eventflow.broker import CONNECTION_ERRORS
+from eventflow.amqp.broker import CONNECTION_ERRORS
 from sandbox.bodies import Body
 from sandbox.cluster import Cluster
 from sandbox.node import PrivateNode
@@ -145,7 +145,7 @@ def _services(
     taking = collector(
         urls[0],
         flow=flow,
-        module=scenario.modules.get("collector", "collector"),
+        module=scenario.modules.get("collector", "eventflow_collector"),
         descriptors=scenario.collector_descriptors,
         variables=disk.variables if disk else {},
         **spooling,
@@ -155,7 +155,7 @@ def _services(
         urls[1],
         flow=flow,
         target_url=target_url,
-        module=scenario.modules.get("processor", "processor"),
+        module=scenario.modules.get("processor", "eventflow_processor"),
         TARGET__RETRY_DELAYS_S=",".join(f"{delay_s:g}" for delay_s in scenario.retry_delays_s),
         **scenario.processor,
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from eventflow import broker
+from eventflow.amqp import broker
+from eventflow.amqp.browser import reading
 from eventflow.message import ATTEMPT, REASON
-from eventflow.reader import reading
 from eventflow.topology import Lane, dead_queue, lane_queue
 from tests.support.amqp import Amqp
 from tests.support.cli import Command, bury, dead_letter, ids_in

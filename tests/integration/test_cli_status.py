@@ -8,7 +8,7 @@ import signal
 import aio_pika
 import pytest
 
-from eventflow.lifecycle import EXIT_CONFIGURATION
+from eventflow.service.lifecycle import EXIT_CONFIGURATION
 from eventflow.topology import (
     Lane,
     QueueSpec,

@@ -29,9 +29,9 @@ SETTINGS = {
 }
 
 MODULES = {
-    "collector": ("collector",),
-    "workers": ("collector",),
-    "processor": ("processor",),
+    "collector": ("eventflow_collector",),
+    "workers": ("eventflow_collector",),
+    "processor": ("eventflow_processor",),
     "status": ("eventflow.cli", "status", "--watch"),
 }
 

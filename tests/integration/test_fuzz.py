@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.openapi import document
+from eventflow_collector.openapi import document
 from tests.support import schemathesis_hooks, senders
 from tests.support.services import Service, collector, scrubbed_environment
 

@@ -11,19 +11,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from eventflow.control import Control
-from eventflow.presence import Presence
-from eventflow.publisher import Publisher
-from eventflow.runtime import RuntimeSettings
-from eventflow.settings import load
+from eventflow.amqp.presence import Presence
+from eventflow.amqp.publisher import Publisher
+from eventflow.control.bus import Control
+from eventflow.control.overrides import RuntimeSettings
+from eventflow.settings.sections import load
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, retry_queue
-from processor import dispatcher, handler, own_errors
-from processor.__main__ import Flow, run_until, wire_flow
-from processor.dispatcher import Dispatcher
-from processor.handler import Handler
-from processor.metrics import ProcessorMetrics
-from processor.target import Result, Target
+from eventflow_processor import dispatcher, handler
+from eventflow_processor.__main__ import Flow, run_until, wire_flow
+from eventflow_processor.dispatcher import Dispatcher
+from eventflow_processor.gate import own_errors
+from eventflow_processor.handler import Handler
+from eventflow_processor.observe.metrics import ProcessorMetrics
+from eventflow_processor.target.http import Result, Target
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.injector import Injector
@@ -37,7 +38,7 @@ pytestmark = [
 ]
 
 INSIDE = (Dispatcher._begin_next, Dispatcher._ended, Handler.handle)
-OURS = ("eventflow", "processor")
+OURS = ("eventflow", "eventflow_processor")
 DELAY_S = 0.05
 EVENTS = 250
 """More than a turn has calls, if each has one turn; those that fail first have three."""
@@ -139,8 +140,8 @@ async def test_no_call_that_fails_holds_a_probe(
 ) -> None:
     """Reproduced on 0.1.0: an exception between the entry of a probe and its end stopped the flow in all processors."""
     await amqp.declare_flow(flow, (DELAY_S,))
-    monkeypatch.setattr("processor.breaker.PROBE_PAUSE_MIN_S", 0.0)
-    monkeypatch.setattr("processor.breaker.PROBE_PAUSE_MAX_S", 0.0)
+    monkeypatch.setattr("eventflow_processor.gate.breaker.PROBE_PAUSE_MIN_S", 0.0)
+    monkeypatch.setattr("eventflow_processor.gate.breaker.PROBE_PAUSE_MAX_S", 0.0)
     async with (
         ScriptedTarget() as target,
         running(broker_url, flow, target.url, monkeypatch, max_attempts=100) as parts,
@@ -165,7 +166,7 @@ async def test_a_delivery_that_nothing_settles_is_given_up_and_comes_again(
     broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reproduced on 0.1.0: 50 of 1 500 deliveries stayed unsettled for good, and the processor said it was ready."""
-    monkeypatch.setattr("processor.__main__.held_max_s", lambda _: 1.0)
+    monkeypatch.setattr("eventflow_processor.__main__.held_max_s", lambda _: 1.0)
     await amqp.declare_flow(flow, (DELAY_S,))
     async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
         with monkeypatch.context() as bug:

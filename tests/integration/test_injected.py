@@ -11,11 +11,11 @@ import aiohttp
 import pytest
 from prometheus_client import generate_latest
 
-from collector.protocol import ProblemProtocol
-from collector.worker import Worker
-from eventflow.settings import load
+from eventflow.settings.sections import load
 from eventflow.telemetry import logging
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, Attributes
+from eventflow_collector.server.protocol import ProblemProtocol
+from eventflow_collector.server.worker import Worker
 from sandbox.ports import free_port
 from tests.support.injector import Injector
 from tests.support.services import API_KEY
@@ -24,10 +24,14 @@ from tests.support.wait import eventually
 KEY = {"X-Api-Key": API_KEY}
 LINES = {"Content-Type": "application/x-ndjson"}
 TELEMETRY = (
-    *("collector.metrics", "eventflow.telemetry", "prometheus_client", "structlog", "logging", __name__),
-    *("collector.tracing.publishing", "collector.tracing._record_end", "collector.tracing._to_queue"),
+    *("eventflow_collector.metrics", "eventflow.telemetry", "prometheus_client", "structlog", "logging", __name__),
+    *(
+        "eventflow_collector.tracing.publishing",
+        "eventflow_collector.tracing._record_end",
+        "eventflow_collector.tracing._to_queue",
+    ),
 )
-GUARD = ("collector.budget.Reservation.release", "collector.budget.ByteBudget.release")
+GUARD = ("eventflow_collector.budget.Reservation.release", "eventflow_collector.budget.ByteBudget.release")
 """These give back. An error from the very call that gives back cannot be made good by another call."""
 
 
@@ -148,7 +152,7 @@ async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_serv
             at += 1
             injector = Injector(
                 inside=[ProblemProtocol._handle_request],  # to the end of the answer
-                packages=["collector", "eventflow"],
+                packages=["eventflow_collector", "eventflow"],
                 at=at,
             )
             with injector:

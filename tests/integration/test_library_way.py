@@ -5,13 +5,13 @@ import asyncio
 import aio_pika
 import pytest
 
-from eventflow import broker, wire
-from eventflow.broker import Connection
+from eventflow.amqp import broker, wire
+from eventflow.amqp.broker import Connection
+from eventflow.amqp.consume_channel import LibraryInlet, WireInlet, inlet_on
+from eventflow.amqp.publish_channel import LibraryOutlet, WireOutlet
+from eventflow.amqp.publisher import Publisher
 from eventflow.errors import BrokerUnavailableError, DeliveryLostError, UnroutableError
-from eventflow.inlet import LibraryInlet, WireInlet, inlet_on
 from eventflow.message import Message, new_message_id
-from eventflow.outlet import LibraryOutlet, WireOutlet
-from eventflow.publisher import Publisher
 from eventflow.topology import Lane, lane_queue
 from sandbox.line import Line
 from tests.support.amqp import Amqp

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from eventflow import broker, wire
-from eventflow.broker import Connection
-from eventflow.inlet import inlet_on
+from eventflow.amqp import broker, wire
+from eventflow.amqp.broker import Connection
+from eventflow.amqp.browser import reading
+from eventflow.amqp.consume_channel import inlet_on
 from eventflow.message import ID
-from eventflow.reader import reading
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, lane_queue, runtime_queue
 from tests.support.amqp import Amqp
 from tests.support.cli import Command

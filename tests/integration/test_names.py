@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from eventflow import broker
-from eventflow.broker import Connection
+from eventflow.amqp import broker
+from eventflow.amqp.broker import Connection
 from eventflow.errors import BrokerUnavailableError
 from tests.support.certificates import Certificate, frozen_tls
 from tests.support.cli import Command

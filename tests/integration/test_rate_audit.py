@@ -22,7 +22,7 @@ async def audit(broker_url: str, flow: str, *, module: str, processors: int) -> 
 
 
 async def test_processors_keep_one_quota_together(broker_url: str, flow: str) -> None:
-    row = await audit(broker_url, flow, module="processor", processors=3)
+    row = await audit(broker_url, flow, module="eventflow_processor", processors=3)
     assert row.highest <= QUOTA.bound(3)
     assert 0.95 < row.utilisation < 1.02, "what 4 s on a busy machine can tell"
 

@@ -8,9 +8,9 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from eventflow import broker
-from eventflow.lifecycle import cancel_and_wait
-from eventflow.publisher import Publisher
+from eventflow.amqp import broker
+from eventflow.amqp.publisher import Publisher
+from eventflow.tasks import cancel_and_wait
 from eventflow.topology import RIGHTS, Lane, ingest_specs, lane_queue
 from sandbox.node import PrivateNode
 from tests.support.amqp import Amqp

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from eventflow.lifecycle import EXIT_CONFIGURATION
+from eventflow.service.lifecycle import EXIT_CONFIGURATION
 from sandbox.ports import free_port
 from tests.support import senders
 from tests.support.amqp import Amqp
@@ -22,8 +22,8 @@ DECODED_VERSION = "v1=="
 """What `v1` of `v1,whsec_...` is in base64: a key of one byte."""
 
 PROGRAMS = (
-    ("-m", "collector"),
-    ("-m", "processor"),
+    ("-m", "eventflow_collector"),
+    ("-m", "eventflow_processor"),
     ("-m", "eventflow.cli", "status"),
     ("-m", "eventflow.cli", "check"),
     ("-m", "sandbox.up"),
@@ -65,7 +65,7 @@ async def test_an_empty_secret_does_not_open_the_door(given: str, tmp_path: Path
     """Reproduced on 0.1.0: `API_KEYS=` and an empty API_KEYS_FILE started a collector that lets everybody in."""
     (tmp_path / "keys").write_text("\n")
     named = {"SOURCE__API_KEYS": ""} if given == "variable" else {"SOURCE__API_KEYS_FILE": str(tmp_path / "keys")}
-    status, output = await ended("-m", "collector", cwd=tmp_path, COLLECTOR__PORT="0", **named)
+    status, output = await ended("-m", "eventflow_collector", cwd=tmp_path, COLLECTOR__PORT="0", **named)
     assert (status, len(output.splitlines())) == (EXIT_CONFIGURATION, 1), output
     assert "EVENTFLOW_SOURCE__API_KEYS" in output
     assert "empty" in output
@@ -75,7 +75,7 @@ async def test_without_any_authentication_the_collector_starts_only_when_it_is_a
     broker_url: str, flow: str, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     """Reproduced on 0.1.0: on loopback it started, and a proxy on the same machine passed on what came from outside."""
-    status, output = await ended("-m", "collector", cwd=tmp_path, COLLECTOR__PORT="0", BROKER__URL=broker_url)
+    status, output = await ended("-m", "eventflow_collector", cwd=tmp_path, COLLECTOR__PORT="0", BROKER__URL=broker_url)
     assert (status, len(output.splitlines())) == (EXIT_CONFIGURATION, 1), output
     assert "EVENTFLOW_SOURCE__ALLOW_UNAUTHENTICATED=true" in output
     source = f"FLOWS__{flow.upper()}__SOURCE__"
@@ -106,7 +106,7 @@ async def test_a_part_of_a_secret_before_a_comma_is_no_secret(
     """Reproduced on 0.1.0: with `SECRETS='pa,ss word'` a request signed with `pa` was answered 202."""
     source = f"FLOWS__{flow.upper()}__SOURCE__"
     settings = {f"{source}VERIFY": "github", f"{source}SECRETS": "pa,ss word"}
-    status, output = await ended("-m", "collector", cwd=tmp_path, BROKER__URL=broker_url, **settings)
+    status, output = await ended("-m", "eventflow_collector", cwd=tmp_path, BROKER__URL=broker_url, **settings)
     assert (status, len(output.splitlines())) == (EXIT_CONFIGURATION, 1), output
     assert "ss word" not in output
     (tmp_path / "secret").write_text("passphrase,with a comma\n")

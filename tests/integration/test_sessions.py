@@ -2,10 +2,10 @@
 
 import asyncio
 
-from eventflow import broker
-from eventflow.broker import Connection
+from eventflow.amqp import broker
+from eventflow.amqp.broker import Connection
+from eventflow.amqp.publisher import Publisher
 from eventflow.errors import BrokerUnavailableError
-from eventflow.publisher import Publisher
 from sandbox.ports import free_port
 from tests.support.amqp import Amqp
 from tests.support.wait import eventually

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from eventflow.lifecycle import EXIT_CONFIGURATION
+from eventflow.service.lifecycle import EXIT_CONFIGURATION
 from sandbox.ports import free_port
 from sandbox.processes import ChildProcess
 from tests.support.cli import Command
@@ -22,7 +22,11 @@ from tests.support.services import API_KEY, Service, collector, processor, scrub
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
-COLLECTOR, PROCESSOR, CHECK = ("-m", "collector"), ("-m", "processor"), ("-m", "eventflow.cli", "check")
+COLLECTOR, PROCESSOR, CHECK = (
+    ("-m", "eventflow_collector"),
+    ("-m", "eventflow_processor"),
+    ("-m", "eventflow.cli", "check"),
+)
 LIVEZ = str(Path(__file__).parents[2] / "deploy" / "livez.py")
 SOUND = {"SOURCE__API_KEYS": API_KEY, "TARGET__URL": "http://127.0.0.1:9/"}
 CLONE_NEWUTS = 0x04000000

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from eventflow.topology import Lane, lane_queue
-from processor.roster import LEASE_S
+from eventflow_processor.quota.roster import LEASE_S
 from sandbox.cluster import Cluster
 from sandbox.networks import Networks, NetworksNotAvailableError
 from sandbox.node import NodeError

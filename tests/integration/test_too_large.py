@@ -13,13 +13,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from eventflow import broker, wire
-from eventflow.consumer import Consumer, Delivery
+from eventflow.amqp import broker, wire
+from eventflow.amqp.consumer import Consumer, Delivery
+from eventflow.amqp.publisher import Publisher
 from eventflow.errors import BrokerUnavailableError, MessageTooLargeError
-from eventflow.lifecycle import cancel_and_wait
 from eventflow.message import Message, new_message_id
 from eventflow.outcome import Defer
-from eventflow.publisher import Publisher
+from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, dead_queue, lane_queue
 from sandbox.line import Line
 from sandbox.node import NodeError, PrivateNode

@@ -8,9 +8,9 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-import processor.__main__ as processor
 from eventflow.message import Envelope
-from processor.request import RequestForm, TargetRequest
+from eventflow_processor import __main__ as processor
+from eventflow_processor.target.request import RequestForm, TargetRequest
 
 
 class BugError(Exception):

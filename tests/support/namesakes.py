@@ -3,7 +3,7 @@
 import os
 import socket
 
-from processor.__main__ import main
+from eventflow_processor.__main__ import main
 
 if __name__ == "__main__":
     os.getpid = lambda: 1

@@ -88,7 +88,7 @@ def collector(
     broker_url: str,
     *,
     flow: str,
-    module: str = "collector",
+    module: str = "eventflow_collector",
     descriptors: str = "",
     variables: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
@@ -129,7 +129,7 @@ def processor(
     *,
     flow: str,
     target_url: str,
-    module: str = "processor",
+    module: str = "eventflow_processor",
     prefix: Sequence[str] = (),
     **settings: str,
 ) -> Service:

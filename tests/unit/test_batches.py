@@ -7,11 +7,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from collector import strict_json
-from collector.intake import Limits, Mode, TooLargeError, UnknownModeError, mode_of, read_events
 from eventflow.errors import InvalidEventError
 from eventflow.event import Event, is_valid_attribute
 from eventflow.message import Envelope, encode
+from eventflow_collector import strict_json
+from eventflow_collector.intake import Limits, Mode, TooLargeError, UnknownModeError, mode_of, read_events
 
 LIMITS = Limits(body_bytes=200, batch_events=5, batch_bytes=10_000)
 WHOLE = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}

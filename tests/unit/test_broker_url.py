@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventflow.broker_url import BrokerUrl, Tls, has_userinfo, parse_broker_url, with_credentials
+from eventflow.network.broker_url import BrokerUrl, Tls, has_userinfo, parse_broker_url, with_credentials
 
 DELIMITERS = st.sampled_from(
     ["/", "?", "#", "[", "]", "@", ":", "%", "%2F", "%ff", "..", " ", "\\", "\uff20", "\u2100"]

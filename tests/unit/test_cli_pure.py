@@ -14,23 +14,23 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from eventflow.amqp.browser import Held
 from eventflow.cli import app, reference
 from eventflow.cli.check import Verdict, leftover
 from eventflow.cli.check import reason_of as reason_of_failure
 from eventflow.cli.console import printable
-from eventflow.cli.drain import DrainStatus, drains_of
-from eventflow.cli.drain import in_words as drain_in_words
-from eventflow.cli.exposed import parsed
-from eventflow.cli.letters import Selection, facts_of, reason_of, record_of, share_of, shown_body, shown_reason
+from eventflow.cli.dead_letters import Selection, facts_of, reason_of, record_of, share_of, shown_body, shown_reason
+from eventflow.cli.eta import DrainStatus, drains_of
+from eventflow.cli.eta import in_words as drain_in_words
 from eventflow.cli.options import flows_of, one_flow_of
+from eventflow.cli.overrides import rate_of
 from eventflow.cli.retries import guessed_management_url, leftovers_among
-from eventflow.cli.runtime import rate_of
+from eventflow.cli.scrape import parsed
 from eventflow.cli.spool import SpoolStatus, in_words, spool_of
 from eventflow.cli.status import FlowStatus, RetryStatus, document_of, waiting
 from eventflow.cli.troubles import troubles_of
 from eventflow.message import Envelope
-from eventflow.reader import Held
-from eventflow.settings import FlowSettings, Settings, TargetSettings, load
+from eventflow.settings.sections import FlowSettings, Settings, TargetSettings, load
 from eventflow.topology import Lane
 from tests.support.cli import dead_letter
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from collector.attributes import ID_HEADERS, IDEMPOTENCY_KEY, NOTHING, Stated, event_of, moment_of
-from collector.budget import ByteBudget, Reservation
-from collector.intake import is_known_key
 from eventflow.errors import InvalidEventError
 from eventflow.event import DEFAULT_TYPE, Event
+from eventflow_collector.attributes import ID_HEADERS, IDEMPOTENCY_KEY, NOTHING, Stated, event_of, moment_of
+from eventflow_collector.budget import ByteBudget, Reservation
+from eventflow_collector.intake import is_known_key
 
 DECLARED = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
 

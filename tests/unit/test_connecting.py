@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from eventflow.connecting import reach, speaks_tls
-from eventflow.network_failure import MEANINGS, detail_of
-from eventflow.resolver import AddressInfo
+from eventflow.network.connecting import reach, speaks_tls
+from eventflow.network.failure import MEANINGS, detail_of
+from eventflow.network.resolver import AddressInfo
 from sandbox.ports import free_port
 from tests.support.certificates import Authority
 

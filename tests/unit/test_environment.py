@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from eventflow.environment import FILE_MAX_BYTES, capitalized, from_environment
 from eventflow.errors import SettingsError
-from eventflow.settings import Role, load
+from eventflow.settings.environment import FILE_MAX_BYTES, capitalized, from_environment
+from eventflow.settings.sections import Role, load
 
 URL = "http://target/"
 

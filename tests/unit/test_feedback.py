@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.feedback import NOTHING, Feedback, FeedbackReader, Mode, seconds_until
-from processor.success import SuccessRule, parsed
-from processor.target import Failed, judge
+from eventflow_processor.target.feedback import NOTHING, Feedback, FeedbackReader, Mode, seconds_until
+from eventflow_processor.target.http import Failed, judge
+from eventflow_processor.target.success import SuccessRule, parsed
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, tzinfo=UTC)
 RESET = int(NOW.timestamp()) + 30

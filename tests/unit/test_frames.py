@@ -12,7 +12,7 @@ from pamqp import commands
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from eventflow import frames
+from eventflow.amqp import frames
 from eventflow.message import ATTEMPT, ID, Message, decode, encode
 from tests.support.tables import entry, long, nested, short
 

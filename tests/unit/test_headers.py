@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from collector.attributes import batch_id, event_of, traceparent_of
-from collector.intake import UnknownModeError, mode_of
-from collector.signature import find_flaw, scheme_of
 from eventflow.errors import InvalidEventError
-from eventflow.settings import SourceSettings
+from eventflow.settings.sections import SourceSettings
+from eventflow_collector.attributes import batch_id, event_of, traceparent_of
+from eventflow_collector.intake import UnknownModeError, mode_of
+from eventflow_collector.senders.signature import find_flaw, scheme_of
 
 NOW = datetime(2025, 7, 13, 12, tzinfo=UTC)
 NAMES = (

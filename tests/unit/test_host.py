@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from eventflow.host import check_host, check_http_url, shown_http_url
+from eventflow.network.host import check_host, check_http_url, shown_http_url
 
 SOUND_HOSTS = [
     *(

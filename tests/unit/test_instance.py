@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from eventflow.instance import name_instance
+from eventflow.service.instance import name_instance
 from eventflow.topology import control_queue
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventflow.errors import AddressUnavailableError
-from eventflow.listener import listen
+from eventflow.network.listener import listen
 from tests.support.surroundings import with_address
 
 SETTING = "EVENTFLOW_COLLECTOR__PORT"
@@ -36,7 +36,7 @@ def test_a_link_local_address_is_listened_on_with_its_zone(tmp_path: Path) -> No
     """Found in review: "Invalid argument" and exit 78; 0.1.0 served admin there."""
     script = tmp_path / "listen.py"
     script.write_text(
-        "from eventflow.listener import listen\n"
+        "from eventflow.network.listener import listen\n"
         "print(listen('fe80::9%lo', 0, backlog=1, setting='PORT').getsockname()[0])\n"
     )
     command = [*with_address("fe80::9/64 nodad"), sys.executable, script]

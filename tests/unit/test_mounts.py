@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from collector.mounts import find_mount, mount_of
+from eventflow_collector.spool.mounts import find_mount, mount_of
 
 CONTAINER = """\
 1561 1207 0:172 / / rw,relatime master:338 - overlay overlay rw,lowerdir=/a,upperdir=/b,workdir=/c

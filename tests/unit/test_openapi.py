@@ -4,8 +4,8 @@ import json
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from collector.openapi import document
-from collector.problem import problem_response
+from eventflow_collector.openapi import document
+from eventflow_collector.problem import problem_response
 
 
 def test_it_is_valid_openapi_3_1() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventflow.policies import PolicyWatch, judge
-from eventflow.presence import Presence
+from eventflow.amqp.presence import Presence
+from eventflow.management.policies import PolicyWatch, judge
 from eventflow.topology import SHIELDS, flow_of
 
 TEMPLATE = Path(__file__).parents[2] / "deploy" / "rabbitmq" / "definitions.template.json"

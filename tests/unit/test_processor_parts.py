@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from eventflow.event import Event
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Delivered, Outcome, Retry
-from eventflow.settings import TargetSettings
+from eventflow.settings.sections import TargetSettings
 from eventflow.topology import Lane
-from processor.capacity import concurrency_of, prefetch_of
-from processor.feedback import Feedback
-from processor.gate import Verdict
-from processor.lanes import Lanes
-from processor.request import header_value
-from processor.retry import Ending, RetryPolicy, decide
-from processor.target import Failed, Succeeded, judge
+from eventflow_processor.concurrency import concurrency_of, prefetch_of
+from eventflow_processor.gate.gate import Verdict
+from eventflow_processor.lanes import Lanes
+from eventflow_processor.retry import Ending, RetryPolicy, decide
+from eventflow_processor.target.feedback import Feedback
+from eventflow_processor.target.http import Failed, Succeeded, judge
+from eventflow_processor.target.request import header_value
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, 573000, tzinfo=UTC)
 EVENT = Event(id="e", source="s", type="t", time=NOW, accepted_at=NOW, body=b"")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.drain import Drain, DrainEstimate
-from processor.reorder import ENTRIES_MAX, RESOLUTION_S, Reorder
+from eventflow_processor.backlog.estimate import Drain, DrainEstimate
+from eventflow_processor.backlog.reorder import ENTRIES_MAX, RESOLUTION_S, Reorder
 
 
 def watched(

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventflow.control import Announcement
-from eventflow.runtime import RATE_MIN_PER_S, RuntimeSettings
-from processor.feedback import Feedback
-from processor.limiter import Bucket, capacity_of
-from processor.metrics import ProcessorMetrics
-from processor.pace import RECOVERY_S, Pace
-from processor.quota import Quota
-from processor.roster import JOIN_S, LEASE_S, Roster
-from processor.target import Failed, Succeeded
+from eventflow.control.bus import Announcement
+from eventflow.control.overrides import RATE_MIN_PER_S, RuntimeSettings
+from eventflow_processor.observe.metrics import ProcessorMetrics
+from eventflow_processor.quota.bucket import Bucket, capacity_of
+from eventflow_processor.quota.quota import Quota
+from eventflow_processor.quota.rate import RECOVERY_S, Pace
+from eventflow_processor.quota.roster import JOIN_S, LEASE_S, Roster
+from eventflow_processor.target.feedback import Feedback
+from eventflow_processor.target.http import Failed, Succeeded
 
 TICK_S = 0.25
 DROPPED_AFTER_S = 20.0

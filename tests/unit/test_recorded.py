@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from eventflow.amqp.frames import properties_of
+from eventflow.control.overrides import RuntimeSettings, decode_runtime
 from eventflow.event import Event, utc_now
-from eventflow.frames import properties_of
 from eventflow.message import Envelope, Failure, decode
-from eventflow.runtime import RuntimeSettings, decode_runtime
 from tests.support.recorded import recorded_bodies, recorded_messages
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

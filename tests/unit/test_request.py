@@ -14,8 +14,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from eventflow.event import Event, is_valid_attribute
 from eventflow.message import Envelope
-from eventflow.settings import TargetSettings
-from processor.request import RequestForm, TargetRequest, request_form
+from eventflow.settings.sections import TargetSettings
+from eventflow_processor.target.request import RequestForm, TargetRequest, request_form
 
 NOW = datetime(2025, 7, 13, 12, 0, 0, 500_000, tzinfo=UTC)
 SECRETS = ("whsec_" + base64.b64encode(b"current" * 4).decode(), "whsec_" + base64.b64encode(b"next" * 6).decode())

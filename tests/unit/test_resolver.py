@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eventflow.resolver import FRESH_S, GIVEN_UP_AFTER_S, LOOK_AGAIN_S, AddressInfo, Resolver
+from eventflow.network.resolver import FRESH_S, GIVEN_UP_AFTER_S, LOOK_AGAIN_S, AddressInfo, Resolver
 from tests.support.surroundings import with_address
 from tests.support.wait import eventually
 
@@ -174,7 +174,7 @@ def test_a_process_does_not_wait_for_a_silent_name_at_its_end() -> None:
     """Reproduced on 0.1.0: SIGTERM took 16 s, until the loop's own lookups had given up."""
     script = """
 import asyncio, time, uvloop
-from eventflow.resolver import Resolver
+from eventflow.network.resolver import Resolver
 async def main():
     lookup = asyncio.create_task(Resolver(look_up=lambda host, port: time.sleep(60)).addresses_of("a", 80))
     await asyncio.sleep(0.1)
@@ -188,7 +188,7 @@ def test_loopbacks_address_of_ipv6_is_found_on_a_machine_that_has_no_other(tmp_p
     """Found in review: `amqp://guest:guest@[::1]/` was "not supported" in a container with IPv4 only; 0.1.0 took it."""
     script = tmp_path / "look_up.py"
     script.write_text(
-        "import asyncio\nfrom eventflow.resolver import Resolver\n"
+        "import asyncio\nfrom eventflow.network.resolver import Resolver\n"
         "print(asyncio.run(Resolver().addresses_of('::1', 80))[0][4][0])\n"
     )
     command = [*with_address("192.0.2.9/24"), sys.executable, script]

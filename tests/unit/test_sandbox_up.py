@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eventflow.environment import capitalized
-from eventflow.settings import Role, load
+from eventflow.settings.environment import capitalized
+from eventflow.settings.sections import Role, load
 from sandbox.broker import Broker
 from sandbox.up import _TARGET_RATE_PER_S, _environment
 

@@ -10,8 +10,16 @@ from pydantic import SecretStr
 from yarl import URL
 
 from eventflow.errors import SettingsError
-from eventflow.settings import Role, Settings, broker_urls_in, is_used, load, require_safe_exposure, require_target_urls
-from eventflow.standard_webhooks import signing_key
+from eventflow.settings.sections import (
+    Role,
+    Settings,
+    broker_urls_in,
+    is_used,
+    load,
+    require_safe_exposure,
+    require_target_urls,
+)
+from eventflow.signing import signing_key
 
 
 def loaded(monkeypatch: pytest.MonkeyPatch, *, role: Role | None = None, **variables: str) -> Settings:

@@ -11,17 +11,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from collector.routes import flow_intake
 from eventflow.errors import SettingsError
-from eventflow.management import Management
-from eventflow.settings import FlowSettings, Role, Settings, is_used, load, require_safe_exposure, require_target_urls
+from eventflow.management.api import Management
+from eventflow.settings.sections import (
+    FlowSettings,
+    Role,
+    Settings,
+    is_used,
+    load,
+    require_safe_exposure,
+    require_target_urls,
+)
 from eventflow.telemetry.tracers import ENDPOINT_VARIABLES, require_endpoints
 from eventflow.topology import flow_specs, ingest_specs
-from processor.capacity import concurrency_of, held_max_s, prefetch_of
-from processor.feedback import FeedbackReader
-from processor.request import request_form
-from processor.success import success_rule
-from processor.target import Target
+from eventflow_collector.ingest import flow_intake
+from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
+from eventflow_processor.target.feedback import FeedbackReader
+from eventflow_processor.target.http import Target
+from eventflow_processor.target.request import request_form
+from eventflow_processor.target.success import success_rule
 
 SECTIONS = ("broker", "collector", "processor", "source", "target", "telemetry")
 NAMES = [

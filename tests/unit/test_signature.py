@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from standardwebhooks import Webhook
 
-from collector.signature import Flaw, find_flaw, scheme_of
-from eventflow.settings import SourceSettings
-from eventflow.standard_webhooks import signature, signing_key
+from eventflow.settings.sections import SourceSettings
+from eventflow.signing import signature, signing_key
+from eventflow_collector.senders.signature import Flaw, find_flaw, scheme_of
 from tests.support.senders import github, shopify, standard, stripe
 
 NOW = datetime(2025, 7, 13, 12, tzinfo=UTC)

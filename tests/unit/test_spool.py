@@ -14,19 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.drainer import Drainer
-from collector.spool_directory import RESERVE_MAX_BYTES, Disk, SpoolDirectory, room_bytes
-from collector.spool_file import SpoolFile
-from collector.spool_store import (
-    Record,
-    SpoolCorruptedError,
-    SpoolFullError,
-    Store,
-)
 from eventflow.errors import BrokerUnavailableError, SettingsError, UnroutableError
 from eventflow.event import is_valid_attribute
 from eventflow.message import Message, new_message_id
 from eventflow.telemetry.tracers import NoTracer
+from eventflow_collector.spool.directory import RESERVE_MAX_BYTES, Disk, SpoolDirectory, room_bytes
+from eventflow_collector.spool.file import SpoolFile
+from eventflow_collector.spool.sender import Drainer
+from eventflow_collector.spool.store import Record, SpoolCorruptedError, SpoolFullError, Store
 from tests.support.wait import eventually
 
 MIB = 1024 * 1024

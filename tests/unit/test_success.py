@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventflow.settings import TargetSettings
-from processor.success import UNREADABLE, SuccessRule, parsed, success_rule, value_at
+from eventflow.settings.sections import TargetSettings
+from eventflow_processor.target.success import UNREADABLE, SuccessRule, parsed, success_rule, value_at
 
 RFC_6901 = {
     "foo": ["bar", "baz"],

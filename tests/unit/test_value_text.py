@@ -4,7 +4,7 @@ import codecs
 
 import pytest
 
-from eventflow.value_text import check_literal, check_path, decoded
+from eventflow.settings.value_text import check_literal, check_path, decoded
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
-from eventflow import frames
+from eventflow.amqp import frames
+from eventflow.amqp.publish_channel import Publication, WireOutlet
+from eventflow.amqp.wire import HEARTBEAT_FRAME, FrameReader, Wire
 from eventflow.errors import EventFlowError, PublishRefusedError, PublishTimeoutError, UnroutableError
 from eventflow.message import Message, new_message_id
-from eventflow.outlet import Publication, WireOutlet
-from eventflow.wire import HEARTBEAT_FRAME, FrameReader, Wire
 
 OURS, THEIRS = 2, 1
 

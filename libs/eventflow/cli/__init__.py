@@ -1,6 +1,6 @@
 """The operator's command `eventflow`: is everything well, how much waits, how fast it goes, and the dead letters."""
 
-from eventflow.entry import begin
+from eventflow.service.entry import begin
 
 begin()
 
@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-from eventflow.cli import check, dead, reference, runtime, status, topology, why
+from eventflow.cli import check, dead, reference, status, topology, why
+from eventflow.cli import overrides as runtime
 from eventflow.cli.console import configure_logs, err
 from eventflow.cli.options import ConfigOption
 from eventflow.errors import EventFlowError, SettingsError
-from eventflow.lifecycle import EXIT_CONFIGURATION, EXIT_PROBLEM
+from eventflow.service.lifecycle import EXIT_CONFIGURATION, EXIT_PROBLEM
 
 app = typer.Typer(
     name="eventflow",

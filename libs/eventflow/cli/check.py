@@ -12,9 +12,9 @@ import typer
 from rich.text import Text
 from yarl import URL
 
-from eventflow import broker
-from eventflow.broker_tls import VERIFY_ADVICE
-from eventflow.broker_url import parse_broker_url
+from eventflow.amqp import broker
+from eventflow.amqp.rights import missing_rights
+from eventflow.amqp.tls import VERIFY_ADVICE
 from eventflow.cli.console import out, table
 from eventflow.cli.findings import STYLES, Finding, Verdict
 from eventflow.cli.options import ConfigOption, config_of, settings_of
@@ -22,9 +22,10 @@ from eventflow.cli.policies import check_policies
 from eventflow.cli.retries import leftovers
 from eventflow.cli.session import Link, connected, instance
 from eventflow.cli.topology import specs_of
-from eventflow.connecting import reach, speaks_tls
 from eventflow.errors import BrokerUnavailableError, SettingsError, TopologyMismatchError
-from eventflow.network_failure import (
+from eventflow.network.broker_url import parse_broker_url
+from eventflow.network.connecting import reach, speaks_tls
+from eventflow.network.failure import (
     CONNECT_TIMEOUT,
     MEANINGS,
     NOT_RESOLVED,
@@ -32,9 +33,8 @@ from eventflow.network_failure import (
     TLS_ON_PLAIN_PORT,
     detail_of,
 )
-from eventflow.resolver import AddressInfo, Resolver
-from eventflow.rights import missing_rights
-from eventflow.settings import Role, Settings, TargetSettings, load, require_safe_exposure, variable_name
+from eventflow.network.resolver import AddressInfo, Resolver
+from eventflow.settings.sections import Role, Settings, TargetSettings, load, require_safe_exposure, variable_name
 from eventflow.topology import QueueSpec, permissions_command, retry_queue
 
 _RENEW = "renew the certificate, or correct the clock of either machine"

@@ -12,13 +12,13 @@ from typing import Annotated, TextIO
 import typer
 from rich.console import Console
 
+from eventflow.amqp.browser import Held, Reader
+from eventflow.cli.browse import Place, Tally, count, delete, first, replay, walk
 from eventflow.cli.console import err, out, printable, table
-from eventflow.cli.letters import Selection, facts_of, record_of, shown_body, shown_reason
+from eventflow.cli.dead_letters import Selection, facts_of, record_of, shown_body, shown_reason
 from eventflow.cli.options import ConfigOption, DryRunOption, one_flow_of, settings_of
-from eventflow.cli.walk import Place, Tally, count, delete, first, replay, walk
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
-from eventflow.reader import Held, Reader
 
 app = typer.Typer(
     help="Look at the events that were given up, send them again, write them out, or delete them. "

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from eventflow.broker_tls import require_sound_urls
-from eventflow.settings import Role, Settings, load
+from eventflow.amqp.tls import require_sound_urls
+from eventflow.settings.sections import Role, Settings, load
 from eventflow.topology import DEFAULT_FLOW
 
 ConfigOption = Annotated[

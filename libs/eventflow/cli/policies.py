@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from eventflow.cli.console import printable
 from eventflow.cli.findings import Finding, Verdict
 from eventflow.errors import ManagementError
-from eventflow.management import Management
-from eventflow.policies import NOT_SET, Look, look
-from eventflow.settings import Settings
+from eventflow.management.api import Management
+from eventflow.management.policies import NOT_SET, Look, look
+from eventflow.settings.sections import Settings
 from eventflow.topology import SHIELDS
 
 EFFECTIVE_WITHIN_S = 12.0

@@ -10,8 +10,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from eventflow.cli.console import out, table
-from eventflow.environment import CONFIG_VARIABLE, DEFAULT_CONFIG, ENV_PREFIX
-from eventflow.settings import Section, Settings, is_secret
+from eventflow.settings.environment import CONFIG_VARIABLE, DEFAULT_CONFIG, ENV_PREFIX
+from eventflow.settings.sections import Section, Settings, is_secret
 
 UNSET = "unset"
 
@@ -40,7 +40,7 @@ retry_delays_s = [5, 60, 600]
 INTRODUCTION = f"""\
 # Configuration
 
-<!-- Made by `eventflow settings --markdown` from libs/eventflow/settings.py; change it there. -->
+<!-- Made by `eventflow settings --markdown` from libs/eventflow/settings/; change it there. -->
 
 Settings come from a TOML file, which `--config` or `{CONFIG_VARIABLE}` names (else `{DEFAULT_CONFIG}`, where there is
 one), and from environment variables, which override it. Environment variables alone are enough. A wrong setting stops

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from eventflow import broker
+from eventflow.amqp import broker
 from eventflow.cli.session import Link
 from eventflow.errors import ManagementError
-from eventflow.management import Management
-from eventflow.settings import Settings, TargetSettings
+from eventflow.management.api import Management
+from eventflow.settings.sections import Settings, TargetSettings
 from eventflow.topology import RETRY_QUEUE, retry_queue
 
 MANAGEMENT_PORT_OFFSET = 10_000

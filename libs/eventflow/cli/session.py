@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from eventflow import broker
+from eventflow.amqp import broker
+from eventflow.amqp.publisher import Publisher
 from eventflow.errors import BrokerUnavailableError
-from eventflow.instance import name_instance
-from eventflow.lifecycle import cancel_and_wait
-from eventflow.publisher import Publisher
+from eventflow.service.instance import name_instance
+from eventflow.tasks import cancel_and_wait
 from eventflow.topology import QueueSpec
 
 PUBLISHER_READY_S = 10.0

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from prometheus_client.samples import Sample
 
-from eventflow.cli.exposed import samples_of
-from eventflow.settings import CollectorSettings
+from eventflow.cli.scrape import samples_of
+from eventflow.settings.sections import CollectorSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

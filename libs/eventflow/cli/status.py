@@ -14,20 +14,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from eventflow import broker
-from eventflow.broker import QueueDepth
+from eventflow.amqp import broker
+from eventflow.amqp.broker import QueueDepth
 from eventflow.cli.console import out, table
-from eventflow.cli.drain import DrainStatus, drains_of
-from eventflow.cli.drain import in_words as drain_in_words
-from eventflow.cli.exposed import samples_of
+from eventflow.cli.eta import DrainStatus, drains_of
+from eventflow.cli.eta import in_words as drain_in_words
 from eventflow.cli.options import ConfigOption, FlowOption, flows_of, settings_of
 from eventflow.cli.retries import Leftovers, leftovers
+from eventflow.cli.scrape import samples_of
 from eventflow.cli.session import Link, connected
 from eventflow.cli.spool import SpoolStatus, in_words, spool_status
 from eventflow.cli.troubles import troubles_of
 from eventflow.errors import BrokerUnavailableError
 from eventflow.event import format_time, utc_now
-from eventflow.settings import Settings
+from eventflow.settings.sections import Settings
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
 
 REFRESH_S = 1.0

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import typer
 
-from eventflow import broker
+from eventflow.amqp import broker
 from eventflow.cli.console import out, table
 from eventflow.cli.options import ConfigOption, DryRunOption, settings_of
 from eventflow.cli.session import connected
-from eventflow.settings import Settings
+from eventflow.settings.sections import Settings
 from eventflow.topology import QueueSpec, flow_specs, runtime_spec
 
 

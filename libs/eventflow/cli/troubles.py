@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from prometheus_client.samples import Sample
 
-from eventflow.cli.exposed import values_by_flow
+from eventflow.cli.scrape import values_by_flow
 
 
 def troubles_of(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:

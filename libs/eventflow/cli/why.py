@@ -13,14 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
-from eventflow import broker
+from eventflow.amqp import broker
+from eventflow.cli.browse import Place, first
 from eventflow.cli.console import out, printable
-from eventflow.cli.letters import Selection, record_of
+from eventflow.cli.dead_letters import Selection, record_of
 from eventflow.cli.options import ConfigOption, one_flow_of, settings_of
 from eventflow.cli.session import connected, instance, publishing
-from eventflow.cli.walk import Place, first
-from eventflow.control import Announcement, Control
-from eventflow.lifecycle import cancel_and_wait
+from eventflow.control.bus import Announcement, Control
+from eventflow.tasks import cancel_and_wait
 from eventflow.topology import CONTROL_EXCHANGE, Lane, lane_queue
 
 ASK_EVERY_S = 0.25

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from eventflow.errors import SettingsError
-from eventflow.host import check_http_url, shown_http_url
+from eventflow.network.host import check_http_url, shown_http_url
 from eventflow.telemetry.tracing import UNRECORDED, Span, Tracer
 
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from processor.breaker import PROBE_PAUSE_MAX_S
+from eventflow_processor.gate.breaker import PROBE_PAUSE_MAX_S
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import World
 

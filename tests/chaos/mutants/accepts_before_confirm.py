@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import collector.__main__ as collector
-from collector import worker
-from eventflow.outlet import Publication
-from eventflow.publisher import Publisher
+from eventflow.amqp.publish_channel import Publication
+from eventflow.amqp.publisher import Publisher
+from eventflow_collector import __main__ as collector
+from eventflow_collector.server import worker
 
 
 class Mutant(Publisher):

@@ -1,8 +1,8 @@
 """A processor that acks a delivery when its turn has come, before the target is called."""
 
-import processor.__main__ as processor
-from eventflow.consumer import Delivery
-from processor.handler import Handler, Turn
+from eventflow.amqp.consumer import Delivery
+from eventflow_processor import __main__ as processor
+from eventflow_processor.handler import Handler, Turn
 
 
 class Mutant(Handler):

@@ -1,10 +1,10 @@
 """A processor that acks a delivery first and publishes its dead letter afterwards, the order that is found so often."""
 
-import processor.__main__ as processor
-from eventflow.consumer import Consumer, Delivery
+from eventflow.amqp.consumer import Consumer, Delivery
 from eventflow.message import encode
 from eventflow.outcome import DeadLetter, Outcome
 from eventflow.topology import dead_queue
+from eventflow_processor import __main__ as processor
 
 
 class Mutant(Consumer):

@@ -1,8 +1,8 @@
 """A processor that takes itself for the only one of its flow, and spends the whole quota."""
 
-from processor import __main__ as processor
-from processor import quota
-from processor.roster import Roster
+from eventflow_processor import __main__ as processor
+from eventflow_processor.quota import quota
+from eventflow_processor.quota.roster import Roster
 
 
 class Mutant(Roster):

@@ -1,0 +1,214 @@
+"""How deliveries come in on a consuming channel, and how they are settled."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+from aio_pika.abc import AbstractConnection
+from aiormq import Channel
+from aiormq.abc import DeliveredMessage
+
+from eventflow.amqp import broker, frames, wire
+from eventflow.errors import DeliveryLostError
+from eventflow.message import Envelope, decode
+
+NOT_TAKEN_PAUSE_S = 1.0
+"""Before a delivery goes back that could not be handed over: it comes again at once."""
+
+log = structlog.stdlib.get_logger()
+
+Deliver = Callable[[Envelope, int], None]
+"""Takes an event and its delivery tag at once, and never blocks."""
+
+
+class Inlet(Protocol):
+    """Consumes on one channel. Delivery tags are that channel's."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what was delivered can still be settled."""
+
+    async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
+        """Start a consumer and return its tag.
+
+        Raises:
+            BrokerUnavailableError: The broker refused it or does not answer.
+        """
+
+    async def settle(self, tag: int, *, requeue: bool) -> None:
+        """Ack a delivery, or return it to its queue.
+
+        Raises:
+            DeliveryLostError: The channel is gone.
+        """
+
+    async def dead_letter(self, tag: int) -> None:
+        """Have the broker move a delivery, whole, to the dead-letter target of its queue.
+
+        Raises:
+            DeliveryLostError: The channel is gone.
+        """
+
+
+def inlet_on(connection: AbstractConnection, channel: Channel) -> Inlet:
+    """Return the inlet on a channel: the wire's, or the library's own way."""
+    below = broker.wire_of(connection)
+    return LibraryInlet(channel) if below is None else WireInlet(below, channel)
+
+
+def envelope_of(message: DeliveredMessage) -> Envelope:
+    """Read a message that the library has delivered, whoever published it."""
+    properties = message.header.properties
+    return decode(
+        body=message.body,
+        headers=properties.headers or {},
+        message_id=properties.message_id,
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        timestamp=properties.timestamp,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Incoming:
+    """A delivery of which parts are still to come."""
+
+    consumer_tag: str
+    tag: int
+    header: bytes | None = None
+    parts: list[bytes] = field(default_factory=list)
+    left_bytes: int = 0
+
+    def add(self, payload: bytes) -> bool:
+        """Take the next frame; return whether it was the last."""
+        if self.header is None:
+            self.header = payload
+            self.left_bytes = frames.body_bytes_of(payload)
+        else:
+            self.parts.append(payload)
+            self.left_bytes -= len(payload)
+        return self.left_bytes <= 0
+
+
+class WireInlet:
+    """Reads deliveries and writes their settlements itself, many at a time (ADR 12)."""
+
+    def __init__(self, below: wire.Wire, channel: Channel) -> None:
+        """Take the channel's deliveries from now on; it must have no consumer yet."""
+        self._wire = below
+        self._channel = channel
+        self._deliver: dict[str, Deliver] = {}
+        self._incoming: Incoming | None = None
+        below.take_channel(channel.number, self)
+
+    @property
+    def is_open(self) -> bool:
+        """See `Inlet`."""
+        return not self._channel.is_closed
+
+    async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
+        """See `Inlet`."""
+        self._deliver[queue] = deliver  # its own name is its consumer's tag: known before the first delivery
+        return await broker.consume(self._channel, queue, prefetch=prefetch, consumer_tag=queue)
+
+    async def settle(self, tag: int, *, requeue: bool) -> None:
+        """See `Inlet`."""
+        if self._channel.is_closed:
+            raise DeliveryLostError("the channel that delivered is closed")
+        self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=requeue))
+
+    async def dead_letter(self, tag: int) -> None:
+        """See `Inlet`."""
+        if self._channel.is_closed:
+            raise DeliveryLostError("the channel that delivered is closed")
+        self._wire.send(frames.dead_letter_frame(tag, channel=self._channel.number))
+
+    def take(self, kind: int, payload: bytes) -> bool:
+        """Take deliveries; see `Frames`."""
+        if kind != frames.METHOD:
+            return self._take_content(payload)
+        if frames.method_of(payload) != frames.DELIVER:
+            return False
+        consumer_tag, tag = frames.deliver_of(payload)
+        self._incoming = Incoming(consumer_tag=consumer_tag, tag=tag)
+        return True
+
+    def _take_content(self, payload: bytes) -> bool:
+        incoming = self._incoming
+        if incoming is None:
+            return False
+        if incoming.add(payload) and incoming.header is not None:
+            self._incoming = None
+            try:
+                envelope = _envelope(incoming.header, b"".join(incoming.parts))
+                self._deliver[incoming.consumer_tag](envelope, incoming.tag)
+            except Exception:  # raised here, it would end the connection, and every one after it
+                log.exception("delivery.not_taken", queue=incoming.consumer_tag, action="returned after a pause")
+                asyncio.get_running_loop().call_later(NOT_TAKEN_PAUSE_S, self._return, incoming.tag)
+        return True
+
+    def _return(self, tag: int) -> None:
+        if not self._channel.is_closed:
+            self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=True))
+
+
+def _envelope(header: bytes, body: bytes) -> Envelope:
+    properties = frames.properties_of(header)
+    return decode(
+        body=body,
+        headers=properties.headers,
+        message_id=properties.message_id,
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        timestamp=properties.timestamp,
+    )
+
+
+class LibraryInlet:
+    """The library's own way, for versions of it that the wire was not tried with."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    @property
+    def is_open(self) -> bool:
+        """See `Inlet`."""
+        return not self._channel.is_closed
+
+    async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
+        """See `Inlet`."""
+
+        async def take(message: DeliveredMessage) -> None:
+            # Nothing but a hand-over: the library cancels running callbacks when the channel closes.
+            tag = message.delivery_tag or 0
+            try:
+                deliver(envelope_of(message), tag)
+            except Exception:  # else the delivery would be held for good
+                log.exception("delivery.not_taken", queue=queue, action="returned after a pause")
+                await asyncio.sleep(NOT_TAKEN_PAUSE_S)
+                await self.settle(tag, requeue=True)
+
+        return await broker.consume(self._channel, queue, prefetch=prefetch, consumer_tag=queue, on_message=take)
+
+    async def settle(self, tag: int, *, requeue: bool) -> None:
+        """See `Inlet`."""
+        if self._channel.is_closed:
+            raise DeliveryLostError("the channel that delivered is closed")
+        try:
+            if requeue:
+                await self._channel.basic_nack(tag, requeue=True, wait=False)
+            else:
+                await self._channel.basic_ack(tag, wait=False)
+        except broker.CONNECTION_ERRORS as error:
+            raise DeliveryLostError(str(error)) from error
+
+    async def dead_letter(self, tag: int) -> None:
+        """See `Inlet`."""
+        if self._channel.is_closed:
+            raise DeliveryLostError("the channel that delivered is closed")
+        try:
+            await self._channel.basic_nack(tag, requeue=False, wait=False)
+        except broker.CONNECTION_ERRORS as error:
+            raise DeliveryLostError(str(error)) from error

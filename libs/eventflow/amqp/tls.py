@@ -1,0 +1,106 @@
+"""The TLS context of a connection to a broker, made from what its URL names."""
+
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import structlog
+
+from eventflow.errors import SettingsError
+from eventflow.network.broker_url import Tls, parse_broker_url
+
+PEM_BEGINS = b"-----BEGIN"
+VERIFY_ADVICE = (
+    "anybody on the way to the broker can read and change events; take no_verify_ssl or verify out of "
+    "EVENTFLOW_BROKER__URL, and name the authority of the certificate with cacertfile"
+)
+
+log = structlog.stdlib.get_logger()
+
+
+class UnusableCertificateError(ValueError):
+    """A certificate or key cannot be used; names the parameter, the file, and the reason."""
+
+
+def context_of(tls: Tls) -> ssl.SSLContext:
+    """Make a context. Reads its files, so that one which was replaced meanwhile counts from the next connect on.
+
+    Raises:
+        UnusableCertificateError: A file is missing, cannot be read, or is no certificate or key.
+    """
+    with _named("cafile", tls.cafile):
+        _check_readable(tls.cafile)
+    with _named("capath", tls.capath):
+        if tls.capath is not None:
+            next(Path(tls.capath).iterdir(), None)  # OpenSSL does not mind one that is missing
+    given = [name for name in ("cafile", "capath", "cadata") if getattr(tls, name) is not None]
+    with _named(", ".join(given) or "the system's authorities", tls.cafile):
+        context = ssl.create_default_context(cafile=tls.cafile, capath=tls.capath, cadata=_text_if_pem(tls.cadata))
+    if tls.certfile is not None:
+        _load_own(context, tls.certfile, tls.keyfile)
+    elif tls.keyfile is not None:
+        raise UnusableCertificateError("keyfile is set, and certfile is not")
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def require_sound_urls(urls: Sequence[str]) -> None:
+    """Check the files that checked URLs name, and warn of what weakens or does nothing. Once, at the start.
+
+    Raises:
+        SettingsError: A certificate or key cannot be used; names the file and the reason.
+    """
+    for broker in map(parse_broker_url, urls):
+        if broker.ignored:
+            log.warning("broker.parameters_ignored", server=broker.place, parameters=broker.ignored)
+        if broker.tls is None:
+            continue
+        try:
+            context_of(broker.tls)
+        except UnusableCertificateError as error:
+            raise SettingsError(f"EVENTFLOW_BROKER__URL: for the broker {broker.place}: {error}") from error
+        if not broker.tls.verify:
+            log.warning("broker.certificate_unverified", server=broker.place, advice=VERIFY_ADVICE)
+
+
+def _text_if_pem(cadata: bytes | None) -> str | bytes | None:
+    """Return PEM as the text that the library expects; bytes are DER."""
+    is_pem = cadata is not None and cadata.lstrip().startswith(PEM_BEGINS)
+    return cadata.decode("ascii") if cadata is not None and is_pem else cadata
+
+
+def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:
+    def no_passphrase() -> NoReturn:
+        # Without this OpenSSL asks for it at the terminal, and waits.
+        raise UnusableCertificateError(f"keyfile = {keyfile or certfile}: a key without a passphrase is expected")
+
+    for name, path in (("certfile", certfile), ("keyfile", keyfile)):
+        with _named(name, path):
+            _check_readable(path)
+    with _named("certfile" if keyfile is None else f"keyfile = {keyfile}, certfile", certfile):
+        context.load_cert_chain(certfile, keyfile, password=no_passphrase)
+
+
+def _check_readable(path: str | None) -> None:
+    """Open a file: OpenSSL does not name the one of two that is missing."""
+    if path is not None:
+        with Path(path).open("rb"):
+            pass
+
+
+@contextmanager
+def _named(parameter: str, path: str | None) -> Iterator[None]:
+    where = parameter if path is None else f"{parameter} = {path}"
+    try:
+        yield
+    except UnusableCertificateError:
+        raise
+    except ssl.SSLError as error:
+        reason = (error.reason or "it is not PEM").lower().replace("_", " ")
+        raise UnusableCertificateError(f"{where}: {reason}") from error
+    except (OSError, ValueError) as error:  # a ValueError for a zero byte in a path
+        raise UnusableCertificateError(f"{where}: {getattr(error, 'strerror', None) or error}") from error

@@ -1,0 +1,169 @@
+"""RabbitMQ's management API: queues as the broker sees them, and policies. Nothing of it is needed for an event.
+
+It is not trusted: answers are bounded in time and size, and every failure is a `ManagementError`.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from eventflow.errors import ManagementError
+from eventflow.network.broker_url import parse_broker_url
+from eventflow.network.http_resolver import HttpResolver
+from eventflow.network.resolver import Resolver
+from eventflow.settings.sections import BrokerSettings
+from eventflow.topology import PREFIX, PolicySpec
+
+OUR_QUEUES = rf"^{PREFIX}[.]"
+TIMEOUT_S = 5.0
+"""For all requests of one question together."""
+
+ANSWER_MAX_BYTES = 256 * 1024
+PAGE_QUEUES = 200
+PAGES_MAX = 100
+REASON_MAX_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Management:
+    """A management API, asked as one user about one virtual host.
+
+    Attributes:
+        url: `http://host:port`, without user and password.
+    """
+
+    url: str
+    login: str
+    password: str = field(repr=False)
+    vhost: str
+    _resolver: Resolver = field(default_factory=Resolver, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, broker: BrokerSettings) -> Self | None:
+        """Return the API that the settings name; None if they name none."""
+        if broker.management_url is None:
+            return None
+        url = URL(broker.management_url.get_secret_value())
+        return cls.at(str(url.with_user(None)), broker.urls[0], login=url.user, password=url.password)
+
+    @classmethod
+    def at(cls, url: str, broker_url: str, *, login: str | None = None, password: str | None = None) -> Self:
+        """Return the API at `url` for a broker URL's virtual host, asked as its user unless another is given."""
+        broker = parse_broker_url(broker_url)
+        return cls(
+            url=url.rstrip("/"),
+            login=login or broker.username,
+            password=(password or "") if login else broker.password,
+            vhost=broker.vhost,
+        )
+
+    @property
+    def _credentials(self) -> str:
+        return base64.b64encode(f"{self.login}:{self.password}".encode()).decode()
+
+    async def queues(self, *, columns: tuple[str, ...]) -> list[Mapping[str, Any]]:
+        """List our queues with these columns of each, unchecked.
+
+        Raises:
+            ManagementError: It does not answer in time, does not let us in, or answers something else.
+        """
+        found: list[Mapping[str, Any]] = []
+        async with _bounded():
+            for page in range(1, PAGES_MAX + 1):
+                query = f"page={page}&page_size={PAGE_QUEUES}&name={_quoted(OUR_QUEUES)}&use_regex=true"
+                answer = await self._ask("GET", f"queues/{_quoted(self.vhost)}?{query}&columns={','.join(columns)}")
+                if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
+                    raise ManagementError("what answers there is not RabbitMQ's management API")
+                found += [queue for queue in answer["items"] if isinstance(queue, dict)]
+                count = answer.get("page_count")
+                if not isinstance(count, int) or page >= count:
+                    return found
+        raise ManagementError(f"it lists more than {PAGES_MAX * PAGE_QUEUES} queues")
+
+    async def queue_names(self) -> list[str]:
+        """List the names of our queues.
+
+        Raises:
+            ManagementError: As `queues`.
+        """
+        queues = await self.queues(columns=("name",))
+        return [name for queue in queues if isinstance(name := queue.get("name"), str)]
+
+    async def set_policy(self, policy: PolicySpec) -> None:
+        """Set a policy, or change the one of that name.
+
+        Raises:
+            ManagementError: As `queues`; also if this user may not set policies.
+        """
+        async with _bounded():
+            await self._ask("PUT", f"policies/{_quoted(self.vhost)}/{_quoted(policy.name)}", policy.body)
+
+    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Ask one question; None for an answer without content."""
+        async with (
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=HttpResolver(self._resolver), use_dns_cache=False),
+                auto_decompress=False,
+                trust_env=False,
+            ) as client,
+            client.request(
+                method,
+                URL(f"{self.url}/api/{path}", encoded=True),
+                json=body,
+                headers={"Authorization": f"Basic {self._credentials}", "Accept-Encoding": "identity"},
+                allow_redirects=False,
+            ) as answer,
+        ):
+            if answer.status not in {200, 201, 204}:
+                raise ManagementError(_refusal(answer.status, self.login))
+            content = bytearray()
+            async for chunk in answer.content.iter_any():
+                content += chunk
+                if len(content) > ANSWER_MAX_BYTES:
+                    raise ManagementError(f"its answer is longer than {ANSWER_MAX_BYTES} bytes")
+            return _parsed(bytes(content))
+
+
+@asynccontextmanager
+async def _bounded() -> AsyncIterator[None]:
+    """Bound a question in time, and turn every exception into a `ManagementError`."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            yield
+    except ManagementError:
+        raise
+    except TimeoutError as error:
+        raise ManagementError(f"no answer within {TIMEOUT_S:g} s") from error
+    except Exception as error:  # parsers of a stranger's bytes raise more than their libraries list
+        raise ManagementError(_in_one_line(error)) from error
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return json.loads(content) if content else None
+    except (ValueError, RecursionError) as error:
+        raise ManagementError("its answer is not JSON") from error
+
+
+def _in_one_line(error: Exception) -> str:
+    text = " ".join((str(error) or type(error).__name__).split())
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:REASON_MAX_CHARACTERS]
+
+
+def _refusal(status: int, login: str) -> str:
+    if status in {401, 403}:
+        rights = "reading takes the tag management, setting policies policymaker"
+        return f"it does not let user {login!r} do that (HTTP {status}): {rights}"
+    return f"it answers HTTP {status}"
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

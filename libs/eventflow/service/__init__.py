@@ -1,0 +1,1 @@
+"""Parts that every service has: start and stop, exit status, health and metrics endpoints."""

@@ -1,0 +1,127 @@
+"""`eventflow-collector`: wires the collector together and runs it until a signal."""
+
+from eventflow.service.entry import begin
+
+begin()
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, closing
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from eventflow.amqp.tls import require_sound_urls
+from eventflow.network.listener import listen
+from eventflow.service import admin, lifecycle
+from eventflow.settings.sections import Role, Settings, load, require_safe_exposure
+from eventflow.telemetry import logging
+from eventflow.telemetry.metrics import Expose, WorkersMetrics, exposition_of, exposition_of_workers
+from eventflow.telemetry.tracers import require_endpoints, tracer_for
+from eventflow_collector.metrics import LARGEST
+from eventflow_collector.server.supervisor import Supervisor, run_as_worker
+from eventflow_collector.server.worker import BACKLOG, Worker
+
+SERVICE = "eventflow-collector"
+
+log = structlog.stdlib.get_logger()
+
+
+def admin_listener(
+    settings: Settings,
+    readiness: Callable[[], admin.Readiness],
+    exposition: Expose,
+    refresh: Callable[[], Awaitable[None]] | None = None,
+) -> AbstractAsyncContextManager[int]:
+    """Serve admin where the settings say."""
+    return admin.serve(
+        host=settings.collector.admin_host,
+        port=settings.collector.admin_port,
+        setting="EVENTFLOW_COLLECTOR__ADMIN_PORT",
+        readiness=readiness,
+        exposition=exposition,
+        refresh=refresh,
+    )
+
+
+async def serve(settings: Settings, config: Path | None, *, descriptors: int) -> None:
+    """Run the collector until SIGTERM or SIGINT, in this process or in workers.
+
+    Raises:
+        EventFlowError: It cannot go on.
+    """
+    stop = lifecycle.stop_requested()
+    listener = listen(
+        settings.collector.host, settings.collector.port, backlog=BACKLOG, setting="EVENTFLOW_COLLECTOR__PORT"
+    )
+    with closing(listener):
+        log.info(
+            "collector.started",
+            port=listener.getsockname()[1],
+            workers=settings.collector.workers,
+            pid=os.getpid(),
+        )
+        if settings.collector.workers == 1:
+            worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
+            async with admin_listener(settings, worker.readiness, exposition_of(worker.metrics.registry)):
+                await worker.run(listener, stop)
+        else:
+            await supervise(settings, config, listener, stop)
+    log.info("collector.stopped")
+
+
+async def supervise(settings: Settings, config: Path | None, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Run workers; admin is served here for all of them."""
+    metrics = WorkersMetrics(largest=LARGEST)
+    supervisor = Supervisor(
+        workers=settings.collector.workers,
+        listener=listener,
+        metrics=metrics,
+        config=config,
+        drain_timeout_s=settings.collector.drain_timeout_s,
+    )
+    exposition = exposition_of_workers(metrics)
+    async with admin_listener(settings, supervisor.readiness, exposition, supervisor.refresh_metrics):
+        await supervisor.run(stop)
+
+
+def command(
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings; the environment overrides it.")] = None,
+    listen_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    link_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Take events in over HTTP and answer 202 once each is safe."""
+
+    async def start() -> None:
+        settings = load(config, Role.COLLECTOR)
+        require_safe_exposure(settings)
+        require_endpoints(os.environ)
+        logging.configure(
+            service=SERVICE,
+            log_format=settings.telemetry.log_format,
+            level=settings.telemetry.log_level,
+        )
+        descriptors = lifecycle.raise_descriptor_limit()
+        if listen_fd is None or link_fd is None or parent_pid is None:
+            require_sound_urls(settings.broker.urls)
+            await serve(settings, config, descriptors=descriptors)
+            return
+        worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
+        listener, link = socket.socket(fileno=listen_fd), socket.socket(fileno=link_fd)
+        await run_as_worker(worker, listener, link, lifecycle.stop_requested(), parent_pid=parent_pid)
+
+    lifecycle.run(start)
+
+
+def main() -> None:
+    """Entry point of `eventflow-collector`."""
+    typer.run(command)
+
+
+if __name__ == "__main__":
+    main()

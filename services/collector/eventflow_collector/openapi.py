@@ -1,0 +1,180 @@
+"""The description of the public HTTP interface, in OpenAPI 3.1; served at /openapi.json. Pure.
+
+The same for every deployment: which flows there are, and what each demands, is nobody's business but its senders'.
+"""
+
+from typing import Any
+
+from eventflow.event import ATTRIBUTE_MAX_BYTES
+from eventflow.topology import FLOW_NAME
+from eventflow_collector.attributes import ID_HEADERS, IDEMPOTENCY_KEY, SPEC_VERSION
+from eventflow_collector.intake import CLOUDEVENT, CLOUDEVENTS_BATCH, JSON, NDJSON
+
+VERSION = "1"
+"""Of the interface, not of the program."""
+
+_DESCRIPTION = (
+    "Any body is an event. It is passed on byte for byte with its content type, unless that says that the body is a "
+    "CloudEvent or holds several events. 202 means that every event of the request is kept durably. Ids, types, "
+    f"sources and subjects have 1 to {ATTRIBUTE_MAX_BYTES} bytes of printable characters.\n\n"
+    "A flow may demand an API key, a signature of the body, or both. Signatures are those of GitHub, Shopify, Stripe "
+    "and Standard Webhooks, or an HMAC in a header of the operator's choice."
+)
+
+_PROBLEMS = {
+    400: "The request is not valid HTTP, or not an event.",
+    401: "A key or a signature is missing, wrong or too old.",
+    404: "There is no such flow.",
+    408: "The body took too long.",
+    413: "The body, an event of it, or their number is too large.",
+    415: "The body is encoded, or its content type cannot be taken this way.",
+    417: "Something else than `100-continue` is expected.",
+    503: "An event could not be made durable. Some of a batch may have been; send it again under the same ids.",
+}
+
+
+def document() -> dict[str, Any]:
+    """Build the description."""
+    flow = {
+        "name": "flow",
+        "in": "path",
+        "required": True,
+        "description": "Name of the flow.",
+        "schema": {"type": "string", "pattern": f"^{FLOW_NAME.pattern}$"},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Event Flow", "version": VERSION, "description": _DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": "events", "description": "Where events come in."}, {"name": "about"}],
+        "security": [{"apiKey": []}, {}],
+        "paths": {
+            "/events": {"post": _receive("sendToDefault", "Send to the flow `default`.")},
+            "/events/{flow}": {"post": _receive("sendToFlow", "Send to a flow."), "parameters": [flow]},
+            "/openapi.json": {"get": _describe()},
+        },
+        "components": {
+            "securitySchemes": {"apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}},
+            "parameters": {name: _attribute(name) for name in _ATTRIBUTES} | {"batch": _BATCH, "ce-time": _TIME},
+            "schemas": {
+                "CloudEvent": _CLOUDEVENT,
+                "Accepted": {"oneOf": [_accepted("id", _ID), _accepted("ids", {"type": "array", "items": _ID})]},
+                "Problem": _PROBLEM,
+            },
+            "responses": {str(status): _problem(text, status) for status, text in _PROBLEMS.items()},
+        },
+    }
+
+
+def _receive(operation_id: str, summary: str) -> dict[str, Any]:
+    cloudevent = {"$ref": "#/components/schemas/CloudEvent"}
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "tags": ["events"],
+        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in (*_ATTRIBUTES, "ce-time", "batch")],
+        "requestBody": {
+            "required": False,
+            "content": {
+                CLOUDEVENT: {"schema": cloudevent},
+                CLOUDEVENTS_BATCH: {"schema": {"type": "array", "items": cloudevent}},
+                NDJSON: {"schema": {"description": "One event, any JSON, in each line."}},
+                JSON: {"schema": {"description": "Any JSON; with `batch=1` an array of events."}},
+                "*/*": {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        "responses": {
+            "202": {"description": "Every event is safe.", "content": _content(JSON, "Accepted")},
+            **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _PROBLEMS},
+        },
+    }
+
+
+def _describe() -> dict[str, Any]:
+    return {
+        "operationId": "describe",
+        "summary": "Get this description.",
+        "tags": ["about"],
+        "security": [],
+        "responses": {
+            "200": {"description": "This description.", "content": {JSON: {"schema": {"type": "object"}}}},
+            "400": {"$ref": "#/components/responses/400"},
+        },
+    }
+
+
+def _content(media_type: str, schema: str) -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _problem(description: str, status: int) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": description,
+        "content": _content("application/problem+json", "Problem"),
+    }
+    if status == 503:
+        response["headers"] = {
+            "Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer"}}
+        }
+    if status == 401:
+        response["headers"] = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
+    return response
+
+
+def _accepted(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [name], "properties": {name: schema}, "additionalProperties": False}
+
+
+def _attribute(name: str) -> dict[str, Any]:
+    schema = _ID_IN_HEADER if name in _ID_NAMES else {"type": "string"}
+    return {"name": name, "in": "header", "description": _ATTRIBUTES[name], "schema": schema}
+
+
+_ID = {"type": "string", "minLength": 1, "maxLength": ATTRIBUTE_MAX_BYTES}
+_ID_IN_HEADER = {"type": "string", "maxLength": ATTRIBUTE_MAX_BYTES, "pattern": "^[ -~]*$"}
+_ID_NAMES = frozenset({*ID_HEADERS, IDEMPOTENCY_KEY})
+_LENIENT = (
+    "Ignored if it is empty, longer than 255 bytes or not printable, unless `ce-specversion` declares a CloudEvent."
+)
+_ATTRIBUTES = {
+    **{name: f"The event's id; the first counts of {', '.join(ID_HEADERS)}." for name in ID_HEADERS},
+    IDEMPOTENCY_KEY: "The event's id where none of the above is given; of event i of a batch `{Idempotency-Key}-{i}`.",
+    "ce-source": f"CloudEvents `source`. {_LENIENT}",
+    "ce-type": f"CloudEvents `type`. {_LENIENT}",
+    "ce-subject": f"CloudEvents `subject`. {_LENIENT}",
+}
+_TIME = {
+    "name": "ce-time",
+    "in": "header",
+    "description": f"CloudEvents `time`, as RFC 3339. {_LENIENT}",
+    "schema": {"type": "string"},
+}
+_BATCH = {
+    "name": "batch",
+    "in": "query",
+    "description": "Take each element of a JSON array as an event.",
+    "schema": {"const": "1"},
+}
+_CLOUDEVENT = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"const": SPEC_VERSION},
+        "id": _ID,
+        "source": _ID,
+        "type": _ID,
+        "subject": {"oneOf": [_ID, {"type": "null"}]},
+        "time": {"oneOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
+    },
+}
+_PROBLEM = {
+    "description": "RFC 9457",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}

@@ -1,0 +1,1 @@
+"""Senders of webhooks: how each signs, and where it puts the attributes of an event."""

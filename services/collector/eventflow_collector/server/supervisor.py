@@ -1,0 +1,250 @@
+"""Several worker processes behind one bound socket.
+
+The parent binds once and serves admin; workers inherit the socket. Each worker shares a socket pair with the parent: on
+it the worker tells whether it is ready, and at its end, of any kind, either side learns that the other has died.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from eventflow.errors import EventFlowError, SettingsError
+from eventflow.service import lifecycle
+from eventflow.service.admin import Readiness
+from eventflow.tasks import cancel_and_wait
+from eventflow.telemetry.metrics import WorkersMetrics, families_of
+from eventflow_collector.server.worker import Worker, announce
+
+CRASHES_MAX = 5
+CRASHES_WINDOW_S = 60.0
+RESTART_PAUSE_S = 0.5
+READINESS_POLL_S = 0.1
+KILL_AFTER_S = 5.0
+METRICS_EVERY_S = 5.0
+METRICS_WITHIN_S = 1.0
+REPORT_MAX_BYTES = 64 * 1024 * 1024
+"""Of one line on the link: far more than the metrics of a thousand flows."""
+
+log = structlog.stdlib.get_logger()
+
+
+class WorkerFailedError(EventFlowError):
+    """Workers end again and again."""
+
+
+class Supervisor:
+    """Keeps a number of workers alive until the stop."""
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        listener: socket.socket,
+        metrics: WorkersMetrics,
+        config: Path | None,
+        drain_timeout_s: float,
+    ) -> None:
+        """Prepare; no process starts before `run`."""
+        self._workers = workers
+        self._listener = listener
+        self._metrics = metrics
+        self._config = config
+        self._drain_timeout_s = drain_timeout_s
+        self._states: dict[int, Readiness] = {}
+        self._links: dict[int, asyncio.StreamWriter] = {}
+        self._questions: dict[int, asyncio.Future[None]] = {}
+        self._asked = itertools.count()
+        self._crashes: deque[float] = deque(maxlen=CRASHES_MAX)
+        self._processes: set[asyncio.subprocess.Process] = set()
+        self._stopping = False
+
+    def readiness(self) -> Readiness:
+        """Ready when any worker is: the others' connections are served again as soon as they are."""
+        ready = [state for state in self._states.values() if state.ready]
+        details = {
+            "workers": self._workers,
+            "ready_workers": len(ready),
+            "spooling": any(state.details.get("spooling", False) for state in self._states.values()),
+            "states": [s.details for s in self._states.values()],
+        }
+        return Readiness(ready=bool(ready) and not self._stopping, details=details)
+
+    async def refresh_metrics(self) -> None:
+        """Ask every worker for its metrics and wait for the answers; not for long, since one may be busy or ending."""
+        questions = {next(self._asked): link for link in self._links.values()}
+        answers = {number: asyncio.get_running_loop().create_future() for number in questions}
+        self._questions |= answers
+        for number, link in questions.items():
+            link.write(b"%d\n" % number)
+        if answers:
+            await asyncio.wait(answers.values(), timeout=METRICS_WITHIN_S)
+        for number in answers:
+            del self._questions[number]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run the workers until the stop; then let each finish what it has in flight.
+
+        Raises:
+            WorkerFailedError: A crash loop.
+            SettingsError: A worker cannot work with these settings.
+        """
+        keeping = [asyncio.create_task(self._keep_alive(index)) for index in range(self._workers)]
+        try:
+            await lifecycle.until_stopped(stop, *keeping)
+        finally:
+            self._stopping = True
+            self._listener.close()
+            await self._stop_workers()
+            await cancel_and_wait(*keeping)
+
+    async def _keep_alive(self, index: int) -> None:
+        while True:
+            try:
+                status = await self._run_worker(index)
+            except OSError as error:  # of no process or descriptor for it: there may be one later
+                log.error("worker.not_started", worker=index, reason=str(error))  # noqa: TRY400 - expected
+            else:
+                if self._stopping:
+                    return
+                log.error("worker.died", worker=index, status=status)
+                self._count_crash(status)
+            await asyncio.sleep(RESTART_PAUSE_S)
+
+    def _count_crash(self, status: int) -> None:
+        if status == lifecycle.EXIT_CONFIGURATION:
+            raise SettingsError("a worker cannot work with these settings; its own message stands above")
+        now = time.monotonic()
+        if len(self._crashes) == CRASHES_MAX and now - self._crashes[0] < CRASHES_WINDOW_S:
+            raise WorkerFailedError(f"crash loop: more than {CRASHES_MAX} workers died within {CRASHES_WINDOW_S:g} s")
+        self._crashes.append(now)
+
+    async def _run_worker(self, index: int) -> int:
+        ours, theirs = socket.socketpair()
+        arguments = [
+            *("--listen-fd", str(self._listener.fileno())),
+            *("--link-fd", str(theirs.fileno())),
+            *("--parent-pid", str(os.getpid())),
+        ]
+        if self._config is not None:
+            arguments += ["--config", str(self._config)]
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "eventflow_collector", *arguments),
+                pass_fds=(self._listener.fileno(), theirs.fileno()),
+                start_new_session=True,  # a terminal's Ctrl-C reaches the parent, which stops its workers in order
+            )
+        log.info("worker.started", worker=index, pid=process.pid)
+        self._processes.add(process)
+        listening = asyncio.create_task(self._listen_to(index, ours))
+        try:
+            return await process.wait()
+        finally:
+            self._processes.discard(process)
+            await asyncio.wait({listening}, timeout=METRICS_WITHIN_S)  # until its last words are read
+            await cancel_and_wait(listening)
+            self._states.pop(index, None)
+            self._metrics.end(index)
+
+    async def _listen_to(self, index: int, link: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=link, limit=REPORT_MAX_BYTES)
+        self._links[index] = writer
+        try:
+            while (line := await reader.readline()).endswith(b"\n"):
+                self._take(index, json.loads(line))
+        finally:
+            del self._links[index]
+            writer.close()
+
+    def _take(self, index: int, report: Mapping[str, Any]) -> None:
+        match report:
+            case {"metrics": families, "question": question}:
+                self._metrics.report(index, families)
+                answer = self._questions.get(question)
+                if answer is not None and not answer.done():
+                    answer.set_result(None)
+            case _:
+                self._states[index] = Readiness(**report)
+
+    async def _stop_workers(self) -> None:
+        await self._signal_and_wait(signal.SIGTERM, self._drain_timeout_s + KILL_AFTER_S)
+        await self._signal_and_wait(signal.SIGKILL, KILL_AFTER_S)
+
+    async def _signal_and_wait(self, number: signal.Signals, timeout_s: float) -> None:
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+        waiting = [asyncio.create_task(process.wait()) for process in self._processes]
+        if waiting:
+            await asyncio.wait(waiting, timeout=timeout_s)
+
+
+class ParentLink:
+    """A worker's side of the link."""
+
+    def __init__(self, worker: Worker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._worker = worker
+        self._reader = reader
+        self._writer = writer
+
+    def tell_state(self, state: Readiness) -> None:
+        """Report whether the worker is ready."""
+        self._write({"ready": state.ready, "details": dict(state.details)})
+
+    async def answer_questions(self) -> None:
+        """Report the metrics whenever the parent asks, until it is gone."""
+        while line := await self._reader.readline():
+            self._tell_metrics(question=int(line))
+
+    async def tell_metrics_regularly(self) -> None:
+        """Report the metrics unasked, so that a worker that is killed takes only its last seconds with it."""
+        while True:
+            await asyncio.sleep(METRICS_EVERY_S)
+            if not self._writer.transport.get_write_buffer_size():  # the parent reads
+                self._tell_metrics(question=None)
+
+    def _tell_metrics(self, *, question: int | None) -> None:
+        self._write({"metrics": families_of(self._worker.metrics.registry), "question": question})
+
+    def _write(self, report: Mapping[str, Any]) -> None:
+        self._writer.write(json.dumps(report).encode() + b"\n")
+
+
+async def run_as_worker(
+    worker: Worker, listener: socket.socket, link: socket.socket, stop: asyncio.Event, *, parent_pid: int
+) -> None:
+    """Run one worker: report readiness and metrics to the parent, and stop in order when it is gone."""
+    reader, writer = await asyncio.open_connection(sock=link)
+    parent = ParentLink(worker, reader, writer)
+
+    def link_ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            # An error counts as much as an end-of-file: a parent that dies before it has read all resets the link.
+            log.warning("worker.orphaned", action="stopping", reason=str(task.exception() or "end of file"))
+            stop.set()
+
+    tasks = [
+        asyncio.create_task(announce(worker.readiness, parent.tell_state, every_s=READINESS_POLL_S)),
+        asyncio.create_task(parent.answer_questions()),
+        asyncio.create_task(parent.tell_metrics_regularly()),
+    ]
+    for task in tasks:
+        task.add_done_callback(link_ended)
+    lifecycle.end_with_parent(parent_pid)
+    try:
+        await worker.run(listener, stop)
+    finally:
+        await cancel_and_wait(*tasks)
+        writer.close()

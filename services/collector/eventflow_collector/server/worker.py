@@ -1,0 +1,205 @@
+"""One process that takes requests from a bound socket: the whole of the collector, or one worker of several."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import NoReturn
+
+import structlog
+from aiohttp import web
+
+from eventflow.amqp.presence import Presence
+from eventflow.amqp.publisher import Publisher
+from eventflow.network.connections import Connections
+from eventflow.service import lifecycle
+from eventflow.service.admin import Readiness
+from eventflow.service.instance import name_instance
+from eventflow.settings.sections import Settings
+from eventflow.tasks import cancel_and_wait
+from eventflow.telemetry.tracing import Tracer
+from eventflow.topology import ingest_specs
+from eventflow_collector.budget import ByteBudget
+from eventflow_collector.ingest import TELL_EVERY_S, Ingest, flow_intake
+from eventflow_collector.metrics import CollectorMetrics
+from eventflow_collector.router import routing
+from eventflow_collector.server.protocol import ProblemProtocol
+from eventflow_collector.spool.directory import SpoolDirectory
+from eventflow_collector.spool.spool import Spool
+
+LINGER_S = 1.0
+"""How long the rest of a refused body is read and thrown away, so that its sender sees the answer. Meanwhile the
+connection makes no room for others, and this needs no key."""
+
+BACKLOG = 1024
+
+CONNECTIONS_MAX = 10_000
+"""Unless a setting says otherwise: an idle connection takes about 10 KiB."""
+
+DESCRIPTORS_KEPT_MIN = 40
+DESCRIPTORS_KEPT_SHARE = 1 / 8
+"""File descriptors that connections leave to everything else: about 20 that are always open, admin's connections, the
+broker's next connection, the spool's files and those that it adopts, the resolver, the export of traces."""
+
+log = structlog.stdlib.get_logger()
+
+
+def connections_max(setting: int | None, *, descriptors: int) -> int:
+    """Return how many connections a worker keeps open that may open so many files."""
+    kept = max(DESCRIPTORS_KEPT_MIN, int(descriptors * DESCRIPTORS_KEPT_SHARE))
+    return max(1, min(setting or CONNECTIONS_MAX, descriptors - kept))
+
+
+class Worker:
+    """The wired parts of one collector process."""
+
+    def __init__(self, settings: Settings, tracer: Tracer, *, descriptors: int) -> None:
+        """Wire; nothing connects or listens yet.
+
+        Args:
+            descriptors: How many files and sockets this process may have open.
+        """
+        flows = settings.all_flows
+        self._tracer = tracer
+        self.metrics = CollectorMetrics(flows)
+        self._publisher = Publisher(
+            settings.broker.urls,
+            specs=[spec for name in flows for spec in ingest_specs(name)],
+            name=name_instance("eventflow-collector"),
+            presence=Presence(self.metrics.count_vanished),
+        )
+        self._spool = self._make_spool(settings)
+        self._ingest = Ingest(
+            flows={name: flow_intake(name, flow.source) for name, flow in flows.items()},
+            publisher=self._publisher,
+            spool=self._spool,
+            budget=ByteBudget(settings.collector.max_in_flight_bytes),
+            metrics=self.metrics,
+            confirm_timeout_s=settings.collector.confirm_timeout_s,
+            body_timeout_s=settings.collector.body_timeout_s,
+        )
+        self._confirm_timeout_s = settings.collector.confirm_timeout_s
+        self._drain_timeout_s = settings.collector.drain_timeout_s
+        self._keep_alive_s = settings.collector.keep_alive_s
+        limit = connections_max(settings.collector.max_connections, descriptors=descriptors)
+        self._connections = Connections(limit)
+        self.metrics.connections_max.set(limit)
+        self._is_listening = False
+
+    def readiness(self) -> Readiness:
+        """Ready when it listens and could make an event safe now: by a publish, or for a while in the spool."""
+        broker = self._publisher.state
+        if self._spool is None:
+            return Readiness(ready=self._is_listening and broker == "up", details={"broker": broker})
+        spool = self._spool.state
+        return Readiness(
+            # A spool bridges what passes by itself, and a right that is missing does not.
+            ready=self._is_listening
+            and broker != "refused"
+            and (spool not in {"full", "stuck"} or not self._spool.is_preferred),
+            details={"broker": broker, "spool": spool, "spooling": spool == "spooling"},
+        )
+
+    async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
+        """Take requests until the stop, then finish those in flight.
+
+        Raises:
+            TopologyMismatchError: A queue exists with other arguments.
+            SettingsError: The spool's directory can never be used as it is.
+        """
+        async with self._spooling() as spooling:
+            publishing = asyncio.create_task(self._publisher.run())
+            telling = [
+                asyncio.create_task(self._ingest.tell_in_flight()),
+                asyncio.create_task(self._report_connections()),
+            ]
+            try:
+                async with self._listening(listener):
+                    await lifecycle.until_stopped(stop, publishing, *telling, *spooling)
+            finally:
+                await cancel_and_wait(*spooling)
+                if self._spool is not None:
+                    await self._spool.settled(within_s=self._confirm_timeout_s)
+                # Last: requests in flight, and what is drained, still need their confirms.
+                await cancel_and_wait(publishing, *telling)
+                await self._tracer.close()
+
+    async def _report_connections(self) -> NoReturn:
+        """Bring the metrics of the connections up to date every second, and log when there was no room for all."""
+        closed_idle = refused = 0
+        while True:
+            connections = self._connections
+            self.metrics.connections.set(len(connections))
+            if (connections.closed_idle, connections.refused) != (closed_idle, refused):
+                self.metrics.connections_closed_idle.inc(connections.closed_idle - closed_idle)
+                self.metrics.connections_refused.inc(connections.refused - refused)
+                log.warning(
+                    "connections.exhausted",
+                    open=len(connections),
+                    closed_idle=connections.closed_idle - closed_idle,
+                    refused=connections.refused - refused,
+                )
+                closed_idle, refused = connections.closed_idle, connections.refused
+            await asyncio.sleep(TELL_EVERY_S)
+
+    def _make_spool(self, settings: Settings) -> Spool | None:
+        collector = settings.collector
+        if collector.spool_dir is None:
+            return None
+        return Spool(
+            SpoolDirectory(collector.spool_dir, max_bytes=collector.spool_max_bytes),
+            publisher=self._publisher,
+            metrics=self.metrics,
+            tracer=self._tracer,
+            confirm_timeout_s=collector.confirm_timeout_s,
+        )
+
+    @asynccontextmanager
+    async def _spooling(self) -> AsyncIterator[list[asyncio.Task[None]]]:
+        """Keep the spool open, where there is one; yields the task that runs it."""
+        if self._spool is None:
+            yield []
+            return
+        await self._spool.open()
+        try:
+            yield [asyncio.create_task(self._spool.run())]
+        finally:
+            await self._spool.close()
+
+    @asynccontextmanager
+    async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
+        http = web.Server(routing(self._ingest, self._tracer, on_error=self.metrics.internal_errors.note))
+        runner = web.ServerRunner(http, shutdown_timeout=self._drain_timeout_s)
+        await runner.setup()
+        loop = asyncio.get_running_loop()
+        protocol = partial(
+            ProblemProtocol,
+            http,
+            connections=self._connections,
+            on_crash=partial(self.metrics.internal_errors.note, event="request.crashed"),
+            loop=loop,
+            keepalive_timeout=self._keep_alive_s,
+            lingering_time=LINGER_S,
+            auto_decompress=False,  # a body is what was sent
+            access_log=None,  # turns it off
+        )
+        server = await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
+        self._is_listening = True
+        try:
+            yield
+        finally:
+            self._is_listening = False
+            server.close()
+            await runner.cleanup()
+
+
+async def announce(readiness: Callable[[], Readiness], tell: Callable[[Readiness], None], *, every_s: float) -> None:
+    """Tell the readiness at once and again whenever it has changed. Never returns."""
+    told: Readiness | None = None
+    while True:
+        current = readiness()
+        if current != told:
+            tell(current)
+            told = current
+        await asyncio.sleep(every_s)

@@ -1,0 +1,1 @@
+"""Durable local buffer for events that the broker cannot confirm now."""

@@ -1,0 +1,363 @@
+"""The spool's directory: whose file is whose, and how much room there is.
+
+A file belongs to the process that holds the lock on the lock file beside it. The kernel lets go of the lock when that
+process ends, however it ends, so what can be locked is abandoned. Every call may hang as long as its file system does:
+none belongs in the event loop.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from eventflow.errors import SettingsError
+from eventflow_collector.spool.mounts import mount_of
+from eventflow_collector.spool.store import SpoolUnavailableError, sync_directory
+
+SUFFIX = ".sqlite3"
+JOURNAL = "-wal"
+COMPANIONS = (JOURNAL, "-shm")
+SET_ASIDE = ".corrupt-"
+
+LOCK_TRIES = 16
+"""How often a lock file may turn out to have been removed between its opening and its locking. Another process does
+that once, but a file system that gives a file a new inode number at every look would do it for ever."""
+
+FILES_MAX = 1000
+"""How many files are tried for one that is free: far more than there are workers."""
+
+PERMANENT_ERRORS = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EINVAL,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOSYS,
+        errno.ENOTDIR,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+"""Errors that last until a person changes something. All others (a full disk, EIO, a lost server) may pass."""
+
+RESERVE_MAX_BYTES = 64 * 1024 * 1024
+RESERVE_SHARE = 0.05
+"""Of the file system is left free, at most RESERVE_MAX_BYTES: deleting rows takes room too, and so do others."""
+
+log = structlog.stdlib.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A file system, in bytes."""
+
+    size_bytes: int
+    free_bytes: int
+
+
+def room_bytes(*, used_bytes: int, journal_bytes: int, max_bytes: int, disk: Disk) -> int:
+    """Return how much more may be kept, by the spool's bound and the disk's; not below 0.
+
+    Whatever is kept takes room twice: in the journal, and, once that is copied over, in the file.
+    """
+    reserve_bytes = min(RESERVE_MAX_BYTES, int(disk.size_bytes * RESERVE_SHARE))
+    return max(0, min(max_bytes - used_bytes, (disk.free_bytes - reserve_bytes - journal_bytes) // 2))
+
+
+class Claim:
+    """The right to use one file, until it is released or this process ends."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        """Keep the file's path and the descriptor that holds its lock."""
+        self.path = path
+        self._lock = lock
+
+    def release(self) -> None:
+        """Leave the file to whoever comes next."""
+        os.close(self._lock)
+
+    def remove(self) -> None:
+        """Delete the file, its companions, and at last the lock; what cannot be deleted is left to the next claim."""
+        try:
+            for path in (*_with_companions(self.path), _lock_of(self.path)):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("spool.file_not_removed", file=self.path.name, reason=error.strerror)
+        finally:
+            self.release()
+
+    def set_aside(self) -> Path:
+        """Give the file and its companions another name, so that a new one can take its place; return that name."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        aside = self.path.with_name(f"{self.path.name}{SET_ASIDE}{stamp}")
+        for old, new in zip(_with_companions(self.path), _with_companions(aside), strict=True):
+            with suppress(FileNotFoundError):
+                old.rename(new)
+        sync_directory(self.path.parent)
+        return aside
+
+
+class SpoolDirectory:
+    """The directory of all files, which several processes may share.
+
+    MAX_BYTES bounds the directory, not the file: a worker counts the pages in use in its own file and the full size of
+    every other, so it may stop early, and never exceeds the bound by more than one transaction of each worker.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int) -> None:
+        """Prepare; `prepare` makes the directory."""
+        self.path = path
+        self.max_bytes = max_bytes
+        self._skipped: set[Path] = set()
+
+    def prepare(self) -> None:
+        """Make the directory, open to its owner only, and try whether its locks exclude others.
+
+        Raises:
+            SettingsError: It can never be used as it is.
+            SpoolUnavailableError: It cannot be used now.
+        """
+        try:
+            if not self.path.is_dir():
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                sync_directory(self.path.parent)
+            if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "not readable and writable")
+            self._try_locks()
+        except OSError as error:
+            raise self._unusable(error) from error
+        self._make_private()
+
+    def _make_private(self) -> None:
+        """Close the directory to other users, who could list its names; the files can be read by this user only anyway.
+
+        A directory that others keep files in too, such as one set by mistake, is left as it is: closing /tmp, or the
+        root of the file system, would stop other programs.
+        """
+        try:
+            if not stat.S_IMODE(self.path.stat().st_mode) & 0o077:
+                return
+            if (strange := next(filter(_is_strange, self.path.iterdir()), None)) is not None:
+                reason = f"it holds {strange.name}, which is no file of the spool"
+            else:
+                self.path.chmod(0o700)
+                return
+        except OSError as error:
+            reason = error.strerror or str(error)
+        log.warning("spool.directory_not_private", directory=str(self.path), reason=reason)
+
+    def claim_own(self) -> Claim:
+        """Prepare the directory, claim a file in it for this process, and log where it is and how much room there is.
+
+        Raises:
+            SettingsError: The directory can never be used as it is.
+            SpoolUnavailableError: It cannot be used now.
+        """
+        self.prepare()
+        claim = self.claim_one()
+        mount = mount_of(self.path)
+        log.info(
+            "spool.opened",
+            directory=str(self.path.absolute()),
+            file=claim.path.name,
+            file_system=None if mount is None else mount.kind,
+            mounted_at=None if mount is None else str(mount.point),
+            room_bytes=self.room_bytes(claim.path, used_bytes=_size(claim.path)),
+            max_bytes=self.max_bytes,
+        )
+        if mount is not None and (reason := mount.loses_files) is not None:
+            log.warning("spool.directory_volatile", directory=str(self.path.absolute()), reason=reason)
+        return claim
+
+    def claim_one(self) -> Claim:
+        """Claim the first file that is nobody's, or a new one; a process that starts again gets its own back.
+
+        Raises:
+            SpoolUnavailableError: The directory takes no lock file.
+        """
+        for number in range(FILES_MAX):
+            if (claim := self._claim(self.path / f"spool-{number}{SUFFIX}")) is not None:
+                return claim
+        raise SpoolUnavailableError(f"each of {FILES_MAX} files in {self.path} is in use or not ours")
+
+    def claim_abandoned(self) -> Iterator[Claim]:
+        """Claim every file that nobody has claimed; it belongs to a process that has died or is no longer started.
+
+        Raises:
+            SpoolUnavailableError: The directory cannot be read, or takes no lock file. What was yielded before is ours.
+        """
+        for path in sorted(self._paths()):
+            if (claim := self._claim(path)) is None:
+                continue
+            try:
+                is_there = path.exists()
+            except OSError as error:
+                claim.release()
+                raise SpoolUnavailableError(f"cannot look at {path}: {error.strerror}") from error
+            if is_there:
+                yield claim
+            else:  # its owner has removed it since we looked
+                claim.remove()
+
+    def room_bytes(self, path: Path, *, used_bytes: int) -> int:
+        """Return how much more may be kept in the file `path`, which now uses `used_bytes`."""
+        try:
+            figures = os.statvfs(self.path)
+            others_bytes = sum(_size(other) for other in self._paths() if other != path)
+            journal_bytes = _size(path.with_name(path.name + JOURNAL))
+        except (OSError, SpoolUnavailableError):  # unmounted, deleted below us, or no descriptor left to look with
+            return 0
+        return room_bytes(
+            used_bytes=used_bytes + others_bytes,
+            journal_bytes=journal_bytes,
+            max_bytes=self.max_bytes,
+            disk=Disk(
+                size_bytes=figures.f_blocks * figures.f_frsize,
+                free_bytes=figures.f_bavail * figures.f_frsize,
+            ),
+        )
+
+    def _paths(self) -> list[Path]:
+        try:
+            return list(self.path.glob(f"*{SUFFIX}"))
+        except OSError as error:
+            raise SpoolUnavailableError(f"cannot read {self.path}: {error.strerror}") from error
+
+    def _try_locks(self) -> None:
+        """Lock a file of our own twice, of which the second must fail.
+
+        Some network file systems refuse every lock, which would make us try number after number, and some grant every
+        lock, which would give one file to two processes.
+
+        Raises:
+            OSError: The directory takes no file or no lock.
+        """
+        probe = self.path / f".probe-{secrets.token_hex(8)}.lock"
+        first = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            try:
+                second = os.open(probe, os.O_RDWR)
+            finally:
+                probe.unlink()  # before the locks, which may hang, so that nothing is left behind
+            try:
+                if not _is_granted(first):
+                    raise OSError(errno.EOPNOTSUPP, "its file system refuses every lock (flock)")
+                if _is_granted(second):
+                    raise OSError(errno.EOPNOTSUPP, "its file system grants a lock (flock) twice")
+            finally:
+                os.close(second)
+        finally:
+            os.close(first)
+
+    def _unusable(self, error: OSError) -> SettingsError | SpoolUnavailableError:
+        if error.errno in PERMANENT_ERRORS:
+            return SettingsError(
+                f"EVENTFLOW_COLLECTOR__SPOOL_DIR = {str(self.path)!r}: not a usable directory: {error.strerror}"
+            )
+        return SpoolUnavailableError(f"cannot use {self.path}: {error.strerror}")
+
+    def _claim(self, path: Path) -> Claim | None:
+        """Claim a file; None if another process has it or it belongs to another user."""
+        try:
+            for _ in range(LOCK_TRIES):
+                lock = os.open(_lock_of(path), os.O_CREAT | os.O_RDWR, 0o600)
+                match _locked(lock, _lock_of(path)):
+                    case "ours" if _is_foreign(path):
+                        os.close(lock)
+                        self._skip(path)
+                        return None
+                    case "ours":
+                        return Claim(path, lock)
+                    case "theirs":
+                        return None
+                    case "removed":  # between our opening and locking, by the process that had it
+                        continue
+        except PermissionError as error:
+            if _is_there(_lock_of(path)):
+                self._skip(path)
+                return None
+            raise SpoolUnavailableError(f"cannot lock {path}: {error.strerror}") from error
+        except OSError as error:
+            raise SpoolUnavailableError(f"cannot lock {path}: {error.strerror}") from error
+        raise SpoolUnavailableError(f"cannot lock {path}: its lock file is another one at every look")
+
+    def _skip(self, path: Path) -> None:
+        """Pass over a file of another user. Its events stay in it until that user's collector sends them."""
+        if path not in self._skipped:  # every look comes by here
+            self._skipped.add(path)
+            log.warning("spool.file_skipped", file=str(path), reason="it, or its lock, belongs to another user")
+
+
+def _locked(lock: int, path: Path) -> Literal["ours", "theirs", "removed"]:
+    """Lock an open lock file; close it unless it is ours now."""
+    verdict: Literal["ours", "theirs", "removed"] = "removed"
+    try:
+        if not _is_granted(lock):
+            verdict = "theirs"
+        elif _is_same_file(lock, path):
+            verdict = "ours"
+    finally:  # a file system may also fail to lock at all, every 2 s
+        if verdict != "ours":
+            os.close(lock)
+    return verdict
+
+
+def _is_granted(lock: int) -> bool:
+    """Ask for the lock of an open file; False if it is taken."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_foreign(path: Path) -> bool:
+    return os.access(path, os.F_OK) and not os.access(path, os.R_OK | os.W_OK)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except OSError:
+        return False
+    return True
+
+
+def _size(path: Path) -> int:
+    """Return a file's size; 0 where it is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _is_strange(path: Path) -> bool:
+    """Whether a file in the directory is another program's."""
+    return not (SUFFIX in path.name or path.suffix == ".lock" or path.name == "lost+found")
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_suffix(".lock")
+
+
+def _with_companions(path: Path) -> tuple[Path, ...]:
+    return (path, *(path.with_name(path.name + suffix) for suffix in COMPANIONS))

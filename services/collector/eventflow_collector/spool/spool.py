@@ -1,0 +1,279 @@
+"""The collector's durable local buffer: what the broker cannot confirm is kept on disk and sent when it can (ADR 5).
+
+Each worker process writes a file of its own and drains it, and adopts the files of workers that are gone. From the
+outside in: `Spool`, `drainer`, `spool_file` (thread), `spool_store` (database), `spool_directory` (locks and room).
+
+Nothing here touches the disk on the event loop, and nothing waits for it without a bound: a collector whose disk hangs
+goes on as one that has no spool (ADR 26).
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+from datetime import datetime
+from typing import Literal
+
+import structlog
+
+from eventflow.amqp.publisher import Publisher
+from eventflow.errors import SettingsError
+from eventflow.event import utc_now
+from eventflow.message import Message
+from eventflow.tasks import cancel_and_wait
+from eventflow.telemetry.tracing import Tracer
+from eventflow_collector.metrics import CollectorMetrics
+from eventflow_collector.spool.directory import Claim, SpoolDirectory
+from eventflow_collector.spool.file import ANSWER_WITHIN_S, SpoolFile, Unresolved
+from eventflow_collector.spool.sender import Drainer
+from eventflow_collector.spool.store import Record, SpoolUnavailableError
+from eventflow_collector.spool.thread import on_thread
+
+ADOPT_EVERY_S = 2.0
+MEASURE_EVERY_S = 0.25
+
+State = Literal["empty", "draining", "spooling", "full", "stuck"]
+"""`full` means that it cannot take another event, `stuck` that its disk does not answer."""
+
+log = structlog.stdlib.get_logger()
+
+
+class Spool:
+    """One worker's part of the spool.
+
+    Guarantee: `put` returns only after the event is on disk; it stays there until the broker has confirmed it, over any
+    number of crashes and restarts, and may then have been sent more than once.
+    """
+
+    def __init__(
+        self,
+        directory: SpoolDirectory,
+        *,
+        publisher: Publisher,
+        metrics: CollectorMetrics,
+        tracer: Tracer,
+        confirm_timeout_s: float,
+    ) -> None:
+        """Wire; nothing is on disk before `open`."""
+        self._directory = directory
+        self._publisher = publisher
+        self._metrics = metrics
+        self._tracer = tracer
+        self._confirm_timeout_s = confirm_timeout_s
+        self._metrics.spool_max_bytes.set(directory.max_bytes)
+        self._claiming: asyncio.Future[Claim] | None = None
+        self._claiming_since_s = 0.0
+        self._own: SpoolFile | None = None
+        self._files: list[SpoolFile] = []
+        self._told: State = "empty"
+
+    @property
+    def is_preferred(self) -> bool:
+        """Whether an event should go straight here: a publish that is started now would not be confirmed in time."""
+        return not self._can_send()
+
+    @property
+    def state(self) -> State:
+        """What it does now."""
+        if self._is_stuck:
+            return "stuck"
+        if self._own is None or not self._own.is_open or self._own.is_full:
+            return "full"
+        if self.is_preferred:
+            return "spooling"
+        return "draining" if any(file.usage.events for file in self._files) else "empty"
+
+    async def open(self) -> None:
+        """Take a file and begin to take events.
+
+        If the disk fails, or does not answer in time, `run` goes on trying. Meanwhile no event can be kept.
+
+        Raises:
+            SettingsError: The directory can never be used as it is.
+        """
+        claiming = self._claim_own()
+        await asyncio.wait({claiming}, timeout=ANSWER_WITHIN_S)
+        if not claiming.done():
+            return
+        try:
+            self._own = self._open(claiming.result())
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self._own.opened()
+        except SpoolUnavailableError:
+            self._claiming = None  # a claim that came of it is released again
+        except TimeoutError:
+            return
+
+    async def put(
+        self, message: Message, *, queue: str, accepted_at: datetime, unresolved: Unresolved | None = None
+    ) -> None:
+        """Keep an event until the broker has confirmed it.
+
+        Args:
+            unresolved: An earlier publish of it that may still be confirmed; until it is resolved no other is started.
+
+        Raises:
+            SpoolError: It is not kept.
+        """
+        if self._own is None:
+            raise SpoolUnavailableError("the spool has no file yet")
+        record = Record(queue=queue, message=message, accepted_at=accepted_at)
+        await self._own.put(record, unresolved=unresolved)
+
+    async def run(self) -> None:
+        """Drain, adopt and measure for ever.
+
+        Raises:
+            Exception: The thread of a file has failed, of a bug.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._measure_regularly())
+            own = await self._own_file()
+            tasks.create_task(own.until_failed())
+            tasks.create_task(self._drainer(own).run())
+            while True:
+                await asyncio.sleep(ADOPT_EVERY_S)
+                for file in await self._adopt():
+                    tasks.create_task(self._empty(file))
+
+    async def settled(self, *, within_s: float) -> None:
+        """Wait until no publish of an event in it is unresolved, but no longer than the time given."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                for file in self._files:
+                    await file.settled()
+
+    async def close(self) -> None:
+        """Do what was asked for and leave the files, with what is in them, to the next start."""
+        await asyncio.gather(*(file.close() for file in self._files))
+        self._files.clear()
+
+    def measure(self) -> None:
+        """Bring the metrics up to date, and tell the log what has changed."""
+        usages = [file.usage for file in self._files]
+        events = sum(usage.events for usage in usages)
+        oldest = min((usage.oldest for usage in usages if usage.oldest is not None), default=None)
+        self._metrics.spool_events.set(events)
+        self._metrics.spool_set_aside_events.set(sum(usage.set_aside for usage in usages))
+        self._metrics.spool_bytes.set(sum(usage.size_bytes for usage in usages))
+        self._metrics.spool_oldest_seconds.set(0 if oldest is None else (utc_now() - oldest).total_seconds())
+        self._metrics.spool_failing.set(self._is_failing)
+        is_news = events or self.state in {"full", "stuck"}  # away and idle is none
+        state = self.state if is_news else "empty"
+        if state != self._told:
+            self._tell(state, events=events)
+            self._told = state
+
+    @property
+    def _is_stuck(self) -> bool:
+        if self._own is not None:
+            return self._own.is_stuck
+        if self._claiming is None or self._claiming.done():
+            return False
+        return time.monotonic() - self._claiming_since_s > ANSWER_WITHIN_S
+
+    @property
+    def _is_failing(self) -> bool:
+        return self._own is None or self._own.is_stuck or self._own.is_failing
+
+    async def _own_file(self) -> SpoolFile:
+        """Return our own file, as soon as there is one."""
+        told = False
+        while self._own is None:
+            try:
+                self._own = self._open(await (self._claiming or self._claim_own()))
+            except (SettingsError, SpoolUnavailableError) as error:
+                # A wrong setting too, once the collector serves: without a spool it is still of use.
+                if not told:
+                    log.error("spool.failed", reason=str(error))  # noqa: TRY400 - expected: its message is enough
+                    told = True
+                self._claiming = None
+                await asyncio.sleep(ADOPT_EVERY_S)
+        return self._own
+
+    def _claim_own(self) -> "asyncio.Future[Claim]":
+        self._claiming = on_thread(self._directory.claim_own, name="spool-claim")
+        self._claiming_since_s = time.monotonic()
+        return self._claiming
+
+    def _can_send(self) -> bool:
+        return self._publisher.state == "up" and self._publisher.oldest_unresolved_s < self._confirm_timeout_s
+
+    def _open(self, claim: Claim) -> SpoolFile:
+        try:
+            file = SpoolFile(
+                claim,
+                self._directory,
+                on_changed=self.measure,
+                on_corrupted=self._metrics.spool_corrupted_files.inc,
+            )
+        except SpoolUnavailableError:
+            claim.release()
+            raise
+        self._files.append(file)
+        return file
+
+    def _drainer(self, file: SpoolFile) -> Drainer:
+        return Drainer(
+            file,
+            self._publisher,
+            can_send=self._can_send,
+            confirm_timeout_s=self._confirm_timeout_s,
+            tracer=self._tracer,
+        )
+
+    async def _adopt(self) -> list[SpoolFile]:
+        """Open the files of processes that are gone, as many as can be opened now."""
+        try:
+            claims = await on_thread(self._claim_abandoned, name="spool-adopt")
+        except SpoolUnavailableError as error:
+            log.warning("spool.adoption_failed", reason=str(error))
+            return []
+        files: list[SpoolFile] = []
+        for claim in claims:
+            with suppress(SpoolUnavailableError):  # released again, so that the next look finds it
+                files.append(self._open(claim))
+        return files
+
+    def _claim_abandoned(self) -> list[Claim]:
+        claims: list[Claim] = []
+        try:
+            for claim in self._directory.claim_abandoned():
+                claims.append(claim)  # noqa: PERF402 - one by one: those before a failure are ours
+        except SpoolUnavailableError as error:
+            log.warning("spool.adoption_failed", reason=str(error))
+        return claims
+
+    async def _empty(self, file: SpoolFile) -> None:
+        """Drain an adopted file and remove it."""
+        log.info("spool.file_adopted", file=file.claim.path.name)
+        draining = asyncio.create_task(self._drainer(file).run())
+        failing = asyncio.create_task(file.until_failed())
+        try:
+            while not file.is_drained:
+                await asyncio.wait({draining, failing}, timeout=MEASURE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                for task in (draining, failing):
+                    if task.done():
+                        task.result()
+        finally:
+            await cancel_and_wait(draining, failing)
+        self._files.remove(file)
+        if await file.close(remove=True):
+            log.info("spool.file_removed", file=file.claim.path.name)
+
+    async def _measure_regularly(self) -> None:
+        while True:
+            self.measure()
+            await asyncio.sleep(MEASURE_EVERY_S)
+
+    def _tell(self, state: State, *, events: int) -> None:
+        match state:
+            case "spooling":
+                log.warning("spool.started", broker=self._publisher.state, events=events)
+            case "stuck":
+                log.error("spool.stuck", broker=self._publisher.state, events=events)
+            case "full":
+                log.error("spool.full", broker=self._publisher.state, events=events)
+            case "draining":
+                log.info("spool.draining", events=events)
+            case "empty":
+                log.info("spool.drained")

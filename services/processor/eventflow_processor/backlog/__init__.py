@@ -1,0 +1,1 @@
+"""Size, age and order of a flow's backlog, and when it will be gone."""

@@ -1,0 +1,1 @@
+"""When attempts of a flow may start."""

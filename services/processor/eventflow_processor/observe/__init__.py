@@ -1,0 +1,1 @@
+"""Observers of attempts: log, metrics, traces, and the memory behind `eventflow why`."""

@@ -1,0 +1,1 @@
+"""One attempt: the request to the target, and the judgement of its answer."""

@@ -1,0 +1,272 @@
+"""Connections to a target: aiohttp's, made strict about which bytes are the answer to which request.
+
+aiohttp keeps what comes in on a connection that waits for its next request and takes it for the next answer; and if
+one read of the socket brings a whole head and then an error, it drops the head. Both are mended here, below its
+client, with its own parser. The tests of tests/integration/test_answers.py hold this over sockets.
+"""
+
+import asyncio
+import errno
+import select
+import socket
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
+from multidict import CIMultiDict
+
+from eventflow.network.http_resolver import HttpResolver
+from eventflow.network.resolver import Resolver
+
+HEAD_MAX_BYTES = 256 * 1024
+"""All heads of an answer, interim ones too, have room in this; Chrome has the same bound. A longer one is an error."""
+
+_NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None, "Accept-Encoding": None})
+_TLS_ALERT = b"\x15\x03"
+_OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """One request and its answer, as its connection sees them.
+
+    Attributes:
+        wants_new: Whether the request must not go out on a kept connection.
+        is_resolving: Whether it waits for the addresses of the target's name.
+        is_sent: Whether there is a connection, so that the request goes out.
+        is_kept: Whether the connection has carried a request before this one.
+        is_answered: Whether a byte of the answer has come in.
+        speaks_tls: Whether bytes that came in instead of an answer are TLS.
+        closes: Whether the answer's head ends the connection.
+        lacks_descriptor: Whether no socket could be made because this process or machine has no descriptor left.
+    """
+
+    wants_new: bool = False
+    is_resolving: bool = False
+    is_sent: bool = False
+    is_kept: bool = False
+    is_answered: bool = False
+    speaks_tls: bool = False
+    closes: bool = False
+    lacks_descriptor: bool = False
+
+
+current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
+"""The exchange of the task that makes the request: aiohttp hands nothing of ours down to its connections."""
+
+
+class Connector(aiohttp.TCPConnector):
+    """Pool of `TargetConnection`s, each used for one request at a time, so as many as there are attempts in flight."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        """Start empty."""
+        # No limit: attempts are bounded already, and a connection that an error leaves behind must take no place.
+        # No cache of names: the resolver has one, which knows when the addresses are in doubt.
+        super().__init__(limit=0, socket_factory=_make_socket, resolver=_Addresses(resolver), use_dns_cache=False)
+        self._factory = partial(  # type: ignore[assignment]  # a partial of a subclass is none of its base
+            TargetConnection, loop=asyncio.get_running_loop()
+        )
+
+
+class BareRequest(aiohttp.ClientRequest):
+    """A request that carries the caller's headers, `Host` and `Content-Length`, and none of the library's defaults."""
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:  # noqa: ARG002 - the library's name
+        """Add nothing, and have nothing added later; to sort out the defaults costs 4 % of a request."""
+        self._skip_auto_headers = _NOT_ADDED
+
+
+class _Addresses(HttpResolver):
+    """Notes on the exchange that its name is being looked up."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        exchange = current_exchange.get()
+        exchange.is_resolving = True
+        try:
+            found = await super().resolve(host, port, family)
+        except UnicodeError as error:
+            raise aiohttp.InvalidURL(host, "no name server can be asked for this host") from error
+        exchange.is_resolving = False
+        return found
+
+
+class TargetConnection(ResponseHandler):
+    """A connection that takes for an answer only what comes in after its request went out, and only one answer each.
+
+    Anything beyond the answer closes the connection: a second answer, an interim one that comes late, a 408 for a
+    request that was never made, a stray byte. The answer before it stands. Bytes that arrive when the next request is
+    on its way already cannot be told from its answer; HTTP/1.1 has no mark for that.
+    """
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+        """Start without a request."""
+        super().__init__(loop=loop)
+        self._exchange: Exchange | None = None
+        self._is_answer_due = False  # from the request to the answer's last byte
+        self._is_head_due = False
+        self._head = b""  # all that has come in while the head is due
+        self._interim_heads = 0
+        self._is_second_reading = False
+        self._last_bytes = b""
+        self._body_left_bytes: int | None = None  # None if it is not stated
+        self._parser_params: dict[str, Any] = {}
+        self._unread = select.poll()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the socket, to look for what is unread on it."""
+        super().connection_made(transport)
+        self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def is_connected(self) -> bool:
+        """Whether the connection can carry a request; asked before it is taken from the pool.
+
+        The socket is looked at as well: bytes or the end of the stream may wait on it that the loop has not read yet.
+        """
+        is_open = super().is_connected()
+        if not is_open or self._is_answer_due:
+            return is_open
+        exchange = current_exchange.get(None)
+        return not (exchange is not None and exchange.wants_new) and not self._unread.poll(0)
+
+    def set_response_params(self, **params: Any) -> None:
+        """Begin an exchange: its request goes out next."""
+        exchange = current_exchange.get()
+        exchange.is_sent, exchange.is_kept = True, self._exchange is not None
+        self._exchange = exchange
+        self._is_answer_due = self._is_head_due = True
+        self._head, self._interim_heads, self._last_bytes, self._body_left_bytes = b"", 0, b"", None
+        self._parser_params = params
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what belongs to the answer that is due, and close the connection for anything else."""
+        if data and not self._is_answer_due:
+            self._spoil()
+            return
+        if data and self._exchange is not None:
+            self._exchange.is_answered = True
+        was_head_due = self._is_head_due
+        if was_head_due:
+            self._head += data
+        super().data_received(data)
+        if not was_head_due:
+            self._note_body(data, len(data))
+        elif not self._is_head_due:
+            self._note_body(data, len(self._head) - _end_of_heads(self._head, heads=self._interim_heads + 1))
+            self._head = b""
+        elif len(self._head) > HEAD_MAX_BYTES and self._exception is None:
+            self.set_exception(aiohttp.ClientConnectionError("the head of the answer is too long"))
+            self._spoil()
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """Take a head from the parser; the first that is not interim is the answer's, and no other may follow."""
+        message, _ = data
+        if not self._is_head_due:
+            self._spoil()
+            return
+        if message.code < 200 and message.code != 101:
+            self._interim_heads += 1
+        else:
+            self._is_head_due = False
+            if self._exchange is not None:
+                self._exchange.closes = message.should_close
+            if not message.chunked and (length := message.headers.get("Content-Length")) is not None:
+                self._body_left_bytes = int(length)  # digits, as the parser has checked
+        super().feed_data(data, size)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Take an error of the parser or the network, after all heads that came before it."""
+        if isinstance(exc, HttpProcessingError) and self._exchange is not None:
+            self._exchange.speaks_tls = self._head.startswith(_TLS_ALERT)
+        if isinstance(exc, HttpProcessingError) and self._is_head_due and not self._is_second_reading:
+            self._read_again()
+            return
+        super().set_exception(exc, *cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            # aiohttp leaves a reader of the body waiting.
+            payload.set_exception(aiohttp.ClientPayloadError("the body of the answer is not valid"))
+
+    def _read_again(self) -> None:
+        """Parse anew, head by head.
+
+        A parser that meets an error drops the heads that it has read in the same call, and they may be those of an
+        answer that counts. aiohttp has closed the connection already.
+        """
+        self._is_second_reading = True
+        super().set_response_params(**self._parser_params)
+        start = 0
+        while self._is_head_due and self._exception is None and start < len(self._head):
+            end = _end_of_heads(self._head, heads=1, start=start)
+            super().data_received(self._head[start:end])
+            start = end
+        if start < len(self._head) and self._exception is None:
+            super().data_received(self._head[start:])
+
+    def _note_body(self, data: bytes, body_bytes: int) -> None:
+        """Note how much of the body has come in, and whether something else came in behind it."""
+        is_stated = self._body_left_bytes is not None
+        if self._body_left_bytes is not None:
+            self._body_left_bytes -= body_bytes
+            if self._body_left_bytes < 0:
+                self._spoil()
+        else:
+            self._last_bytes = (self._last_bytes + data[-3:])[-3:]
+        if self._payload is not None and self._payload.is_eof():
+            self._is_answer_due = False
+            if not is_stated and not self._last_bytes.endswith((b"\n\r\n", b"\n\n")):
+                self._spoil()  # an answer like this ends in an empty line, so this is the beginning of something else
+
+    def _spoil(self) -> None:
+        """Make sure that no request goes out on this connection any more."""
+        self.force_close()
+        if self.transport is not None:
+            self.transport.close()
+
+
+def _end_of_heads(text: bytes, *, heads: int, start: int = 0) -> int:
+    """Return where the last of so many heads ends in bytes that begin with them; their length if none ends there.
+
+    Lines may end without a carriage return, and heads may follow empty lines, as the parser lets them.
+    """
+    for _ in range(heads):
+        while text.startswith((b"\r", b"\n"), start):
+            start += 1
+        after_return = text.find(b"\n\r\n", start)
+        plain = text.find(b"\n\n", start, len(text) if after_return < 0 else after_return + 1)
+        if plain >= 0:
+            start = plain + 2
+        elif after_return >= 0:
+            start = after_return + 3
+        else:
+            return len(text)
+    return start
+
+
+def _make_socket(address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    try:
+        return socket.socket(family=family, type=kind, proto=protocol)
+    except OSError as error:
+        if error.errno in _OUR_ERRNOS:
+            current_exchange.get().lacks_descriptor = True
+        raise
+
+
+def has_no_descriptor_left() -> bool:
+    """Whether not even a socket can be made now: then a name that was not resolved says nothing about the target."""
+    try:
+        socket.socket().close()
+    except OSError as error:
+        return error.errno in _OUR_ERRNOS
+    return False

@@ -1,0 +1,148 @@
+"""What one attempt sends: the event as it came or in a CloudEvent around it, signed where that is asked for. Pure."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Literal
+from urllib.parse import quote
+
+from eventflow.event import Event, format_time
+from eventflow.message import Envelope
+from eventflow.settings.sections import TargetSettings
+from eventflow.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signature, signing_key
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+CLOUDEVENT = "application/cloudevents+json"
+
+_UNSAFE_IN_HEADER = re.compile(r"[^\x21-\x7e]|[\"%]")
+_JSON_TYPE = re.compile(r"[^/;]+/([^/;]+\+)?json", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRequest:
+    """Body and headers of one POST."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestForm:
+    """How a target wants its events.
+
+    Attributes:
+        signing_keys: Each makes a signature, so that the target can change its secret.
+    """
+
+    format: Literal["raw", "cloudevents"] = "raw"
+    signing_keys: tuple[bytes, ...] = ()
+
+    def request_for(self, envelope: Envelope, *, now: datetime) -> TargetRequest:
+        """Build the request of an attempt that is made now."""
+        event = envelope.event
+        headers = _delivery_headers(envelope)
+        # No structured CloudEvent can say how its data are encoded.
+        if self.format == "raw" or envelope.content_encoding is not None:
+            body = event.body
+            headers |= _binary_headers(envelope, event_id=headers[IDEMPOTENCY_KEY])
+        else:
+            body = event.body if _media_type(event) == CLOUDEVENT else structured(event)
+            headers["Content-Type"] = CLOUDEVENT
+        if self.signing_keys:
+            headers |= self._signed(event.id, body, now)
+        return TargetRequest(body=body, headers=headers)
+
+    def _signed(self, event_id: str, body: bytes, now: datetime) -> dict[str, str]:
+        # Senders choose ids, and a full stop in one could be taken for the end of it.
+        webhook_id = header_value(event_id).replace(".", "%2E")
+        timestamp = str(int(now.timestamp()))
+        signatures = [
+            signature(key, webhook_id=webhook_id, timestamp=timestamp, body=body) for key in self.signing_keys
+        ]
+        return {ID_HEADER: webhook_id, TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: " ".join(signatures)}
+
+
+def request_form(target: TargetSettings) -> RequestForm:
+    """Prepare what a flow's settings ask for."""
+    return RequestForm(
+        format=target.format,
+        signing_keys=tuple(signing_key(secret.get_secret_value()) for secret in target.signing_secrets),
+    )
+
+
+def structured(event: Event) -> bytes:
+    """Write an event in the JSON format of CloudEvents 1.0.
+
+    JSON stands in it as it was written, so that no number or order of keys changes; anything else as base64.
+    """
+    attributes = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "time": format_time(event.time),
+        "subject": event.subject,
+        "datacontenttype": event.content_type,
+    }
+    head = json.dumps({name: value for name, value in attributes.items() if value is not None}).encode()
+    if _is_json(event):
+        return b'%b,"data":%b}' % (head[:-1], event.body)
+    return b'%b,"data_base64":"%b"}' % (head[:-1], base64.b64encode(event.body))
+
+
+@lru_cache(maxsize=1024)
+def header_value(text: str) -> str:
+    """Percent-encode what a header cannot carry, as the CloudEvents HTTP binding says (section 3.1.3.2)."""
+    return _UNSAFE_IN_HEADER.sub(lambda match: quote(match[0], safe=""), text)
+
+
+def _delivery_headers(envelope: Envelope) -> dict[str, str]:
+    """Say which delivery this is, so that the target can drop a duplicate."""
+    headers = {
+        IDEMPOTENCY_KEY: header_value(envelope.event.id),
+        "eventflow-attempt": str(envelope.attempt),
+    }
+    if envelope.event.traceparent is not None:
+        headers["traceparent"] = envelope.event.traceparent
+    return headers
+
+
+def _binary_headers(envelope: Envelope, *, event_id: str) -> dict[str, str]:
+    """Describe the body as CloudEvents in binary mode do."""
+    event = envelope.event
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": event_id,
+        "ce-source": header_value(event.source),
+        "ce-type": header_value(event.type),
+        "ce-time": format_time(event.time),
+    }
+    if event.subject is not None:
+        headers["ce-subject"] = header_value(event.subject)
+    if event.content_type is not None:
+        headers["Content-Type"] = event.content_type
+    if envelope.content_encoding is not None:
+        headers["Content-Encoding"] = envelope.content_encoding
+    return headers
+
+
+def _is_json(event: Event) -> bool:
+    if not _JSON_TYPE.fullmatch(_media_type(event)):
+        return False
+    try:
+        json.loads(event.body.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _media_type(event: Event) -> str:
+    return (event.content_type or "").partition(";")[0].strip().lower()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

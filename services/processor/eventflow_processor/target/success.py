@@ -1,0 +1,118 @@
+"""Which answers of a target are a success: by the status, and by a rule on the body if one is set. Pure."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from eventflow.settings.sections import TargetSettings, success_statuses
+
+UNREADABLE: Final = object()
+"""An answer's body in place of a document: cut off, too long, or not JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuccessRule:
+    """When the target has taken an event.
+
+    Attributes:
+        statuses: The answer has one of these.
+        present: JSON pointers (RFC 6901): the body has a value at each.
+        absent: The body has a value at none of these.
+        is_graphql: Whether the body is GraphQL's, in which `errors` without `data` is a failure.
+        user_errors_fail: Whether `userErrors` of a GraphQL mutation are one too.
+    """
+
+    statuses: frozenset[int] = frozenset(range(200, 300))
+    present: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    is_graphql: bool = False
+    user_errors_fail: bool = False
+
+    @property
+    def reads_bodies(self) -> bool:
+        """Whether the status alone does not decide."""
+        return bool(self.is_graphql or self.present or self.absent)
+
+    def refuses(self, document: object) -> bool:
+        """Whether an answer with a success status is a failure by its body.
+
+        A body that cannot be read is refused: a repeated event does less harm than a lost one. An empty body is read
+        as null.
+        """
+        if not self.reads_bodies:
+            return False
+        return (
+            document is UNREADABLE
+            or any(not _has(document, pointer) for pointer in self.present)
+            or any(_has(document, pointer) for pointer in self.absent)
+            or (self.is_graphql and self._graphql_refuses(document))
+        )
+
+    def _graphql_refuses(self, document: object) -> bool:
+        if not isinstance(document, dict):
+            return document is not None
+        fields = list(_fields(document.get("data")))
+        if document.get("errors") and all(field is None for field in fields):
+            return True
+        return self.user_errors_fail and any(_has_user_errors(field) for field in fields)
+
+
+def success_rule(target: TargetSettings) -> SuccessRule:
+    """Prepare what a flow's settings ask for."""
+    return SuccessRule(
+        statuses=success_statuses(target.success_status),
+        present=target.success_pointer,
+        absent=target.failure_pointer,
+        is_graphql=target.feedback == "shopify-graphql",
+        user_errors_fail=target.user_errors_fail,
+    )
+
+
+def parsed(body: bytes | None) -> object:
+    """Read JSON: its value, null for an empty body, `UNREADABLE` for anything else and for a body that was not read."""
+    if body is None:
+        return UNREADABLE
+    if not body.strip():
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return UNREADABLE
+
+
+def value_at(document: object, pointer: str) -> object:
+    """Return the value that a JSON pointer leads to; None if it leads nowhere."""
+    for step in pointer.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        match document:
+            case dict():
+                document = document.get(name)
+            case list() if name.isascii() and name.isdecimal() and (name == "0" or name[0] != "0") and len(name) < 10:
+                document = document[int(name)] if int(name) < len(document) else None
+            case _:
+                return None
+    return document
+
+
+def _has(document: object, pointer: str) -> bool:
+    """Whether there is a value that says anything: null, false, "", [] and {} say that there is none."""
+    value = value_at(document, pointer)
+    return not (value is None or value is False or value in ("", [], {}))
+
+
+def _fields(data: object) -> Iterator[object]:
+    """Return the results of a GraphQL operation; nothing was done if each is null, or there is none."""
+    match data:
+        case None:
+            return
+        case dict():
+            yield from data.values()
+        case _:
+            yield data
+
+
+def _has_user_errors(field: object) -> bool:
+    return isinstance(field, dict) and any(
+        bool(value) for name, value in field.items() if name.lower().endswith("usererrors")
+    )
