@@ -24,7 +24,8 @@ from eventflow_processor.dispatcher import Dispatcher
 from eventflow_processor.gate import own_errors
 from eventflow_processor.handler import Handler
 from eventflow_processor.observe.metrics import ProcessorMetrics
-from eventflow_processor.target.http import Result, Target
+from eventflow_processor.target.http import Target
+from eventflow_processor.target.result import Result
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.injector import Injector

@@ -14,8 +14,9 @@ import aiohttp
 import pytest
 
 from eventflow.amqp import broker, wire
-from eventflow.amqp.consumer import Consumer, Delivery
+from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
+from eventflow.delivery import Delivery
 from eventflow.errors import BrokerUnavailableError, MessageTooLargeError
 from eventflow.message import Message, new_message_id
 from eventflow.outcome import Defer

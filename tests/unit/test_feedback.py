@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventflow_processor.target.feedback import NOTHING, Feedback, FeedbackReader, Mode, seconds_until
-from eventflow_processor.target.http import Failed, judge
+from eventflow_processor.target.result import Failed, judge
 from eventflow_processor.target.success import SuccessRule, parsed
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, tzinfo=UTC)

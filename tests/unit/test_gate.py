@@ -12,10 +12,11 @@ from eventflow.event import Event
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Hold, Retry
 from eventflow_processor.gate.breaker import OUTAGE_S, PROBER_SILENT_S, REFUSING_STATUSES, Cause
-from eventflow_processor.gate.gate import Gate, Pass, Verdict
+from eventflow_processor.gate.gate import Gate
+from eventflow_processor.gate.verdict import Pass, Verdict
 from eventflow_processor.retry import Ending, RetryPolicy, decide
 from eventflow_processor.target.feedback import Feedback
-from eventflow_processor.target.http import Failed, Succeeded
+from eventflow_processor.target.result import Failed, Succeeded
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, tzinfo=UTC)
 DOWN = Failed(reason="server_error", status=502)

@@ -1,8 +1,8 @@
 """Errors of our own in a row: when they block a flow, and what ends that."""
 
-from eventflow_processor.gate.gate import Pass, Verdict
 from eventflow_processor.gate.own_errors import TRY_PAUSE_MAX_S, OwnErrors
-from eventflow_processor.target.http import Succeeded
+from eventflow_processor.gate.verdict import Pass, Verdict
+from eventflow_processor.target.result import Succeeded
 from tests.unit.test_gate import OK, Bench, fail
 
 BUG = ValueError("secret")

@@ -14,12 +14,12 @@ from eventflow.outcome import DeadLetter, Defer, Delivered, Outcome, Retry
 from eventflow.settings.sections import TargetSettings
 from eventflow.topology import Lane
 from eventflow_processor.concurrency import concurrency_of, prefetch_of
-from eventflow_processor.gate.gate import Verdict
+from eventflow_processor.gate.verdict import Verdict
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.retry import Ending, RetryPolicy, decide
 from eventflow_processor.target.feedback import Feedback
-from eventflow_processor.target.http import Failed, Succeeded, judge
 from eventflow_processor.target.request import header_value
+from eventflow_processor.target.result import Failed, Succeeded, judge
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, 573000, tzinfo=UTC)
 EVENT = Event(id="e", source="s", type="t", time=NOW, accepted_at=NOW, body=b"")

@@ -17,7 +17,7 @@ from eventflow_processor.quota.quota import Quota
 from eventflow_processor.quota.rate import RECOVERY_S, Pace
 from eventflow_processor.quota.roster import JOIN_S, LEASE_S, Roster
 from eventflow_processor.target.feedback import Feedback
-from eventflow_processor.target.http import Failed, Succeeded
+from eventflow_processor.target.result import Failed, Succeeded
 
 TICK_S = 0.25
 DROPPED_AFTER_S = 20.0

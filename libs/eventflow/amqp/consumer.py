@@ -21,6 +21,7 @@ from eventflow.amqp.consume_channel import Inlet, inlet_on
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
+from eventflow.delivery import Delivery, Held
 from eventflow.errors import (
     BrokerUnavailableError,
     DeliveryLostError,
@@ -48,67 +49,6 @@ STOP_MAX_S = 2.0
 """How long a stop waits for a broker that may be frozen."""
 
 log = structlog.stdlib.get_logger()
-
-
-class Delivery:
-    """A message handed to us, to be settled once; settling it again does nothing."""
-
-    __slots__ = ("_held", "_inlet", "_tag", "attempts_here", "envelope", "lane", "received_at_ns", "received_s")
-
-    def __init__(self, *, envelope: Envelope, lane: Lane, inlet: Inlet, tag: int, held: "Held") -> None:
-        """Be held in `held` until it is settled."""
-        self.envelope = envelope
-        self.lane = lane
-        self.received_s = time.monotonic()
-        self.received_at_ns = time.time_ns()
-        self.attempts_here = 0  # more than 1 for what was held in memory between two
-        self._inlet = inlet
-        self._tag = tag
-        self._held = held
-        held[tag] = self
-
-    @property
-    def is_current(self) -> bool:
-        """Whether it can still be settled: it has not been yet, and the channel that delivered is open.
-
-        If that channel is gone, the broker hands the message out again.
-        """
-        return self._tag in self._held and self._inlet.is_open
-
-    async def ack(self) -> None:
-        """Tell the broker to forget the message.
-
-        Raises:
-            DeliveryLostError: The channel is gone. A tag means nothing on any other channel.
-        """
-        await self._settle(requeue=False)
-
-    async def hand_back(self) -> None:
-        """Return the message to its queue, in its old place where that is possible.
-
-        Raises:
-            DeliveryLostError: The channel is gone, so the broker has it back already.
-        """
-        await self._settle(requeue=True)
-
-    async def dead_letter(self) -> None:
-        """Have the broker move the message to the dead queue as it is, which no limit on publishes concerns.
-
-        Raises:
-            DeliveryLostError: The channel is gone, so the broker has it back already.
-        """
-        if self._tag in self._held:
-            await self._inlet.dead_letter(self._tag)
-            self._held.pop(self._tag, None)
-
-    async def _settle(self, *, requeue: bool) -> None:
-        if self._tag in self._held:  # a second time would close the channel
-            await self._inlet.settle(self._tag, requeue=requeue)
-            self._held.pop(self._tag, None)
-
-
-Held = dict[int, Delivery]
-"""What one channel has delivered and is not settled, by delivery tag; the oldest first."""
 
 
 class Sink(Protocol):
@@ -402,7 +342,7 @@ class Consumer:
         held = self._held
 
         def deliver(envelope: Envelope, tag: int) -> None:
-            self._sink.put(Delivery(envelope=envelope, lane=lane, inlet=inlet, tag=tag, held=held))
+            self._sink.put(Delivery(envelope=envelope, lane=lane, channel=inlet, tag=tag, held=held))
 
         queue = lane_queue(self._flow, lane)
         return await inlet.consume(queue, prefetch=self._prefetch[lane], deliver=deliver)

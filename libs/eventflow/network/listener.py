@@ -8,10 +8,6 @@ from typing import Any
 
 from eventflow.errors import AddressUnavailableError, SettingsError
 
-DEFAULT_HOST = "127.0.0.1"
-COLLECTOR_ADMIN_PORT = 9464
-PROCESSOR_ADMIN_PORT = 9465
-
 _PASSING = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN})
 _ADVICE = {
     errno.EADDRINUSE: "`ss -ltnp` shows which process has it",

@@ -8,11 +8,12 @@ from typing import Literal
 
 import structlog
 
-from eventflow.amqp.consumer import Delivery
+from eventflow.delivery import Delivery
 from eventflow.errors import DeliveryLostError
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.logging import shown_id
-from eventflow_processor.gate.gate import Gate, Pass
+from eventflow_processor.gate.gate import Gate
+from eventflow_processor.gate.verdict import Pass
 from eventflow_processor.handler import CRASH_PAUSE_S, Handler, Turn
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observer

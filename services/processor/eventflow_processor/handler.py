@@ -11,16 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from eventflow.amqp.consumer import Consumer, Delivery
+from eventflow.amqp.consumer import Consumer
+from eventflow.delivery import Delivery
 from eventflow.errors import DeliveryLostError
 from eventflow.event import utc_now
 from eventflow.outcome import Defer, Hold, Outcome
-from eventflow_processor.gate.gate import Gate, Pass
+from eventflow_processor.gate.gate import Gate
+from eventflow_processor.gate.verdict import Pass
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observation, Observer
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import Ending, RetryPolicy, decide
-from eventflow_processor.target.http import AttemptNotMadeError, Result, Target
+from eventflow_processor.target.http import AttemptNotMadeError, Target
+from eventflow_processor.target.result import Result
 
 CRASH_PAUSE_S = 1.0
 """A delivery whose handling failed is held for so long before it is requeued: it comes again at once, and will most

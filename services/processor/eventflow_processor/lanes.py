@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Collection
 from datetime import datetime
 
-from eventflow.amqp.consumer import Delivery
+from eventflow.delivery import Delivery
 from eventflow.topology import Lane
 
 

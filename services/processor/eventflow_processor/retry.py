@@ -6,8 +6,8 @@ from typing import assert_never
 
 from eventflow.message import Envelope, Failure
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
-from eventflow_processor.gate.gate import Verdict
-from eventflow_processor.target.http import Failed, Result, Succeeded
+from eventflow_processor.gate.verdict import Verdict
+from eventflow_processor.target.result import Failed, Result, Succeeded
 
 HELD_IN_MEMORY_S = 45.0
 """A pause below this is waited out in memory; a longer one in a delay queue. Nothing is held unacked for a minute."""

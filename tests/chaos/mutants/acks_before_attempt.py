@@ -1,6 +1,6 @@
 """A processor that acks a delivery when its turn has come, before the target is called."""
 
-from eventflow.amqp.consumer import Delivery
+from eventflow.delivery import Delivery
 from eventflow_processor import __main__ as processor
 from eventflow_processor.handler import Handler, Turn
 

@@ -1,6 +1,7 @@
 """A processor that acks a delivery first and publishes its dead letter afterwards, the order that is found so often."""
 
-from eventflow.amqp.consumer import Consumer, Delivery
+from eventflow.amqp.consumer import Consumer
+from eventflow.delivery import Delivery
 from eventflow.message import encode
 from eventflow.outcome import DeadLetter, Outcome
 from eventflow.topology import dead_queue

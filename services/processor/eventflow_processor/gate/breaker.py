@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from eventflow_processor.target.http import Failed
+from eventflow_processor.target.result import Failed
 
 OPENING_FAILURES = 5
 OPENING_EVENTS = 3

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from enum import Enum, auto
 
 import structlog
 
@@ -16,7 +15,8 @@ from eventflow.control.bus import Announcement
 from eventflow.control.overrides import RuntimeSettings
 from eventflow_processor.gate.breaker import Breaker, Cause, trouble_of
 from eventflow_processor.gate.own_errors import OwnErrors
-from eventflow_processor.target.http import Failed, Result, Succeeded
+from eventflow_processor.gate.verdict import Pass, Verdict
+from eventflow_processor.target.result import Failed, Result, Succeeded
 
 DEFERRALS_MAX = 3
 REMEMBERED_IDS_MAX = 10_000
@@ -30,23 +30,6 @@ PAUSE_MIN_S = 0.1
 """`Retry-After: 0` must not make a loop of a target that means it and one that never lets anybody through."""
 
 log = structlog.stdlib.get_logger()
-
-
-class Pass(Enum):
-    """What an attempt is let through as."""
-
-    ATTEMPT = auto()
-    PROBE = auto()
-
-
-class Verdict(Enum):
-    """How a result counts for its event."""
-
-    COUNTS = auto()
-    DEFER = auto()
-    """The target asked to wait: the event keeps its attempt, in memory while the pause is short."""
-    UNCOUNTED = auto()
-    """The target is down, or refuses everybody: the event goes to a delay queue and keeps its attempt."""
 
 
 class _Memory:

@@ -15,7 +15,7 @@ from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDE
 from eventflow_processor.backlog.estimate import DrainEstimate
 from eventflow_processor.backlog.reorder import Reorder
 from eventflow_processor.gate.breaker import Cause
-from eventflow_processor.target.http import REASONS, Failed
+from eventflow_processor.target.result import REASONS, Failed
 
 
 class ProcessorMetrics:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from eventflow.amqp.consumer import Delivery
+from eventflow.delivery import Delivery
 from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope
 from eventflow.network.failure import MEANINGS
@@ -18,7 +18,8 @@ from eventflow.telemetry.tracing import exemplar_of
 from eventflow_processor.observe.metrics import FlowMetrics
 from eventflow_processor.observe.recent import Whereabouts
 from eventflow_processor.observe.tracing import DeliveryTrace, DeliveryTracing
-from eventflow_processor.target.http import AttemptNotMadeError, Failed, Result
+from eventflow_processor.target.http import AttemptNotMadeError
+from eventflow_processor.target.result import Failed, Result
 
 SAME_DETAIL_S = 60.0
 """`attempt.failed` is logged for one detail at most this often."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from eventflow.amqp.consumer import Delivery
 from eventflow.control.bus import Announcement
+from eventflow.delivery import Delivery
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow_processor.lanes import Lanes

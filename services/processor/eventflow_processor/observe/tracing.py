@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 from structlog.contextvars import bind_contextvars
 
-from eventflow.amqp.consumer import Delivery
+from eventflow.delivery import Delivery
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
-from eventflow_processor.target.http import Failed, Result
+from eventflow_processor.target.result import Failed, Result
 
 _NS_PER_S = 1_000_000_000
 

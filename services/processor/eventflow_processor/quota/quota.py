@@ -15,7 +15,7 @@ from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.rate import Pace
 from eventflow_processor.quota.roster import Roster
 from eventflow_processor.target.feedback import Feedback
-from eventflow_processor.target.http import Failed, Result
+from eventflow_processor.target.result import Failed, Result
 
 UNSTATED_PAUSE_S = 1.0
 """How long a target without room is left alone where nothing tells when it has some again."""
