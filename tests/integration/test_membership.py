@@ -125,7 +125,8 @@ async def test_a_processor_that_may_not_listen_never_joins(
     start: Start, node: PrivateNode, target: ScriptedTarget, flow: str, http: aiohttp.ClientSession
 ) -> None:
     """aio-pika#525. Reproduced on 0.1.0: a user with rights on its flow's queues only, and none on the control queue,
-    held events for ever and counted in the quota."""
+    held events for ever and counted in the quota.
+    """
     user = f"u{secrets.token_hex(4)}"
     await asyncio.to_thread(node.ctl, "add_user", user, "secret")
     own = f"^eventflow[.]{flow}[.]"

@@ -210,7 +210,8 @@ async def test_the_log_has_the_brokers_own_words_for_not_letting_us_in(
     node: PrivateNode, user: str, flow: str, commands: list[tuple[str, ...]], words: str
 ) -> None:
     """Stands for aiorabbit#7, aio-pika#584. Reproduced on 0.1.0: the log had "Expected one of ['Connection.OpenOk'],
-    got <Connection.Close object at 0x...>"."""
+    got <Connection.Close object at 0x...>".
+    """
     vhost = f"v{user}"
     url = await grant(node, user, RIGHTS)
     for command in commands:

@@ -63,7 +63,8 @@ async def test_a_leader_without_a_majority_renews_no_lease(
     networks: Networks, cluster: Cluster, target: ScriptedTarget, flow: str, http: aiohttp.ClientSession
 ) -> None:
     """Measured on 0.1.0: two beside the leader spent their half while four others spent two thirds, 117 % of the quota,
-    and stood still after the split, ready."""
+    and stood still after the split, ready.
+    """
     live = lane_queue(flow, Lane.LIVE)
     async with Amqp(cluster.nodes[0].url) as amqp:
         await amqp.declare_flow(flow)

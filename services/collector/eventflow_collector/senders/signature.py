@@ -40,7 +40,7 @@ class BodyHmac:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stripe:
-    """`t={seconds},v1={hex}[,v1={hex}]` over `{seconds}.{body}`. https://docs.stripe.com/webhooks/signature"""
+    """`t={seconds},v1={hex}[,v1={hex}]` over `{seconds}.{body}` (https://docs.stripe.com/webhooks/signature)."""
 
     tolerance_s: float
     keys: tuple[bytes, ...]

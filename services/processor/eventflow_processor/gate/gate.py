@@ -1,7 +1,8 @@
-"""When the next attempt of a flow may start: not while an operator has paused the flow or the target asked for a pause,
-not while the target is down or refuses everybody, nor while errors of our own keep every event from being handled.
+"""When the next attempt of a flow may start.
 
-What is decided here is told to the flow's other processors, and what they tell is heeded.
+No attempt starts while an operator has paused the flow, while the target has asked for a pause, while the target is
+down or refuses every event, or while errors of our own keep every event from being handled. Decisions that are made
+here are sent to the flow's other processors, and theirs are followed.
 """
 
 import asyncio
