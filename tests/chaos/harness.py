@@ -14,7 +14,7 @@ from pathlib import Path
 import aio_pika
 import aiohttp
 
-from eventflow.amqp.broker import CONNECTION_ERRORS
+from eventflow.amqp.channel import CONNECTION_ERRORS
 from sandbox.bodies import Body
 from sandbox.cluster import Cluster
 from sandbox.node import PrivateNode

@@ -5,11 +5,13 @@ import asyncio
 import aio_pika
 import pytest
 
-from eventflow.amqp import broker, wire
-from eventflow.amqp.broker import Connection
+from eventflow.amqp import wire
+from eventflow.amqp.channel import open_channel
+from eventflow.amqp.connection import Connection
 from eventflow.amqp.consume_channel import LibraryInlet, WireInlet, inlet_on
 from eventflow.amqp.publish_channel import LibraryOutlet, WireOutlet
 from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.session import keep_connected
 from eventflow.errors import BrokerUnavailableError, DeliveryLostError, UnroutableError
 from eventflow.message import Message, new_message_id
 from eventflow.topology import Lane, lane_queue
@@ -72,7 +74,7 @@ async def test_deliveries_are_acked_handed_back_and_lost_with_their_channel_eith
     got: list[tuple[bytes, str, int]] = []
 
     async def session(connection: Connection) -> None:
-        channel = await broker.open_channel(connection)
+        channel = await open_channel(connection)
         inlet = inlet_on(connection, channel)
         assert isinstance(inlet, WireInlet if is_supported else LibraryInlet)
         await inlet.consume(
@@ -90,7 +92,7 @@ async def test_deliveries_are_acked_handed_back_and_lost_with_their_channel_eith
             await inlet.settle(got[3][2], requeue=False)
 
     async with asyncio.timeout(30):
-        await broker.keep_connected([broker_url], name="test", session=session)
+        await keep_connected([broker_url], name="test", session=session)
     assert [(body, event_id) for body, event_id, _ in got] == [(body, str(len(body))) for body in [*sent, sent[1]]]
 
     async def is_back() -> bool:

@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from eventflow.amqp import broker, wire
-from eventflow.amqp.broker import Connection
+from eventflow.amqp import wire
 from eventflow.amqp.browser import reading
+from eventflow.amqp.channel import answered, open_channel
+from eventflow.amqp.connection import Connection, closing, connect
 from eventflow.amqp.consume_channel import inlet_on
-from eventflow.message import ID
+from eventflow.amqp.session import keep_connected
+from eventflow.message import ID, Envelope
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, lane_queue, runtime_queue
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
@@ -99,8 +101,8 @@ async def test_an_operator_sees_and_replays_strangers_messages(broker_url: str, 
     for properties in STRANGE.values():
         await amqp.publish_raw(properties, b"strange", queue=dead_queue(flow))
     await amqp.publish(dead_queue(flow), *amqp.messages(1))
-    connection = await broker.connect(broker_url, name="test")
-    async with broker.closing(connection), reading(connection, dead_queue(flow)) as reader:
+    connection = await connect(broker_url, name="test")
+    async with closing(connection), reading(connection, dead_queue(flow)) as reader:
         *strange, plain = await reader.read(10)
     assert [held.envelope.event.body for held in strange] == [b"strange"] * len(STRANGE)
     assert plain.envelope.event.id == "m-0"
@@ -121,15 +123,15 @@ async def test_a_strangers_message_is_delivered_and_settled_either_way(
     got: list[tuple[bytes, int]] = []
 
     async def session(connection: Connection) -> None:
-        channel = await broker.open_channel(connection)
+        channel = await open_channel(connection)
         inlet = inlet_on(connection, channel)
         await inlet.consume(queue, prefetch=10, deliver=lambda envelope, tag: got.append((envelope.event.body, tag)))
         await eventually(lambda: len(got) == 1, what="the delivery")
         await inlet.settle(got[0][1], requeue=False)
-        await broker.answered("close", channel.close())
+        await answered("close", channel.close())
 
     async with asyncio.timeout(10):
-        await broker.keep_connected([broker_url], name="test", session=session)
+        await keep_connected([broker_url], name="test", session=session)
     assert [body for body, _ in got] == [b"strange"]
 
 
@@ -144,11 +146,11 @@ async def test_a_delivery_that_cannot_be_handed_over_comes_again_and_ends_nothin
     tried: list[str] = []
 
     async def session(connection: Connection) -> None:
-        channel = await broker.open_channel(connection)
+        channel = await open_channel(connection)
         inlet = inlet_on(connection, channel)
         taken: list[int] = []
 
-        def deliver(envelope: broker.Any, tag: int) -> None:
+        def deliver(envelope: Envelope, tag: int) -> None:
             tried.append(envelope.event.id)
             if tried.count("m-0") == 1 and envelope.event.id == "m-0":
                 raise RuntimeError("a bug of ours")
@@ -158,10 +160,10 @@ async def test_a_delivery_that_cannot_be_handed_over_comes_again_and_ends_nothin
         await eventually(lambda: len(taken) == 2, what="both deliveries")
         for tag in taken:
             await inlet.settle(tag, requeue=False)
-        await broker.answered("close", channel.close())
+        await answered("close", channel.close())
 
     async with asyncio.timeout(10):
-        await broker.keep_connected([broker_url], name="test", session=session)
+        await keep_connected([broker_url], name="test", session=session)
     assert tried == ["m-0", "m-1", "m-0"], "in one session, after a pause"
 
 

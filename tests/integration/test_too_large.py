@@ -13,9 +13,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from eventflow.amqp import broker, wire
+from eventflow.amqp import wire
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.queues import QueueDepth
 from eventflow.delivery import Delivery
 from eventflow.errors import BrokerUnavailableError, MessageTooLargeError
 from eventflow.message import Message, new_message_id
@@ -284,7 +285,7 @@ class Nobody:
 
     def joined(self) -> None: ...
 
-    def looked(self, lane: Lane, depth: broker.QueueDepth, *, began_s: float) -> None: ...
+    def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None: ...
 
     def left(self) -> None: ...
 

@@ -1,16 +1,17 @@
 """How deliveries come in on a consuming channel, and how they are settled."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
-from eventflow.amqp import broker, frames, wire
+from eventflow.amqp import frames, wire
+from eventflow.amqp.channel import CONNECTION_ERRORS, answered
+from eventflow.amqp.connection import Connection, wire_of
 from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope, decode
 
@@ -52,9 +53,9 @@ class Inlet(Protocol):
         """
 
 
-def inlet_on(connection: AbstractConnection, channel: Channel) -> Inlet:
+def inlet_on(connection: Connection, channel: Channel) -> Inlet:
     """Return the inlet on a channel: the wire's, or the library's own way."""
-    below = broker.wire_of(connection)
+    below = wire_of(connection)
     return LibraryInlet(channel) if below is None else WireInlet(below, channel)
 
 
@@ -111,7 +112,7 @@ class WireInlet:
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
         """See `Inlet`."""
         self._deliver[queue] = deliver  # its own name is its consumer's tag: known before the first delivery
-        return await broker.consume(self._channel, queue, prefetch=prefetch, consumer_tag=queue)
+        return await _consume(self._channel, queue, prefetch=prefetch, on_message=_ignore)
 
     async def settle(self, tag: int, *, requeue: bool) -> None:
         """See `Inlet`."""
@@ -190,7 +191,7 @@ class LibraryInlet:
                 await asyncio.sleep(NOT_TAKEN_PAUSE_S)
                 await self.settle(tag, requeue=True)
 
-        return await broker.consume(self._channel, queue, prefetch=prefetch, consumer_tag=queue, on_message=take)
+        return await _consume(self._channel, queue, prefetch=prefetch, on_message=take)
 
     async def settle(self, tag: int, *, requeue: bool) -> None:
         """See `Inlet`."""
@@ -201,7 +202,7 @@ class LibraryInlet:
                 await self._channel.basic_nack(tag, requeue=True, wait=False)
             else:
                 await self._channel.basic_ack(tag, wait=False)
-        except broker.CONNECTION_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             raise DeliveryLostError(str(error)) from error
 
     async def dead_letter(self, tag: int) -> None:
@@ -210,5 +211,19 @@ class LibraryInlet:
             raise DeliveryLostError("the channel that delivered is closed")
         try:
             await self._channel.basic_nack(tag, requeue=False, wait=False)
-        except broker.CONNECTION_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             raise DeliveryLostError(str(error)) from error
+
+
+async def _consume(
+    channel: Channel, queue: str, *, prefetch: int, on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]]
+) -> str:
+    """Start a consumer of a queue, with the queue's name as its tag."""
+    # A prefetch applies to the consumers that start after it.
+    await answered("set a prefetch", channel.basic_qos(prefetch_count=prefetch))
+    answer = await answered(f"consume from {queue}", channel.basic_consume(queue, on_message, consumer_tag=queue))
+    return str(answer.consumer_tag)
+
+
+async def _ignore(_: DeliveredMessage) -> None:
+    """Do nothing with a delivery: it was taken before the library saw it."""

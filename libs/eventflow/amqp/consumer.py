@@ -12,15 +12,17 @@ from dataclasses import replace
 from typing import NoReturn, Protocol, assert_never
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 
-from eventflow.amqp import broker
-from eventflow.amqp.broker import QueueDepth
+from eventflow.amqp.channel import answered, cancellation_of, is_missing, open_channel, until_cancelled, until_closed
+from eventflow.amqp.connection import Connection
 from eventflow.amqp.consume_channel import Inlet, inlet_on
 from eventflow.amqp.presence import Presence
+from eventflow.amqp.proofs import prove_majority
 from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.queues import QueueDepth, declare_queues, find_missing, measure, wait_for_consumers
+from eventflow.amqp.session import keep_connected
 from eventflow.delivery import Delivery, Held
 from eventflow.errors import (
     BrokerUnavailableError,
@@ -121,7 +123,7 @@ class Consumer:
         self._held_max_s = held_max_s
         self._held: Held = {}
         self._name = name
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._consumers: dict[Lane, int] = {}
         self._tags: list[str] = []
@@ -147,7 +149,7 @@ class Consumer:
             TopologyMismatchError: A queue exists with other arguments.
         """
         self._stopping = False
-        await broker.keep_connected(self._urls, name=self._name, session=self._session)
+        await keep_connected(self._urls, name=self._name, session=self._session)
 
     async def stop(self) -> None:
         """Take no more deliveries. What was delivered before this returns can still be settled."""
@@ -155,7 +157,7 @@ class Consumer:
         if self._channel is None:
             return
         cancels = asyncio.gather(
-            *(broker.answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags),
+            *(answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags),
             return_exceptions=True,
         )
         # Left alone when its time is up: the library would close the channel, and settlements to come be lost.
@@ -173,7 +175,7 @@ class Consumer:
         if self._channel is None or self._connection is None or self._is_silent:
             return
         waits = [
-            broker.wait_for_consumers(
+            wait_for_consumers(
                 self._connection, lane_queue(self._flow, lane), at_most=consumers - 1, timeout_s=SETTLED_MAX_S
             )
             for lane, consumers in self._consumers.items()
@@ -181,7 +183,7 @@ class Consumer:
         try:
             async with asyncio.timeout(SETTLED_MAX_S + STOP_MAX_S):
                 await asyncio.gather(*waits)
-                await broker.answered("close the channel", self._channel.close())
+                await answered("close the channel", self._channel.close())
         except (BrokerUnavailableError, TimeoutError) as error:
             log.debug("consumer.close_failed", flow=self._flow, reason=str(error) or "no answer")
 
@@ -269,31 +271,31 @@ class Consumer:
         log.warning("delivery.copy_unconfirmed", flow=self._flow, queue=queue, reason=str(error), action="handed back")
         await delivery.hand_back()
 
-    async def _session(self, connection: AbstractConnection) -> None:
+    async def _session(self, connection: Connection) -> None:
         if self._stopping:
             return
         await self._publisher.may_publish()
-        self._unverified = await broker.declare(connection, self._specs, presence=self._presence)
-        channel = await broker.open_channel(connection)
-        self._cancelled = broker.cancellation_of(channel)
+        self._unverified = await declare_queues(connection, self._specs, presence=self._presence)
+        channel = await open_channel(connection)
+        self._cancelled = cancellation_of(channel)
         inlet = inlet_on(connection, channel)
         self._held = {}  # tags are the channel's: what an earlier one delivered is the broker's again
-        looks = await broker.open_channel(connection)
-        await broker.prove_majority(looks, lease_queue(self._flow))  # without it we would take events and return them
+        looks = await open_channel(connection)
+        await prove_majority(looks, lease_queue(self._flow))  # without it we would take events and return them
         # Live last: its consumers are counted, and a user may lack the right to one of the others.
         self._tags = [await self._consume(inlet, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
         self._connection, self._channel = connection, channel
         try:
             self._observer.joined()
             await first_of(
-                broker.closed(channel), broker.cancelled(self._cancelled), self._poll(looks), self._watch_held()
+                until_closed(channel), until_cancelled(self._cancelled), self._poll(looks), self._watch_held()
             )
         except BrokerUnavailableError as error:
             if not self._stopping:
-                if self._cancelled.is_set() or broker.is_missing(error):
+                if self._cancelled.is_set() or is_missing(error):
                     # At once: after the pause others may have declared it again, and the loss would go unnoticed.
                     lanes = [lane_queue(self._flow, lane) for lane in Lane]
-                    await broker.find_missing(connection, self._presence, lanes)
+                    await find_missing(connection, self._presence, lanes)
                 raise
         finally:
             self._observer.left()
@@ -309,9 +311,9 @@ class Consumer:
         uncounted = 0
         while True:
             began_s = lease_clock()
-            await broker.prove_majority(channel, lease_queue(self._flow))
+            await prove_majority(channel, lease_queue(self._flow))
             for lane in Lane:
-                depth = await broker.look_up(channel, lane_queue(self._flow, lane))
+                depth = await measure(channel, lane_queue(self._flow, lane))
                 self._consumers[lane] = depth.consumers
                 if not self._stopping:
                     self._observer.looked(lane, depth, began_s=began_s)

@@ -6,8 +6,10 @@ On a connection of its own, so that a look at a queue that somebody deleted dist
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from eventflow.amqp import broker
+from eventflow.amqp.connection import Connection
 from eventflow.amqp.presence import Presence
+from eventflow.amqp.queues import depth_of
+from eventflow.amqp.session import keep_connected
 
 LOOK_EVERY_S = 5.0
 
@@ -33,12 +35,12 @@ class Depths:
 
     async def run(self) -> None:
         """Stay connected and look for ever."""
-        await broker.keep_connected(self._urls, name=self._name, session=self._session)
+        await keep_connected(self._urls, name=self._name, session=self._session)
 
-    async def _session(self, connection: broker.Connection) -> None:
+    async def _session(self, connection: Connection) -> None:
         while True:
             for queue, tell in self._queues.items():
-                depth = await broker.depth_of(connection, queue)
+                depth = await depth_of(connection, queue)
                 if depth is None:
                     self._presence.missed(queue)
                 else:

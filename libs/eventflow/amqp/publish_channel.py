@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 from aiormq.exceptions import DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
 from pamqp.commands import Basic
 
-from eventflow.amqp import broker, frames, wire
+from eventflow.amqp import frames, wire
+from eventflow.amqp.channel import CONNECTION_ERRORS
+from eventflow.amqp.connection import Connection, wire_of
 from eventflow.errors import (
     BrokerUnavailableError,
     EventFlowError,
@@ -121,13 +122,13 @@ class Outlet(Protocol):
         """Forget and return what is unresolved, the oldest first: the channel is gone, and no publish outlives it."""
 
 
-def outlet_on(connection: AbstractConnection, channel: Channel, *, on_unroutable: Callable[[], None]) -> Outlet:
+def outlet_on(connection: Connection, channel: Channel, *, on_unroutable: Callable[[], None]) -> Outlet:
     """Return the outlet on a confirm channel that nothing else publishes on: the wire's, or the library's own way.
 
     Args:
         on_unroutable: Called whenever a message was returned because its queue does not exist.
     """
-    below = broker.wire_of(connection)
+    below = wire_of(connection)
     if below is None:
         return LibraryOutlet(channel, on_unroutable=on_unroutable)
     return WireOutlet(below, channel, on_unroutable=on_unroutable)
@@ -278,7 +279,7 @@ class LibraryOutlet:
             return UnroutableError("there is no such queue")
         except DeliveryError:
             return PublishRefusedError("the broker refused a message")
-        except broker.CONNECTION_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             return BrokerUnavailableError(f"the connection was lost before a confirm: {error}")
         except asyncio.CancelledError:  # by the library, or at the end of the session: nobody else does
             return BrokerUnavailableError("the connection was closed before a confirm")

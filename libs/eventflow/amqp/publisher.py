@@ -10,12 +10,16 @@ from contextlib import suppress
 from typing import Literal, NoReturn
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 
-from eventflow.amqp import broker
+from eventflow.amqp.channel import is_refused, open_channel, until_closed
+from eventflow.amqp.connection import Connection, is_blocked, wire_of
+from eventflow.amqp.fanout import declare_fanout
 from eventflow.amqp.presence import Presence
+from eventflow.amqp.proofs import NO_ANNOUNCEMENT, prove_publishing
 from eventflow.amqp.publish_channel import Outlet, Publication, outlet_on
+from eventflow.amqp.queues import declare_queues, find_missing
+from eventflow.amqp.session import SESSION_PAUSE_S, keep_connected
 from eventflow.errors import BrokerUnavailableError, MessageTooLargeError
 from eventflow.message import Message
 from eventflow.tasks import first_of
@@ -27,8 +31,6 @@ log = structlog.stdlib.get_logger()
 
 WATCH_EVERY_S = 1.0
 PROOF_POLL_S = 0.05
-NO_ANNOUNCEMENT = b'{"flow": "", "from": "", "kind": "probe"}'
-"""Concerns no flow, so that every processor passes it over."""
 
 CONFIRM_MAX_S = 45.0
 """Longer than the library takes to notice a dead connection (33 s): what is left then is a confirm that is lost."""
@@ -62,7 +64,7 @@ class Publisher:
         self._fanouts = fanouts
         self._presence = presence or Presence()
         self._name = name
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._outlet: Outlet | None = None
         self._queue_missing = asyncio.Event()
@@ -90,7 +92,7 @@ class Publisher:
             return self._idle_state
         if self._channel.is_closed and self._outlet.max_bytes is None:
             return self._idle_state
-        if broker.is_blocked(self._connection):
+        if is_blocked(self._connection):
             return "blocked"
         return "up" if self._is_proved else self._idle_state
 
@@ -115,7 +117,7 @@ class Publisher:
         Raises:
             TopologyMismatchError: A queue exists with other arguments.
         """
-        await broker.keep_connected(self._urls, name=self._name, session=self._session)
+        await keep_connected(self._urls, name=self._name, session=self._session)
 
     def publish(self, message: Message, *, queue: str) -> Publication:
         """Start a publish.
@@ -150,28 +152,28 @@ class Publisher:
         self._announcing.add(announcing)
         announcing.add_done_callback(self._announcing.discard)
 
-    async def _session(self, connection: AbstractConnection) -> None:
+    async def _session(self, connection: Connection) -> None:
         try:
             await self._publish_on(connection)
         except BrokerUnavailableError as error:
-            if broker.is_refused(error):
+            if is_refused(error):
                 self._is_refused = True
             raise
         finally:
             self._is_proved = False
 
-    async def _publish_on(self, connection: AbstractConnection) -> None:
-        await broker.declare(connection, self._specs, presence=self._presence)
+    async def _publish_on(self, connection: Connection) -> None:
+        await declare_queues(connection, self._specs, presence=self._presence)
         self._announcements = await self._open_fanouts(connection)
         opened = asyncio.Event()
         # Another node, or another configuration. The library's own way keeps the limit: with it a message too large
         # ends the session, and would end the next one too.
-        if broker.wire_of(connection) is not None:
+        if wire_of(connection) is not None:
             self._max_bytes = None
         try:
             await first_of(
                 self._keep_outlet(connection, opened),
-                *(broker.closed(used) for used in (self._announcements,) if used is not None),
+                *(until_closed(used) for used in (self._announcements,) if used is not None),
                 self._declare_missing(connection),
                 self._watch(connection, opened),
             )
@@ -181,7 +183,7 @@ class Publisher:
             for publication in _without_too_large(left, self._max_bytes):
                 publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
 
-    async def _keep_outlet(self, connection: AbstractConnection, opened: asyncio.Event) -> NoReturn:
+    async def _keep_outlet(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
         """Keep a channel to publish on, and replace one that a message too large has closed (ADR 17).
 
         Every other publish that was under way there is sent again on the next channel, in the old order: the broker may
@@ -191,14 +193,14 @@ class Publisher:
             BrokerUnavailableError: The channel was closed for another reason.
         """
         while True:
-            channel = await broker.open_channel(connection, confirms=True)
+            channel = await open_channel(connection, confirms=True)
             outlet = outlet_on(connection, channel, on_unroutable=self._queue_missing.set)
             for publication in () if self._outlet is None else self._taken_over(self._outlet):
                 outlet.send(publication)
             self._connection, self._channel, self._outlet = connection, channel, outlet
             opened.set()
             try:
-                await broker.closed(channel)
+                await until_closed(channel)
             except BrokerUnavailableError:
                 if outlet.max_bytes is None:
                     raise
@@ -216,43 +218,43 @@ class Publisher:
             raise error
         return innocent
 
-    async def _open_fanouts(self, connection: AbstractConnection) -> Channel | None:
+    async def _open_fanouts(self, connection: Connection) -> Channel | None:
         """Open a channel of their own for announcements, which nobody confirms."""
         if not self._fanouts:
             return None
-        channel = await broker.open_channel(connection)
+        channel = await open_channel(connection)
         for exchange in self._fanouts:  # publishing to an exchange that is not there closes the channel
-            await broker.declare_fanout(channel, exchange)
+            await declare_fanout(channel, exchange)
         return channel
 
-    async def _declare_missing(self, connection: AbstractConnection) -> NoReturn:
+    async def _declare_missing(self, connection: Connection) -> NoReturn:
         """Declare the queues again whenever a message turned out to be unroutable."""
         while True:
             await self._queue_missing.wait()
             # At once: after the pause others may have declared it again, and the loss would go unnoticed.
-            await broker.find_missing(connection, self._presence, [spec.name for spec in self._specs])
-            await asyncio.sleep(broker.SESSION_PAUSE_S)
+            await find_missing(connection, self._presence, [spec.name for spec in self._specs])
+            await asyncio.sleep(SESSION_PAUSE_S)
             self._queue_missing.clear()
-            await broker.declare(connection, self._specs, presence=self._presence)
+            await declare_queues(connection, self._specs, presence=self._presence)
 
-    async def _watch(self, connection: AbstractConnection, opened: asyncio.Event) -> NoReturn:
+    async def _watch(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
         """Prove that publishing is allowed, then end a session whose confirms do not come.
 
         They may be late while the broker has an alarm.
         """
-        probe = await broker.open_channel(connection, confirms=True)
+        probe = await open_channel(connection, confirms=True)
         await opened.wait()  # during an alarm the broker reads nothing more from a connection that has published
         await self._prove(connection, probe)
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            if self.oldest_unresolved_s > CONFIRM_MAX_S and not broker.is_blocked(connection):
+            if self.oldest_unresolved_s > CONFIRM_MAX_S and not is_blocked(connection):
                 raise BrokerUnavailableError(f"a publish has not been confirmed for {CONFIRM_MAX_S:g} s")
 
-    async def _prove(self, connection: AbstractConnection, probe: Channel) -> None:
+    async def _prove(self, connection: Connection, probe: Channel) -> None:
         """Publish where we are going to; without the right to do so events would only be held or spooled."""
-        await broker.prove_publishing(connection, probe)
+        await prove_publishing(connection, probe)
         for exchange in self._fanouts:
-            await broker.prove_publishing(connection, probe, exchange=exchange, body=NO_ANNOUNCEMENT)
+            await prove_publishing(connection, probe, exchange=exchange, body=NO_ANNOUNCEMENT)
         # The channel stays open: an alarm may have begun, and then the broker answers nothing more.
         self._is_proved, self._is_refused = True, False
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from eventflow.amqp import broker
+from eventflow.amqp.queues import depth_of
+from eventflow.amqp.streams import last_of_stream
 from eventflow.cli.console import err, out, table
 from eventflow.cli.options import ConfigOption, FlowArgument, flows_of, settings_of
 from eventflow.cli.session import Link, connected, publishing
@@ -154,7 +155,7 @@ async def _rates(settings: Settings, flows: tuple[str, ...]) -> list[FlowRate]:
 
 
 async def _rate(link: Link, flow: str, target: TargetSettings) -> FlowRate:
-    depth = await broker.depth_of(link.connection, lane_queue(flow, Lane.LIVE))
+    depth = await depth_of(link.connection, lane_queue(flow, Lane.LIVE))
     return FlowRate(
         flow=flow,
         target=target,
@@ -164,7 +165,7 @@ async def _rate(link: Link, flow: str, target: TargetSettings) -> FlowRate:
 
 
 async def _ordered(link: Link, flow: str) -> RuntimeSettings:
-    body = await broker.last_of_stream(link.connection, runtime_queue(flow))
+    body = await last_of_stream(link.connection, runtime_queue(flow))
     return RuntimeSettings() if body is None else decode_runtime(body)
 
 

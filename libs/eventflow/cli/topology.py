@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from eventflow.amqp import broker
+from eventflow.amqp.queues import declare_queues
 from eventflow.cli.console import out, table
 from eventflow.cli.options import ConfigOption, DryRunOption, settings_of
 from eventflow.cli.session import connected
@@ -45,4 +45,4 @@ def arguments_of(spec: QueueSpec) -> str:
 
 async def _declare(settings: Settings, specs: Sequence[QueueSpec]) -> tuple[str, ...]:
     async with connected(settings.broker.urls) as link:
-        return await broker.declare(link.connection, specs)
+        return await declare_queues(link.connection, specs)

@@ -16,15 +16,15 @@ from typing import Annotated
 import structlog
 import typer
 
-from eventflow.amqp.broker import QueueDepth
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.depths import Depths
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
-from eventflow.amqp.tls import require_sound_urls
+from eventflow.amqp.queues import QueueDepth
 from eventflow.control.bus import Control, announce_repeatedly
 from eventflow.management.api import Management
 from eventflow.management.policies import PolicyWatch
+from eventflow.network.broker_tls import require_sound_urls
 from eventflow.service import admin, lifecycle
 from eventflow.service.instance import name_instance
 from eventflow.settings.sections import FlowSettings, Role, Settings, load, require_target_urls
