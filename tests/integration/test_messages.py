@@ -14,7 +14,7 @@ from eventflow.amqp import wire
 from eventflow.amqp.browser import reading
 from eventflow.amqp.channel import answered, open_channel
 from eventflow.amqp.connection import Connection, closing, connect
-from eventflow.amqp.consume_channel import inlet_on
+from eventflow.amqp.consume_channel import consume_channel_on
 from eventflow.amqp.session import keep_connected
 from eventflow.message import ID, Envelope
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, lane_queue, runtime_queue
@@ -124,10 +124,12 @@ async def test_a_strangers_message_is_delivered_and_settled_either_way(
 
     async def session(connection: Connection) -> None:
         channel = await open_channel(connection)
-        inlet = inlet_on(connection, channel)
-        await inlet.consume(queue, prefetch=10, deliver=lambda envelope, tag: got.append((envelope.event.body, tag)))
+        consuming = consume_channel_on(connection, channel)
+        await consuming.consume(
+            queue, prefetch=10, deliver=lambda envelope, tag: got.append((envelope.event.body, tag))
+        )
         await eventually(lambda: len(got) == 1, what="the delivery")
-        await inlet.settle(got[0][1], requeue=False)
+        await consuming.settle(got[0][1], requeue=False)
         await answered("close", channel.close())
 
     async with asyncio.timeout(10):
@@ -147,7 +149,7 @@ async def test_a_delivery_that_cannot_be_handed_over_comes_again_and_ends_nothin
 
     async def session(connection: Connection) -> None:
         channel = await open_channel(connection)
-        inlet = inlet_on(connection, channel)
+        consuming = consume_channel_on(connection, channel)
         taken: list[int] = []
 
         def deliver(envelope: Envelope, tag: int) -> None:
@@ -156,10 +158,10 @@ async def test_a_delivery_that_cannot_be_handed_over_comes_again_and_ends_nothin
                 raise RuntimeError("a bug of ours")
             taken.append(tag)
 
-        await inlet.consume(queue, prefetch=10, deliver=deliver)
+        await consuming.consume(queue, prefetch=10, deliver=deliver)
         await eventually(lambda: len(taken) == 2, what="both deliveries")
         for tag in taken:
-            await inlet.settle(tag, requeue=False)
+            await consuming.settle(tag, requeue=False)
         await answered("close", channel.close())
 
     async with asyncio.timeout(10):

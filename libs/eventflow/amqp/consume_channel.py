@@ -24,7 +24,7 @@ Deliver = Callable[[Envelope, int], None]
 """Takes an event and its delivery tag at once, and never blocks."""
 
 
-class Inlet(Protocol):
+class ConsumeChannel(Protocol):
     """Consumes on one channel. Delivery tags are that channel's."""
 
     @property
@@ -53,10 +53,10 @@ class Inlet(Protocol):
         """
 
 
-def inlet_on(connection: Connection, channel: Channel) -> Inlet:
-    """Return the inlet on a channel: the wire's, or the library's own way."""
+def consume_channel_on(connection: Connection, channel: Channel) -> ConsumeChannel:
+    """Return the way to consume on a channel: the wire's, or the library's own way."""
     below = wire_of(connection)
-    return LibraryInlet(channel) if below is None else WireInlet(below, channel)
+    return LibraryConsumeChannel(channel) if below is None else WireConsumeChannel(below, channel)
 
 
 def envelope_of(message: DeliveredMessage) -> Envelope:
@@ -93,7 +93,7 @@ class Incoming:
         return self.left_bytes <= 0
 
 
-class WireInlet:
+class WireConsumeChannel:
     """Reads deliveries and writes their settlements itself, many at a time (ADR 12)."""
 
     def __init__(self, below: wire.Wire, channel: Channel) -> None:
@@ -106,22 +106,22 @@ class WireInlet:
 
     @property
     def is_open(self) -> bool:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         return not self._channel.is_closed
 
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         self._deliver[queue] = deliver  # its own name is its consumer's tag: known before the first delivery
         return await _consume(self._channel, queue, prefetch=prefetch, on_message=_ignore)
 
     async def settle(self, tag: int, *, requeue: bool) -> None:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=requeue))
 
     async def dead_letter(self, tag: int) -> None:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.dead_letter_frame(tag, channel=self._channel.number))
@@ -167,7 +167,7 @@ def _envelope(header: bytes, body: bytes) -> Envelope:
     )
 
 
-class LibraryInlet:
+class LibraryConsumeChannel:
     """The library's own way, for versions of it that the wire was not tried with."""
 
     def __init__(self, channel: Channel) -> None:
@@ -175,11 +175,11 @@ class LibraryInlet:
 
     @property
     def is_open(self) -> bool:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         return not self._channel.is_closed
 
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
 
         async def take(message: DeliveredMessage) -> None:
             # Nothing but a hand-over: the library cancels running callbacks when the channel closes.
@@ -194,7 +194,7 @@ class LibraryInlet:
         return await _consume(self._channel, queue, prefetch=prefetch, on_message=take)
 
     async def settle(self, tag: int, *, requeue: bool) -> None:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         try:
@@ -206,7 +206,7 @@ class LibraryInlet:
             raise DeliveryLostError(str(error)) from error
 
     async def dead_letter(self, tag: int) -> None:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         try:

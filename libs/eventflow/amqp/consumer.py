@@ -16,7 +16,7 @@ from aiormq import Channel
 
 from eventflow.amqp.channel import answered, cancellation_of, is_missing, open_channel, until_cancelled, until_closed
 from eventflow.amqp.connection import Connection
-from eventflow.amqp.consume_channel import Inlet, inlet_on
+from eventflow.amqp.consume_channel import ConsumeChannel, consume_channel_on
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.proofs import prove_majority
 from eventflow.amqp.publish_channel import Publication
@@ -278,12 +278,12 @@ class Consumer:
         self._unverified = await declare_queues(connection, self._specs, presence=self._presence)
         channel = await open_channel(connection)
         self._cancelled = cancellation_of(channel)
-        inlet = inlet_on(connection, channel)
+        consuming = consume_channel_on(connection, channel)
         self._held = {}  # tags are the channel's: what an earlier one delivered is the broker's again
         looks = await open_channel(connection)
         await prove_majority(looks, lease_queue(self._flow))  # without it we would take events and return them
         # Live last: its consumers are counted, and a user may lack the right to one of the others.
-        self._tags = [await self._consume(inlet, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
+        self._tags = [await self._consume(consuming, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
         self._connection, self._channel = connection, channel
         try:
             self._observer.joined()
@@ -340,11 +340,11 @@ class Consumer:
                 self._observer.stuck(len(stuck))
                 raise BrokerUnavailableError(f"a delivery has been unsettled for more than {self._held_max_s:g} s")
 
-    async def _consume(self, inlet: Inlet, lane: Lane) -> str:
+    async def _consume(self, consuming: ConsumeChannel, lane: Lane) -> str:
         held = self._held
 
         def deliver(envelope: Envelope, tag: int) -> None:
-            self._sink.put(Delivery(envelope=envelope, lane=lane, channel=inlet, tag=tag, held=held))
+            self._sink.put(Delivery(envelope=envelope, lane=lane, channel=consuming, tag=tag, held=held))
 
         queue = lane_queue(self._flow, lane)
-        return await inlet.consume(queue, prefetch=self._prefetch[lane], deliver=deliver)
+        return await consuming.consume(queue, prefetch=self._prefetch[lane], deliver=deliver)

@@ -104,7 +104,7 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
         waiter.set_result(None)
 
 
-class Outlet(Protocol):
+class PublishChannel(Protocol):
     """Publishes on one channel, confirmed, for as long as that lives."""
 
     @property
@@ -122,19 +122,21 @@ class Outlet(Protocol):
         """Forget and return what is unresolved, the oldest first: the channel is gone, and no publish outlives it."""
 
 
-def outlet_on(connection: Connection, channel: Channel, *, on_unroutable: Callable[[], None]) -> Outlet:
-    """Return the outlet on a confirm channel that nothing else publishes on: the wire's, or the library's own way.
+def publish_channel_on(
+    connection: Connection, channel: Channel, *, on_unroutable: Callable[[], None]
+) -> PublishChannel:
+    """Return the way to publish on a confirm channel that nothing else publishes on: the wire's, or the library's own way.
 
     Args:
         on_unroutable: Called whenever a message was returned because its queue does not exist.
     """
     below = wire_of(connection)
     if below is None:
-        return LibraryOutlet(channel, on_unroutable=on_unroutable)
-    return WireOutlet(below, channel, on_unroutable=on_unroutable)
+        return LibraryPublishChannel(channel, on_unroutable=on_unroutable)
+    return WirePublishChannel(below, channel, on_unroutable=on_unroutable)
 
 
-class WireOutlet:
+class WirePublishChannel:
     """Writes publishes and reads their confirms itself, many at a time (ADR 12)."""
 
     def __init__(self, below: wire.Wire, channel: Channel, *, on_unroutable: Callable[[], None]) -> None:
@@ -152,16 +154,16 @@ class WireOutlet:
 
     @property
     def oldest(self) -> Publication | None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         return next(iter(self._outstanding.values()), None)
 
     @property
     def max_bytes(self) -> int | None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         return self._max_bytes
 
     def send(self, publication: Publication) -> None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         if not self._is_closed:  # a publish on a channel that is closed ends the connection
             self._wire.send(
                 frames.publish_frames(
@@ -173,7 +175,7 @@ class WireOutlet:
         self._outstanding[self._sent] = publication
 
     def give_up(self) -> Sequence[Publication]:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         left, self._outstanding = self._outstanding, {}
         return list(left.values())
 
@@ -226,7 +228,7 @@ class WireOutlet:
             self._on_unroutable()
 
 
-class LibraryOutlet:
+class LibraryPublishChannel:
     """The library's own way, for versions of it that the wire was not tried with."""
 
     def __init__(self, channel: Channel, *, on_unroutable: Callable[[], None]) -> None:
@@ -236,24 +238,24 @@ class LibraryOutlet:
 
     @property
     def oldest(self) -> Publication | None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         return next(iter(self._sending), None)
 
     @property
     def max_bytes(self) -> int | None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         closing = self._channel.closing
         if not closing.done() or closing.cancelled():
             return None
         return frames.message_limit_of(str(closing.exception()))
 
     def send(self, publication: Publication) -> None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         self._sending[publication] = asyncio.create_task(self._send(publication))
         publication.on_resolved(lambda: self._sending.pop(publication, None))
 
     def give_up(self) -> Sequence[Publication]:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         left, self._sending = self._sending, {}
         for sending in left.values():
             sending.cancel()

@@ -17,7 +17,7 @@ from eventflow.amqp.connection import Connection, is_blocked, wire_of
 from eventflow.amqp.fanout import declare_fanout
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.proofs import NO_ANNOUNCEMENT, prove_publishing
-from eventflow.amqp.publish_channel import Outlet, Publication, outlet_on
+from eventflow.amqp.publish_channel import Publication, PublishChannel, publish_channel_on
 from eventflow.amqp.queues import declare_queues, find_missing
 from eventflow.amqp.session import SESSION_PAUSE_S, keep_connected
 from eventflow.errors import BrokerUnavailableError, MessageTooLargeError
@@ -66,7 +66,7 @@ class Publisher:
         self._name = name
         self._connection: Connection | None = None
         self._channel: Channel | None = None
-        self._outlet: Outlet | None = None
+        self._publish_channel: PublishChannel | None = None
         self._queue_missing = asyncio.Event()
         self._max_bytes: int | None = None
         self._announcements: Channel | None = None
@@ -88,9 +88,9 @@ class Publisher:
 
         `blocked` means that the broker has an alarm, `refused` that the user lacks a right, which only a person gives.
         """
-        if self._connection is None or self._channel is None or self._outlet is None:
+        if self._connection is None or self._channel is None or self._publish_channel is None:
             return self._idle_state
-        if self._channel.is_closed and self._outlet.max_bytes is None:
+        if self._channel.is_closed and self._publish_channel.max_bytes is None:
             return self._idle_state
         if is_blocked(self._connection):
             return "blocked"
@@ -103,7 +103,7 @@ class Publisher:
     @property
     def oldest_unresolved_s(self) -> float:
         """How long the oldest of the unresolved publishes has been on its way; 0 where there is none."""
-        oldest = None if self._outlet is None else self._outlet.oldest
+        oldest = None if self._publish_channel is None else self._publish_channel.oldest
         return 0.0 if oldest is None else time.monotonic() - oldest.started_s
 
     @property
@@ -135,9 +135,9 @@ class Publisher:
                 raise BrokerUnavailableError("the broker does not let this user publish")
             case "blocked":
                 raise BrokerUnavailableError("the broker blocks publishing: it has a memory or disk alarm")
-        assert self._outlet is not None  # noqa: S101 - for the type checker: it is up
+        assert self._publish_channel is not None  # noqa: S101 - for the type checker: it is up
         publication = Publication(message, queue)
-        self._outlet.send(publication)
+        self._publish_channel.send(publication)
         return publication
 
     def announce(self, body: bytes, *, exchange: str) -> None:
@@ -172,18 +172,18 @@ class Publisher:
             self._max_bytes = None
         try:
             await first_of(
-                self._keep_outlet(connection, opened),
+                self._keep_publish_channel(connection, opened),
                 *(until_closed(used) for used in (self._announcements,) if used is not None),
                 self._declare_missing(connection),
                 self._watch(connection, opened),
             )
         finally:
-            left = [] if self._outlet is None else self._outlet.give_up()
-            self._connection = self._channel = self._outlet = self._announcements = None
+            left = [] if self._publish_channel is None else self._publish_channel.give_up()
+            self._connection = self._channel = self._publish_channel = self._announcements = None
             for publication in _without_too_large(left, self._max_bytes):
                 publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
 
-    async def _keep_outlet(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
+    async def _keep_publish_channel(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
         """Keep a channel to publish on, and replace one that a message too large has closed (ADR 17).
 
         Every other publish that was under way there is sent again on the next channel, in the old order: the broker may
@@ -194,26 +194,26 @@ class Publisher:
         """
         while True:
             channel = await open_channel(connection, confirms=True)
-            outlet = outlet_on(connection, channel, on_unroutable=self._queue_missing.set)
-            for publication in () if self._outlet is None else self._taken_over(self._outlet):
-                outlet.send(publication)
-            self._connection, self._channel, self._outlet = connection, channel, outlet
+            publish_channel = publish_channel_on(connection, channel, on_unroutable=self._queue_missing.set)
+            for publication in () if self._publish_channel is None else self._taken_over(self._publish_channel):
+                publish_channel.send(publication)
+            self._connection, self._channel, self._publish_channel = connection, channel, publish_channel
             opened.set()
             try:
                 await until_closed(channel)
             except BrokerUnavailableError:
-                if outlet.max_bytes is None:
+                if publish_channel.max_bytes is None:
                     raise
-            self._max_bytes = outlet.max_bytes
-            log.warning("broker.message_too_large", connection=self._name, max_bytes=outlet.max_bytes)
+            self._max_bytes = publish_channel.max_bytes
+            log.warning("broker.message_too_large", connection=self._name, max_bytes=publish_channel.max_bytes)
 
-    def _taken_over(self, outlet: Outlet) -> Sequence[Publication]:
-        """Return what goes on of the publishes of an outlet that a message too large has closed."""
-        left = outlet.give_up()
-        innocent = _without_too_large(left, outlet.max_bytes)
+    def _taken_over(self, publish_channel: PublishChannel) -> Sequence[Publication]:
+        """Return what goes on of the publishes of a publish channel that a message too large has closed."""
+        left = publish_channel.give_up()
+        innocent = _without_too_large(left, publish_channel.max_bytes)
         if len(innocent) == len(left):  # the next channel could be closed for it as well, and so on
             error = BrokerUnavailableError("the broker closed a channel for a message that was not sent there")
-            for publication in innocent:  # the outlet has forgotten them, so nothing else would end their waits
+            for publication in innocent:  # the channel has forgotten them, so nothing else would end their waits
                 publication.resolve(error)
             raise error
         return innocent
