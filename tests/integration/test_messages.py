@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from eventflow.amqp import wire
-from eventflow.amqp.browser import reading
+from eventflow.amqp.browser import browsing
 from eventflow.amqp.channel import answered, open_channel
 from eventflow.amqp.connection import Connection, closing, connect
 from eventflow.amqp.consume_channel import consume_channel_on
@@ -102,8 +102,8 @@ async def test_an_operator_sees_and_replays_strangers_messages(broker_url: str, 
         await amqp.publish_raw(properties, b"strange", queue=dead_queue(flow))
     await amqp.publish(dead_queue(flow), *amqp.messages(1))
     connection = await connect(broker_url, name="test")
-    async with closing(connection), reading(connection, dead_queue(flow)) as reader:
-        *strange, plain = await reader.read(10)
+    async with closing(connection), browsing(connection, dead_queue(flow)) as browser:
+        *strange, plain = await browser.read(10)
     assert [held.envelope.event.body for held in strange] == [b"strange"] * len(STRANGE)
     assert plain.envelope.event.id == "m-0"
     command = Command(broker_url=broker_url, flow=flow)

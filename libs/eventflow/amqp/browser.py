@@ -17,7 +17,7 @@ from eventflow.errors import BrokerUnavailableError, DeliveryLostError
 from eventflow.message import Envelope
 
 READ_IDLE_S = 1.0
-"""A reader that got nothing for so long asks whether the queue is empty."""
+"""A browser that got nothing for so long asks whether the queue is empty."""
 
 RETURNED_AT_ONCE = 16
 """Settlements that a quorum queue takes in their order, with room to spare: it takes 32, and more in any order."""
@@ -32,8 +32,8 @@ ORDER_KEPT_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A message that a `Reader` has read. It is still in its queue, only hidden from others.
+class Browsed:
+    """A message that a `Browser` has read. It is still in its queue, only hidden from others.
 
     Attributes:
         headers: As they came, the broker's own (`x-death`) too.
@@ -46,7 +46,7 @@ class Held:
     tag: int
 
 
-class Reader:
+class Browser:
     """Reads a queue from its head: each message that was there at the start, once. What is not acked stays, in order.
 
     It reads through consumers that are cancelled as soon as each has its share. One consumer can hold no more than
@@ -54,7 +54,7 @@ class Reader:
     """
 
     def __init__(self, connection: Connection, channel: Channel, queue: str, *, ready: int, consumers: int) -> None:
-        """Prepare; use `reading`.
+        """Prepare; use `browsing`.
 
         Args:
             ready: How many messages to read.
@@ -70,7 +70,7 @@ class Reader:
         self._shares: list[int] = []  # the last held tag of each share before: a million messages are a few numbers
         self._among_returned = False
 
-    async def read(self, count: int) -> list[Held]:
+    async def read(self, count: int) -> list[Browsed]:
         """Return the next messages, at most `count` and at most 32; none at the end of what was there at the start.
 
         Raises:
@@ -91,7 +91,7 @@ class Reader:
         self._among_returned = bool(held) and held[-1].redelivered
         return held
 
-    async def ack(self, message: Held) -> None:
+    async def ack(self, message: Browsed) -> None:
         """Tell the broker to forget a message of the latest `read`; certain once `close` has returned.
 
         Raises:
@@ -165,7 +165,7 @@ class Reader:
 
 
 @asynccontextmanager
-async def reading(connection: Connection, queue: str, *, at_most: int | None = None) -> AsyncIterator[Reader]:
+async def browsing(connection: Connection, queue: str, *, at_most: int | None = None) -> AsyncIterator[Browser]:
     """Read a queue; when the context ends, what was not acked is back in its place. No queue reads as an empty one.
 
     Args:
@@ -177,7 +177,7 @@ async def reading(connection: Connection, queue: str, *, at_most: int | None = N
     depth = await depth_of(connection, queue)
     channel = await open_channel(connection)
     ready, consumers = (depth.messages, depth.consumers) if depth else (0, 0)
-    reader = Reader(
+    browser = Browser(
         connection,
         channel,
         queue,
@@ -185,17 +185,17 @@ async def reading(connection: Connection, queue: str, *, at_most: int | None = N
         consumers=consumers,
     )
     try:
-        yield reader
-        await reader.keep_order()
+        yield browser
+        await browser.keep_order()
     except BaseException:
         with suppress(BrokerUnavailableError):
-            await reader.close()
+            await browser.close()
         raise
-    await reader.close()
+    await browser.close()
 
 
-def _held(message: DeliveredMessage) -> Held:
-    return Held(
+def _held(message: DeliveredMessage) -> Browsed:
+    return Browsed(
         envelope=envelope_of(message),
         headers=message.header.properties.headers or {},
         redelivered=bool(message.redelivered),

@@ -125,7 +125,9 @@ class PublishChannel(Protocol):
 def publish_channel_on(
     connection: Connection, channel: Channel, *, on_unroutable: Callable[[], None]
 ) -> PublishChannel:
-    """Return the way to publish on a confirm channel that nothing else publishes on: the wire's, or the library's own way.
+    """Return the fastest way to publish on a confirm channel that the installed library allows.
+
+    Nothing else may publish on that channel.
 
     Args:
         on_unroutable: Called whenever a message was returned because its queue does not exist.
