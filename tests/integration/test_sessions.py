@@ -57,7 +57,7 @@ async def test_a_publisher_whose_exchange_was_deleted_starts_anew_and_declares_i
         await eventually(lambda: publisher.state == "up", what="the publisher")
         async with amqp.connection.channel() as channel:
             await channel.exchange_delete(exchange)
-        publisher.announce(b"{}", exchange=exchange)
+        publisher.broadcast(b"{}", exchange=exchange)
         await eventually(lambda: publisher.state == "down", what="the end of the session")
         await eventually(lambda: publisher.state == "up", what="the next session")
         async with amqp.connection.channel() as channel:

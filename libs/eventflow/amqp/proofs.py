@@ -20,7 +20,7 @@ PUBLISH_MAX_S = 2.0
 NO_QUEUE = f"{PREFIX}.nobody"
 """Routing key of messages that only prove the right to publish."""
 
-NO_ANNOUNCEMENT = b'{"flow": "", "from": "", "kind": "probe"}'
+NO_BROADCAST = b'{"flow": "", "from": "", "kind": "probe"}'
 """Concerns no flow, so that every processor passes it over."""
 
 
@@ -115,7 +115,7 @@ async def _listen(connection: Connection, instance: str) -> None:
 
 async def _publish(connection: Connection, exchange: str) -> None:
     channel = await open_channel(connection, confirms=True)
-    await prove_publishing(connection, channel, exchange=exchange, body=NO_ANNOUNCEMENT)
+    await prove_publishing(connection, channel, exchange=exchange, body=NO_BROADCAST)
 
 
 async def _refusal(trial: Awaitable[None]) -> list[str]:

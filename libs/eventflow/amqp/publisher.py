@@ -16,7 +16,7 @@ from eventflow.amqp.channel import is_refused, open_channel, until_closed
 from eventflow.amqp.connection import Connection, is_blocked, wire_of
 from eventflow.amqp.fanout import declare_fanout
 from eventflow.amqp.presence import Presence
-from eventflow.amqp.proofs import NO_ANNOUNCEMENT, prove_publishing
+from eventflow.amqp.proofs import NO_BROADCAST, prove_publishing
 from eventflow.amqp.publish_channel import Publication, PublishChannel, publish_channel_on
 from eventflow.amqp.queues import declare_queues, find_missing
 from eventflow.amqp.session import SESSION_PAUSE_S, keep_connected
@@ -56,7 +56,7 @@ class Publisher:
         Args:
             specs: Queues to declare at each connect, and again when a message turns out to be unroutable.
             name: Shown in the management UI.
-            fanouts: Exchanges to declare at each connect, for `announce`.
+            fanouts: Exchanges to declare at each connect, for `broadcast`.
             presence: Learns which queues exist, and reports those that vanish.
         """
         self._urls = urls
@@ -69,8 +69,8 @@ class Publisher:
         self._publish_channel: PublishChannel | None = None
         self._queue_missing = asyncio.Event()
         self._max_bytes: int | None = None
-        self._announcements: Channel | None = None
-        self._announcing: set[asyncio.Task[None]] = set()
+        self._broadcast_channel: Channel | None = None
+        self._broadcasting: set[asyncio.Task[None]] = set()
         self._is_proved = False
         self._is_refused = False
 
@@ -140,17 +140,17 @@ class Publisher:
         self._publish_channel.send(publication)
         return publication
 
-    def announce(self, body: bytes, *, exchange: str) -> None:
+    def broadcast(self, body: bytes, *, exchange: str) -> None:
         """Publish to whoever listens on a declared exchange now: neither kept nor confirmed to the caller.
 
         Raises:
             BrokerUnavailableError: Nothing can be published now.
         """
-        if self.state != "up" or self._announcements is None:
+        if self.state != "up" or self._broadcast_channel is None:
             raise BrokerUnavailableError("no connection to the broker, or it blocks publishing")
-        announcing = asyncio.create_task(self._announce(self._announcements, body, exchange))
-        self._announcing.add(announcing)
-        announcing.add_done_callback(self._announcing.discard)
+        broadcasting = asyncio.create_task(self._broadcast(self._broadcast_channel, body, exchange))
+        self._broadcasting.add(broadcasting)
+        broadcasting.add_done_callback(self._broadcasting.discard)
 
     async def _session(self, connection: Connection) -> None:
         try:
@@ -164,7 +164,7 @@ class Publisher:
 
     async def _publish_on(self, connection: Connection) -> None:
         await declare_queues(connection, self._specs, presence=self._presence)
-        self._announcements = await self._open_fanouts(connection)
+        self._broadcast_channel = await self._open_fanouts(connection)
         opened = asyncio.Event()
         # Another node, or another configuration. The library's own way keeps the limit: with it a message too large
         # ends the session, and would end the next one too.
@@ -173,13 +173,13 @@ class Publisher:
         try:
             await first_of(
                 self._keep_publish_channel(connection, opened),
-                *(until_closed(used) for used in (self._announcements,) if used is not None),
+                *(until_closed(used) for used in (self._broadcast_channel,) if used is not None),
                 self._declare_missing(connection),
                 self._watch(connection, opened),
             )
         finally:
             left = [] if self._publish_channel is None else self._publish_channel.give_up()
-            self._connection = self._channel = self._publish_channel = self._announcements = None
+            self._connection = self._channel = self._publish_channel = self._broadcast_channel = None
             for publication in _without_too_large(left, self._max_bytes):
                 publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
 
@@ -219,7 +219,7 @@ class Publisher:
         return innocent
 
     async def _open_fanouts(self, connection: Connection) -> Channel | None:
-        """Open a channel of their own for announcements, which nobody confirms."""
+        """Open a channel of their own for broadcasts, which are not confirmed."""
         if not self._fanouts:
             return None
         channel = await open_channel(connection)
@@ -254,11 +254,11 @@ class Publisher:
         """Publish where we are going to; without the right to do so events would only be held or spooled."""
         await prove_publishing(connection, probe)
         for exchange in self._fanouts:
-            await prove_publishing(connection, probe, exchange=exchange, body=NO_ANNOUNCEMENT)
+            await prove_publishing(connection, probe, exchange=exchange, body=NO_BROADCAST)
         # The channel stays open: an alarm may have begun, and then the broker answers nothing more.
         self._is_proved, self._is_refused = True, False
 
-    async def _announce(self, channel: Channel, body: bytes, exchange: str) -> None:
+    async def _broadcast(self, channel: Channel, body: bytes, exchange: str) -> None:
         with suppress(Exception, asyncio.CancelledError):  # the library's for any end of a connection
             await channel.basic_publish(body, exchange=exchange, wait=False)
 

@@ -108,7 +108,7 @@ class Control:
         """Tell the peers, if the broker can be used now; it is repeated anyway."""
         text = json.dumps({**announcement, "flow": flow, "from": self.instance})
         try:
-            self._publisher.announce(text.encode(), exchange=CONTROL_EXCHANGE)
+            self._publisher.broadcast(text.encode(), exchange=CONTROL_EXCHANGE)
         except BrokerUnavailableError as error:
             log.debug("control.unheard", flow=flow, reason=str(error))
 
