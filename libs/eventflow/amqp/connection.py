@@ -15,11 +15,10 @@ from yarl import URL
 
 from eventflow.amqp import wire
 from eventflow.errors import BrokerUnavailableError
-from eventflow.network.addresses import Route
 from eventflow.network.broker_tls import context_of
 from eventflow.network.broker_url import BrokerUrl, parse_broker_url
-from eventflow.network.race import race
-from eventflow.tasks import cancel_and_wait
+from eventflow.network.route import Route
+from eventflow.tasks import cancel_and_wait, race
 
 HEARTBEAT_S = 10
 CONNECT_TIMEOUT_S = 10

@@ -26,9 +26,9 @@ from eventflow.amqp.connection import (
     server_version,
 )
 from eventflow.errors import BrokerUnavailableError
-from eventflow.network.addresses import Route
 from eventflow.network.broker_url import parse_broker_url
-from eventflow.network.race import race
+from eventflow.network.route import Route
+from eventflow.tasks import race
 from eventflow.topology import permissions_command
 
 RECONNECT_PAUSE_MAX_S = 3

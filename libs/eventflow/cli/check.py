@@ -25,7 +25,6 @@ from eventflow.cli.topology import specs_of
 from eventflow.errors import BrokerUnavailableError, SettingsError, TopologyMismatchError
 from eventflow.network.broker_tls import VERIFY_ADVICE
 from eventflow.network.broker_url import parse_broker_url
-from eventflow.network.connecting import reach, speaks_tls
 from eventflow.network.failure import (
     CONNECT_TIMEOUT,
     MEANINGS,
@@ -34,6 +33,7 @@ from eventflow.network.failure import (
     TLS_ON_PLAIN_PORT,
     detail_of,
 )
+from eventflow.network.probe import reach, speaks_tls
 from eventflow.network.resolver import AddressInfo, Resolver
 from eventflow.settings.sections import Role, Settings, TargetSettings, load, require_safe_exposure, variable_name
 from eventflow.topology import QueueSpec, permissions_command, retry_queue
@@ -229,7 +229,7 @@ async def _check_target(flow: str, target: TargetSettings, timeout_s: float) -> 
 
 
 class _UnreachedError(Exception):
-    """A target cannot be reached; `detail` is a word of `network_failure.MEANINGS`, the text one line for people."""
+    """A target cannot be reached; `detail` is a word of `network.failure.MEANINGS`, the text one line for people."""
 
     def __init__(self, detail: str, words: str = "") -> None:
         super().__init__(f"{detail}: {MEANINGS[detail]}" + (f" ({words})" if words else ""))
