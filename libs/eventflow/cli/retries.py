@@ -39,7 +39,9 @@ async def leftovers(link: Link, settings: Settings) -> Leftovers:
         BrokerUnavailableError: The broker cannot answer now.
     """
     configured = {name: flow.target.retry_delays_s for name, flow in settings.all_flows.items()}
-    names = await _queue_names(Management.of(settings.broker) or _guessed(link.url))
+    names = await _queue_names(
+        Management.of(settings.broker.management_url, settings.broker.urls[0]) or _guessed(link.url)
+    )
     if names is not None:
         return Leftovers(delays_s=leftovers_among(names, configured), complete=True)
     candidates = [retry_queue(flow, delay_s) for flow in configured for delay_s in TargetSettings().retry_delays_s]

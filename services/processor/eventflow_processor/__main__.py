@@ -17,7 +17,6 @@ import structlog
 import typer
 
 from eventflow.amqp.consumer import Consumer
-from eventflow.amqp.depths import Depths
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
@@ -35,6 +34,7 @@ from eventflow.telemetry.metrics import exposition_of
 from eventflow.telemetry.tracers import require_endpoints, tracer_for
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_prefix, flow_specs, retry_queue
+from eventflow_processor.backlog.depths import Depths
 from eventflow_processor.backlog.monitor import Progress
 from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
 from eventflow_processor.dispatcher import Dispatcher
@@ -293,7 +293,7 @@ async def serve(settings: Settings) -> None:
         presence=presence,
     )
     policies = PolicyWatch(
-        Management.of(settings.broker),
+        Management.of(settings.broker.management_url, settings.broker.urls[0]),
         flows=settings.served_flows,
         on_look=partial(metrics.set_policies, settings.served_flows),
     )

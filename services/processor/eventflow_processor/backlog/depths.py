@@ -1,6 +1,7 @@
-"""How deep the queues are that nobody consumes from: retries that wait, and the given-up.
+"""Depths of the queues that have no consumer of ours: the retry queues and the dead queue.
 
-On a connection of its own, so that a look at a queue that somebody deleted disturbs no consumer.
+They are measured on a connection of their own, so that a request that fails, such as one for a deleted queue, disturbs
+no consumer.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ LOOK_EVERY_S = 5.0
 
 
 class Depths:
-    """Looks at queues regularly."""
+    """Measures queues every 5 s."""
 
     def __init__(
         self, urls: Sequence[str], *, queues: Mapping[str, Callable[[int], None]], name: str, presence: Presence
@@ -23,10 +24,10 @@ class Depths:
         """Prepare; nothing connects before `run`.
 
         Args:
-            queues: Who is told the number of messages, by the queue's name; 0 for a queue that does not exist.
+            queues: A callback for each queue, by its name. It is called with the number of messages, which is 0 if the
+                queue does not exist.
             name: Shown in the management UI.
-            presence: Learns which queues exist, and reports those that vanish. These queues have no consumer
-                that would notice.
+            presence: Notes which queues exist, and reports those that vanish: these have no consumer that would notice.
         """
         self._urls = urls
         self._presence = presence
@@ -34,16 +35,16 @@ class Depths:
         self._name = name
 
     async def run(self) -> None:
-        """Stay connected and look for ever."""
+        """Stay connected and measure until cancelled."""
         await keep_connected(self._urls, name=self._name, session=self._session)
 
     async def _session(self, connection: Connection) -> None:
         while True:
-            for queue, tell in self._queues.items():
+            for queue, on_depth in self._queues.items():
                 depth = await depth_of(connection, queue)
                 if depth is None:
                     self._presence.missed(queue)
                 else:
                     self._presence.found(queue)
-                tell(depth.messages if depth else 0)
+                on_depth(depth.messages if depth else 0)
             await asyncio.sleep(LOOK_EVERY_S)
