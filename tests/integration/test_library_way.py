@@ -85,7 +85,7 @@ async def test_deliveries_are_acked_handed_back_and_lost_with_their_channel_eith
         await eventually(lambda: len(got) == 3, what="all deliveries")
         await consuming.settle(got[0][2], requeue=False)
         await consuming.settle(got[1][2], requeue=True)
-        await eventually(lambda: len(got) == 4, what="what was handed back")
+        await eventually(lambda: len(got) == 4, what="the requeued delivery")
         await channel.close()
         assert not consuming.is_open
         with pytest.raises(DeliveryLostError):

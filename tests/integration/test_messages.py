@@ -17,7 +17,7 @@ from eventflow.amqp.connection import Connection, closing, connect
 from eventflow.amqp.consume_channel import consume_channel_on
 from eventflow.amqp.session import keep_connected
 from eventflow.message import ID, Envelope
-from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, lane_queue, runtime_queue
+from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, lane_queue, overrides_queue
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.services import Service, processor
@@ -177,7 +177,7 @@ async def test_what_processors_and_operators_say_ends_no_session_whatever_is_in_
     assert (await command("pause", flow)).status == 0
     for properties in STRANGE.values():
         await amqp.publish_raw(properties, b"{}", queue="\u00e9", exchange=CONTROL_EXCHANGE)
-        await amqp.publish_raw(properties, b"{}", queue=runtime_queue(flow))
+        await amqp.publish_raw(properties, b"{}", queue=overrides_queue(flow))
     await eventually(lambda: service.output.count("control.order_not_understood") == len(STRANGE), what="all seen")
     second = processor(broker_url, flow=flow, target_url=target.url)
     with second.process:

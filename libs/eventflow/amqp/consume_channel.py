@@ -39,7 +39,7 @@ class ConsumeChannel(Protocol):
         """
 
     async def settle(self, tag: int, *, requeue: bool) -> None:
-        """Ack a delivery, or return it to its queue.
+        """Ack a delivery, or requeue it.
 
         Raises:
             DeliveryLostError: The channel is gone.
@@ -146,11 +146,11 @@ class WireConsumeChannel:
                 envelope = _envelope(incoming.header, b"".join(incoming.parts))
                 self._deliver[incoming.consumer_tag](envelope, incoming.tag)
             except Exception:  # raised here, it would end the connection, and every one after it
-                log.exception("delivery.not_taken", queue=incoming.consumer_tag, action="returned after a pause")
-                asyncio.get_running_loop().call_later(NOT_TAKEN_PAUSE_S, self._return, incoming.tag)
+                log.exception("delivery.not_taken", queue=incoming.consumer_tag, action="requeued after a pause")
+                asyncio.get_running_loop().call_later(NOT_TAKEN_PAUSE_S, self._requeue, incoming.tag)
         return True
 
-    def _return(self, tag: int) -> None:
+    def _requeue(self, tag: int) -> None:
         if not self._channel.is_closed:
             self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=True))
 
@@ -187,7 +187,7 @@ class LibraryConsumeChannel:
             try:
                 deliver(envelope_of(message), tag)
             except Exception:  # else the delivery would be held for good
-                log.exception("delivery.not_taken", queue=queue, action="returned after a pause")
+                log.exception("delivery.not_taken", queue=queue, action="requeued after a pause")
                 await asyncio.sleep(NOT_TAKEN_PAUSE_S)
                 await self.settle(tag, requeue=True)
 

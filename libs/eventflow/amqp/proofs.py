@@ -12,7 +12,7 @@ from eventflow.amqp.channel import answered, is_missing, is_refused, open_channe
 from eventflow.amqp.connection import Connection, is_blocked
 from eventflow.amqp.fanout import consume_fanout, declare_fanout, exchange_exists
 from eventflow.errors import BrokerUnavailableError
-from eventflow.topology import CONTROL_EXCHANGE, PREFIX, Lane, control_queue, lane_queue, lease_queue, runtime_queue
+from eventflow.topology import CONTROL_EXCHANGE, PREFIX, Lane, control_queue, lane_queue, lease_queue, overrides_queue
 
 PUBLISH_MAX_S = 2.0
 """During an alarm the broker takes no publish, so that no refusal can be seen."""
@@ -91,7 +91,7 @@ async def missing_rights(connection: Connection, flows: Sequence[str], *, instan
     refusals = []
     for flow in flows:
         lanes = [lane_queue(flow, lane) for lane in Lane]
-        for queue in (*lanes, lease_queue(flow), runtime_queue(flow)):
+        for queue in (*lanes, lease_queue(flow), overrides_queue(flow)):
             refusals += await _refusal(prove_reading(connection, queue))
     exchanges = [""]
     if await exchange_exists(connection, CONTROL_EXCHANGE):

@@ -28,7 +28,7 @@ from eventflow.amqp.streams import follow_stream
 from eventflow.control.overrides import InvalidRuntimeSettingsError, RuntimeSettings, decode_runtime
 from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import first_of
-from eventflow.topology import CONTROL_EXCHANGE, control_queue, runtime_queue, runtime_spec
+from eventflow.topology import CONTROL_EXCHANGE, control_queue, overrides_queue, overrides_spec
 
 ANNOUNCE_EVERY_S = 1.0
 ANNOUNCEMENT_MAX_BYTES = 4096
@@ -171,9 +171,9 @@ class Control:
             if flow not in self._ordered:
                 self._obey(flow, RuntimeSettings())
 
-        await declare_queues(connection, [runtime_spec(flow)])
+        await declare_queues(connection, [overrides_spec(flow)])
         return await follow_stream(
-            connection, runtime_queue(flow), on_body=obey, on_empty=obey_none, silence_s=NO_ORDER_S
+            connection, overrides_queue(flow), on_body=obey, on_empty=obey_none, silence_s=NO_ORDER_S
         )
 
     def _obey(self, flow: str, settings: RuntimeSettings) -> None:
