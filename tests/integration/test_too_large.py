@@ -281,7 +281,7 @@ class Held:
 
 
 class Nobody:
-    """An observer that does not look."""
+    """A listener that does nothing."""
 
     def joined(self) -> None: ...
 
@@ -308,7 +308,7 @@ async def test_one_that_is_deferred_goes_back_to_its_queue(movable: PrivateNode,
         prefetch=dict.fromkeys(Lane, 10),
         sink=sink,
         publisher=publisher,
-        observer=Nobody(),
+        listener=Nobody(),
         held_max_s=60,
         name="consume",
     )

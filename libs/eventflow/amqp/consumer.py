@@ -60,7 +60,7 @@ class Sink(Protocol):
         """Keep `delivery` until it is its turn."""
 
 
-class Observer(Protocol):
+class MembershipListener(Protocol):
     """Who is told how the consuming goes."""
 
     def joined(self) -> None:
@@ -95,7 +95,7 @@ class Consumer:
         prefetch: Mapping[Lane, int],
         sink: Sink,
         publisher: Publisher,
-        observer: Observer,
+        listener: MembershipListener,
         held_max_s: float,
         name: str,
         presence: Presence | None = None,
@@ -108,7 +108,7 @@ class Consumer:
             specs: Queues to declare before consuming.
             prefetch: Unsettled deliveries to hold, by lane.
             publisher: Publishes copies, on its own connection.
-            observer: Told of our consumers, and every second of each lane's queue.
+            listener: Told of our consumers, and every second of each lane's queue.
             name: Shown in the management UI.
             presence: Learns which queues exist, and reports those that vanish.
         """
@@ -119,7 +119,7 @@ class Consumer:
         self._prefetch = prefetch
         self._sink = sink
         self._publisher = publisher
-        self._observer = observer
+        self._listener = listener
         self._held_max_s = held_max_s
         self._held: Held = {}
         self._name = name
@@ -168,7 +168,7 @@ class Consumer:
         )
         if failures:
             log.debug("consumer.cancel_failed", flow=self._flow, reason=failures[0])
-        self._observer.left()  # now and not at the end of the session: the others have our share from here on
+        self._listener.left()  # now and not at the end of the session: the others have our share from here on
 
     async def close(self) -> None:
         """Close the channel once the queues have taken what was settled, so that a clean stop repeats no event."""
@@ -286,7 +286,7 @@ class Consumer:
         self._tags = [await self._consume(consuming, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
         self._connection, self._channel = connection, channel
         try:
-            self._observer.joined()
+            self._listener.joined()
             await first_of(
                 until_closed(channel), until_cancelled(self._cancelled), self._poll(looks), self._watch_held()
             )
@@ -298,7 +298,7 @@ class Consumer:
                     await find_missing(connection, self._presence, lanes)
                 raise
         finally:
-            self._observer.left()
+            self._listener.left()
             self._connection = self._channel = None
 
     async def _poll(self, channel: Channel) -> NoReturn:
@@ -316,7 +316,7 @@ class Consumer:
                 depth = await measure(channel, lane_queue(self._flow, lane))
                 self._consumers[lane] = depth.consumers
                 if not self._stopping:
-                    self._observer.looked(lane, depth, began_s=began_s)
+                    self._listener.looked(lane, depth, began_s=began_s)
             uncounted = 0 if self._consumers[Lane.LIVE] else uncounted + 1
             if uncounted == UNCOUNTED_MAX:
                 raise BrokerUnavailableError("the broker does not count our consumer among those of the events queue")
@@ -337,7 +337,7 @@ class Consumer:
                     held_max_s=self._held_max_s,
                     action="ending the session",
                 )
-                self._observer.stuck(len(stuck))
+                self._listener.stuck(len(stuck))
                 raise BrokerUnavailableError(f"a delivery has been unsettled for more than {self._held_max_s:g} s")
 
     async def _consume(self, consuming: ConsumeChannel, lane: Lane) -> str:

@@ -73,12 +73,12 @@ class Membership:
 
     @harmless
     def joined(self) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         self.quota.joined()
 
     @harmless
     def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         if lane is Lane.LIVE:
             self.quota.looked(depth.consumers, began_s=began_s)
             if self.dispatcher is not None:
@@ -87,12 +87,12 @@ class Membership:
 
     @harmless
     def left(self) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         self.quota.left()
 
     @harmless
     def stuck(self, deliveries: int) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         self.metrics.stuck.inc(deliveries)
 
 
@@ -199,7 +199,7 @@ async def wire_flow(
         ),
         sink=lanes,
         publisher=publisher,
-        observer=membership,
+        listener=membership,
         held_max_s=held_max_s(target_settings),
         name=f"{control.instance} consume {name}",
         presence=presence,
