@@ -32,6 +32,7 @@ class Delivery:
 
     @property
     def delivered(self) -> int:
+        """Number of expected event ids that the target has accepted."""
         return self.expected - len(self.lost_ids)
 
 

@@ -79,14 +79,17 @@ class Container:
 
     @property
     def url(self) -> str:
+        """AMQP URL with login and password."""
         return f"amqp://{self.login}:{self.password}@{LOOPBACK}:{self.amqp_port}/"
 
     @property
     def management_url(self) -> str:
+        """Base URL of the management UI and API, with a slash at its end."""
         return f"http://{LOOPBACK}:{self.management_port}/"
 
     @property
     def alive(self) -> bool:
+        """Whether the engine reports the container as running."""
         inspected = _docker("inspect", "--format", "{{.State.Running}}", self.name)
         return inspected.returncode == 0 and inspected.stdout.strip() == "true"
 

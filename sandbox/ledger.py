@@ -34,6 +34,7 @@ class Receipt:
 
     @property
     def accepted(self) -> bool:
+        """Whether the answer was 2xx."""
         return 200 <= self.status < 300
 
 

@@ -56,6 +56,7 @@ class Host:
 
     @property
     def has_long_name(self) -> bool:
+        """Whether Erlang must be started with long names (`RABBITMQ_USE_LONGNAME`)."""
         return "." in self.name
 
     @property
@@ -76,11 +77,13 @@ class Epmd:
         self._process = ChildProcess("epmd", command)
 
     def start(self) -> None:
+        """Start it and wait until it accepts connections."""
         self._process.start()
         wait_until(lambda: accepts(self._host.address, self.port), timeout_s=5.0, what="epmd to listen")
 
     def stop(self) -> None:
-        self._process.kill()  # it keeps nothing, and as long as nodes are known to it it takes no other way
+        """End it with SIGKILL: it keeps nothing, and ignores other requests while it knows nodes."""
+        self._process.kill()
 
 
 class PrivateNode:
@@ -157,14 +160,17 @@ class PrivateNode:
 
     @property
     def url(self) -> str:
+        """AMQP URL with login and password."""
         return f"amqp://{self.login}:{self.password}@{self._host.address}:{self.amqp_port}/"
 
     @property
     def management_url(self) -> str:
+        """Base URL of the management UI and API, with a slash at its end."""
         return f"http://{self._host.address}:{self.management_port}/"
 
     @property
     def alive(self) -> bool:
+        """Whether the server's process runs; it may not be ready yet."""
         return self._server.alive
 
     @property

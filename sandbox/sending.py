@@ -44,6 +44,7 @@ class Plan:
 
     @property
     def flow_url(self) -> str:
+        """URL that the events are posted to: `url`, with the flow's name if one is given."""
         return self.url if self.flow is None else f"{self.url.rstrip('/')}/{self.flow}"
 
     def due_s(self, index: int) -> float:
@@ -71,6 +72,7 @@ class Sent:
 
     @property
     def accepted(self) -> bool:
+        """Whether the last answer was 202."""
         return not self.problem
 
 
@@ -98,6 +100,7 @@ class Report:
 
     @property
     def max_late_s(self) -> float:
+        """Longest delay between the planned and the actual moment of sending; 0 if nothing was sent."""
         return max((sent.late_s for sent in self.sent), default=0.0)
 
     def latency_s(self, quantile: float) -> float:

@@ -57,6 +57,7 @@ class Interruptions:
 
     @property
     def hurried(self) -> bool:
+        """Whether a second signal asked to skip the graceful stop."""
         return self.count > 1
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:

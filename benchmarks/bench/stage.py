@@ -32,6 +32,7 @@ class Body:
 
     @property
     def content(self) -> bytes:
+        """Bytes of the file, read anew at each call."""
         return self.path.read_bytes()
 
 
@@ -75,6 +76,7 @@ class Stage:
 
     @property
     def broker_url(self) -> str:
+        """AMQP URL of the private node, with its login."""
         return self.node.url
 
 

@@ -191,6 +191,7 @@ class Confirms:
 
     @property
     def count(self) -> int:
+        """Number of confirmed publishes, also those beyond a gap."""
         return self._through + len(self._beyond)
 
     def add(self, kind: int, payload: memoryview) -> None:

@@ -29,6 +29,7 @@ class Quota:
 
     @property
     def requests_per_s(self) -> float:
+        """Requests per second that the rate allows at this cost."""
         return self.rate_per_s / self.cost
 
     def at_once(self, processors: int) -> float:
