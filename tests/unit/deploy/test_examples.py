@@ -7,7 +7,7 @@ import pytest
 from eventflow.errors import SettingsError
 from eventflow.settings.sections import load, require_safe_exposure, require_target_urls
 
-EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
+EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw=="
 
 
