@@ -14,7 +14,7 @@ from pathlib import Path
 import aio_pika
 import aiohttp
 
-from eventflow.amqp.broker import CONNECTION_ERRORS
+from eventflow.amqp.channel import CONNECTION_ERRORS
 from sandbox.broker.cluster import Cluster
 from sandbox.broker.node import PrivateNode
 from sandbox.ports import free_port

@@ -33,7 +33,7 @@ async def test_any_answer_is_bounded_and_a_failure_is_one_line(kind: str) -> Non
 def test_the_user_is_the_first_broker_urls_unless_the_api_has_its_own() -> None:
     def management(url: str) -> Management:
         broker = BrokerSettings(url=("amqp://a:p%23@h/v%2Fw", "amqp://b:q@h/"), management_url=SecretStr(url))
-        made = Management.of(broker)
+        made = Management.of(broker.management_url, broker.urls[0])
         assert made is not None
         return made
 
@@ -41,7 +41,7 @@ def test_the_user_is_the_first_broker_urls_unless_the_api_has_its_own() -> None:
     assert (theirs.url, theirs.login, theirs.password, theirs.vhost) == ("http://rabbit:15672/prefix", "a", "p#", "v/w")
     assert (own.url, own.login, own.password) == ("https://rabbit:15671", "c", "r/")
     assert "p#" not in repr(theirs)
-    assert Management.of(BrokerSettings()) is None
+    assert Management.of(None, BROKER_URL) is None
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def check_start(role: Role, config: Path | None = None) -> None:
         SettingsError: One is wrong.
     """
     settings = load(config, role)
-    Management.of(settings.broker)
+    Management.of(settings.broker.management_url, settings.broker.urls[0])
     match role:
         case Role.COLLECTOR:
             require_safe_exposure(settings)

@@ -16,7 +16,7 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 from eventflow.amqp import frames
-from eventflow.amqp.publish_channel import Publication, WireOutlet
+from eventflow.amqp.publish_channel import Publication, WirePublishChannel
 from eventflow.amqp.wire import HEARTBEAT_FRAME, FrameReader, Wire
 from eventflow.errors import EventFlowError, PublishRefusedError, PublishTimeoutError, UnroutableError
 from eventflow.message import Message, new_message_id
@@ -48,12 +48,12 @@ class Bench:
         self.reader = FrameReader(self.wire, loop=asyncio.get_running_loop())
         tune = SimpleNamespace(frame_max=4096)
         channel = SimpleNamespace(number=OURS, connection=SimpleNamespace(connection_tune=tune))
-        self.outlet = WireOutlet(self.wire, channel, on_unroutable=on_unroutable)  # type: ignore[arg-type]
+        self.publish_channel = WirePublishChannel(self.wire, channel, on_unroutable=on_unroutable)  # type: ignore[arg-type]
 
     def publish(self, body: bytes = b"{}") -> tuple[Publication, Message]:
         message = Message(body=body, headers={}, message_id=new_message_id())
         publication = Publication(message, "queue")
-        self.outlet.send(publication)
+        self.publish_channel.send(publication)
         return publication, message
 
     def broker_says(self, *frames: Frame | ContentHeader | ContentBody, channel: int = OURS) -> None:
@@ -203,8 +203,8 @@ async def test_a_channel_that_is_closed_for_a_message_too_large_is_written_to_no
     bench.publish()
     await asyncio.sleep(0)
     assert len(bench.socket.written) == 1
-    assert bench.outlet.max_bytes == 10
-    assert [len(left.message.body) for left in bench.outlet.give_up()] == [20, 2]
+    assert bench.publish_channel.max_bytes == 10
+    assert [len(left.message.body) for left in bench.publish_channel.give_up()] == [20, 2]
 
 
 @pytest.mark.parametrize(

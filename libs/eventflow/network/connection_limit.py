@@ -18,7 +18,7 @@ CLOSED_AT_ONCE_SHARE = 1 / 32
 """Share of the limit that is closed together: looking for the longest idle passes over all connections."""
 
 
-class Connections:
+class ConnectionLimit:
     """The open connections of one listener, at most `limit`.
 
     A new one beyond the limit takes the place of those that have been idle for the longest, or whose peers read no
@@ -72,7 +72,7 @@ class BoundedProtocol(web.RequestHandler):
     refusal: ClassVar[bytes] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     """The answer on a connection for which there is no room."""
 
-    def __init__(self, manager: web.Server, *, connections: Connections, **options: Any) -> None:
+    def __init__(self, manager: web.Server, *, connections: ConnectionLimit, **options: Any) -> None:
         super().__init__(manager, **options)
         self._connections = connections
         self.stalled_since_s = math.inf

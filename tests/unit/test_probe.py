@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eventflow.network.connecting import reach, speaks_tls
 from eventflow.network.failure import MEANINGS, detail_of
+from eventflow.network.probe import reach, speaks_tls
 from eventflow.network.resolver import AddressInfo
 from sandbox.ports import free_port
 from tests.support.certificates import Authority

@@ -14,7 +14,7 @@ async def reach(addresses: Sequence[AddressInfo], *, server_name: str, tls: ssl.
     """Connect to the first address that answers, with TLS if a context is given, and close the connection.
 
     Raises:
-        OSError: No address could be reached, or TLS failed; `network_failure.detail_of` has the word for it.
+        OSError: No address could be reached, or TLS failed; `network.failure.detail_of` has the word for it.
     """
     loop = asyncio.get_running_loop()
     sock = await aiohappyeyeballs.start_connection(
