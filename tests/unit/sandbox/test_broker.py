@@ -2,9 +2,9 @@
 
 import pytest
 
-from sandbox.broker import BrokerNotAvailable, provide
+from sandbox.broker.probes import BrokerAddress
+from sandbox.broker.provision import BrokerNotAvailable, provide
 from sandbox.ports import free_port
-from sandbox.probes import BrokerAddress
 
 
 def test_url_is_read_with_usual_ports_and_login() -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sandbox.line import Line
+from sandbox.broker.line import Line
 from sandbox.ports import LOOPBACK, free_port
 
 SILENCE_S = 0.1

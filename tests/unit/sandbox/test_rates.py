@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.rates import LeakyBucket, Limit, SlidingWindowMaximum, StrictWindow
+from sandbox.target.rates import LeakyBucket, Limit, SlidingWindowMaximum, StrictWindow
 
 
 def test_bucket_takes_its_burst_at_once_and_then_refuses() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.bodies import SAMPLES, read_directory, read_file
 from sandbox.run_file import RunFile
-from sandbox.sending import Plan, Report, Sent
+from sandbox.source.bodies import SAMPLES, read_directory, read_file
+from sandbox.source.sending import Plan, Report, Sent
 
 
 def sent(event_id: str, *, problem: str = "", latency_s: float = 0.01) -> Sent:

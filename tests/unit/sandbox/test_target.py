@@ -5,9 +5,9 @@ from http import HTTPStatus
 
 import pytest
 
-from sandbox.behaviour import Behaviour, Mode
-from sandbox.ledger import Ledger, Receipt
-from sandbox.target import Target
+from sandbox.target.answers import Target
+from sandbox.target.behaviour import Behaviour, Mode
+from sandbox.target.ledger import Ledger, Receipt
 
 
 def receipt(event_id: str, *, status: int = 200, at_s: float = 0.0, attempt: int = 1, body: bytes = b"{}") -> Receipt:

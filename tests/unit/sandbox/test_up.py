@@ -6,7 +6,7 @@ import pytest
 
 from eventflow.settings.environment import capitalized
 from eventflow.settings.sections import Role, load
-from sandbox.broker import Broker
+from sandbox.broker.provision import Broker
 from sandbox.up import _TARGET_RATE_PER_S, _environment
 
 BROKER = Broker(url="amqp://h/", management_url="http://h:15672", login="u", password="p", node=None)

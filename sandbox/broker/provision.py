@@ -1,29 +1,21 @@
-"""A real RabbitMQ for developers and tests, whatever the machine has.
-
-python -m sandbox.broker             runs one until Ctrl-C
-python -m sandbox.broker --ensure    only sees to it that one can be had
-"""
+"""Provides a RabbitMQ: one that the environment names, an installed one, a container, or a package to install."""
 
 import contextlib
 import os
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 
 from eventflow.errors import SettingsError
 from eventflow.service.lifecycle import EXIT_CONFIGURATION
 from eventflow.settings.sections import broker_urls_in
 from eventflow.topology import SHIELDS
-from sandbox import container, probes, system_package
-from sandbox.container import Container
-from sandbox.node import NodeError, NodeInUseError, PrivateNode, find_program
+from sandbox import system_package
+from sandbox.broker import container, probes
+from sandbox.broker.container import Container
+from sandbox.broker.node import NodeError, NodeInUseError, PrivateNode, find_program
 from sandbox.ports import free_port, usual_or_free_port
 
 DEFAULT_DIRECTORY = Path(".local")
@@ -104,7 +96,7 @@ def provide(
         BrokerNotAvailable: None of these works, or the broker that the environment names does not answer.
         BrokerMisnamed: The environment names a broker by wrong URLs.
     """
-    urls = _urls_in(environ)
+    urls = urls_in(environ)
     if urls:
         yield _named(urls)
         return
@@ -138,7 +130,12 @@ def ensure(*, say: Callable[[str], None] = say_on_stderr) -> bool:
     return True
 
 
-def _urls_in(environ: Mapping[str, str]) -> tuple[str, ...]:
+def urls_in(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the URLs of the broker that the environment names; empty if it names none.
+
+    Raises:
+        BrokerMisnamed: The URLs or the credentials cannot be right.
+    """
     try:
         return broker_urls_in(environ)
     except SettingsError as error:
@@ -193,43 +190,3 @@ def _start(node: PrivateNode | Container) -> None:
         node.start()
     except NodeError as error:
         raise BrokerNotAvailable(f"RabbitMQ is here and does not start: {error}") from error
-
-
-def main(
-    directory: Annotated[Path, typer.Option(help="Where the node keeps data, logs and configuration.")] = (
-        DEFAULT_DIRECTORY
-    ),
-    ensure_only: Annotated[
-        bool,
-        typer.Option("--ensure", help="Only see to it that a RabbitMQ can be had (installs it if needed)."),
-    ] = False,
-) -> None:
-    """Run a RabbitMQ until Ctrl-C."""
-    console = Console(highlight=False, soft_wrap=True)
-    try:
-        if ensure_only:
-            if not _urls_in(os.environ):
-                ensure()
-                return
-            with provide(directory):
-                return
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        with provide(directory) as broker:
-            if broker.node is None:
-                console.print(f"RabbitMQ answers where {URL_VARIABLE} names it.")  # its password is not for the screen
-            else:
-                console.print(f"AMQP        {broker.url}")
-                console.print(
-                    f"Management  {broker.management_url}  (login {broker.login}, password {broker.password})"
-                )
-            console.print("Ctrl-C stops it.")
-            stop.wait()
-    except BrokerNotAvailable as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), style="red", markup=False)
-        sys.exit(error.exit_status)
-
-
-if __name__ == "__main__":
-    typer.run(main)

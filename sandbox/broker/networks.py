@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from sandbox.node import Host
+from sandbox.broker.node import Host
 
 _PEERS_PREFIX = "198.18"
 _CLIENTS_PREFIX = "198.19"

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from sandbox import probes
-from sandbox.node import Epmd, Host, NodeError, PrivateNode
+from sandbox.broker import probes
+from sandbox.broker.node import Epmd, Host, NodeError, PrivateNode
 from sandbox.ports import free_port
 from sandbox.processes import wait_until
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-from sandbox.bodies import SAMPLES, Body, read_directory
+from sandbox.source.bodies import SAMPLES, Body, read_directory
 
 _RETRY_PAUSE_S = 0.2
 

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sandbox.audit import Audit, Delivery
-from sandbox.bodies import SAMPLES, Body, read_directory, read_file
 from sandbox.run_file import RunFile
-from sandbox.sending import Plan, Report, send
+from sandbox.source.bodies import SAMPLES, Body, read_directory, read_file
+from sandbox.source.sending import Plan, Report, send
+from sandbox.target.audit import Audit, Delivery
 
 _PLAIN_LINES = 10  # of progress, where there is no terminal to draw a bar on
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from sandbox import probes
+from sandbox.broker import probes
 from sandbox.ports import LOOPBACK, accepts, free_port
 from sandbox.processes import ChildProcess, wait_until
 

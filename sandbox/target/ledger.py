@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.rates import SlidingWindowMaximum
+from sandbox.target.rates import SlidingWindowMaximum
 
 DEFAULT_MAX_RECEIPTS = 5_000_000
 WINDOWS_S = (0.1, 1.0, 10.0)

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sandbox import probes
-from sandbox.node import NodeError
+from sandbox.broker import probes
+from sandbox.broker.node import NodeError
 from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import wait_until
 
