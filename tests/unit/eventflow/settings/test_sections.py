@@ -16,10 +16,10 @@ from eventflow.settings.sections import (
     broker_urls_in,
     is_used,
     load,
-    require_safe_exposure,
-    require_target_urls,
 )
 from eventflow.signing import signing_key
+from eventflow_collector.guards import require_safe_exposure
+from eventflow_processor.guards import require_target_urls
 
 
 def loaded(monkeypatch: pytest.MonkeyPatch, *, role: Role | None = None, **variables: str) -> Settings:
