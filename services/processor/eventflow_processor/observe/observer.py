@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
@@ -15,11 +16,11 @@ from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import exemplar_of
+from eventflow_processor.attempt import Attempted
 from eventflow_processor.observe.metrics import FlowMetrics
 from eventflow_processor.observe.recent import Whereabouts
 from eventflow_processor.observe.tracing import DeliveryTrace, DeliveryTracing
-from eventflow_processor.target.http import AttemptNotMadeError
-from eventflow_processor.target.result import Failed, Result
+from eventflow_processor.target.result import AttemptNotMadeError, Failed, Judged
 
 SAME_DETAIL_S = 60.0
 """`attempt.failed` is logged for one detail at most this often."""
@@ -27,7 +28,15 @@ SAME_DETAIL_S = 60.0
 log = structlog.stdlib.get_logger()
 
 
-class Observer:
+class Observer(Protocol):
+    """Sees every finished attempt of one flow. An error that it raises is logged and counted, and reaches no event."""
+
+    def attempted(self, attempted: Attempted) -> None:
+        """Take note of a finished attempt, at once and without blocking."""
+        ...
+
+
+class FlowObserver:
     """Observes the deliveries of one flow."""
 
     def __init__(
@@ -94,7 +103,7 @@ class Observation:
 
     __slots__ = ("_attempt_began_s", "_delivery", "_observer", "_trace")
 
-    def __init__(self, observer: Observer, delivery: Delivery) -> None:
+    def __init__(self, observer: FlowObserver, delivery: Delivery) -> None:
         self._observer = observer
         self._delivery = delivery
         self._trace: DeliveryTrace | None = None
@@ -122,7 +131,7 @@ class Observation:
         return None if self._trace is None else self._trace.begin_attempt(self._delivery.envelope)
 
     @harmless
-    def end_attempt(self, result: Result) -> None:
+    def end_attempt(self, result: Judged) -> None:
         """Note how the attempt ended."""
         metrics = self._observer.metrics
         if isinstance(result, Failed):
