@@ -17,7 +17,7 @@ from benchmarks.bench.figures import MeasureError, Section
 from benchmarks.bench.groups import batches, delivery, growth, ingest, latency, spool, telemetry, workers
 from benchmarks.bench.stage import Plan, Stage
 from sandbox.broker.node import NodeError
-from sandbox.broker.provision import say_on_stderr
+from sandbox.broker.provision import print_notice
 
 GROUPS: Mapping[str, Callable[[Stage], Section]] = {
     "ingest": ingest.measure,
@@ -46,7 +46,7 @@ def main(
         if name not in GROUPS:
             raise typer.BadParameter(f"{name} is none of: {', '.join(GROUPS)}")
     try:
-        wrk.ensure(say_on_stderr)
+        wrk.ensure(print_notice)
         sections = _measure_all(only or list(GROUPS), stage.QUICK if quick else Plan(), console)
     except (MeasureError, NodeError) as error:
         console.print(str(error), style="red", markup=False)
