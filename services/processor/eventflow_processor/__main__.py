@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Annotated
 
 import structlog
 import typer
@@ -25,13 +23,13 @@ from eventflow.management.api import Management
 from eventflow.management.policies import PolicyWatch
 from eventflow.network.broker_tls import require_sound_urls
 from eventflow.service import admin, lifecycle
+from eventflow.service.command import ConfigOption, start_service
 from eventflow.service.instance import name_instance
-from eventflow.settings.sections import FlowSettings, Role, Settings, load, require_target_urls
+from eventflow.settings.sections import FlowSettings, Role, Settings
 from eventflow.tasks import cancel_and_wait
-from eventflow.telemetry import logging
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.metrics import exposition_of
-from eventflow.telemetry.tracers import require_endpoints, tracer_for
+from eventflow.telemetry.tracers import tracer_for
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_prefix, flow_specs, retry_queue
 from eventflow_processor.backlog.depths import Depths
@@ -39,6 +37,7 @@ from eventflow_processor.backlog.monitor import Progress
 from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
 from eventflow_processor.dispatcher import Dispatcher
 from eventflow_processor.gate.gate import Gate
+from eventflow_processor.guards import require_target_urls
 from eventflow_processor.handler import Handler
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.metrics import FlowMetrics, ProcessorMetrics
@@ -278,6 +277,7 @@ async def serve(settings: Settings) -> None:
     Raises:
         EventFlowError: It cannot go on.
     """
+    require_sound_urls(settings.broker.urls)
     stop = lifecycle.stop_requested()
     metrics = ProcessorMetrics()
     specs = [
@@ -367,25 +367,13 @@ async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher
         await cancel_and_wait(*dispatching, *consuming, *connected)
 
 
-def command(
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings; the environment overrides it.")] = None,
-) -> None:
+def command(config: ConfigOption = None) -> None:
     """Hand every event to its target, at the rate that the target allows."""
 
-    async def start() -> None:
-        settings = load(config, Role.PROCESSOR)
-        require_target_urls(settings)
-        require_endpoints(os.environ)
-        logging.configure(
-            service=SERVICE,
-            log_format=settings.telemetry.log_format,
-            level=settings.telemetry.log_level,
-        )
-        require_sound_urls(settings.broker.urls)
-        lifecycle.raise_descriptor_limit()
+    async def run(settings: Settings, _: int) -> None:
         await serve(settings)
 
-    lifecycle.run(start)
+    start_service(SERVICE, Role.PROCESSOR, run, config=config, guards=[require_target_urls])
 
 
 def main() -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from eventflow.errors import SettingsError
-from eventflow.settings.sections import load, require_safe_exposure, require_target_urls
+from eventflow.settings.sections import load
+from eventflow_collector.guards import require_safe_exposure
+from eventflow_processor.guards import require_target_urls
 
-EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
+EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw=="
 
 

@@ -19,13 +19,13 @@ from eventflow.settings.sections import (
     Settings,
     is_used,
     load,
-    require_safe_exposure,
-    require_target_urls,
 )
 from eventflow.telemetry.tracers import ENDPOINT_VARIABLES, require_endpoints
 from eventflow.topology import flow_specs, ingest_specs
+from eventflow_collector.guards import require_safe_exposure
 from eventflow_collector.ingest import flow_intake
 from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
+from eventflow_processor.guards import require_target_urls
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.http import Target
 from eventflow_processor.target.request import request_form

@@ -61,7 +61,7 @@ def test_a_child_does_not_outlive_its_starter_killed_by_sigkill(tmp_path: Path) 
         "import time\nfrom sandbox.processes import ChildProcess\n"
         "child = ChildProcess('c', ['sleep', '60'])\nchild.start()\nprint(child.pid, flush=True)\ntime.sleep(60)\n"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     starter = ChildProcess("starter", [sys.executable, script], env={**os.environ, "PYTHONPATH": str(root)})
     with starter:
         wait_until(lambda: bool(starter.tail()), timeout_s=10, what="the child's pid")

@@ -16,10 +16,10 @@ from eventflow.settings.sections import (
     broker_urls_in,
     is_used,
     load,
-    require_safe_exposure,
-    require_target_urls,
 )
 from eventflow.signing import signing_key
+from eventflow_collector.guards import require_safe_exposure
+from eventflow_processor.guards import require_target_urls
 
 
 def loaded(monkeypatch: pytest.MonkeyPatch, *, role: Role | None = None, **variables: str) -> Settings:
@@ -698,7 +698,7 @@ def test_a_name_that_is_none_is_an_error_in_every_role(monkeypatch: pytest.Monke
 
 
 def test_services_use_no_setting_that_their_role_leaves_at_its_default() -> None:
-    services = Path(__file__).parents[2] / "services"
+    services = Path(__file__).parents[4] / "services"
     for role, others in ((Role.COLLECTOR, ("processor", "target")), (Role.PROCESSOR, ("collector", "source"))):
         code = "\n".join(path.read_text() for path in (services / role).glob("*.py"))
         for section in others:

@@ -12,7 +12,7 @@ from eventflow.amqp.presence import Presence
 from eventflow.management.policies import PolicyWatch, judge
 from eventflow.topology import SHIELDS, flow_of
 
-TEMPLATE = Path(__file__).parents[2] / "deploy" / "rabbitmq" / "definitions.template.json"
+TEMPLATE = Path(__file__).parents[4] / "deploy" / "rabbitmq" / "definitions.template.json"
 KEYS = ["message-ttl", "expires", "max-length", "max-length-bytes", "max-age", "overflow", "delivery-limit", "x"]
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -3,7 +3,7 @@
 from eventflow_processor.gate.own_errors import TRY_PAUSE_MAX_S, OwnErrors
 from eventflow_processor.gate.verdict import Pass, Verdict
 from eventflow_processor.target.result import Succeeded
-from tests.unit.test_gate import OK, Bench, fail
+from tests.unit.eventflow_processor.gate.test_gate import OK, Bench, fail
 
 BUG = ValueError("secret")
 
