@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks.bench import report, stage, wrk
+from benchmarks.bench import report, stage
 from benchmarks.bench.figures import MeasureError, Section
 from benchmarks.bench.groups import batches, delivery, growth, ingest, latency, spool, telemetry, workers
+from benchmarks.bench.instruments import wrk
 from benchmarks.bench.stage import Plan, Stage
 from sandbox.broker.node import NodeError
 from sandbox.broker.provision import print_notice
