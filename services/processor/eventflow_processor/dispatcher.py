@@ -16,7 +16,7 @@ from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
 from eventflow_processor.handler import CRASH_PAUSE_S, Handler, Turn
 from eventflow_processor.lanes import Lanes
-from eventflow_processor.observe.observer import FlowObserver
+from eventflow_processor.observe.observations import FlowObserver
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import HELD_IN_MEMORY_S
 

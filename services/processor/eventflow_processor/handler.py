@@ -19,7 +19,7 @@ from eventflow.outcome import Defer, Hold, Outcome
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
 from eventflow_processor.lanes import Lanes
-from eventflow_processor.observe.observer import FlowObserver, Observation
+from eventflow_processor.observe.observations import FlowObserver, Observation
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import Ending, RetryPolicy, decide
 from eventflow_processor.target.http import Target
