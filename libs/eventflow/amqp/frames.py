@@ -254,7 +254,7 @@ def _readable_deliver(payload: bytes) -> bytes:
 
 
 def _flags(header: bytes) -> tuple[int, int]:
-    """Return the flags of the properties that a content header has, and the position of the first property."""
+    """Return the flags of the properties in a content header, and the position of the first property."""
     word = flags = _CONTENT_HEAD.unpack_from(header)[3]
     position = _CONTENT_HEAD.size
     while word & _HAS_MORE_FLAGS:  # further words are allowed, but the protocol defines no property for them
@@ -266,8 +266,8 @@ def _flags(header: bytes) -> tuple[int, int]:
 def _properties(header: bytes) -> tuple[Properties, int]:
     """Return the properties, and the position after the last that was read.
 
-    They follow each other in the order of their flags, so each one that is present must be read or skipped. Slicing does
-    not fail beyond the end of the data; the caller compares the position with the length.
+    They follow each other in the order of their flags, so each one that is present must be read or skipped. Slicing
+    does not fail beyond the end of the data; the caller compares the position with the length.
     """
     flags, position = _flags(header)
     content_type = content_encoding = message_id = timestamp = None

@@ -16,7 +16,7 @@ from eventflow.amqp.channel import is_refused, open_channel, until_closed
 from eventflow.amqp.connection import Connection, is_blocked, wire_of
 from eventflow.amqp.fanout import declare_fanout
 from eventflow.amqp.presence import Presence
-from eventflow.amqp.proofs import NO_BROADCAST, prove_publishing
+from eventflow.amqp.proofs import prove_publishing
 from eventflow.amqp.publish_channel import Publication, PublishChannel, publish_channel_on
 from eventflow.amqp.queues import declare_queues, find_missing
 from eventflow.amqp.session import SESSION_PAUSE_S, keep_connected
@@ -254,7 +254,7 @@ class Publisher:
         """Publish where we are going to; without the right to do so events would only be held or spooled."""
         await prove_publishing(connection, probe)
         for exchange in self._fanouts:
-            await prove_publishing(connection, probe, exchange=exchange, body=NO_BROADCAST)
+            await prove_publishing(connection, probe, exchange=exchange)
         # The channel stays open: an alarm may have begun, and then the broker answers nothing more.
         self._is_proved, self._is_refused = True, False
 
