@@ -237,8 +237,7 @@ class Publisher:
         """Declare the queues again after each message that was unroutable."""
         while True:
             await self._queue_missing.wait()
-            # Before the pause: after it, another service may have declared the queue again, and its loss would be
-            # missed.
+            # Before the pause: during it another service may declare the queue again, which would hide its loss.
             await find_missing(connection, self._presence, [spec.name for spec in self._specs])
             await asyncio.sleep(SESSION_PAUSE_S)
             # Cleared before declaring: a message that is returned meanwhile starts another round.
@@ -246,9 +245,7 @@ class Publisher:
             await declare_queues(connection, self._specs, presence=self._presence)
 
     async def _watch(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
-        """Prove that publishing is allowed. From then on, end the session if a confirm is missing and there is no
-        alarm.
-        """
+        """Prove that publishing is allowed; then end the session if a confirm is missing without an alarm."""
         probe = await open_channel(connection, confirms=True)
         # The proof publishes, and during an alarm the broker reads nothing from a connection that has published. So
         # every channel that the session needs is opened before it.
@@ -260,9 +257,7 @@ class Publisher:
                 raise BrokerUnavailableError(f"a publish has not been confirmed for {CONFIRM_MAX_S:g} s")
 
     async def _prove(self, connection: Connection, probe: Channel) -> None:
-        """Publish to each place that will be published to, so that a missing right shows before an event is
-        accepted.
-        """
+        """Publish to each exchange in use, so that a missing right shows before an event is accepted."""
         await prove_publishing(connection, probe)
         for exchange in self._fanouts:
             await prove_publishing(connection, probe, exchange=exchange)
