@@ -6,7 +6,6 @@ In between a span is ours: one of the SDK costs three times as much (ADR 14).
 import asyncio
 import random
 import re
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +24,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, UNRECORDED, Attributes, Kind, Span
+from eventflow.threads import on_daemon_thread
 
 CLOSE_MAX_S = 3.0
 """A collector that does not answer must not hold up a stop; the library would go on for half a minute."""
@@ -103,20 +103,10 @@ class OtlpTracer:
         )
 
     async def close(self) -> None:
-        """Export what is not exported yet, for at most 3 s."""
-        loop, closed = asyncio.get_running_loop(), asyncio.Event()
-
-        def shut_down() -> None:
-            self._processor.shutdown()  # type: ignore[no-untyped-call]  # not annotated there
-            loop.call_soon_threadsafe(closed.set)
-
-        # A daemon, since nothing can end it: the loop's own threads are waited for at the end of the process.
-        threading.Thread(target=shut_down, name="tracing-close", daemon=True).start()
-        try:
-            async with asyncio.timeout(CLOSE_MAX_S):
-                await closed.wait()
-        except TimeoutError:
-            return
+        """Export the spans that are left, for at most 3 s."""
+        # The SDK would go on for half a minute, and nothing can interrupt it.
+        closed = on_daemon_thread(self._processor.shutdown, name="tracing-close")
+        await asyncio.wait({closed}, timeout=CLOSE_MAX_S)
 
     def _is_sampled(
         self, above: SpanContext | None, trace_id: int, name: str, kind: SpanKind, attributes: Attributes
