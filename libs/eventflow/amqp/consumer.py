@@ -23,6 +23,7 @@ from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth, declare_queues, find_missing, measure, wait_for_consumers
 from eventflow.amqp.session import keep_connected
+from eventflow.clock import lease_clock
 from eventflow.delivery import Delivery, Held
 from eventflow.errors import (
     BrokerUnavailableError,
@@ -33,7 +34,7 @@ from eventflow.errors import (
 )
 from eventflow.message import Envelope, Message, encode
 from eventflow.outcome import TOO_LARGE, DeadLetter, Defer, Delivered, Hold, Outcome, Retry
-from eventflow.tasks import first_of, lease_clock
+from eventflow.tasks import first_of
 from eventflow.telemetry.logging import shown_id
 from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, lease_queue, retry_queue
 
