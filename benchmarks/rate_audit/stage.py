@@ -25,10 +25,10 @@ from eventflow.message import Envelope, encode
 from eventflow.settings.sections import TargetSettings
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue
-from sandbox.audit import Audit
-from sandbox.behaviour import Behaviour
 from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import ChildProcess
+from sandbox.target.audit import Audit
+from sandbox.target.behaviour import Behaviour
 
 READY_WITHIN_S = 60.0
 POLL_S = 0.05

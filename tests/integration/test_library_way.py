@@ -15,7 +15,7 @@ from eventflow.amqp.session import keep_connected
 from eventflow.errors import BrokerUnavailableError, DeliveryLostError, UnroutableError
 from eventflow.message import Message, new_message_id
 from eventflow.topology import Lane, lane_queue
-from sandbox.line import Line
+from sandbox.broker.line import Line
 from tests.support.amqp import Amqp
 from tests.support.wait import eventually
 

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from eventflow.topology import Lane, QueueSpec, dead_queue, dead_spec, lane_queue, overrides_spec, retry_queue
-from sandbox.node import PrivateNode
+from sandbox.broker.node import PrivateNode
 from sandbox.ports import free_port
 from tests.support.amqp import Amqp
 from tests.support.cli import Command

@@ -12,7 +12,7 @@ from eventflow.amqp import channel
 from eventflow.amqp.publisher import Publisher
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import RIGHTS, Lane, ingest_specs, lane_queue
-from sandbox.node import PrivateNode
+from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.services import API_KEY, Service, collector, processor

@@ -23,8 +23,8 @@ from eventflow.message import Message, new_message_id
 from eventflow.outcome import Defer
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, dead_queue, lane_queue
-from sandbox.line import Line
-from sandbox.node import NodeError, PrivateNode
+from sandbox.broker.line import Line
+from sandbox.broker.node import NodeError, PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.load import Load

@@ -35,7 +35,7 @@ from eventflow.network.failure import (
 )
 from eventflow.network.probe import reach, speaks_tls
 from eventflow.network.resolver import AddressInfo, Resolver
-from eventflow.settings.sections import Role, Settings, TargetSettings, load, require_safe_exposure, variable_name
+from eventflow.settings.sections import Role, Settings, TargetSettings, load, variable_name
 from eventflow.topology import QueueSpec, permissions_command, retry_queue
 
 _RENEW = "renew the certificate, or correct the clock of either machine"
@@ -113,12 +113,14 @@ def check_settings(settings: Settings, config: Path | None) -> list[Finding]:
     return [Finding(subject="settings", verdict=Verdict.OK, found=found, advice=advice), *findings]
 
 
-def _missing_keys(settings: Settings) -> str:
-    """Return what the collector would miss in these settings; an operator's often have no keys."""
-    try:
-        require_safe_exposure(settings)
-    except SettingsError as error:
-        return f"for the collector: {error}"
+def _missing_keys(collector: Settings) -> str:
+    """Return advice on flows without keys: the settings of an operator often have none."""
+    for name, flow in collector.all_flows.items():
+        if flow.source.lacks_authentication:
+            keys, verify, allow = (
+                variable_name(name, "source", f) for f in ("api_keys", "verify", "allow_unauthenticated")
+            )
+            return f"for the collector, set {keys} or {verify}, or {allow}=true: flow {name} has none of them here"
     return ""
 
 

@@ -37,6 +37,7 @@ from eventflow.control.overrides import RATE_MAX_PER_S, RATE_MIN_PER_S
 from eventflow.errors import SettingsError
 from eventflow.network.broker_url import has_userinfo, parse_broker_url, with_credentials
 from eventflow.network.host import PORT_MAX, check_host, check_http_url, shown_http_url
+from eventflow.settings.addresses import COLLECTOR_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT
 from eventflow.settings.environment import ENV_PREFIX, capitalized, config_file, from_environment, from_toml, read_files
 from eventflow.settings.secret_text import check_api_key, check_secret, keys_in, secrets_in, urls_in
 from eventflow.settings.value_text import check_expanded, check_literal, check_path
@@ -45,9 +46,6 @@ from eventflow.topology import DEFAULT_FLOW, FLOW_NAME
 
 BROKER_PREFIX = f"{ENV_PREFIX}BROKER__"
 DEFAULT_BROKER = "amqp://127.0.0.1:5672/"
-DEFAULT_HOST = "127.0.0.1"
-COLLECTOR_ADMIN_PORT = 9464
-PROCESSOR_ADMIN_PORT = 9465
 MIB = 1024 * 1024
 SIGNING_KEY_MIN_BYTES = 16
 """Standard Webhooks asks for 24 to 64. What decodes to less is a word that happens to be base64, such as `v1`."""
@@ -357,6 +355,11 @@ class SourceSettings(Section):
         False, description="accept events without keys and signatures, from every sender that reaches the collector"
     )
 
+    @property
+    def lacks_authentication(self) -> bool:
+        """Whether every sender would be accepted, although no setting allows that."""
+        return not (self.api_keys or self.verify != "none" or self.allow_unauthenticated)
+
     @field_validator("secrets")
     @classmethod
     def _check_secrets(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
@@ -645,37 +648,6 @@ def broker_urls_in(environ: Mapping[str, str]) -> tuple[str, ...]:
         return BrokerSettings.model_validate(given["broker"]).urls
     except ValidationError as error:
         raise SettingsError(_explained(error, "broker")) from None
-
-
-def require_target_urls(settings: Settings) -> None:
-    """Check what only the processor needs.
-
-    Raises:
-        SettingsError: A served flow has no target.
-    """
-    for name, flow in settings.served_flows.items():
-        if flow.target.url is None:
-            raise SettingsError(
-                f"{variable_name(name, 'target', 'url')} is not set: http://host/path of the target is expected"
-            )
-
-
-def require_safe_exposure(settings: Settings) -> None:
-    """Check what only the collector needs: every flow knows its senders, or says that it takes events from everyone.
-
-    An address of loopback is no protection: a proxy that stands there passes on what comes from outside.
-
-    Raises:
-        SettingsError: A flow accepts events without any authentication, and is not allowed to.
-    """
-    for name, flow in settings.all_flows.items():
-        source = flow.source
-        if not source.api_keys and source.verify == "none" and not source.allow_unauthenticated:
-            raise SettingsError(
-                f"{variable_name(name, 'source', 'api_keys')} is not set: flow {name!r} would accept events from "
-                f"everyone who reaches {settings.collector.host}; set it or {variable_name(name, 'source', 'verify')}, "
-                f"or {variable_name(name, 'source', 'allow_unauthenticated')}=true"
-            )
 
 
 def success_statuses(ranges: Sequence[str]) -> frozenset[int]:
