@@ -19,7 +19,7 @@ from rich.console import Console
 
 from eventflow.errors import SettingsError
 from eventflow.service.lifecycle import EXIT_CONFIGURATION
-from eventflow.settings.sections import broker_urls_in
+from eventflow.settings.load import broker_urls_in
 from eventflow.topology import SHIELDS
 from sandbox import container, probes, system_package
 from sandbox.container import Container

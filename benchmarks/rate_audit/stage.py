@@ -20,7 +20,7 @@ from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
 from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope, encode
-from eventflow.settings.sections import TargetSettings
+from eventflow.settings.target import TargetSettings
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue
 from sandbox.audit import Audit

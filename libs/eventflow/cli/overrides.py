@@ -20,7 +20,8 @@ from eventflow.control.overrides import (
     encode_runtime,
 )
 from eventflow.message import Message, new_message_id
-from eventflow.settings.sections import Settings, TargetSettings
+from eventflow.settings.root import Settings
+from eventflow.settings.target import TargetSettings
 from eventflow.topology import Lane, lane_queue, runtime_queue, runtime_spec
 
 CONFIRM_TIMEOUT_S = 10.0

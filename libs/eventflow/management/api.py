@@ -19,7 +19,7 @@ from eventflow.errors import ManagementError
 from eventflow.network.broker_url import parse_broker_url
 from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
-from eventflow.settings.sections import BrokerSettings
+from eventflow.settings.broker import BrokerSettings
 from eventflow.topology import PREFIX, PolicySpec
 
 OUR_QUEUES = rf"^{PREFIX}[.]"
