@@ -20,8 +20,15 @@ from rich.text import Text
 
 from eventflow.settings.environment import capitalized
 from eventflow.settings.secret_text import secrets_in
-from sandbox import probes
-from sandbox.broker import DEFAULT_DIRECTORY, URL_VARIABLE, Broker, BrokerNotAvailable, apply_policies, provide
+from sandbox.broker import probes
+from sandbox.broker.provision import (
+    DEFAULT_DIRECTORY,
+    URL_VARIABLE,
+    Broker,
+    BrokerNotAvailable,
+    apply_policies,
+    provide,
+)
 from sandbox.ports import LOOPBACK, free_port, usual_or_free_port
 from sandbox.processes import ChildProcess, wait_until
 from sandbox.run_file import RUN_FILE_NAME, RunFile
@@ -57,6 +64,7 @@ class Interruptions:
 
     @property
     def hurried(self) -> bool:
+        """Whether a second signal asked to skip the graceful stop."""
         return self.count > 1
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:

@@ -16,8 +16,8 @@ from benchmarks.bench import report, stage, wrk
 from benchmarks.bench.figures import MeasureError, Section
 from benchmarks.bench.groups import batches, delivery, growth, ingest, latency, spool, telemetry, workers
 from benchmarks.bench.stage import Plan, Stage
-from sandbox.broker import say_on_stderr
-from sandbox.node import NodeError
+from sandbox.broker.node import NodeError
+from sandbox.broker.provision import say_on_stderr
 
 GROUPS: Mapping[str, Callable[[Stage], Section]] = {
     "ingest": ingest.measure,

@@ -21,7 +21,7 @@ from pamqp.header import ProtocolHeader
 
 from benchmarks.bench.figures import MeasureError
 from benchmarks.bench.messages import Frames, frames
-from sandbox.probes import BrokerAddress
+from sandbox.broker.probes import BrokerAddress
 
 CHUNK = 100
 """Messages that are written, and deliveries that are acked, at a time."""
@@ -191,6 +191,7 @@ class Confirms:
 
     @property
     def count(self) -> int:
+        """Number of confirmed publishes, also those beyond a gap."""
         return self._through + len(self._beyond)
 
     def add(self, kind: int, payload: memoryview) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eventflow.amqp.tls import require_sound_urls
+from eventflow.network.broker_tls import require_sound_urls
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings

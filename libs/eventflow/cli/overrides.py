@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from eventflow.amqp import broker
+from eventflow.amqp.queues import depth_of
+from eventflow.amqp.streams import last_of_stream
 from eventflow.cli.console import err, out, table
 from eventflow.cli.options import ConfigOption, FlowArgument, flows_of, settings_of
 from eventflow.cli.session import Link, connected, publishing
@@ -22,7 +23,7 @@ from eventflow.control.overrides import (
 from eventflow.message import Message, new_message_id
 from eventflow.settings.root import Settings
 from eventflow.settings.target import TargetSettings
-from eventflow.topology import Lane, lane_queue, runtime_queue, runtime_spec
+from eventflow.topology import Lane, lane_queue, overrides_queue, overrides_spec
 
 CONFIRM_TIMEOUT_S = 10.0
 AS_CONFIGURED = "configured"
@@ -138,14 +139,14 @@ async def _order(
     settings: Settings, flow: str, changed: Callable[[RuntimeSettings], RuntimeSettings]
 ) -> RuntimeSettings:
     async with (
-        publishing(settings.broker.urls, [runtime_spec(flow)]) as publisher,
+        publishing(settings.broker.urls, [overrides_spec(flow)]) as publisher,
         connected(settings.broker.urls) as link,
     ):
         ordered = changed(await _ordered_or_none(link, flow))
         message = Message(
             body=encode_runtime(ordered), headers={}, content_type="application/json", message_id=new_message_id()
         )
-        await publisher.publish(message, queue=runtime_queue(flow)).confirmed(timeout_s=CONFIRM_TIMEOUT_S)
+        await publisher.publish(message, queue=overrides_queue(flow)).confirmed(timeout_s=CONFIRM_TIMEOUT_S)
         return ordered
 
 
@@ -155,7 +156,7 @@ async def _rates(settings: Settings, flows: tuple[str, ...]) -> list[FlowRate]:
 
 
 async def _rate(link: Link, flow: str, target: TargetSettings) -> FlowRate:
-    depth = await broker.depth_of(link.connection, lane_queue(flow, Lane.LIVE))
+    depth = await depth_of(link.connection, lane_queue(flow, Lane.LIVE))
     return FlowRate(
         flow=flow,
         target=target,
@@ -165,7 +166,7 @@ async def _rate(link: Link, flow: str, target: TargetSettings) -> FlowRate:
 
 
 async def _ordered(link: Link, flow: str) -> RuntimeSettings:
-    body = await broker.last_of_stream(link.connection, runtime_queue(flow))
+    body = await last_of_stream(link.connection, overrides_queue(flow))
     return RuntimeSettings() if body is None else decode_runtime(body)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eventflow.amqp import broker
+from eventflow.amqp.queues import depth_of
 from eventflow.cli.browse import Place, first
 from eventflow.cli.console import out, printable
 from eventflow.cli.dead_letters import Selection, record_of
@@ -82,7 +82,7 @@ def command(
 
 async def _find(place: Place, event_id: str) -> Findings:
     async with connected(place.settings.broker.urls) as link:
-        depth = await broker.depth_of(link.connection, lane_queue(place.flow, Lane.LIVE))
+        depth = await depth_of(link.connection, lane_queue(place.flow, Lane.LIVE))
     processors = depth.consumers if depth else 0
     answers = await _ask(place, event_id, processors) if processors else {}
     letters, looked_at = await first(place, Selection(id=event_id), 1, at_most=LETTERS_MAX)

@@ -18,12 +18,17 @@ from typing import Any, NoReturn
 
 import structlog
 
-from eventflow.amqp import broker
+from eventflow.amqp.channel import open_channel, until_closed
+from eventflow.amqp.connection import Connection
+from eventflow.amqp.fanout import consume_fanout, declare_fanout
 from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.queues import declare_queues, measure
+from eventflow.amqp.session import keep_connected
+from eventflow.amqp.streams import follow_stream
 from eventflow.control.overrides import InvalidRuntimeSettingsError, RuntimeSettings, decode_runtime
 from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import first_of
-from eventflow.topology import CONTROL_EXCHANGE, control_queue, runtime_queue, runtime_spec
+from eventflow.topology import CONTROL_EXCHANGE, control_queue, overrides_queue, overrides_spec
 
 ANNOUNCE_EVERY_S = 1.0
 ANNOUNCEMENT_MAX_BYTES = 4096
@@ -103,25 +108,25 @@ class Control:
         """Tell the peers, if the broker can be used now; it is repeated anyway."""
         text = json.dumps({**announcement, "flow": flow, "from": self.instance})
         try:
-            self._publisher.announce(text.encode(), exchange=CONTROL_EXCHANGE)
+            self._publisher.broadcast(text.encode(), exchange=CONTROL_EXCHANGE)
         except BrokerUnavailableError as error:
             log.debug("control.unheard", flow=flow, reason=str(error))
 
     async def run(self) -> None:
         """Stay connected and listen for ever."""
-        await broker.keep_connected(self._urls, name=f"{self.instance} control", session=self._session)
+        await keep_connected(self._urls, name=f"{self.instance} control", session=self._session)
 
-    async def _session(self, connection: broker.Connection) -> None:
+    async def _session(self, connection: Connection) -> None:
         await self._publisher.may_publish()
-        channel = await broker.open_channel(connection)
-        await broker.declare_fanout(channel, CONTROL_EXCHANGE)
+        channel = await open_channel(connection)
+        await declare_fanout(channel, CONTROL_EXCHANGE)
         # A name of its own: the broker may hold the queue of a lost connection until two heartbeats are missed.
         self._sessions += 1
         queue = control_queue(self.instance if self._sessions == 1 else f"{self.instance}.{self._sessions}")
-        await broker.consume_exclusively(channel, queue, exchange=CONTROL_EXCHANGE, on_body=self._hear)
+        await consume_fanout(channel, queue, exchange=CONTROL_EXCHANGE, on_body=self._hear)
         follow_ends = await asyncio.gather(*(self._follow(connection, flow) for flow in self._followers))
-        look = partial(broker.look_up, channel, queue)
-        await first_of(broker.closed(channel), self._listen(look), *(ended() for ended in follow_ends))
+        look = partial(measure, channel, queue)
+        await first_of(until_closed(channel), self._listen(look), *(ended() for ended in follow_ends))
 
     async def _listen(self, look: Callable[[], Awaitable[object]]) -> NoReturn:
         """Look every second whether the broker still answers on the connection that brings the orders."""
@@ -153,7 +158,7 @@ class Control:
         for watcher in self._watchers:
             watcher(self.is_lost)
 
-    async def _follow(self, connection: broker.Connection, flow: str) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
+    async def _follow(self, connection: Connection, flow: str) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
         """Start to follow the orders for a flow; returns what waits for the end of it."""
 
         def obey(body: bytes) -> None:
@@ -166,9 +171,9 @@ class Control:
             if flow not in self._ordered:
                 self._obey(flow, RuntimeSettings())
 
-        await broker.declare(connection, [runtime_spec(flow)])
-        return await broker.follow_stream(
-            connection, runtime_queue(flow), on_body=obey, on_empty=obey_none, silence_s=NO_ORDER_S
+        await declare_queues(connection, [overrides_spec(flow)])
+        return await follow_stream(
+            connection, overrides_queue(flow), on_body=obey, on_empty=obey_none, silence_s=NO_ORDER_S
         )
 
     def _obey(self, flow: str, settings: RuntimeSettings) -> None:

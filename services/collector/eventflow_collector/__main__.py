@@ -15,7 +15,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from eventflow.amqp.tls import require_sound_urls
+from eventflow.network.broker_tls import require_sound_urls
 from eventflow.network.listener import listen
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service

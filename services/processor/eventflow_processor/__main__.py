@@ -14,15 +14,14 @@ from functools import partial
 import structlog
 import typer
 
-from eventflow.amqp.broker import QueueDepth
 from eventflow.amqp.consumer import Consumer
-from eventflow.amqp.depths import Depths
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
-from eventflow.amqp.tls import require_sound_urls
+from eventflow.amqp.queues import QueueDepth
 from eventflow.control.bus import Control, announce_repeatedly
 from eventflow.management.api import Management
 from eventflow.management.policies import PolicyWatch
+from eventflow.network.broker_tls import require_sound_urls
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
 from eventflow.service.instance import name_instance
@@ -34,6 +33,7 @@ from eventflow.telemetry.metrics import exposition_of
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_prefix, flow_specs, retry_queue
+from eventflow_processor.backlog.depths import Depths
 from eventflow_processor.backlog.monitor import Progress
 from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
 from eventflow_processor.dispatcher import Dispatcher
@@ -73,12 +73,12 @@ class Membership:
 
     @harmless
     def joined(self) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         self.quota.joined()
 
     @harmless
     def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         if lane is Lane.LIVE:
             self.quota.looked(depth.consumers, began_s=began_s)
             if self.dispatcher is not None:
@@ -87,12 +87,12 @@ class Membership:
 
     @harmless
     def left(self) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         self.quota.left()
 
     @harmless
     def stuck(self, deliveries: int) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         self.metrics.stuck.inc(deliveries)
 
 
@@ -199,7 +199,7 @@ async def wire_flow(
         ),
         sink=lanes,
         publisher=publisher,
-        observer=membership,
+        listener=membership,
         held_max_s=held_max_s(target_settings),
         name=f"{control.instance} consume {name}",
         presence=presence,
@@ -294,7 +294,7 @@ async def serve(settings: Settings) -> None:
         presence=presence,
     )
     policies = PolicyWatch(
-        Management.of(settings.broker),
+        Management.of(settings.broker.management_url, settings.broker.urls[0]),
         flows=settings.served_flows,
         on_look=partial(metrics.set_policies, settings.served_flows),
     )

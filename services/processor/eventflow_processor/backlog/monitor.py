@@ -2,7 +2,7 @@
 
 import time
 
-from eventflow.amqp.broker import QueueDepth
+from eventflow.amqp.queues import QueueDepth
 from eventflow.event import utc_now
 from eventflow.topology import Lane
 from eventflow_processor.backlog.estimate import Drain
