@@ -22,7 +22,7 @@ from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import measure
 from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope, encode
-from eventflow.settings.sections import TargetSettings
+from eventflow.settings.target import TargetSettings
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue
 from sandbox.ports import LOOPBACK, free_port
