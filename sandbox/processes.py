@@ -75,6 +75,10 @@ class ChildProcess(Startable):
         """Return the last lines of its standard output and error."""
         return list(self._tail)[-lines:]
 
+    def explain(self, problem: str) -> str:
+        """Return an error message: the problem and the last lines of output."""
+        return "\n".join([f"{problem}. Its last output:", *self.tail(15)])
+
     @override
     def start(self) -> None:
         """Start it. It can be started again after its end."""
@@ -177,6 +181,11 @@ class ChildProcess(Startable):
         if self._pump is not None:
             self._pump.join(timeout=1.0)
             self._pump = None
+
+
+def scrubbed_environment() -> dict[str, str]:
+    """Return the environment without the variables that configure a service or its telemetry."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:

@@ -111,9 +111,9 @@ def wait_ready(ingester: Ingester, body: Body) -> None:
             lambda: ingester.accepts(body.content) or not process.alive, timeout_s=READY_WITHIN_S, what=ingester.name
         )
     except TimeoutError as error:
-        raise MeasureError(last_words(process, str(error))) from error
+        raise MeasureError(process.explain(str(error))) from error
     if not process.alive:
-        raise MeasureError(last_words(process, f"{ingester.name} ended with {process.returncode}"))
+        raise MeasureError(process.explain(f"{ingester.name} ended with {process.returncode}"))
 
 
 def collector(here: Stage, *, name: str = OURS, module: str = "eventflow_collector", **settings: str) -> Ingester:
@@ -249,8 +249,3 @@ def resident_mb(process: ChildProcess) -> float:
     """Return the memory that a process holds, in 1 000 000 bytes."""
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmRSS:"))
-
-
-def last_words(process: ChildProcess, problem: str) -> str:
-    """Say what went wrong, and what the process said last."""
-    return "\n".join([problem, *process.tail(5)])

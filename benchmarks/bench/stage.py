@@ -1,6 +1,5 @@
 """What all measurements stand on: a broker of their own, programs as processes, bodies of real webhooks."""
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from benchmarks.bench.figures import MeasureError
 from sandbox.broker.node import PrivateNode
 from sandbox.ports import LOOPBACK, accepts, free_port
-from sandbox.processes import ChildProcess, wait_until
+from sandbox.processes import ChildProcess, scrubbed_environment, wait_until
 
 SINK_WITHIN_S = 30.0
 TRACES_URL = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -120,5 +119,4 @@ def peer(name: str, module: str, *arguments: str, **environment: str) -> ChildPr
 
 
 def _program(name: str, python: Path, arguments: list[str], environment: Mapping[str, str]) -> ChildProcess:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
-    return ChildProcess(name, [python, *arguments], env={**inherited, **environment}, cwd=ROOT)
+    return ChildProcess(name, [python, *arguments], env={**scrubbed_environment(), **environment}, cwd=ROOT)

@@ -1,7 +1,6 @@
 """What a scenario runs on: one flow with processors and a target of its own, on a broker that several may share."""
 
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -26,7 +25,7 @@ from eventflow.settings.sections import TargetSettings
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue
 from sandbox.ports import LOOPBACK, free_port
-from sandbox.processes import ChildProcess
+from sandbox.processes import ChildProcess, scrubbed_environment
 from sandbox.target.audit import Audit
 from sandbox.target.behaviour import Behaviour
 
@@ -175,7 +174,7 @@ class Stage:
                 "COST": self.quota.cost,
             }.items()
         }
-        environment = _environment() | {name: str(value) for name, value in settings.items()}
+        environment = scrubbed_environment() | {name: str(value) for name, value in settings.items()}
         process = ChildProcess("processor", [sys.executable, "-m", self.module], env=environment)
         return Processor(process=process, admin_url=f"http://{LOOPBACK}:{admin_port}")
 
@@ -205,7 +204,9 @@ async def opened(
         target_url = f"http://{LOOPBACK}:{(port := free_port())}/"
         options = {"port": port} | behaviour.model_dump(include={"mode", "rate", "burst", "cost"})
         arguments = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-        target = ChildProcess("target", [sys.executable, "-m", "sandbox.target", *arguments], env=_environment())
+        target = ChildProcess(
+            "target", [sys.executable, "-m", "sandbox.target", *arguments], env=scrubbed_environment()
+        )
         publisher = Publisher([broker_url], specs=_specs(flow), name=f"rate audit {flow}")
         publishing = asyncio.create_task(publisher.run())
         stack.push_async_callback(cancel_and_wait, publishing)
@@ -266,8 +267,3 @@ def _event() -> Event:
         body=b'{"some": "event"}',
         content_type="application/json",
     )
-
-
-def _environment() -> dict[str, str]:
-    """Return this process's environment without anything that would configure a service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}

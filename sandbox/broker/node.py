@@ -283,8 +283,7 @@ class PrivateNode(RabbitMQ):
             self._lock = None
 
     def _with_output(self, problem: str) -> str:
-        last = "\n".join(self._server.tail(15))
-        return f"{problem}\n{last}\nIts log: {self._log_file}"
+        return f"{self._server.explain(problem)}\nIts log: {self._log_file}"
 
 
 def _short_hash(directory: Path) -> str:

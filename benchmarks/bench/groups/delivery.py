@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.bench import contestants
-from benchmarks.bench.contestants import Deliverer, last_words
+from benchmarks.bench.contestants import Deliverer
 from benchmarks.bench.figures import MeasureError, Section, Turn, in_turn
 from benchmarks.bench.instruments.messages import frames
 from benchmarks.bench.instruments.sink import Count, read_count
@@ -96,8 +96,8 @@ def _settled(deliverer: Deliverer, target_url: str) -> Count:
             what="a delivery",
         )
     except TimeoutError as error:
-        raise MeasureError(last_words(process, str(error))) from error
+        raise MeasureError(process.explain(str(error))) from error
     time.sleep(SETTLES_S)
     if not process.alive:
-        raise MeasureError(last_words(process, f"{deliverer.name} ended with {process.returncode}"))
+        raise MeasureError(process.explain(f"{deliverer.name} ended with {process.returncode}"))
     return read_count(target_url)

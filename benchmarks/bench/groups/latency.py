@@ -97,7 +97,7 @@ def _paced(here: Stage, collector: Ingester, rate_per_s: float, *, target_port: 
     with sender:
         status = sender.wait(for_s + WARM_UP_S + 2 * LAST_WITHIN_S + stage.SINK_WITHIN_S)
     if status != 0:
-        raise MeasureError(contestants.last_words(sender, f"the sender ended with {status}"))
+        raise MeasureError(sender.explain(f"the sender ended with {status}"))
     result: dict[str, float] = json.loads(sender.tail(1)[0])
     if result["refused"] or (target_port is not None and result["missing"]):
         raise MeasureError(f"latency, {way}: {result}")
