@@ -71,6 +71,12 @@ class ChildProcess(Startable):
         """Exit status, negative for a signal; None while it runs and before its first start."""
         return None if self._process is None else self._process.poll()
 
+    @property
+    def resident_bytes(self) -> int:
+        """Resident memory of the program, from /proc."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+
     def tail(self, lines: int = 20) -> list[str]:
         """Return the last lines of its standard output and error."""
         return list(self._tail)[-lines:]

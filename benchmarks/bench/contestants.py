@@ -243,9 +243,3 @@ def declare(wire: Wire, deliverer: Deliverer) -> None:
             wire.declare(spec.name, spec.arguments)
     elif deliverer.queue is not None:
         wire.declare(deliverer.queue, {"x-queue-type": "quorum"})
-
-
-def resident_mb(process: ChildProcess) -> float:
-    """Return the resident memory of a process, in units of 1 000 000 bytes."""
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmRSS:"))

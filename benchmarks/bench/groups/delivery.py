@@ -78,7 +78,7 @@ def drained(deliverer: Deliverer, target_url: str, *, for_s: float, queued: int)
         while last.at_s - first.at_s < for_s and last.requests < end:
             time.sleep(POLL_S)
             last = read_count(target_url)
-        resident_mb = contestants.resident_mb(deliverer.process)
+        resident_mb = deliverer.process.resident_bytes / 1e6
         deliverer.process.kill()  # the rest of the queue is not needed
     if last.at_s - first.at_s < for_s / 2:
         raise MeasureError(f"{deliverer.name} emptied its queue before it could be measured")
