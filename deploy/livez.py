@@ -1,8 +1,8 @@
-"""The image's health check: exit status 0 when the service in this container answers that it is alive.
+"""Health check of the image: exit status 0 if the service in this container answers on its admin port.
 
-One image holds both services, so it asks where the collector's admin port would be, then where the processor's would
-be, as the settings of this container place them: its environment, and the TOML file that `--config`, of this command
-or of the service's own, or EVENTFLOW_CONFIG names.
+One image holds both services, so the check tries the admin address of the collector and that of the processor. It reads
+both from the settings of this container: the environment variables, and the TOML file. That file is named by `--config`
+(of this command, or of the service) or by EVENTFLOW_CONFIG.
 """
 
 import os
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from eventflow.errors import SettingsError
-from eventflow.network.listener import COLLECTOR_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT, reachable_hosts
+from eventflow.network.listener import reachable_hosts
+from eventflow.settings.addresses import COLLECTOR_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT
 from eventflow.settings.environment import config_file, from_environment, from_toml, read_files
 
 TIMEOUT_S = 1.0
@@ -27,8 +28,8 @@ def admin_address(section: str, toml: dict[str, Any]) -> tuple[str, int]:
     """Return host and port of a service's admin listener.
 
     Raises:
-        SettingsError: The file that a variable names cannot be read.
-        ValueError: The port is no number.
+        SettingsError: A variable names a file that cannot be read.
+        ValueError: The port is not a number.
     """
     admin = {key: value for key, value in table_of(from_environment(os.environ), section).items() if "admin" in key}
     placed = {**table_of(toml, section), **read_files(admin)}
@@ -37,7 +38,7 @@ def admin_address(section: str, toml: dict[str, Any]) -> tuple[str, int]:
 
 
 def table_of(values: dict[str, Any], section: str) -> dict[str, Any]:
-    """Return the values of a section; nothing if it is none, of which the service complains at its start."""
+    """Return the values of a section, or nothing if it is not a table: the service reports that error at its start."""
     found = values.get(section)
     return found if isinstance(found, dict) else {}
 
@@ -46,8 +47,8 @@ def addresses_in(named: Path | None) -> list[tuple[str, int]]:
     """Return the addresses of both services in the settings.
 
     Raises:
-        SettingsError: As `admin_address`; also if the TOML file cannot be read.
-        ValueError: As `admin_address`.
+        SettingsError: As in `admin_address`, or the TOML file cannot be read.
+        ValueError: As in `admin_address`.
     """
     config = config_file(named, os.environ)
     toml = {} if config is None else from_toml(config)
@@ -58,9 +59,11 @@ def configs_of_services() -> Iterator[Path]:
     """Yield the files that `--config` names on the command lines of the services in this container."""
     here = Path("/proc/self/ns/mnt")
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ArgumentError):  # of one that has ended, or is another user's
+        with suppress(OSError, ArgumentError):  # a process that has ended, or of another user
             words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
-            is_service = not SERVICES.isdisjoint(Path(word).name for word in words[:2])  # behind Python, or alone
+            is_service = not SERVICES.isdisjoint(
+                Path(word).name for word in words[:2]
+            )  # `python eventflow-collector`, or without `python`
             if is_service and (process / "ns/mnt").readlink() == here.readlink():
                 options = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
                 options.add_argument("--config", type=Path)
@@ -69,8 +72,8 @@ def configs_of_services() -> Iterator[Path]:
 
 
 def is_alive(host: str, port: int) -> bool:
-    """Ask one address."""
-    # Not urllib: it would ask the proxy that HTTP_PROXY names.
+    """Return True if `GET /livez` at this address is answered with 200."""
+    # Not urllib: it would send the request to the proxy in HTTP_PROXY.
     connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/livez")
@@ -82,9 +85,9 @@ def is_alive(host: str, port: int) -> bool:
 
 
 def main() -> None:
-    """Ask every address at which a service may listen."""
-    options = ArgumentParser(description="Exit status 0 when the service in this container is alive.")
-    options.add_argument("--config", type=Path, help="TOML file with settings, as the service has it")
+    """Try every address on which a service may listen."""
+    options = ArgumentParser(description="Exit with status 0 if the service in this container is alive.")
+    options.add_argument("--config", type=Path, help="TOML file with the settings of the service")
     given = options.parse_args().config
     named: list[Path | None] = [given] if given is not None else [*configs_of_services()] or [None]
     try:
@@ -93,9 +96,7 @@ def main() -> None:
         sys.exit(f"not alive: {error}")
     if any(is_alive(place, port) for host, port in addresses for place in reachable_hosts(host) if port):
         return
-    asked = ", ".join(
-        f"{host} port {port or '0, which is found by no health check'}" for host, port in sorted(addresses)
-    )
+    asked = ", ".join(f"{host} port {port or '0, which no health check can find'}" for host, port in sorted(addresses))
     sys.exit(f"not alive: no service answers on {asked}")
 
 

@@ -37,6 +37,7 @@ from eventflow.control.overrides import RATE_MAX_PER_S, RATE_MIN_PER_S
 from eventflow.errors import SettingsError
 from eventflow.network.broker_url import has_userinfo, parse_broker_url, with_credentials
 from eventflow.network.host import PORT_MAX, check_host, check_http_url, shown_http_url
+from eventflow.settings.addresses import COLLECTOR_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT
 from eventflow.settings.environment import ENV_PREFIX, capitalized, config_file, from_environment, from_toml, read_files
 from eventflow.settings.secret_text import check_api_key, check_secret, keys_in, secrets_in, urls_in
 from eventflow.settings.value_text import check_expanded, check_literal, check_path
@@ -45,9 +46,6 @@ from eventflow.topology import DEFAULT_FLOW, FLOW_NAME
 
 BROKER_PREFIX = f"{ENV_PREFIX}BROKER__"
 DEFAULT_BROKER = "amqp://127.0.0.1:5672/"
-DEFAULT_HOST = "127.0.0.1"
-COLLECTOR_ADMIN_PORT = 9464
-PROCESSOR_ADMIN_PORT = 9465
 MIB = 1024 * 1024
 SIGNING_KEY_MIN_BYTES = 16
 """Standard Webhooks asks for 24 to 64. What decodes to less is a word that happens to be base64, such as `v1`."""
