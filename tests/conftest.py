@@ -9,8 +9,8 @@ import aiohttp
 import hypothesis
 import pytest
 
-from sandbox import broker as sandbox_broker
-from sandbox.node import NodeError, PrivateNode
+from sandbox.broker import provision
+from sandbox.broker.node import NodeError, PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.means import cannot
 from tests.support.target import ScriptedTarget
@@ -18,7 +18,7 @@ from tests.support.target import ScriptedTarget
 hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is no test's matter
 hypothesis.settings.load_profile("untimed")
 
-GIVEN_BROKER = os.environ.get(sandbox_broker.URL_VARIABLE)
+GIVEN_BROKER = os.environ.get(provision.URL_VARIABLE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,11 +38,11 @@ def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A broker that all tests share: the one that EVENTFLOW_BROKER__URL names, or a private node."""
-    environ = {sandbox_broker.URL_VARIABLE: GIVEN_BROKER} if GIVEN_BROKER else {}
+    environ = {provision.URL_VARIABLE: GIVEN_BROKER} if GIVEN_BROKER else {}
     try:
-        with sandbox_broker.provide(tmp_path_factory.mktemp("broker"), environ=environ) as broker:
+        with provision.provide(tmp_path_factory.mktemp("broker"), environ=environ) as broker:
             yield broker.url
-    except sandbox_broker.BrokerNotAvailable as error:
+    except provision.BrokerNotAvailable as error:
         cannot(f"no broker: {error}")
 
 

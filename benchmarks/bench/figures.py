@@ -50,6 +50,7 @@ class Row:
 
     @property
     def value(self) -> float:
+        """Median of the samples."""
         return median(self.samples)
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bench.figures import MeasureError
-from sandbox.node import PrivateNode
+from sandbox.broker.node import PrivateNode
 from sandbox.ports import LOOPBACK, accepts, free_port
 from sandbox.processes import ChildProcess, wait_until
 
@@ -32,10 +32,11 @@ class Body:
 
     @property
     def content(self) -> bytes:
+        """Bytes of the file, read anew at each call."""
         return self.path.read_bytes()
 
 
-SMALL = Body(title="0.3 kB", path=ROOT / "sandbox" / "samples" / "refunds-create.shopify.json")
+SMALL = Body(title="0.3 kB", path=ROOT / "sandbox" / "source" / "samples" / "refunds-create.shopify.json")
 MIDDLE = Body(title="3 kB", path=_WEBHOOKS / "organization.member_added.payload.json")
 LARGE = Body(title="30 kB", path=_WEBHOOKS / "pull_request_review.dismissed.payload.json")
 
@@ -75,6 +76,7 @@ class Stage:
 
     @property
     def broker_url(self) -> str:
+        """AMQP URL of the private node, with its login."""
         return self.node.url
 
 
@@ -82,7 +84,7 @@ class Stage:
 def sink() -> Iterator[str]:
     """Yield the URL of a running target that costs almost nothing."""
     port = free_port()
-    with own("target", "benchmarks.bench.sink", str(port)):
+    with own("target", "benchmarks.bench.instruments.sink", str(port)):
         wait_until(lambda: accepts(LOOPBACK, port), timeout_s=SINK_WITHIN_S, what="the target")
         yield f"http://{LOOPBACK}:{port}"
 

@@ -21,7 +21,7 @@ from benchmarks.rate_audit.cases import Case, Scenario
 from benchmarks.rate_audit.row import Row
 from benchmarks.rate_audit.stage import opened
 from eventflow.telemetry import logging
-from sandbox.node import NodeError, PrivateNode
+from sandbox.broker.node import NodeError, PrivateNode
 
 _PLAIN_WIDTH = 160  # where there is no terminal to fit
 

@@ -10,7 +10,7 @@ from benchmarks.rate_audit.row import Row
 from benchmarks.rate_audit.scaling import MOST, scaling
 from benchmarks.rate_audit.scenarios import lowered, shopify, steady
 from benchmarks.rate_audit.stage import Stage
-from sandbox.behaviour import Behaviour
+from sandbox.target.behaviour import Behaviour
 
 SHOPIFY_GRAPHQL = Quota(rate_per_s=100, burst=1000, cost=50)
 SHOPIFY_PROCESSORS_MAX = 4

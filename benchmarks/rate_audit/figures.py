@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sandbox.rates import SlidingWindowMaximum
+from sandbox.target.rates import SlidingWindowMaximum
 
 SECOND_S = 1.0
 RECOVERY_WINDOW_S = 2.0
@@ -29,6 +29,7 @@ class Quota:
 
     @property
     def requests_per_s(self) -> float:
+        """Requests per second that the rate allows at this cost."""
         return self.rate_per_s / self.cost
 
     def at_once(self, processors: int) -> float:

@@ -9,7 +9,7 @@ from benchmarks.rate_audit.row import Row
 from benchmarks.rate_audit.scenarios import backlog
 from benchmarks.rate_audit.stage import POLL_S, Stage, now_s
 from benchmarks.waiting import until
-from sandbox.line import Line
+from sandbox.broker.line import Line
 
 MOST = 5
 RECOVERY_MAX_S = 6.0

@@ -15,18 +15,20 @@ from aiormq import Channel
 
 from benchmarks.rate_audit.figures import Quota, latest_s
 from benchmarks.waiting import until
-from eventflow.amqp import broker
+from eventflow.amqp.channel import answered, open_channel
+from eventflow.amqp.connection import Connection, connect
 from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.queues import measure
 from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope, encode
 from eventflow.settings.sections import TargetSettings
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue
-from sandbox.audit import Audit
-from sandbox.behaviour import Behaviour
 from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import ChildProcess
+from sandbox.target.audit import Audit
+from sandbox.target.behaviour import Behaviour
 
 READY_WITHIN_S = 60.0
 POLL_S = 0.05
@@ -95,7 +97,7 @@ class Stage:
 
     async def consumers(self) -> int:
         """Return how many processors the broker knows of."""
-        return (await broker.look_up(self._channel, lane_queue(self.flow, Lane.LIVE))).consumers
+        return (await measure(self._channel, lane_queue(self.flow, Lane.LIVE))).consumers
 
     async def consumers_are(self, count: int, *, within_s: float = READY_WITHIN_S) -> float:
         """Return the moment at which the broker knew of so many processors."""
@@ -128,11 +130,11 @@ class Stage:
 
     async def waiting(self) -> int:
         """Return how many events the events queue has ready."""
-        return (await broker.look_up(self._channel, lane_queue(self.flow, Lane.LIVE))).messages
+        return (await measure(self._channel, lane_queue(self.flow, Lane.LIVE))).messages
 
     async def dead(self) -> int:
         """Return how many events were given up."""
-        return (await broker.look_up(self._channel, dead_queue(self.flow))).messages
+        return (await measure(self._channel, dead_queue(self.flow))).messages
 
     async def throttled(self) -> int:
         """Return how many requests the target has answered 429."""
@@ -207,7 +209,7 @@ async def opened(
         publisher = Publisher([broker_url], specs=_specs(flow), name=f"rate audit {flow}")
         publishing = asyncio.create_task(publisher.run())
         stack.push_async_callback(cancel_and_wait, publishing)
-        connection = await stack.enter_async_context(await broker.connect(broker_url, name=f"rate audit {flow}"))
+        connection = await stack.enter_async_context(await connect(broker_url, name=f"rate audit {flow}"))
         stage = Stage(
             flow=flow,
             quota=quota,
@@ -219,7 +221,7 @@ async def opened(
             tell=tell,
             module=module,
             _publisher=publisher,
-            _channel=await broker.open_channel(connection),
+            _channel=await open_channel(connection),
         )
         stack.push_async_callback(_delete_queues, connection, flow)
         stack.callback(stage.end)
@@ -227,10 +229,10 @@ async def opened(
         yield stage
 
 
-async def _delete_queues(connection: broker.Connection, flow: str) -> None:
-    channel = await broker.open_channel(connection)
+async def _delete_queues(connection: Connection, flow: str) -> None:
+    channel = await open_channel(connection)
     for spec in _specs(flow):
-        await broker.answered(f"delete {spec.name}", channel.queue_delete(spec.name))
+        await answered(f"delete {spec.name}", channel.queue_delete(spec.name))
 
 
 async def _ready(stage: Stage, publisher: Publisher) -> None:

@@ -62,7 +62,7 @@ class Failure:
     Attributes:
         reason: A word of a closed set, as the metrics carry it.
         status: The target's last HTTP status; None where it gave none.
-        detail: Why the connection failed, as a word of `network_failure.MEANINGS`; None if it did not, and in messages
+        detail: Why the connection failed, as a word of `network.failure.MEANINGS`; None if it did not, and in messages
             of 0.1.0.
         traceparent: Trace context of the last attempt; None where its trace is not recorded.
     """

@@ -27,7 +27,7 @@ NO_DELIVERY_LIMIT = 1_000_000_000
 """RabbitMQ 4 drops a message at its 21st delivery by default, 3.10 takes -1 for zero; attempts are counted by us."""
 
 
-RUNTIME_MAX_BYTES = 4_000_000
+OVERRIDES_MAX_BYTES = 4_000_000
 """What a stream of orders may take on disk; one has about 100 bytes."""
 
 POLICY_PRIORITY = 1_000_000
@@ -107,7 +107,7 @@ def lease_queue(flow: str) -> str:
     return f"{PREFIX}.{flow}.lease"
 
 
-def runtime_queue(flow: str) -> str:
+def overrides_queue(flow: str) -> str:
     """Name the stream of an operator's orders: `eventflow.{flow}.runtime`."""
     return f"{PREFIX}.{flow}.runtime"
 
@@ -127,7 +127,7 @@ SHIELDS = (
     PolicySpec(
         name=f"{PREFIX}-streams",
         pattern=rf"^{PREFIX}[.][^.]+[.]runtime$",
-        definition={"stream-max-segment-size-bytes": RUNTIME_MAX_BYTES // 4},
+        definition={"stream-max-segment-size-bytes": OVERRIDES_MAX_BYTES // 4},
     ),
 )
 """Policies of our own, which keep those of others from our queues: neither sets anything that deletes."""
@@ -188,14 +188,14 @@ def lease_spec(flow: str) -> QueueSpec:
     return QueueSpec(name=lease_queue(flow), arguments=_quorum())
 
 
-def runtime_spec(flow: str) -> QueueSpec:
+def overrides_spec(flow: str) -> QueueSpec:
     """Return the stream of an operator's orders: everyone reads the last, and reading takes nothing away (ADR 8)."""
     return QueueSpec(
-        name=runtime_queue(flow),
+        name=overrides_queue(flow),
         arguments={
             "x-queue-type": "stream",
-            "x-max-length-bytes": RUNTIME_MAX_BYTES,
-            "x-stream-max-segment-size-bytes": RUNTIME_MAX_BYTES // 4,
+            "x-max-length-bytes": OVERRIDES_MAX_BYTES,
+            "x-stream-max-segment-size-bytes": OVERRIDES_MAX_BYTES // 4,
         },
     )
 

@@ -15,8 +15,8 @@ from typing import Annotated
 import typer
 import uvloop
 
-from sandbox.cluster import Cluster
-from sandbox.node import PrivateNode
+from sandbox.broker.cluster import Cluster
+from sandbox.broker.node import PrivateNode
 from tests.chaos import report
 from tests.chaos.catalogue import MUTANTS, SCENARIOS
 from tests.chaos.harness import Run, run

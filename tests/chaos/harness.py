@@ -14,11 +14,11 @@ from pathlib import Path
 import aio_pika
 import aiohttp
 
-from eventflow.amqp.broker import CONNECTION_ERRORS
-from sandbox.bodies import Body
-from sandbox.cluster import Cluster
-from sandbox.node import PrivateNode
+from eventflow.amqp.channel import CONNECTION_ERRORS
+from sandbox.broker.cluster import Cluster
+from sandbox.broker.node import PrivateNode
 from sandbox.ports import free_port
+from sandbox.source.bodies import Body
 from tests.chaos.checker import History, Verdict, check, longest_gap_s
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import World, ids_in

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from sandbox.node import PrivateNode
+from sandbox.broker.node import PrivateNode
 from tests.chaos import report
 from tests.chaos.faults import broker, kills
 from tests.chaos.harness import run

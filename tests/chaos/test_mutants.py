@@ -5,7 +5,7 @@ The whole suite runs all such services; here the one that takes the least time.
 
 import pytest
 
-from sandbox.node import PrivateNode
+from sandbox.broker.node import PrivateNode
 from tests.chaos import report
 from tests.chaos.catalogue import MUTANTS
 from tests.chaos.harness import run

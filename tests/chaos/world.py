@@ -12,8 +12,8 @@ import aio_pika
 import aiohttp
 
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
-from sandbox.cluster import Cluster
-from sandbox.node import PrivateNode
+from sandbox.broker.cluster import Cluster
+from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.disk import FaultyDisk
 from tests.support.load import Load

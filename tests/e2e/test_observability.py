@@ -19,8 +19,8 @@ import pytest
 from aiohttp import web
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from sandbox.line import Line
-from sandbox.node import NodeError, PrivateNode
+from sandbox.broker.line import Line
+from sandbox.broker.node import NodeError, PrivateNode
 from sandbox.ports import LOOPBACK, free_port
 from tests.support.cli import Command, Ended
 from tests.support.means import cannot

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from eventflow.topology import Lane, lane_queue, retry_queue
-from sandbox.line import Line
+from sandbox.broker.line import Line
 from tests.support.otlp import OtlpReceiver, ReceivedSpan
 from tests.support.services import API_KEY, collector, processor
 from tests.support.target import ScriptedTarget

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eventflow.amqp import broker
-from eventflow.amqp.browser import reading
+from eventflow.amqp.browser import browsing
+from eventflow.amqp.connection import connect
 from eventflow.message import ATTEMPT, REASON
 from eventflow.topology import Lane, dead_queue, lane_queue
 from tests.support.amqp import Amqp
@@ -33,11 +33,11 @@ async def test_fifty_looks_leave_the_dead_queue_whole_and_in_order(eventflow: Co
     assert "5 shown of 30" in shown.stdout
     for event_id in IDS[:3]:
         assert (await eventflow("dead", "show", event_id)).status == 0
-    connection = await broker.connect(eventflow.broker_url, name="fifty looks")
+    connection = await connect(eventflow.broker_url, name="fifty looks")
     async with connection:
         for look in range(50):  # what both commands do, without the start of a process
-            async with reading(connection, dead_queue(flow)) as reader:
-                assert len(await reader.read(1 + look % 32)) == min(1 + look % 32, len(IDS))
+            async with browsing(connection, dead_queue(flow)) as browser:
+                assert len(await browser.read(1 + look % 32)) == min(1 + look % 32, len(IDS))
     assert await amqp.depth(dead_queue(flow)) == len(IDS)
     assert await ids_in(amqp, dead_queue(flow)) == IDS
 

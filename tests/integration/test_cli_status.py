@@ -16,8 +16,8 @@ from eventflow.topology import (
     flow_specs,
     lane_queue,
     lane_specs,
+    overrides_spec,
     retry_queue,
-    runtime_spec,
 )
 from sandbox.ports import free_port
 from tests.support.amqp import Amqp
@@ -105,7 +105,7 @@ async def test_an_unknown_flow_is_wrong_usage(eventflow: Command) -> None:
 async def test_check_is_content_with_what_topology_has_declared(eventflow: Command, flow: str) -> None:
     async with ScriptedTarget() as target:
         before = await eventflow("check", TARGET__URL=target.url)
-        queues = [*flow_specs(flow, (0.2, 0.5)), runtime_spec(flow)]
+        queues = [*flow_specs(flow, (0.2, 0.5)), overrides_spec(flow)]
         assert (before.status, before.stdout.count("not declared yet")) == (0, len(queues))
         declared = await eventflow("topology")
         assert declared.status == 0

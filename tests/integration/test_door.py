@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from eventflow.topology import Lane, lane_queue
-from sandbox.line import Line
+from sandbox.broker.line import Line
 from tests.support.amqp import Amqp
 from tests.support.proxy import Proxy
 from tests.support.services import API_KEY, Service, collector

@@ -5,15 +5,17 @@ import asyncio
 import aio_pika
 import pytest
 
-from eventflow.amqp import broker, wire
-from eventflow.amqp.broker import Connection
-from eventflow.amqp.consume_channel import LibraryInlet, WireInlet, inlet_on
-from eventflow.amqp.publish_channel import LibraryOutlet, WireOutlet
+from eventflow.amqp import wire
+from eventflow.amqp.channel import open_channel
+from eventflow.amqp.connection import Connection
+from eventflow.amqp.consume_channel import LibraryConsumeChannel, WireConsumeChannel, consume_channel_on
+from eventflow.amqp.publish_channel import LibraryPublishChannel, WirePublishChannel
 from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.session import keep_connected
 from eventflow.errors import BrokerUnavailableError, DeliveryLostError, UnroutableError
 from eventflow.message import Message, new_message_id
 from eventflow.topology import Lane, lane_queue
-from sandbox.line import Line
+from sandbox.broker.line import Line
 from tests.support.amqp import Amqp
 from tests.support.wait import eventually
 
@@ -36,7 +38,7 @@ async def test_publishes_are_confirmed_or_returned_either_way(
     publisher = Publisher([broker_url], specs=[], name="test")
     running = asyncio.create_task(publisher.run())
     await eventually(lambda: publisher.state == "up", what="the publisher")
-    assert isinstance(publisher._outlet, WireOutlet if is_supported else LibraryOutlet)
+    assert isinstance(publisher._publish_channel, WirePublishChannel if is_supported else LibraryPublishChannel)
     sent = [publisher.publish(_message(), queue=queue) for _ in range(3)]
     lost = publisher.publish(_message(), queue=f"{queue}.nowhere")
     assert publisher.oldest_unresolved_s > 0
@@ -72,25 +74,25 @@ async def test_deliveries_are_acked_handed_back_and_lost_with_their_channel_eith
     got: list[tuple[bytes, str, int]] = []
 
     async def session(connection: Connection) -> None:
-        channel = await broker.open_channel(connection)
-        inlet = inlet_on(connection, channel)
-        assert isinstance(inlet, WireInlet if is_supported else LibraryInlet)
-        await inlet.consume(
+        channel = await open_channel(connection)
+        consuming = consume_channel_on(connection, channel)
+        assert isinstance(consuming, WireConsumeChannel if is_supported else LibraryConsumeChannel)
+        await consuming.consume(
             queue,
             prefetch=10,
             deliver=lambda envelope, tag: got.append((envelope.event.body, envelope.event.id, tag)),
         )
         await eventually(lambda: len(got) == 3, what="all deliveries")
-        await inlet.settle(got[0][2], requeue=False)
-        await inlet.settle(got[1][2], requeue=True)
-        await eventually(lambda: len(got) == 4, what="what was handed back")
+        await consuming.settle(got[0][2], requeue=False)
+        await consuming.settle(got[1][2], requeue=True)
+        await eventually(lambda: len(got) == 4, what="the requeued delivery")
         await channel.close()
-        assert not inlet.is_open
+        assert not consuming.is_open
         with pytest.raises(DeliveryLostError):
-            await inlet.settle(got[3][2], requeue=False)
+            await consuming.settle(got[3][2], requeue=False)
 
     async with asyncio.timeout(30):
-        await broker.keep_connected([broker_url], name="test", session=session)
+        await keep_connected([broker_url], name="test", session=session)
     assert [(body, event_id) for body, event_id, _ in got] == [(body, str(len(body))) for body in [*sent, sent[1]]]
 
     async def is_back() -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from eventflow.control.bus import LOST_AFTER_S
 from eventflow.topology import Lane, lane_queue
-from sandbox.node import PrivateNode
+from sandbox.broker.node import PrivateNode
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.cli import Command

@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from eventflow.amqp import broker, wire
-from eventflow.amqp.broker import Connection
-from eventflow.amqp.browser import reading
-from eventflow.amqp.consume_channel import inlet_on
-from eventflow.message import ID
-from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, lane_queue, runtime_queue
+from eventflow.amqp import wire
+from eventflow.amqp.browser import browsing
+from eventflow.amqp.channel import answered, open_channel
+from eventflow.amqp.connection import Connection, closing, connect
+from eventflow.amqp.consume_channel import consume_channel_on
+from eventflow.amqp.session import keep_connected
+from eventflow.message import ID, Envelope
+from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, lane_queue, overrides_queue
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.services import Service, processor
@@ -99,9 +101,9 @@ async def test_an_operator_sees_and_replays_strangers_messages(broker_url: str, 
     for properties in STRANGE.values():
         await amqp.publish_raw(properties, b"strange", queue=dead_queue(flow))
     await amqp.publish(dead_queue(flow), *amqp.messages(1))
-    connection = await broker.connect(broker_url, name="test")
-    async with broker.closing(connection), reading(connection, dead_queue(flow)) as reader:
-        *strange, plain = await reader.read(10)
+    connection = await connect(broker_url, name="test")
+    async with closing(connection), browsing(connection, dead_queue(flow)) as browser:
+        *strange, plain = await browser.read(10)
     assert [held.envelope.event.body for held in strange] == [b"strange"] * len(STRANGE)
     assert plain.envelope.event.id == "m-0"
     command = Command(broker_url=broker_url, flow=flow)
@@ -121,15 +123,17 @@ async def test_a_strangers_message_is_delivered_and_settled_either_way(
     got: list[tuple[bytes, int]] = []
 
     async def session(connection: Connection) -> None:
-        channel = await broker.open_channel(connection)
-        inlet = inlet_on(connection, channel)
-        await inlet.consume(queue, prefetch=10, deliver=lambda envelope, tag: got.append((envelope.event.body, tag)))
+        channel = await open_channel(connection)
+        consuming = consume_channel_on(connection, channel)
+        await consuming.consume(
+            queue, prefetch=10, deliver=lambda envelope, tag: got.append((envelope.event.body, tag))
+        )
         await eventually(lambda: len(got) == 1, what="the delivery")
-        await inlet.settle(got[0][1], requeue=False)
-        await broker.answered("close", channel.close())
+        await consuming.settle(got[0][1], requeue=False)
+        await answered("close", channel.close())
 
     async with asyncio.timeout(10):
-        await broker.keep_connected([broker_url], name="test", session=session)
+        await keep_connected([broker_url], name="test", session=session)
     assert [body for body, _ in got] == [b"strange"]
 
 
@@ -144,24 +148,24 @@ async def test_a_delivery_that_cannot_be_handed_over_comes_again_and_ends_nothin
     tried: list[str] = []
 
     async def session(connection: Connection) -> None:
-        channel = await broker.open_channel(connection)
-        inlet = inlet_on(connection, channel)
+        channel = await open_channel(connection)
+        consuming = consume_channel_on(connection, channel)
         taken: list[int] = []
 
-        def deliver(envelope: broker.Any, tag: int) -> None:
+        def deliver(envelope: Envelope, tag: int) -> None:
             tried.append(envelope.event.id)
             if tried.count("m-0") == 1 and envelope.event.id == "m-0":
                 raise RuntimeError("a bug of ours")
             taken.append(tag)
 
-        await inlet.consume(queue, prefetch=10, deliver=deliver)
+        await consuming.consume(queue, prefetch=10, deliver=deliver)
         await eventually(lambda: len(taken) == 2, what="both deliveries")
         for tag in taken:
-            await inlet.settle(tag, requeue=False)
-        await broker.answered("close", channel.close())
+            await consuming.settle(tag, requeue=False)
+        await answered("close", channel.close())
 
     async with asyncio.timeout(10):
-        await broker.keep_connected([broker_url], name="test", session=session)
+        await keep_connected([broker_url], name="test", session=session)
     assert tried == ["m-0", "m-1", "m-0"], "in one session, after a pause"
 
 
@@ -173,7 +177,7 @@ async def test_what_processors_and_operators_say_ends_no_session_whatever_is_in_
     assert (await command("pause", flow)).status == 0
     for properties in STRANGE.values():
         await amqp.publish_raw(properties, b"{}", queue="\u00e9", exchange=CONTROL_EXCHANGE)
-        await amqp.publish_raw(properties, b"{}", queue=runtime_queue(flow))
+        await amqp.publish_raw(properties, b"{}", queue=overrides_queue(flow))
     await eventually(lambda: service.output.count("control.order_not_understood") == len(STRANGE), what="all seen")
     second = processor(broker_url, flow=flow, target_url=target.url)
     with second.process:

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from eventflow.amqp import broker
-from eventflow.amqp.broker import Connection
+from eventflow.amqp.channel import open_channel
+from eventflow.amqp.connection import Connection
+from eventflow.amqp.session import RECONNECT_PAUSE_MAX_S, keep_connected
 from eventflow.errors import BrokerUnavailableError
 from tests.support.certificates import Certificate, frozen_tls
 from tests.support.cli import Command
@@ -114,7 +115,7 @@ async def test_a_broker_that_takes_connections_and_is_silent_holds_up_no_other(b
     async with Proxy(broker_url) as frozen:
         frozen.silent = True
         async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-            await broker.keep_connected([frozen.url, broker_url], name="test", session=session)
+            await keep_connected([frozen.url, broker_url], name="test", session=session)
 
 
 async def test_a_broker_that_is_silent_once_tls_stands_holds_up_no_other(broker_url: str, tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ async def test_a_broker_that_is_silent_once_tls_stands_holds_up_no_other(broker_
     with frozen_tls(certificate) as port:
         url = f"amqps://u:p@localhost:{port}/?cacertfile={certificate.certfile}"
         async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-            await broker.keep_connected([url, broker_url], name="test", session=session)
+            await keep_connected([url, broker_url], name="test", session=session)
 
 
 @pytest.mark.parametrize("strange", [b"", b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x0a\xce"], ids=["end", "frame"])
@@ -173,12 +174,12 @@ async def test_a_connection_that_ends_as_soon_as_it_stands_is_made_anew(broker_u
         serving.remove(asyncio.current_task())
 
     async def session(connection: Connection) -> None:
-        await broker.open_channel(connection)
+        await open_channel(connection)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = place._replace(netloc=f"guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}").geturl()
     async with server, asyncio.timeout(20):
-        await broker.keep_connected([url], name="test", session=session)
+        await keep_connected([url], name="test", session=session)
     await eventually(lambda: not serving, what="the end of all connections")
     assert ends_left == 0
 
@@ -198,12 +199,10 @@ async def test_a_broker_that_starts_while_another_is_silent_is_found_at_once(bro
     async with Proxy(broker_url) as frozen, Proxy(broker_url) as starting:
         frozen.silent = True
         starting.refuses = any_link
-        connecting = asyncio.create_task(
-            broker.keep_connected([starting.url, frozen.url], name="test", session=session)
-        )
+        connecting = asyncio.create_task(keep_connected([starting.url, frozen.url], name="test", session=session))
         await eventually(lambda: len(starting.history) > 1, what="a second try")
         starting.refuses = no_link
-        async with asyncio.timeout(CONFIRM_TIMEOUT_S + broker.RECONNECT_PAUSE_MAX_S):
+        async with asyncio.timeout(CONFIRM_TIMEOUT_S + RECONNECT_PAUSE_MAX_S):
             await connecting
 
 
@@ -217,7 +216,7 @@ async def test_a_node_on_which_no_session_lasts_is_tried_last(broker_url: str) -
             raise BrokerUnavailableError("no majority")
 
     async with Proxy(broker_url) as first, Proxy(broker_url) as second, asyncio.timeout(20):
-        await broker.keep_connected([first.url, second.url], name="test", session=session)
+        await keep_connected([first.url, second.url], name="test", session=session)
     assert places == [1, 3]
 
 

@@ -16,8 +16,8 @@ import aio_pika
 import aiohttp
 import pytest
 
-from eventflow.topology import Lane, QueueSpec, dead_queue, dead_spec, lane_queue, retry_queue, runtime_spec
-from sandbox.node import PrivateNode
+from eventflow.topology import Lane, QueueSpec, dead_queue, dead_spec, lane_queue, overrides_spec, retry_queue
+from sandbox.broker.node import PrivateNode
 from sandbox.ports import free_port
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
@@ -88,7 +88,7 @@ async def test_with_ours_applied_no_policy_of_others_deletes_anything(
     node: PrivateNode, policies: Policies, eventflow: Command, flow: str, amqp: Amqp
 ) -> None:
     await amqp.declare_flow(flow, (600.0,))
-    await amqp.declare([runtime_spec(flow), QueueSpec(name=f"{flow}.witness", arguments={"x-queue-type": "quorum"})])
+    await amqp.declare([overrides_spec(flow), QueueSpec(name=f"{flow}.witness", arguments={"x-queue-type": "quorum"})])
     applied = await eventflow("check", "--apply-policy", BROKER__MANAGEMENT_URL=node.management_url)
     assert "eventflow, eventflow-streams set" in applied.stdout
     await policies.set({"message-ttl": 500, "max-length": 3, "expires": 1500, "delivery-limit": 1}, priority=1000)

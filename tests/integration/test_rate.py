@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from eventflow.topology import Lane, dead_queue, lane_queue
-from sandbox.rates import SlidingWindowMaximum
+from sandbox.target.rates import SlidingWindowMaximum
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.cli import Command

@@ -12,7 +12,15 @@ import aiohttp
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
-from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, runtime_queue, runtime_spec
+from eventflow.topology import (
+    CONTROL_EXCHANGE,
+    Lane,
+    dead_queue,
+    flow_specs,
+    lane_queue,
+    overrides_queue,
+    overrides_spec,
+)
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.recorded import FIXTURES, FLOW, RecordedMessage, recorded_bodies, recorded_messages
@@ -68,9 +76,9 @@ SENT_ON = {
 async def broker_with_flow(broker_url: str, amqp: Amqp) -> AsyncIterator[str]:
     """A broker with the flow of the records, which are the only ones that use it."""
     await amqp.declare(flow_specs(FLOW, DELAYS_S))
-    await amqp.declare([runtime_spec(FLOW)])
+    await amqp.declare([overrides_spec(FLOW)])
     yield broker_url
-    await amqp.delete(*(spec.name for spec in flow_specs(FLOW, DELAYS_S)), runtime_queue(FLOW))
+    await amqp.delete(*(spec.name for spec in flow_specs(FLOW, DELAYS_S)), overrides_queue(FLOW))
 
 
 async def put(amqp: Amqp, message: RecordedMessage, *, queue: str) -> None:
@@ -232,7 +240,7 @@ async def test_orders_of_0_1_0_are_obeyed_and_shown(
     broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
 ) -> None:
     ordered = recorded_bodies(VERSION, "runtime")
-    await amqp.publish(runtime_queue(FLOW), aio_pika.Message(ordered["rate_while_paused"]))
+    await amqp.publish(overrides_queue(FLOW), aio_pika.Message(ordered["rate_while_paused"]))
     await amqp.publish(lane_queue(FLOW, Lane.LIVE), aio_pika.Message(b"{}", message_id="waits"))
     service = processor(broker_with_flow, flow=FLOW, target_url=target.url, TARGET__RATE_PER_S="50")
     with service.process:
@@ -242,7 +250,7 @@ async def test_orders_of_0_1_0_are_obeyed_and_shown(
         assert "12.5/s" in shown
         assert "paused" in shown
         assert not target.receipts
-        await amqp.publish(runtime_queue(FLOW), aio_pika.Message(ordered["as_configured"]))
+        await amqp.publish(overrides_queue(FLOW), aio_pika.Message(ordered["as_configured"]))
         await eventually(lambda: bool(target.taken), what=lambda: f"a delivery:\n{service.output}")
         await metric_becomes(service, http, "eventflow_rate_limit_units_per_second", 50)
 

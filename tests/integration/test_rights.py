@@ -8,11 +8,11 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from eventflow.amqp import broker
+from eventflow.amqp import channel
 from eventflow.amqp.publisher import Publisher
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import RIGHTS, Lane, ingest_specs, lane_queue
-from sandbox.node import PrivateNode
+from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.services import API_KEY, Service, collector, processor
@@ -168,14 +168,14 @@ async def test_a_publisher_that_connects_during_an_alarm_keeps_its_connection(
     node: PrivateNode, flow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found in review: the broker may take the proof and stop reading then; the session ended at it every 10 s."""
-    monkeypatch.setattr(broker, "RPC_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(channel, "RPC_TIMEOUT_S", 0.5)
     await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "absolute", "1")
     publisher = Publisher([node.url], specs=ingest_specs(flow), name="test")
     running = asyncio.create_task(publisher.run())
     try:
         await eventually(lambda: publisher.state == "blocked", what="the alarm")
         with pytest.raises(AssertionError):
-            await eventually(lambda: publisher.state != "blocked", within_s=4 * broker.RPC_TIMEOUT_S, what="an end")
+            await eventually(lambda: publisher.state != "blocked", within_s=4 * channel.RPC_TIMEOUT_S, what="an end")
     finally:
         await cancel_and_wait(running)
         await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")

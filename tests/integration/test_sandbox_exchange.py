@@ -9,11 +9,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from sandbox.audit import Audit
-from sandbox.behaviour import Behaviour
-from sandbox.bodies import Body
-from sandbox.sending import Plan, Sent, send
-from sandbox.target import Target, create_app
+from sandbox.source.bodies import Body
+from sandbox.source.sending import Plan, Sent, send
+from sandbox.target.answers import Target
+from sandbox.target.app import create_app
+from sandbox.target.audit import Audit
+from sandbox.target.behaviour import Behaviour
 
 BODY = Body(name="b", content=b'{"caf\xc3\xa9":1}\n')
 

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from eventflow.amqp import broker
-from eventflow.amqp.broker import Connection
+from eventflow.amqp.channel import open_channel
+from eventflow.amqp.connection import Connection
 from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.session import keep_connected
 from eventflow.errors import BrokerUnavailableError
 from sandbox.ports import free_port
 from tests.support.amqp import Amqp
@@ -22,7 +23,7 @@ async def test_a_cancellation_that_becomes_an_error_of_the_connection_still_ends
         except asyncio.CancelledError:
             raise BrokerUnavailableError("closed meanwhile") from None  # as the library does
 
-    running = asyncio.create_task(broker.keep_connected([broker_url], name="test", session=session))
+    running = asyncio.create_task(keep_connected([broker_url], name="test", session=session))
     await eventually(lambda: begun == 1, what="the session")
     running.cancel()
     await asyncio.wait({running}, timeout=5)
@@ -38,11 +39,11 @@ async def test_a_session_that_breaks_is_followed_by_another_on_the_next_url_that
         begun += 1
         if begun < 3:
             await connection.close()
-            await broker.open_channel(connection)
+            await open_channel(connection)
 
     nobody = f"amqp://guest:guest@127.0.0.1:{free_port()}/"
     async with asyncio.timeout(20):
-        await broker.keep_connected([nobody, broker_url], name="test", session=session)
+        await keep_connected([nobody, broker_url], name="test", session=session)
     assert begun == 3
 
 
@@ -56,7 +57,7 @@ async def test_a_publisher_whose_exchange_was_deleted_starts_anew_and_declares_i
         await eventually(lambda: publisher.state == "up", what="the publisher")
         async with amqp.connection.channel() as channel:
             await channel.exchange_delete(exchange)
-        publisher.announce(b"{}", exchange=exchange)
+        publisher.broadcast(b"{}", exchange=exchange)
         await eventually(lambda: publisher.state == "down", what="the end of the session")
         await eventually(lambda: publisher.state == "up", what="the next session")
         async with amqp.connection.channel() as channel:

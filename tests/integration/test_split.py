@@ -9,10 +9,10 @@ import pytest
 
 from eventflow.topology import Lane, lane_queue
 from eventflow_processor.quota.roster import LEASE_S
-from sandbox.cluster import Cluster
-from sandbox.networks import Networks, NetworksNotAvailableError
-from sandbox.node import NodeError
-from sandbox.rates import SlidingWindowMaximum
+from sandbox.broker.cluster import Cluster
+from sandbox.broker.networks import Networks, NetworksNotAvailableError
+from sandbox.broker.node import NodeError
+from sandbox.target.rates import SlidingWindowMaximum
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.means import cannot

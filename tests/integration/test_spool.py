@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from eventflow.topology import Lane, ingest_specs, lane_queue
-from sandbox.line import Line
-from sandbox.node import PrivateNode
+from sandbox.broker.line import Line
+from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.load import Load
 from tests.support.services import API_KEY, Service, collector

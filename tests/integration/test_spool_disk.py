@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 
 from eventflow.topology import Lane, ingest_specs, lane_queue
-from sandbox.line import Line
+from sandbox.broker.line import Line
 from tests.support.amqp import Amqp
 from tests.support.disk import FaultyDisk
 from tests.support.services import API_KEY, Service, collector

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from eventflow.topology import Lane, lane_queue
-from sandbox.line import Line
-from sandbox.node import PrivateNode
+from sandbox.broker.line import Line
+from sandbox.broker.node import PrivateNode
 from sandbox.ports import LOOPBACK
 from tests.support.amqp import Amqp
 from tests.support.load import Load

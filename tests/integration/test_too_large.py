@@ -13,17 +13,18 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from eventflow.amqp import broker, wire
+from eventflow.amqp import wire
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.queues import QueueDepth
 from eventflow.delivery import Delivery
 from eventflow.errors import BrokerUnavailableError, MessageTooLargeError
 from eventflow.message import Message, new_message_id
 from eventflow.outcome import Defer
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, dead_queue, lane_queue
-from sandbox.line import Line
-from sandbox.node import NodeError, PrivateNode
+from sandbox.broker.line import Line
+from sandbox.broker.node import NodeError, PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.load import Load
@@ -280,11 +281,11 @@ class Held:
 
 
 class Nobody:
-    """An observer that does not look."""
+    """A listener that does nothing."""
 
     def joined(self) -> None: ...
 
-    def looked(self, lane: Lane, depth: broker.QueueDepth, *, began_s: float) -> None: ...
+    def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None: ...
 
     def left(self) -> None: ...
 
@@ -307,7 +308,7 @@ async def test_one_that_is_deferred_goes_back_to_its_queue(movable: PrivateNode,
         prefetch=dict.fromkeys(Lane, 10),
         sink=sink,
         publisher=publisher,
-        observer=Nobody(),
+        listener=Nobody(),
         held_max_s=60,
         name="consume",
     )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from sandbox.line import Line
+from sandbox.broker.line import Line
 from tests.support.means import cannot
 from tests.support.services import API_KEY, Service, collector, processor
 from tests.support.surroundings import prepared_by

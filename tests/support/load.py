@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, KeysView, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from sandbox.bodies import Body
-from sandbox.sending import Plan, Sent, send
+from sandbox.source.bodies import Body
+from sandbox.source.sending import Plan, Sent, send
 from tests.support.services import API_KEY
 
 CONCURRENCY = 1500

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from eventflow.topology import SHIELDS
-from sandbox.node import PrivateNode
+from sandbox.broker.node import PrivateNode
 
 
 class Policies:

@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from eventflow.amqp.browser import Held
+from eventflow.amqp.browser import Browsed
 from eventflow.cli import app, reference
 from eventflow.cli.check import Verdict, leftover
 from eventflow.cli.check import reason_of as reason_of_failure
@@ -37,8 +37,8 @@ from tests.support.cli import dead_letter
 CONFIGURATION = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
-def held(envelope: Envelope, headers: dict[str, Any] | None = None) -> Held:
-    return Held(envelope=envelope, headers=headers or {}, redelivered=False, tag=1)
+def held(envelope: Envelope, headers: dict[str, Any] | None = None) -> Browsed:
+    return Browsed(envelope=envelope, headers=headers or {}, redelivered=False, tag=1)
 
 
 def settings(*flows: str, with_default: bool = False) -> Settings:

@@ -6,17 +6,18 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
-from eventflow.amqp import broker
+from eventflow.amqp.channel import CONNECTION_ERRORS, RPC_TIMEOUT_S, answered, open_channel
+from eventflow.amqp.connection import Connection
 from eventflow.amqp.consume_channel import envelope_of
+from eventflow.amqp.queues import depth_of, wait_for_consumers
 from eventflow.errors import BrokerUnavailableError, DeliveryLostError
 from eventflow.message import Envelope
 
 READ_IDLE_S = 1.0
-"""A reader that got nothing for so long asks whether the queue is empty."""
+"""A browser that got nothing for so long asks whether the queue is empty."""
 
 RETURNED_AT_ONCE = 16
 """Settlements that a quorum queue takes in their order, with room to spare: it takes 32, and more in any order."""
@@ -31,8 +32,8 @@ ORDER_KEPT_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A message that a `Reader` has read. It is still in its queue, only hidden from others.
+class Browsed:
+    """A message that a `Browser` has read. It is still in its queue, only hidden from others.
 
     Attributes:
         headers: As they came, the broker's own (`x-death`) too.
@@ -45,17 +46,15 @@ class Held:
     tag: int
 
 
-class Reader:
+class Browser:
     """Reads a queue from its head: each message that was there at the start, once. What is not acked stays, in order.
 
     It reads through consumers that are cancelled as soon as each has its share. One consumer can hold no more than
     2000 messages of a quorum queue, and `basic.get` costs a round trip each and loses the order on return.
     """
 
-    def __init__(
-        self, connection: AbstractConnection, channel: Channel, queue: str, *, ready: int, consumers: int
-    ) -> None:
-        """Prepare; use `reading`.
+    def __init__(self, connection: Connection, channel: Channel, queue: str, *, ready: int, consumers: int) -> None:
+        """Prepare; use `browsing`.
 
         Args:
             ready: How many messages to read.
@@ -71,7 +70,7 @@ class Reader:
         self._shares: list[int] = []  # the last held tag of each share before: a million messages are a few numbers
         self._among_returned = False
 
-    async def read(self, count: int) -> list[Held]:
+    async def read(self, count: int) -> list[Browsed]:
         """Return the next messages, at most `count` and at most 32; none at the end of what was there at the start.
 
         Raises:
@@ -83,16 +82,16 @@ class Reader:
             return []
         arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
         what = f"read {self._queue}"
-        await broker.answered(what, self._channel.basic_qos(prefetch_count=wanted))
-        answer = await broker.answered(what, self._channel.basic_consume(self._queue, arrived.put))
+        await answered(what, self._channel.basic_qos(prefetch_count=wanted))
+        answer = await answered(what, self._channel.basic_consume(self._queue, arrived.put))
         held = [_held(message) for message in await self._gather(arrived, wanted)]
-        await broker.answered(what, self._channel.basic_cancel(str(answer.consumer_tag)))
+        await answered(what, self._channel.basic_cancel(str(answer.consumer_tag)))
         self.left = self.left - wanted if len(held) == wanted else 0
         self._open = {message.tag for message in held}
         self._among_returned = bool(held) and held[-1].redelivered
         return held
 
-    async def ack(self, message: Held) -> None:
+    async def ack(self, message: Browsed) -> None:
         """Tell the broker to forget a message of the latest `read`; certain once `close` has returned.
 
         Raises:
@@ -100,7 +99,7 @@ class Reader:
         """
         try:
             await self._channel.basic_ack(message.tag, wait=False)
-        except broker.CONNECTION_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             raise DeliveryLostError(str(error)) from error
         self._open.discard(message.tag)
 
@@ -130,14 +129,14 @@ class Reader:
                 for tag in self._shares[start : start + RETURNED_AT_ONCE]:
                     await self._channel.basic_nack(tag, multiple=True, requeue=True, wait=False)
                 await self._until_settled(held=max(0, len(self._shares) - start - RETURNED_AT_ONCE))
-            await broker.answered("close the channel", self._channel.close())
-        except broker.CONNECTION_ERRORS as error:
+            await answered("close the channel", self._channel.close())
+        except CONNECTION_ERRORS as error:
             raise BrokerUnavailableError(f"lost {self._queue} while returning messages: {error}") from error
 
     async def _until_settled(self, *, held: int) -> None:
         """Wait until only `held` of our consumers are left, which means that the queue has taken our settlements."""
         if self._countable:  # else others consume too by now, so nothing follows from the number
-            self._countable = await broker.wait_for_consumers(
+            self._countable = await wait_for_consumers(
                 self._connection, self._queue, at_most=self._others + held, timeout_s=SETTLED_MAX_S
             )
 
@@ -157,16 +156,16 @@ class Reader:
                 idle_s = 0.0
             except TimeoutError:
                 idle_s += READ_IDLE_S
-                depth = await broker.depth_of(self._connection, self._queue)
+                depth = await depth_of(self._connection, self._queue)
                 if depth is None or (depth.messages == 0 and arrived.empty()):
                     break
-                if self._channel.is_closed or idle_s >= broker.RPC_TIMEOUT_S:
+                if self._channel.is_closed or idle_s >= RPC_TIMEOUT_S:
                     raise BrokerUnavailableError(f"{self._queue} hands out nothing though it is not empty") from None
         return messages
 
 
 @asynccontextmanager
-async def reading(connection: AbstractConnection, queue: str, *, at_most: int | None = None) -> AsyncIterator[Reader]:
+async def browsing(connection: Connection, queue: str, *, at_most: int | None = None) -> AsyncIterator[Browser]:
     """Read a queue; when the context ends, what was not acked is back in its place. No queue reads as an empty one.
 
     Args:
@@ -175,10 +174,10 @@ async def reading(connection: AbstractConnection, queue: str, *, at_most: int | 
     Raises:
         BrokerUnavailableError: The broker cannot be used; it returns what was not acked by itself.
     """
-    depth = await broker.depth_of(connection, queue)
-    channel = await broker.open_channel(connection)
+    depth = await depth_of(connection, queue)
+    channel = await open_channel(connection)
     ready, consumers = (depth.messages, depth.consumers) if depth else (0, 0)
-    reader = Reader(
+    browser = Browser(
         connection,
         channel,
         queue,
@@ -186,17 +185,17 @@ async def reading(connection: AbstractConnection, queue: str, *, at_most: int | 
         consumers=consumers,
     )
     try:
-        yield reader
-        await reader.keep_order()
+        yield browser
+        await browser.keep_order()
     except BaseException:
         with suppress(BrokerUnavailableError):
-            await reader.close()
+            await browser.close()
         raise
-    await reader.close()
+    await browser.close()
 
 
-def _held(message: DeliveredMessage) -> Held:
-    return Held(
+def _held(message: DeliveredMessage) -> Browsed:
+    return Browsed(
         envelope=envelope_of(message),
         headers=message.header.properties.headers or {},
         redelivered=bool(message.redelivered),

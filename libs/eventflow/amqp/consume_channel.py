@@ -1,16 +1,17 @@
 """How deliveries come in on a consuming channel, and how they are settled."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
-from eventflow.amqp import broker, frames, wire
+from eventflow.amqp import frames, wire
+from eventflow.amqp.channel import CONNECTION_ERRORS, answered
+from eventflow.amqp.connection import Connection, wire_of
 from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope, decode
 
@@ -23,7 +24,7 @@ Deliver = Callable[[Envelope, int], None]
 """Takes an event and its delivery tag at once, and never blocks."""
 
 
-class Inlet(Protocol):
+class ConsumeChannel(Protocol):
     """Consumes on one channel. Delivery tags are that channel's."""
 
     @property
@@ -38,7 +39,7 @@ class Inlet(Protocol):
         """
 
     async def settle(self, tag: int, *, requeue: bool) -> None:
-        """Ack a delivery, or return it to its queue.
+        """Ack a delivery, or requeue it.
 
         Raises:
             DeliveryLostError: The channel is gone.
@@ -52,10 +53,10 @@ class Inlet(Protocol):
         """
 
 
-def inlet_on(connection: AbstractConnection, channel: Channel) -> Inlet:
-    """Return the inlet on a channel: the wire's, or the library's own way."""
-    below = broker.wire_of(connection)
-    return LibraryInlet(channel) if below is None else WireInlet(below, channel)
+def consume_channel_on(connection: Connection, channel: Channel) -> ConsumeChannel:
+    """Return the way to consume on a channel: the wire's, or the library's own way."""
+    below = wire_of(connection)
+    return LibraryConsumeChannel(channel) if below is None else WireConsumeChannel(below, channel)
 
 
 def envelope_of(message: DeliveredMessage) -> Envelope:
@@ -92,7 +93,7 @@ class Incoming:
         return self.left_bytes <= 0
 
 
-class WireInlet:
+class WireConsumeChannel:
     """Reads deliveries and writes their settlements itself, many at a time (ADR 12)."""
 
     def __init__(self, below: wire.Wire, channel: Channel) -> None:
@@ -105,22 +106,22 @@ class WireInlet:
 
     @property
     def is_open(self) -> bool:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         return not self._channel.is_closed
 
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         self._deliver[queue] = deliver  # its own name is its consumer's tag: known before the first delivery
-        return await broker.consume(self._channel, queue, prefetch=prefetch, consumer_tag=queue)
+        return await _consume(self._channel, queue, prefetch=prefetch, on_message=_ignore)
 
     async def settle(self, tag: int, *, requeue: bool) -> None:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=requeue))
 
     async def dead_letter(self, tag: int) -> None:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.dead_letter_frame(tag, channel=self._channel.number))
@@ -145,11 +146,11 @@ class WireInlet:
                 envelope = _envelope(incoming.header, b"".join(incoming.parts))
                 self._deliver[incoming.consumer_tag](envelope, incoming.tag)
             except Exception:  # raised here, it would end the connection, and every one after it
-                log.exception("delivery.not_taken", queue=incoming.consumer_tag, action="returned after a pause")
-                asyncio.get_running_loop().call_later(NOT_TAKEN_PAUSE_S, self._return, incoming.tag)
+                log.exception("delivery.not_taken", queue=incoming.consumer_tag, action="requeued after a pause")
+                asyncio.get_running_loop().call_later(NOT_TAKEN_PAUSE_S, self._requeue, incoming.tag)
         return True
 
-    def _return(self, tag: int) -> None:
+    def _requeue(self, tag: int) -> None:
         if not self._channel.is_closed:
             self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=True))
 
@@ -166,7 +167,7 @@ def _envelope(header: bytes, body: bytes) -> Envelope:
     )
 
 
-class LibraryInlet:
+class LibraryConsumeChannel:
     """The library's own way, for versions of it that the wire was not tried with."""
 
     def __init__(self, channel: Channel) -> None:
@@ -174,11 +175,11 @@ class LibraryInlet:
 
     @property
     def is_open(self) -> bool:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         return not self._channel.is_closed
 
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
 
         async def take(message: DeliveredMessage) -> None:
             # Nothing but a hand-over: the library cancels running callbacks when the channel closes.
@@ -186,14 +187,14 @@ class LibraryInlet:
             try:
                 deliver(envelope_of(message), tag)
             except Exception:  # else the delivery would be held for good
-                log.exception("delivery.not_taken", queue=queue, action="returned after a pause")
+                log.exception("delivery.not_taken", queue=queue, action="requeued after a pause")
                 await asyncio.sleep(NOT_TAKEN_PAUSE_S)
                 await self.settle(tag, requeue=True)
 
-        return await broker.consume(self._channel, queue, prefetch=prefetch, consumer_tag=queue, on_message=take)
+        return await _consume(self._channel, queue, prefetch=prefetch, on_message=take)
 
     async def settle(self, tag: int, *, requeue: bool) -> None:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         try:
@@ -201,14 +202,28 @@ class LibraryInlet:
                 await self._channel.basic_nack(tag, requeue=True, wait=False)
             else:
                 await self._channel.basic_ack(tag, wait=False)
-        except broker.CONNECTION_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             raise DeliveryLostError(str(error)) from error
 
     async def dead_letter(self, tag: int) -> None:
-        """See `Inlet`."""
+        """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         try:
             await self._channel.basic_nack(tag, requeue=False, wait=False)
-        except broker.CONNECTION_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             raise DeliveryLostError(str(error)) from error
+
+
+async def _consume(
+    channel: Channel, queue: str, *, prefetch: int, on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]]
+) -> str:
+    """Start a consumer of a queue, with the queue's name as its tag."""
+    # A prefetch applies to the consumers that start after it.
+    await answered("set a prefetch", channel.basic_qos(prefetch_count=prefetch))
+    answer = await answered(f"consume from {queue}", channel.basic_consume(queue, on_message, consumer_tag=queue))
+    return str(answer.consumer_tag)
+
+
+async def _ignore(_: DeliveredMessage) -> None:
+    """Do nothing with a delivery: it was taken before the library saw it."""

@@ -12,15 +12,17 @@ from dataclasses import replace
 from typing import NoReturn, Protocol, assert_never
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 
-from eventflow.amqp import broker
-from eventflow.amqp.broker import QueueDepth
-from eventflow.amqp.consume_channel import Inlet, inlet_on
+from eventflow.amqp.channel import answered, cancellation_of, is_missing, open_channel, until_cancelled, until_closed
+from eventflow.amqp.connection import Connection
+from eventflow.amqp.consume_channel import ConsumeChannel, consume_channel_on
 from eventflow.amqp.presence import Presence
+from eventflow.amqp.proofs import prove_majority
 from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.queues import QueueDepth, declare_queues, find_missing, measure, wait_for_consumers
+from eventflow.amqp.session import keep_connected
 from eventflow.delivery import Delivery, Held
 from eventflow.errors import (
     BrokerUnavailableError,
@@ -58,7 +60,7 @@ class Sink(Protocol):
         """Keep `delivery` until it is its turn."""
 
 
-class Observer(Protocol):
+class MembershipListener(Protocol):
     """Who is told how the consuming goes."""
 
     def joined(self) -> None:
@@ -93,7 +95,7 @@ class Consumer:
         prefetch: Mapping[Lane, int],
         sink: Sink,
         publisher: Publisher,
-        observer: Observer,
+        listener: MembershipListener,
         held_max_s: float,
         name: str,
         presence: Presence | None = None,
@@ -106,7 +108,7 @@ class Consumer:
             specs: Queues to declare before consuming.
             prefetch: Unsettled deliveries to hold, by lane.
             publisher: Publishes copies, on its own connection.
-            observer: Told of our consumers, and every second of each lane's queue.
+            listener: Told of our consumers, and every second of each lane's queue.
             name: Shown in the management UI.
             presence: Learns which queues exist, and reports those that vanish.
         """
@@ -117,11 +119,11 @@ class Consumer:
         self._prefetch = prefetch
         self._sink = sink
         self._publisher = publisher
-        self._observer = observer
+        self._listener = listener
         self._held_max_s = held_max_s
         self._held: Held = {}
         self._name = name
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._consumers: dict[Lane, int] = {}
         self._tags: list[str] = []
@@ -147,7 +149,7 @@ class Consumer:
             TopologyMismatchError: A queue exists with other arguments.
         """
         self._stopping = False
-        await broker.keep_connected(self._urls, name=self._name, session=self._session)
+        await keep_connected(self._urls, name=self._name, session=self._session)
 
     async def stop(self) -> None:
         """Take no more deliveries. What was delivered before this returns can still be settled."""
@@ -155,7 +157,7 @@ class Consumer:
         if self._channel is None:
             return
         cancels = asyncio.gather(
-            *(broker.answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags),
+            *(answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags),
             return_exceptions=True,
         )
         # Left alone when its time is up: the library would close the channel, and settlements to come be lost.
@@ -166,14 +168,14 @@ class Consumer:
         )
         if failures:
             log.debug("consumer.cancel_failed", flow=self._flow, reason=failures[0])
-        self._observer.left()  # now and not at the end of the session: the others have our share from here on
+        self._listener.left()  # now and not at the end of the session: the others have our share from here on
 
     async def close(self) -> None:
         """Close the channel once the queues have taken what was settled, so that a clean stop repeats no event."""
         if self._channel is None or self._connection is None or self._is_silent:
             return
         waits = [
-            broker.wait_for_consumers(
+            wait_for_consumers(
                 self._connection, lane_queue(self._flow, lane), at_most=consumers - 1, timeout_s=SETTLED_MAX_S
             )
             for lane, consumers in self._consumers.items()
@@ -181,7 +183,7 @@ class Consumer:
         try:
             async with asyncio.timeout(SETTLED_MAX_S + STOP_MAX_S):
                 await asyncio.gather(*waits)
-                await broker.answered("close the channel", self._channel.close())
+                await answered("close the channel", self._channel.close())
         except (BrokerUnavailableError, TimeoutError) as error:
             log.debug("consumer.close_failed", flow=self._flow, reason=str(error) or "no answer")
 
@@ -226,7 +228,7 @@ class Consumer:
             case Retry(envelope=envelope) | DeadLetter(envelope=envelope) if envelope.failure is not None:
                 if queue in self._unverified:  # without its dead-letter arguments the broker would delete the message
                     await asyncio.sleep(left_s)
-                    await self._give_back(delivery, queue, error)
+                    await self._requeue(delivery, queue, error)
                     return outcome
                 await delivery.dead_letter()
                 made = delivery.envelope.attempt
@@ -236,7 +238,7 @@ class Consumer:
             case _:
                 if isinstance(outcome, Defer):  # it comes again at once, and no delay queue takes it
                     await asyncio.sleep(min(left_s, outcome.delay_s))
-                await self._give_back(delivery, queue, error)
+                await self._requeue(delivery, queue, error)
                 return outcome
 
     async def _move(self, delivery: Delivery, message: Message, *, queue: str) -> None:
@@ -251,52 +253,52 @@ class Consumer:
                 publication = publication or self._publisher.publish(message, queue=queue)
                 await publication.confirmed(timeout_s=max(0.0, deadline - time.monotonic()))
             except PublishTimeoutError as error:
-                await self._give_back(delivery, queue, error)
+                await self._requeue(delivery, queue, error)
                 return
             except MessageTooLargeError:
                 raise
             except (PublishError, BrokerUnavailableError) as error:
                 publication = None
                 if time.monotonic() >= deadline:
-                    await self._give_back(delivery, queue, error)
+                    await self._requeue(delivery, queue, error)
                     return
                 await asyncio.sleep(min(REPUBLISH_PAUSE_MAX_S, 0.1 * 2**failures))
             else:
                 await delivery.ack()
                 return
 
-    async def _give_back(self, delivery: Delivery, queue: str, error: Exception) -> None:
-        log.warning("delivery.copy_unconfirmed", flow=self._flow, queue=queue, reason=str(error), action="handed back")
+    async def _requeue(self, delivery: Delivery, queue: str, error: Exception) -> None:
+        log.warning("delivery.copy_unconfirmed", flow=self._flow, queue=queue, reason=str(error), action="requeued")
         await delivery.hand_back()
 
-    async def _session(self, connection: AbstractConnection) -> None:
+    async def _session(self, connection: Connection) -> None:
         if self._stopping:
             return
         await self._publisher.may_publish()
-        self._unverified = await broker.declare(connection, self._specs, presence=self._presence)
-        channel = await broker.open_channel(connection)
-        self._cancelled = broker.cancellation_of(channel)
-        inlet = inlet_on(connection, channel)
+        self._unverified = await declare_queues(connection, self._specs, presence=self._presence)
+        channel = await open_channel(connection)
+        self._cancelled = cancellation_of(channel)
+        consuming = consume_channel_on(connection, channel)
         self._held = {}  # tags are the channel's: what an earlier one delivered is the broker's again
-        looks = await broker.open_channel(connection)
-        await broker.prove_majority(looks, lease_queue(self._flow))  # without it we would take events and return them
+        looks = await open_channel(connection)
+        await prove_majority(looks, lease_queue(self._flow))  # without it we would take events and return them
         # Live last: its consumers are counted, and a user may lack the right to one of the others.
-        self._tags = [await self._consume(inlet, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
+        self._tags = [await self._consume(consuming, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
         self._connection, self._channel = connection, channel
         try:
-            self._observer.joined()
+            self._listener.joined()
             await first_of(
-                broker.closed(channel), broker.cancelled(self._cancelled), self._poll(looks), self._watch_held()
+                until_closed(channel), until_cancelled(self._cancelled), self._poll(looks), self._watch_held()
             )
         except BrokerUnavailableError as error:
             if not self._stopping:
-                if self._cancelled.is_set() or broker.is_missing(error):
+                if self._cancelled.is_set() or is_missing(error):
                     # At once: after the pause others may have declared it again, and the loss would go unnoticed.
                     lanes = [lane_queue(self._flow, lane) for lane in Lane]
-                    await broker.find_missing(connection, self._presence, lanes)
+                    await find_missing(connection, self._presence, lanes)
                 raise
         finally:
-            self._observer.left()
+            self._listener.left()
             self._connection = self._channel = None
 
     async def _poll(self, channel: Channel) -> NoReturn:
@@ -309,12 +311,12 @@ class Consumer:
         uncounted = 0
         while True:
             began_s = lease_clock()
-            await broker.prove_majority(channel, lease_queue(self._flow))
+            await prove_majority(channel, lease_queue(self._flow))
             for lane in Lane:
-                depth = await broker.look_up(channel, lane_queue(self._flow, lane))
+                depth = await measure(channel, lane_queue(self._flow, lane))
                 self._consumers[lane] = depth.consumers
                 if not self._stopping:
-                    self._observer.looked(lane, depth, began_s=began_s)
+                    self._listener.looked(lane, depth, began_s=began_s)
             uncounted = 0 if self._consumers[Lane.LIVE] else uncounted + 1
             if uncounted == UNCOUNTED_MAX:
                 raise BrokerUnavailableError("the broker does not count our consumer among those of the events queue")
@@ -335,14 +337,14 @@ class Consumer:
                     held_max_s=self._held_max_s,
                     action="ending the session",
                 )
-                self._observer.stuck(len(stuck))
+                self._listener.stuck(len(stuck))
                 raise BrokerUnavailableError(f"a delivery has been unsettled for more than {self._held_max_s:g} s")
 
-    async def _consume(self, inlet: Inlet, lane: Lane) -> str:
+    async def _consume(self, consuming: ConsumeChannel, lane: Lane) -> str:
         held = self._held
 
         def deliver(envelope: Envelope, tag: int) -> None:
-            self._sink.put(Delivery(envelope=envelope, lane=lane, channel=inlet, tag=tag, held=held))
+            self._sink.put(Delivery(envelope=envelope, lane=lane, channel=consuming, tag=tag, held=held))
 
         queue = lane_queue(self._flow, lane)
-        return await inlet.consume(queue, prefetch=self._prefetch[lane], deliver=deliver)
+        return await consuming.consume(queue, prefetch=self._prefetch[lane], deliver=deliver)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 from aiormq.exceptions import DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
 from pamqp.commands import Basic
 
-from eventflow.amqp import broker, frames, wire
+from eventflow.amqp import frames, wire
+from eventflow.amqp.channel import CONNECTION_ERRORS
+from eventflow.amqp.connection import Connection, wire_of
 from eventflow.errors import (
     BrokerUnavailableError,
     EventFlowError,
@@ -103,7 +104,7 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
         waiter.set_result(None)
 
 
-class Outlet(Protocol):
+class PublishChannel(Protocol):
     """Publishes on one channel, confirmed, for as long as that lives."""
 
     @property
@@ -121,19 +122,23 @@ class Outlet(Protocol):
         """Forget and return what is unresolved, the oldest first: the channel is gone, and no publish outlives it."""
 
 
-def outlet_on(connection: AbstractConnection, channel: Channel, *, on_unroutable: Callable[[], None]) -> Outlet:
-    """Return the outlet on a confirm channel that nothing else publishes on: the wire's, or the library's own way.
+def publish_channel_on(
+    connection: Connection, channel: Channel, *, on_unroutable: Callable[[], None]
+) -> PublishChannel:
+    """Return the fastest way to publish on a confirm channel that the installed library allows.
+
+    Nothing else may publish on that channel.
 
     Args:
         on_unroutable: Called whenever a message was returned because its queue does not exist.
     """
-    below = broker.wire_of(connection)
+    below = wire_of(connection)
     if below is None:
-        return LibraryOutlet(channel, on_unroutable=on_unroutable)
-    return WireOutlet(below, channel, on_unroutable=on_unroutable)
+        return LibraryPublishChannel(channel, on_unroutable=on_unroutable)
+    return WirePublishChannel(below, channel, on_unroutable=on_unroutable)
 
 
-class WireOutlet:
+class WirePublishChannel:
     """Writes publishes and reads their confirms itself, many at a time (ADR 12)."""
 
     def __init__(self, below: wire.Wire, channel: Channel, *, on_unroutable: Callable[[], None]) -> None:
@@ -151,16 +156,16 @@ class WireOutlet:
 
     @property
     def oldest(self) -> Publication | None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         return next(iter(self._outstanding.values()), None)
 
     @property
     def max_bytes(self) -> int | None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         return self._max_bytes
 
     def send(self, publication: Publication) -> None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         if not self._is_closed:  # a publish on a channel that is closed ends the connection
             self._wire.send(
                 frames.publish_frames(
@@ -172,7 +177,7 @@ class WireOutlet:
         self._outstanding[self._sent] = publication
 
     def give_up(self) -> Sequence[Publication]:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         left, self._outstanding = self._outstanding, {}
         return list(left.values())
 
@@ -225,7 +230,7 @@ class WireOutlet:
             self._on_unroutable()
 
 
-class LibraryOutlet:
+class LibraryPublishChannel:
     """The library's own way, for versions of it that the wire was not tried with."""
 
     def __init__(self, channel: Channel, *, on_unroutable: Callable[[], None]) -> None:
@@ -235,24 +240,24 @@ class LibraryOutlet:
 
     @property
     def oldest(self) -> Publication | None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         return next(iter(self._sending), None)
 
     @property
     def max_bytes(self) -> int | None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         closing = self._channel.closing
         if not closing.done() or closing.cancelled():
             return None
         return frames.message_limit_of(str(closing.exception()))
 
     def send(self, publication: Publication) -> None:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         self._sending[publication] = asyncio.create_task(self._send(publication))
         publication.on_resolved(lambda: self._sending.pop(publication, None))
 
     def give_up(self) -> Sequence[Publication]:
-        """See `Outlet`."""
+        """See `PublishChannel`."""
         left, self._sending = self._sending, {}
         for sending in left.values():
             sending.cancel()
@@ -278,7 +283,7 @@ class LibraryOutlet:
             return UnroutableError("there is no such queue")
         except DeliveryError:
             return PublishRefusedError("the broker refused a message")
-        except broker.CONNECTION_ERRORS as error:
+        except CONNECTION_ERRORS as error:
             return BrokerUnavailableError(f"the connection was lost before a confirm: {error}")
         except asyncio.CancelledError:  # by the library, or at the end of the session: nobody else does
             return BrokerUnavailableError("the connection was closed before a confirm")

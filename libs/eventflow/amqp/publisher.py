@@ -10,12 +10,16 @@ from contextlib import suppress
 from typing import Literal, NoReturn
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from aiormq import Channel
 
-from eventflow.amqp import broker
+from eventflow.amqp.channel import is_refused, open_channel, until_closed
+from eventflow.amqp.connection import Connection, is_blocked, wire_of
+from eventflow.amqp.fanout import declare_fanout
 from eventflow.amqp.presence import Presence
-from eventflow.amqp.publish_channel import Outlet, Publication, outlet_on
+from eventflow.amqp.proofs import NO_BROADCAST, prove_publishing
+from eventflow.amqp.publish_channel import Publication, PublishChannel, publish_channel_on
+from eventflow.amqp.queues import declare_queues, find_missing
+from eventflow.amqp.session import SESSION_PAUSE_S, keep_connected
 from eventflow.errors import BrokerUnavailableError, MessageTooLargeError
 from eventflow.message import Message
 from eventflow.tasks import first_of
@@ -27,8 +31,6 @@ log = structlog.stdlib.get_logger()
 
 WATCH_EVERY_S = 1.0
 PROOF_POLL_S = 0.05
-NO_ANNOUNCEMENT = b'{"flow": "", "from": "", "kind": "probe"}'
-"""Concerns no flow, so that every processor passes it over."""
 
 CONFIRM_MAX_S = 45.0
 """Longer than the library takes to notice a dead connection (33 s): what is left then is a confirm that is lost."""
@@ -54,7 +56,7 @@ class Publisher:
         Args:
             specs: Queues to declare at each connect, and again when a message turns out to be unroutable.
             name: Shown in the management UI.
-            fanouts: Exchanges to declare at each connect, for `announce`.
+            fanouts: Exchanges to declare at each connect, for `broadcast`.
             presence: Learns which queues exist, and reports those that vanish.
         """
         self._urls = urls
@@ -62,13 +64,13 @@ class Publisher:
         self._fanouts = fanouts
         self._presence = presence or Presence()
         self._name = name
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
         self._channel: Channel | None = None
-        self._outlet: Outlet | None = None
+        self._publish_channel: PublishChannel | None = None
         self._queue_missing = asyncio.Event()
         self._max_bytes: int | None = None
-        self._announcements: Channel | None = None
-        self._announcing: set[asyncio.Task[None]] = set()
+        self._broadcast_channel: Channel | None = None
+        self._broadcasting: set[asyncio.Task[None]] = set()
         self._is_proved = False
         self._is_refused = False
 
@@ -86,11 +88,11 @@ class Publisher:
 
         `blocked` means that the broker has an alarm, `refused` that the user lacks a right, which only a person gives.
         """
-        if self._connection is None or self._channel is None or self._outlet is None:
+        if self._connection is None or self._channel is None or self._publish_channel is None:
             return self._idle_state
-        if self._channel.is_closed and self._outlet.max_bytes is None:
+        if self._channel.is_closed and self._publish_channel.max_bytes is None:
             return self._idle_state
-        if broker.is_blocked(self._connection):
+        if is_blocked(self._connection):
             return "blocked"
         return "up" if self._is_proved else self._idle_state
 
@@ -101,7 +103,7 @@ class Publisher:
     @property
     def oldest_unresolved_s(self) -> float:
         """How long the oldest of the unresolved publishes has been on its way; 0 where there is none."""
-        oldest = None if self._outlet is None else self._outlet.oldest
+        oldest = None if self._publish_channel is None else self._publish_channel.oldest
         return 0.0 if oldest is None else time.monotonic() - oldest.started_s
 
     @property
@@ -115,7 +117,7 @@ class Publisher:
         Raises:
             TopologyMismatchError: A queue exists with other arguments.
         """
-        await broker.keep_connected(self._urls, name=self._name, session=self._session)
+        await keep_connected(self._urls, name=self._name, session=self._session)
 
     def publish(self, message: Message, *, queue: str) -> Publication:
         """Start a publish.
@@ -133,55 +135,55 @@ class Publisher:
                 raise BrokerUnavailableError("the broker does not let this user publish")
             case "blocked":
                 raise BrokerUnavailableError("the broker blocks publishing: it has a memory or disk alarm")
-        assert self._outlet is not None  # noqa: S101 - for the type checker: it is up
+        assert self._publish_channel is not None  # noqa: S101 - for the type checker: it is up
         publication = Publication(message, queue)
-        self._outlet.send(publication)
+        self._publish_channel.send(publication)
         return publication
 
-    def announce(self, body: bytes, *, exchange: str) -> None:
+    def broadcast(self, body: bytes, *, exchange: str) -> None:
         """Publish to whoever listens on a declared exchange now: neither kept nor confirmed to the caller.
 
         Raises:
             BrokerUnavailableError: Nothing can be published now.
         """
-        if self.state != "up" or self._announcements is None:
+        if self.state != "up" or self._broadcast_channel is None:
             raise BrokerUnavailableError("no connection to the broker, or it blocks publishing")
-        announcing = asyncio.create_task(self._announce(self._announcements, body, exchange))
-        self._announcing.add(announcing)
-        announcing.add_done_callback(self._announcing.discard)
+        broadcasting = asyncio.create_task(self._broadcast(self._broadcast_channel, body, exchange))
+        self._broadcasting.add(broadcasting)
+        broadcasting.add_done_callback(self._broadcasting.discard)
 
-    async def _session(self, connection: AbstractConnection) -> None:
+    async def _session(self, connection: Connection) -> None:
         try:
             await self._publish_on(connection)
         except BrokerUnavailableError as error:
-            if broker.is_refused(error):
+            if is_refused(error):
                 self._is_refused = True
             raise
         finally:
             self._is_proved = False
 
-    async def _publish_on(self, connection: AbstractConnection) -> None:
-        await broker.declare(connection, self._specs, presence=self._presence)
-        self._announcements = await self._open_fanouts(connection)
+    async def _publish_on(self, connection: Connection) -> None:
+        await declare_queues(connection, self._specs, presence=self._presence)
+        self._broadcast_channel = await self._open_fanouts(connection)
         opened = asyncio.Event()
         # Another node, or another configuration. The library's own way keeps the limit: with it a message too large
         # ends the session, and would end the next one too.
-        if broker.wire_of(connection) is not None:
+        if wire_of(connection) is not None:
             self._max_bytes = None
         try:
             await first_of(
-                self._keep_outlet(connection, opened),
-                *(broker.closed(used) for used in (self._announcements,) if used is not None),
+                self._keep_publish_channel(connection, opened),
+                *(until_closed(used) for used in (self._broadcast_channel,) if used is not None),
                 self._declare_missing(connection),
                 self._watch(connection, opened),
             )
         finally:
-            left = [] if self._outlet is None else self._outlet.give_up()
-            self._connection = self._channel = self._outlet = self._announcements = None
+            left = [] if self._publish_channel is None else self._publish_channel.give_up()
+            self._connection = self._channel = self._publish_channel = self._broadcast_channel = None
             for publication in _without_too_large(left, self._max_bytes):
                 publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
 
-    async def _keep_outlet(self, connection: AbstractConnection, opened: asyncio.Event) -> NoReturn:
+    async def _keep_publish_channel(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
         """Keep a channel to publish on, and replace one that a message too large has closed (ADR 17).
 
         Every other publish that was under way there is sent again on the next channel, in the old order: the broker may
@@ -191,72 +193,72 @@ class Publisher:
             BrokerUnavailableError: The channel was closed for another reason.
         """
         while True:
-            channel = await broker.open_channel(connection, confirms=True)
-            outlet = outlet_on(connection, channel, on_unroutable=self._queue_missing.set)
-            for publication in () if self._outlet is None else self._taken_over(self._outlet):
-                outlet.send(publication)
-            self._connection, self._channel, self._outlet = connection, channel, outlet
+            channel = await open_channel(connection, confirms=True)
+            publish_channel = publish_channel_on(connection, channel, on_unroutable=self._queue_missing.set)
+            for publication in () if self._publish_channel is None else self._taken_over(self._publish_channel):
+                publish_channel.send(publication)
+            self._connection, self._channel, self._publish_channel = connection, channel, publish_channel
             opened.set()
             try:
-                await broker.closed(channel)
+                await until_closed(channel)
             except BrokerUnavailableError:
-                if outlet.max_bytes is None:
+                if publish_channel.max_bytes is None:
                     raise
-            self._max_bytes = outlet.max_bytes
-            log.warning("broker.message_too_large", connection=self._name, max_bytes=outlet.max_bytes)
+            self._max_bytes = publish_channel.max_bytes
+            log.warning("broker.message_too_large", connection=self._name, max_bytes=publish_channel.max_bytes)
 
-    def _taken_over(self, outlet: Outlet) -> Sequence[Publication]:
-        """Return what goes on of the publishes of an outlet that a message too large has closed."""
-        left = outlet.give_up()
-        innocent = _without_too_large(left, outlet.max_bytes)
+    def _taken_over(self, publish_channel: PublishChannel) -> Sequence[Publication]:
+        """Return what goes on of the publishes of a publish channel that a message too large has closed."""
+        left = publish_channel.give_up()
+        innocent = _without_too_large(left, publish_channel.max_bytes)
         if len(innocent) == len(left):  # the next channel could be closed for it as well, and so on
             error = BrokerUnavailableError("the broker closed a channel for a message that was not sent there")
-            for publication in innocent:  # the outlet has forgotten them, so nothing else would end their waits
+            for publication in innocent:  # the channel has forgotten them, so nothing else would end their waits
                 publication.resolve(error)
             raise error
         return innocent
 
-    async def _open_fanouts(self, connection: AbstractConnection) -> Channel | None:
-        """Open a channel of their own for announcements, which nobody confirms."""
+    async def _open_fanouts(self, connection: Connection) -> Channel | None:
+        """Open a channel of their own for broadcasts, which are not confirmed."""
         if not self._fanouts:
             return None
-        channel = await broker.open_channel(connection)
+        channel = await open_channel(connection)
         for exchange in self._fanouts:  # publishing to an exchange that is not there closes the channel
-            await broker.declare_fanout(channel, exchange)
+            await declare_fanout(channel, exchange)
         return channel
 
-    async def _declare_missing(self, connection: AbstractConnection) -> NoReturn:
+    async def _declare_missing(self, connection: Connection) -> NoReturn:
         """Declare the queues again whenever a message turned out to be unroutable."""
         while True:
             await self._queue_missing.wait()
             # At once: after the pause others may have declared it again, and the loss would go unnoticed.
-            await broker.find_missing(connection, self._presence, [spec.name for spec in self._specs])
-            await asyncio.sleep(broker.SESSION_PAUSE_S)
+            await find_missing(connection, self._presence, [spec.name for spec in self._specs])
+            await asyncio.sleep(SESSION_PAUSE_S)
             self._queue_missing.clear()
-            await broker.declare(connection, self._specs, presence=self._presence)
+            await declare_queues(connection, self._specs, presence=self._presence)
 
-    async def _watch(self, connection: AbstractConnection, opened: asyncio.Event) -> NoReturn:
+    async def _watch(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
         """Prove that publishing is allowed, then end a session whose confirms do not come.
 
         They may be late while the broker has an alarm.
         """
-        probe = await broker.open_channel(connection, confirms=True)
+        probe = await open_channel(connection, confirms=True)
         await opened.wait()  # during an alarm the broker reads nothing more from a connection that has published
         await self._prove(connection, probe)
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            if self.oldest_unresolved_s > CONFIRM_MAX_S and not broker.is_blocked(connection):
+            if self.oldest_unresolved_s > CONFIRM_MAX_S and not is_blocked(connection):
                 raise BrokerUnavailableError(f"a publish has not been confirmed for {CONFIRM_MAX_S:g} s")
 
-    async def _prove(self, connection: AbstractConnection, probe: Channel) -> None:
+    async def _prove(self, connection: Connection, probe: Channel) -> None:
         """Publish where we are going to; without the right to do so events would only be held or spooled."""
-        await broker.prove_publishing(connection, probe)
+        await prove_publishing(connection, probe)
         for exchange in self._fanouts:
-            await broker.prove_publishing(connection, probe, exchange=exchange, body=NO_ANNOUNCEMENT)
+            await prove_publishing(connection, probe, exchange=exchange, body=NO_BROADCAST)
         # The channel stays open: an alarm may have begun, and then the broker answers nothing more.
         self._is_proved, self._is_refused = True, False
 
-    async def _announce(self, channel: Channel, body: bytes, exchange: str) -> None:
+    async def _broadcast(self, channel: Channel, body: bytes, exchange: str) -> None:
         with suppress(Exception, asyncio.CancelledError):  # the library's for any end of a connection
             await channel.basic_publish(body, exchange=exchange, wait=False)
 

@@ -19,7 +19,7 @@ from aiormq.connection import TransportFactory
 from yarl import URL
 
 from eventflow.amqp import frames
-from eventflow.network.addresses import Route
+from eventflow.network.route import Route
 
 TESTED_VERSIONS = ("7.2.", "7.3.")
 

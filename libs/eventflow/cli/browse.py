@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from eventflow.amqp.browser import Held, Reader, reading
+from eventflow.amqp.browser import Browsed, Browser, browsing
 from eventflow.amqp.publisher import Publisher
 from eventflow.cli.console import err
 from eventflow.cli.dead_letters import Selection, share_of
@@ -33,36 +33,38 @@ class Place:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """How far a walk has come: counted as it goes, so that it can be told where the walk fails half-way."""
+    """Progress of a pass over the dead letters, which is reported also if the pass fails half-way."""
 
     seen: int = 0
     done: int = 0
 
 
-Action = Callable[[Reader, Sequence[Held], Tally], Awaitable[None]]
+Action = Callable[[Browser, Sequence[Browsed], Tally], Awaitable[None]]
 """Deals with the selected letters of a share, counting in the tally what is done."""
 
 
 async def first(
     place: Place, selection: Selection, limit: int, *, at_most: int | None = None
-) -> tuple[list[Held], int]:
+) -> tuple[list[Browsed], int]:
     """Return the first selected letters, at most `limit`, and how many letters there are, or `at_most` to look at.
 
     Raises:
         BrokerUnavailableError: The broker cannot be used.
     """
-    found: list[Held] = []
+    found: list[Browsed] = []
     async with (
         connected(place.settings.broker.urls) as link,
-        reading(link.connection, dead_queue(place.flow), at_most=at_most) as reader,
+        browsing(link.connection, dead_queue(place.flow), at_most=at_most) as browser,
     ):
-        depth = reader.left
-        while len(found) < limit and (share := await reader.read(place.share)):
+        depth = browser.left
+        while len(found) < limit and (share := await browser.read(place.share)):
             found += [letter for letter in share if selection.has(letter)]
     return found[:limit], depth
 
 
-async def walk(place: Place, selection: Selection, action: Action, tally: Tally, *, at_most: int | None = None) -> None:
+async def browse(
+    place: Place, selection: Selection, action: Action, tally: Tally, *, at_most: int | None = None
+) -> None:
     """Visit every letter that is there now once, and act on the selected ones; what is not acked stays, in order.
 
     It ends whatever arrives meanwhile: what comes later stands behind.
@@ -72,13 +74,13 @@ async def walk(place: Place, selection: Selection, action: Action, tally: Tally,
     """
     async with (
         connected(place.settings.broker.urls) as link,
-        reading(link.connection, dead_queue(place.flow), at_most=at_most) as reader,
+        browsing(link.connection, dead_queue(place.flow), at_most=at_most) as browser,
     ):
         with _progress() as progress:
-            bar = progress.add_task(dead_queue(place.flow), total=reader.left)
-            while share := await reader.read(place.share):
+            bar = progress.add_task(dead_queue(place.flow), total=browser.left)
+            while share := await browser.read(place.share):
                 tally.seen += len(share)
-                await action(reader, [letter for letter in share if selection.has(letter)], tally)
+                await action(browser, [letter for letter in share if selection.has(letter)], tally)
                 progress.update(bar, completed=tally.seen)
 
 
@@ -93,28 +95,28 @@ async def replay(place: Place, selection: Selection, tally: Tally) -> None:
     urls, queue = place.settings.broker.urls, lane_queue(place.flow, Lane.REPLAY)
     async with publishing(urls, ingest_specs(place.flow)) as publisher:
 
-        async def move_all(reader: Reader, letters: Sequence[Held], tally: Tally) -> None:
-            await _each(letters, tally, lambda letter: _move(reader, publisher, letter, queue))
+        async def move_all(browser: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+            await _each(letters, tally, lambda letter: _move(browser, publisher, letter, queue))
 
-        await walk(place, selection, move_all, tally)
+        await browse(place, selection, move_all, tally)
 
 
-async def delete(reader: Reader, letters: Sequence[Held], tally: Tally) -> None:
+async def delete(browser: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
     """Let the broker forget the letters."""
-    await _each(letters, tally, reader.ack)
+    await _each(letters, tally, browser.ack)
 
 
-async def count(_: Reader, letters: Sequence[Held], tally: Tally) -> None:
+async def count(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
     """Count the letters and leave them alone."""
     tally.done += len(letters)
 
 
-async def _move(reader: Reader, publisher: Publisher, letter: Held, queue: str) -> None:
+async def _move(browser: Browser, publisher: Publisher, letter: Browsed, queue: str) -> None:
     await publisher.publish(encode(restarted(letter.envelope)), queue=queue).confirmed(timeout_s=CONFIRM_TIMEOUT_S)
-    await reader.ack(letter)
+    await browser.ack(letter)
 
 
-async def _each(letters: Sequence[Held], tally: Tally, deal_with: Callable[[Held], Awaitable[None]]) -> None:
+async def _each(letters: Sequence[Browsed], tally: Tally, deal_with: Callable[[Browsed], Awaitable[None]]) -> None:
     """Deal with all letters at once; where one fails, the others end first and are counted."""
     results = await asyncio.gather(*(deal_with(letter) for letter in letters), return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]

@@ -12,9 +12,9 @@ import typer
 from rich.text import Text
 from yarl import URL
 
-from eventflow.amqp import broker
-from eventflow.amqp.rights import missing_rights
-from eventflow.amqp.tls import VERIFY_ADVICE
+from eventflow.amqp.connection import server_version, shown_url
+from eventflow.amqp.proofs import missing_rights
+from eventflow.amqp.queues import declare_queues, depth_of
 from eventflow.cli.console import out, table
 from eventflow.cli.findings import STYLES, Finding, Verdict
 from eventflow.cli.options import ConfigOption, config_of, settings_of
@@ -23,8 +23,8 @@ from eventflow.cli.retries import leftovers
 from eventflow.cli.session import Link, connected, instance
 from eventflow.cli.topology import specs_of
 from eventflow.errors import BrokerUnavailableError, SettingsError, TopologyMismatchError
+from eventflow.network.broker_tls import VERIFY_ADVICE
 from eventflow.network.broker_url import parse_broker_url
-from eventflow.network.connecting import reach, speaks_tls
 from eventflow.network.failure import (
     CONNECT_TIMEOUT,
     MEANINGS,
@@ -33,8 +33,9 @@ from eventflow.network.failure import (
     TLS_ON_PLAIN_PORT,
     detail_of,
 )
+from eventflow.network.probe import reach, speaks_tls
 from eventflow.network.resolver import AddressInfo, Resolver
-from eventflow.settings.sections import Role, Settings, TargetSettings, load, require_safe_exposure, variable_name
+from eventflow.settings.sections import Role, Settings, TargetSettings, load, variable_name
 from eventflow.topology import QueueSpec, permissions_command, retry_queue
 
 _RENEW = "renew the certificate, or correct the clock of either machine"
@@ -112,21 +113,23 @@ def check_settings(settings: Settings, config: Path | None) -> list[Finding]:
     return [Finding(subject="settings", verdict=Verdict.OK, found=found, advice=advice), *findings]
 
 
-def _missing_keys(settings: Settings) -> str:
-    """Return what the collector would miss in these settings; an operator's often have no keys."""
-    try:
-        require_safe_exposure(settings)
-    except SettingsError as error:
-        return f"for the collector: {error}"
+def _missing_keys(collector: Settings) -> str:
+    """Return advice on flows without keys: the settings of an operator often have none."""
+    for name, flow in collector.all_flows.items():
+        if flow.source.lacks_authentication:
+            keys, verify, allow = (
+                variable_name(name, "source", f) for f in ("api_keys", "verify", "allow_unauthenticated")
+            )
+            return f"for the collector, set {keys} or {verify}, or {allow}=true: flow {name} has none of them here"
     return ""
 
 
 async def _check_broker(url: str) -> Finding:
-    subject = f"broker {broker.shown_url(url)}"
+    subject = f"broker {shown_url(url)}"
     tls = parse_broker_url(url).tls
     try:
         async with connected([url]) as link:
-            found = f"RabbitMQ {broker.server_version(link.connection)}"
+            found = f"RabbitMQ {server_version(link.connection)}"
     except BrokerUnavailableError as error:
         advice = "start it, or correct EVENTFLOW_BROKER__URL (user, password, virtual host)"
         return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice=advice)
@@ -165,12 +168,12 @@ async def _check_rights(settings: Settings) -> Finding:
 
 async def _check_queue(link: Link, spec: QueueSpec) -> Finding:
     subject = f"queue {spec.name}"
-    depth = await broker.depth_of(link.connection, spec.name)
+    depth = await depth_of(link.connection, spec.name)
     if depth is None:
         return Finding(subject=subject, verdict=Verdict.WARNING, found="not declared yet", advice=DECLARE_ADVICE)
     try:
         # Only now that it exists: declaring verifies the arguments, which looking up does not, and would create it.
-        unverified = await broker.declare(link.connection, [spec])
+        unverified = await declare_queues(link.connection, [spec])
     except TopologyMismatchError as error:
         advice = "drain and delete it, then " + DECLARE_ADVICE
         return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice=advice)
@@ -186,7 +189,7 @@ async def _check_leftovers(link: Link, settings: Settings) -> list[Finding]:
     for flow, delays_s in old.delays_s.items():
         for delay_s in delays_s:
             queue = retry_queue(flow, delay_s)
-            depth = await broker.depth_of(link.connection, queue)
+            depth = await depth_of(link.connection, queue)
             findings.append(leftover(queue, depth.messages if depth else 0))
     scope = "all queues were listed" if old.complete else "only the default delays were looked for: no management API"
     return findings or [Finding(subject="leftover retry queues", verdict=Verdict.OK, found=f"none; {scope}")]
@@ -228,7 +231,7 @@ async def _check_target(flow: str, target: TargetSettings, timeout_s: float) -> 
 
 
 class _UnreachedError(Exception):
-    """A target cannot be reached; `detail` is a word of `network_failure.MEANINGS`, the text one line for people."""
+    """A target cannot be reached; `detail` is a word of `network.failure.MEANINGS`, the text one line for people."""
 
     def __init__(self, detail: str, words: str = "") -> None:
         super().__init__(f"{detail}: {MEANINGS[detail]}" + (f" ({words})" if words else ""))

@@ -12,8 +12,8 @@ from typing import Annotated, TextIO
 import typer
 from rich.console import Console
 
-from eventflow.amqp.browser import Held, Reader
-from eventflow.cli.browse import Place, Tally, count, delete, first, replay, walk
+from eventflow.amqp.browser import Browsed, Browser
+from eventflow.cli.browse import Place, Tally, browse, count, delete, first, replay
 from eventflow.cli.console import err, out, printable, table
 from eventflow.cli.dead_letters import Selection, facts_of, record_of, shown_body, shown_reason
 from eventflow.cli.options import ConfigOption, DryRunOption, one_flow_of, settings_of
@@ -100,11 +100,11 @@ def count_letters(context: typer.Context, flow: FlowOption = None, config: Confi
     reasons: Counter[str] = Counter()
     with _told("counted", place) as tally:
 
-        async def add(_: Reader, letters: Sequence[Held], tally: Tally) -> None:
+        async def add(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
             reasons.update(printable(shown_reason(letter)) for letter in letters)
             tally.done += len(letters)
 
-        asyncio.run(walk(place, Selection(), add, tally))
+        asyncio.run(browse(place, Selection(), add, tally))
         if reasons:
             shown = table("reason", "dead letters", numbers=("dead letters",))
             for reason, letters in reasons.most_common():
@@ -124,12 +124,12 @@ def export_letters(
     place = _place(context, config, flow)
     with _opened(file) as sink, _told("exported", place, console=err) as tally:
 
-        async def write(_: Reader, letters: Sequence[Held], tally: Tally) -> None:
+        async def write(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
             for letter in letters:
                 sink.write(json.dumps(record_of(letter)) + "\n")
             tally.done += len(letters)
 
-        asyncio.run(walk(place, Selection(reason=reason), write, tally))
+        asyncio.run(browse(place, Selection(reason=reason), write, tally))
 
 
 @app.command("replay")
@@ -149,7 +149,7 @@ def replay_letters(
     """
     place, selection = _place(context, config, flow), _selection(id, reason, every=every)
     with _told("would replay" if dry_run else "replayed", place) as tally:
-        asyncio.run(walk(place, selection, count, tally) if dry_run else replay(place, selection, tally))
+        asyncio.run(browse(place, selection, count, tally) if dry_run else replay(place, selection, tally))
     _require_found(selection, tally, place)
 
 
@@ -172,14 +172,14 @@ def purge_letters(
     at_most = None
     if not yes:
         with _told("would delete", place) as found:
-            asyncio.run(walk(place, selection, count, found))
+            asyncio.run(browse(place, selection, count, found))
         _require_found(selection, found, place)
         if dry_run or not found.done:
             return
         typer.confirm("Delete them for good?", abort=True)
         at_most = found.seen  # what was asked about: later ones stand behind these
     with _told("deleted", place) as tally:
-        asyncio.run(walk(place, selection, delete, tally, at_most=at_most))
+        asyncio.run(browse(place, selection, delete, tally, at_most=at_most))
     _require_found(selection, tally, place)
 
 
@@ -221,7 +221,7 @@ def _opened(file: Path) -> Iterator[TextIO]:
     if str(file) == "-":
         yield sys.stdout
         return
-    part = file.with_name(f"{file.name}.part")  # a walk that fails leaves no file that looks whole
+    part = file.with_name(f"{file.name}.part")  # an export that fails leaves no file that looks whole
     try:
         with part.open("w", encoding="utf-8") as sink:
             yield sink

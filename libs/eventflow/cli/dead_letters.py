@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from eventflow.amqp.browser import Held
+from eventflow.amqp.browser import Browsed
 from eventflow.cli.console import printable
 from eventflow.event import format_time
 from eventflow.network.failure import MEANINGS
@@ -27,7 +27,7 @@ class Selection:
     id: str | None = None
     reason: str | None = None
 
-    def has(self, letter: Held) -> bool:
+    def has(self, letter: Browsed) -> bool:
         """Whether the letter is one of them."""
         if self.id is not None:
             return letter.envelope.event.id == self.id
@@ -51,7 +51,7 @@ def share_of(max_body_bytes: int) -> int:
     return max(1, SHARE_BYTES // max_body_bytes)
 
 
-def reason_of(letter: Held) -> str:
+def reason_of(letter: Browsed) -> str:
     """Return why an event was given up: the broker's word if the broker itself moved it here, else our own."""
     match _latest_death(letter):
         case (reason, _):
@@ -61,7 +61,7 @@ def reason_of(letter: Held) -> str:
     return str(letter.headers.get("x-first-death-reason") or UNKNOWN_REASON)
 
 
-def death_of(letter: Held) -> Death | None:
+def death_of(letter: Browsed) -> Death | None:
     """Return why the broker itself moved a letter to the dead queue; None if a processor did, or had it moved.
 
     Processors publish dead letters anew, so only one that the broker moved carries `x-death`, its latest death first.
@@ -72,7 +72,7 @@ def death_of(letter: Held) -> Death | None:
     return None
 
 
-def _latest_death(letter: Held) -> tuple[str, str] | None:
+def _latest_death(letter: Browsed) -> tuple[str, str] | None:
     """Return the reason and the queue: through a retry queue, a letter's first death is that it expired."""
     match letter.headers.get("x-death"):
         case [{"reason": str(reason), "queue": str(queue)}, *_]:
@@ -80,12 +80,12 @@ def _latest_death(letter: Held) -> tuple[str, str] | None:
     return None
 
 
-def shown_reason(letter: Held) -> str:
+def shown_reason(letter: Browsed) -> str:
     """Return the reason as `dead list` shows it: `expired (RabbitMQ)` if the broker gave the event up."""
     return reason_of(letter) if death_of(letter) is None else f"{reason_of(letter)} ({BROKER})"
 
 
-def record_of(letter: Held) -> dict[str, Any]:
+def record_of(letter: Browsed) -> dict[str, Any]:
     """Return a dead letter as `dead export` writes it; the body is `body` where it is UTF-8, else `body_base64`."""
     envelope, event, failure = letter.envelope, letter.envelope.event, letter.envelope.failure
     record = {
@@ -109,7 +109,7 @@ def record_of(letter: Held) -> dict[str, Any]:
         return {**record, "body_base64": base64.b64encode(event.body).decode()}
 
 
-def facts_of(letter: Held) -> list[tuple[str, str]]:
+def facts_of(letter: Browsed) -> list[tuple[str, str]]:
     """Return what `dead show` tells beside headers and body, as names and values; nothing for what is not known."""
     record = record_of(letter)
     names = ("id", "source", "type", "time", "reason", "detail", "last_status", "attempts")

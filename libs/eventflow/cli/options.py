@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eventflow.amqp.tls import require_sound_urls
+from eventflow.network.broker_tls import require_sound_urls
 from eventflow.settings.sections import Role, Settings, load
 from eventflow.topology import DEFAULT_FLOW
 

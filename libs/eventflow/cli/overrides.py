@@ -7,21 +7,22 @@ from typing import Annotated
 
 import typer
 
-from eventflow.amqp import broker
+from eventflow.amqp.queues import depth_of
+from eventflow.amqp.streams import last_of_stream
 from eventflow.cli.console import err, out, table
 from eventflow.cli.options import ConfigOption, FlowArgument, flows_of, settings_of
 from eventflow.cli.session import Link, connected, publishing
 from eventflow.control.overrides import (
     RATE_MAX_PER_S,
     RATE_MIN_PER_S,
-    InvalidRuntimeSettingsError,
-    RuntimeSettings,
-    decode_runtime,
-    encode_runtime,
+    InvalidOverridesError,
+    Overrides,
+    decode_overrides,
+    encode_overrides,
 )
 from eventflow.message import Message, new_message_id
 from eventflow.settings.sections import Settings, TargetSettings
-from eventflow.topology import Lane, lane_queue, runtime_queue, runtime_spec
+from eventflow.topology import Lane, lane_queue, overrides_queue, overrides_spec
 
 CONFIRM_TIMEOUT_S = 10.0
 AS_CONFIGURED = "configured"
@@ -39,7 +40,7 @@ class FlowRate:
 
     flow: str
     target: TargetSettings
-    ordered: RuntimeSettings
+    ordered: Overrides
     processors: int | None
 
     @property
@@ -123,9 +124,7 @@ def resume(context: typer.Context, flow: FlowArgument, config: ConfigOption = No
     _change(context, config, flow, lambda current: replace(current, is_paused=False))
 
 
-def _change(
-    context: typer.Context, config: ConfigOption, flow: str, changed: Callable[[RuntimeSettings], RuntimeSettings]
-) -> None:
+def _change(context: typer.Context, config: ConfigOption, flow: str, changed: Callable[[Overrides], Overrides]) -> None:
     settings = settings_of(context, config)
     (name,) = flows_of(settings, flow)
     ordered = asyncio.run(_order(settings, name, changed))
@@ -133,18 +132,16 @@ def _change(
     out.print(f"flow {name}: {'paused, ' if ordered.is_paused else ''}{_per_s(rate.limit_per_s)}")
 
 
-async def _order(
-    settings: Settings, flow: str, changed: Callable[[RuntimeSettings], RuntimeSettings]
-) -> RuntimeSettings:
+async def _order(settings: Settings, flow: str, changed: Callable[[Overrides], Overrides]) -> Overrides:
     async with (
-        publishing(settings.broker.urls, [runtime_spec(flow)]) as publisher,
+        publishing(settings.broker.urls, [overrides_spec(flow)]) as publisher,
         connected(settings.broker.urls) as link,
     ):
         ordered = changed(await _ordered_or_none(link, flow))
         message = Message(
-            body=encode_runtime(ordered), headers={}, content_type="application/json", message_id=new_message_id()
+            body=encode_overrides(ordered), headers={}, content_type="application/json", message_id=new_message_id()
         )
-        await publisher.publish(message, queue=runtime_queue(flow)).confirmed(timeout_s=CONFIRM_TIMEOUT_S)
+        await publisher.publish(message, queue=overrides_queue(flow)).confirmed(timeout_s=CONFIRM_TIMEOUT_S)
         return ordered
 
 
@@ -154,7 +151,7 @@ async def _rates(settings: Settings, flows: tuple[str, ...]) -> list[FlowRate]:
 
 
 async def _rate(link: Link, flow: str, target: TargetSettings) -> FlowRate:
-    depth = await broker.depth_of(link.connection, lane_queue(flow, Lane.LIVE))
+    depth = await depth_of(link.connection, lane_queue(flow, Lane.LIVE))
     return FlowRate(
         flow=flow,
         target=target,
@@ -163,18 +160,18 @@ async def _rate(link: Link, flow: str, target: TargetSettings) -> FlowRate:
     )
 
 
-async def _ordered(link: Link, flow: str) -> RuntimeSettings:
-    body = await broker.last_of_stream(link.connection, runtime_queue(flow))
-    return RuntimeSettings() if body is None else decode_runtime(body)
+async def _ordered(link: Link, flow: str) -> Overrides:
+    body = await last_of_stream(link.connection, overrides_queue(flow))
+    return Overrides() if body is None else decode_overrides(body)
 
 
-async def _ordered_or_none(link: Link, flow: str) -> RuntimeSettings:
+async def _ordered_or_none(link: Link, flow: str) -> Overrides:
     """Return what is ordered; nonsense in the stream counts as nothing, so that an order can take its place."""
     try:
         return await _ordered(link, flow)
-    except InvalidRuntimeSettingsError as error:
+    except InvalidOverridesError as error:
         err.print(f"warning: {error}; it is replaced", style="yellow", soft_wrap=True)
-        return RuntimeSettings()
+        return Overrides()
 
 
 def _per_s(units: float | None) -> str:

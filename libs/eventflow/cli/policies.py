@@ -23,7 +23,7 @@ SUBJECT = "policies"
 
 async def check_policies(settings: Settings, *, apply_policy: bool) -> list[Finding]:
     """Look for policies that can delete events, after setting our own if asked to."""
-    management = Management.of(settings.broker)
+    management = Management.of(settings.broker.management_url, settings.broker.urls[0])
     if management is None:
         verdict = Verdict.PROBLEM if apply_policy else Verdict.UNKNOWN
         return [_not_looked(NOT_SET, verdict, advice="set it to RabbitMQ's management API, http://host:15672")]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from eventflow.amqp import broker
+from eventflow.amqp.queues import depth_of
 from eventflow.cli.session import Link
 from eventflow.errors import ManagementError
 from eventflow.management.api import Management
@@ -39,12 +39,14 @@ async def leftovers(link: Link, settings: Settings) -> Leftovers:
         BrokerUnavailableError: The broker cannot answer now.
     """
     configured = {name: flow.target.retry_delays_s for name, flow in settings.all_flows.items()}
-    names = await _queue_names(Management.of(settings.broker) or _guessed(link.url))
+    names = await _queue_names(
+        Management.of(settings.broker.management_url, settings.broker.urls[0]) or _guessed(link.url)
+    )
     if names is not None:
         return Leftovers(delays_s=leftovers_among(names, configured), complete=True)
     candidates = [retry_queue(flow, delay_s) for flow in configured for delay_s in TargetSettings().retry_delays_s]
     unexpected = [queue for queue in candidates if leftovers_among([queue], configured)]
-    existing = [queue for queue in unexpected if await broker.depth_of(link.connection, queue) is not None]
+    existing = [queue for queue in unexpected if await depth_of(link.connection, queue) is not None]
     return Leftovers(delays_s=leftovers_among(existing, configured), complete=False)
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from eventflow.amqp import broker
+from eventflow.amqp.connection import Connection, closing, connect_to_any
 from eventflow.amqp.publisher import Publisher
 from eventflow.errors import BrokerUnavailableError
 from eventflow.service.instance import name_instance
@@ -20,7 +20,7 @@ PUBLISHER_POLL_S = 0.02
 class Link:
     """A connection and the URL that it was made to."""
 
-    connection: broker.Connection
+    connection: Connection
     url: str
 
 
@@ -31,8 +31,8 @@ async def connected(urls: Sequence[str]) -> AsyncIterator[Link]:
     Raises:
         BrokerUnavailableError: None does; the message is the last one's.
     """
-    url, connection = await broker.connect_to_any(urls, name=instance())
-    async with broker.closing(connection):
+    url, connection = await connect_to_any(urls, name=instance())
+    async with closing(connection):
         yield Link(connection=connection, url=url)
 
 

@@ -14,8 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from eventflow.amqp import broker
-from eventflow.amqp.broker import QueueDepth
+from eventflow.amqp.queues import QueueDepth, depth_of
 from eventflow.cli.console import out, table
 from eventflow.cli.eta import DrainStatus, drains_of
 from eventflow.cli.eta import in_words as drain_in_words
@@ -193,7 +192,7 @@ async def _statuses(link: Link, settings: Settings, flows: Sequence[str], old: L
 
 async def _status(link: Link, flow: str, delays_s: Sequence[float], old_s: Sequence[float]) -> FlowStatus:
     async def depth(queue: str) -> QueueDepth | None:
-        return await broker.depth_of(link.connection, queue)
+        return await depth_of(link.connection, queue)
 
     lanes = {lane: await depth(lane_queue(flow, lane)) for lane in Lane}
     live = lanes[Lane.LIVE]

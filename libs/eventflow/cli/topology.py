@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import typer
 
-from eventflow.amqp import broker
+from eventflow.amqp.queues import declare_queues
 from eventflow.cli.console import out, table
 from eventflow.cli.options import ConfigOption, DryRunOption, settings_of
 from eventflow.cli.session import connected
 from eventflow.settings.sections import Settings
-from eventflow.topology import QueueSpec, flow_specs, runtime_spec
+from eventflow.topology import QueueSpec, flow_specs, overrides_spec
 
 
 def command(context: typer.Context, dry_run: DryRunOption = False, config: ConfigOption = None) -> None:
@@ -34,7 +34,7 @@ def specs_of(settings: Settings) -> list[QueueSpec]:
     return [
         spec
         for name, flow in settings.all_flows.items()
-        for spec in (*flow_specs(name, flow.target.retry_delays_s), runtime_spec(name))
+        for spec in (*flow_specs(name, flow.target.retry_delays_s), overrides_spec(name))
     ]
 
 
@@ -45,4 +45,4 @@ def arguments_of(spec: QueueSpec) -> str:
 
 async def _declare(settings: Settings, specs: Sequence[QueueSpec]) -> tuple[str, ...]:
     async with connected(settings.broker.urls) as link:
-        return await broker.declare(link.connection, specs)
+        return await declare_queues(link.connection, specs)

@@ -13,13 +13,13 @@ from typing import Annotated, Any
 
 import typer
 
-from eventflow.amqp import broker
+from eventflow.amqp.queues import depth_of
 from eventflow.cli.browse import Place, first
 from eventflow.cli.console import out, printable
 from eventflow.cli.dead_letters import Selection, record_of
 from eventflow.cli.options import ConfigOption, one_flow_of, settings_of
 from eventflow.cli.session import connected, instance, publishing
-from eventflow.control.bus import Announcement, Control
+from eventflow.control.bus import Announcement, ControlBus
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import CONTROL_EXCHANGE, Lane, lane_queue
 
@@ -82,7 +82,7 @@ def command(
 
 async def _find(place: Place, event_id: str) -> Findings:
     async with connected(place.settings.broker.urls) as link:
-        depth = await broker.depth_of(link.connection, lane_queue(place.flow, Lane.LIVE))
+        depth = await depth_of(link.connection, lane_queue(place.flow, Lane.LIVE))
     processors = depth.consumers if depth else 0
     answers = await _ask(place, event_id, processors) if processors else {}
     letters, looked_at = await first(place, Selection(id=event_id), 1, at_most=LETTERS_MAX)
@@ -110,12 +110,12 @@ async def _ask(place: Place, event_id: str, processors: int) -> dict[str, dict[s
 
     urls = place.settings.broker.urls
     async with publishing(urls, (), fanouts=(CONTROL_EXCHANGE,)) as publisher:
-        control = Control(urls, instance=instance(), publisher=publisher)
-        control.listen(place.flow, hear)
+        control = ControlBus(urls, instance=instance(), publisher=publisher)
+        control.on_peer_message(place.flow, hear)
         listening = asyncio.create_task(control.run())
         try:
             for _ in range(round(ANSWERS_MAX_S / ASK_EVERY_S)):  # again: nobody tells when our own ear is there
-                control.announce(place.flow, {"kind": "why", "id": event_id})
+                control.broadcast(place.flow, {"kind": "why", "id": event_id})
                 with suppress(TimeoutError):
                     async with asyncio.timeout(ASK_EVERY_S):
                         await complete.wait()

@@ -18,12 +18,17 @@ from typing import Any, NoReturn
 
 import structlog
 
-from eventflow.amqp import broker
+from eventflow.amqp.channel import open_channel, until_closed
+from eventflow.amqp.connection import Connection
+from eventflow.amqp.fanout import consume_fanout, declare_fanout
 from eventflow.amqp.publisher import Publisher
-from eventflow.control.overrides import InvalidRuntimeSettingsError, RuntimeSettings, decode_runtime
+from eventflow.amqp.queues import declare_queues, measure
+from eventflow.amqp.session import keep_connected
+from eventflow.amqp.streams import follow_stream
+from eventflow.control.overrides import InvalidOverridesError, Overrides, decode_overrides
 from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import first_of
-from eventflow.topology import CONTROL_EXCHANGE, control_queue, runtime_queue, runtime_spec
+from eventflow.topology import CONTROL_EXCHANGE, control_queue, overrides_queue, overrides_spec
 
 ANNOUNCE_EVERY_S = 1.0
 ANNOUNCEMENT_MAX_BYTES = 4096
@@ -40,7 +45,7 @@ Announcement = dict[str, Any]
 """A JSON object; times in it are seconds from now, since clocks differ."""
 
 
-class Control:
+class ControlBus:
     """One processor's ear and voice."""
 
     def __init__(self, urls: Sequence[str], *, instance: str, publisher: Publisher) -> None:
@@ -53,7 +58,7 @@ class Control:
         self._urls = urls
         self._publisher = publisher
         self._listeners: defaultdict[str, list[Callable[[Announcement], None]]] = defaultdict(list)
-        self._followers: defaultdict[str, list[Callable[[RuntimeSettings], None]]] = defaultdict(list)
+        self._followers: defaultdict[str, list[Callable[[Overrides], None]]] = defaultdict(list)
         self._ordered: set[str] = set()  # flows whose followers know what holds
         self._watchers: list[Callable[[bool], None]] = []
         self._found, self._lost = asyncio.Event(), asyncio.Event()
@@ -70,7 +75,7 @@ class Control:
         """
         return self._lost.is_set()
 
-    def watch(self, watcher: Callable[[bool], None]) -> None:
+    def on_connection_change(self, watcher: Callable[[bool], None]) -> None:
         """Call `watcher` too whenever the control connection is lost (True) or found (False); it starts as lost.
 
         It is found again only after the orders that hold have been followed anew.
@@ -91,37 +96,37 @@ class Control:
                 continue
             return
 
-    def listen(self, flow: str, listener: Callable[[Announcement], None]) -> None:
+    def on_peer_message(self, flow: str, listener: Callable[[Announcement], None]) -> None:
         """Call `listener` too with every announcement of a peer about `flow`."""
         self._listeners[flow].append(listener)
 
-    def follow(self, flow: str, follower: Callable[[RuntimeSettings], None]) -> None:
+    def on_overrides(self, flow: str, follower: Callable[[Overrides], None]) -> None:
         """Call `follower` too with an operator's orders for `flow`: what holds at each connect, then each change."""
         self._followers[flow].append(follower)
 
-    def announce(self, flow: str, announcement: Announcement) -> None:
+    def broadcast(self, flow: str, announcement: Announcement) -> None:
         """Tell the peers, if the broker can be used now; it is repeated anyway."""
         text = json.dumps({**announcement, "flow": flow, "from": self.instance})
         try:
-            self._publisher.announce(text.encode(), exchange=CONTROL_EXCHANGE)
+            self._publisher.broadcast(text.encode(), exchange=CONTROL_EXCHANGE)
         except BrokerUnavailableError as error:
             log.debug("control.unheard", flow=flow, reason=str(error))
 
     async def run(self) -> None:
         """Stay connected and listen for ever."""
-        await broker.keep_connected(self._urls, name=f"{self.instance} control", session=self._session)
+        await keep_connected(self._urls, name=f"{self.instance} control", session=self._session)
 
-    async def _session(self, connection: broker.Connection) -> None:
+    async def _session(self, connection: Connection) -> None:
         await self._publisher.may_publish()
-        channel = await broker.open_channel(connection)
-        await broker.declare_fanout(channel, CONTROL_EXCHANGE)
+        channel = await open_channel(connection)
+        await declare_fanout(channel, CONTROL_EXCHANGE)
         # A name of its own: the broker may hold the queue of a lost connection until two heartbeats are missed.
         self._sessions += 1
         queue = control_queue(self.instance if self._sessions == 1 else f"{self.instance}.{self._sessions}")
-        await broker.consume_exclusively(channel, queue, exchange=CONTROL_EXCHANGE, on_body=self._hear)
+        await consume_fanout(channel, queue, exchange=CONTROL_EXCHANGE, on_body=self._hear)
         follow_ends = await asyncio.gather(*(self._follow(connection, flow) for flow in self._followers))
-        look = partial(broker.look_up, channel, queue)
-        await first_of(broker.closed(channel), self._listen(look), *(ended() for ended in follow_ends))
+        look = partial(measure, channel, queue)
+        await first_of(until_closed(channel), self._listen(look), *(ended() for ended in follow_ends))
 
     async def _listen(self, look: Callable[[], Awaitable[object]]) -> NoReturn:
         """Look every second whether the broker still answers on the connection that brings the orders."""
@@ -153,25 +158,25 @@ class Control:
         for watcher in self._watchers:
             watcher(self.is_lost)
 
-    async def _follow(self, connection: broker.Connection, flow: str) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
+    async def _follow(self, connection: Connection, flow: str) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
         """Start to follow the orders for a flow; returns what waits for the end of it."""
 
         def obey(body: bytes) -> None:
             try:
-                self._obey(flow, decode_runtime(body))
-            except InvalidRuntimeSettingsError as error:
+                self._obey(flow, decode_overrides(body))
+            except InvalidOverridesError as error:
                 log.error("control.order_not_understood", flow=flow, reason=str(error))  # noqa: TRY400 - it says all
 
         def obey_none() -> None:
             if flow not in self._ordered:
-                self._obey(flow, RuntimeSettings())
+                self._obey(flow, Overrides())
 
-        await broker.declare(connection, [runtime_spec(flow)])
-        return await broker.follow_stream(
-            connection, runtime_queue(flow), on_body=obey, on_empty=obey_none, silence_s=NO_ORDER_S
+        await declare_queues(connection, [overrides_spec(flow)])
+        return await follow_stream(
+            connection, overrides_queue(flow), on_body=obey, on_empty=obey_none, silence_s=NO_ORDER_S
         )
 
-    def _obey(self, flow: str, settings: RuntimeSettings) -> None:
+    def _obey(self, flow: str, settings: Overrides) -> None:
         self._ordered.add(flow)
         for follower in self._followers[flow]:
             follower(settings)
@@ -200,8 +205,8 @@ def _parse(body: bytes) -> Announcement | None:
     return announcement if is_ours else None
 
 
-async def announce_repeatedly(announce: Callable[[], None]) -> None:
-    """Announce every second, for ever."""
+async def broadcast_repeatedly(broadcast: Callable[[], None]) -> None:
+    """Broadcast every second, for ever."""
     while True:
-        announce()
+        broadcast()
         await asyncio.sleep(ANNOUNCE_EVERY_S)

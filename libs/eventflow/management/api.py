@@ -13,13 +13,13 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
+from pydantic import SecretStr
 from yarl import URL
 
 from eventflow.errors import ManagementError
 from eventflow.network.broker_url import parse_broker_url
 from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
-from eventflow.settings.sections import BrokerSettings
 from eventflow.topology import PREFIX, PolicySpec
 
 OUR_QUEUES = rf"^{PREFIX}[.]"
@@ -47,12 +47,16 @@ class Management:
     _resolver: Resolver = field(default_factory=Resolver, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, broker: BrokerSettings) -> Self | None:
-        """Return the API that the settings name; None if they name none."""
-        if broker.management_url is None:
+    def of(cls, management_url: SecretStr | None, broker_url: str) -> Self | None:
+        """Return the API that a setting names, user and password included; None if it is not set.
+
+        Args:
+            broker_url: Names the virtual host, and the user if `management_url` names none.
+        """
+        if management_url is None:
             return None
-        url = URL(broker.management_url.get_secret_value())
-        return cls.at(str(url.with_user(None)), broker.urls[0], login=url.user, password=url.password)
+        url = URL(management_url.get_secret_value())
+        return cls.at(str(url.with_user(None)), broker_url, login=url.user, password=url.password)
 
     @classmethod
     def at(cls, url: str, broker_url: str, *, login: str | None = None, password: str | None = None) -> Self:

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from eventflow.network.connections import BoundedProtocol, Connections
+from eventflow.network.connection_limit import BoundedProtocol, ConnectionLimit
 from eventflow.network.listener import listen
 from eventflow.telemetry.metrics import Expose
 
@@ -74,7 +74,7 @@ async def serve(
     protocol = partial(
         BoundedProtocol,
         runner.server,
-        connections=Connections(CONNECTIONS_MAX),
+        connections=ConnectionLimit(CONNECTIONS_MAX),
         loop=loop,
         keepalive_timeout=KEEP_ALIVE_S,
         access_log=None,

@@ -355,6 +355,11 @@ class SourceSettings(Section):
         False, description="accept events without keys and signatures, from every sender that reaches the collector"
     )
 
+    @property
+    def lacks_authentication(self) -> bool:
+        """Whether every sender would be accepted, although no setting allows that."""
+        return not (self.api_keys or self.verify != "none" or self.allow_unauthenticated)
+
     @field_validator("secrets")
     @classmethod
     def _check_secrets(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
@@ -643,37 +648,6 @@ def broker_urls_in(environ: Mapping[str, str]) -> tuple[str, ...]:
         return BrokerSettings.model_validate(given["broker"]).urls
     except ValidationError as error:
         raise SettingsError(_explained(error, "broker")) from None
-
-
-def require_target_urls(settings: Settings) -> None:
-    """Check what only the processor needs.
-
-    Raises:
-        SettingsError: A served flow has no target.
-    """
-    for name, flow in settings.served_flows.items():
-        if flow.target.url is None:
-            raise SettingsError(
-                f"{variable_name(name, 'target', 'url')} is not set: http://host/path of the target is expected"
-            )
-
-
-def require_safe_exposure(settings: Settings) -> None:
-    """Check what only the collector needs: every flow knows its senders, or says that it takes events from everyone.
-
-    An address of loopback is no protection: a proxy that stands there passes on what comes from outside.
-
-    Raises:
-        SettingsError: A flow accepts events without any authentication, and is not allowed to.
-    """
-    for name, flow in settings.all_flows.items():
-        source = flow.source
-        if not source.api_keys and source.verify == "none" and not source.allow_unauthenticated:
-            raise SettingsError(
-                f"{variable_name(name, 'source', 'api_keys')} is not set: flow {name!r} would accept events from "
-                f"everyone who reaches {settings.collector.host}; set it or {variable_name(name, 'source', 'verify')}, "
-                f"or {variable_name(name, 'source', 'allow_unauthenticated')}=true"
-            )
 
 
 def success_statuses(ranges: Sequence[str]) -> frozenset[int]:

@@ -15,13 +15,14 @@ from typing import Annotated
 import structlog
 import typer
 
-from eventflow.amqp.tls import require_sound_urls
+from eventflow.network.broker_tls import require_sound_urls
 from eventflow.network.listener import listen
 from eventflow.service import admin, lifecycle
-from eventflow.settings.sections import Role, Settings, load, require_safe_exposure
-from eventflow.telemetry import logging
+from eventflow.service.command import ConfigOption, start_service
+from eventflow.settings.sections import Role, Settings
 from eventflow.telemetry.metrics import Expose, WorkersMetrics, exposition_of, exposition_of_workers
-from eventflow.telemetry.tracers import require_endpoints, tracer_for
+from eventflow.telemetry.tracers import tracer_for
+from eventflow_collector.guards import require_safe_exposure
 from eventflow_collector.metrics import LARGEST
 from eventflow_collector.server.supervisor import Supervisor, run_as_worker
 from eventflow_collector.server.worker import BACKLOG, Worker
@@ -54,6 +55,7 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
     Raises:
         EventFlowError: It cannot go on.
     """
+    require_sound_urls(settings.broker.urls)  # not in a worker: certificates may be in replacement by then
     stop = lifecycle.stop_requested()
     listener = listen(
         settings.collector.host, settings.collector.port, backlog=BACKLOG, setting="EVENTFLOW_COLLECTOR__PORT"
@@ -90,32 +92,22 @@ async def supervise(settings: Settings, config: Path | None, listener: socket.so
 
 
 def command(
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings; the environment overrides it.")] = None,
+    config: ConfigOption = None,
     listen_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     link_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Take events in over HTTP and answer 202 once each is safe."""
 
-    async def start() -> None:
-        settings = load(config, Role.COLLECTOR)
-        require_safe_exposure(settings)
-        require_endpoints(os.environ)
-        logging.configure(
-            service=SERVICE,
-            log_format=settings.telemetry.log_format,
-            level=settings.telemetry.log_level,
-        )
-        descriptors = lifecycle.raise_descriptor_limit()
+    async def run(settings: Settings, descriptors: int) -> None:
         if listen_fd is None or link_fd is None or parent_pid is None:
-            require_sound_urls(settings.broker.urls)
             await serve(settings, config, descriptors=descriptors)
             return
         worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
         listener, link = socket.socket(fileno=listen_fd), socket.socket(fileno=link_fd)
         await run_as_worker(worker, listener, link, lifecycle.stop_requested(), parent_pid=parent_pid)
 
-    lifecycle.run(start)
+    start_service(SERVICE, Role.COLLECTOR, run, config=config, guards=[require_safe_exposure])
 
 
 def main() -> None:

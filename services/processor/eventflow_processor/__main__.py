@@ -10,40 +10,39 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Annotated
 
 import structlog
 import typer
 
-from eventflow.amqp.broker import QueueDepth
 from eventflow.amqp.consumer import Consumer
-from eventflow.amqp.depths import Depths
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
-from eventflow.amqp.tls import require_sound_urls
-from eventflow.control.bus import Control, announce_repeatedly
+from eventflow.amqp.queues import QueueDepth
+from eventflow.control.bus import ControlBus, broadcast_repeatedly
 from eventflow.management.api import Management
 from eventflow.management.policies import PolicyWatch
+from eventflow.network.broker_tls import require_sound_urls
 from eventflow.service import admin, lifecycle
+from eventflow.service.command import ConfigOption, start_service
 from eventflow.service.instance import name_instance
-from eventflow.settings.sections import FlowSettings, Role, Settings, load, require_target_urls
+from eventflow.settings.sections import FlowSettings, Role, Settings
 from eventflow.tasks import cancel_and_wait
-from eventflow.telemetry import logging
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.metrics import exposition_of
-from eventflow.telemetry.tracers import require_endpoints, tracer_for
+from eventflow.telemetry.tracers import tracer_for
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_prefix, flow_specs, retry_queue
-from eventflow_processor.backlog.monitor import Progress
+from eventflow_processor.backlog.depths import Depths
+from eventflow_processor.backlog.monitor import BacklogMonitor
 from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
 from eventflow_processor.dispatcher import Dispatcher
 from eventflow_processor.gate.gate import Gate
+from eventflow_processor.guards import require_target_urls
 from eventflow_processor.handler import Handler
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.metrics import FlowMetrics, ProcessorMetrics
 from eventflow_processor.observe.observer import Observer
-from eventflow_processor.observe.recent import Whereabouts
+from eventflow_processor.observe.recent import RecentEvents
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import RetryPolicy
@@ -66,33 +65,33 @@ class Membership:
     """Passes on what the consumer sees to those who need it: the quota, the gauges and the dispatcher."""
 
     quota: Quota
-    progress: Progress
+    backlog: BacklogMonitor
     metrics: FlowMetrics
     internal_errors: InternalErrors
     dispatcher: Dispatcher | None = None
 
     @harmless
     def joined(self) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         self.quota.joined()
 
     @harmless
     def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         if lane is Lane.LIVE:
             self.quota.looked(depth.consumers, began_s=began_s)
             if self.dispatcher is not None:
                 self.dispatcher.queue_looked(ready=depth.messages)
-        self.progress.looked(lane, depth)
+        self.backlog.looked(lane, depth)
 
     @harmless
     def left(self) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         self.quota.left()
 
     @harmless
     def stuck(self, deliveries: int) -> None:
-        """See `Observer`."""
+        """See `MembershipListener`."""
         self.metrics.stuck.inc(deliveries)
 
 
@@ -108,12 +107,12 @@ class Flow:
     depths: Depths
     drain_timeout_s: float
 
-    def tell(self) -> None:
+    def broadcast_state(self) -> None:
         """Tell the other processors what one that joins now must know."""
-        self.gate.tell(can_attempt=self.consumer.is_consuming)
-        self.quota.tell()
+        self.gate.broadcast_state(can_attempt=self.consumer.is_consuming)
+        self.quota.broadcast_state()
 
-    async def take_part(self, control: Control) -> None:
+    async def take_part(self, control: ControlBus) -> None:
         """Consume while orders can be heard; otherwise leave the flow, and our share of its quota, to the others."""
         while True:
             await control.found()
@@ -140,7 +139,7 @@ async def wire_flow(
     flow: FlowSettings,
     settings: Settings,
     publisher: Publisher,
-    control: Control,
+    control: ControlBus,
     metrics: ProcessorMetrics,
     tracer: Tracer,
     presence: Presence,
@@ -161,32 +160,32 @@ async def wire_flow(
             success=success_rule(target_settings),
         )
     )
-    announce = partial(control.announce, name)
+    broadcast = partial(control.broadcast, name)
     quota = Quota(
         flow=name,
         rate_per_s=target_settings.rate_per_s,
         burst=target_settings.burst,
         cost=target_settings.cost,
-        announce=announce,
+        broadcast=broadcast,
         metrics=flow_metrics,
     )
     gate = Gate(
         flow=name,
         instance=control.instance,
         max_retry_after_s=target_settings.max_retry_after_s,
-        announce=announce,
+        broadcast=broadcast,
         on_breaker=flow_metrics.set_breaker,
         on_blocked=flow_metrics.set_blocked,
     )
     for part in (gate, quota):
-        control.listen(name, part.hear)
-        control.follow(name, part.order)
-    control.watch(gate.control_lost)
-    whereabouts = Whereabouts(lanes, announce=announce)
-    control.listen(name, whereabouts.hear)
+        control.on_peer_message(name, part.on_peer_message)
+        control.on_overrides(name, part.apply_overrides)
+    control.on_connection_change(gate.control_lost)
+    recent = RecentEvents(lanes, broadcast=broadcast)
+    control.on_peer_message(name, recent.on_peer_message)
     membership = Membership(
         quota=quota,
-        progress=Progress(lanes=lanes, metrics=flow_metrics, quota=quota),
+        backlog=BacklogMonitor(lanes=lanes, metrics=flow_metrics, quota=quota),
         metrics=flow_metrics,
         internal_errors=metrics.internal_errors,
     )
@@ -199,7 +198,7 @@ async def wire_flow(
         ),
         sink=lanes,
         publisher=publisher,
-        observer=membership,
+        listener=membership,
         held_max_s=held_max_s(target_settings),
         name=f"{control.instance} consume {name}",
         presence=presence,
@@ -209,7 +208,7 @@ async def wire_flow(
         flow=name,
         metrics=flow_metrics,
         tracing=DeliveryTracing(tracer, flow=name, target_url=target_settings.url or ""),
-        whereabouts=whereabouts,
+        recent=recent,
         internal_errors=metrics.internal_errors,
     )
     membership.dispatcher = dispatcher = Dispatcher(
@@ -278,6 +277,7 @@ async def serve(settings: Settings) -> None:
     Raises:
         EventFlowError: It cannot go on.
     """
+    require_sound_urls(settings.broker.urls)
     stop = lifecycle.stop_requested()
     metrics = ProcessorMetrics()
     specs = [
@@ -293,11 +293,11 @@ async def serve(settings: Settings) -> None:
         presence=presence,
     )
     policies = PolicyWatch(
-        Management.of(settings.broker),
+        Management.of(settings.broker.management_url, settings.broker.urls[0]),
         flows=settings.served_flows,
         on_look=partial(metrics.set_policies, settings.served_flows),
     )
-    control = Control(settings.broker.urls, instance=instance, publisher=publisher)
+    control = ControlBus(settings.broker.urls, instance=instance, publisher=publisher)
     async with AsyncExitStack() as stack:
         tracer = tracer_for(SERVICE)
         stack.push_async_callback(tracer.close)
@@ -312,7 +312,7 @@ async def serve(settings: Settings) -> None:
             blocked = {flow.name: error for flow in flows if (error := flow.gate.blocked_by) is not None}
             ready = (
                 all(consuming.values())
-                and all(flow.gate.knows_orders for flow in flows)
+                and all(flow.gate.knows_overrides for flow in flows)
                 and not control.is_lost
                 and publisher.state in {"up", "blocked"}
                 and not standstills
@@ -344,7 +344,7 @@ async def serve(settings: Settings) -> None:
     log.info("processor.stopped")
 
 
-async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher, control: Control) -> None:
+async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher, control: ControlBus) -> None:
     """Consume and dispatch until the stop; then drain while copies can still be published."""
     connected = [asyncio.create_task(publisher.run()), asyncio.create_task(control.run())]
     consuming = [asyncio.create_task(flow.take_part(control)) for flow in flows]
@@ -355,7 +355,7 @@ async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher
             flow.dispatcher.run(),
             flow.dispatcher.check_regularly(),
             flow.depths.run(),
-            announce_repeatedly(flow.tell),
+            broadcast_repeatedly(flow.broadcast_state),
         )
     ]
     try:
@@ -367,25 +367,13 @@ async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher
         await cancel_and_wait(*dispatching, *consuming, *connected)
 
 
-def command(
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings; the environment overrides it.")] = None,
-) -> None:
+def command(config: ConfigOption = None) -> None:
     """Hand every event to its target, at the rate that the target allows."""
 
-    async def start() -> None:
-        settings = load(config, Role.PROCESSOR)
-        require_target_urls(settings)
-        require_endpoints(os.environ)
-        logging.configure(
-            service=SERVICE,
-            log_format=settings.telemetry.log_format,
-            level=settings.telemetry.log_level,
-        )
-        require_sound_urls(settings.broker.urls)
-        lifecycle.raise_descriptor_limit()
+    async def run(settings: Settings, _: int) -> None:
         await serve(settings)
 
-    lifecycle.run(start)
+    start_service(SERVICE, Role.PROCESSOR, run, config=config, guards=[require_target_urls])
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
-from sandbox.sending import Sent
+from sandbox.source.sending import Sent
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import World
 from tests.support.services import API_KEY

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sandbox.rates import SlidingWindowMaximum
+from sandbox.target.rates import SlidingWindowMaximum
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import POISONED, World, failing_first, number_of
 from tests.support.proxy import Link

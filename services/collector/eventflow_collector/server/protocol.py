@@ -9,7 +9,7 @@ import structlog
 from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.web_protocol import _ErrInfo
 
-from eventflow.network.connections import BoundedProtocol
+from eventflow.network.connection_limit import BoundedProtocol
 from eventflow_collector.problem import problem_response, written_problem
 
 log = structlog.stdlib.get_logger()

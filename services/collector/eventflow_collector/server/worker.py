@@ -12,7 +12,7 @@ from aiohttp import web
 
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
-from eventflow.network.connections import Connections
+from eventflow.network.connection_limit import ConnectionLimit
 from eventflow.service import lifecycle
 from eventflow.service.admin import Readiness
 from eventflow.service.instance import name_instance
@@ -83,7 +83,7 @@ class Worker:
         self._drain_timeout_s = settings.collector.drain_timeout_s
         self._keep_alive_s = settings.collector.keep_alive_s
         limit = connections_max(settings.collector.max_connections, descriptors=descriptors)
-        self._connections = Connections(limit)
+        self._connections = ConnectionLimit(limit)
         self.metrics.connections_max.set(limit)
         self._is_listening = False
 

@@ -12,7 +12,7 @@ from eventflow.management.policies import Look
 from eventflow.outcome import TOO_LARGE
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDER_BUCKETS_S
-from eventflow_processor.backlog.estimate import DrainEstimate
+from eventflow_processor.backlog.estimate import BacklogEstimate
 from eventflow_processor.backlog.reorder import Reorder
 from eventflow_processor.gate.breaker import Cause
 from eventflow_processor.target.result import REASONS, Failed
@@ -236,7 +236,7 @@ class FlowMetrics:
         """Tell how many events a queue has ready, by the end of its name."""
         self._metrics.backlog.labels(self._flow, queue).set(events)
 
-    def set_drain(self, estimate: DrainEstimate) -> None:
+    def set_estimate(self, estimate: BacklogEstimate) -> None:
         """Tell when the backlog will be gone, and why."""
         self._drain_eta_seconds.set(estimate.eta_s)
         self._arrival_per_second.set(estimate.arrival_per_s)

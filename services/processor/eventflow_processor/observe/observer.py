@@ -16,7 +16,7 @@ from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import exemplar_of
 from eventflow_processor.observe.metrics import FlowMetrics
-from eventflow_processor.observe.recent import Whereabouts
+from eventflow_processor.observe.recent import RecentEvents
 from eventflow_processor.observe.tracing import DeliveryTrace, DeliveryTracing
 from eventflow_processor.target.http import AttemptNotMadeError
 from eventflow_processor.target.result import Failed, Result
@@ -36,13 +36,13 @@ class Observer:
         flow: str,
         metrics: FlowMetrics,
         tracing: DeliveryTracing,
-        whereabouts: Whereabouts,
+        recent: RecentEvents,
         internal_errors: InternalErrors,
     ) -> None:
         """Wire those who note something."""
         self.metrics = metrics
         self.tracing = tracing
-        self.whereabouts = whereabouts
+        self.recent = recent
         self.internal_errors = internal_errors
         self.flow = flow
         self.log = log.bind(flow=flow)
@@ -108,7 +108,7 @@ class Observation:
 
     @harmless
     def _begin(self) -> None:
-        self._observer.whereabouts.begin(self._delivery)
+        self._observer.recent.begin(self._delivery)
         self._trace = self._observer.tracing.handling(self._delivery)
 
     def begin_attempt(self) -> Envelope:
@@ -161,7 +161,7 @@ class Observation:
         if self._trace is not None:
             self._trace.end_settlement()
         envelope, metrics = self._delivery.envelope, self._observer.metrics
-        self._observer.whereabouts.remember(envelope, outcome)
+        self._observer.recent.remember(envelope, outcome)
         match outcome:
             case Delivered():
                 metrics.count_delivered(envelope.event.accepted_at, exemplar=self._exemplar())
@@ -181,7 +181,7 @@ class Observation:
         """End the observation: well, or of the error that is being handled."""
         error = sys.exception()
         self._leave_flight()
-        self._observer.whereabouts.end(self._delivery)
+        self._observer.recent.end(self._delivery)
         if self._trace is not None:
             self._trace.end(error=None if error is None else type(error).__name__)
 

@@ -18,7 +18,6 @@ from yarl import URL
 from eventflow.errors import EventFlowError
 from eventflow.event import utc_now
 from eventflow.message import Envelope
-from eventflow.network.connecting import speaks_tls
 from eventflow.network.failure import (
     ANSWER_TIMEOUT,
     BAD_ANSWER,
@@ -30,6 +29,7 @@ from eventflow.network.failure import (
     RESET,
     detail_of,
 )
+from eventflow.network.probe import speaks_tls
 from eventflow.network.resolver import Resolver
 from eventflow_processor.target.connection import (
     HEAD_MAX_BYTES,

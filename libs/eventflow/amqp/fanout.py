@@ -1,0 +1,54 @@
+"""A fanout exchange: messages on it reach every process that listens at that moment, and are kept for none."""
+
+from collections.abc import Callable
+
+from aiormq import Channel
+from aiormq.abc import DeliveredMessage
+
+from eventflow.amqp.channel import answered, is_missing, open_channel
+from eventflow.amqp.connection import Connection
+from eventflow.errors import BrokerUnavailableError
+
+
+async def declare_fanout(channel: Channel, exchange: str) -> None:
+    """Declare a durable fanout exchange.
+
+    Raises:
+        BrokerUnavailableError: The broker refused it or does not answer.
+    """
+    await answered(
+        f"declare exchange {exchange}", channel.exchange_declare(exchange, exchange_type="fanout", durable=True)
+    )
+
+
+async def exchange_exists(connection: Connection, exchange: str) -> bool:
+    """Whether there is such an exchange.
+
+    Raises:
+        BrokerUnavailableError: The broker cannot answer now.
+    """
+    channel = await open_channel(connection)
+    try:
+        await answered(f"look up exchange {exchange}", channel.exchange_declare(exchange, passive=True))
+    except BrokerUnavailableError as error:
+        if is_missing(error):
+            return False
+        raise
+    await answered("close a channel", channel.close())
+    return True
+
+
+async def consume_fanout(channel: Channel, queue: str, *, exchange: str, on_body: Callable[[bytes], None]) -> None:
+    """Bind a queue that lives and dies with this connection to an exchange, and consume from it without acks.
+
+    Raises:
+        BrokerUnavailableError: The broker refused it, or an earlier connection of ours still holds the queue.
+    """
+
+    async def deliver(message: DeliveredMessage) -> None:
+        on_body(message.body)
+
+    what = f"listen on {queue}"
+    await answered(what, channel.queue_declare(queue, exclusive=True, auto_delete=True))
+    await answered(what, channel.queue_bind(queue, exchange))
+    await answered(what, channel.basic_consume(queue, deliver, no_ack=True))

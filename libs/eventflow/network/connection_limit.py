@@ -1,0 +1,119 @@
+"""HTTP connections of one listener, bounded in number.
+
+Each connection costs a file descriptor, and anyone who reaches the listener can open as many as they like without a
+key. A process without free descriptors cannot open its spool, reach its broker or answer its operator.
+"""
+
+import asyncio
+import heapq
+import math
+from typing import Any, ClassVar, cast
+
+from aiohttp import web
+
+STALLED_S = 5.0
+"""Time after which a connection whose peer reads no answers may be closed for another."""
+
+CLOSED_AT_ONCE_SHARE = 1 / 32
+"""Share of the limit that is closed together: looking for the longest idle passes over all connections."""
+
+
+class ConnectionLimit:
+    """The open connections of one listener, at most `limit`.
+
+    A new one beyond the limit takes the place of those that have been idle for the longest, or whose peers read no
+    answers. If there are none of these, the new one is refused: a request that is being served is never cut off.
+
+    Attributes:
+        closed_idle: How many were closed for new ones.
+        refused: How many new ones were refused.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: dict[BoundedProtocol, asyncio.Transport] = {}
+        self.closed_idle = 0
+        self.refused = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, newcomer: "BoundedProtocol", transport: asyncio.Transport, *, now_s: float) -> bool:
+        """Count a new connection; False if there is no room for it."""
+        if len(self._open) >= self._limit and not self._make_room(now_s):
+            self.refused += 1
+            return False
+        self._open[newcomer] = transport
+        return True
+
+    def forget(self, protocol: "BoundedProtocol") -> None:
+        """Count a connection no longer: it is closed."""
+        self._open.pop(protocol, None)
+
+    def _make_room(self, now_s: float) -> bool:
+        since_s = {
+            protocol: since_s
+            for protocol, transport in self._open.items()
+            if (since_s := _unused_since_s(protocol, transport, now_s)) is not None
+        }
+        count = max(1, int(self._limit * CLOSED_AT_ONCE_SHARE))
+        for protocol in heapq.nsmallest(count, since_s, key=since_s.__getitem__):
+            # Aborted, since an orderly close waits for a peer that may never read what is still unsent.
+            self._open.pop(protocol).abort()
+            self.closed_idle += 1
+        return bool(since_s)
+
+
+class BoundedProtocol(web.RequestHandler):
+    """aiohttp's HTTP protocol on a connection that counts against a limit."""
+
+    __slots__ = ("_connections", "stalled_since_s")
+
+    refusal: ClassVar[bytes] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    """The answer on a connection for which there is no room."""
+
+    def __init__(self, manager: web.Server, *, connections: ConnectionLimit, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._connections = connections
+        self.stalled_since_s = math.inf
+
+    @property
+    def idle_since_s(self) -> float | None:
+        """Time by the loop's clock at which the last request ended; None while one is being served."""
+        if self._waiter is None or self._waiter.done():
+            return None
+        return self._next_keepalive_close_time - self._keepalive_timeout
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve the connection, or refuse it if there is no room."""
+        stream = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        if self._connections.admit(self, stream, now_s=self._loop.time()):
+            super().connection_made(stream)
+            return
+        self.transport = stream
+        stream.write(self.refusal)
+        self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Make room for another."""
+        self._connections.forget(self)
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Note that the peer has stopped reading answers."""
+        super().pause_writing()
+        self.stalled_since_s = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """Note that the peer reads again."""
+        super().resume_writing()
+        self.stalled_since_s = math.inf
+
+
+def _unused_since_s(protocol: BoundedProtocol, transport: asyncio.Transport, now_s: float) -> float | None:
+    """Return since when a connection has served nothing; None if it must stay."""
+    if transport.is_closing():  # and still open: its peer does not read what is unsent
+        return -math.inf
+    if now_s - protocol.stalled_since_s > STALLED_S:
+        return protocol.stalled_since_s
+    return protocol.idle_since_s

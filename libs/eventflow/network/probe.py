@@ -1,0 +1,41 @@
+"""Connections to a target that only show whether it can be reached: nothing of HTTP is sent on them."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+
+import aiohappyeyeballs
+
+from eventflow.network.failure import is_answer_in_tls
+from eventflow.network.resolver import NEXT_ADDRESS_AFTER_S, AddressInfo
+
+
+async def reach(addresses: Sequence[AddressInfo], *, server_name: str, tls: ssl.SSLContext | None) -> None:
+    """Connect to the first address that answers, with TLS if a context is given, and close the connection.
+
+    Raises:
+        OSError: No address could be reached, or TLS failed; `network.failure.detail_of` has the word for it.
+    """
+    loop = asyncio.get_running_loop()
+    sock = await aiohappyeyeballs.start_connection(
+        addresses, happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S, interleave=1, loop=loop
+    )
+    transport, _ = await loop.create_connection(
+        asyncio.Protocol,
+        sock=sock,
+        ssl=tls,
+        server_hostname=server_name.rstrip(".") if tls else None,  # no certificate has the dot of a full name
+    )
+    transport.abort()
+
+
+async def speaks_tls(addresses: Sequence[AddressInfo], *, within_s: float) -> bool:
+    """Whether an answer in TLS comes to the beginning of a TLS handshake; its certificate does not matter."""
+    anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(within_s):
+            await reach(addresses, server_name="", tls=anything)  # to be asked for a name is an answer, too
+    except OSError as error:
+        return is_answer_in_tls(error)
+    return True

@@ -1,0 +1,1 @@
+"""A source of events: sample webhooks, sent at a rate."""

@@ -1,0 +1,1 @@
+"""A rate-limited target that audits the requests that reach it."""
