@@ -111,13 +111,13 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
         return await _consume(self._channel, queue, prefetch=prefetch, on_message=_ignore)
 
     @override
-    async def settle(self, tag: int, *, requeue: bool) -> None:
+    def settle(self, tag: int, *, requeue: bool) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=requeue))
 
     @override
-    async def dead_letter(self, tag: int) -> None:
+    def dead_letter(self, tag: int) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.dead_letter_frame(tag, channel=self._channel.number))
@@ -171,6 +171,7 @@ class LibraryConsumeChannel(ConsumeChannel):
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._writing: set[asyncio.Task[None]] = set()
 
     @property
     @override
@@ -188,30 +189,40 @@ class LibraryConsumeChannel(ConsumeChannel):
             except Exception:  # else the delivery would stay unsettled for as long as the channel lives
                 log.exception("delivery.not_taken", queue=queue, action="requeued after a pause")
                 await asyncio.sleep(REQUEUE_PAUSE_S)
-                await self.settle(tag, requeue=True)
+                self.settle(tag, requeue=True)
 
         return await _consume(self._channel, queue, prefetch=prefetch, on_message=pass_on)
 
     @override
-    async def settle(self, tag: int, *, requeue: bool) -> None:
+    def settle(self, tag: int, *, requeue: bool) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
-        try:
-            if requeue:
-                await self._channel.basic_nack(tag, requeue=True, wait=False)
-            else:
-                await self._channel.basic_ack(tag, wait=False)
-        except CONNECTION_ERRORS as error:
-            raise DeliveryLostError(str(error)) from error
+        if requeue:
+            self._write(self._channel.basic_nack(tag, requeue=True, wait=False))
+        else:
+            self._write(self._channel.basic_ack(tag, wait=False))
 
     @override
-    async def dead_letter(self, tag: int) -> None:
+    def dead_letter(self, tag: int) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
-        try:
-            await self._channel.basic_nack(tag, requeue=False, wait=False)
-        except CONNECTION_ERRORS as error:
-            raise DeliveryLostError(str(error)) from error
+        self._write(self._channel.basic_nack(tag, requeue=False, wait=False))
+
+    def _write(self, settlement: Coroutine[Any, Any, None]) -> None:
+        """Let the library write a settlement, in a task, since its methods are coroutines.
+
+        Tasks start in the order in which they are made, so the frames have the order of the settlements.
+        """
+        writing = asyncio.create_task(_written(settlement))
+        self._writing.add(writing)  # the loop itself has only weak references to tasks
+        writing.add_done_callback(self._writing.discard)
+
+
+async def _written(settlement: Coroutine[Any, Any, None]) -> None:
+    try:
+        await settlement
+    except CONNECTION_ERRORS as error:  # the channel has just closed, so the broker delivers the message again
+        log.debug("delivery.settlement_lost", reason=str(error))
 
 
 async def _consume(

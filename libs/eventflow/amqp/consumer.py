@@ -216,7 +216,7 @@ class Consumer:
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         match outcome:
             case Delivered():
-                await delivery.ack()
+                delivery.ack()
             case Retry(envelope=envelope, delay_s=delay_s):
                 await self._move(delivery, encode(envelope), queue=retry_queue(self._flow, delay_s))
             case Hold():
@@ -239,9 +239,9 @@ class Consumer:
                     # A queue without dead-letter arguments deletes what it dead-letters, and ours may have none. The
                     # message is requeued and comes again at once, so it waits first.
                     await asyncio.sleep(left_s)
-                    await self._requeue(delivery, queue, error)
+                    self._requeue(delivery, queue, error)
                     return outcome
-                await delivery.dead_letter()
+                delivery.dead_letter()
                 made = delivery.envelope.attempt
                 return DeadLetter(
                     envelope=replace(envelope, attempt=made, failure=replace(envelope.failure, reason=TOO_LARGE))
@@ -249,7 +249,7 @@ class Consumer:
             case _:
                 if isinstance(outcome, Defer):  # no delay queue takes it, so its pause is waited out here
                     await asyncio.sleep(min(left_s, outcome.delay_s))
-                await self._requeue(delivery, queue, error)
+                self._requeue(delivery, queue, error)
                 return outcome
 
     async def _move(self, delivery: Delivery, message: Message, *, queue: str) -> None:
@@ -268,23 +268,23 @@ class Consumer:
                 publication = publication or self._publisher.publish(message, queue=queue)
                 await publication.confirmed(timeout_s=max(0.0, deadline - time.monotonic()))
             except PublishTimeoutError as error:
-                await self._requeue(delivery, queue, error)
+                self._requeue(delivery, queue, error)
                 return
             except MessageTooLargeError:  # a `PublishError` that trying again cannot help
                 raise
             except (PublishError, BrokerUnavailableError) as error:
                 publication = None
                 if time.monotonic() >= deadline:
-                    await self._requeue(delivery, queue, error)
+                    self._requeue(delivery, queue, error)
                     return
                 await asyncio.sleep(min(REPUBLISH_PAUSE_MAX_S, 0.1 * 2**failures))
             else:
-                await delivery.ack()
+                delivery.ack()
                 return
 
-    async def _requeue(self, delivery: Delivery, queue: str, error: Exception) -> None:
+    def _requeue(self, delivery: Delivery, queue: str, error: Exception) -> None:
         log.warning("delivery.copy_unconfirmed", flow=self._flow, queue=queue, reason=str(error), action="requeued")
-        await delivery.hand_back()
+        delivery.requeue()
 
     async def _session(self, connection: Connection) -> None:
         if self._stopping:
