@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from prometheus_client import generate_latest
 
-from eventflow.settings.sections import load
+from eventflow.settings.load import load
 from eventflow.telemetry import logging
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, Attributes
 from eventflow_collector.server.protocol import ProblemProtocol

@@ -22,7 +22,7 @@ from eventflow.errors import (
 )
 from eventflow.event import Event, utc_now
 from eventflow.message import Envelope, Message, encode
-from eventflow.settings.sections import SourceSettings
+from eventflow.settings.source import SourceSettings
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import UNRECORDED, Span, exemplar_of
 from eventflow.topology import Lane, lane_queue

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from eventflow.errors import InvalidEventError
-from eventflow.settings.sections import SourceSettings
+from eventflow.settings.source import SourceSettings
 from eventflow_collector.attributes import batch_id, event_of, traceparent_of
 from eventflow_collector.intake import UnknownModeError, mode_of
 from eventflow_collector.senders.signature import find_flaw, scheme_of

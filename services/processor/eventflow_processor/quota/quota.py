@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import structlog
 
+from eventflow.clock import lease_clock
 from eventflow.control.bus import Announcement
 from eventflow.control.overrides import Overrides
-from eventflow.tasks import lease_clock
 from eventflow_processor.observe.metrics import FlowMetrics
 from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.rate import AimdRate

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventflow.settings.sections import TargetSettings
+from eventflow.settings.target import TargetSettings
 from eventflow_processor.target.success import UNREADABLE, SuccessRule, parsed, success_rule, value_at
 
 RFC_6901 = {
