@@ -297,7 +297,7 @@ async def serve(settings: Settings) -> None:
         flows=settings.served_flows,
         on_look=partial(metrics.set_policies, settings.served_flows),
     )
-    control = ControlBus(settings.broker.urls, instance=instance, publisher=publisher)
+    control = ControlBus(settings.broker.urls, instance=instance, publisher=publisher, on_ignored=metrics.count_ignored)
     async with AsyncExitStack() as stack:
         tracer = tracer_for(SERVICE)
         stack.push_async_callback(tracer.close)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from eventflow.control.messages import Cause, Ignored
 from eventflow.event import utc_now
 from eventflow.management.policies import Look
 from eventflow.outcome import TOO_LARGE
@@ -14,7 +15,6 @@ from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDER_BUCKETS_S
 from eventflow_processor.backlog.estimate import BacklogEstimate
 from eventflow_processor.backlog.reorder import Reorder
-from eventflow_processor.gate.breaker import Cause
 from eventflow_processor.target.result import REASONS, Failed
 
 
@@ -155,6 +155,14 @@ class ProcessorMetrics:
             ["flow"],
             registry=registry,
         )
+        self._control_ignored = Counter(
+            "eventflow_control_messages_ignored",
+            "Messages between processors that were ignored: malformed, or of a later version",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in Ignored:
+            self._control_ignored.labels(reason.value)
         self.policies_seen = Gauge(
             "eventflow_policies_seen", "1 if the latest look at the broker's policies succeeded", registry=registry
         )
@@ -162,6 +170,10 @@ class ProcessorMetrics:
     def count_vanished(self, flow: str) -> None:
         """Count a queue of a flow that existed and is gone."""
         self.queues_vanished.labels(flow).inc()
+
+    def count_ignored(self, reason: Ignored) -> None:
+        """Count a message of a peer that was ignored."""
+        self._control_ignored.labels(reason.value).inc()
 
     def set_policies(self, flows: Collection[str], seen: Look | None) -> None:
         """Set what a look at the broker's policies found; None if it failed."""

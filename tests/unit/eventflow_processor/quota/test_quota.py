@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventflow.control.bus import Announcement
+from eventflow.control.messages import Broadcast, ControlMessage, RateReduced
 from eventflow.control.overrides import RATE_MIN_PER_S, Overrides
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.quota.bucket import Bucket, capacity_of
@@ -172,9 +172,9 @@ def test_refusals_for_ever_leave_a_rate_above_nothing() -> None:
 
 def test_a_peers_rate_is_taken_over_when_it_is_lower_and_echoes_are_no_steps() -> None:
     rate = AimdRate(100)
-    assert rate.heard(40, now_s=10)
-    assert not rate.heard(39.9, now_s=10.1)
-    assert not rate.heard(80, now_s=10.2)
+    assert rate.peer_reduced(40, now_s=10)
+    assert not rate.peer_reduced(39.9, now_s=10.1)
+    assert not rate.peer_reduced(80, now_s=10.2)
     assert rate.rate_per_s(now_s=10.2) == pytest.approx(40, rel=0.01)
     assert not rate.refused(sent_s=9.9, now_s=10.3), "the peer has stepped down for that"
 
@@ -316,7 +316,7 @@ async def test_a_rate_of_next_to_nothing_from_a_target_or_a_peer_stops_no_flow_f
     quota.joined()
     bench.look(consumers=1)
     quota.learn(Succeeded(status=200, feedback=Feedback(rate_per_s=1e-300)), sent_s=bench.now_s)
-    quota.on_peer_message({"kind": "rate", "units_per_s": 1e-300, "from": "b", "flow": "f"})
+    quota.on_peer_message(Broadcast(flow="f", sender="b", message=RateReduced(units_per_s=1e-300)))
     bench.look(consumers=1)
     assert bench.shown("a", "rate_limit_units_per_second") == RATE_MIN_PER_S
 
@@ -347,10 +347,10 @@ class Bench:
     quotas: dict[str, Quota] = field(default_factory=dict)
 
     def quota(self, name: str, *, rate_per_s: float | None = 100, burst: float = 1, cost: float = 1) -> Quota:
-        def broadcast(announcement: Announcement) -> None:
+        def broadcast(message: ControlMessage) -> None:
             for peer, quota in self.quotas.items():
                 if peer != name:
-                    quota.on_peer_message({**announcement, "from": name, "flow": "f"})
+                    quota.on_peer_message(Broadcast(flow="f", sender=name, message=message))
 
         metrics = ProcessorMetrics()
         quota = Quota(
