@@ -12,12 +12,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks.bench import report, stage, wrk
+from benchmarks.bench import report, stage
 from benchmarks.bench.figures import MeasureError, Section
 from benchmarks.bench.groups import batches, delivery, growth, ingest, latency, spool, telemetry, workers
+from benchmarks.bench.instruments import wrk
 from benchmarks.bench.stage import Plan, Stage
 from sandbox.broker.node import NodeError
-from sandbox.broker.provision import say_on_stderr
+from sandbox.broker.provision import print_notice
 
 GROUPS: Mapping[str, Callable[[Stage], Section]] = {
     "ingest": ingest.measure,
@@ -46,7 +47,7 @@ def main(
         if name not in GROUPS:
             raise typer.BadParameter(f"{name} is none of: {', '.join(GROUPS)}")
     try:
-        wrk.ensure(say_on_stderr)
+        wrk.ensure(print_notice)
         sections = _measure_all(only or list(GROUPS), stage.QUICK if quick else Plan(), console)
     except (MeasureError, NodeError) as error:
         console.print(str(error), style="red", markup=False)

@@ -10,10 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.bench import loopback, stage
+from benchmarks.bench import stage
 from benchmarks.bench.figures import Known, MeasureError, Role
+from benchmarks.bench.instruments import loopback
+from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import Body, Stage
-from benchmarks.bench.wire import Wire
 from eventflow.topology import DEFAULT_FLOW, Lane, ingest_specs, lane_queue
 from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import ChildProcess, wait_until

@@ -16,7 +16,7 @@ from benchmarks.bench.goals import reached
 from benchmarks.bench.stage import PEERS_PYTHON
 from benchmarks.markdown import table as markdown_table
 from benchmarks.markdown import write_section
-from sandbox.broker.node import find_program
+from sandbox.broker.erlang import find_program
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- make bench-report: begin -->", "<!-- end -->"

@@ -84,7 +84,7 @@ class Stage:
 def sink() -> Iterator[str]:
     """Yield the URL of a running target that costs almost nothing."""
     port = free_port()
-    with own("target", "benchmarks.bench.sink", str(port)):
+    with own("target", "benchmarks.bench.instruments.sink", str(port)):
         wait_until(lambda: accepts(LOOPBACK, port), timeout_s=SINK_WITHIN_S, what="the target")
         yield f"http://{LOOPBACK}:{port}"
 

@@ -5,11 +5,12 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.bench import contestants, raw, wrk
+from benchmarks.bench import contestants
 from benchmarks.bench.contestants import LIVE_QUEUE, Ingester
 from benchmarks.bench.figures import Role, Section, Turn, in_turn
+from benchmarks.bench.instruments import raw, wrk
+from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import SMALL, Stage
-from benchmarks.bench.wire import Wire
 
 BATCH = 100
 CONNECTIONS = 10

@@ -7,10 +7,10 @@ from functools import partial
 from benchmarks.bench import contestants
 from benchmarks.bench.contestants import Deliverer, last_words
 from benchmarks.bench.figures import MeasureError, Section, Turn, in_turn
-from benchmarks.bench.messages import frames
-from benchmarks.bench.sink import Count, read_count
+from benchmarks.bench.instruments.messages import frames
+from benchmarks.bench.instruments.sink import Count, read_count
+from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import SMALL, Stage, sink
-from benchmarks.bench.wire import Wire
 from sandbox.processes import wait_until
 
 CASE = "64 at once, 0.3 kB"

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from benchmarks.bench import contestants, raw
+from benchmarks.bench import contestants
 from benchmarks.bench.contestants import LIVE_QUEUE, OURS, Ingester
 from benchmarks.bench.figures import Role, Row, Section, Turn, in_turn
 from benchmarks.bench.groups.delivery import drained, wanted
-from benchmarks.bench.messages import frames
+from benchmarks.bench.instruments import raw
+from benchmarks.bench.instruments.messages import frames
+from benchmarks.bench.instruments.wire import Wire
+from benchmarks.bench.instruments.wrk import requests_per_s
 from benchmarks.bench.stage import SMALL, Stage, sink
-from benchmarks.bench.wire import Wire
-from benchmarks.bench.wrk import requests_per_s
 
 CONNECTIONS = 64
 RAW_EVENTS = 40_000

@@ -2,11 +2,12 @@
 
 from functools import partial
 
-from benchmarks.bench import contestants, wrk
+from benchmarks.bench import contestants
 from benchmarks.bench.contestants import Ingester
 from benchmarks.bench.figures import MeasureError, Section, Turn, in_turn
+from benchmarks.bench.instruments import wrk
+from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import LARGE, MIDDLE, SMALL, Body, Stage
-from benchmarks.bench.wire import Wire
 
 HEADLINE = "64 connections, 0.3 kB"
 CASES = ((64, SMALL), (256, SMALL), (64, MIDDLE), (64, LARGE))

@@ -5,13 +5,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.bench import contestants, stage, wrk
+from benchmarks.bench import contestants, stage
 from benchmarks.bench.contestants import LIVE_QUEUE, OURS, Ingester
 from benchmarks.bench.figures import MeasureError, Role, Row, Section
-from benchmarks.bench.paced import LAST_WITHIN_S, WARM_UP_S
-from benchmarks.bench.sink import read_count
+from benchmarks.bench.instruments import wrk
+from benchmarks.bench.instruments.paced import LAST_WITHIN_S, WARM_UP_S
+from benchmarks.bench.instruments.sink import read_count
+from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import SMALL, Stage, sink
-from benchmarks.bench.wire import Wire
 from sandbox.ports import LOOPBACK, free_port
 
 CONNECTIONS = 64
@@ -85,7 +86,13 @@ def _paced(here: Stage, collector: Ingester, rate_per_s: float, *, target_port: 
     if target_port is not None:
         options += ["--target-port", str(target_port)]
     sender = stage.own(
-        "sender", "benchmarks.bench.paced", collector.url, str(SMALL.path), str(rate_per_s), str(for_s), *options
+        "sender",
+        "benchmarks.bench.instruments.paced",
+        collector.url,
+        str(SMALL.path),
+        str(rate_per_s),
+        str(for_s),
+        *options,
     )
     with sender:
         status = sender.wait(for_s + WARM_UP_S + 2 * LAST_WITHIN_S + stage.SINK_WITHIN_S)

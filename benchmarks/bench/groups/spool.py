@@ -3,12 +3,13 @@
 import tempfile
 import time
 
-from benchmarks.bench import contestants, wrk
+from benchmarks.bench import contestants
 from benchmarks.bench.contestants import LIVE_QUEUE, Ingester
 from benchmarks.bench.figures import MeasureError, Role, Row, Section
-from benchmarks.bench.loopback import get
+from benchmarks.bench.instruments import wrk
+from benchmarks.bench.instruments.loopback import get
+from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import SMALL, Stage
-from benchmarks.bench.wire import Wire
 
 CONNECTIONS = 64
 CASE = f"{CONNECTIONS} connections, 0.3 kB"

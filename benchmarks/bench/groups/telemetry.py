@@ -8,8 +8,8 @@ from benchmarks.bench import contestants
 from benchmarks.bench.contestants import LIVE_QUEUE, Ingester
 from benchmarks.bench.figures import Role, Row, Section
 from benchmarks.bench.groups import ingest
+from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import SMALL, TRACES_URL, Stage
-from benchmarks.bench.wire import Wire
 
 IN_PRODUCTION = "metrics, 1 % of traces"
 _NO_TRACES = {TRACES_URL: ""}
@@ -27,7 +27,7 @@ def measure(here: Stage) -> Section:
     once and not in turn: whatever happens meets both, and each gets half of what there is.
     """
     section = Section(name="telemetry", title=_TITLE)
-    none = contestants.collector(here, name="no telemetry", module="benchmarks.bench.silent", **_NO_TRACES)
+    none = contestants.collector(here, name="no telemetry", module="benchmarks.bench.instruments.silent", **_NO_TRACES)
     metrics = contestants.collector(here, name="metrics", **_NO_TRACES)
     sampled = contestants.collector(here, name=IN_PRODUCTION)
     traced = contestants.collector(here, name="metrics, all traces", **_ALL_TRACES)

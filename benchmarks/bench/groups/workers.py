@@ -5,8 +5,8 @@ from functools import partial
 from benchmarks.bench import contestants
 from benchmarks.bench.figures import Role, Section, Turn, in_turn
 from benchmarks.bench.groups.ingest import HEADLINE, events_per_s
+from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import SMALL, Stage
-from benchmarks.bench.wire import Wire
 
 
 def measure(here: Stage) -> Section:

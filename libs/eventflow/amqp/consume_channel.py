@@ -38,14 +38,14 @@ class ConsumeChannel(Protocol):
             BrokerUnavailableError: The broker refused it or does not answer.
         """
 
-    async def settle(self, tag: int, *, requeue: bool) -> None:
+    def settle(self, tag: int, *, requeue: bool) -> None:
         """Ack a delivery, or requeue it.
 
         Raises:
             DeliveryLostError: The channel is gone.
         """
 
-    async def dead_letter(self, tag: int) -> None:
+    def dead_letter(self, tag: int) -> None:
         """Have the broker move a delivery, whole, to the dead-letter target of its queue.
 
         Raises:
@@ -114,13 +114,13 @@ class WireConsumeChannel:
         self._deliver[queue] = deliver  # its own name is its consumer's tag: known before the first delivery
         return await _consume(self._channel, queue, prefetch=prefetch, on_message=_ignore)
 
-    async def settle(self, tag: int, *, requeue: bool) -> None:
+    def settle(self, tag: int, *, requeue: bool) -> None:
         """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=requeue))
 
-    async def dead_letter(self, tag: int) -> None:
+    def dead_letter(self, tag: int) -> None:
         """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
@@ -172,6 +172,7 @@ class LibraryConsumeChannel:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._writing: set[asyncio.Task[None]] = set()
 
     @property
     def is_open(self) -> bool:
@@ -189,30 +190,37 @@ class LibraryConsumeChannel:
             except Exception:  # else the delivery would be held for good
                 log.exception("delivery.not_taken", queue=queue, action="requeued after a pause")
                 await asyncio.sleep(NOT_TAKEN_PAUSE_S)
-                await self.settle(tag, requeue=True)
+                self.settle(tag, requeue=True)
 
         return await _consume(self._channel, queue, prefetch=prefetch, on_message=take)
 
-    async def settle(self, tag: int, *, requeue: bool) -> None:
+    def settle(self, tag: int, *, requeue: bool) -> None:
         """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
-        try:
-            if requeue:
-                await self._channel.basic_nack(tag, requeue=True, wait=False)
-            else:
-                await self._channel.basic_ack(tag, wait=False)
-        except CONNECTION_ERRORS as error:
-            raise DeliveryLostError(str(error)) from error
+        if requeue:
+            self._write(self._channel.basic_nack(tag, requeue=True, wait=False))
+        else:
+            self._write(self._channel.basic_ack(tag, wait=False))
 
-    async def dead_letter(self, tag: int) -> None:
+    def dead_letter(self, tag: int) -> None:
         """See `ConsumeChannel`."""
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
-        try:
-            await self._channel.basic_nack(tag, requeue=False, wait=False)
-        except CONNECTION_ERRORS as error:
-            raise DeliveryLostError(str(error)) from error
+        self._write(self._channel.basic_nack(tag, requeue=False, wait=False))
+
+    def _write(self, settlement: Coroutine[Any, Any, None]) -> None:
+        """Let the library write a settlement. Tasks begin in the order in which they are made, and so do frames."""
+        writing = asyncio.create_task(_written(settlement))
+        self._writing.add(writing)  # the loop itself holds tasks only weakly
+        writing.add_done_callback(self._writing.discard)
+
+
+async def _written(settlement: Coroutine[Any, Any, None]) -> None:
+    try:
+        await settlement
+    except CONNECTION_ERRORS as error:  # the channel has just closed, so the broker delivers the message again
+        log.debug("delivery.settlement_lost", reason=str(error))
 
 
 async def _consume(

@@ -207,7 +207,7 @@ class Consumer:
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         match outcome:
             case Delivered():
-                await delivery.ack()
+                delivery.ack()
             case Retry(envelope=envelope, delay_s=delay_s):
                 await self._move(delivery, encode(envelope), queue=retry_queue(self._flow, delay_s))
             case Hold():
@@ -228,9 +228,9 @@ class Consumer:
             case Retry(envelope=envelope) | DeadLetter(envelope=envelope) if envelope.failure is not None:
                 if queue in self._unverified:  # without its dead-letter arguments the broker would delete the message
                     await asyncio.sleep(left_s)
-                    await self._requeue(delivery, queue, error)
+                    self._requeue(delivery, queue, error)
                     return outcome
-                await delivery.dead_letter()
+                delivery.dead_letter()
                 made = delivery.envelope.attempt
                 return DeadLetter(
                     envelope=replace(envelope, attempt=made, failure=replace(envelope.failure, reason=TOO_LARGE))
@@ -238,7 +238,7 @@ class Consumer:
             case _:
                 if isinstance(outcome, Defer):  # it comes again at once, and no delay queue takes it
                     await asyncio.sleep(min(left_s, outcome.delay_s))
-                await self._requeue(delivery, queue, error)
+                self._requeue(delivery, queue, error)
                 return outcome
 
     async def _move(self, delivery: Delivery, message: Message, *, queue: str) -> None:
@@ -253,23 +253,23 @@ class Consumer:
                 publication = publication or self._publisher.publish(message, queue=queue)
                 await publication.confirmed(timeout_s=max(0.0, deadline - time.monotonic()))
             except PublishTimeoutError as error:
-                await self._requeue(delivery, queue, error)
+                self._requeue(delivery, queue, error)
                 return
             except MessageTooLargeError:
                 raise
             except (PublishError, BrokerUnavailableError) as error:
                 publication = None
                 if time.monotonic() >= deadline:
-                    await self._requeue(delivery, queue, error)
+                    self._requeue(delivery, queue, error)
                     return
                 await asyncio.sleep(min(REPUBLISH_PAUSE_MAX_S, 0.1 * 2**failures))
             else:
-                await delivery.ack()
+                delivery.ack()
                 return
 
-    async def _requeue(self, delivery: Delivery, queue: str, error: Exception) -> None:
+    def _requeue(self, delivery: Delivery, queue: str, error: Exception) -> None:
         log.warning("delivery.copy_unconfirmed", flow=self._flow, queue=queue, reason=str(error), action="requeued")
-        await delivery.hand_back()
+        delivery.requeue()
 
     async def _session(self, connection: Connection) -> None:
         if self._stopping:

@@ -41,7 +41,7 @@ from eventflow_processor.guards import require_target_urls
 from eventflow_processor.handler import Handler
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.metrics import FlowMetrics, ProcessorMetrics
-from eventflow_processor.observe.observer import Observer
+from eventflow_processor.observe.observations import FlowObserver
 from eventflow_processor.observe.recent import RecentEvents
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
@@ -204,7 +204,7 @@ async def wire_flow(
         presence=presence,
     )
     flow_metrics.follow_held(lambda: consumer.held)
-    observer = Observer(
+    observer = FlowObserver(
         flow=name,
         metrics=flow_metrics,
         tracing=DeliveryTracing(tracer, flow=name, target_url=target_settings.url or ""),

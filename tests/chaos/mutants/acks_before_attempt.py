@@ -9,7 +9,7 @@ class Mutant(Handler):
     """Has nothing to settle afterwards."""
 
     async def handle(self, turn: Turn, delivery: Delivery) -> None:
-        await delivery.ack()
+        delivery.ack()
         await super().handle(turn, delivery)
 
 

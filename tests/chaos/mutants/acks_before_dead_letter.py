@@ -14,7 +14,7 @@ class Mutant(Consumer):
     async def settle(self, delivery: Delivery, outcome: Outcome) -> Outcome:
         if not isinstance(outcome, DeadLetter):
             return await super().settle(delivery, outcome)
-        await delivery.ack()
+        delivery.ack()
         await self._publisher.publish(encode(outcome.envelope), queue=dead_queue(self._flow)).confirmed(timeout_s=10)
         return outcome
 

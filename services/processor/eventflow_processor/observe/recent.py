@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
+from typing_extensions import override
+
 from eventflow.control.messages import (
     BreakerClosed,
     BreakerOpened,
@@ -22,13 +24,15 @@ from eventflow.control.messages import (
 from eventflow.delivery import Delivery
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow_processor.attempt import Attempted
 from eventflow_processor.lanes import Lanes
+from eventflow_processor.observe.observer import Observer
 
 REMEMBERED_MAX = 10_000
 """Attempts that are remembered, the latest: some megabytes."""
 
 
-class RecentEvents:
+class RecentEvents(Observer):
     """The events of one flow that this processor holds, and its latest attempts."""
 
     def __init__(self, lanes: Lanes, *, broadcast: Callable[[ControlMessage], None]) -> None:
@@ -53,6 +57,11 @@ class RecentEvents:
         self._past[event_id] = _last_attempt(envelope.attempt, outcome), time.monotonic()
         if len(self._past) > REMEMBERED_MAX:
             self._past.popitem(last=False)
+
+    @override
+    def attempted(self, attempted: Attempted) -> None:
+        if attempted.outcome is not None:
+            self.remember(attempted.envelope, attempted.outcome)
 
     def on_peer_message(self, received: Broadcast) -> None:
         """Answer a question of `eventflow why`, also for an unknown event: the command waits for every processor."""

@@ -25,7 +25,7 @@ from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.rate import AimdRate
 from eventflow_processor.quota.roster import Roster
 from eventflow_processor.target.feedback import Feedback
-from eventflow_processor.target.result import Failed, Result
+from eventflow_processor.target.result import Failed, Judged
 
 UNSTATED_PAUSE_S = 1.0
 """The pause for a target without room that does not state when it has some again."""
@@ -117,7 +117,7 @@ class Quota:
                 self._bucket.keep_at_most(0.0)  # the share of the time before belonged to the others
         self._changed.set()
 
-    def learn(self, result: Result, *, sent_s: float) -> float:
+    def learn(self, result: Judged, *, sent_s: float) -> float:
         """Adjust the rate and the bucket to the answer of a request that was sent at `sent_s`.
 
         Returns:

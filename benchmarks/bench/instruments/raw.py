@@ -28,7 +28,7 @@ def _bounds(for_s: float | None, count: int | None) -> list[str]:
 
 
 def _per_s(*arguments: str) -> float:
-    with stage.own(NAME, "benchmarks.bench.wire", *arguments) as process:
+    with stage.own(NAME, "benchmarks.bench.instruments.wire", *arguments) as process:
         status = process.wait(WITHIN_S)
     said = process.tail(1)
     if status != 0:

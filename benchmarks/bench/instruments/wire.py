@@ -20,7 +20,7 @@ from pamqp.base import Frame
 from pamqp.header import ProtocolHeader
 
 from benchmarks.bench.figures import MeasureError
-from benchmarks.bench.messages import Frames, frames
+from benchmarks.bench.instruments.messages import Frames, frames
 from sandbox.broker.probes import BrokerAddress
 
 CHUNK = 100

@@ -10,7 +10,7 @@ from typing import cast
 import typer
 import uvloop
 
-from benchmarks.bench import loopback
+from benchmarks.bench.instruments import loopback
 from sandbox.ports import LOOPBACK
 
 COUNT_PATH = "/_count"

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import typer
 import uvloop
 
-from benchmarks.bench.sink import OK, Sink, header_value
+from benchmarks.bench.instruments.sink import OK, Sink, header_value
 from sandbox.ports import LOOPBACK
 
 CONNECTIONS = 64
