@@ -1,14 +1,23 @@
-"""Exposition of metrics: those of this process, or the sum of those that several workers report to their parent.
+"""Metrics: their declaration as a table, and their exposition, of this process or summed over several workers.
 
-Not prometheus_client's own way, files that the workers map into memory: it needs a directory to write to, ends a worker
-by SIGBUS when the disk below is full, and keeps the files of every worker that has ended.
+Workers report to their parent. prometheus_client has another way, files that the workers map into memory. It needs a
+directory to write to, ends a worker by SIGBUS when the disk is full, and keeps the files of every ended worker.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
-from prometheus_client import CollectorRegistry, Metric, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -17,7 +26,50 @@ AGE_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 8640
 REORDER_BUCKETS_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
 
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each, of no use here
+
+M = TypeVar("M")
+
+
+class Row(Generic[M]):
+    """Row of a `MetricTable`: the declaration of one metric. On an instance of the table its name is the metric."""
+
+    def __init__(self, make: Callable[..., M]) -> None:
+        self.make = make
+
+    @overload
+    def __get__(self, table: None, owner: type) -> NoReturn: ...
+    @overload
+    def __get__(self, table: "MetricTable", owner: type) -> M: ...
+    def __get__(self, table: "MetricTable | None", owner: type) -> M:
+        """Give the name its type. Not called for an instance: its own attribute, the metric, comes first."""
+        raise AttributeError(f"a metric of {owner.__name__} exists on an instance only")
+
+
+def counter(name: str, text: str, *labels: str) -> Row[Counter]:
+    """Declare a counter, without the `_total` that its name gets."""
+    return Row(partial(Counter, name, text, labels))
+
+
+def gauge(name: str, text: str, *labels: str) -> Row[Gauge]:
+    """Declare a gauge."""
+    return Row(partial(Gauge, name, text, labels))
+
+
+def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Row[Histogram]:
+    """Declare a histogram with the upper bounds of its buckets."""
+    return Row(partial(Histogram, name, text, labels, buckets=buckets))
+
+
+class MetricTable:
+    """Metrics of a process in a registry of their own; a subclass declares them, one row for each."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        for name, row in vars(type(self)).items():
+            if isinstance(row, Row):
+                setattr(self, name, row.make(registry=self.registry))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +107,7 @@ Families = Mapping[str, Family]
 
 
 def families_of(registry: CollectorRegistry) -> list[Any]:
-    """Collect what a worker reports, in JSON's types; without what the process itself takes, which is not summed."""
+    """Collect the report of a worker, in JSON's types, without the memory and CPU of its process: no sum of those."""
     return [
         [metric.name, metric.documentation, metric.type, [[one.name, one.labels, one.value] for one in metric.samples]]
         for metric in registry.collect()
@@ -103,7 +155,7 @@ class WorkersMetrics(Collector):
 
 
 def exposition_of_workers(metrics: WorkersMetrics) -> Expose:
-    """Expose what workers have reported; it has no exemplars."""
+    """Expose the reports of workers. They have no exemplars."""
     registry = CollectorRegistry()
     registry.register(metrics)
     return exposition_of(registry)
