@@ -167,15 +167,12 @@ async def wire_flow(
         burst=target_settings.burst,
         cost=target_settings.cost,
         broadcast=broadcast,
-        metrics=flow_metrics,
     )
     gate = Gate(
         flow=name,
         instance=control.instance,
         max_retry_after_s=target_settings.max_retry_after_s,
         broadcast=broadcast,
-        on_breaker=flow_metrics.set_breaker,
-        on_blocked=flow_metrics.set_blocked,
     )
     for part in (gate, quota):
         control.on_peer_message(name, part.on_peer_message)
@@ -183,9 +180,10 @@ async def wire_flow(
     control.on_connection_change(gate.control_lost)
     recent = RecentEvents(lanes, broadcast=broadcast)
     control.on_peer_message(name, recent.on_peer_message)
+    backlog = BacklogMonitor(lanes=lanes, metrics=flow_metrics, quota=quota)
     membership = Membership(
         quota=quota,
-        backlog=BacklogMonitor(lanes=lanes, metrics=flow_metrics, quota=quota),
+        backlog=backlog,
         metrics=flow_metrics,
         internal_errors=metrics.internal_errors,
     )
@@ -203,14 +201,14 @@ async def wire_flow(
         name=f"{control.instance} consume {name}",
         presence=presence,
     )
-    flow_metrics.follow_held(lambda: consumer.held)
     observer = FlowObserver(
         flow=name,
-        metrics=flow_metrics,
+        observers=[flow_metrics, backlog, recent],
         tracing=DeliveryTracing(tracer, flow=name, target_url=target_settings.url or ""),
-        recent=recent,
         internal_errors=metrics.internal_errors,
     )
+    recent.find_in_flight = observer.in_flight.get
+    flow_metrics.follow(gate=gate, quota=quota, held=lambda: consumer.held, in_flight=lambda: len(observer.in_flight))
     membership.dispatcher = dispatcher = Dispatcher(
         flow=name,
         lanes=lanes,

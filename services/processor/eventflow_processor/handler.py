@@ -165,8 +165,10 @@ class Handler:
         try:
             times = self._gate.failed_ourselves(delivery.envelope.event.id, error)
             if times > 1:
-                await self._consumer.settle(delivery, Defer(delay_s=self._policy.delay_s(times - 1, dice=0.0)))
-                self._observer.put_off()
+                outcome = await self._consumer.settle(
+                    delivery, Defer(delay_s=self._policy.delay_s(times - 1, dice=0.0))
+                )
+                self._observer.put_off(delivery, error, outcome)
         except DeliveryLostError:
             return  # the broker has it already
         except Exception as another:  # noqa: BLE001 - it can still be requeued

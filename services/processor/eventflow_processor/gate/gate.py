@@ -73,8 +73,6 @@ class Gate:
         instance: str,
         max_retry_after_s: float,
         broadcast: Callable[[ControlMessage], None],
-        on_breaker: Callable[[Cause | None], None],
-        on_blocked: Callable[[bool], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start closed, until the first overrides are known.
@@ -82,17 +80,13 @@ class Gate:
         Args:
             max_retry_after_s: The longest pause that an answer can impose.
             broadcast: Sends a message to the flow's other processors.
-            on_breaker: Called with the cause when the breaker opens, and with None when it closes.
-            on_blocked: Called with True when errors of our own block the flow, and with False when it is free again.
         """
         self._breaker = Breaker(instance=instance)
         self._own_errors = OwnErrors()
         self._max_retry_after_s = max_retry_after_s
         self._broadcast = broadcast
-        self._on_breaker = on_breaker
-        self._on_blocked = on_blocked
-        self._reported_cause: Cause | None = None
-        self._reported_blocked = False
+        self._logged_cause: Cause | None = None
+        self._logged_blocked = False
         self._clock = clock
         self._changed = asyncio.Event()
         self._resume_at_s = 0.0
@@ -202,14 +196,14 @@ class Gate:
         Peers are not informed, since the error may concern this processor alone.
         """
         times = self._own_errors.failed(event_id, error, now_s=self._clock())
-        self._report_own_errors()
+        self._note_own_errors()
         return times
 
     def ended_well(self) -> None:
         """Note that a turn ended without an error of our own."""
         if self._own_errors.has_any:  # seldom, and this is called for every turn
             self._own_errors.ended_well()
-            self._report_own_errors()
+            self._note_own_errors()
 
     def apply_overrides(self, overrides: Overrides) -> None:
         """Apply an operator's overrides. The gate is closed until the first are known."""
@@ -233,10 +227,10 @@ class Gate:
                 self._pause(for_s)
             case BreakerOpened(cause=cause, status=status):
                 self._breaker.peer_opened(received.sender, cause=cause, status=status, now_s=self._clock())
-                self._report_breaker()
+                self._note_breaker()
             case BreakerClosed():
                 self._breaker.close()
-                self._report_breaker()
+                self._note_breaker()
             case RateReduced() | Why() | Known():
                 pass
             case _:
@@ -267,7 +261,7 @@ class Gate:
     def _close_breaker(self) -> None:
         was_open = self._breaker.is_open
         self._breaker.close()
-        self._report_breaker()
+        self._note_breaker()
         if was_open:
             self._broadcast(BreakerClosed())
 
@@ -294,7 +288,7 @@ class Gate:
             return Verdict.COUNTS if trouble is None else Verdict.UNCOUNTED
         if self._breaker.failed(event_id, trouble, now_s=self._clock()):
             # The failure that opens the breaker belongs to the outage, and could be the last attempt of its event.
-            self._report_breaker(latest=result)
+            self._note_breaker(latest=result)
             self.broadcast_state()
             return Verdict.UNCOUNTED
         if entered is Pass.PROBE:
@@ -326,32 +320,30 @@ class Gate:
         self._resume_at_s = max(self._resume_at_s, self._clock() + pause_s)
         self._changed.set()
 
-    def _report_own_errors(self) -> None:
-        """Report that errors of our own block the flow, or no longer do, if that is a change."""
+    def _note_own_errors(self) -> None:
+        """Wake what waits, and log whether errors of our own block the flow if that has changed since the last call."""
         self._changed.set()
         blocked_by = self.blocked_by
-        if (blocked_by is not None) == self._reported_blocked:
+        if (blocked_by is not None) == self._logged_blocked:
             return
-        self._reported_blocked = blocked_by is not None
-        self._on_blocked(self._reported_blocked)
+        self._logged_blocked = blocked_by is not None
         if blocked_by is None:
             self._log.info("flow.unblocked")
         else:
             self._log.error("flow.blocked", error=blocked_by, action="tries one event at a time")
 
-    def _report_breaker(self, *, latest: Failed | None = None) -> None:
-        """Report that the breaker has opened or closed, if that is a change.
+    def _note_breaker(self, *, latest: Failed | None = None) -> None:
+        """Wake what waits, and log whether the breaker is open if that has changed since the last call.
 
         Args:
             latest: The failure of an attempt of this processor that has opened it.
         """
         self._changed.set()
         cause = self._breaker.cause
-        if cause is self._reported_cause:
+        if cause is self._logged_cause:
             return
-        self._reported_cause = cause
+        self._logged_cause = cause
         self._is_outdated = False
-        self._on_breaker(cause)
         match cause:
             case Cause.DOWN:
                 why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail}

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -14,11 +14,10 @@ from eventflow.network.failure import MEANINGS
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
-from eventflow.telemetry.tracing import exemplar_of
-from eventflow_processor.observe.metrics import FlowMetrics
-from eventflow_processor.observe.recent import RecentEvents
+from eventflow_processor.attempt import NO_SPANS, Attempted, Spans
+from eventflow_processor.observe.observer import Observer
 from eventflow_processor.observe.tracing import DeliveryTrace, DeliveryTracing
-from eventflow_processor.target.result import AttemptNotMadeError, Failed, Judged
+from eventflow_processor.target.result import AttemptNotMadeError, Errored, Failed, Judged, Result
 
 SAME_DETAIL_S = 60.0
 """`attempt.failed` is logged for one detail at most this often."""
@@ -33,15 +32,14 @@ class FlowObserver:
         self,
         *,
         flow: str,
-        metrics: FlowMetrics,
+        observers: Sequence[Observer],
         tracing: DeliveryTracing,
-        recent: RecentEvents,
         internal_errors: InternalErrors,
     ) -> None:
         """Wire those who note something."""
-        self.metrics = metrics
+        self.observers = observers
         self.tracing = tracing
-        self.recent = recent
+        self.in_flight: dict[str, Delivery] = {}
         self.internal_errors = internal_errors
         self.flow = flow
         self.log = log.bind(flow=flow)
@@ -64,7 +62,6 @@ class FlowObserver:
 
     def failed(self, delivery: Delivery, result: Failed) -> None:
         """Note an attempt that failed, whether or not it counts for its event; a detail is logged once a minute."""
-        self.metrics.count_failed(result)
         now_s = time.monotonic()
         if result.detail is None or now_s - self._detail_logged_s.get(result.detail, -math.inf) < SAME_DETAIL_S:
             return
@@ -78,9 +75,31 @@ class FlowObserver:
         )
 
     @harmless
-    def put_off(self) -> None:
+    def put_off(self, delivery: Delivery, error: Exception, outcome: Outcome) -> None:
         """Note that a delivery went to a delay queue after an error of our own."""
-        self.metrics.count_deferred(held=False)
+        self.attempted(delivery, Errored(error=error), outcome)
+
+    def attempted(
+        self,
+        delivery: Delivery,
+        result: Result | None,
+        outcome: Outcome | None,
+        *,
+        spans: Spans = NO_SPANS,
+        duration_s: float = 0.0,
+    ) -> None:
+        """Hand a finished attempt to the observers."""
+        attempted = Attempted(
+            delivery=delivery,
+            result=result,
+            outcome=outcome,
+            spans=spans,
+            started_at_ns=0,
+            duration_s=duration_s,
+            settlement_s=0.0,
+        )
+        for observer in self.observers:
+            observer.attempted(attempted)
 
     def crashed(self, error: Exception, *, where: str, delivery: Delivery | None = None) -> None:
         """Note an error of our own, after which a delivery comes again."""
@@ -91,13 +110,15 @@ class FlowObserver:
 class Observation:
     """One delivery from its turn to its settlement."""
 
-    __slots__ = ("_attempt_began_s", "_delivery", "_observer", "_trace")
+    __slots__ = ("_attempt_began_s", "_delivery", "_duration_s", "_observer", "_result", "_trace")
 
     def __init__(self, observer: FlowObserver, delivery: Delivery) -> None:
         self._observer = observer
         self._delivery = delivery
         self._trace: DeliveryTrace | None = None
-        self._attempt_began_s: float | None = None
+        self._attempt_began_s = 0.0
+        self._duration_s = 0.0
+        self._result: Judged | None = None
         self._begin()
 
     @property
@@ -107,7 +128,6 @@ class Observation:
 
     @harmless
     def _begin(self) -> None:
-        self._observer.recent.begin(self._delivery)
         self._trace = self._observer.tracing.handling(self._delivery)
 
     def begin_attempt(self) -> Envelope:
@@ -117,17 +137,15 @@ class Observation:
     @harmless
     def _begin_attempt(self) -> Envelope | None:
         self._attempt_began_s = time.perf_counter()
-        self._observer.metrics.in_flight += 1
+        self._observer.in_flight[self._delivery.envelope.event.id] = self._delivery
         return None if self._trace is None else self._trace.begin_attempt(self._delivery.envelope)
 
     @harmless
     def end_attempt(self, result: Judged) -> None:
         """Note how the attempt ended."""
-        metrics = self._observer.metrics
+        self._result, self._duration_s = result, time.perf_counter() - self._attempt_began_s
         if isinstance(result, Failed):
             self._observer.failed(self._delivery, result)
-        if (began_s := self._leave_flight()) is not None:
-            metrics.attempt_seconds.observe(time.perf_counter() - began_s, self._exemplar())
         if self._trace is not None:
             self._trace.end_attempt(result)
 
@@ -145,6 +163,7 @@ class Observation:
     @harmless
     def lost(self, error: DeliveryLostError) -> None:
         """Note that the delivery could not be settled, so that it comes again."""
+        self._attempted(None)
         if self._trace is not None:
             self._trace.end_settlement(error=type(error).__name__)
         self._observer.log.warning(
@@ -159,40 +178,28 @@ class Observation:
         """Note what has become of the delivery."""
         if self._trace is not None:
             self._trace.end_settlement()
-        envelope, metrics = self._delivery.envelope, self._observer.metrics
-        self._observer.recent.remember(envelope, outcome)
+        self._attempted(outcome)
         match outcome:
             case Delivered():
-                metrics.count_delivered(envelope.event.accepted_at, exemplar=self._exemplar())
                 self._log(self._observer.log.debug, "event.delivered")
             case Retry(envelope=copy, delay_s=delay_s) if (failure := copy.failure) is not None:
-                metrics.count_retried(failure.reason)
                 self._log(self._observer.log.info, "event.retried", **failure.cause, delay_s=delay_s)
             case Defer() | Hold():
-                metrics.count_deferred(held=isinstance(outcome, Hold))
                 self._log(self._observer.log.debug, "event.deferred")
             case DeadLetter(envelope=copy) if (failure := copy.failure) is not None:
-                metrics.count_dead_lettered(failure.reason)
                 self._log(self._observer.log.error, "event.dead_lettered", **failure.cause)
 
     @harmless
     def end(self) -> None:
         """End the observation: well, or of the error that is being handled."""
         error = sys.exception()
-        self._leave_flight()
-        self._observer.recent.end(self._delivery)
+        self._observer.in_flight.pop(self._delivery.envelope.event.id, None)
         if self._trace is not None:
             self._trace.end(error=None if error is None else type(error).__name__)
 
-    def _leave_flight(self) -> float | None:
-        """Count the attempt as in flight no more; return when it began, None if it has left already."""
-        began_s, self._attempt_began_s = self._attempt_began_s, None
-        if began_s is not None:
-            self._observer.metrics.in_flight -= 1
-        return began_s
-
-    def _exemplar(self) -> dict[str, str] | None:
-        return None if self._trace is None else exemplar_of(self._trace.attempt)
+    def _attempted(self, outcome: Outcome | None) -> None:
+        spans = NO_SPANS if self._trace is None else Spans(request=self._trace.attempt)
+        self._observer.attempted(self._delivery, self._result, outcome, spans=spans, duration_s=self._duration_s)
 
     def _log(self, line: Callable[..., object], name: str, **fields: object) -> None:
         envelope = self._delivery.envelope

@@ -39,29 +39,19 @@ class RecentEvents(Observer):
         """Answer over `broadcast`; `lanes` has the events that wait."""
         self._lanes = lanes
         self._broadcast = broadcast
-        self._in_flight: dict[str, Delivery] = {}
+        self.find_in_flight: Callable[[str], Delivery | None] = lambda _: None  # set once there is a dispatcher
         self._past: OrderedDict[str, tuple[LastAttempt, float]] = OrderedDict()  # with the time of its end
-
-    def begin(self, delivery: Delivery) -> None:
-        """Keep a delivery as in flight until `end`."""
-        self._in_flight[delivery.envelope.event.id] = delivery
-
-    def end(self, delivery: Delivery) -> None:
-        """Keep it as in flight no more. Of two copies of an event in flight, the first to end removes both."""
-        self._in_flight.pop(delivery.envelope.event.id, None)
-
-    def remember(self, envelope: Envelope, outcome: Outcome) -> None:
-        """Remember the outcome of an attempt, without the event itself: its body can be large."""
-        event_id = envelope.event.id
-        self._past.pop(event_id, None)  # so that it becomes the latest
-        self._past[event_id] = _last_attempt(envelope.attempt, outcome), time.monotonic()
-        if len(self._past) > REMEMBERED_MAX:
-            self._past.popitem(last=False)
 
     @override
     def attempted(self, attempted: Attempted) -> None:
-        if attempted.outcome is not None:
-            self.remember(attempted.envelope, attempted.outcome)
+        envelope, outcome = attempted.envelope, attempted.outcome
+        if outcome is None:
+            return  # not settled, so it comes again
+        self._past.pop(envelope.event.id, None)  # so that it becomes the latest
+        # The facts alone: an envelope has the body, and 10 000 of them would take gigabytes.
+        self._past[envelope.event.id] = _last_attempt(envelope.attempt, outcome), time.monotonic()
+        if len(self._past) > REMEMBERED_MAX:
+            self._past.popitem(last=False)
 
     def on_peer_message(self, received: Broadcast) -> None:
         """Answer a question of `eventflow why`, also for an unknown event: the command waits for every processor."""
@@ -83,7 +73,7 @@ class RecentEvents(Observer):
         return Known(event_id=event_id, last=last, in_hand=self._in_hand(event_id, now_s))
 
     def _in_hand(self, event_id: str, now_s: float) -> InHand | None:
-        if (delivery := self._in_flight.get(event_id)) is not None:
+        if (delivery := self.find_in_flight(event_id)) is not None:
             state = "in_flight"
         elif (delivery := self._lanes.find(event_id)) is not None:
             state = "held" if delivery.attempts_here else "waiting"
@@ -99,17 +89,16 @@ class RecentEvents(Observer):
 
 def _last_attempt(attempt: int, outcome: Outcome) -> LastAttempt:
     """Describe an attempt that ends now."""
+    ended = LastAttempt(outcome=outcome.word, attempt=attempt, ago_s=0.0)
     match outcome:
-        case Delivered():
-            return LastAttempt(outcome="delivered", attempt=attempt, ago_s=0.0)
-        case Retry(envelope=copy, delay_s=delay_s):
-            return LastAttempt(outcome="retry", attempt=attempt, ago_s=0.0, delay_s=delay_s, failure=_cause_of(copy))
+        case Delivered() | Hold():
+            return ended
         case Defer(delay_s=delay_s):
-            return LastAttempt(outcome="defer", attempt=attempt, ago_s=0.0, delay_s=delay_s)
-        case Hold():
-            return LastAttempt(outcome="hold", attempt=attempt, ago_s=0.0)
+            return replace(ended, delay_s=delay_s)
+        case Retry(envelope=copy, delay_s=delay_s):
+            return replace(ended, delay_s=delay_s, failure=_cause_of(copy))
         case DeadLetter(envelope=copy):
-            return LastAttempt(outcome="dead", attempt=attempt, ago_s=0.0, failure=_cause_of(copy))
+            return replace(ended, failure=_cause_of(copy))
         case _:
             assert_never(outcome)
 

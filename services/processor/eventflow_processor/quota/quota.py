@@ -20,7 +20,6 @@ from eventflow.control.messages import (
 )
 from eventflow.control.overrides import Overrides
 from eventflow.tasks import lease_clock
-from eventflow_processor.observe.metrics import FlowMetrics
 from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.rate import AimdRate
 from eventflow_processor.quota.roster import Roster
@@ -47,7 +46,6 @@ class Quota:
         burst: float,
         cost: float,
         broadcast: Callable[[ControlMessage], None],
-        metrics: FlowMetrics,
         clock: Callable[[], float] = time.monotonic,
         clock_of_leases: Callable[[], float] = lease_clock,
     ) -> None:
@@ -63,21 +61,38 @@ class Quota:
         self._burst = burst
         self._cost = cost
         self._broadcast = broadcast
-        self._metrics = metrics
         self._clock = clock
         self._clock_of_leases = clock_of_leases
         self._roster = Roster()
         self._rate = AimdRate(rate_per_s)
         self._bucket: Bucket | None = None
+        self._share_per_s = 0.0
         self._changed = asyncio.Event()
         self._log = log.bind(flow=flow)
         self._share()
 
     @property
+    def rate_per_s(self) -> float:
+        """Units per second that all processors together may spend now; infinite without a quota."""
+        rate_per_s = self._rate.rate_per_s(now_s=self._clock())
+        return math.inf if rate_per_s is None else rate_per_s
+
+    @property
+    def share_per_s(self) -> float:
+        """Units per second that this processor may spend now; infinite without a quota."""
+        if math.isinf(self.rate_per_s):
+            return math.inf
+        return self._share_per_s if self._lease_s() > 0 else 0.0
+
+    @property
+    def processors(self) -> int:
+        """Number of processors that share the quota; 0 while unknown."""
+        return self._roster.processors
+
+    @property
     def attempts_per_s(self) -> float:
         """Attempts per second that all processors together may start now; infinite without a quota."""
-        rate_per_s = self._rate.rate_per_s(now_s=self._clock())
-        return math.inf if rate_per_s is None else rate_per_s / self._cost
+        return self.rate_per_s / self._cost
 
     @property
     def attempt_every_s(self) -> float:
@@ -180,26 +195,17 @@ class Quota:
     def _share(self) -> None:
         """Fit the bucket to the share of this processor: the rate divided by the number of processors."""
         rate_per_s, processors = self._rate.rate_per_s(now_s=self._clock()), self._roster.processors
-        share_per_s = math.inf
+        self._share_per_s = rate_per_s / processors if rate_per_s is not None and processors else 0.0
         if rate_per_s is None:
             if self._bucket is not None:
                 self._bucket.retire()
                 self._bucket = None
-        elif processors == 0:
-            share_per_s = 0.0
-        else:
-            share_per_s = rate_per_s / processors
-            capacity = capacity_of(share_per_s=share_per_s, burst=self._burst / processors, cost=self._cost)
+        elif processors:
+            capacity = capacity_of(share_per_s=self._share_per_s, burst=self._burst / processors, cost=self._cost)
             if self._bucket is None:
-                self._bucket = Bucket(rate_per_s=share_per_s, capacity=capacity, cost=self._cost)
+                self._bucket = Bucket(rate_per_s=self._share_per_s, capacity=capacity, cost=self._cost)
             else:
-                self._bucket.change(rate_per_s=share_per_s, capacity=capacity)
-        is_spending = rate_per_s is None or self._lease_s() > 0
-        self._metrics.set_quota(
-            rate_per_s=math.inf if rate_per_s is None else rate_per_s,
-            share_per_s=share_per_s if is_spending else 0.0,
-            processors=processors,
-        )
+                self._bucket.change(rate_per_s=self._share_per_s, capacity=capacity)
         self._changed.set()
 
     async def _wait_for_change(self) -> None:

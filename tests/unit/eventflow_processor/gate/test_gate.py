@@ -54,7 +54,6 @@ class Bench:
             instance=name,
             max_retry_after_s=max_retry_after_s,
             broadcast=broadcast,
-            on_breaker=lambda _: None,
             clock=lambda: self.now_s,
         )
         self.gates[name].apply_overrides(Overrides())
@@ -392,7 +391,7 @@ async def test_waiting_ends_when_a_peer_closes_the_breaker() -> None:
 
 async def test_it_stays_closed_until_it_is_known_that_no_operator_has_paused_the_flow() -> None:
     gate = Bench().gate()
-    fresh = Gate(flow="f", instance="b", max_retry_after_s=900, broadcast=lambda _: None, on_breaker=lambda _: None)
+    fresh = Gate(flow="f", instance="b", max_retry_after_s=900, broadcast=lambda _: None)
     assert gate.enter() is Pass.ATTEMPT
     assert fresh.enter() is None
     fresh.apply_overrides(Overrides(is_paused=True))

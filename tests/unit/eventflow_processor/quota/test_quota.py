@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from eventflow.control.messages import Broadcast, ControlMessage, RateReduced
 from eventflow.control.overrides import RATE_MIN_PER_S, Overrides
-from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.quota.rate import RECOVERY_S, AimdRate
@@ -318,7 +317,7 @@ async def test_a_rate_of_next_to_nothing_from_a_target_or_a_peer_stops_no_flow_f
     quota.learn(Succeeded(status=200, feedback=Feedback(rate_per_s=1e-300)), sent_s=bench.now_s)
     quota.on_peer_message(Broadcast(flow="f", sender="b", message=RateReduced(units_per_s=1e-300)))
     bench.look(consumers=1)
-    assert bench.shown("a", "rate_limit_units_per_second") == RATE_MIN_PER_S
+    assert bench.quotas["a"].rate_per_s == RATE_MIN_PER_S
 
 
 async def test_what_is_left_can_be_thrown_away() -> None:
@@ -340,7 +339,7 @@ def test_the_buckets_of_all_hold_no_more_than_burst_or_an_attempt_each() -> None
 
 @dataclass
 class Bench:
-    """Quotas of one flow that hear each other."""
+    """Quotas of one flow that receive each other's broadcasts."""
 
     now_s: float = 1000.0
     suspended_s: float = 0.0  # that only the clock of leases has counted
@@ -352,23 +351,17 @@ class Bench:
                 if peer != name:
                     quota.on_peer_message(Broadcast(flow="f", sender=name, message=message))
 
-        metrics = ProcessorMetrics()
         quota = Quota(
             flow="f",
             rate_per_s=rate_per_s,
             burst=burst,
             cost=cost,
             broadcast=broadcast,
-            metrics=metrics.bind("f"),
             clock=lambda: self.now_s,
             clock_of_leases=lambda: self.now_s + self.suspended_s,
         )
         self.quotas[name] = quota
-        self.registries = {**getattr(self, "registries", {}), name: metrics.registry}
         return quota
-
-    def shown(self, name: str, metric: str) -> float | None:
-        return self.registries[name].get_sample_value(f"eventflow_{metric}", {"flow": "f"})
 
     def look(self, *, consumers: int) -> None:
         for quota in self.quotas.values():
@@ -425,13 +418,13 @@ async def test_a_refusal_slows_down_all_processors_and_what_they_do_next_once() 
         quota.joined()
     bench.now_s += JOIN_S
     bench.look(consumers=2)
-    assert bench.shown("b", "rate_share_units_per_second") == 50
+    assert bench.quotas["b"].share_per_s == 50
     sent_s = bench.now_s
     bench.now_s += 0.1
     one.learn(REFUSED, sent_s=sent_s)
     two.learn(REFUSED, sent_s=sent_s)
-    assert bench.shown("a", "rate_limit_units_per_second") == 50
-    assert bench.shown("b", "rate_share_units_per_second") == 25
+    assert bench.quotas["a"].rate_per_s == 50
+    assert bench.quotas["b"].share_per_s == 25
 
 
 async def test_a_joining_processor_learns_the_rate_that_holds() -> None:
@@ -445,7 +438,7 @@ async def test_a_joining_processor_learns_the_rate_that_holds() -> None:
     one.broadcast_state()
     bench.now_s += JOIN_S
     bench.look(consumers=2)
-    assert bench.shown("b", "rate_share_units_per_second") == pytest.approx(25, rel=0.05)
+    assert bench.quotas["b"].share_per_s == pytest.approx(25, rel=0.05)
 
 
 async def test_a_target_without_room_is_left_alone_until_it_has_some() -> None:
@@ -465,8 +458,8 @@ async def test_an_order_replaces_the_configured_rate_until_it_is_taken_back() ->
     quota.joined()
     bench.look(consumers=1)
     quota.apply_overrides(Overrides(rate_per_s=5))
-    assert bench.shown("a", "rate_limit_units_per_second") == 5
+    assert bench.quotas["a"].rate_per_s == 5
     quota.apply_overrides(Overrides())
     bench.now_s += JOIN_S
     bench.look(consumers=1)
-    assert bench.shown("a", "rate_limit_units_per_second") == 100
+    assert bench.quotas["a"].rate_per_s == 100
