@@ -1,4 +1,4 @@
-"""Which retry queues a flow has: those of its settings, and those left over from older ones."""
+"""Find retry queues that are left over from earlier settings."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from eventflow.settings.target import TargetSettings
 from eventflow.topology import RETRY_QUEUE, retry_queue
 
 MANAGEMENT_PORT_OFFSET = 10_000
-"""RabbitMQ's own ports: 5672 and 15672, 5671 and 15671."""
+"""RabbitMQ's default ports: 5672 and 15672, or 5671 and 15671 with TLS."""
 
 Delays = Mapping[str, tuple[float, ...]]
 """Retry delays in seconds by flow."""
@@ -22,11 +22,11 @@ Delays = Mapping[str, tuple[float, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftovers:
-    """Retry queues that exist though no setting asks for them.
+    """Retry queues that exist, although their delay is in no setting.
 
     Attributes:
         delays_s: Their delays by flow; flows without any are missing.
-        complete: Whether the broker listed its queues. If not, only the default delays were looked for.
+        complete: Whether the broker listed its queues. If not, only queues of the default delays were searched.
     """
 
     delays_s: Delays
@@ -34,10 +34,10 @@ class Leftovers:
 
 
 async def leftovers(link: Link, settings: Settings) -> Leftovers:
-    """Find leftover retry queues. AMQP cannot list queues: the management API can, where we may ask it.
+    """Find leftover retry queues. AMQP cannot list queues, so the management API is used if it answers.
 
     Raises:
-        BrokerUnavailableError: The broker cannot answer now.
+        BrokerUnavailableError: The broker does not answer.
     """
     configured = {name: flow.target.retry_delays_s for name, flow in settings.all_flows.items()}
     names = await _queue_names(
@@ -52,7 +52,7 @@ async def leftovers(link: Link, settings: Settings) -> Leftovers:
 
 
 def leftovers_among(queues: Iterable[str], configured: Delays) -> dict[str, tuple[float, ...]]:
-    """Pick the retry queues of our flows whose delay no setting names; delays in seconds by flow, ascending."""
+    """Return the delays of those retry queues of our flows that no setting has; in seconds by flow, ascending."""
     found: dict[str, list[float]] = {}
     for queue in queues:
         match = RETRY_QUEUE.fullmatch(queue)
@@ -65,7 +65,7 @@ def leftovers_among(queues: Iterable[str], configured: Delays) -> dict[str, tupl
 
 
 def guessed_management_url(url: str) -> str | None:
-    """Return where the management API of a broker most likely is; None where its port cannot be guessed."""
+    """Return the most likely URL of a broker's management API, or None if its port cannot be guessed."""
     parsed = URL(url)
     port = (parsed.port or (5671 if parsed.scheme == "amqps" else 5672)) + MANAGEMENT_PORT_OFFSET
     if port > 65535 or parsed.host is None:
@@ -80,7 +80,7 @@ def _guessed(url: str) -> Management | None:
 
 
 async def _queue_names(management: Management | None) -> list[str] | None:
-    """Ask the management API; None where there is none, or where it does not let us in."""
+    """Return the names of all queues, or None if there is no management API or it refuses this user."""
     if management is None:
         return None
     try:

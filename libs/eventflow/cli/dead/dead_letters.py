@@ -1,4 +1,4 @@
-"""Dead letters as an operator sees them. Pure."""
+"""Select dead letters, and describe them for people and as JSON."""
 
 import base64
 import json
@@ -12,23 +12,23 @@ from eventflow.network.failure import MEANINGS
 from eventflow.outcome import TOO_LARGE
 
 REJECTED = "rejected"
-"""The broker's reason for a message that it dead-lettered at a processor's request: its copy is too large."""
+"""The broker's reason if a processor rejected the message, because its copy would be too large for the broker."""
 UNKNOWN_REASON = "unknown"
 BROKER = "RabbitMQ"
 BODY_SHOWN_CHARACTERS = 2_000
 BODY_SHOWN_BYTES = 128
-SHARE_BYTES = 64 * 1024 * 1024
+READ_MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which dead letters a command is about; with neither `id` nor `reason`, all."""
+    """The dead letters that a command handles: by id, by reason, or all if both are None."""
 
     id: str | None = None
     reason: str | None = None
 
     def has(self, letter: Browsed) -> bool:
-        """Whether the letter is one of them."""
+        """Return True if a dead letter is selected."""
         if self.id is not None:
             return letter.envelope.event.id == self.id
         return self.reason is None or reason_of(letter) == self.reason
@@ -36,7 +36,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """Why RabbitMQ itself dead-lettered a message, and in which queue.
+    """The reason for which RabbitMQ itself dead-lettered a message, and the queue in which it did.
 
     Attributes:
         reason: `expired`, `maxlen` or `delivery_limit`.
@@ -46,13 +46,13 @@ class Death:
     queue: str
 
 
-def share_of(max_body_bytes: int) -> int:
-    """Return how many letters are read at once: their bodies together hold at most 64 MiB, whatever their size."""
-    return max(1, SHARE_BYTES // max_body_bytes)
+def letters_per_read(max_body_bytes: int) -> int:
+    """Return the number of dead letters to read at a time, so that their bodies have at most 64 MiB together."""
+    return max(1, READ_MAX_BYTES // max_body_bytes)
 
 
 def reason_of(letter: Browsed) -> str:
-    """Return why an event was given up: the broker's word if the broker itself moved it here, else our own."""
+    """Return the reason of a dead letter: the broker's if the broker itself moved it, otherwise the processor's."""
     match _latest_death(letter):
         case (reason, _):
             return TOO_LARGE if reason == REJECTED else reason
@@ -62,9 +62,10 @@ def reason_of(letter: Browsed) -> str:
 
 
 def death_of(letter: Browsed) -> Death | None:
-    """Return why the broker itself moved a letter to the dead queue; None if a processor did, or had it moved.
+    """Return the reason if the broker itself moved a message to the dead queue; None if a processor caused it.
 
-    Processors publish dead letters anew, so only one that the broker moved carries `x-death`, its latest death first.
+    A processor publishes a new message, so only a message that the broker moved carries `x-death`, its latest death
+    first.
     """
     match _latest_death(letter):
         case (reason, queue) if reason != REJECTED:
@@ -73,7 +74,7 @@ def death_of(letter: Browsed) -> Death | None:
 
 
 def _latest_death(letter: Browsed) -> tuple[str, str] | None:
-    """Return the reason and the queue: through a retry queue, a letter's first death is that it expired."""
+    """Return reason and queue of the latest death. The first one may only be its expiry in a retry queue."""
     match letter.headers.get("x-death"):
         case [{"reason": str(reason), "queue": str(queue)}, *_]:
             return reason, queue
@@ -81,12 +82,12 @@ def _latest_death(letter: Browsed) -> tuple[str, str] | None:
 
 
 def shown_reason(letter: Browsed) -> str:
-    """Return the reason as `dead list` shows it: `expired (RabbitMQ)` if the broker gave the event up."""
+    """Return the reason for display: `expired (RabbitMQ)` if the broker itself dead-lettered the event."""
     return reason_of(letter) if death_of(letter) is None else f"{reason_of(letter)} ({BROKER})"
 
 
 def record_of(letter: Browsed) -> dict[str, Any]:
-    """Return a dead letter as `dead export` writes it; the body is `body` where it is UTF-8, else `body_base64`."""
+    """Return a dead letter as a JSON object: the body is in `body` if it is UTF-8, otherwise in `body_base64`."""
     envelope, event, failure = letter.envelope, letter.envelope.event, letter.envelope.failure
     record = {
         "id": event.id,
@@ -110,7 +111,7 @@ def record_of(letter: Browsed) -> dict[str, Any]:
 
 
 def facts_of(letter: Browsed) -> list[tuple[str, str]]:
-    """Return what `dead show` tells beside headers and body, as names and values; nothing for what is not known."""
+    """Return names and values that `dead show` prints before the headers and the body; unknown values are left out."""
     record = record_of(letter)
     names = ("id", "source", "type", "time", "reason", "detail", "last_status", "attempts")
     times = ("first_failed_at", "last_failed_at", "content_type", "content_encoding")
@@ -119,7 +120,7 @@ def facts_of(letter: Browsed) -> list[tuple[str, str]]:
     death = death_of(letter)
     if death is not None:
         known.append(
-            ("given up by", f"{BROKER} in {death.queue}; eventflow check looks for the policy that asks for it")
+            ("given up by", f"{BROKER} in {death.queue}; run eventflow check to find the policy that causes this")
         )
     return [*known, ("body", f"{len(letter.envelope.event.body)} bytes")]
 
@@ -129,7 +130,7 @@ def _explained(detail: str) -> str:
 
 
 def shown_body(body: bytes, *, full: bool) -> str:
-    """Return a body for reading: JSON indented, other text as it is, bytes in hex; cut unless `full`."""
+    """Return a body for display: JSON indented, other text unchanged, other bytes in hex; cut unless `full`."""
     try:
         text = body.decode()
     except UnicodeDecodeError:

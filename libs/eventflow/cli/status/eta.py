@@ -1,4 +1,4 @@
-"""When a flow's backlog will be gone, as a processor's metrics tell it: it alone has seen what came and went before."""
+"""Estimated time until the backlog of a flow is empty, read from the metrics of a processor, which measures rates."""
 
 import math
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ _DAY_S = 86400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrainStatus:
-    """How the backlog of a flow goes on; `eta_s` is infinite when it is never gone."""
+class BacklogEta:
+    """Estimate for the backlog of a flow; `eta_s` is infinite if the backlog does not shrink."""
 
     eta_s: float
     arrival_per_s: float
     departure_per_s: float
 
 
-def drains_of(samples: Sequence[Sample]) -> dict[str, DrainStatus]:
-    """Read the estimates of all flows that have one."""
+def etas_of(samples: Sequence[Sample]) -> dict[str, BacklogEta]:
+    """Return the estimates by flow."""
     arrivals = values_by_flow(samples, "eventflow_arrival_events_per_second")
     departures = values_by_flow(samples, "eventflow_departure_events_per_second")
     return {
-        flow: DrainStatus(eta_s=eta_s, arrival_per_s=arrivals.get(flow, 0.0), departure_per_s=departures.get(flow, 0.0))
+        flow: BacklogEta(eta_s=eta_s, arrival_per_s=arrivals.get(flow, 0.0), departure_per_s=departures.get(flow, 0.0))
         for flow, eta_s in values_by_flow(samples, "eventflow_drain_eta_seconds").items()
     }
 
 
-def in_words(drain: DrainStatus | None) -> str:
-    """Say when it will be gone: `in 14 min`, or why never."""
-    if drain is None:
+def in_words(eta: BacklogEta | None) -> str:
+    """Return the estimate for display: `in 14 min`, or the two rates if the backlog does not shrink."""
+    if eta is None:
         return "-"
-    if math.isinf(drain.eta_s):
-        return f"never at this rate: {_rate(drain.arrival_per_s)} in, {_rate(drain.departure_per_s)} out"
-    return "drained" if drain.eta_s == 0 else f"drains in {_duration(drain.eta_s)}"
+    if math.isinf(eta.eta_s):
+        return f"never at this rate: {_rate(eta.arrival_per_s)} in, {_rate(eta.departure_per_s)} out"
+    return "empty" if eta.eta_s == 0 else f"in {_duration(eta.eta_s)}"
 
 
 def _rate(per_s: float) -> str:

@@ -1,4 +1,4 @@
-"""What the collector keeps on its own disk, as its metrics tell it: asked for there, since the files are its own."""
+"""State of the collector's spool, read from its metrics: only the collector may open the files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from eventflow.settings.collector import CollectorSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolStatus:
-    """What waits in the spool until the broker confirms it, and how many events are larger than it takes.
+    """Events that wait in the spool until the broker confirms them.
 
     Attributes:
-        failing: Whether its disk fails or does not answer, so that it can take no event.
+        set_aside: Events that are kept and not sent, because they are larger than the broker accepts.
+        failing: Whether the disk fails or does not answer, so that no event can be spooled.
     """
 
     events: int
@@ -25,7 +26,7 @@ class SpoolStatus:
 
 
 async def spool_status(collector: CollectorSettings) -> SpoolStatus | None:
-    """Ask the collector; None where it has no spool, or does not answer from here."""
+    """Return the state of the spool; None if there is no spool, or if the collector cannot be reached from here."""
     if collector.spool_dir is None:
         return None
     samples = await samples_of(collector.admin_host, collector.admin_port)
@@ -33,7 +34,7 @@ async def spool_status(collector: CollectorSettings) -> SpoolStatus | None:
 
 
 def spool_of(samples: Sequence[Sample]) -> SpoolStatus:
-    """Read the spool's gauges."""
+    """Return the state that the metrics describe."""
     values = {sample.name: sample.value for sample in samples}
     return SpoolStatus(
         events=int(values.get("eventflow_spool_events", 0)),
@@ -45,15 +46,15 @@ def spool_of(samples: Sequence[Sample]) -> SpoolStatus:
 
 
 def in_words(spool: SpoolStatus) -> str:
-    """Say what waits in the spool."""
+    """Return the state for display."""
     sentences = []
     if spool.failing:
-        sentences.append("The disk of the spool fails or does not answer: it can take no event.")
+        sentences.append("The disk of the spool fails or does not answer, so no event can be spooled.")
     if spool.events:
         size_kb = spool.size_bytes / 1000
         sentences.append(
             f"In the spool: {spool.events} events, {size_kb:.1f} kB, the oldest for {spool.oldest_s:.0f} s."
         )
     if spool.set_aside:
-        sentences.append(f"Set aside in the spool: {spool.set_aside} events that are larger than RabbitMQ takes.")
+        sentences.append(f"Set aside in the spool: {spool.set_aside} events that are larger than RabbitMQ accepts.")
     return " ".join(sentences) or "The spool is empty."

@@ -1,9 +1,9 @@
-"""`eventflow settings`: the reference of all settings, made from their models; docs/configuration.md is its output."""
+"""`eventflow settings`: the reference of all settings, generated from their models, as docs/configuration.md too."""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel, SecretStr
@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from eventflow.cli.console import out, table
 from eventflow.settings.environment import CONFIG_VARIABLE, DEFAULT_CONFIG, ENV_PREFIX
 from eventflow.settings.fields import Section, is_secret
-from eventflow.settings.root import Settings
+from eventflow.settings.root import SECTIONS
 
 UNSET = "unset"
 
@@ -120,10 +120,10 @@ class Setting:
     secret: bool
 
 
-def command(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/configuration.md.")] = False,
+def settings(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the content of docs/configuration.md.")] = False,
 ) -> None:
-    """Show every setting: variable, TOML key, default, what is accepted and what it means. Reads no settings."""
+    """Show every setting: its variable, default, accepted values and meaning. Reads no settings."""
     if markdown:
         typer.echo(as_markdown(), nl=False)
         return
@@ -152,13 +152,8 @@ def as_markdown() -> str:
 
 
 def sections() -> dict[str, type[Section]]:
-    """Return the settings' sections by name, without the further flows, which repeat two of them."""
-    found = {}
-    for name, field in Settings.model_fields.items():
-        for candidate in (field.annotation, *get_args(field.annotation)):
-            if isinstance(candidate, type) and issubclass(candidate, Section) and name != "flows":
-                found[name] = candidate
-    return found
+    """Return the sections by name, without `flows`, which repeats two of them."""
+    return {name: section for name, section in SECTIONS.items() if name != "flows"}
 
 
 def settings_in(name: str, section: type[BaseModel]) -> Iterator[Setting]:
@@ -176,12 +171,12 @@ def settings_in(name: str, section: type[BaseModel]) -> Iterator[Setting]:
 
 
 def default_of(field: FieldInfo) -> str:
-    """Return a default as a variable would give it; empty where there is none."""
+    """Return a default as it is written in a variable; empty if there is none."""
     return _as_text(field.default)
 
 
 def accepted_by(schema: Mapping[str, Any]) -> str:
-    """Say in words what a JSON schema accepts."""
+    """Describe the values that a JSON schema accepts."""
     if "anyOf" in schema:
         return " or ".join(accepted_by(choice) for choice in schema["anyOf"] if choice.get("type") != "null")
     if "enum" in schema:
@@ -203,7 +198,7 @@ def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _number(value: float) -> str:
-    """Write a number without an exponent."""
+    """Return a number without an exponent."""
     return f"{value:f}".rstrip("0") if "e" in repr(value) else str(value)
 
 

@@ -1,11 +1,11 @@
-"""What `eventflow check` finds."""
+"""One result of `eventflow check`. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How a finding is to be taken."""
+    """How serious a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -13,12 +13,9 @@ class Verdict(StrEnum):
     PROBLEM = "problem"
 
 
-STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.UNKNOWN: "yellow", Verdict.PROBLEM: "bold red"}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at, how it was found, and what to do about it."""
+    """One thing that was checked, the state it is in, and advice if something should be done."""
 
     subject: str
     verdict: Verdict
