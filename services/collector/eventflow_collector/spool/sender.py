@@ -13,7 +13,7 @@ from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Tracer
 from eventflow_collector.spool.file import SpoolFile
 from eventflow_collector.spool.store import Row
-from eventflow_collector.tracing import draining
+from eventflow_collector.tracing import publishing_from_spool
 
 POLL_S = 0.2
 REFUSED_PAUSE_MIN_S = 1.0
@@ -22,7 +22,7 @@ REFUSED_PAUSE_MAX_S = 30.0
 log = structlog.stdlib.get_logger()
 
 
-class Drainer:
+class SpoolSender:
     """The only one that sends what is in one file.
 
     Guarantee: a row is deleted only after the confirm of its publish. A row that the broker refuses stays; those behind
@@ -103,7 +103,7 @@ class Drainer:
         )
 
     def _trace(self, row: Row, publication: Publication) -> None:
-        span = draining(self._tracer, row.record)
+        span = publishing_from_spool(self._tracer, row.record.message, queue=row.record.queue)
         if span.trace_id is not None:
             publication.on_resolved(lambda: span.end(error=None if publication.is_confirmed else "unconfirmed"))
 

@@ -24,7 +24,7 @@ from eventflow.telemetry.tracing import Tracer
 from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.spool.directory import Claim, SpoolDirectory
 from eventflow_collector.spool.file import ANSWER_WITHIN_S, SpoolFile, Unresolved
-from eventflow_collector.spool.sender import Drainer
+from eventflow_collector.spool.sender import SpoolSender
 from eventflow_collector.spool.store import Record, SpoolUnavailableError
 from eventflow_collector.spool.thread import on_thread
 
@@ -129,7 +129,7 @@ class Spool:
             tasks.create_task(self._measure_regularly())
             own = await self._own_file()
             tasks.create_task(own.until_failed())
-            tasks.create_task(self._drainer(own).run())
+            tasks.create_task(self._sender(own).run())
             while True:
                 await asyncio.sleep(ADOPT_EVERY_S)
                 for file in await self._adopt():
@@ -212,8 +212,8 @@ class Spool:
         self._files.append(file)
         return file
 
-    def _drainer(self, file: SpoolFile) -> Drainer:
-        return Drainer(
+    def _sender(self, file: SpoolFile) -> SpoolSender:
+        return SpoolSender(
             file,
             self._publisher,
             can_send=self._can_send,
@@ -246,7 +246,7 @@ class Spool:
     async def _empty(self, file: SpoolFile) -> None:
         """Drain an adopted file and remove it."""
         log.info("spool.file_adopted", file=file.claim.path.name)
-        draining = asyncio.create_task(self._drainer(file).run())
+        draining = asyncio.create_task(self._sender(file).run())
         failing = asyncio.create_task(file.until_failed())
         try:
             while not file.is_drained:

@@ -20,7 +20,7 @@ from eventflow.message import Message, new_message_id
 from eventflow.telemetry.tracers import NoTracer
 from eventflow_collector.spool.directory import RESERVE_MAX_BYTES, Disk, SpoolDirectory, room_bytes
 from eventflow_collector.spool.file import SpoolFile
-from eventflow_collector.spool.sender import Drainer
+from eventflow_collector.spool.sender import SpoolSender
 from eventflow_collector.spool.store import Record, SpoolCorruptedError, SpoolFullError, Store
 from tests.support.wait import eventually
 
@@ -435,7 +435,7 @@ class FakePublisher:
 
 @asynccontextmanager
 async def draining(file: SpoolFile, publisher: FakePublisher) -> AsyncIterator[None]:
-    drainer = Drainer(
+    drainer = SpoolSender(
         file,
         publisher,  # type: ignore[arg-type]
         can_send=lambda: publisher.state == "up",
