@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from prometheus_client import generate_latest
 
-from eventflow.settings.sections import load
+from eventflow.settings.load import load
 from eventflow.telemetry import logging
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, Attributes
 from eventflow_collector.server.protocol import ProblemProtocol
@@ -31,7 +31,10 @@ TELEMETRY = (
         "eventflow_collector.tracing._to_queue",
     ),
 )
-GUARD = ("eventflow_collector.intake.budget.Reservation.release", "eventflow_collector.intake.budget.ByteBudget.release")
+GUARD = (
+    "eventflow_collector.intake.budget.Reservation.release",
+    "eventflow_collector.intake.budget.ByteBudget.release",
+)
 """These give back. An error from the very call that gives back cannot be made good by another call."""
 OUTERMOST = "eventflow.telemetry.harmless.harmless.<locals>.guarded"
 """The guard around telemetry. It cannot guard against an error from its own call."""

@@ -30,7 +30,9 @@ from eventflow.cli.spool import SpoolStatus, in_words, spool_of
 from eventflow.cli.status import FlowStatus, RetryStatus, document_of, waiting
 from eventflow.cli.troubles import troubles_of
 from eventflow.message import Envelope
-from eventflow.settings.sections import FlowSettings, Settings, TargetSettings, load
+from eventflow.settings.load import load
+from eventflow.settings.root import FlowSettings, Settings
+from eventflow.settings.target import TargetSettings
 from eventflow.topology import Lane
 from tests.support.cli import dead_letter
 

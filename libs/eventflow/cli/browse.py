@@ -12,7 +12,7 @@ from eventflow.cli.console import err
 from eventflow.cli.dead_letters import Selection, share_of
 from eventflow.cli.session import connected, publishing
 from eventflow.message import encode, restarted
-from eventflow.settings.sections import Settings
+from eventflow.settings.root import Settings
 from eventflow.topology import Lane, dead_queue, ingest_specs, lane_queue
 
 CONFIRM_TIMEOUT_S = 10.0

@@ -35,7 +35,10 @@ from eventflow.network.failure import (
 )
 from eventflow.network.probe import reach, speaks_tls
 from eventflow.network.resolver import AddressInfo, Resolver
-from eventflow.settings.sections import Role, Settings, TargetSettings, load, variable_name
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role
+from eventflow.settings.root import Settings, variable_name
+from eventflow.settings.target import TargetSettings
 from eventflow.topology import QueueSpec, permissions_command, retry_queue
 
 _RENEW = "renew the certificate, or correct the clock of either machine"

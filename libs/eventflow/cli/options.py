@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from eventflow.network.broker_tls import require_sound_urls
-from eventflow.settings.sections import Role, Settings, load
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role
+from eventflow.settings.root import Settings
 from eventflow.topology import DEFAULT_FLOW
 
 ConfigOption = Annotated[

@@ -21,7 +21,8 @@ from eventflow.control.overrides import (
     encode_overrides,
 )
 from eventflow.message import Message, new_message_id
-from eventflow.settings.sections import Settings, TargetSettings
+from eventflow.settings.root import Settings
+from eventflow.settings.target import TargetSettings
 from eventflow.topology import Lane, lane_queue, overrides_queue, overrides_spec
 
 CONFIRM_TIMEOUT_S = 10.0

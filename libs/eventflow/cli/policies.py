@@ -10,7 +10,7 @@ from eventflow.cli.findings import Finding, Verdict
 from eventflow.errors import ManagementError
 from eventflow.management.api import Management
 from eventflow.management.policies import NOT_SET, Look, look
-from eventflow.settings.sections import Settings
+from eventflow.settings.root import Settings
 from eventflow.topology import SHIELDS
 
 EFFECTIVE_WITHIN_S = 12.0

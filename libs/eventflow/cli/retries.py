@@ -9,7 +9,8 @@ from eventflow.amqp.queues import depth_of
 from eventflow.cli.session import Link
 from eventflow.errors import ManagementError
 from eventflow.management.api import Management
-from eventflow.settings.sections import Settings, TargetSettings
+from eventflow.settings.root import Settings
+from eventflow.settings.target import TargetSettings
 from eventflow.topology import RETRY_QUEUE, retry_queue
 
 MANAGEMENT_PORT_OFFSET = 10_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from prometheus_client.samples import Sample
 
 from eventflow.cli.scrape import samples_of
-from eventflow.settings.sections import CollectorSettings
+from eventflow.settings.collector import CollectorSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from eventflow.cli.spool import SpoolStatus, in_words, spool_status
 from eventflow.cli.troubles import troubles_of
 from eventflow.errors import BrokerUnavailableError
 from eventflow.event import format_time, utc_now
-from eventflow.settings.sections import Settings
+from eventflow.settings.root import Settings
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
 
 REFRESH_S = 1.0

@@ -9,7 +9,7 @@ from eventflow.amqp.queues import declare_queues
 from eventflow.cli.console import out, table
 from eventflow.cli.options import ConfigOption, DryRunOption, settings_of
 from eventflow.cli.session import connected
-from eventflow.settings.sections import Settings
+from eventflow.settings.root import Settings
 from eventflow.topology import QueueSpec, flow_specs, overrides_spec
 
 

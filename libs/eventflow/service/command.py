@@ -8,7 +8,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from eventflow.service import lifecycle
-from eventflow.settings.sections import Role, Settings, load
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role
+from eventflow.settings.root import Settings
 from eventflow.telemetry import logging
 from eventflow.telemetry.tracers import require_endpoints
 

@@ -25,7 +25,8 @@ from eventflow.network.broker_tls import require_sound_urls
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
 from eventflow.service.instance import name_instance
-from eventflow.settings.sections import FlowSettings, Role, Settings
+from eventflow.settings.roles import Role
+from eventflow.settings.root import FlowSettings, Settings
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.metrics import exposition_of
@@ -41,7 +42,7 @@ from eventflow_processor.guards import require_target_urls
 from eventflow_processor.handler import Handler
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.metrics import FlowMetrics, ProcessorMetrics
-from eventflow_processor.observe.observer import Observer
+from eventflow_processor.observe.observations import FlowObserver
 from eventflow_processor.observe.recent import RecentEvents
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
@@ -204,7 +205,7 @@ async def wire_flow(
         presence=presence,
     )
     flow_metrics.follow_held(lambda: consumer.held)
-    observer = Observer(
+    observer = FlowObserver(
         flow=name,
         metrics=flow_metrics,
         tracing=DeliveryTracing(tracer, flow=name, target_url=target_settings.url or ""),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from eventflow.senders.table import NO_SENDER, SENDERS
 from eventflow.senders.vocabulary import HmacSignature, Sender
-from eventflow.settings.sections import SourceSettings
+from eventflow.settings.source import SourceSettings
 from eventflow.topology import Lane, lane_queue
 from eventflow_collector.intake.mode import Mode
 from eventflow_collector.senders.identity import Identity

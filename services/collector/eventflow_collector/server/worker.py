@@ -16,7 +16,7 @@ from eventflow.network.connection_limit import ConnectionLimit
 from eventflow.service import lifecycle
 from eventflow.service.admin import Readiness
 from eventflow.service.instance import name_instance
-from eventflow.settings.sections import Settings
+from eventflow.settings.root import Settings
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import ingest_specs

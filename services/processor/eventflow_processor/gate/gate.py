@@ -17,7 +17,7 @@ from eventflow.control.overrides import Overrides
 from eventflow_processor.gate.breaker import Breaker, Cause, trouble_of
 from eventflow_processor.gate.own_errors import OwnErrors
 from eventflow_processor.gate.verdict import Pass, Verdict
-from eventflow_processor.target.result import Failed, Result, Succeeded
+from eventflow_processor.target.result import Failed, Judged, Succeeded
 
 DEFERRALS_MAX = 3
 REMEMBERED_IDS_MAX = 10_000
@@ -166,7 +166,7 @@ class Gate:
         self._breaker.probe_abandoned(now_s=self._clock())
         self._changed.set()
 
-    def leave(self, event_id: str, result: Result, entered: Pass, *, no_room_s: float = 0.0) -> Verdict:
+    def leave(self, event_id: str, result: Judged, entered: Pass, *, no_room_s: float = 0.0) -> Verdict:
         """Take note of how an attempt ended and return how that counts for its event.
 
         Args:
@@ -280,7 +280,7 @@ class Gate:
         self._unreached.note(event_id, times + 1, self._successes)
         return Verdict.COUNTS if times and self._successes > successes else Verdict.UNCOUNTED
 
-    def _pause_for(self, asked_s: float, result: Result) -> None:
+    def _pause_for(self, asked_s: float, result: Judged) -> None:
         """Let nothing of this flow through for so many seconds, at most the longest that an answer can impose."""
         pause_s = min(asked_s, self._max_retry_after_s)
         if pause_s <= self.pause_s:

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from eventflow.control.bus import Announcement
 from eventflow.delivery import Delivery
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow_processor.attempt import Attempted
 from eventflow_processor.lanes import Lanes
+from eventflow_processor.observe.observer import Observer
 
 REMEMBERED_MAX = 10_000
 """Outcomes that are remembered, the latest: some megabytes."""
@@ -24,7 +28,7 @@ class _Past:
     at_s: float
 
 
-class RecentEvents:
+class RecentEvents(Observer):
     """Keeps track of one flow's events in this processor: those in hand, and what became of the latest attempts."""
 
     def __init__(self, lanes: Lanes, *, broadcast: Callable[[Announcement], None]) -> None:
@@ -49,6 +53,11 @@ class RecentEvents:
         self._past[event_id] = _Past(_facts_of(envelope, outcome), time.monotonic())
         if len(self._past) > REMEMBERED_MAX:
             self._past.popitem(last=False)
+
+    @override
+    def attempted(self, attempted: Attempted) -> None:
+        if attempted.outcome is not None:
+            self.remember(attempted.envelope, attempted.outcome)
 
     def on_peer_message(self, announcement: Announcement) -> None:
         """Answer an operator who asks for an event; whoever knows nothing says so."""

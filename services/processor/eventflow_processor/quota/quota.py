@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 import structlog
 
+from eventflow.clock import lease_clock
 from eventflow.control.bus import Announcement
 from eventflow.control.overrides import Overrides
-from eventflow.tasks import lease_clock
 from eventflow_processor.observe.metrics import FlowMetrics
 from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.rate import AimdRate
 from eventflow_processor.quota.roster import Roster
 from eventflow_processor.target.feedback import Feedback
-from eventflow_processor.target.result import Failed, Result
+from eventflow_processor.target.result import Failed, Judged
 
 UNSTATED_PAUSE_S = 1.0
 """How long a target without room is left alone where nothing tells when it has some again."""
@@ -106,7 +106,7 @@ class Quota:
                 self._bucket.keep_at_most(0.0)  # what has gathered meanwhile was the others' still
         self._changed.set()
 
-    def learn(self, result: Result, *, sent_s: float) -> float:
+    def learn(self, result: Judged, *, sent_s: float) -> float:
         """Take note of what the answer to a request that was sent at `sent_s` says about the quota.
 
         Returns:

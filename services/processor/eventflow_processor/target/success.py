@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from eventflow.json_pointer import value_at
-from eventflow.settings.sections import TargetSettings, success_statuses
+from eventflow.settings.target import TargetSettings, success_statuses
 
 UNREADABLE: Final = object()
 """An answer's body in place of a document: cut off, too long, or not JSON."""

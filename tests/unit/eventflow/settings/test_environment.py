@@ -7,7 +7,8 @@ import pytest
 
 from eventflow.errors import SettingsError
 from eventflow.settings.environment import FILE_MAX_BYTES, capitalized, from_environment
-from eventflow.settings.sections import Role, load
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role
 
 URL = "http://target/"
 

@@ -13,13 +13,9 @@ from hypothesis import strategies as st
 
 from eventflow.errors import SettingsError
 from eventflow.management.api import Management
-from eventflow.settings.sections import (
-    FlowSettings,
-    Role,
-    Settings,
-    is_used,
-    load,
-)
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role, is_used
+from eventflow.settings.root import FlowSettings, Settings
 from eventflow.telemetry.tracers import ENDPOINT_VARIABLES, require_endpoints
 from eventflow.topology import flow_specs, ingest_specs
 from eventflow_collector.guards import require_safe_exposure

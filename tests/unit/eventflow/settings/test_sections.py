@@ -10,13 +10,9 @@ from pydantic import SecretStr
 from yarl import URL
 
 from eventflow.errors import SettingsError
-from eventflow.settings.sections import (
-    Role,
-    Settings,
-    broker_urls_in,
-    is_used,
-    load,
-)
+from eventflow.settings.load import broker_urls_in, load
+from eventflow.settings.roles import Role, is_used
+from eventflow.settings.root import Settings
 from eventflow.signing import signing_key
 from eventflow_collector.guards import require_safe_exposure
 from eventflow_processor.guards import require_target_urls
@@ -491,7 +487,7 @@ def test_a_variable_and_its_file_together_are_refused(
 ) -> None:
     (tmp_path / "keys").write_text("other-key\n")
     with pytest.raises(
-        SettingsError, match="EVENTFLOW_SOURCE__API_KEYS is set, and EVENTFLOW_SOURCE__API_KEYS_FILE too"
+        SettingsError, match="EVENTFLOW_SOURCE__API_KEYS and EVENTFLOW_SOURCE__API_KEYS_FILE are both set"
     ):
         loaded(monkeypatch, SOURCE__API_KEYS=text, SOURCE__API_KEYS_FILE=str(tmp_path / "keys"))
 

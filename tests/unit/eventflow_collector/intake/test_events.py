@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 from eventflow.errors import InvalidEventError
 from eventflow.event import Event, is_valid_attribute
 from eventflow.message import Envelope, encode
-from eventflow.settings.sections import SourceSettings
+from eventflow.settings.source import SourceSettings
 from eventflow_collector.intake.events import TooLargeError, read_events
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of

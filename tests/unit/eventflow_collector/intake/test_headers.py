@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from eventflow.errors import InvalidEventError
-from eventflow.settings.sections import SourceSettings
+from eventflow.settings.source import SourceSettings
 from eventflow_collector.intake.attributes import batch_id, event_of, traceparent_of
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.intake.mode import UnknownModeError, mode_of

@@ -7,7 +7,7 @@ import pytest
 from multidict import CIMultiDict
 
 from eventflow.event import Event
-from eventflow.settings.sections import SourceSettings
+from eventflow.settings.source import SourceSettings
 from eventflow_collector.intake.flow import Flow, flow_of
 from eventflow_collector.intake.judgement import admit, is_known_key, judge
 from eventflow_collector.intake.rejection import Reason, Rejection

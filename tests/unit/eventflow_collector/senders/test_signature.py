@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from standardwebhooks import Webhook
 
-from eventflow.settings.sections import SourceSettings
+from eventflow.settings.source import SourceSettings
 from eventflow.signing import signature, signing_key
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.senders.signature import Flaw

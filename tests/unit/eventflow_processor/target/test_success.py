@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventflow.json_pointer import value_at
-from eventflow.settings.sections import TargetSettings
+from eventflow.settings.target import TargetSettings
 from eventflow_processor.target.success import UNREADABLE, SuccessRule, parsed, success_rule
 
 RFC_6901 = {

@@ -1,0 +1,72 @@
+"""The section `[source]` of a flow. Pure."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+
+from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, is_token, require_signing_keys
+
+
+def _header_name(value: str) -> str:
+    if value and not is_token(value):
+        raise ValueError("the name of a header is expected: letters, digits and hyphens")
+    return value
+
+
+class SourceSettings(Section):
+    """Senders of a flow: how they authenticate, and how much they may send."""
+
+    api_keys: ApiKeys = Field(
+        (), description="accepted values of the header `X-Api-Key`, separated by commas; several = rotation"
+    )
+    verify: Literal["github", "shopify", "stripe", "standard-webhooks", "hmac", "none"] = Field(
+        "none", description="signature that each request must carry, in addition to a key if there are keys"
+    )
+    secrets: Secrets = Field(
+        (),
+        validate_default=True,
+        description="signing secrets for `verify`, separated by commas, current first; several = rotation",
+    )
+    hmac_header: Annotated[str, AfterValidator(_header_name)] = Field(
+        "", validate_default=True, description="header of the signature if `verify` is `hmac`"
+    )
+    hmac_algorithm: Literal["sha256", "sha512", "sha1"] = Field(
+        "sha256", description="hash function if `verify` is `hmac`"
+    )
+    hmac_encoding: Literal["hex", "base64"] = Field(
+        "hex", description="encoding of the signature if `verify` is `hmac`; hex is in lower case"
+    )
+    hmac_prefix: str = Field("", description="text before the signature in its header if `verify` is `hmac`")
+    tolerance_s: float = Field(
+        300.0, gt=0, le=86_400, description="largest difference between a signed timestamp and now; above it 401"
+    )
+    max_body_bytes: int = Field(MIB, ge=1, le=128 * MIB, description="largest body of an event; above it 413")
+    max_batch_events: int = Field(1000, ge=1, le=10_000, description="most events in one batch; above it 413")
+    max_batch_bytes: int = Field(
+        4 * MIB, ge=1, le=128 * MIB, description="largest batch; above it 413, as for a batch with a too large event"
+    )
+    allow_unauthenticated: bool = Field(
+        False, description="accept events without key and signature from everyone who can reach the collector"
+    )
+
+    @property
+    def lacks_authentication(self) -> bool:
+        """Whether every sender would be accepted, although no setting allows that."""
+        return not (self.api_keys or self.verify != "none" or self.allow_unauthenticated)
+
+    @field_validator("secrets")
+    @classmethod
+    def _check_secrets(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        verify = info.data.get("verify")  # missing if it is itself wrong
+        if value and verify == "none":
+            raise ValueError("they have no effect, because verify is none")
+        if not value and verify not in {"none", None}:
+            raise ValueError(f"at least one is expected, because verify is {verify}")
+        return require_signing_keys(value) if verify == "standard-webhooks" else value
+
+    @field_validator("hmac_header")
+    @classmethod
+    def _check_hmac_header(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("verify") == "hmac":
+            raise ValueError("the name of the signature's header is expected, because verify is hmac")
+        return value
