@@ -127,7 +127,7 @@ class Worker:
             finally:
                 await cancel_and_wait(*spooling)
                 if self._spool is not None:
-                    await self._spool.settled(within_s=self._confirm_timeout_s)
+                    await self._spool.until_resolved(within_s=self._confirm_timeout_s)
                 # Last: requests in flight, and events that are sent from the spool, still need their confirms.
                 await cancel_and_wait(publishing, *reporting)
                 await self._tracer.close()
