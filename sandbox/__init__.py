@@ -1,1 +1,1 @@
-"""The outside world on one machine: a RabbitMQ, a source, and a target that audits what it gets."""
+"""The outside world on one machine: RabbitMQ, a source of events, and a target that audits its requests."""

@@ -1,4 +1,4 @@
-"""Child processes: started apart from the terminal, read line by line, stopped for certain."""
+"""Child processes: detached from the terminal, read line by line, and never left behind."""
 
 import contextlib
 import os
@@ -9,28 +9,32 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
+
+from typing_extensions import override
+
+from sandbox.startable import Startable
 
 _TAIL_LINES = 200
 _POLL_S = 0.05
 
-# Reads until its starter is gone, however that died, then kills the process group that it was told of.
+# Shell script that waits for the end of its standard input, which is the end of its starter, and then kills a process
+# group. The kernel closes the pipe however the starter ends.
 _LEASH = 'read -r _; kill -s KILL -- "-$1"'
 
 
-class ChildProcess:
-    """One program in a session of its own, so that a terminal's Ctrl-C reaches only whoever started it.
+class ChildProcess(Startable):
+    """A program in its own session, so that Ctrl-C in a terminal reaches its starter only.
 
-    It does not outlive its starter: a tiny shell reads from a pipe and kills the program's process group once the
-    pipe closes, as it does when the starter ends, by SIGKILL too.
+    It does not outlive its starter: a small shell kills the program's process group when its pipe to the starter
+    closes, which also happens when the starter is killed.
 
     Args:
-        name: What people call it.
+        name: Name for people.
         command: Program and arguments.
-        env: The whole environment; None inherits the starter's.
-        on_line: Called from a thread with each line of output, without its line end.
-        cwd: Where it runs.
+        env: Whole environment; None inherits the starter's.
+        on_line: Called from a thread with each line of output, without the line end.
+        cwd: Working directory.
     """
 
     def __init__(
@@ -52,18 +56,9 @@ class ChildProcess:
         self._pump: threading.Thread | None = None
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     @property
     def pid(self) -> int:
-        """The process id, which is its process group's and session's too."""
+        """Process id; also the id of its process group and session."""
         return self._started().pid
 
     @property
@@ -73,17 +68,28 @@ class ChildProcess:
 
     @property
     def returncode(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs or before it was started."""
+        """Exit status, negative for a signal; None while it runs and before its first start."""
         return None if self._process is None else self._process.poll()
 
+    @property
+    def resident_bytes(self) -> int:
+        """Resident memory of the program, from /proc."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+
     def tail(self, lines: int = 20) -> list[str]:
-        """Return its last lines of output (standard output and error)."""
+        """Return the last lines of its standard output and error."""
         return list(self._tail)[-lines:]
 
+    def explain(self, problem: str) -> str:
+        """Return an error message: the problem and the last lines of output."""
+        return "\n".join([f"{problem}. Its last output:", *self.tail(15)])
+
+    @override
     def start(self) -> None:
-        """Start it; after an end it can be started again."""
+        """Start it. It can be started again after its end."""
         if self.alive:
-            raise RuntimeError(f"{self.name} is running already")
+            raise RuntimeError(f"{self.name} already runs")
         self._tail.clear()
         self._process = subprocess.Popen(
             self._command,
@@ -109,7 +115,7 @@ class ChildProcess:
         self._pump.start()
 
     def wait(self, timeout_s: float) -> int | None:
-        """Wait for its end and return its exit status; None when it still runs after `timeout_s`."""
+        """Wait for its end and return its exit status; None if it still runs after `timeout_s`."""
         try:
             returncode = self._started().wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -117,20 +123,21 @@ class ChildProcess:
         self._release()
         return returncode
 
+    @override
     def stop(self, timeout_s: float = 10.0) -> int | None:
-        """Ask it to end with SIGTERM and see to it with SIGKILL after `timeout_s`; return its exit status."""
+        """End it with SIGTERM, or with SIGKILL after `timeout_s`; return its exit status."""
         if self._process is None:
             return None
         self.signal(signal.SIGTERM)
         try:
             returncode = self.wait(timeout_s)
-        except BaseException:  # an impatient second Ctrl-C
+        except BaseException:  # a second Ctrl-C must not leave it running
             self.kill()
             raise
         return self.kill() if returncode is None else returncode
 
     def kill(self) -> int | None:
-        """End it and its process group at once with SIGKILL; return its exit status."""
+        """End it and its process group with SIGKILL; return its exit status."""
         if self._process is None:
             return None
         self.signal(signal.SIGKILL, group=True)
@@ -147,7 +154,7 @@ class ChildProcess:
         self.signal(signal.SIGCONT, group=True)
 
     def signal(self, number: signal.Signals, *, group: bool = False) -> None:
-        """Send a signal to it, or to its whole process group; nothing happens when it has ended."""
+        """Send a signal to it or to its whole process group; do nothing if it has ended."""
         process = self._started()
         if process.poll() is not None:
             return
@@ -170,7 +177,7 @@ class ChildProcess:
                     self._on_line(line.rstrip("\r\n"))
 
     def _release(self) -> None:
-        """Let go of what was held for the ended process, and end what it left running in its group."""
+        """Release the resources of the ended process, and kill the rest of its process group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._started().pid, signal.SIGKILL)
         if self._leash is not None:
@@ -182,14 +189,19 @@ class ChildProcess:
             self._pump = None
 
 
+def scrubbed_environment() -> dict[str, str]:
+    """Return the environment without the variables that configure a service or its telemetry."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
+
+
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:
     """Wait until `condition` holds.
 
     Raises:
-        TimeoutError: It did not hold within `timeout_s`; the text names `what` was waited for.
+        TimeoutError: The condition did not hold within `timeout_s`; the text contains `what`.
     """
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {timeout_s:g} s in vain for {what}")
+            raise TimeoutError(f"timeout after {timeout_s:g} s while waiting for {what}")
         time.sleep(_POLL_S)

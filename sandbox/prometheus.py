@@ -1,6 +1,6 @@
-"""A real Prometheus for tests, whatever the machine has.
+"""The command that installs Prometheus for the tests.
 
-python -m sandbox.prometheus    sees to it that prometheus, promtool and amtool can be had
+python -m sandbox.prometheus    makes sure that prometheus, promtool and amtool are installed
 """
 
 import shutil
@@ -14,12 +14,12 @@ PROGRAMS = ("prometheus", "promtool", "amtool")
 
 
 def missing() -> list[str]:
-    """Name the programs that are not here."""
+    """Return the programs that are not installed."""
     return [program for program in PROGRAMS if shutil.which(program) is None]
 
 
 def main() -> None:
-    """Install what is missing; exit status 3 where that is not possible."""
+    """Install missing programs; exit with status 3 if that is not possible."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if not missing():
         return
@@ -28,7 +28,7 @@ def main() -> None:
             system_package.PROMETHEUS, lambda text: console.print(text, style="yellow", markup=False)
         )
     except system_package.InstallError as error:
-        console.print(f"No {', '.join(missing())}: {error}", style="red", markup=False)
+        console.print(f"{', '.join(missing())} could not be installed: {error}", style="red", markup=False)
         sys.exit(3)
 
 

@@ -1,4 +1,4 @@
-"""Where a running sandbox is, for the commands that use it."""
+"""The file with the addresses of a running sandbox, for the commands that use it."""
 
 import dataclasses
 import json
@@ -15,10 +15,10 @@ DEFAULT_PATH = Path(".local") / RUN_FILE_NAME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFile:
-    """What `make run-local` started.
+    """Addresses of everything that `make run-local` started.
 
     Attributes:
-        pid: Of the command that runs it all.
+        pid: Process id of that command.
     """
 
     pid: int
@@ -30,23 +30,23 @@ class RunFile:
     processor_metrics_urls: list[str]
 
     def write(self, path: Path = DEFAULT_PATH) -> None:
-        """Write it, for its owner's eyes: it holds a key, though a local one."""
+        """Write it, readable by its owner only, because it holds an API key."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
     def remove(self, path: Path = DEFAULT_PATH) -> None:
-        """Remove it, unless another command has put its own there."""
+        """Remove it, unless another command has replaced it."""
         if self.read(path) in (self, None):
             path.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, path: Path = DEFAULT_PATH) -> "RunFile | None":
-        """Read it; None where nothing runs."""
+        """Read it; None if nothing runs."""
         try:
             found = cls(**json.loads(path.read_text()))
-            os.kill(found.pid, 0)  # asks only whether it is there
+            os.kill(found.pid, 0)  # signal 0 only checks that the process exists
             port = urlsplit(found.events_url).port
-        except (OSError, ValueError, TypeError):  # no file, an older form of it, or its command was killed
+        except (OSError, ValueError, TypeError):  # no file, an older format, or the command was killed
             return None
-        return found if port and accepts(LOOPBACK, port) else None  # process ids come round again
+        return found if port and accepts(LOOPBACK, port) else None  # the id may belong to another process by now

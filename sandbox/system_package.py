@@ -1,4 +1,4 @@
-"""Installs programs that the sandbox and the tests run, with the system's own package manager."""
+"""Installs programs for the sandbox and the tests with the package manager of the system."""
 
 import os
 import shutil
@@ -13,12 +13,13 @@ _STDERR = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """Programs as package managers know them.
+    """Programs and their names in each package manager.
 
     Attributes:
-        title: What people call them.
-        names: Package names by manager; a manager that is not here does not have them.
-        units: systemd services that it would run, by the program that, where it was there before, runs them rightly.
+        title: Name for people.
+        names: Package names by package manager; a manager without an entry does not offer them.
+        units: systemd services that the installation would start, by program. If the program was installed before,
+            its services are left alone.
     """
 
     title: str
@@ -38,8 +39,8 @@ PROMETHEUS = Package(
 )
 WRK = Package(title="wrk", names={"apt-get": ("wrk",), "brew": ("wrk",)}, units={})
 
-# What each package manager is told, in the order in which they are looked for. The last command installs; the ones
-# before it prepare and may fail, as one broken package source need not matter.
+# Commands of each package manager; the first manager that is found is used. The last command installs. The commands
+# before it prepare and may fail, because a single broken package source need not prevent the installation.
 _COMMANDS: dict[str, list[list[str]]] = {
     "apt-get": [["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends"]],
     "dnf": [["dnf", "install", "--assumeyes"]],
@@ -48,57 +49,55 @@ _COMMANDS: dict[str, list[list[str]]] = {
 
 
 class InstallError(Exception):
-    """A package could not be installed; the text says why."""
+    """A package could not be installed; the text gives the reason."""
 
 
-def install(package: Package, say: Callable[[str], None]) -> None:
-    """Install a system package, without the services that it would run.
+def install(package: Package, notify: Callable[[str], None]) -> None:
+    """Install a system package, without the services that it would start.
 
     Args:
-        say: Is told what is about to happen, before it does.
+        notify: Called with a notice before each command.
 
     Raises:
-        InstallError: There is no package manager, no right to use it, or it failed.
+        InstallError: There is no package manager, the user may not use it, or it failed.
     """
     manager = next((name for name in _COMMANDS if name in package.names and shutil.which(name)), None)
     if manager is None:
-        raise InstallError(f"none of {', '.join(package.names)} is here")
+        raise InstallError(f"none of {', '.join(package.names)} is installed")
     prefix = [] if manager == "brew" else _as_root()
     new_units = [unit for program, units in package.units.items() if not shutil.which(program) for unit in units]
     *preparations, installation = _COMMANDS[manager]
     installation = [*installation, *package.names[manager]]
     for command in preparations:
-        say(f"Before installing {package.title}: {' '.join(prefix + command)}")
+        notify(f"Before installing {package.title}: {' '.join(prefix + command)}")
         _run(prefix + command)
-    say(f"Installing {package.title}: {' '.join(prefix + installation)}")
+    notify(f"Installing {package.title}: {' '.join(prefix + installation)}")
     if not _run(prefix + installation):
         raise InstallError(f"{' '.join(prefix + installation)} failed")
     _stop_services(prefix, new_units)
 
 
 def _as_root() -> list[str]:
-    """Return what must stand before a command that only root may run.
+    """Return the words that run a command as root.
 
     Raises:
-        InstallError: sudo is not there, or would ask for a password.
+        InstallError: sudo is missing or asks for a password.
     """
-    environment = [
-        "env",
-        "DEBIAN_FRONTEND=noninteractive",
-        "RUNLEVEL=1",
-    ]  # runlevel 1: packages start no services
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]  # in runlevel 1 packages start no services
     if os.geteuid() == 0:
         return environment
     if (
         shutil.which("sudo") is None
         or subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode
     ):
-        raise InstallError("installing a system package needs root, and sudo asks for a password here")
+        raise InstallError(
+            "the installation of a system package needs root, and sudo is missing or asks for a password"
+        )
     return ["sudo", "-n", *environment]
 
 
 def _run(command: list[str]) -> bool:
-    """Run a command, its output on standard error; say whether it succeeded."""
+    """Run a command with its output on standard error; return whether it succeeded."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=_STDERR, stderr=_STDERR, check=False, timeout=_TIMEOUT_S
@@ -109,7 +108,7 @@ def _run(command: list[str]) -> bool:
 
 
 def _stop_services(prefix: list[str], units: list[str]) -> None:
-    """Undo what systemd makes of a new package: a service on the usual ports, at every boot."""
+    """Stop and disable the services of a new package: they would use the usual ports, at every boot."""
     if Path("/run/systemd/system").is_dir():
         for unit in units:
             subprocess.run([*prefix, "systemctl", "disable", "--now", unit], capture_output=True, check=False)

@@ -18,39 +18,46 @@ from sandbox.broker.provision import DEFAULT_DIRECTORY, URL_VARIABLE, BrokerNotA
 
 
 def main(
-    directory: Annotated[Path, typer.Option(help="Where the node keeps data, logs and configuration.")] = (
+    directory: Annotated[Path, typer.Option(help="Directory for the data, logs and configuration of the node.")] = (
         DEFAULT_DIRECTORY
     ),
     ensure_only: Annotated[
         bool,
-        typer.Option("--ensure", help="Only see to it that a RabbitMQ can be had (installs it if needed)."),
+        typer.Option("--ensure", help="Only check that RabbitMQ can be started; install it if needed."),
     ] = False,
 ) -> None:
-    """Run a RabbitMQ until Ctrl-C."""
-    console = Console(highlight=False, soft_wrap=True)
+    """Run RabbitMQ until Ctrl-C."""
     try:
         if ensure_only:
-            if not urls_in(os.environ):
-                ensure()
-                return
-            with provide(directory):
-                return
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        with provide(directory) as broker:
-            if broker.node is None:
-                console.print(f"RabbitMQ answers where {URL_VARIABLE} names it.")  # its password is not for the screen
-            else:
-                console.print(f"AMQP        {broker.url}")
-                console.print(
-                    f"Management  {broker.management_url}  (login {broker.login}, password {broker.password})"
-                )
-            console.print("Ctrl-C stops it.")
-            stop.wait()
+            _check(directory)
+        else:
+            _run(directory)
     except BrokerNotAvailable as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), style="red", markup=False)
         sys.exit(error.exit_status)
+
+
+def _check(directory: Path) -> None:
+    """Check that RabbitMQ can be used, without a start, which would take seconds."""
+    if urls_in(os.environ):
+        with provide(directory):  # raises if the named broker does not answer
+            return
+    ensure()
+
+
+def _run(directory: Path) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with provide(directory) as broker:
+        if broker.node is None:
+            console.print(f"RabbitMQ answers at {URL_VARIABLE}.")  # the URL holds a password, so it is not printed
+        else:
+            console.print(f"AMQP        {broker.url}")
+            console.print(f"Management  {broker.management_url}  (login {broker.login}, password {broker.password})")
+        console.print("Press Ctrl-C to stop it.")
+        stop.wait()
 
 
 if __name__ == "__main__":

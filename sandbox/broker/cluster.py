@@ -5,26 +5,27 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote
 
-from sandbox.broker import probes
-from sandbox.broker.node import Epmd, Host, NodeError, PrivateNode
+from typing_extensions import override
+
+from sandbox.broker.erlang import Epmd, Host
+from sandbox.broker.node import NodeError, PrivateNode
 from sandbox.ports import free_port
 from sandbox.processes import wait_until
+from sandbox.startable import Startable
 
 
-class Cluster:
-    """Nodes that form a cluster at their first start; each can be killed and started again on its own.
+class Cluster(Startable):
+    """Nodes that form a cluster at their first start; each can then be killed and started alone.
 
-    Quorum queues that are declared while all of them run have a replica on each, up to RabbitMQ's default of three.
+    A quorum queue that is declared while all nodes run has a replica on each, up to RabbitMQ's default of three.
 
     Args:
-        directory: Each node keeps its data in a directory of its own below it.
-        size: How many nodes.
+        directory: Parent of the nodes' directories.
+        size: Number of nodes.
         settings: More lines of every node's rabbitmq.conf, by key.
-        hosts: Where each node runs, in place of `size`; by default all on loopback.
+        hosts: Host of each node, in place of `size`; by default all nodes are on loopback.
         erl_args: More arguments of every node's Erlang VM.
 
     Raises:
@@ -60,39 +61,33 @@ class Cluster:
             for number, (name, host) in enumerate(zip(names, hosts, strict=True), 1)
         )
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     @property
     def url(self) -> str:
-        """The URLs of all nodes, comma-separated, as the services take them."""
+        """AMQP URLs of all nodes, comma-separated, in the form of `EVENTFLOW_BROKER__URL`."""
         return ",".join(node.url for node in self.nodes)
 
     @property
     def living(self) -> tuple[PrivateNode, ...]:
-        """The nodes whose process runs."""
+        """Nodes that run."""
         return tuple(node for node in self.nodes if node.alive)
 
+    @override
     def start(self, timeout_s: float = 60.0) -> None:
-        """Start all nodes and wait until each knows all others.
+        """Start all nodes and wait until they form one cluster.
 
         Raises:
-            NodeError: One did not come up, or they did not find each other.
+            NodeError: A node did not start, or the nodes did not find each other.
         """
         for epmd in self._epmds.values():
             epmd.start()
         try:
             first, *others = self.nodes
-            first.start(timeout_s)  # alone, so that the others have one to join
+            first.start(timeout_s)  # first and alone: the others join it
             with ThreadPoolExecutor(len(self.nodes)) as threads:
                 list(threads.map(lambda node: node.start(timeout_s), others))
-            wait_until(lambda: self._running(first) == len(self.nodes), timeout_s=timeout_s, what="the nodes to meet")
+            wait_until(
+                lambda: self._running(first) == len(self.nodes), timeout_s=timeout_s, what="the nodes to form a cluster"
+            )
         except TimeoutError as error:
             self.stop()
             raise NodeError(str(error)) from error
@@ -100,8 +95,9 @@ class Cluster:
             self.stop()
             raise
 
+    @override
     def stop(self) -> None:
-        """End all nodes at once: nothing of a private cluster is used again."""
+        """Kill all nodes: the data of a private cluster are not used again."""
         for node in self.nodes:
             node.kill()
         for epmd in self._epmds.values():
@@ -112,13 +108,11 @@ class Cluster:
         return next(node for node in self.nodes if node.nodename == nodename)
 
     def leader_of(self, queue: str) -> PrivateNode | None:
-        """Return the living node that leads a quorum queue; None while none does."""
+        """Return the running node that leads a quorum queue; None while no node does."""
         for node in self.living:
-            seen = probes.management_get(
-                node.management_url, f"queues/%2F/{quote(queue, safe='')}", login=node.login, password=node.password
-            )
-            if isinstance(seen, dict) and seen.get("leader"):
-                leader = self.node_named(str(seen["leader"]))
+            found = node.management_get(f"queues/%2F/{quote(queue, safe='')}")
+            if isinstance(found, dict) and found.get("leader"):
+                leader = self.node_named(str(found["leader"]))
                 return leader if leader.alive else None
         return None
 
@@ -126,7 +120,7 @@ class Cluster:
     def isolated(self, node: PrivateNode) -> Iterator[None]:
         """Cut one node off from its peers while the context is open; its clients still reach it.
 
-        Erlang nodes that disagree on their cookie refuse each other, so the cut needs no rights on the network.
+        Erlang nodes with different cookies refuse each other, so the cut needs no privileges on the network.
         """
         peers = [peer.nodename for peer in self.nodes if peer is not node]
         listed = ",".join(f"'{peer}'" for peer in peers)
@@ -137,5 +131,5 @@ class Cluster:
             node.ctl("eval", f"[erlang:set_cookie(P, erlang:get_cookie()) || P <- [{listed}]].")
 
     def _running(self, node: PrivateNode) -> int:
-        seen = probes.management_get(node.management_url, "nodes", login=node.login, password=node.password)
-        return sum(bool(peer.get("running")) for peer in seen) if isinstance(seen, list) else 0
+        members = node.management_get("nodes")
+        return sum(bool(member.get("running")) for member in members) if isinstance(members, list) else 0

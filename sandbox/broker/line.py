@@ -1,7 +1,4 @@
-"""A line to the broker that can be cut or blocked.
-
-For whoever connects through it the broker is away, and for nobody else.
-"""
+"""A TCP line to the broker that can be cut or blocked: the broker is away for its users only."""
 
 import asyncio
 from contextlib import suppress
@@ -13,7 +10,7 @@ from sandbox.ports import LOOPBACK, free_port
 
 
 class Line:
-    """Forwards a port of loopback to a broker. Use it as an async context manager."""
+    """Forwards a port on loopback to a broker. Use it as an async context manager."""
 
     def __init__(self, broker_url: str) -> None:
         broker = urlsplit(broker_url)
@@ -34,7 +31,7 @@ class Line:
         await self.cut()
 
     async def mend(self) -> None:
-        """Accept connections (again)."""
+        """Accept connections, also after `cut`."""
         self._server = await asyncio.start_server(self._accept, LOOPBACK, self._port)
 
     async def cut(self) -> None:
@@ -46,11 +43,11 @@ class Line:
             await asyncio.wait(self._connections)
 
     def block(self) -> None:
-        """Carry nothing any more, neither way; connections stay open and are told nothing, not even of an end."""
+        """Carry nothing in either direction. Connections stay open, and even the end of one is held back."""
         self._flowing.clear()
 
     def unblock(self) -> None:
-        """Carry on, from where it was blocked."""
+        """Undo `block`: the bytes that were held back follow."""
         self._flowing.set()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,7 +80,7 @@ class Line:
                 await writer.drain()
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
-        """Return what came, empty at its end however it came; while the line is blocked neither is told."""
+        """Return the next bytes, or none at the end of the stream or after a reset; wait while the line is blocked."""
         try:
             chunk = await reader.read(65536)
         except ConnectionError:

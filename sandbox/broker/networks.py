@@ -1,7 +1,7 @@
-"""Hosts of our own on one machine: network namespaces, each with a link to us and a link to its peers.
+"""Private hosts on one machine: network namespaces, each with a link to its clients and a link to its peers.
 
-Needs Linux, `ip` and the rights of root. The link to the peers can be cut in silence, as a switch that fails does it,
-while whoever uses the host still reaches it.
+They need Linux, the program `ip` and root privileges. The link to the peers can be cut without a reset, as when a
+switch fails, while clients still reach the host.
 """
 
 import contextlib
@@ -13,22 +13,22 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from sandbox.broker.node import Host
+from sandbox.broker.erlang import Host
 
 _PEERS_PREFIX = "198.18"
 _CLIENTS_PREFIX = "198.19"
-"""Both belong to the range that RFC 2544 sets aside for tests on isolated networks."""
+"""Both are in the range that RFC 2544 reserves for tests on isolated networks."""
 
 
 class NetworksNotAvailableError(Exception):
-    """This machine gives us no network namespaces; the text says why."""
+    """Network namespaces cannot be used on this machine; the text gives the reason."""
 
 
 class Networks:
-    """Hosts that reach each other over a bridge of their own while the context is open.
+    """Hosts that reach each other over a private bridge while the context is open.
 
     Args:
-        size: How many hosts.
+        size: Number of hosts.
     """
 
     def __init__(self, size: int) -> None:
@@ -60,7 +60,7 @@ class Networks:
 
     @contextlib.contextmanager
     def cut_off(self, host: Host) -> Iterator[None]:
-        """Lose in silence all that goes between a host and its peers while the context is open."""
+        """Drop all packets between a host and its peers while the context is open."""
         port = f"port{self.hosts.index(host) + 1}"
         _ip("-n", self._switch, "link", "set", port, "nomaster")
         try:
@@ -69,7 +69,7 @@ class Networks:
             _ip("-n", self._switch, "link", "set", port, "master", "switch")
 
     def _make(self) -> None:
-        # The bridge has a namespace of its own, where no rule of ours applies: Docker has packets on bridges dropped.
+        # The bridge has its own namespace, because Docker's firewall rules drop packets on bridges of the machine.
         _ip("netns", "add", self._switch)
         _ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
         _ip("-n", self._switch, "link", "set", "switch", "up")
@@ -91,7 +91,7 @@ class Networks:
     def _remove(self) -> None:
         for space in (*(self._namespace(number) for number in range(1, len(self.hosts) + 1)), self._switch):
             with contextlib.suppress(NetworksNotAvailableError):
-                _ip("netns", "delete", space)  # and with it its links
+                _ip("netns", "delete", space)  # deletes its links too
 
     def _namespace(self, number: int) -> str:
         return f"ef{self._mark}-{number}"
@@ -100,7 +100,7 @@ class Networks:
 def _ip(*arguments: str) -> None:
     program = shutil.which("ip")
     if program is None or os.geteuid() != 0:
-        raise NetworksNotAvailableError("network namespaces need the program `ip` and the rights of root")
+        raise NetworksNotAvailableError("network namespaces need the program `ip` and root privileges")
     done = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise NetworksNotAvailableError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")

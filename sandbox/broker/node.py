@@ -1,117 +1,55 @@
-"""A private RabbitMQ node: own data, own ports on loopback, nothing left behind."""
+"""A private RabbitMQ node: its own data, its own ports, and nothing left behind."""
 
 import contextlib
 import fcntl
 import hashlib
 import os
 import secrets
-import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
-from sandbox.broker import probes
-from sandbox.ports import LOOPBACK, accepts, free_port
+from typing_extensions import override
+
+from sandbox.broker.erlang import Epmd, Host, find_program
+from sandbox.broker.rabbitmq import RabbitMQ
+from sandbox.ports import free_port
 from sandbox.processes import ChildProcess, wait_until
-
-# Debian's own directory comes before PATH: the commands that it puts there change the user to `rabbitmq`.
-_PROGRAM_DIRECTORIES = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/usr/local/sbin", "/usr/sbin")
-_LOGIN = "guest"  # RabbitMQ's own, which it lets in from loopback only
 
 
 class NodeError(Exception):
-    """The node cannot do what was asked of it; the text says why."""
+    """A node could not start or a command on it failed; the text gives the reason."""
 
 
 class NodeInUseError(NodeError):
-    """Another running command owns the node of this directory."""
+    """Another running command owns the node in this directory."""
 
 
-def find_program(name: str) -> Path | None:
-    """Find one of RabbitMQ's or Erlang's programs."""
-    path = os.pathsep.join([_PROGRAM_DIRECTORIES[0], os.environ.get("PATH", os.defpath), *_PROGRAM_DIRECTORIES[1:]])
-    found = shutil.which(name, path=path)
-    return Path(found) if found else None
+class PrivateNode(RabbitMQ):
+    """RabbitMQ node in a directory that holds its data, logs, cookie and configuration.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """Where a node runs: on loopback, or in a network namespace with a link to its clients and one to its peers.
-
-    Attributes:
-        address: Where it serves clients and the management API.
-        peers_address: Where other nodes reach it.
-        name: The part of its Erlang name behind the `@`; an address makes it a long name.
-        enter: What a command is prefixed with to run there.
-    """
-
-    address: str = LOOPBACK
-    peers_address: str = LOOPBACK
-    name: str = "localhost"
-    enter: tuple[str, ...] = ()
-
-    @property
-    def has_long_name(self) -> bool:
-        """Whether Erlang must be started with long names (`RABBITMQ_USE_LONGNAME`)."""
-        return "." in self.name
-
-    @property
-    def erl_args(self) -> str:
-        """What keeps Erlang's distribution off every other address."""
-        return f"-kernel inet_dist_use_interface {{{self.peers_address.replace('.', ',')}}}"
-
-
-class Epmd:
-    """Erlang's port mapper on a port of its own: nodes that share one can form a cluster."""
-
-    def __init__(self, *, port: int | None = None, host: Host | None = None) -> None:
-        self.port = port or free_port()
-        self._host = host or Host()
-        program = find_program("epmd") or "epmd"
-        addresses = f"{self._host.address},{self._host.peers_address}"
-        command = [*self._host.enter, program, "-address", addresses, "-port", str(self.port)]
-        self._process = ChildProcess("epmd", command)
-
-    def start(self) -> None:
-        """Start it and wait until it accepts connections."""
-        self._process.start()
-        wait_until(lambda: accepts(self._host.address, self.port), timeout_s=5.0, what="epmd to listen")
-
-    def stop(self) -> None:
-        """End it with SIGKILL: it keeps nothing, and ignores other requests while it knows nodes."""
-        self._process.kill()
-
-
-class PrivateNode:
-    """A RabbitMQ node of one directory, which holds its data, logs, cookie and configuration.
-
-    It listens on loopback only, runs as whoever starts it (root too), and dies with its starter. Its data outlive
-    it: the next start in the same directory finds them.
+    It listens on loopback only (unless `host` differs), runs as the current user, root included, and ends with the
+    process that started it. Its data stay: the next start in the same directory finds them.
 
     Args:
-        directory: Made when it is not there.
-        amqp_port: Where clients connect; a free port by default, like the other ports.
-        management_port: The management UI and API.
-        metrics_port: Metrics for Prometheus; by default none.
-        dist_port: Between Erlang nodes and for `rabbitmqctl`.
-        nodename: Erlang's name of the node, `name@localhost`, to which the data belong; by default made from the
-            directory's path.
-        epmd: One to share with other nodes; by default it has its own, which stops with it.
-        cookie: What cluster members must have in common; by default made once for the directory.
+        directory: Created if missing.
+        amqp_port: Port for AMQP clients; by default a free one, as for the other ports.
+        management_port: Port of the management UI and API.
+        metrics_port: Port for Prometheus; by default the node has no such port.
+        dist_port: Port for other Erlang nodes and `rabbitmqctl`.
+        nodename: Erlang name, `name@localhost`. The data belong to it. By default derived from the directory's path.
+        epmd: Port mapper shared with other nodes; by default the node has its own, which stops with it.
+        cookie: Secret that all members of a cluster share; by default created once for the directory.
         settings: More lines of rabbitmq.conf, by key.
-        host: Where it runs; by default on loopback.
+        host: Host of the node; by default loopback.
         erl_args: More arguments of the Erlang VM.
 
     Raises:
         NodeError: RabbitMQ is not installed.
     """
-
-    login = _LOGIN
-    password = _LOGIN
 
     def __init__(
         self,
@@ -131,12 +69,11 @@ class PrivateNode:
         server, ctl = find_program("rabbitmq-server"), find_program("rabbitmqctl")
         if server is None or ctl is None:
             raise NodeError("rabbitmq-server is not installed")
+        self._host = host or Host()
+        super().__init__(address=self._host.address, amqp_port=amqp_port, management_port=management_port)
         self.directory = directory.resolve()
-        self.amqp_port = amqp_port or free_port()
-        self.management_port = management_port or free_port()
         self.metrics_port = metrics_port
         self.dist_port = dist_port or free_port()
-        self._host = host or Host()
         self._erl_args = erl_args
         self.nodename = nodename or f"eventflow-{_short_hash(self.directory)}@{self._host.name}"
         self._epmd = epmd or Epmd(host=self._host)
@@ -144,33 +81,14 @@ class PrivateNode:
         self._cookie = cookie
         self._settings = dict(settings or {})
         self._ctl = ctl
-        self._mark = secrets.token_hex(8)  # tells this node's process from any other, on its command line
+        self._mark = secrets.token_hex(8)  # identifies this node's process by its command line
         command: list[str | Path] = [*self._host.enter, server]
         self._server = ChildProcess(self.nodename, command, env=self._environment(), cwd=Path("/"))
         self._lock: IO[str] | None = None
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     @property
-    def url(self) -> str:
-        """AMQP URL with login and password."""
-        return f"amqp://{self.login}:{self.password}@{self._host.address}:{self.amqp_port}/"
-
-    @property
-    def management_url(self) -> str:
-        """Base URL of the management UI and API, with a slash at its end."""
-        return f"http://{self._host.address}:{self.management_port}/"
-
-    @property
+    @override
     def alive(self) -> bool:
-        """Whether the server's process runs; it may not be ready yet."""
         return self._server.alive
 
     @property
@@ -178,12 +96,13 @@ class PrivateNode:
         """The process id of the Erlang VM, which leads its own process group."""
         return self._server.pid
 
+    @override
     def start(self, timeout_s: float = 60.0) -> None:
         """Start it and wait until it serves AMQP and the management API.
 
         Raises:
-            NodeInUseError: Another running command owns the node of this directory.
-            NodeError: It did not come up; the text ends with what it said last.
+            NodeInUseError: Another running command owns the node in this directory.
+            NodeError: It did not become ready; the text ends with its last output.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         self._take_lock()
@@ -197,27 +116,28 @@ class PrivateNode:
             wait_until(
                 lambda: self._ready() or not self.alive,
                 timeout_s=timeout_s,
-                what=f"{self.nodename} to come up",
+                what=f"{self.nodename} to start",
             )
         except TimeoutError as error:
             self.kill()
-            raise NodeError(self._told(str(error))) from error
+            raise NodeError(self._with_output(str(error))) from error
         except BaseException:
             self.kill()
             raise
         if not self.alive:
             self.kill()
-            raise NodeError(self._told(f"{self.nodename} ended while it came up"))
+            raise NodeError(self._with_output(f"{self.nodename} ended while it started"))
 
+    @override
     def stop(self, timeout_s: float = 20.0) -> None:
-        """Stop it cleanly, by SIGKILL after `timeout_s`."""
+        """Stop it with SIGTERM; after `timeout_s` with SIGKILL."""
         try:
             self._server.stop(timeout_s)
         finally:
             self._clean_up()
 
+    @override
     def kill(self) -> None:
-        """End it at once with SIGKILL, as a crash would; `start` brings it back with its data."""
         self._server.kill()
         self._clean_up()
 
@@ -226,16 +146,17 @@ class PrivateNode:
         self.stop()
         self.start()
 
+    @override
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): its connections stay open and say nothing."""
         self._server.pause()
 
+    @override
     def resume(self) -> None:
-        """Undo `pause`."""
         self._server.resume()
 
+    @override
     def ctl(self, *arguments: str, timeout_s: float = 60.0) -> str:
-        """Run `rabbitmqctl` against this node and return what it printed.
+        """Run `rabbitmqctl` against this node and return its output.
 
         Raises:
             NodeError: It failed, or took longer than `timeout_s`.
@@ -267,18 +188,18 @@ class PrivateNode:
         return self.directory / "log" / "rabbitmq.log"
 
     def _environment(self) -> dict[str, str]:
-        """Point into the directory whatever a node could share with one that the system runs."""
+        """Keep every file and port of the node apart from those of a RabbitMQ that the system runs."""
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_", "ELIXIR_"))
         }
         home = self.directory
         return inherited | {
-            "HOME": str(home),  # where Erlang looks for its cookie
+            "HOME": str(home),  # Erlang reads its cookie there
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
             "ERL_EPMD_ADDRESS": self._host.peers_address,
             "ERL_EPMD_PORT": str(self._epmd.port),
-            "RUNNING_UNDER_SYSTEMD": "true",  # the start script becomes the VM instead of watching over it
+            "RUNNING_UNDER_SYSTEMD": "true",  # the start script is replaced by the VM instead of supervising it
             "RABBITMQ_NODENAME": self.nodename,
             "RABBITMQ_USE_LONGNAME": str(self._host.has_long_name).lower(),
             "RABBITMQ_DIST_PORT": str(self.dist_port),
@@ -330,26 +251,22 @@ class PrivateNode:
             cookie.chmod(0o400)
 
     def _ready(self) -> bool:
-        """Ask for the node's name: another broker may have taken the port meanwhile."""
-        seen = probes.management_get(self.management_url, "overview", login=self.login, password=self.password)
-        return (
-            isinstance(seen, dict)
-            and seen.get("node") == self.nodename
-            and probes.speaks_amqp(probes.BrokerAddress.of(self.url))
-        )
+        # The name is compared because another broker may have taken the port in the meantime.
+        overview = self.management_get("overview")
+        return isinstance(overview, dict) and overview.get("node") == self.nodename and self.speaks_amqp()
 
     def _take_lock(self) -> None:
-        """Own the directory until the node ends, or this process, however it dies."""
+        """Own the directory until the node stops. If this process dies, the kernel releases the lock."""
         lock = (self.directory / "lock").open("a")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise NodeInUseError(f"the node in {self.directory} belongs to another running command") from None
+            raise NodeInUseError(f"another running command owns the node in {self.directory}") from None
         self._lock = lock
 
     def _end_stale_process(self) -> None:
-        """End what an earlier command left behind: the lock is ours, so nobody owns it any more."""
+        """End the node of an earlier command that was killed. The lock is ours, so no running command owns it."""
         with contextlib.suppress(OSError, ValueError):
             pid, mark = self._pid_file.read_text().split()
             listed = subprocess.run(
@@ -366,9 +283,20 @@ class PrivateNode:
             self._lock.close()
             self._lock = None
 
-    def _told(self, problem: str) -> str:
-        last = "\n".join(self._server.tail(15))
-        return f"{problem}\n{last}\nIts log: {self._log_file}"
+    def _with_output(self, problem: str) -> str:
+        return f"{self._server.explain(problem)}\nIts log: {self._log_file}"
+
+
+@contextlib.contextmanager
+def temporary_node() -> Iterator[PrivateNode]:
+    """Yield a running node in a temporary directory."""
+    with tempfile.TemporaryDirectory(prefix="eventflow-node-", ignore_cleanup_errors=True) as directory:
+        node = PrivateNode(Path(directory))
+        node.start()
+        try:
+            yield node
+        finally:
+            node.kill()  # its data are deleted in any case, and a clean stop takes 6 s
 
 
 def _short_hash(directory: Path) -> str:

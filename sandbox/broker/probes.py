@@ -1,4 +1,4 @@
-"""Is that a RabbitMQ, and is it the one that was started here?"""
+"""Short requests that show whether a RabbitMQ is ready, and which one it is."""
 
 import base64
 import http.client
@@ -14,12 +14,12 @@ _AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 _METHOD_FRAME = 1
 _USUAL_PORTS = {"amqp": 5672, "amqps": 5671}
 _SUCCESSES = {http.HTTPStatus.OK, http.HTTPStatus.CREATED, http.HTTPStatus.NO_CONTENT}
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is asked directly, never by a proxy
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy: all addresses are on loopback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerAddress:
-    """Where and as whom one AMQP URL connects."""
+    """Host, port and login of one AMQP URL."""
 
     host: str
     port: int
@@ -32,7 +32,7 @@ class BrokerAddress:
         """Read an `amqp://` or `amqps://` URL.
 
         Raises:
-            ValueError: It is no such URL.
+            ValueError: The URL has another scheme or no host.
         """
         parts = urlsplit(url)
         if parts.scheme not in _USUAL_PORTS or not parts.hostname:
@@ -47,24 +47,24 @@ class BrokerAddress:
 
 
 def speaks_amqp(address: BrokerAddress, *, timeout_s: float = 2.0) -> bool:
-    """Say whether a broker answers there; behind TLS only whether something accepts connections."""
+    """Return whether a broker answers there. With TLS, return whether anything accepts connections."""
     try:
         with socket.create_connection((address.host, address.port), timeout=timeout_s) as connection:
             if address.encrypted:
                 return True
             connection.sendall(_AMQP_HEADER)
-            return connection.recv(1) == bytes([_METHOD_FRAME])  # the broker opens with Connection.Start
+            return connection.recv(1) == bytes([_METHOD_FRAME])  # a broker answers with Connection.Start
     except OSError:
         return False
 
 
 def answers_ok(url: str, *, timeout_s: float = 2.0) -> bool:
-    """Say whether a `GET` of an http URL is answered 200."""
+    """Return whether a `GET` of an http URL succeeds."""
     return _get(urllib.request.Request(url), timeout_s) is not None  # noqa: S310 - only ever loopback, http
 
 
 def management_get(url: str, path: str, *, login: str, password: str, timeout_s: float = 2.0) -> Any:
-    """Return what the management API at `url` answers to `GET /api/{path}`; None where it does not."""
+    """Return the JSON that the management API at `url` answers to `GET /api/{path}`; None if there is none."""
     body = _get(_management_request(url, path, login=login, password=password), timeout_s)
     try:
         return None if body is None else json.loads(body)
@@ -73,7 +73,7 @@ def management_get(url: str, path: str, *, login: str, password: str, timeout_s:
 
 
 def management_put(url: str, path: str, content: Any, *, login: str, password: str, timeout_s: float = 5.0) -> bool:
-    """Send `PUT /api/{path}` to the management API at `url`; return whether it did that."""
+    """Send `PUT /api/{path}` to the management API at `url`; return whether it succeeded."""
     request = _management_request(url, path, login=login, password=password)
     request.method = "PUT"
     request.data = json.dumps(content).encode()
@@ -89,12 +89,12 @@ def _management_request(url: str, path: str, *, login: str, password: str) -> ur
 
 
 def _get(request: urllib.request.Request, timeout_s: float) -> bytes | None:
-    """Return the body of a success, and None for any other answer or none."""
+    """Return the body of a successful answer; None for any other answer, or without one."""
     try:
         with _OPENER.open(request, timeout=timeout_s) as response:
             return bytes(response.read()) if response.status in _SUCCESSES else None
     except urllib.error.HTTPError as error:
-        error.close()  # it is the answer too, and holds its connection
+        error.close()  # the error is the answer too, and holds its connection open
     except (OSError, http.client.HTTPException):
         pass
     return None

@@ -15,7 +15,9 @@ from eventflow.topology import SHIELDS
 from sandbox import system_package
 from sandbox.broker import container, probes
 from sandbox.broker.container import Container
-from sandbox.broker.node import NodeError, NodeInUseError, PrivateNode, find_program
+from sandbox.broker.erlang import find_program
+from sandbox.broker.node import NodeError, NodeInUseError, PrivateNode
+from sandbox.broker.rabbitmq import RabbitMQ
 from sandbox.ports import free_port, usual_or_free_port
 
 DEFAULT_DIRECTORY = Path(".local")
@@ -25,21 +27,22 @@ _MANAGEMENT_PORT = 15672
 _MAX_NODES_PER_DIRECTORY = 100
 
 _WAYS_OUT = f"""\
-Event Flow needs a RabbitMQ, and none could be had. Any one of these helps:
-  1. name one that runs: export {URL_VARIABLE}=amqp://user:password@host:5672/
-  2. install it: sudo apt-get install rabbitmq-server   (or dnf install rabbitmq-server, brew install rabbitmq)
-  3. start a Docker engine that has the image {container.DEFAULT_IMAGE} or can pull it
+Event Flow needs RabbitMQ, and found no way to start one. Do one of these:
+  1. Use a RabbitMQ that runs:  export {URL_VARIABLE}=amqp://user:password@host:5672/
+  2. Install RabbitMQ:          sudo apt-get install rabbitmq-server
+                                (or dnf install rabbitmq-server, brew install rabbitmq)
+  3. Start Docker. It needs the image {container.DEFAULT_IMAGE} or must be able to pull it.
 """
 
 
-class BrokerNotAvailable(Exception):  # noqa: N818 - it names what is the case, as the command says it
-    """No RabbitMQ can be had here; the text names the ways out."""
+class BrokerNotAvailable(Exception):  # noqa: N818 - the name states a condition, which the command reports
+    """No RabbitMQ can be used or started here; the text lists the ways to get one."""
 
     exit_status = 3
 
 
 class BrokerMisnamed(BrokerNotAvailable):
-    """The environment names a broker by URLs or credentials that cannot be right; the text shows none of them."""
+    """The environment names a broker by invalid URLs or credentials; the text shows none of them."""
 
     exit_status = EXIT_CONFIGURATION
 
@@ -49,20 +52,20 @@ class Broker:
     """A RabbitMQ that answers.
 
     Attributes:
-        url: One AMQP URL, or several of one cluster, comma-separated.
-        management_url: None for a broker that the environment names.
-        node: What to stop, kill, pause and start; None for a broker that is not ours.
+        url: One AMQP URL, or those of a cluster, comma-separated.
+        management_url: URL of its management API; None for a broker that the environment names.
+        node: Handle that stops, kills and freezes it; None for a broker that the sandbox did not start.
     """
 
     url: str
     management_url: str | None
     login: str
     password: str
-    node: PrivateNode | Container | None
+    node: RabbitMQ | None
 
 
 def apply_policies(broker: Broker) -> bool:
-    """Set the policies that keep others from deleting events; False where no management API is known or does it."""
+    """Set the policies that protect events from other policies; return False if the management API did not do it."""
     return broker.management_url is not None and all(
         probes.management_put(
             broker.management_url,
@@ -75,8 +78,8 @@ def apply_policies(broker: Broker) -> bool:
     )
 
 
-def say_on_stderr(text: str) -> None:
-    """Tell the person at the terminal."""
+def print_notice(text: str) -> None:
+    """Print a notice on standard error."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, style="yellow", markup=False)
 
 
@@ -85,22 +88,23 @@ def provide(
     directory: Path = DEFAULT_DIRECTORY,
     *,
     environ: Mapping[str, str] = os.environ,
-    say: Callable[[str], None] = say_on_stderr,
+    notify: Callable[[str], None] = print_notice,
 ) -> Iterator[Broker]:
-    """Yield a RabbitMQ, and stop it afterwards if it was started here.
+    """Yield a RabbitMQ; stop it afterwards if it was started here.
 
-    In this order: the one that EVENTFLOW_BROKER__URL names; a private node from an installed `rabbitmq-server`;
-    a container if a Docker engine answers; a private node from the system package, installed after telling `say`.
+    The first of these is used: the broker that EVENTFLOW_BROKER__URL names; a private node from an installed
+    `rabbitmq-server`; a container if a Docker engine answers; a private node from the system package, which is
+    installed after a notice.
 
     Raises:
         BrokerNotAvailable: None of these works, or the broker that the environment names does not answer.
-        BrokerMisnamed: The environment names a broker by wrong URLs.
+        BrokerMisnamed: The environment names a broker by invalid URLs.
     """
     urls = urls_in(environ)
     if urls:
         yield _named(urls)
         return
-    node = _start_private(directory) if ensure(say=say) else _start_container(directory)
+    node = _start_private(directory) if ensure(notify=notify) else _start_container(directory)
     try:
         yield Broker(
             url=node.url,
@@ -113,20 +117,23 @@ def provide(
         node.stop()
 
 
-def ensure(*, say: Callable[[str], None] = say_on_stderr) -> bool:
-    """See to it that a RabbitMQ can be started here: a private node (True) or a container (False).
+def ensure(*, notify: Callable[[str], None] = print_notice) -> bool:
+    """Make sure that RabbitMQ can be started here, and install it if needed.
+
+    Returns:
+        True if a private node can be started, False if a container can.
 
     Raises:
-        BrokerNotAvailable: Neither, nor can RabbitMQ be installed.
+        BrokerNotAvailable: Neither can be started, and RabbitMQ cannot be installed.
     """
     if find_program("rabbitmq-server"):
         return True
     if container.engine_answers() and container.image_available():
         return False
     try:
-        system_package.install(system_package.RABBITMQ, say)
+        system_package.install(system_package.RABBITMQ, notify)
     except system_package.InstallError as error:
-        raise BrokerNotAvailable(f"{_WAYS_OUT}Installing it failed: {error}") from error
+        raise BrokerNotAvailable(f"{_WAYS_OUT}The installation failed: {error}") from error
     return True
 
 
@@ -134,7 +141,7 @@ def urls_in(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the URLs of the broker that the environment names; empty if it names none.
 
     Raises:
-        BrokerMisnamed: The URLs or the credentials cannot be right.
+        BrokerMisnamed: The URLs or the credentials are invalid.
     """
     try:
         return broker_urls_in(environ)
@@ -147,15 +154,15 @@ def _named(urls: Sequence[str]) -> Broker:
     if not any(probes.speaks_amqp(address) for address in addresses):
         places = ", ".join(f"{address.host}:{address.port}" for address in addresses)
         raise BrokerNotAvailable(
-            f"{URL_VARIABLE} names a broker at {places}, and no RabbitMQ answers there.\n"
-            f"Start it, or unset {URL_VARIABLE} to let the sandbox start one."
+            f"{URL_VARIABLE} names a broker at {places}, but no RabbitMQ answers there.\n"
+            f"Start it, or unset {URL_VARIABLE}: then one is started for you."
         )
     first = addresses[0]
     return Broker(url=",".join(urls), management_url=None, login=first.login, password=first.password, node=None)
 
 
 def _start_private(directory: Path) -> PrivateNode:
-    """Start a node in the first directory that no other command uses, on the usual ports where free."""
+    """Start a node in the first directory that no other command uses, on the usual ports if they are free."""
     for number in range(1, _MAX_NODES_PER_DIRECTORY):
         home = directory / ("rabbitmq" if number == 1 else f"rabbitmq-{number}")
         node = PrivateNode(
@@ -168,11 +175,11 @@ def _start_private(directory: Path) -> PrivateNode:
         except NodeInUseError:
             continue
         except NodeError:
-            # A usual port may have been taken meanwhile; whatever else is wrong shows again.
+            # Another program may have taken a usual port meanwhile; any other cause fails the second start too.
             node = PrivateNode(home, amqp_port=free_port(), management_port=free_port())
             _start(node)
         return node
-    raise BrokerNotAvailable(f"{_MAX_NODES_PER_DIRECTORY - 1} nodes run in {directory} already")
+    raise BrokerNotAvailable(f"{_MAX_NODES_PER_DIRECTORY - 1} nodes already run in {directory}")
 
 
 def _start_container(directory: Path) -> Container:
@@ -185,8 +192,8 @@ def _start_container(directory: Path) -> Container:
     return node
 
 
-def _start(node: PrivateNode | Container) -> None:
+def _start(node: RabbitMQ) -> None:
     try:
         node.start()
     except NodeError as error:
-        raise BrokerNotAvailable(f"RabbitMQ is here and does not start: {error}") from error
+        raise BrokerNotAvailable(f"RabbitMQ is installed but does not start: {error}") from error

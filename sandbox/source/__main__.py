@@ -1,7 +1,7 @@
-"""An emulated source of events.
+"""The command that sends sample events.
 
 python -m sandbox.source --url http://127.0.0.1:8080/events --count 200 --rate 50 --api-key local-dev-key
-python -m sandbox.source --local      to what `make run-local` started, until all of it is at the target
+python -m sandbox.source --local      sends to `make run-local`, and waits until all events are at the target
 """
 
 import asyncio
@@ -22,33 +22,39 @@ from sandbox.source.bodies import SAMPLES, Body, read_directory, read_file
 from sandbox.source.sending import Plan, Report, send
 from sandbox.target.audit import Audit, Delivery
 
-_PLAIN_LINES = 10  # of progress, where there is no terminal to draw a bar on
+_PLAIN_LINES = 10  # progress without a terminal: about this many lines
 
 
 def main(
-    url: Annotated[str, typer.Option(help="The collector's /events.")] = "http://127.0.0.1:8080/events",
-    local: Annotated[bool, typer.Option("--local", help="Send to what `make run-local` started.")] = False,
-    count: Annotated[int, typer.Option(min=1, help="Events to send.")] = 200,
-    rate: Annotated[float, typer.Option(min=0, help="Events per second; 0 for as fast as it goes.")] = 100.0,
+    url: Annotated[str, typer.Option(help="URL of the collector's /events.")] = "http://127.0.0.1:8080/events",
+    local: Annotated[bool, typer.Option("--local", help="Send to the collector of `make run-local`.")] = False,
+    count: Annotated[int, typer.Option(min=1, help="Number of events.")] = 200,
+    rate: Annotated[float, typer.Option(min=0, help="Events per second; 0 for as many as possible.")] = 100.0,
     burst: Annotated[int, typer.Option(min=1, help="Events sent at one moment.")] = 1,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight at most.")] = 32,
-    file: Annotated[Path | None, typer.Option(exists=True, help="One body to send.")] = None,
-    bodies: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="A folder of *.json.")] = None,
-    api_key: Annotated[str | None, typer.Option(help="Sent as X-Api-Key.", envvar="SANDBOX_API_KEY")] = None,
-    flow: Annotated[str | None, typer.Option(help="The flow; `default` if not given.")] = None,
-    audit: Annotated[str | None, typer.Option(help="The sandbox target's /_audit: wait for the arrival.")] = None,
-    deadline_s: Annotated[float, typer.Option(min=0, help="How long to wait for the arrival.")] = 120.0,
-    retry: Annotated[int, typer.Option(min=0, help="How often to send again what was not accepted.")] = 0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Largest number of requests in flight.")] = 32,
+    file: Annotated[Path | None, typer.Option(exists=True, help="File with the only body to send.")] = None,
+    bodies: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Directory of *.json files to send in turn.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="Value of the header X-Api-Key.", envvar="SANDBOX_API_KEY")
+    ] = None,
+    flow: Annotated[str | None, typer.Option(help="Name of the flow; without it, `default`.")] = None,
+    audit: Annotated[
+        str | None, typer.Option(help="URL of the target's /_audit; with it, wait for the delivery.")
+    ] = None,
+    deadline_s: Annotated[float, typer.Option(min=0, help="Longest wait for the delivery.")] = 120.0,
+    retry: Annotated[int, typer.Option(min=0, help="Number of times to send a refused event again.")] = 0,
 ) -> None:
-    """Send webhook bodies at a rate, and see to it that they arrive.
+    """Send webhooks at a rate, and check that they are delivered.
 
-    The exit status is 0 when every event was accepted and, with an audit, delivered; otherwise 1.
+    The exit status is 0 if every event was accepted and, with --audit, delivered; otherwise 1.
     """
     console = Console(highlight=False)
     if local:
         running = RunFile.read()
         if running is None:
-            console.print("Nothing runs here to send to. Start it in another terminal:  make run-local", style="red")
+            console.print("Event Flow does not run here. Start it in another terminal:  make run-local", style="red")
             sys.exit(1)
         url, audit, api_key = running.events_url, running.audit_url, running.api_key
     plan = Plan(
@@ -82,29 +88,29 @@ def _bodies(file: Path | None, directory: Path | None) -> Sequence[Body]:
 
 
 async def _run(plan: Plan, audit_url: str | None, deadline_s: float, console: Console) -> bool:
-    """Send, tell, and wait for the arrival; say whether everything was accepted and delivered."""
+    """Send, wait for the delivery and print both results; return whether all events were accepted and delivered."""
     if audit_url is None:
-        return _tell_sent(await _send(plan, console), console)
+        return _print_sent(await _send(plan, console), console)
     async with Audit(audit_url) as audit:
         accepted_before = (await audit.summary())["distinct_ids_accepted"]
         report = await _send(plan, console)
-        all_accepted = _tell_sent(report, console)
+        all_accepted = _print_sent(report, console)
         if not report.accepted_ids:
             return False
-        with _progress("arriving", len(report.accepted_ids), console) as moved_to:
+        with _progress("delivered", len(report.accepted_ids), console) as moved_to:
             delivery = await audit.wait_for(
                 report.accepted_ids,
                 timeout_s=deadline_s,
                 accepted_before=accepted_before,
                 on_progress=moved_to,
             )
-        _tell_delivered(delivery, await audit.summary(), console)
+        _print_delivered(delivery, await audit.summary(), console)
         return all_accepted and not delivery.lost_ids
 
 
 async def _send(plan: Plan, console: Console) -> Report:
     answered = 0
-    with _progress("sending", plan.count, console) as moved_to:
+    with _progress("sent", plan.count, console) as moved_to:
 
         def count(_: object) -> None:
             nonlocal answered
@@ -116,17 +122,17 @@ async def _send(plan: Plan, console: Console) -> Report:
 
 @contextmanager
 def _progress(what: str, total: int, console: Console) -> Iterator[Callable[[int], None]]:
-    """Yield a function that shows how far it is: a bar in a terminal, else a line now and then."""
+    """Yield a function that shows the progress: a bar in a terminal, otherwise a line now and then."""
     if not console.is_terminal:
-        told = 0
+        shown = 0
 
-        def tell(done: int) -> None:
-            nonlocal told
-            if done > told and (done == total or (done - told) * _PLAIN_LINES >= total):
-                told = done
+        def show(done: int) -> None:
+            nonlocal shown
+            if done > shown and (done == total or (done - shown) * _PLAIN_LINES >= total):
+                shown = done
                 console.print(f"{what} {done}/{total}")
 
-        yield tell
+        yield show
         return
     columns = (
         TextColumn("{task.description:<9}"),
@@ -139,7 +145,7 @@ def _progress(what: str, total: int, console: Console) -> Iterator[Callable[[int
         yield lambda done: progress.update(task, completed=done)
 
 
-def _tell_sent(report: Report, console: Console) -> bool:
+def _print_sent(report: Report, console: Console) -> bool:
     accepted = len(report.accepted_ids)
     rows = [
         ("sent", f"{len(report.sent)} in {report.duration_s:.1f} s"),
@@ -151,24 +157,24 @@ def _tell_sent(report: Report, console: Console) -> bool:
         ),
     ]
     if report.max_late_s > 0.1:
-        rows.append(("behind schedule", f"up to {report.max_late_s * 1000:.0f} ms: try more --concurrency"))
-    _print_table("At the collector", rows, console)
+        rows.append(("behind schedule", f"up to {report.max_late_s * 1000:.0f} ms: try a larger --concurrency"))
+    _print_table("Collector", rows, console)
     return accepted == len(report.sent)
 
 
-def _tell_delivered(delivery: Delivery, summary: dict[str, Any], console: Console) -> None:
+def _print_delivered(delivery: Delivery, summary: dict[str, Any], console: Console) -> None:
     limit = summary["behaviour"]["rate"]
     rows = [
         ("delivered", f"{delivery.delivered} of {delivery.expected}"),
         ("lost", str(len(delivery.lost_ids))),
         ("duplicates", str(delivery.duplicates)),
-        ("most in any 1 s", f"{summary['max_in_window']['1']} (limit {f'{limit:g}/s' if limit else 'none'})"),
+        ("highest in 1 s", f"{summary['max_in_window']['1']} (limit {f'{limit:g}/s' if limit else 'none'})"),
         ("throttled (429)", str(summary["throttled"])),
     ]
-    _print_table("At the target", rows, console)
+    _print_table("Target", rows, console)
     if delivery.lost_ids:
-        shown = ", ".join(sorted(delivery.lost_ids)[:5])
-        console.print(f"Not there by the deadline: {shown}{', ...' if len(delivery.lost_ids) > 5 else ''}", style="red")
+        first, more = ", ".join(sorted(delivery.lost_ids)[:5]), ", ..." if len(delivery.lost_ids) > 5 else ""
+        console.print(f"Not delivered within the deadline: {first}{more}", style="red")
 
 
 def _print_table(title: str, rows: Sequence[tuple[str, str]], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Webhook bodies to send, with the headers that their senders would give them."""
+"""Bodies of webhooks, with the headers that their senders add."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ _JSON = "application/json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """One request's content, sent byte for byte."""
+    """Content of one request, sent byte for byte."""
 
     name: str
     content: bytes
@@ -19,10 +19,10 @@ class Body:
 
 
 def read_file(path: Path) -> Body:
-    """Read one body; the file's name tells whose webhook it is.
+    """Read one body. The name of the file selects the sender.
 
-    `EVENT[.ACTION...].payload.json` and `EVENT.github.json` are GitHub's, `TOPIC-ACTION.shopify.json` is Shopify's,
-    anything else is plain JSON.
+    `EVENT[.ACTION...].payload.json` and `EVENT.github.json` are from GitHub, `TOPIC-ACTION.shopify.json` is from
+    Shopify, and any other file is plain JSON.
     """
     event, *_ = path.name.split(".")
     headers: dict[str, str] = {}
@@ -34,10 +34,10 @@ def read_file(path: Path) -> Body:
 
 
 def read_directory(directory: Path) -> Sequence[Body]:
-    """Read every *.json in it, in the order of their names.
+    """Read every *.json file in the directory, in the order of the names.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: There is no such file.
     """
     paths = sorted(directory.glob("*.json"))
     if not paths:

@@ -1,4 +1,4 @@
-"""Sends events at a rate, whatever the answers; says what became of each."""
+"""Sends events at a rate that does not depend on the answers, and reports the result of each."""
 
 import asyncio
 import contextlib
@@ -19,16 +19,16 @@ _RETRY_PAUSE_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to send where.
+    """Events to send, and their schedule.
 
     Attributes:
-        url: The collector's `/events`.
-        count: Events to send; the bodies take turns.
+        url: URL of the collector's `/events`.
+        count: Number of events; the bodies are used in turn.
         rate_per_s: Events per second; None sends as fast as the concurrency allows.
         burst: Events sent at one moment; the moments are `burst / rate_per_s` apart.
-        concurrency: Requests in flight at most. Where they do not suffice for the rate, sending falls behind, and the
-            report says by how much.
-        retries: How often an event that was not accepted is sent again, under the same id.
+        concurrency: Largest number of requests in flight. If it is too small for the rate, sending falls behind, and
+            the report contains the delay.
+        retries: Number of times that an event is sent again if it was not accepted, with the same id.
     """
 
     url: str
@@ -48,19 +48,19 @@ class Plan:
         return self.url if self.flow is None else f"{self.url.rstrip('/')}/{self.flow}"
 
     def due_s(self, index: int) -> float:
-        """Return when an event is to be sent, in seconds after the start."""
+        """Return the planned time of an event, in seconds after the start."""
         return 0.0 if self.rate_per_s is None else index // self.burst * self.burst / self.rate_per_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """One event and what became of it.
+    """One event that was sent, with its result.
 
     Attributes:
-        status: The last answer's; None when there was none.
-        problem: Why it was not accepted; empty when it was.
-        latency_s: From when it was due to its last answer.
-        late_s: How long after it was due it was sent.
+        status: Status of the last answer; None if there was none.
+        problem: Reason for which it was not accepted; empty if it was.
+        latency_s: Time from its planned moment to its last answer.
+        late_s: Time from its planned moment to its sending.
     """
 
     event_id: str
@@ -78,24 +78,24 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What became of all of them, in the order of their answers."""
+    """Results of all events, in the order of the answers."""
 
     sent: Sequence[Sent]
     duration_s: float
 
     @property
     def accepted_ids(self) -> set[str]:
-        """Those answered 202: none of them may be lost."""
+        """Ids of the events answered 202: none of them may be lost."""
         return {sent.event_id for sent in self.sent if sent.accepted}
 
     @property
     def refused_ids(self) -> set[str]:
-        """Those not answered 202. They may arrive all the same, when only the answer was lost."""
+        """Ids of the other events. They may still arrive, if only the answer was lost."""
         return {sent.event_id for sent in self.sent if not sent.accepted}
 
     @property
     def problems(self) -> Counter[str]:
-        """How many were not accepted, by reason."""
+        """Number of events that were not accepted, by reason."""
         return Counter(sent.problem for sent in self.sent if sent.problem)
 
     @property
@@ -104,7 +104,7 @@ class Report:
         return max((sent.late_s for sent in self.sent), default=0.0)
 
     def latency_s(self, quantile: float) -> float:
-        """Return the latency that this share of the answered events did not exceed; NaN without any."""
+        """Return a quantile of the latency of answered events; NaN if there are none."""
         latencies = sorted(sent.latency_s for sent in self.sent if sent.status is not None)
         if not latencies:
             return float("nan")
@@ -118,15 +118,16 @@ async def send(
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     stop: asyncio.Event | None = None,
 ) -> Report:
-    """Send a plan's events and return what became of them.
+    """Send the events of a plan and return their results.
 
-    Open-loop: an event is sent when it is due, however slow the earlier answers are, while `plan.concurrency` lasts.
-    Its latency counts from then, so a sender that falls behind does not hide it.
+    The load is open-loop: an event is sent at its planned moment even if earlier answers are slow, up to
+    `plan.concurrency` requests at a time. Its latency counts from the planned moment, so that a delay of the sender is
+    not hidden.
 
     Args:
-        on_sent: Told of each event once it is answered.
-        new_id: Makes the ids, which go out as `Idempotency-Key`.
-        stop: Once set, nothing more is sent, and what was sent is still waited for.
+        on_sent: Called with each result.
+        new_id: Creates the ids, which are sent as `Idempotency-Key`.
+        stop: Ends the sending when it is set; answers to requests in flight are still awaited.
     """
     started_s = time.monotonic()
     sent: list[Sent] = []
@@ -138,7 +139,7 @@ async def send(
         trust_env=False,
     ) as session:
 
-        async def send_what_is_due(indices: Iterator[int]) -> None:
+        async def send_due(indices: Iterator[int]) -> None:
             for index in indices:
                 due_s = started_s + plan.due_s(index)
                 if await _stopped_within(due_s - time.monotonic(), stop):
@@ -149,12 +150,12 @@ async def send(
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(plan.concurrency, plan.count)):
-                group.create_task(send_what_is_due(indices))
+                group.create_task(send_due(indices))
     return Report(sent=sent, duration_s=time.monotonic() - started_s)
 
 
 async def _stopped_within(pause_s: float, stop: asyncio.Event | None) -> bool:
-    """Sleep; say whether the stop came meanwhile."""
+    """Sleep, and return whether the stop was set by then."""
     if stop is None:
         await asyncio.sleep(pause_s)
         return False
@@ -184,7 +185,7 @@ async def _send_one(session: aiohttp.ClientSession, plan: Plan, index: int, even
 
 
 async def _post(session: aiohttp.ClientSession, plan: Plan, body: Body, event_id: str) -> tuple[int | None, str]:
-    """Return the answer's status, if there was an answer, and why the event was not accepted."""
+    """Return the status of the answer, None without one, and the reason for which the event was not accepted."""
     headers = {**body.headers, "Content-Type": body.content_type, "Idempotency-Key": event_id}
     if plan.api_key is not None:
         headers["X-Api-Key"] = plan.api_key
@@ -201,7 +202,7 @@ async def _post(session: aiohttp.ClientSession, plan: Plan, body: Body, event_id
 
 
 def _reason(response: aiohttp.ClientResponse, text: str) -> str:
-    """Return what a problem document says, or the status line's words."""
+    """Return the detail of a problem document, or the reason phrase of the status line."""
     if response.content_type != "application/problem+json":
         return response.reason or ""
     try:

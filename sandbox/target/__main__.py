@@ -23,20 +23,22 @@ _REPORT_EVERY_S = 1.0
 
 
 async def _report(app: web.Application) -> AsyncIterator[None]:
-    """Say every second what came in it."""
+    """Print the figures every second in which requests arrived."""
 
     async def report() -> None:
-        told = 0
+        reported = 0
         while True:
             await asyncio.sleep(_REPORT_EVERY_S)
-            seen = app[TARGET].ledger.summary()
-            if seen["received"] != told:
+            figures = app[TARGET].ledger.summary()
+            received = figures["received"]
+            if received != reported:
                 print(  # noqa: T201 - the program's output
-                    f"received {seen['received']} (+{max(0, seen['received'] - told)}), accepted {seen['accepted']}, "
-                    f"throttled {seen['throttled']}, failed {seen['failed']}, duplicates {seen['duplicates']}",
+                    f"received {received} (+{max(0, received - reported)}), accepted {figures['accepted']}, "
+                    f"throttled {figures['throttled']}, failed {figures['failed']}, "
+                    f"duplicates {figures['duplicates']}",
                     flush=True,
                 )
-            told = seen["received"]
+            reported = received
 
     reporting = asyncio.create_task(report())
     yield
@@ -44,18 +46,18 @@ async def _report(app: web.Application) -> AsyncIterator[None]:
 
 
 def main(
-    host: Annotated[str, typer.Option(help="Where it listens.")] = LOOPBACK,
-    port: Annotated[int, typer.Option(help="Where it listens.")] = 8090,
-    mode: Annotated[Mode, typer.Option(help="A leaky bucket, or strictly rate + burst in any second.")] = Mode.BUCKET,
-    rate: Annotated[float, typer.Option(min=0, help="Units per second that it takes; 0 for no limit.")] = 10.0,
-    burst: Annotated[float, typer.Option(min=0, help="Units that it takes at once, beyond the rate.")] = 10.0,
-    cost: Annotated[float, typer.Option(help="Units that one request costs, above 0.")] = 1.0,
-    latency_s: Annotated[float, typer.Option(min=0, help="How long it takes over each.")] = 0.0,
-    failure_ratio: Annotated[float, typer.Option(min=0, max=1, help="Share that gets 500 or 503.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(help="Makes the failures the same in every run.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = LOOPBACK,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+    mode: Annotated[Mode, typer.Option(help="A leaky bucket, or at most rate + burst in any second.")] = Mode.BUCKET,
+    rate: Annotated[float, typer.Option(min=0, help="Accepted units per second; 0 for no limit.")] = 10.0,
+    burst: Annotated[float, typer.Option(min=0, help="Units accepted at once, beyond the rate.")] = 10.0,
+    cost: Annotated[float, typer.Option(help="Cost of one request in units, above 0.")] = 1.0,
+    latency_s: Annotated[float, typer.Option(min=0, help="Time until each answer.")] = 0.0,
+    failure_ratio: Annotated[float, typer.Option(min=0, max=1, help="Share of requests that get 500 or 503.")] = 0.0,
+    seed: Annotated[int | None, typer.Option(help="Seed that repeats the failures in every run.")] = None,
     keep_bodies: Annotated[bool, typer.Option(help="Keep bodies for GET /_audit/body/{id}.")] = False,
 ) -> None:
-    """Run a rate-limited target that audits what reaches it."""
+    """Run a rate-limited target that audits the requests that reach it."""
     try:
         behaviour = Behaviour(
             mode=mode, rate=rate, burst=burst, cost=cost, latency_s=latency_s, failure_ratio=failure_ratio
@@ -65,7 +67,7 @@ def main(
     app = create_app(Target(behaviour, keep_bodies=keep_bodies, seed=seed))
     app.cleanup_ctx.append(_report)
     print(f"listening on http://{host}:{port}/, audit at /_audit", flush=True)  # noqa: T201 - the program's output
-    gc.freeze()  # a look for cycles among all that was imported stops its clock for tens of milliseconds
+    gc.freeze()  # a garbage collection of all imported objects would stop it for tens of milliseconds
     web.run_app(
         app,
         sock=listen(host, port, backlog=_BACKLOG, setting="--port"),

@@ -1,4 +1,4 @@
-"""Decides the answer to each request, and keeps the books."""
+"""The decision about each request, by the target's limit and behaviour."""
 
 import math
 import random
@@ -18,7 +18,7 @@ _LIMITS: dict[Mode, type[LeakyBucket | StrictWindow]] = {Mode.BUCKET: LeakyBucke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a request gets, and when."""
+    """Answer to a request, and its delay."""
 
     status: HTTPStatus
     after_s: float = 0.0
@@ -26,12 +26,12 @@ class Answer:
 
 
 class Target:
-    """Decides what each request gets, and keeps the books.
+    """Decides about each request, and holds the ledger.
 
     Args:
-        keep_bodies: Keep the last body of each event id, for byte-for-byte checks.
-        seed: Of the dice that `failure_ratio` throws.
-        clock: Monotonic seconds.
+        keep_bodies: Whether to keep the last body of each event id, for byte-for-byte checks.
+        seed: Seed of the random failures (`failure_ratio`).
+        clock: Clock in monotonic seconds.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class Target:
         self._limit = self._new_limit()
 
     def change(self, changes: dict[str, Any]) -> None:
-        """Behave otherwise from now on; a limit of the same mode remembers what it has let through.
+        """Change the behaviour from now on. A limit of the same mode keeps its level.
 
         Raises:
-            ValueError: As `Behaviour.changed`.
+            ValueError: See `Behaviour.changed`.
         """
         before, self.behaviour = self.behaviour, self.behaviour.changed(changes)
         rate, burst = self.behaviour.rate, self.behaviour.burst
@@ -64,12 +64,12 @@ class Target:
             self._limit = self._limit.changed(self._clock(), rate_per_s=rate, burst=burst)
 
     def forget(self) -> None:
-        """Start the audit anew."""
+        """Start a new, empty audit."""
         self.ledger = Ledger()
         self.bodies.clear()
 
     def decide(self, event_id: str) -> Answer:
-        """Decide what a request gets that comes now."""
+        """Decide about a request that arrives now."""
         behaviour = self.behaviour
         if behaviour.outage:
             return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE)
@@ -83,13 +83,13 @@ class Target:
         return Answer(status=HTTPStatus.OK, after_s=behaviour.latency_s)
 
     def call_limit(self) -> str | None:
-        """Return how full its bucket is, as Shopify's `X-Shopify-Shop-Api-Call-Limit` tells it; None without one."""
+        """Return the value of Shopify's `X-Shopify-Shop-Api-Call-Limit`: level/size; None without a bucket."""
         if not isinstance(self._limit, LeakyBucket):
             return None
         return f"{math.ceil(self._limit.level(self._clock()))}/{math.floor(self.behaviour.burst)}"
 
     def keep(self, event_id: str, body: bytes) -> None:
-        """Keep a body, where bodies are kept."""
+        """Keep a body if `keep_bodies` is set."""
         if self._keep_bodies:
             self.bodies[event_id] = body
 

@@ -1,9 +1,16 @@
 """The HTTP API of the target.
 
-Events come as `POST /` or `POST /{anything}`. `GET /_audit` tells what came, `GET /_audit/ids` and
-`GET /_audit/receipts` tell it line by line, `GET /_audit/arrivals` only when, `DELETE /_audit` forgets it.
-`GET /_audit/stalls` tells when the target itself was late, so that what came meanwhile seems to have come at once.
-`PUT /_behaviour` changes what it answers.
+Any `POST` outside these paths is an event.
+
+    GET /_audit             the figures
+    GET /_audit/ids         counts of each event id, one JSON object per line
+    GET /_audit/receipts    each answered request, one JSON object per line
+    GET /_audit/arrivals    times of arrival
+    GET /_audit/stalls      times at which the target itself was late: requests of such a time seem to arrive together
+    GET /_audit/body/ID     last body of an event, with --keep-bodies
+    DELETE /_audit          start a new audit
+    POST /_audit/outage     answer 503 to everything; ?on=0 ends it
+    GET, PUT /_behaviour    read and change the answers
 """
 
 import asyncio
@@ -30,7 +37,7 @@ TARGET = web.AppKey("target", Target)
 
 
 def create_app(target: Target) -> web.Application:
-    """Serve a target."""
+    """Return the application that serves a target."""
     app = web.Application(client_max_size=_MAX_BODY_BYTES)
     app[TARGET] = target
     app.router.add_get("/_audit", _audit)
@@ -50,7 +57,7 @@ def create_app(target: Target) -> web.Application:
 
 async def _receive(request: web.Request) -> web.Response:
     target, arrived_s = request.app[TARGET], time.monotonic()
-    ledger = target.ledger  # the one that the request arrived in, should the audit be reset meanwhile
+    ledger = target.ledger  # the request belongs to this audit, even if a new one starts before the answer
     ledger.arrive(arrived_s)
     event_id = request.headers.get("ce-id") or request.headers.get("Idempotency-Key") or ""
     answer = target.decide(event_id)
@@ -144,7 +151,7 @@ async def _change_behaviour(request: web.Request) -> web.Response:
     try:
         changes = await request.json()
         if not isinstance(changes, dict):
-            raise ValueError("expected a JSON object")  # noqa: TRY004, TRY301 - of the wrong value, like the others
+            raise ValueError("expected a JSON object")  # noqa: TRY004, TRY301 - answered 400 like any other wrong value
         request.app[TARGET].change(changes)
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from error
@@ -152,7 +159,7 @@ async def _change_behaviour(request: web.Request) -> web.Response:
 
 
 async def _watch_itself(app: web.Application) -> AsyncIterator[None]:
-    """Note when the event loop runs late."""
+    """Record each delay of the event loop."""
 
     async def watch() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Asks the target what reached it."""
+"""A client of the target's audit."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What of the expected events arrived.
+    """Result for a set of expected events.
 
     Attributes:
-        expected: How many event ids were expected.
-        lost_ids: Those that the target has not accepted.
+        expected: Number of expected event ids.
+        lost_ids: Expected ids that the target has not accepted.
         duplicates: Accepted receipts of expected ids beyond the first of each.
     """
 
@@ -37,7 +37,7 @@ class Delivery:
 
 
 class Audit:
-    """A target's audit, of this package's target at `url` (…/_audit)."""
+    """Client of a target's audit at `url` (…/_audit). Use it as an async context manager."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
@@ -60,19 +60,19 @@ class Audit:
             return summary
 
     async def accepted_counts(self) -> dict[str, int]:
-        """Return how often the target accepted each event id."""
+        """Return the number of accepted receipts of each event id."""
         async with self._get("/ids") as response:
             rows = [json.loads(line) async for line in response.content]
         return {row["id"]: row["accepted"] for row in rows if row["accepted"]}
 
     async def arrivals_s(self, *, after_s: float = -math.inf) -> list[float]:
-        """Return when requests came after a moment, whatever became of them, by the target's monotonic clock."""
+        """Return the arrival times of all requests after `after_s`, by the target's monotonic clock."""
         async with self._get(f"/arrivals?after_s={after_s}") as response:
             arrivals_s: list[float] = await response.json()
             return arrivals_s
 
     async def stalls_s(self) -> list[tuple[float, float]]:
-        """Return when each stall of the target ended, by its monotonic clock, and how late it was."""
+        """Return the end of each stall, by the target's monotonic clock, and its delay at that time."""
         async with self._get("/stalls") as response:
             return [(ended_s, late_s) for ended_s, late_s in await response.json()]
 
@@ -84,18 +84,20 @@ class Audit:
         accepted_before: int = 0,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Delivery:
-        """Wait until the target has accepted all of these ids, or until `timeout_s` has passed.
+        """Wait until the target has accepted all these ids, at most `timeout_s`.
 
         Args:
-            accepted_before: Ids that the target had accepted before any of these was sent.
-            on_progress: Told how many have arrived, as far as counting alone can tell.
+            accepted_before: Number of ids that the target had accepted before the first of these was sent.
+            on_progress: Called with an estimate of the accepted ids: their number, without a look at the ids.
         """
         deadline_s = time.monotonic() + timeout_s
         while True:
             late = time.monotonic() > deadline_s
             arrived = (await self.summary())["distinct_ids_accepted"] - accepted_before
             on_progress(max(0, min(arrived, len(event_ids))))
-            if late or arrived >= len(event_ids):  # ids are looked at only when their number can be right
+            if late or arrived >= len(
+                event_ids
+            ):  # the list of ids is long, so it is read only if the number can be complete
                 delivery = _delivery(event_ids, await self.accepted_counts())
                 if late or not delivery.lost_ids:
                     return delivery
@@ -103,7 +105,7 @@ class Audit:
 
     def _get(self, path: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if self._session is None:
-            raise RuntimeError("the audit is an async context manager: enter it first")
+            raise RuntimeError("the audit must be entered with `async with` first")
         return self._session.get(f"{self._url}{path}")
 
 

@@ -1,4 +1,4 @@
-"""How the target answers, settable while it runs."""
+"""Behaviour of the target, which can be changed while it runs."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -7,25 +7,25 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Mode(StrEnum):
-    """How the target limits what it takes."""
+    """Kind of rate limit."""
 
     BUCKET = "bucket"
-    """Shopify's leaky bucket: it holds `burst` units and leaks `rate` of them per second."""
+    """Leaky bucket as at Shopify: it holds `burst` units and leaks `rate` units per second."""
     STRICT = "strict"
-    """No more than `rate + burst` units in any window of 1 s."""
+    """At most `rate + burst` units in any window of 1 s."""
 
 
 class Behaviour(BaseModel):
-    """How the target answers. What exceeds its limit gets 429 and a `Retry-After`.
+    """Behaviour of the target. A request above the limit gets 429 and a `Retry-After`.
 
     Attributes:
-        mode: How it limits.
-        rate: Units per second that it takes; 0 for no limit.
-        burst: Units that it takes beyond them.
-        cost: Units that one request costs.
-        latency_s: How long it takes over each request that it does not throttle.
-        failure_ratio: Share of requests, by chance, that get 500 or 503.
-        outage: Everything gets 503 at once.
+        mode: Kind of rate limit.
+        rate: Accepted units per second; 0 for no limit.
+        burst: Units accepted at once, beyond the rate.
+        cost: Cost of one request in units.
+        latency_s: Time until the answer to each request that is not throttled.
+        failure_ratio: Share of requests, drawn at random, that get 500 or 503.
+        outage: Whether every request gets 503 at once.
         fail_ids: Event ids that always get 500.
     """
 
@@ -45,14 +45,14 @@ class Behaviour(BaseModel):
         at_once = self.burst if self.mode is Mode.BUCKET else self.rate + self.burst
         if self.rate and self.cost > at_once:
             raise ValueError(
-                f"a request of cost {self.cost:g} would never fit: burst and rate allow {at_once:g} at once"
+                f"a request of cost {self.cost:g} would never fit: burst and rate allow {at_once:g} units at once"
             )
         return self
 
     def changed(self, changes: dict[str, Any]) -> Self:
-        """Return it with some fields changed.
+        """Return a copy with some fields changed.
 
         Raises:
-            ValueError: A field is unknown or its value makes no sense.
+            ValueError: A field is unknown, or its value is not allowed.
         """
         return self.model_validate(self.model_dump() | changes)

@@ -1,4 +1,4 @@
-"""What reached the target, receipt by receipt, in little memory."""
+"""All requests that reached the target, in little memory."""
 
 import time
 from array import array
@@ -20,9 +20,9 @@ class Receipt:
     """One answered request.
 
     Attributes:
-        event_id: Empty when the request named none.
-        at_s: When it came, by the monotonic clock.
-        attempt: As the sender counts them; 0 when it did not say.
+        event_id: Id of the event; empty if the request had none.
+        at_s: Time of arrival, by the monotonic clock.
+        attempt: Number in the header `eventflow-attempt`; 0 without one.
     """
 
     event_id: str
@@ -39,22 +39,23 @@ class Receipt:
 
 
 class Ledger:
-    """Every receipt in columns, 64 bytes each, and every event id once.
+    """All receipts in columns, 64 bytes each, and every event id once.
 
     Args:
-        max_receipts: Beyond it requests are only counted by status, and the summary says `truncated`.
+        max_receipts: Number of receipts to keep. Later requests are only counted by status, and the summary is marked
+            `truncated`.
     """
 
     def __init__(self, *, max_receipts: int = DEFAULT_MAX_RECEIPTS) -> None:
         self._max_receipts = max_receipts
-        # One offset for all: with it the monotonic times of receipts are told as wall-clock times.
+        # One offset for all receipts converts their monotonic times to wall-clock times without steps.
         self._wall_offset_s = time.time() - time.monotonic()
         self._windows = [SlidingWindowMaximum(window_s) for window_s in WINDOWS_S]
         self._by_status: Counter[int] = Counter()
         self._received = 0
         self._arrivals_s = array("d")
         self._stalls_s: list[tuple[float, float]] = []
-        self._untold = 0
+        self._dropped = 0
         self._numbers: dict[str, int] = {}
         self._received_by_id = array("I")
         self._accepted_by_id = array("I")
@@ -69,7 +70,7 @@ class Ledger:
         self._receipt_digests = bytearray()
 
     def arrive(self, now_s: float) -> None:
-        """Count a request towards the rate, when it comes and whatever becomes of it."""
+        """Count a request towards the rate at its arrival, before its answer is known."""
         self._received += 1
         if len(self._arrivals_s) < self._max_receipts:
             self._arrivals_s.append(now_s)
@@ -77,14 +78,14 @@ class Ledger:
             window.add(now_s)
 
     def stall(self, now_s: float, late_s: float) -> None:
-        """Note that the target itself was late until now: what came meanwhile is counted as having come now."""
+        """Record that the target itself was late until now: requests of that time are counted as arrivals of now."""
         self._stalls_s.append((now_s, late_s))
 
     def record(self, receipt: Receipt) -> None:
-        """Keep what became of a request."""
+        """Record an answered request."""
         self._by_status[receipt.status] += 1
         if len(self._receipt_ids) >= self._max_receipts:
-            self._untold += 1
+            self._dropped += 1
             return
         number = self._number(receipt.event_id)
         self._received_by_id[number] += 1
@@ -102,10 +103,10 @@ class Ledger:
         self._receipt_digests += receipt.body_sha256
 
     def summary(self) -> dict[str, Any]:
-        """Return the audit in figures.
+        """Return the figures of the audit.
 
-        `max_in_window` tells, by window length in seconds, the highest number of requests that came within any
-        window of that length. `duplicates` counts the accepted receipts beyond the first of each event id.
+        `max_in_window` has, for each window length in seconds, the highest number of requests within any window of
+        that length. `duplicates` is the number of accepted receipts beyond the first of each event id.
         """
         accepted = sum(count for status, count in self._by_status.items() if 200 <= status < 300)
         answered = self._by_status.total()
@@ -123,20 +124,20 @@ class Ledger:
             "max_in_window": {f"{window.window_s:g}": window.maximum for window in self._windows},
             "first_at": self._wall_s(times_s[0]) if times_s else None,
             "last_at": self._wall_s(times_s[-1]) if times_s else None,
-            "truncated": self._untold > 0,
+            "truncated": self._dropped > 0,
         }
 
     def arrivals_s(self, *, after_s: float) -> list[float]:
-        """Return when requests came after a moment, whatever became of them, by the monotonic clock."""
+        """Return the arrival times of all requests after `after_s`, by the monotonic clock."""
         return self._arrivals_s[bisect_right(self._arrivals_s, after_s) :].tolist()
 
     def stalls_s(self) -> list[tuple[float, float]]:
-        """Return when each stall of the target ended, by the monotonic clock, and how late it was."""
+        """Return the end of each stall, by the monotonic clock, and the delay of the target at that time."""
         return self._stalls_s.copy()
 
     def ids(self) -> Iterator[dict[str, Any]]:
-        """Tell of each event id, in the order of arrival, how often it came and was accepted."""
-        for number, event_id in enumerate(list(self._numbers)):  # more may come while this is told
+        """Yield the counts of each event id, in the order of first arrival."""
+        for number, event_id in enumerate(list(self._numbers)):  # a copy, because ids may be added while a client reads
             yield {
                 "id": event_id,
                 "received": self._received_by_id[number],
@@ -145,7 +146,7 @@ class Ledger:
             }
 
     def receipts(self) -> Iterator[dict[str, Any]]:
-        """Tell of each receipt, in the order in which they were answered; `at` is wall-clock seconds."""
+        """Yield all receipts in the order of the answers; `at` is wall-clock seconds."""
         ids = list(self._numbers)
         for index in range(len(self._receipt_ids)):
             digest_at = index * _SHA256_BYTES

@@ -1,4 +1,4 @@
-"""A limit and how closely it was met. Pure: the caller tells the time."""
+"""Rate limits, and the measure of a rate. Pure: the caller passes the time."""
 
 from collections import deque
 from itertools import accumulate
@@ -8,21 +8,21 @@ _STRICT_WINDOW_S = 1.0
 
 
 class Limit(Protocol):
-    """What a target lets through, in units; each request costs some."""
+    """Rate limit of a target, in units; each request has a cost."""
 
     def take(self, now_s: float, *, cost: float = 1.0) -> float:
-        """Let one request through and return 0; else return after how many seconds it would be let through."""
+        """Accept one request and return 0, or return the seconds until it would be accepted."""
 
     def changed(self, now_s: float, *, rate_per_s: float, burst: float) -> Self:
-        """Return another limit of this kind that remembers what this one has let through."""
+        """Return a limit of the same kind with other figures and the same level."""
 
 
 class LeakyBucket:
-    """As Shopify's: each request adds its cost, the bucket leaks at a constant rate, what does not fit is refused.
+    """Leaky bucket as at Shopify: each request adds its cost, and a request that does not fit is refused.
 
     Args:
         rate_per_s: Units that leak per second, above 0.
-        burst: Units that it holds.
+        burst: Size in units.
     """
 
     def __init__(self, *, rate_per_s: float, burst: float) -> None:
@@ -32,7 +32,7 @@ class LeakyBucket:
         self._seen_s: float | None = None
 
     def take(self, now_s: float, *, cost: float = 1.0) -> float:
-        """Add one request if it fits and return 0; else return after how many seconds it would fit."""
+        """Accept one request if it fits and return 0, or return the seconds until it would fit."""
         self._leak(now_s)
         excess = self._level + cost - self._burst
         if excess > 0:
@@ -41,12 +41,12 @@ class LeakyBucket:
         return 0.0
 
     def level(self, now_s: float) -> float:
-        """Return how many units are in it."""
+        """Return the units in the bucket."""
         self._leak(now_s)
         return self._level
 
     def changed(self, now_s: float, *, rate_per_s: float, burst: float) -> "LeakyBucket":
-        """Return one with another limit and what is in this one."""
+        """Return a bucket with other figures and the same level."""
         bucket = LeakyBucket(rate_per_s=rate_per_s, burst=burst)
         bucket._level = min(self.level(now_s), burst)
         bucket._seen_s = now_s
@@ -59,7 +59,7 @@ class LeakyBucket:
 
 
 class StrictWindow:
-    """Lets at most `rate_per_s + burst` units through in any window of 1 s. What it refuses does not count.
+    """Limit of `rate_per_s + burst` units in any window of 1 s. Refused requests do not count.
 
     Args:
         rate_per_s: Units per second, above 0.
@@ -69,11 +69,11 @@ class StrictWindow:
     def __init__(self, *, rate_per_s: float, burst: float) -> None:
         self._limit = rate_per_s + burst
         self._taken: deque[tuple[float, float]] = deque()
-        """When each request that is still in the window leaves it, and its cost."""
+        """For each accepted request in the window: the time at which it leaves the window, and its cost."""
         self._level = 0.0
 
     def take(self, now_s: float, *, cost: float = 1.0) -> float:
-        """Let one request through and return 0; else return after how many seconds it would be let through."""
+        """Accept one request and return 0, or return the seconds until it would be accepted."""
         self._forget(now_s)
         excess = self._level + cost - self._limit
         if excess <= 0:
@@ -85,7 +85,7 @@ class StrictWindow:
         return next(enough, self._taken[-1][0]) - now_s
 
     def changed(self, now_s: float, *, rate_per_s: float, burst: float) -> "StrictWindow":
-        """Return one with another limit that counts what this one has let through."""
+        """Return a window with another limit that still counts the accepted requests."""
         self._forget(now_s)
         window = StrictWindow(rate_per_s=rate_per_s, burst=burst)
         window._taken, window._level = self._taken.copy(), self._level
@@ -94,11 +94,11 @@ class StrictWindow:
     def _forget(self, now_s: float) -> None:
         while self._taken and self._taken[0][0] <= now_s:
             _, cost = self._taken.popleft()
-            self._level = self._level - cost if self._taken else 0.0  # no rounding is left over
+            self._level = self._level - cost if self._taken else 0.0  # no rounding error remains
 
 
 class SlidingWindowMaximum:
-    """The highest number of moments in any half-open window of a given length. Holds one window of moments."""
+    """Highest number of moments in any half-open window of a given length. It stores one window of moments."""
 
     def __init__(self, window_s: float) -> None:
         self.window_s = window_s
@@ -106,7 +106,7 @@ class SlidingWindowMaximum:
         self._moments_s: deque[float] = deque()
 
     def add(self, now_s: float) -> None:
-        """Count one moment; moments come in order."""
+        """Count one moment, not earlier than the last one."""
         self._moments_s.append(now_s)
         while self._moments_s[0] <= now_s - self.window_s:
             self._moments_s.popleft()

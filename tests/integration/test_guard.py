@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
-from eventflow.control.bus import Control
-from eventflow.control.overrides import RuntimeSettings
+from eventflow.control.bus import ControlBus
+from eventflow.control.overrides import Overrides
 from eventflow.settings.load import load
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, retry_queue
@@ -66,7 +66,7 @@ async def running(
     settings, metrics, stop = load(), ProcessorMetrics(), asyncio.Event()
     urls = settings.broker.urls
     publisher = Publisher(urls, specs=flow_specs(flow, (DELAY_S,)), name="guarded", fanouts=[CONTROL_EXCHANGE])
-    control = Control(urls, instance=f"guarded-{flow}", publisher=publisher)
+    control = ControlBus(urls, instance=f"guarded-{flow}", publisher=publisher)
     async with AsyncExitStack() as stack:
         stack.enter_context(capture_logs())  # hundreds of tracebacks, which nothing here reads
         parts = await wire_flow(
@@ -199,10 +199,10 @@ async def test_a_processor_that_is_paused_does_not_stand_still(
     monkeypatch.setattr(dispatcher, "STANDSTILL_S", 0.2)
     await amqp.declare_flow(flow, (DELAY_S,))
     async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
-        parts.gate.order(RuntimeSettings(is_paused=True))
+        parts.gate.apply_overrides(Overrides(is_paused=True))
         await amqp.publish(lane_queue(flow, Lane.LIVE), message("1"))
         await eventually(lambda: parts.consumer.held == 1, what="the event held")
         await asyncio.sleep(1)
         assert parts.dispatcher.standstill() is None
-        parts.gate.order(RuntimeSettings())
+        parts.gate.apply_overrides(Overrides())
         await eventually(lambda: target.ids == {"1"}, what="the event delivered")

@@ -129,7 +129,7 @@ async def test_a_strangers_message_is_delivered_and_settled_either_way(
             queue, prefetch=10, deliver=lambda envelope, tag: got.append((envelope.event.body, tag))
         )
         await eventually(lambda: len(got) == 1, what="the delivery")
-        await consuming.settle(got[0][1], requeue=False)
+        consuming.settle(got[0][1], requeue=False)
         await answered("close", channel.close())
 
     async with asyncio.timeout(10):
@@ -161,7 +161,7 @@ async def test_a_delivery_that_cannot_be_handed_over_comes_again_and_ends_nothin
         await consuming.consume(queue, prefetch=10, deliver=deliver)
         await eventually(lambda: len(taken) == 2, what="both deliveries")
         for tag in taken:
-            await consuming.settle(tag, requeue=False)
+            consuming.settle(tag, requeue=False)
         await answered("close", channel.close())
 
     async with asyncio.timeout(10):

@@ -1,16 +1,16 @@
-"""Single events into one and into two worker processes of a collector."""
+"""Rate of single events with one and with two worker processes."""
 
 from functools import partial
 
 from benchmarks.bench import contestants
 from benchmarks.bench.figures import Role, Section, Turn, in_turn
 from benchmarks.bench.groups.ingest import HEADLINE, events_per_s
+from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import SMALL, Stage
-from benchmarks.bench.wire import Wire
 
 
 def measure(here: Stage) -> Section:
-    """Measure both in turn."""
+    """Measure both numbers of workers in turn."""
     section = Section(name="workers", title="Ingest by worker processes")
     names = {1: "1 worker process", 2: "2 worker processes"}
     collectors = [

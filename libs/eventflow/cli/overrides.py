@@ -15,10 +15,10 @@ from eventflow.cli.session import Link, connected, publishing
 from eventflow.control.overrides import (
     RATE_MAX_PER_S,
     RATE_MIN_PER_S,
-    InvalidRuntimeSettingsError,
-    RuntimeSettings,
-    decode_runtime,
-    encode_runtime,
+    InvalidOverridesError,
+    Overrides,
+    decode_overrides,
+    encode_overrides,
 )
 from eventflow.message import Message, new_message_id
 from eventflow.settings.root import Settings
@@ -41,7 +41,7 @@ class FlowRate:
 
     flow: str
     target: TargetSettings
-    overrides: RuntimeSettings
+    overrides: Overrides
     processors: int | None
 
     @property
@@ -125,9 +125,7 @@ def resume(context: typer.Context, flow: FlowArgument, config: ConfigOption = No
     _change(context, config, flow, lambda current: replace(current, is_paused=False))
 
 
-def _change(
-    context: typer.Context, config: ConfigOption, flow: str, changed: Callable[[RuntimeSettings], RuntimeSettings]
-) -> None:
+def _change(context: typer.Context, config: ConfigOption, flow: str, changed: Callable[[Overrides], Overrides]) -> None:
     settings = settings_of(context, config)
     (name,) = flows_of(settings, flow)
     overrides = asyncio.run(_override(settings, name, changed))
@@ -135,16 +133,14 @@ def _change(
     out.print(f"flow {name}: {'paused, ' if overrides.is_paused else ''}{_per_s(rate.limit_per_s)}")
 
 
-async def _override(
-    settings: Settings, flow: str, changed: Callable[[RuntimeSettings], RuntimeSettings]
-) -> RuntimeSettings:
+async def _override(settings: Settings, flow: str, changed: Callable[[Overrides], Overrides]) -> Overrides:
     async with (
         publishing(settings.broker.urls, [overrides_spec(flow)]) as publisher,
         connected(settings.broker.urls) as link,
     ):
         overrides = changed(await _readable_overrides(link, flow))
         message = Message(
-            body=encode_runtime(overrides), headers={}, content_type="application/json", message_id=new_message_id()
+            body=encode_overrides(overrides), headers={}, content_type="application/json", message_id=new_message_id()
         )
         await publisher.publish(message, queue=overrides_queue(flow)).confirmed(timeout_s=CONFIRM_TIMEOUT_S)
         return overrides
@@ -165,18 +161,18 @@ async def _rate(link: Link, flow: str, target: TargetSettings) -> FlowRate:
     )
 
 
-async def _overrides(link: Link, flow: str) -> RuntimeSettings:
+async def _overrides(link: Link, flow: str) -> Overrides:
     body = await last_of_stream(link.connection, overrides_queue(flow))
-    return RuntimeSettings() if body is None else decode_runtime(body)
+    return Overrides() if body is None else decode_overrides(body)
 
 
-async def _readable_overrides(link: Link, flow: str) -> RuntimeSettings:
+async def _readable_overrides(link: Link, flow: str) -> Overrides:
     """Return the overrides. An unreadable message in the stream counts as none, so that a new one can replace it."""
     try:
         return await _overrides(link, flow)
-    except InvalidRuntimeSettingsError as error:
+    except InvalidOverridesError as error:
         err.print(f"warning: {error}; the new override replaces it", style="yellow", soft_wrap=True)
-        return RuntimeSettings()
+        return Overrides()
 
 
 def _per_s(units: float | None) -> str:

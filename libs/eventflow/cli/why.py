@@ -19,7 +19,7 @@ from eventflow.cli.dead.browse import DeadQueue, first
 from eventflow.cli.dead.dead_letters import Selection, record_of
 from eventflow.cli.options import ConfigOption, one_flow_of, settings_of
 from eventflow.cli.session import connected, instance, publishing
-from eventflow.control.bus import Announcement, Control
+from eventflow.control.bus import Announcement, ControlBus
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import CONTROL_EXCHANGE, Lane, lane_queue
 
@@ -110,12 +110,12 @@ async def _ask(place: DeadQueue, event_id: str, processors: int) -> dict[str, di
 
     urls = place.settings.broker.urls
     async with publishing(urls, (), fanouts=(CONTROL_EXCHANGE,)) as publisher:
-        control = Control(urls, instance=instance(), publisher=publisher)
-        control.listen(place.flow, hear)
+        control = ControlBus(urls, instance=instance(), publisher=publisher)
+        control.on_peer_message(place.flow, hear)
         listening = asyncio.create_task(control.run())
         try:
             for _ in range(round(ANSWERS_MAX_S / ASK_EVERY_S)):  # again: nobody tells when our own ear is there
-                control.announce(place.flow, {"kind": "why", "id": event_id})
+                control.broadcast(place.flow, {"kind": "why", "id": event_id})
                 with suppress(TimeoutError):
                     async with asyncio.timeout(ASK_EVERY_S):
                         await complete.wait()

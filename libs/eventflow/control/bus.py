@@ -25,7 +25,7 @@ from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import declare_queues, measure
 from eventflow.amqp.session import keep_connected
 from eventflow.amqp.streams import follow_stream
-from eventflow.control.overrides import InvalidRuntimeSettingsError, RuntimeSettings, decode_runtime
+from eventflow.control.overrides import InvalidOverridesError, Overrides, decode_overrides
 from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import first_of
 from eventflow.topology import CONTROL_EXCHANGE, control_queue, overrides_queue, overrides_spec
@@ -45,7 +45,7 @@ Announcement = dict[str, Any]
 """A JSON object; times in it are seconds from now, since clocks differ."""
 
 
-class Control:
+class ControlBus:
     """One processor's ear and voice."""
 
     def __init__(self, urls: Sequence[str], *, instance: str, publisher: Publisher) -> None:
@@ -58,7 +58,7 @@ class Control:
         self._urls = urls
         self._publisher = publisher
         self._listeners: defaultdict[str, list[Callable[[Announcement], None]]] = defaultdict(list)
-        self._followers: defaultdict[str, list[Callable[[RuntimeSettings], None]]] = defaultdict(list)
+        self._followers: defaultdict[str, list[Callable[[Overrides], None]]] = defaultdict(list)
         self._ordered: set[str] = set()  # flows whose followers know what holds
         self._watchers: list[Callable[[bool], None]] = []
         self._found, self._lost = asyncio.Event(), asyncio.Event()
@@ -75,7 +75,7 @@ class Control:
         """
         return self._lost.is_set()
 
-    def watch(self, watcher: Callable[[bool], None]) -> None:
+    def on_connection_change(self, watcher: Callable[[bool], None]) -> None:
         """Call `watcher` too whenever the control connection is lost (True) or found (False); it starts as lost.
 
         It is found again only after the orders that hold have been followed anew.
@@ -96,15 +96,15 @@ class Control:
                 continue
             return
 
-    def listen(self, flow: str, listener: Callable[[Announcement], None]) -> None:
+    def on_peer_message(self, flow: str, listener: Callable[[Announcement], None]) -> None:
         """Call `listener` too with every announcement of a peer about `flow`."""
         self._listeners[flow].append(listener)
 
-    def follow(self, flow: str, follower: Callable[[RuntimeSettings], None]) -> None:
+    def on_overrides(self, flow: str, follower: Callable[[Overrides], None]) -> None:
         """Call `follower` too with an operator's orders for `flow`: what holds at each connect, then each change."""
         self._followers[flow].append(follower)
 
-    def announce(self, flow: str, announcement: Announcement) -> None:
+    def broadcast(self, flow: str, announcement: Announcement) -> None:
         """Tell the peers, if the broker can be used now; it is repeated anyway."""
         text = json.dumps({**announcement, "flow": flow, "from": self.instance})
         try:
@@ -163,20 +163,20 @@ class Control:
 
         def obey(body: bytes) -> None:
             try:
-                self._obey(flow, decode_runtime(body))
-            except InvalidRuntimeSettingsError as error:
+                self._obey(flow, decode_overrides(body))
+            except InvalidOverridesError as error:
                 log.error("control.order_not_understood", flow=flow, reason=str(error))  # noqa: TRY400 - it says all
 
         def obey_none() -> None:
             if flow not in self._ordered:
-                self._obey(flow, RuntimeSettings())
+                self._obey(flow, Overrides())
 
         await declare_queues(connection, [overrides_spec(flow)])
         return await follow_stream(
             connection, overrides_queue(flow), on_body=obey, on_empty=obey_none, silence_s=NO_ORDER_S
         )
 
-    def _obey(self, flow: str, settings: RuntimeSettings) -> None:
+    def _obey(self, flow: str, settings: Overrides) -> None:
         self._ordered.add(flow)
         for follower in self._followers[flow]:
             follower(settings)
@@ -205,8 +205,8 @@ def _parse(body: bytes) -> Announcement | None:
     return announcement if is_ours else None
 
 
-async def announce_repeatedly(announce: Callable[[], None]) -> None:
-    """Announce every second, for ever."""
+async def broadcast_repeatedly(broadcast: Callable[[], None]) -> None:
+    """Broadcast every second, for ever."""
     while True:
-        announce()
+        broadcast()
         await asyncio.sleep(ANNOUNCE_EVERY_S)

@@ -13,12 +13,12 @@ RATE_MIN_PER_S = 0.00001
 """Less than one event a day: such a rate is a slip of the keyboard, and `pause` is the word for none."""
 
 
-class InvalidRuntimeSettingsError(EventFlowError):
+class InvalidOverridesError(EventFlowError):
     """The document of a change is not one: somebody else has published to the stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeSettings:
+class Overrides:
     """What holds for a flow beside its configuration.
 
     Attributes:
@@ -30,16 +30,16 @@ class RuntimeSettings:
     is_paused: bool = False
 
 
-def encode_runtime(settings: RuntimeSettings) -> bytes:
+def encode_overrides(settings: Overrides) -> bytes:
     """Write the document of a change."""
     return json.dumps({"rate_per_s": settings.rate_per_s, "paused": settings.is_paused}).encode()
 
 
-def decode_runtime(body: bytes) -> RuntimeSettings:
+def decode_overrides(body: bytes) -> Overrides:
     """Read the document of a change.
 
     Raises:
-        InvalidRuntimeSettingsError: It is none, or from a later version.
+        InvalidOverridesError: It is none, or from a later version.
     """
     try:
         document = json.loads(body)
@@ -47,9 +47,9 @@ def decode_runtime(body: bytes) -> RuntimeSettings:
         document = None
     match document:
         case {"rate_per_s": None, "paused": bool() as is_paused}:
-            return RuntimeSettings(is_paused=is_paused)
+            return Overrides(is_paused=is_paused)
         case {"rate_per_s": int() | float() as rate_per_s, "paused": bool() as is_paused} if (
             not isinstance(rate_per_s, bool) and 0 < rate_per_s <= RATE_MAX_PER_S
         ):
-            return RuntimeSettings(rate_per_s=float(rate_per_s), is_paused=is_paused)
-    raise InvalidRuntimeSettingsError(f"no settings of a flow: {body[:80]!r}")
+            return Overrides(rate_per_s=float(rate_per_s), is_paused=is_paused)
+    raise InvalidOverridesError(f"no settings of a flow: {body[:80]!r}")

@@ -18,7 +18,7 @@ from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
-from eventflow.control.bus import Control, announce_repeatedly
+from eventflow.control.bus import ControlBus, broadcast_repeatedly
 from eventflow.management.api import Management
 from eventflow.management.policies import PolicyWatch
 from eventflow.network.broker_tls import require_sound_urls
@@ -34,7 +34,7 @@ from eventflow.telemetry.tracers import tracer_for
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_prefix, flow_specs, retry_queue
 from eventflow_processor.backlog.depths import Depths
-from eventflow_processor.backlog.monitor import Progress
+from eventflow_processor.backlog.monitor import BacklogMonitor
 from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
 from eventflow_processor.dispatcher import Dispatcher
 from eventflow_processor.gate.gate import Gate
@@ -42,8 +42,8 @@ from eventflow_processor.guards import require_target_urls
 from eventflow_processor.handler import Handler
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.metrics import FlowMetrics, ProcessorMetrics
-from eventflow_processor.observe.observer import Observer
-from eventflow_processor.observe.recent import Whereabouts
+from eventflow_processor.observe.observations import FlowObserver
+from eventflow_processor.observe.recent import RecentEvents
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import RetryPolicy
@@ -66,7 +66,7 @@ class Membership:
     """Passes on what the consumer sees to those who need it: the quota, the gauges and the dispatcher."""
 
     quota: Quota
-    progress: Progress
+    backlog: BacklogMonitor
     metrics: FlowMetrics
     internal_errors: InternalErrors
     dispatcher: Dispatcher | None = None
@@ -83,7 +83,7 @@ class Membership:
             self.quota.looked(depth.consumers, began_s=began_s)
             if self.dispatcher is not None:
                 self.dispatcher.queue_looked(ready=depth.messages)
-        self.progress.looked(lane, depth)
+        self.backlog.looked(lane, depth)
 
     @harmless
     def left(self) -> None:
@@ -108,12 +108,12 @@ class Flow:
     depths: Depths
     drain_timeout_s: float
 
-    def tell(self) -> None:
+    def broadcast_state(self) -> None:
         """Tell the other processors what one that joins now must know."""
-        self.gate.tell(can_attempt=self.consumer.is_consuming)
-        self.quota.tell()
+        self.gate.broadcast_state(can_attempt=self.consumer.is_consuming)
+        self.quota.broadcast_state()
 
-    async def take_part(self, control: Control) -> None:
+    async def take_part(self, control: ControlBus) -> None:
         """Consume while orders can be heard; otherwise leave the flow, and our share of its quota, to the others."""
         while True:
             await control.found()
@@ -140,7 +140,7 @@ async def wire_flow(
     flow: FlowSettings,
     settings: Settings,
     publisher: Publisher,
-    control: Control,
+    control: ControlBus,
     metrics: ProcessorMetrics,
     tracer: Tracer,
     presence: Presence,
@@ -161,32 +161,32 @@ async def wire_flow(
             success=success_rule(target_settings),
         )
     )
-    announce = partial(control.announce, name)
+    broadcast = partial(control.broadcast, name)
     quota = Quota(
         flow=name,
         rate_per_s=target_settings.rate_per_s,
         burst=target_settings.burst,
         cost=target_settings.cost,
-        announce=announce,
+        broadcast=broadcast,
         metrics=flow_metrics,
     )
     gate = Gate(
         flow=name,
         instance=control.instance,
         max_retry_after_s=target_settings.max_retry_after_s,
-        announce=announce,
+        broadcast=broadcast,
         on_breaker=flow_metrics.set_breaker,
         on_blocked=flow_metrics.set_blocked,
     )
     for part in (gate, quota):
-        control.listen(name, part.hear)
-        control.follow(name, part.order)
-    control.watch(gate.control_lost)
-    whereabouts = Whereabouts(lanes, announce=announce)
-    control.listen(name, whereabouts.hear)
+        control.on_peer_message(name, part.on_peer_message)
+        control.on_overrides(name, part.apply_overrides)
+    control.on_connection_change(gate.control_lost)
+    recent = RecentEvents(lanes, broadcast=broadcast)
+    control.on_peer_message(name, recent.on_peer_message)
     membership = Membership(
         quota=quota,
-        progress=Progress(lanes=lanes, metrics=flow_metrics, quota=quota),
+        backlog=BacklogMonitor(lanes=lanes, metrics=flow_metrics, quota=quota),
         metrics=flow_metrics,
         internal_errors=metrics.internal_errors,
     )
@@ -205,11 +205,11 @@ async def wire_flow(
         presence=presence,
     )
     flow_metrics.follow_held(lambda: consumer.held)
-    observer = Observer(
+    observer = FlowObserver(
         flow=name,
         metrics=flow_metrics,
         tracing=DeliveryTracing(tracer, flow=name, target_url=target_settings.url or ""),
-        whereabouts=whereabouts,
+        recent=recent,
         internal_errors=metrics.internal_errors,
     )
     membership.dispatcher = dispatcher = Dispatcher(
@@ -298,7 +298,7 @@ async def serve(settings: Settings) -> None:
         flows=settings.served_flows,
         on_look=partial(metrics.set_policies, settings.served_flows),
     )
-    control = Control(settings.broker.urls, instance=instance, publisher=publisher)
+    control = ControlBus(settings.broker.urls, instance=instance, publisher=publisher)
     async with AsyncExitStack() as stack:
         tracer = tracer_for(SERVICE)
         stack.push_async_callback(tracer.close)
@@ -313,7 +313,7 @@ async def serve(settings: Settings) -> None:
             blocked = {flow.name: error for flow in flows if (error := flow.gate.blocked_by) is not None}
             ready = (
                 all(consuming.values())
-                and all(flow.gate.knows_orders for flow in flows)
+                and all(flow.gate.knows_overrides for flow in flows)
                 and not control.is_lost
                 and publisher.state in {"up", "blocked"}
                 and not standstills
@@ -345,7 +345,7 @@ async def serve(settings: Settings) -> None:
     log.info("processor.stopped")
 
 
-async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher, control: Control) -> None:
+async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher, control: ControlBus) -> None:
     """Consume and dispatch until the stop; then drain while copies can still be published."""
     connected = [asyncio.create_task(publisher.run()), asyncio.create_task(control.run())]
     consuming = [asyncio.create_task(flow.take_part(control)) for flow in flows]
@@ -356,7 +356,7 @@ async def run_until(stop: asyncio.Event, flows: list[Flow], publisher: Publisher
             flow.dispatcher.run(),
             flow.dispatcher.check_regularly(),
             flow.depths.run(),
-            announce_repeatedly(flow.tell),
+            broadcast_repeatedly(flow.broadcast_state),
         )
     ]
     try:

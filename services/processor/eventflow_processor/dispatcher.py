@@ -16,7 +16,7 @@ from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
 from eventflow_processor.handler import CRASH_PAUSE_S, Handler, Turn
 from eventflow_processor.lanes import Lanes
-from eventflow_processor.observe.observer import Observer
+from eventflow_processor.observe.observations import FlowObserver
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import HELD_IN_MEMORY_S
 
@@ -41,7 +41,7 @@ class Dispatcher:
         gate: Gate,
         quota: Quota,
         handler: Handler,
-        observer: Observer,
+        observer: FlowObserver,
         concurrency: int,
         attempt_max_s: float,
         held_max_s: float,
@@ -191,4 +191,4 @@ class Dispatcher:
     async def _hand_back(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
             with suppress(DeliveryLostError):  # the broker has it already
-                await delivery.hand_back()
+                delivery.requeue()

@@ -19,11 +19,11 @@ from eventflow.outcome import Defer, Hold, Outcome
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
 from eventflow_processor.lanes import Lanes
-from eventflow_processor.observe.observer import Observation, Observer
+from eventflow_processor.observe.observations import FlowObserver, Observation
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import Ending, RetryPolicy, decide
-from eventflow_processor.target.http import AttemptNotMadeError, Target
-from eventflow_processor.target.result import Result
+from eventflow_processor.target.http import Target
+from eventflow_processor.target.result import AttemptNotMadeError, Judged
 
 CRASH_PAUSE_S = 1.0
 """A delivery whose handling failed is held for so long before it is requeued: it comes again at once, and will most
@@ -61,7 +61,7 @@ class Handler:
         target: Target,
         policy: RetryPolicy,
         consumer: Consumer,
-        observer: Observer,
+        observer: FlowObserver,
     ) -> None:
         """Wire one flow."""
         self._lanes = lanes
@@ -126,7 +126,7 @@ class Handler:
         observed.settled(outcome)
 
     def _decide(
-        self, turn: Turn, delivery: Delivery, result: Result, *, sent_s: float, traceparent: str | None
+        self, turn: Turn, delivery: Delivery, result: Judged, *, sent_s: float, traceparent: str | None
     ) -> Outcome:
         no_room_s = self._quota.learn(result, sent_s=sent_s)
         entered = turn.entered or Pass.ATTEMPT
@@ -177,4 +177,4 @@ class Handler:
     async def _requeue(self, delivery: Delivery) -> None:
         await asyncio.sleep(CRASH_PAUSE_S)
         with suppress(DeliveryLostError):  # the broker has it already
-            await delivery.hand_back()
+            delivery.requeue()

@@ -1,4 +1,4 @@
-"""A processor that acks a delivery when its turn has come, before the target is called."""
+"""A processor that acks a delivery before its attempt."""
 
 from eventflow.delivery import Delivery
 from eventflow_processor import __main__ as processor
@@ -6,10 +6,10 @@ from eventflow_processor.handler import Handler, Turn
 
 
 class Mutant(Handler):
-    """Has nothing to settle afterwards."""
+    """Handler that acks first."""
 
     async def handle(self, turn: Turn, delivery: Delivery) -> None:
-        await delivery.ack()
+        delivery.ack()
         await super().handle(turn, delivery)
 
 

@@ -1,4 +1,4 @@
-"""A processor that acks a delivery first and publishes its dead letter afterwards, the order that is found so often."""
+"""A processor that acks a delivery before it publishes the dead letter, a common mistake."""
 
 from eventflow.amqp.consumer import Consumer
 from eventflow.delivery import Delivery
@@ -9,12 +9,12 @@ from eventflow_processor import __main__ as processor
 
 
 class Mutant(Consumer):
-    """Settles everything else as ever."""
+    """Consumer with the wrong order for dead letters; other outcomes are unchanged."""
 
     async def settle(self, delivery: Delivery, outcome: Outcome) -> Outcome:
         if not isinstance(outcome, DeadLetter):
             return await super().settle(delivery, outcome)
-        await delivery.ack()
+        delivery.ack()
         await self._publisher.publish(encode(outcome.envelope), queue=dead_queue(self._flow)).confirmed(timeout_s=10)
         return outcome
 

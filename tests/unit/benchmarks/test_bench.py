@@ -10,9 +10,9 @@ from benchmarks.bench import report
 from benchmarks.bench.figures import Known, Role, Row, Section, Turn, in_turn
 from benchmarks.bench.goals import GOALS, reached
 from benchmarks.bench.groups.ingest import HEADLINE
-from benchmarks.bench.messages import SHAPES, frames
-from benchmarks.bench.sink import OK, Sink
-from benchmarks.bench.wire import Confirms, WireError
+from benchmarks.bench.instruments.messages import SHAPES, frames
+from benchmarks.bench.instruments.sink import OK, Sink
+from benchmarks.bench.instruments.wire import Confirms, WireError
 
 
 def section_of(*rows: Row) -> Section:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eventflow.amqp.frames import properties_of
-from eventflow.control.overrides import RuntimeSettings, decode_runtime
+from eventflow.control.overrides import Overrides, decode_overrides
 from eventflow.event import Event, utc_now
 from eventflow.message import Envelope, Failure, decode
 from tests.support.recorded import recorded_bodies, recorded_messages
@@ -133,10 +133,10 @@ def test_a_message_of_0_1_0_is_read_as_it_was_meant(kind: str) -> None:
 
 
 def test_orders_of_0_1_0_are_read_as_they_were_meant() -> None:
-    orders = {kind: decode_runtime(body) for kind, body in recorded_bodies("0.1.0", "runtime").items()}
+    orders = {kind: decode_overrides(body) for kind, body in recorded_bodies("0.1.0", "runtime").items()}
     assert orders == {
-        "pause": RuntimeSettings(is_paused=True),
-        "rate_while_paused": RuntimeSettings(rate_per_s=12.5, is_paused=True),
-        "resume": RuntimeSettings(rate_per_s=12.5),
-        "as_configured": RuntimeSettings(),
+        "pause": Overrides(is_paused=True),
+        "rate_while_paused": Overrides(rate_per_s=12.5, is_paused=True),
+        "resume": Overrides(rate_per_s=12.5),
+        "as_configured": Overrides(),
     }

@@ -8,7 +8,7 @@ from eventflow.settings.environment import capitalized
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
 from sandbox.broker.provision import Broker
-from sandbox.up import _TARGET_RATE_PER_S, _environment
+from sandbox.up.environment import TARGET_RATE_PER_S, for_services
 
 BROKER = Broker(url="amqp://h/", management_url="http://h:15672", login="u", password="p", node=None)
 
@@ -19,7 +19,7 @@ def test_the_services_take_what_run_local_chooses_for_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     users = capitalized({"eventflow_target__burst": "3", "EVENTFLOW_TARGET__RATE_PER_S": "", "PATH": "/bin"})
-    for name, value in _environment(users, BROKER, Path(".local"), 8090).items():
+    for name, value in for_services(users, BROKER, Path(".local"), 8090).items():
         monkeypatch.setenv(name, value)
     settings = load(role=role)
     target = settings.all_flows["default"].target
@@ -27,4 +27,4 @@ def test_the_services_take_what_run_local_chooses_for_them(
         assert settings.collector.spool_dir == tmp_path / ".local" / "spool"
     if role is Role.PROCESSOR:
         assert target.burst == 3
-        assert target.rate_per_s == _TARGET_RATE_PER_S
+        assert target.rate_per_s == TARGET_RATE_PER_S

@@ -13,7 +13,7 @@ WINDOW_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrainEstimate:
+class BacklogEstimate:
     """How the backlog of a flow goes on if nothing changes.
 
     Attributes:
@@ -34,7 +34,7 @@ class _Look:
     departed: int
 
 
-class Drain:
+class BacklogEstimator:
     """Watches the backlog of one flow."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Drain:
 
     def look(
         self, *, at_s: float, waiting: int, departed_here: int, processors: int, quota_per_s: float
-    ) -> DrainEstimate:
+    ) -> BacklogEstimate:
         """Take note of the backlog and return what follows.
 
         Args:
@@ -62,17 +62,17 @@ class Drain:
             self._looks.popleft()
         return self._estimate(quota_per_s)
 
-    def _estimate(self, quota_per_s: float) -> DrainEstimate:
+    def _estimate(self, quota_per_s: float) -> BacklogEstimate:
         first, last = self._looks[0], self._looks[-1]
         elapsed_s = last.at_s - first.at_s
         if elapsed_s <= 0:
-            return DrainEstimate(arrival_per_s=0.0, departure_per_s=0.0, eta_s=last.waiting / quota_per_s)
+            return BacklogEstimate(arrival_per_s=0.0, departure_per_s=0.0, eta_s=last.waiting / quota_per_s)
         departure_per_s = (last.departed - first.departed) / elapsed_s
         arrival_per_s = max(0.0, departure_per_s + (last.waiting - first.waiting) / elapsed_s)
         # While something waits all the time, what leaves is all that can. Else the quota is, which is not used up.
         is_busy = all(look.waiting for look in self._looks)
         spare_per_s = (departure_per_s if is_busy else quota_per_s) - arrival_per_s
-        return DrainEstimate(
+        return BacklogEstimate(
             arrival_per_s=arrival_per_s,
             departure_per_s=departure_per_s,
             eta_s=0.0 if not last.waiting else last.waiting / spare_per_s if spare_per_s > 0 else math.inf,

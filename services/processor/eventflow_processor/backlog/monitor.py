@@ -5,13 +5,13 @@ import time
 from eventflow.amqp.queues import QueueDepth
 from eventflow.event import utc_now
 from eventflow.topology import Lane
-from eventflow_processor.backlog.estimate import Drain
+from eventflow_processor.backlog.estimate import BacklogEstimator
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.metrics import FlowMetrics
 from eventflow_processor.quota.quota import Quota
 
 
-class Progress:
+class BacklogMonitor:
     """Follows one flow."""
 
     def __init__(self, *, lanes: Lanes, metrics: FlowMetrics, quota: Quota) -> None:
@@ -19,7 +19,7 @@ class Progress:
         self._lanes = lanes
         self._metrics = metrics
         self._quota = quota
-        self._drain = Drain()
+        self._estimator = BacklogEstimator()
         self._depths: dict[Lane, QueueDepth] = {}
 
     def looked(self, lane: Lane, depth: QueueDepth) -> None:
@@ -30,8 +30,8 @@ class Progress:
             return
         oldest = self._lanes.oldest_accepted_at()
         self._metrics.oldest_seconds.set(0 if oldest is None else (utc_now() - oldest).total_seconds())
-        self._metrics.set_drain(
-            self._drain.look(
+        self._metrics.set_estimate(
+            self._estimator.look(
                 at_s=time.monotonic(),
                 waiting=sum(depth.messages for depth in self._depths.values()),
                 departed_here=self._metrics.departed,

@@ -13,11 +13,11 @@ from collections.abc import Callable
 import structlog
 
 from eventflow.control.bus import Announcement
-from eventflow.control.overrides import RuntimeSettings
+from eventflow.control.overrides import Overrides
 from eventflow_processor.gate.breaker import Breaker, Cause, trouble_of
 from eventflow_processor.gate.own_errors import OwnErrors
 from eventflow_processor.gate.verdict import Pass, Verdict
-from eventflow_processor.target.result import Failed, Result, Succeeded
+from eventflow_processor.target.result import Failed, Judged, Succeeded
 
 DEFERRALS_MAX = 3
 REMEMBERED_IDS_MAX = 10_000
@@ -59,7 +59,7 @@ class Gate:
         flow: str,
         instance: str,
         max_retry_after_s: float,
-        announce: Callable[[Announcement], None],
+        broadcast: Callable[[Announcement], None],
         on_breaker: Callable[[Cause | None], None],
         on_blocked: Callable[[bool], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
@@ -68,14 +68,14 @@ class Gate:
 
         Args:
             max_retry_after_s: The longest pause that an answer can impose.
-            announce: Tells the flow's other processors.
+            broadcast: Tells the flow's other processors.
             on_breaker: Called with the cause when the breaker opens, and with None when it closes.
             on_blocked: Called with True when errors of our own block the flow, and with False when it is free again.
         """
         self._breaker = Breaker(instance=instance)
         self._own_errors = OwnErrors()
         self._max_retry_after_s = max_retry_after_s
-        self._announce = announce
+        self._broadcast = broadcast
         self._on_breaker = on_breaker
         self._on_blocked = on_blocked
         self._clock = clock
@@ -121,7 +121,7 @@ class Gate:
             return False
         return entered is Pass.PROBE or not self._breaker.is_open
 
-    def order(self, settings: RuntimeSettings) -> None:
+    def apply_overrides(self, settings: Overrides) -> None:
         """Heed what an operator has ordered. Until it is known what that is, the gate is closed."""
         if settings.is_paused and not self._is_paused:
             self._log.warning("flow.paused")
@@ -137,7 +137,7 @@ class Gate:
         self._changed.set()
 
     @property
-    def knows_orders(self) -> bool:
+    def knows_overrides(self) -> bool:
         """Whether it is known what an operator has ordered."""
         return self._is_paused is not None
 
@@ -166,7 +166,7 @@ class Gate:
         self._breaker.probe_abandoned(now_s=self._clock())
         self._changed.set()
 
-    def leave(self, event_id: str, result: Result, entered: Pass, *, no_room_s: float = 0.0) -> Verdict:
+    def leave(self, event_id: str, result: Judged, entered: Pass, *, no_room_s: float = 0.0) -> Verdict:
         """Take note of how an attempt ended and return how that counts for its event.
 
         Args:
@@ -201,7 +201,7 @@ class Gate:
         if self._own_errors.has_any:  # at every turn, and hardly ever
             self._note_own_errors(self._own_errors.ended_well)
 
-    def hear(self, announcement: Announcement) -> None:
+    def on_peer_message(self, announcement: Announcement) -> None:
         """Heed what a peer says."""
         match announcement:
             case {"kind": "pause", "for_s": int() | float() as for_s}:
@@ -217,17 +217,17 @@ class Gate:
             case {"kind": "breaker", "open": False}:
                 self._note_breaker(self._breaker.close)
 
-    def tell(self, *, can_attempt: bool = True) -> None:
+    def broadcast_state(self, *, can_attempt: bool = True) -> None:
         """Tell the peers, among them those that join now, what they must know.
 
         Args:
             can_attempt: Whether this processor could probe now. If it cannot, it must not keep the others from it.
         """
         if self.pause_s > 0:
-            self._announce({"kind": "pause", "for_s": round(self.pause_s, 3)})
+            self._broadcast({"kind": "pause", "for_s": round(self.pause_s, 3)})
         can_probe = can_attempt and not self._is_control_lost and not self._is_outdated and self.blocked_by is None
         if self._breaker.is_prober and can_probe:
-            self._announce(
+            self._broadcast(
                 {"kind": "breaker", "open": True, "cause": self._breaker.cause, "status": self._breaker.status}
             )
 
@@ -243,7 +243,7 @@ class Gate:
         was_open = self._breaker.is_open
         self._note_breaker(self._breaker.close)
         if was_open:
-            self._announce({"kind": "breaker", "open": False})
+            self._broadcast({"kind": "breaker", "open": False})
 
     def _throttle(self, event_id: str, result: Failed, no_room_s: float) -> Verdict:
         deferrals, successes = self._deferrals.take(event_id)
@@ -265,7 +265,7 @@ class Gate:
                 self._breaker.probe_failed(now_s=self._clock())
             return Verdict.COUNTS if trouble is None else Verdict.UNCOUNTED
         if self._note_breaker(lambda: self._breaker.failed(event_id, trouble, now_s=self._clock()), latest=result):
-            self.tell()
+            self.broadcast_state()
             return Verdict.UNCOUNTED
         if entered is Pass.PROBE:
             return Verdict.UNCOUNTED  # it was let through as nothing that counts
@@ -280,13 +280,13 @@ class Gate:
         self._unreached.note(event_id, times + 1, self._successes)
         return Verdict.COUNTS if times and self._successes > successes else Verdict.UNCOUNTED
 
-    def _pause_for(self, asked_s: float, result: Result) -> None:
+    def _pause_for(self, asked_s: float, result: Judged) -> None:
         """Let nothing of this flow through for so many seconds, at most the longest that an answer can impose."""
         pause_s = min(asked_s, self._max_retry_after_s)
         if pause_s <= self.pause_s:
             return
         self._pause(pause_s)
-        self._announce({"kind": "pause", "for_s": pause_s})
+        self._broadcast({"kind": "pause", "for_s": pause_s})
         # A leaky bucket has no room for an instant after every request: that is its pace and no news.
         log_it = self._log.info if isinstance(result, Failed) or pause_s >= UNSTATED_PAUSE_S else self._log.debug
         log_it("target.throttled", status=result.status, pause_s=round(pause_s, 3), asked_s=round(asked_s, 3))

@@ -4,18 +4,23 @@ import time
 from collections import Counter as Counts
 from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from typing_extensions import override
 
 from eventflow.event import utc_now
 from eventflow.management.policies import Look
-from eventflow.outcome import TOO_LARGE
+from eventflow.outcome import TOO_LARGE, DeadLetter, Defer, Delivered, Hold, Retry
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import AGE_BUCKETS_S, LATENCY_BUCKETS_S, REORDER_BUCKETS_S
-from eventflow_processor.backlog.estimate import DrainEstimate
+from eventflow.telemetry.tracing import exemplar_of
+from eventflow_processor.attempt import Attempted
+from eventflow_processor.backlog.estimate import BacklogEstimate
 from eventflow_processor.backlog.reorder import Reorder
 from eventflow_processor.gate.breaker import Cause
-from eventflow_processor.target.result import REASONS, Failed
+from eventflow_processor.observe.observer import Observer
+from eventflow_processor.target.result import REASONS, Errored, Failed, Succeeded
 
 
 class ProcessorMetrics:
@@ -176,7 +181,7 @@ class ProcessorMetrics:
         return FlowMetrics(self, flow)
 
 
-class FlowMetrics:
+class FlowMetrics(Observer):
     """The metrics of one flow."""
 
     def __init__(self, metrics: ProcessorMetrics, flow: str) -> None:
@@ -217,6 +222,39 @@ class FlowMetrics:
         """Show how many events are held, which `held` returns, whenever the metrics are read."""
         self._metrics.held.labels(self._flow).set_function(held)
 
+    def follow_in_flight(self, in_flight: Callable[[], float]) -> None:
+        """Show how many attempts are in flight, which `in_flight` returns, whenever the metrics are read."""
+        self._metrics.in_flight.labels(self._flow).set_function(in_flight)
+
+    @override
+    def attempted(self, attempted: Attempted) -> None:
+        exemplar = exemplar_of(attempted.spans.request)
+        match attempted.result:
+            case Succeeded():
+                self.attempt_seconds.observe(attempted.duration_s, exemplar)
+            case Failed() as failed:
+                self.attempt_seconds.observe(attempted.duration_s, exemplar)
+                self.count_failed(failed)
+            case Errored() | None:
+                pass  # no answer of the target
+            case _:
+                assert_never(attempted.result)
+        match attempted.outcome:
+            case Delivered():
+                self.count_delivered(attempted.envelope.event.accepted_at, exemplar=exemplar)
+            case Retry(envelope=copy):
+                self.count_retried(copy.failure.reason if copy.failure else "internal")
+            case Defer():
+                self.count_deferred(held=False)
+            case Hold():
+                self.count_deferred(held=True)
+            case DeadLetter(envelope=copy):
+                self.count_dead_lettered(copy.failure.reason if copy.failure else "internal")
+            case None:
+                pass  # it comes again
+            case _:
+                assert_never(attempted.outcome)
+
     def set_breaker(self, cause: Cause | None) -> None:
         """Show why the breaker is open; None while it is closed."""
         self._breaker_open.set(cause is not None)
@@ -236,7 +274,7 @@ class FlowMetrics:
         """Tell how many events a queue has ready, by the end of its name."""
         self._metrics.backlog.labels(self._flow, queue).set(events)
 
-    def set_drain(self, estimate: DrainEstimate) -> None:
+    def set_estimate(self, estimate: BacklogEstimate) -> None:
         """Tell when the backlog will be gone, and why."""
         self._drain_eta_seconds.set(estimate.eta_s)
         self._arrival_per_second.set(estimate.arrival_per_s)

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from eventflow.control.bus import Announcement
 from eventflow.delivery import Delivery
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow_processor.attempt import Attempted
 from eventflow_processor.lanes import Lanes
+from eventflow_processor.observe.observer import Observer
 
 REMEMBERED_MAX = 10_000
 """Outcomes that are remembered, the latest: some megabytes."""
@@ -24,13 +28,13 @@ class _Past:
     at_s: float
 
 
-class Whereabouts:
+class RecentEvents(Observer):
     """Keeps track of one flow's events in this processor: those in hand, and what became of the latest attempts."""
 
-    def __init__(self, lanes: Lanes, *, announce: Callable[[Announcement], None]) -> None:
+    def __init__(self, lanes: Lanes, *, broadcast: Callable[[Announcement], None]) -> None:
         """Wire; `announce` tells whoever asked."""
         self._lanes = lanes
-        self._announce = announce
+        self._broadcast = broadcast
         self._in_flight: dict[str, Delivery] = {}
         self._past: OrderedDict[str, _Past] = OrderedDict()
 
@@ -50,11 +54,16 @@ class Whereabouts:
         if len(self._past) > REMEMBERED_MAX:
             self._past.popitem(last=False)
 
-    def hear(self, announcement: Announcement) -> None:
+    @override
+    def attempted(self, attempted: Attempted) -> None:
+        if attempted.outcome is not None:
+            self.remember(attempted.envelope, attempted.outcome)
+
+    def on_peer_message(self, announcement: Announcement) -> None:
         """Answer an operator who asks for an event; whoever knows nothing says so."""
         match announcement:
             case {"kind": "why", "id": str() as event_id}:
-                self._announce({"kind": "known", "id": event_id, **self.of(event_id)})
+                self._broadcast({"kind": "known", "id": event_id, **self.of(event_id)})
 
     def of(self, event_id: str) -> dict[str, Any]:
         """Say what is known of an event; nothing for one that is not known."""

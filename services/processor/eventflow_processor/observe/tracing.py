@@ -16,11 +16,11 @@ from structlog.contextvars import bind_contextvars
 
 from eventflow.delivery import Delivery
 from eventflow.message import Envelope
-from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow.outcome import Outcome, copy_queue
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of
-from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
-from eventflow_processor.target.result import Failed, Result
+from eventflow.topology import Lane, lane_queue
+from eventflow_processor.target.result import Failed, Judged
 
 _NS_PER_S = 1_000_000_000
 
@@ -114,7 +114,7 @@ class DeliveryTrace:
         """The context of the attempt, where its trace is recorded."""
         return None if self.attempt.trace_id is None else self.attempt.traceparent
 
-    def end_attempt(self, result: Result) -> None:
+    def end_attempt(self, result: Judged) -> None:
         """Note how the attempt ended."""
         if result.status is not None:
             self.attempt.note({"http.response.status_code": result.status})
@@ -124,8 +124,8 @@ class DeliveryTrace:
         """Trace the settlement: for a copy until its confirm, for the rest there is nothing to wait for."""
         if self._span.trace_id is None:
             return
-        self._span.note({"eventflow.outcome": _word_of(outcome)})
-        if (queue := self._copied_to(outcome)) is not None:
+        self._span.note({"eventflow.outcome": outcome.word})
+        if (queue := copy_queue(outcome, flow=self.flow)) is not None:
             self._settlement = self._span.child(
                 f"publish {queue}", kind="producer", attributes=_messaging("publish", queue)
             )
@@ -133,19 +133,6 @@ class DeliveryTrace:
     def end_settlement(self, *, error: str | None = None) -> None:
         """Note how the settlement ended."""
         self._settlement.end(error=error)
-
-    def _copied_to(self, outcome: Outcome) -> str | None:
-        match outcome:
-            case Retry(delay_s=delay_s) | Defer(delay_s=delay_s):
-                return retry_queue(self.flow, delay_s)
-            case DeadLetter():
-                return dead_queue(self.flow)
-            case Delivered() | Hold():
-                return None
-
-
-def _word_of(outcome: Outcome) -> str:
-    return type(outcome).__name__.lower()
 
 
 def _messaging(operation: str, queue: str) -> Attributes:

@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 import structlog
 
+from eventflow.clock import lease_clock
 from eventflow.control.bus import Announcement
-from eventflow.control.overrides import RuntimeSettings
-from eventflow.tasks import lease_clock
+from eventflow.control.overrides import Overrides
 from eventflow_processor.observe.metrics import FlowMetrics
 from eventflow_processor.quota.bucket import Bucket, capacity_of
-from eventflow_processor.quota.rate import Pace
+from eventflow_processor.quota.rate import AimdRate
 from eventflow_processor.quota.roster import Roster
 from eventflow_processor.target.feedback import Feedback
-from eventflow_processor.target.result import Failed, Result
+from eventflow_processor.target.result import Failed, Judged
 
 UNSTATED_PAUSE_S = 1.0
 """How long a target without room is left alone where nothing tells when it has some again."""
@@ -37,7 +37,7 @@ class Quota:
         rate_per_s: float | None,
         burst: float,
         cost: float,
-        announce: Callable[[Announcement], None],
+        broadcast: Callable[[Announcement], None],
         metrics: FlowMetrics,
         clock: Callable[[], float] = time.monotonic,
         clock_of_leases: Callable[[], float] = lease_clock,
@@ -48,17 +48,17 @@ class Quota:
             rate_per_s: Units for all processors together; None for no quota.
             burst: Units that all of them together may save up.
             cost: Units of one attempt.
-            announce: Tells the flow's other processors.
+            broadcast: Tells the flow's other processors.
         """
         self._configured_per_s = rate_per_s
         self._burst = burst
         self._cost = cost
-        self._announce = announce
+        self._broadcast = broadcast
         self._metrics = metrics
         self._clock = clock
         self._clock_of_leases = clock_of_leases
         self._roster = Roster()
-        self._pace = Pace(rate_per_s)
+        self._rate = AimdRate(rate_per_s)
         self._bucket: Bucket | None = None
         self._changed = asyncio.Event()
         self._log = log.bind(flow=flow)
@@ -67,7 +67,7 @@ class Quota:
     @property
     def attempts_per_s(self) -> float:
         """How many attempts all processors together may start per second now; infinite without a quota."""
-        rate_per_s = self._pace.rate_per_s(now_s=self._clock())
+        rate_per_s = self._rate.rate_per_s(now_s=self._clock())
         return math.inf if rate_per_s is None else rate_per_s / self._cost
 
     @property
@@ -77,7 +77,7 @@ class Quota:
 
     async def acquire(self) -> None:
         """Wait until one more attempt may start, and charge it."""
-        while self._pace.rate_per_s(now_s=self._clock()) is not None:
+        while self._rate.rate_per_s(now_s=self._clock()) is not None:
             if self._bucket is None or self._lease_s() <= 0:
                 await self._wait_for_change()
                 continue
@@ -106,7 +106,7 @@ class Quota:
                 self._bucket.keep_at_most(0.0)  # what has gathered meanwhile was the others' still
         self._changed.set()
 
-    def learn(self, result: Result, *, sent_s: float) -> float:
+    def learn(self, result: Judged, *, sent_s: float) -> float:
         """Take note of what the answer to a request that was sent at `sent_s` says about the quota.
 
         Returns:
@@ -114,42 +114,42 @@ class Quota:
         """
         now_s, feedback = self._clock(), result.feedback
         if feedback.rate_per_s is not None:
-            self._pace.stated(feedback.rate_per_s)
-        if isinstance(result, Failed) and result.asks_to_wait and self._pace.refused(sent_s=sent_s, now_s=now_s):
+            self._rate.stated(feedback.rate_per_s)
+        if isinstance(result, Failed) and result.asks_to_wait and self._rate.refused(sent_s=sent_s, now_s=now_s):
             self._step_down()
-            self.tell()
+            self.broadcast_state()
         if feedback.room is None:
             return 0.0
         if self._bucket is not None:
             self._bucket.keep_at_most(feedback.room / max(1, self._roster.processors))
-        return self._room_after_s(feedback, self._pace.rate_per_s(now_s=now_s))
+        return self._room_after_s(feedback, self._rate.rate_per_s(now_s=now_s))
 
-    def order(self, settings: RuntimeSettings) -> None:
+    def apply_overrides(self, settings: Overrides) -> None:
         """Heed what an operator has ordered."""
         limit_per_s = self._configured_per_s if settings.rate_per_s is None else settings.rate_per_s
-        self._pace.order(limit_per_s, now_s=self._clock())
+        self._rate.set_limit(limit_per_s, now_s=self._clock())
         self._share()
 
-    def hear(self, announcement: Announcement) -> None:
+    def on_peer_message(self, announcement: Announcement) -> None:
         """Heed what a peer says."""
         match announcement:
             case {"kind": "rate", "units_per_s": int() | float() as rate_per_s} if rate_per_s > 0:
-                if self._pace.heard(rate_per_s, now_s=self._clock()):
+                if self._rate.heard(rate_per_s, now_s=self._clock()):
                     self._step_down()
 
-    def tell(self) -> None:
+    def broadcast_state(self) -> None:
         """Tell the peers, among them those that join now, when the target gives less than the limit."""
         now_s = self._clock()
-        rate_per_s = self._pace.rate_per_s(now_s=now_s)
-        if rate_per_s is not None and self._pace.is_reduced(now_s=now_s):
-            self._announce({"kind": "rate", "units_per_s": rate_per_s})
+        rate_per_s = self._rate.rate_per_s(now_s=now_s)
+        if rate_per_s is not None and self._rate.is_reduced(now_s=now_s):
+            self._broadcast({"kind": "rate", "units_per_s": rate_per_s})
 
     def _step_down(self) -> None:
         """Go on at a lower rate, from an empty bucket: the target's is full."""
         self._share()
         if self._bucket is not None:
             self._bucket.keep_at_most(0.0)
-        self._log.info("quota.reduced", units_per_s=self._pace.rate_per_s(now_s=self._clock()))
+        self._log.info("quota.reduced", units_per_s=self._rate.rate_per_s(now_s=self._clock()))
 
     def _room_after_s(self, feedback: Feedback, rate_per_s: float | None) -> float:
         missing = self._cost - (feedback.room or 0.0)
@@ -164,7 +164,7 @@ class Quota:
 
     def _share(self) -> None:
         """Work out our share and spend from a bucket that fits it."""
-        rate_per_s, processors = self._pace.rate_per_s(now_s=self._clock()), self._roster.processors
+        rate_per_s, processors = self._rate.rate_per_s(now_s=self._clock()), self._roster.processors
         share_per_s = math.inf
         if rate_per_s is None:
             if self._bucket is not None:

@@ -17,7 +17,7 @@ HEARD_STEP = 0.9
 """A rate that a peer tells is a step down of its own where it is below this part of ours; else an echo of the same."""
 
 
-class Pace:
+class AimdRate:
     """The rate of one flow as one processor knows it, in units per second; None stands for unlimited."""
 
     def __init__(self, limit_per_s: float | None) -> None:
@@ -48,7 +48,7 @@ class Pace:
         """Whether the target gives less than the limit."""
         return self.rate_per_s(now_s=now_s) != self.limit_per_s(now_s=now_s)
 
-    def order(self, limit_per_s: float | None, *, now_s: float) -> None:
+    def set_limit(self, limit_per_s: float | None, *, now_s: float) -> None:
         """Take another limit: a lower one at once, a higher one when every peer must have heard of it."""
         current = self.limit_per_s(now_s=now_s)
         self._limit_after = None

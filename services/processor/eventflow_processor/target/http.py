@@ -41,7 +41,7 @@ from eventflow_processor.target.connection import (
 )
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.request import RequestForm
-from eventflow_processor.target.result import BY_STATUS, Failed, Result, Succeeded, judge
+from eventflow_processor.target.result import BY_STATUS, AttemptNotMadeError, Failed, Judged, Succeeded, judge
 from eventflow_processor.target.success import SuccessRule, parsed
 
 RULED_BODY_MAX_BYTES = 1024 * 1024
@@ -62,10 +62,6 @@ _PLAIN_REFUSED = re.compile(
 PLAIN_REFUSAL_MAX_BYTES = 2048
 
 USER_AGENT = f"event-flow/{version('event-flow')}"
-
-
-class AttemptNotMadeError(EventFlowError):
-    """Nothing was sent, for a reason of our own, such as no file descriptor left or a host that cannot be one."""
 
 
 class StaleConnectionError(EventFlowError):
@@ -118,7 +114,7 @@ class Target:
     ) -> None:
         await self._client.close()
 
-    async def attempt(self, envelope: Envelope, *, charge: Callable[[], Awaitable[None]]) -> Result:
+    async def attempt(self, envelope: Envelope, *, charge: Callable[[], Awaitable[None]]) -> Judged:
         """Send the event once. Never raises for anything that a target or a network does; each request ends in time.
 
         A kept connection that the target has closed meanwhile is not the target's failure: the request is repeated
@@ -135,7 +131,7 @@ class Target:
         await charge()
         return await self._request(envelope, Exchange(wants_new=True))
 
-    async def _request(self, envelope: Envelope, exchange: Exchange) -> Result:
+    async def _request(self, envelope: Envelope, exchange: Exchange) -> Judged:
         request = self._form.request_for(envelope, now=utc_now())
         current_exchange.set(exchange)
         try:
@@ -179,7 +175,7 @@ class Target:
         if not (exchange.is_sent or exchange.is_resolving):
             self._resolver.doubt(self._url.raw_host or "", self._url.port or 0)
 
-    async def _result_of(self, answer: aiohttp.ClientResponse, exchange: Exchange) -> Result:
+    async def _result_of(self, answer: aiohttp.ClientResponse, exchange: Exchange) -> Judged:
         if answer.status == 408 and exchange.is_kept and exchange.closes:
             raise StaleConnectionError  # it was tired of waiting for a request, and this one came too late
         reads_bodies = self._success.reads_bodies or self._feedback.reads_bodies

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventflow_processor.backlog.estimate import Drain, DrainEstimate
+from eventflow_processor.backlog.estimate import BacklogEstimate, BacklogEstimator
 from eventflow_processor.backlog.reorder import ENTRIES_MAX, RESOLUTION_S, Reorder
 
 
 def watched(
     *, quota: float, seconds: int, waiting: float, arrival: float, departure: float, processors: int = 1
-) -> DrainEstimate:
+) -> BacklogEstimate:
     """Look once a second at a backlog that changes evenly; return what is said at the end."""
-    drain = Drain()
+    estimator = BacklogEstimator()
     for second in range(seconds + 1):
-        estimate = drain.look(
+        estimate = estimator.look(
             at_s=second,
             waiting=round(waiting + (arrival - departure) * second),
             departed_here=round(departure * second / processors),
@@ -45,9 +45,9 @@ def test_what_a_slow_target_leaves_counts_and_not_the_quota_that_it_does_not_use
 
 
 def test_a_few_events_under_way_are_no_backlog_that_never_drains() -> None:
-    drain = Drain()
+    estimator = BacklogEstimator()
     estimates = [
-        drain.look(at_s=second, waiting=second % 3, departed_here=10 * second, processors=1, quota_per_s=50)
+        estimator.look(at_s=second, waiting=second % 3, departed_here=10 * second, processors=1, quota_per_s=50)
         for second in range(60)
     ]
     assert max(estimate.eta_s for estimate in estimates) < 0.1
@@ -60,10 +60,10 @@ def test_the_others_are_taken_to_deliver_as_much_as_this_one() -> None:
 
 
 def test_a_peak_that_is_over_is_forgotten_after_a_minute() -> None:
-    drain = Drain()
-    drain.look(at_s=0, waiting=0, departed_here=0, processors=1, quota_per_s=10)
+    estimator = BacklogEstimator()
+    estimator.look(at_s=0, waiting=0, departed_here=0, processors=1, quota_per_s=10)
     estimates = [
-        drain.look(at_s=s, waiting=5000 - 10 * s, departed_here=10 * s, processors=1, quota_per_s=10)
+        estimator.look(at_s=s, waiting=5000 - 10 * s, departed_here=10 * s, processors=1, quota_per_s=10)
         for s in range(1, 90)
     ]
     assert math.isinf(estimates[0].eta_s)
@@ -72,7 +72,7 @@ def test_a_peak_that_is_over_is_forgotten_after_a_minute() -> None:
 
 
 def test_without_a_quota_nothing_is_said_of_what_is_gone_at_once() -> None:
-    assert Drain().look(at_s=0, waiting=7, departed_here=0, processors=0, quota_per_s=math.inf).eta_s == 0
+    assert BacklogEstimator().look(at_s=0, waiting=7, departed_here=0, processors=0, quota_per_s=math.inf).eta_s == 0
 
 
 @given(
@@ -80,10 +80,10 @@ def test_without_a_quota_nothing_is_said_of_what_is_gone_at_once() -> None:
     quota=st.just(math.inf) | st.floats(0.1, 1000),
 )
 def test_an_estimate_is_never_negative_nor_not_a_number(looks: list[tuple[int, int]], quota: float) -> None:
-    drain, departed = Drain(), 0
+    estimator, departed = BacklogEstimator(), 0
     for second, (waiting, more) in enumerate(looks):
         departed += more
-        estimate = drain.look(at_s=second, waiting=waiting, departed_here=departed, processors=2, quota_per_s=quota)
+        estimate = estimator.look(at_s=second, waiting=waiting, departed_here=departed, processors=2, quota_per_s=quota)
         assert estimate.eta_s >= 0
         assert estimate.arrival_per_s >= 0
         assert (estimate.eta_s == 0) == (waiting == 0) or math.isinf(quota)

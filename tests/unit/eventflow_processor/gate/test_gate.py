@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from eventflow.control.bus import Announcement
-from eventflow.control.overrides import RuntimeSettings
+from eventflow.control.overrides import Overrides
 from eventflow.event import Event
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Hold, Retry
@@ -39,21 +39,21 @@ class Bench:
     said: list[Announcement] = field(default_factory=list)
 
     def gate(self, name: str = "a", *, max_retry_after_s: float = 900) -> Gate:
-        def announce(announcement: Announcement) -> None:
+        def broadcast(announcement: Announcement) -> None:
             self.said.append(announcement)
             for peer, gate in self.gates.items():
                 if peer != name:
-                    gate.hear({**announcement, "from": name, "flow": "f"})
+                    gate.on_peer_message({**announcement, "from": name, "flow": "f"})
 
         self.gates[name] = Gate(
             flow="f",
             instance=name,
             max_retry_after_s=max_retry_after_s,
-            announce=announce,
+            broadcast=broadcast,
             on_breaker=lambda _: None,
             clock=lambda: self.now_s,
         )
-        self.gates[name].order(RuntimeSettings())
+        self.gates[name].apply_overrides(Overrides())
         return self.gates[name]
 
 
@@ -231,7 +231,7 @@ def test_a_repeated_request_meets_the_gate_as_any_other() -> None:
     bench.now_s += 1
     assert gate.enter() is Pass.PROBE
     assert gate.is_open_to(Pass.PROBE), "the probe is what the gate is closed for"
-    gate.order(RuntimeSettings(is_paused=True))
+    gate.apply_overrides(Overrides(is_paused=True))
     assert not gate.is_open_to(Pass.PROBE)
 
 
@@ -244,7 +244,7 @@ def test_a_prober_without_its_control_connection_leaves_probing_to_the_others() 
     entered = []
     for _ in range(int(PROBER_SILENT_S) + 2):
         bench.now_s += 1
-        one.tell()
+        one.broadcast_state()
         entered.append(two.enter())
     assert Pass.PROBE in entered
 
@@ -254,7 +254,7 @@ def test_a_processor_that_cannot_attempt_does_not_announce_that_it_probes() -> N
     gate = bench.gate()
     fail(gate, "1", "2", "3", "4", "5")
     bench.said.clear()
-    gate.tell(can_attempt=False)
+    gate.broadcast_state(can_attempt=False)
     assert not bench.said
 
 
@@ -267,7 +267,7 @@ def test_asking_whether_the_gate_is_open_makes_no_prober() -> None:
     bench.now_s += PROBER_SILENT_S
     bench.said.clear()
     assert two.is_open, "it could take over"
-    two.tell()
+    two.broadcast_state()
     assert not bench.said
 
 
@@ -278,15 +278,15 @@ def test_what_a_processor_knew_before_it_lost_its_control_connection_closes_no_p
     fail(one, "1", "2", "3", "4", "5")
     one.control_lost(True)
     del bench.gates["a"]
-    two.hear({"kind": "breaker", "open": False, "from": "c", "flow": "f"})
+    two.on_peer_message({"kind": "breaker", "open": False, "from": "c", "flow": "f"})
     bench.gates["a"] = one
     one.control_lost(False)
-    one.tell()
+    one.broadcast_state()
     assert two.is_open
     bench.now_s += 1
     assert one.enter() is Pass.PROBE
     one.leave("probe", DOWN, Pass.PROBE)
-    one.tell()
+    one.broadcast_state()
     assert two.is_breaker_open, "its own probe has failed since"
 
 
@@ -301,7 +301,7 @@ def test_a_poison_event_that_shares_its_id_with_healthy_ones_counts() -> None:
 
 def test_a_peer_of_version_0_1_0_announces_an_outage_without_a_cause() -> None:
     gate = Bench().gate()
-    gate.hear({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
+    gate.on_peer_message({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
     assert gate.cause is Cause.DOWN
 
 
@@ -335,8 +335,8 @@ def test_of_two_probers_one_goes_on() -> None:
     fail(one, "1", "2", "3", "4", "5")
     fail(two, "1", "2", "3", "4", "5")
     bench.gates = muted
-    two.hear({"kind": "breaker", "open": True, "from": "a", "flow": "f"})
-    one.hear({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
+    two.on_peer_message({"kind": "breaker", "open": True, "from": "a", "flow": "f"})
+    one.on_peer_message({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
     bench.now_s += 1
     assert (one.enter(), two.enter()) == (Pass.PROBE, None)
 
@@ -355,7 +355,7 @@ def test_a_throttled_target_is_left_alone_by_all_and_the_event_keeps_its_attempt
 def test_a_pause_is_capped() -> None:
     gate = Bench().gate(max_retry_after_s=60)
     gate.leave("e", throttled(1e9), Pass.ATTEMPT)
-    gate.hear({"kind": "pause", "for_s": 1e9, "from": "b", "flow": "f"})
+    gate.on_peer_message({"kind": "pause", "for_s": 1e9, "from": "b", "flow": "f"})
     assert gate.pause_s == 60
 
 
@@ -383,25 +383,25 @@ def test_a_target_that_throttles_everybody_costs_nobody_an_attempt() -> None:
 
 async def test_waiting_ends_when_a_peer_closes_the_breaker() -> None:
     gate = Bench().gate()
-    gate.hear({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
+    gate.on_peer_message({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
     waiting = asyncio.create_task(gate.wait())
     await asyncio.sleep(0)
     assert not waiting.done()
-    gate.hear({"kind": "breaker", "open": False, "from": "b", "flow": "f"})
+    gate.on_peer_message({"kind": "breaker", "open": False, "from": "b", "flow": "f"})
     async with asyncio.timeout(1):
         await waiting
 
 
 async def test_it_stays_closed_until_it_is_known_that_no_operator_has_paused_the_flow() -> None:
     gate = Bench().gate()
-    fresh = Gate(flow="f", instance="b", max_retry_after_s=900, announce=lambda _: None, on_breaker=lambda _: None)
+    fresh = Gate(flow="f", instance="b", max_retry_after_s=900, broadcast=lambda _: None, on_breaker=lambda _: None)
     assert gate.enter() is Pass.ATTEMPT
     assert fresh.enter() is None
-    fresh.order(RuntimeSettings(is_paused=True))
+    fresh.apply_overrides(Overrides(is_paused=True))
     assert fresh.enter() is None
     waiting = asyncio.create_task(fresh.wait())
     await asyncio.sleep(0)
-    fresh.order(RuntimeSettings())
+    fresh.apply_overrides(Overrides())
     async with asyncio.timeout(1):
         await waiting
     assert fresh.enter() is Pass.ATTEMPT

@@ -66,7 +66,7 @@ def test_a_prober_that_is_blocked_leaves_probing_to_its_peers() -> None:
         ours.failed_ourselves(event_id, BUG)
     for _ in range(6):
         bench.now_s += 1
-        ours.tell()
+        ours.broadcast_state()
     assert peer.enter() is None, "it has just taken over"
     bench.now_s += 1
     assert peer.enter() is Pass.PROBE

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventflow.control.bus import Announcement
-from eventflow.control.overrides import RATE_MIN_PER_S, RuntimeSettings
+from eventflow.control.overrides import RATE_MIN_PER_S, Overrides
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.quota import Quota
-from eventflow_processor.quota.rate import RECOVERY_S, Pace
+from eventflow_processor.quota.rate import RECOVERY_S, AimdRate
 from eventflow_processor.quota.roster import JOIN_S, LEASE_S, Roster
 from eventflow_processor.target.feedback import Feedback
 from eventflow_processor.target.result import Failed, Succeeded
@@ -153,49 +153,49 @@ def test_a_look_that_does_not_count_us_or_is_older_than_we_are_proves_nothing() 
 
 
 def test_a_refusal_halves_the_rate_once_and_it_recovers_step_by_step() -> None:
-    pace = Pace(100)
-    assert pace.refused(sent_s=10, now_s=11)
-    assert not pace.refused(sent_s=10.9, now_s=11.1), "sent before the step: it tells nothing new"
-    assert pace.rate_per_s(now_s=11) == 50
-    assert pace.rate_per_s(now_s=11 + RECOVERY_S / 4) == pytest.approx(75)
-    assert pace.rate_per_s(now_s=11 + RECOVERY_S) == 100
-    assert pace.refused(sent_s=12, now_s=12)
-    assert pace.rate_per_s(now_s=12) == pytest.approx(25, rel=0.02)
+    rate = AimdRate(100)
+    assert rate.refused(sent_s=10, now_s=11)
+    assert not rate.refused(sent_s=10.9, now_s=11.1), "sent before the step: it tells nothing new"
+    assert rate.rate_per_s(now_s=11) == 50
+    assert rate.rate_per_s(now_s=11 + RECOVERY_S / 4) == pytest.approx(75)
+    assert rate.rate_per_s(now_s=11 + RECOVERY_S) == 100
+    assert rate.refused(sent_s=12, now_s=12)
+    assert rate.rate_per_s(now_s=12) == pytest.approx(25, rel=0.02)
 
 
 def test_refusals_for_ever_leave_a_rate_above_nothing() -> None:
-    pace = Pace(100)
+    rate = AimdRate(100)
     for number in range(1000):
-        pace.refused(sent_s=number, now_s=number)
-    assert (pace.rate_per_s(now_s=1000) or 0) > 0
+        rate.refused(sent_s=number, now_s=number)
+    assert (rate.rate_per_s(now_s=1000) or 0) > 0
 
 
 def test_a_peers_rate_is_taken_over_when_it_is_lower_and_echoes_are_no_steps() -> None:
-    pace = Pace(100)
-    assert pace.heard(40, now_s=10)
-    assert not pace.heard(39.9, now_s=10.1)
-    assert not pace.heard(80, now_s=10.2)
-    assert pace.rate_per_s(now_s=10.2) == pytest.approx(40, rel=0.01)
-    assert not pace.refused(sent_s=9.9, now_s=10.3), "the peer has stepped down for that"
+    rate = AimdRate(100)
+    assert rate.heard(40, now_s=10)
+    assert not rate.heard(39.9, now_s=10.1)
+    assert not rate.heard(80, now_s=10.2)
+    assert rate.rate_per_s(now_s=10.2) == pytest.approx(40, rel=0.01)
+    assert not rate.refused(sent_s=9.9, now_s=10.3), "the peer has stepped down for that"
 
 
 def test_a_stated_rate_holds_up_to_the_limit_and_never_beyond() -> None:
-    pace = Pace(100)
-    pace.stated(50)
-    assert pace.rate_per_s(now_s=0) == 50
-    pace.stated(1000)
-    assert pace.rate_per_s(now_s=0) == 100
+    rate = AimdRate(100)
+    rate.stated(50)
+    assert rate.rate_per_s(now_s=0) == 50
+    rate.stated(1000)
+    assert rate.rate_per_s(now_s=0) == 100
 
 
 def test_a_lower_order_holds_at_once_and_a_higher_one_when_all_have_heard_of_it() -> None:
-    pace = Pace(100)
-    pace.order(20, now_s=10)
-    assert pace.rate_per_s(now_s=10) == 20
-    pace.order(60, now_s=11)
-    assert pace.rate_per_s(now_s=11 + JOIN_S - 0.1) == 20
-    assert pace.rate_per_s(now_s=11 + JOIN_S) == 60
-    pace.order(None, now_s=20)
-    assert pace.rate_per_s(now_s=20 + JOIN_S) is None
+    rate = AimdRate(100)
+    rate.set_limit(20, now_s=10)
+    assert rate.rate_per_s(now_s=10) == 20
+    rate.set_limit(60, now_s=11)
+    assert rate.rate_per_s(now_s=11 + JOIN_S - 0.1) == 20
+    assert rate.rate_per_s(now_s=11 + JOIN_S) == 60
+    rate.set_limit(None, now_s=20)
+    assert rate.rate_per_s(now_s=20 + JOIN_S) is None
 
 
 async def seconds_for(bucket: Bucket, attempts: int) -> float:
@@ -299,11 +299,11 @@ async def test_an_order_wakes_what_waits_for_the_quota(ordered: float | None) ->
     quota = bench.quota("a", rate_per_s=None)
     quota.joined()
     bench.look(consumers=1)
-    quota.order(RuntimeSettings(rate_per_s=0.01))
+    quota.apply_overrides(Overrides(rate_per_s=0.01))
     waiting = asyncio.create_task(quota.acquire())
     await asyncio.sleep(0.01)
     assert not waiting.done()
-    quota.order(RuntimeSettings(rate_per_s=ordered))
+    quota.apply_overrides(Overrides(rate_per_s=ordered))
     bench.now_s += JOIN_S
     bench.look(consumers=1)
     async with asyncio.timeout(1):
@@ -316,7 +316,7 @@ async def test_a_rate_of_next_to_nothing_from_a_target_or_a_peer_stops_no_flow_f
     quota.joined()
     bench.look(consumers=1)
     quota.learn(Succeeded(status=200, feedback=Feedback(rate_per_s=1e-300)), sent_s=bench.now_s)
-    quota.hear({"kind": "rate", "units_per_s": 1e-300, "from": "b", "flow": "f"})
+    quota.on_peer_message({"kind": "rate", "units_per_s": 1e-300, "from": "b", "flow": "f"})
     bench.look(consumers=1)
     assert bench.shown("a", "rate_limit_units_per_second") == RATE_MIN_PER_S
 
@@ -347,10 +347,10 @@ class Bench:
     quotas: dict[str, Quota] = field(default_factory=dict)
 
     def quota(self, name: str, *, rate_per_s: float | None = 100, burst: float = 1, cost: float = 1) -> Quota:
-        def announce(announcement: Announcement) -> None:
+        def broadcast(announcement: Announcement) -> None:
             for peer, quota in self.quotas.items():
                 if peer != name:
-                    quota.hear({**announcement, "from": name, "flow": "f"})
+                    quota.on_peer_message({**announcement, "from": name, "flow": "f"})
 
         metrics = ProcessorMetrics()
         quota = Quota(
@@ -358,7 +358,7 @@ class Bench:
             rate_per_s=rate_per_s,
             burst=burst,
             cost=cost,
-            announce=announce,
+            broadcast=broadcast,
             metrics=metrics.bind("f"),
             clock=lambda: self.now_s,
             clock_of_leases=lambda: self.now_s + self.suspended_s,
@@ -442,7 +442,7 @@ async def test_a_joining_processor_learns_the_rate_that_holds() -> None:
     one.learn(REFUSED, sent_s=bench.now_s)
     two = bench.quota("b")
     two.joined()
-    one.tell()
+    one.broadcast_state()
     bench.now_s += JOIN_S
     bench.look(consumers=2)
     assert bench.shown("b", "rate_share_units_per_second") == pytest.approx(25, rel=0.05)
@@ -464,9 +464,9 @@ async def test_an_order_replaces_the_configured_rate_until_it_is_taken_back() ->
     quota = bench.quota("a")
     quota.joined()
     bench.look(consumers=1)
-    quota.order(RuntimeSettings(rate_per_s=5))
+    quota.apply_overrides(Overrides(rate_per_s=5))
     assert bench.shown("a", "rate_limit_units_per_second") == 5
-    quota.order(RuntimeSettings())
+    quota.apply_overrides(Overrides())
     bench.now_s += JOIN_S
     bench.look(consumers=1)
     assert bench.shown("a", "rate_limit_units_per_second") == 100

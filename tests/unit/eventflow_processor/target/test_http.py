@@ -13,9 +13,9 @@ import pytest
 from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope
 from eventflow_processor.target.feedback import FeedbackReader
-from eventflow_processor.target.http import AttemptNotMadeError, Target
+from eventflow_processor.target.http import Target
 from eventflow_processor.target.request import RequestForm
-from eventflow_processor.target.result import Failed, Result, Succeeded
+from eventflow_processor.target.result import AttemptNotMadeError, Failed, Result, Succeeded
 from eventflow_processor.target.success import SuccessRule
 from sandbox.ports import free_port
 from tests.support.raw_target import RawRequest, RawTarget

@@ -1,0 +1,1 @@
+"""Load generators, targets and clients that cost little themselves."""

@@ -1,0 +1,106 @@
+"""A target that costs almost nothing: it counts requests and answers each with 200."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import typer
+import uvloop
+
+from benchmarks.bench.instruments import loopback
+from sandbox.ports import LOOPBACK
+
+COUNT_PATH = "/_count"
+_END = b"\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+_LENGTH = b"content-length:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Number of requests up to a moment of the monotonic clock, which all processes of a machine share."""
+
+    requests: int
+    at_s: float
+
+
+def read_count(url: str) -> Count:
+    """Return the count of a running sink."""
+    return Count(**json.loads(loopback.get(url + COUNT_PATH)))
+
+
+def header_value(head: bytes, name: bytes) -> bytes | None:
+    """Return the value of a header; `head` and `name` (with the colon) are in lower case."""
+    at = head.find(b"\r\n" + name)
+    if at < 0:
+        return None
+    start = at + 2 + len(name)
+    end = head.find(b"\r\n", start)
+    return head[start : end if end >= 0 else None].strip()
+
+
+class Sink(asyncio.Protocol):
+    """HTTP/1.1 connection for requests with a Content-Length.
+
+    Args:
+        take: Called with the head of each request in lower case; returns the answer.
+    """
+
+    def __init__(self, take: Callable[[bytes], bytes]) -> None:
+        self._take = take
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport for the answers."""
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's class has the methods of Transport, but another base
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each complete request."""
+        received = self._received + data if self._received else data
+        answers = []
+        while (end := received.find(_END)) >= 0:
+            head = received[:end].lower()
+            whole = end + len(_END) + int(header_value(head, _LENGTH) or 0)
+            if len(received) < whole:
+                break
+            answers.append(self._take(head))
+            received = received[whole:]
+        self._received = received
+        if answers:
+            self._transport.write(b"".join(answers))
+
+
+class Counter:
+    """Counter of requests, which also serves its count."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def take(self, head: bytes) -> bytes:
+        """Count a request, or answer with the count."""
+        if head.startswith(b"get " + COUNT_PATH.encode()):
+            count = json.dumps({"requests": self._count, "at_s": time.monotonic()}).encode()
+            return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(count), count)
+        self._count += 1
+        return OK
+
+
+async def serve(port: int) -> None:
+    """Serve until the process is ended."""
+    counter = Counter()
+    server = await asyncio.get_running_loop().create_server(lambda: Sink(counter.take), LOOPBACK, port, backlog=1024)
+    await server.serve_forever()
+
+
+def main(port: int) -> None:
+    """Run the target until a signal."""
+    uvloop.run(serve(port))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,115 @@
+"""The command that runs all of Event Flow on this machine until Ctrl-C.
+
+`make run-local` runs it. The services are configured by the environment; variables that are set keep their values.
+"""
+
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+
+from eventflow.settings.environment import capitalized
+from sandbox.broker.provision import DEFAULT_DIRECTORY, Broker, BrokerNotAvailable, apply_policies, provide
+from sandbox.ports import free_port, usual_or_free_port
+from sandbox.run_file import RUN_FILE_NAME, RunFile
+from sandbox.up.children import Children, Interruptions, RunError
+from sandbox.up.environment import API_KEY, PROCESSOR_PORT, TARGET_RATE_PER_S, admin_url, describe, for_services
+
+_WATCH_EVERY_S = 1.0
+# The target measures after the network, with its own clock, so it must accept a little more than the processors plan.
+_TARGET_BURST = 15
+_EXAMPLE = """\
+{"id":"66d81702-5f0c-4b5e-9a51-0c1f0f9f3b57","name":"inventory-updated","body":"{\\"foo\\": \\"bar\\"}",\
+"timestamp":"1752443484.573"}"""
+
+
+def main(
+    directory: Annotated[Path, typer.Option(help="Directory for the data of the broker and for run.json.")] = (
+        DEFAULT_DIRECTORY
+    ),
+) -> None:
+    """Run broker, target, collector and two processors on this machine until Ctrl-C."""
+    console = Console(highlight=False)
+    interruptions = Interruptions()
+    try:
+        with ExitStack() as stack:
+            try:
+                _run(directory, console, interruptions, stack)
+            except KeyboardInterrupt:
+                console.print("Stopping. Press Ctrl-C again to stop at once.")
+                raise
+    except KeyboardInterrupt:
+        return
+    except BrokerNotAvailable as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        sys.exit(error.exit_status)
+    except RunError as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _run(directory: Path, console: Console, interruptions: Interruptions, stack: ExitStack) -> None:
+    run_file = directory / RUN_FILE_NAME
+    if (running := RunFile.read(run_file)) is not None:
+        raise RunError(f"Event Flow already runs here, as process {running.pid}: {running.events_url}")
+    stack.callback(lambda: console.print("Stopped."))
+    console.print("Starting a broker, the target, the collector and two processors ...")
+    broker = stack.enter_context(provide(directory))
+    if broker.management_url is not None and not apply_policies(broker):
+        raise RunError("The broker did not accept the policies that protect the queues")
+    target_port = usual_or_free_port(8090)
+    environment = for_services(capitalized(os.environ), broker, directory, target_port)
+    another = {**environment, PROCESSOR_PORT: str(free_port())}  # both processors share the target's quota
+    here = describe(environment, another, broker, target_port)
+    children = Children(console, interruptions, stack)
+    children.start({"target": _target_arguments(target_port)}, environment)
+    children.wait_until_ready("target", here.audit_url)
+    children.start({"processor 2": ["eventflow_processor"]}, another)
+    children.start({"collector": ["eventflow_collector"], "processor": ["eventflow_processor"]}, environment)
+    children.wait_until_ready("collector", f"{admin_url(environment, 'COLLECTOR')}/readyz")
+    children.wait_until_ready("processor", f"{admin_url(environment, 'PROCESSOR')}/readyz")
+    children.wait_until_ready("processor 2", f"{admin_url(another, 'PROCESSOR')}/readyz")
+    stack.callback(here.remove, run_file)
+    here.write(run_file)
+    console.print(_panel(here, broker))
+    console.print(_curl(here), soft_wrap=True, markup=False)
+    while True:
+        time.sleep(_WATCH_EVERY_S)
+        children.check()
+        if broker.node is not None and not broker.node.alive:
+            raise RunError("The broker has ended.")
+
+
+def _target_arguments(port: int) -> list[str]:
+    options = {"--port": port, "--rate": TARGET_RATE_PER_S, "--burst": _TARGET_BURST}
+    return ["sandbox.target", *(str(part) for option in options.items() for part in option)]
+
+
+def _panel(here: RunFile, broker: Broker) -> Panel:
+    rows = {
+        "Send events to": here.events_url,
+        "Target audit": f"{here.audit_url}  (limit {TARGET_RATE_PER_S} events/s)",
+        "Metrics": f"\n{'':<16}".join([here.collector_metrics_url, *here.processor_metrics_urls]),
+    }
+    if broker.management_url is not None:
+        rows["RabbitMQ UI"] = f"{broker.management_url}  (login {broker.login}, password {broker.password})"
+    rows["Try it"] = "make send  (in another terminal), or the next command"
+    rows["Stop it"] = "Ctrl-C"
+    return Panel(
+        "\n".join(f"{name:<15} {value}" for name, value in rows.items()), title="Event Flow is running", expand=False
+    )
+
+
+def _curl(here: RunFile) -> str:
+    key = here.api_key if here.api_key == API_KEY else "YOUR_KEY"  # a key that the user has set is not printed
+    return f"curl -X POST {here.events_url} -H 'X-Api-Key: {key}' -H 'Content-Type: application/json' -d '{_EXAMPLE}'\n"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,103 @@
+"""The child processes of a run, and the signals that end it."""
+
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import FrameType
+
+from rich.console import Console
+from rich.text import Text
+
+from sandbox.broker import probes
+from sandbox.processes import ChildProcess, wait_until
+from sandbox.up.environment import Environment
+
+_READY_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 20.0  # above the time that a processor waits for its attempts in flight
+_COLOURS = {"target": "magenta", "collector": "cyan", "processor": "green", "processor 2": "bright_green"}
+
+
+class RunError(Exception):
+    """The run cannot start or continue; the text gives the reason."""
+
+
+class Interruptions:
+    """Handler of Ctrl-C and SIGTERM. The first ends the run, the second speeds up the end, the rest do nothing."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._interrupt)
+
+    @property
+    def hurried(self) -> bool:
+        """Whether a second signal asked to skip the graceful stop."""
+        return self.count > 1
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count <= 2:
+            raise KeyboardInterrupt
+
+
+class Children:
+    """Child processes that are started in groups and stopped in reverse order; their output is printed by line."""
+
+    def __init__(self, console: Console, interruptions: Interruptions, stack: ExitStack) -> None:
+        self._console = console
+        self._interruptions = interruptions
+        self._stack = stack
+        self._children: list[ChildProcess] = []
+
+    def start(self, modules: Mapping[str, list[str]], environment: Environment) -> None:
+        """Start a group: for each name a Python module and its arguments."""
+        group = [self._child(name, arguments, environment) for name, arguments in modules.items()]
+        self._stack.callback(self._stop, group)
+        for child in group:
+            child.start()
+        self._children += group
+
+    def wait_until_ready(self, name: str, url: str) -> None:
+        """Wait until `url` answers 200.
+
+        Raises:
+            RunError: The child ended, or was not ready in time.
+        """
+        child = next(child for child in self._children if child.name == name)
+        try:
+            wait_until(
+                lambda: probes.answers_ok(url) or not child.alive, timeout_s=_READY_TIMEOUT_S, what=f"{name} at {url}"
+            )
+        except TimeoutError as error:
+            raise RunError(child.explain(str(error))) from error
+        self.check()
+
+    def check(self) -> None:
+        """Check that all children run.
+
+        Raises:
+            RunError: A child has ended.
+        """
+        for child in self._children:
+            if not child.alive:
+                raise RunError(child.explain(f"{child.name} ended with status {child.returncode}"))
+
+    def _child(self, name: str, arguments: list[str], environment: Environment) -> ChildProcess:
+        prefix = Text(f"{name:>11} │ ", style=_COLOURS[name])
+
+        def show(line: str) -> None:
+            self._console.print(prefix + Text.from_ansi(line), soft_wrap=True)
+
+        return ChildProcess(name, [sys.executable, "-m", *arguments], env=environment, on_line=show)
+
+    def _stop(self, group: list[ChildProcess]) -> None:
+        """Send SIGTERM to the whole group, then wait for each child; kill it after the timeout."""
+        for child in group:
+            if child.alive:
+                child.signal(signal.SIGTERM)
+        for child in reversed(group):
+            try:
+                child.stop(0.0 if self._interruptions.hurried else _STOP_TIMEOUT_S)
+            except KeyboardInterrupt:
+                child.kill()

@@ -1,0 +1,70 @@
+"""Settings and addresses of the services in a run."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from eventflow.settings.secret_text import secrets_in
+from sandbox.broker.provision import URL_VARIABLE, Broker
+from sandbox.ports import LOOPBACK, usual_or_free_port
+from sandbox.run_file import RunFile
+
+API_KEY = "local-dev-key"
+PROCESSOR_PORT = "EVENTFLOW_PROCESSOR__ADMIN_PORT"
+TARGET_RATE_PER_S = 50
+_PROCESSOR_BURST = 10
+
+Environment = Mapping[str, str]
+
+
+def for_services(user: Environment, broker: Broker, directory: Path, target_port: int) -> dict[str, str]:
+    """Return the environment of the services: the user's variables, and defaults for those that are not set."""
+    chosen = {
+        URL_VARIABLE: broker.url,
+        "EVENTFLOW_COLLECTOR__SPOOL_DIR": str(directory.absolute() / "spool"),
+        "EVENTFLOW_SOURCE__API_KEYS": API_KEY,
+        "EVENTFLOW_TARGET__URL": f"http://{LOOPBACK}:{target_port}/",
+        "EVENTFLOW_TARGET__RATE_PER_S": str(TARGET_RATE_PER_S),
+        "EVENTFLOW_TARGET__BURST": str(_PROCESSOR_BURST),
+        "EVENTFLOW_TELEMETRY__LOG_FORMAT": "console",
+        "PYTHONUNBUFFERED": "1",
+    }
+    usual_ports = {
+        "EVENTFLOW_COLLECTOR__PORT": 8080,
+        "EVENTFLOW_COLLECTOR__ADMIN_PORT": 9464,
+        PROCESSOR_PORT: 9465,
+    }
+    if broker.management_url is not None:
+        chosen["EVENTFLOW_BROKER__MANAGEMENT_URL"] = broker.management_url
+    chosen |= {name: str(usual_or_free_port(port)) for name, port in usual_ports.items() if name not in user}
+    unset = {name: value for name, value in chosen.items() if not user.get(name) and not user.get(f"{name}_FILE")}
+    return {**user, **unset}
+
+
+def describe(environment: Environment, another: Environment, broker: Broker, target_port: int) -> RunFile:
+    """Return the addresses of a run; `another` is the environment of the second processor."""
+    return RunFile(
+        pid=os.getpid(),
+        events_url=f"http://{LOOPBACK}:{environment['EVENTFLOW_COLLECTOR__PORT']}/events",
+        audit_url=f"http://{LOOPBACK}:{target_port}/_audit",
+        api_key=_first_key(environment.get("EVENTFLOW_SOURCE__API_KEYS")),
+        management_url=broker.management_url,
+        collector_metrics_url=f"{admin_url(environment, 'COLLECTOR')}/metrics",
+        processor_metrics_urls=[f"{admin_url(one, 'PROCESSOR')}/metrics" for one in (environment, another)],
+    )
+
+
+def _first_key(variable: str | None) -> str:
+    """Return the first key in a variable; empty if there is none, which the collector reports at its start."""
+    try:
+        match secrets_in(variable):
+            case [str() as key, *_]:
+                return key
+    except ValueError:
+        pass
+    return ""
+
+
+def admin_url(environment: Environment, service: str) -> str:
+    """Return the base URL of a service's admin port; `service` is COLLECTOR or PROCESSOR."""
+    return f"http://{LOOPBACK}:{environment[f'EVENTFLOW_{service}__ADMIN_PORT']}"
