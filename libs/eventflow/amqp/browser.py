@@ -87,11 +87,11 @@ class Browser:
         if not wanted:
             return []
         arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
-        what = f"read {self._queue}"
-        await answered(what, self._channel.basic_qos(prefetch_count=wanted))
-        answer = await answered(what, self._channel.basic_consume(self._queue, arrived.put))
+        action = f"read {self._queue}"
+        await answered(action, self._channel.basic_qos(prefetch_count=wanted))
+        answer = await answered(action, self._channel.basic_consume(self._queue, arrived.put))
         held = [_held(message) for message in await self._gather(arrived, wanted)]
-        await answered(what, self._channel.basic_cancel(str(answer.consumer_tag)))
+        await answered(action, self._channel.basic_cancel(str(answer.consumer_tag)))
         self.left = self.left - wanted if len(held) == wanted else 0
         self._open = {message.tag for message in held}
         self._is_among_requeued = bool(held) and held[-1].redelivered

@@ -23,11 +23,11 @@ CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutEr
 T = TypeVar("T")
 
 
-async def answered(what: str, request: Awaitable[T]) -> T:
+async def answered(action: str, request: Awaitable[T]) -> T:
     """Wait for the broker's answer to a request, at most 10 s.
 
     Args:
-        what: The request for the error's text, which begins with "cannot".
+        action: The action that the request stands for, as it follows "cannot" in the error's text.
         request: A coroutine of the library.
 
     Raises:
@@ -39,11 +39,11 @@ async def answered(what: str, request: Awaitable[T]) -> T:
         async with asyncio.timeout(RPC_TIMEOUT_S):
             return await request
     except Exception as error:  # everything, since at the end of a stream the library raises a bare `Exception`
-        raise BrokerUnavailableError(f"cannot {what}: {first_line(error)}") from error
+        raise BrokerUnavailableError(f"cannot {action}: {first_line(error)}") from error
     except asyncio.CancelledError as error:
         if is_cancelled_by_us():
             raise
-        raise BrokerUnavailableError(f"cannot {what}: the connection was closed") from error
+        raise BrokerUnavailableError(f"cannot {action}: the connection was closed") from error
 
 
 def is_missing(error: BrokerUnavailableError) -> bool:

@@ -209,9 +209,12 @@ class LibraryConsumeChannel(ConsumeChannel):
         self._write(self._channel.basic_nack(tag, requeue=False, wait=False))
 
     def _write(self, settlement: Coroutine[Any, Any, None]) -> None:
-        """Let the library write a settlement. Tasks begin in the order in which they are made, and so do frames."""
+        """Let the library write a settlement, in a task, since its methods are coroutines.
+
+        Tasks start in the order in which they are made, so the frames have the order of the settlements.
+        """
         writing = asyncio.create_task(_written(settlement))
-        self._writing.add(writing)  # the loop itself holds tasks only weakly
+        self._writing.add(writing)  # the loop itself has only weak references to tasks
         writing.add_done_callback(self._writing.discard)
 
 

@@ -324,7 +324,7 @@ class Consumer:
     async def _poll(self, channel: Channel) -> NoReturn:
         """Measure the lanes every second, over the connection of our consumers.
 
-        The leader that answers may be cut off from the other brokers, whose processors spend our share of the quota by
+        The leader that answers may be cut off from the other brokers, and their processors spend our share of the quota
         then. So each measurement begins with a request that only a majority can answer. If none does within 10 s, the
         session ends, and the next one may find a broker on the side of the majority.
         """

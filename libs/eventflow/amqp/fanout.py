@@ -54,7 +54,7 @@ async def consume_fanout(channel: Channel, queue: str, *, exchange: str, on_body
     async def deliver(message: DeliveredMessage) -> None:
         on_body(message.body)
 
-    what = f"listen on {queue}"
-    await answered(what, channel.queue_declare(queue, exclusive=True, auto_delete=True))
-    await answered(what, channel.queue_bind(queue, exchange))
-    await answered(what, channel.basic_consume(queue, deliver, no_ack=True))
+    action = f"listen on {queue}"
+    await answered(action, channel.queue_declare(queue, exclusive=True, auto_delete=True))
+    await answered(action, channel.queue_bind(queue, exchange))
+    await answered(action, channel.basic_consume(queue, deliver, no_ack=True))

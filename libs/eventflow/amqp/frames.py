@@ -207,7 +207,7 @@ def _is_readable(header: bytes) -> bool:
 
 
 def _is_shallow(data: bytes, position: int, levels: int, *, is_named: bool) -> bool:
-    """Whether the table or array whose length is at `position` is nested at most `levels` deep."""
+    """Whether the table or array at `position`, which begins with its length, is nested at most `levels` deep."""
     start = position + _LONG.size
     end = start + _LONG.unpack_from(data, position)[0]
     position = start
@@ -334,7 +334,7 @@ def _table_within(data: bytes, position: int, end: int) -> dict[str, Any]:
 
 
 def _end_of_value(data: bytes, kind_at: int) -> int:
-    """Return the position after the value whose type is at `kind_at`.
+    """Return the position after the value that begins, with its type, at `kind_at`.
 
     Raises:
         LookupError: There is no such type, or the data ends.

@@ -38,11 +38,11 @@ async def prove_publishing(connection: Connection, channel: Channel, *, exchange
     Raises:
         BrokerUnavailableError: This user may not publish there, or the broker does not answer.
     """
-    what = f"publish to {exchange or 'the default exchange'}"
+    action = f"publish to {exchange or 'the default exchange'}"
     body = IGNORED_BROADCAST if exchange else b""
     while True:
         try:
-            await answered(what, channel.basic_publish(body, exchange=exchange, routing_key=NO_QUEUE))
+            await answered(action, channel.basic_publish(body, exchange=exchange, routing_key=NO_QUEUE))
         except BrokerUnavailableError as error:
             # The alarm may have begun after the session did: then the broker took the message and stopped reading.
             if not (isinstance(error.__cause__, TimeoutError) and is_blocked(connection)):
@@ -86,7 +86,7 @@ async def prove_majority(channel: Channel, queue: str) -> None:
 
 
 async def missing_rights(connection: Connection, flows: Sequence[str], *, instance: str) -> list[str]:
-    """Return the broker's text for each refusal of what the services do.
+    """Return the broker's text for each action of the services that it refuses.
 
     The rights on the control exchange are only tried if it exists, since declaring it would create it.
 

@@ -212,8 +212,8 @@ class WirePublishChannel(PublishChannel, wire.FrameHandler):
         """Resolve one publish, or all up to a tag.
 
         Under load RabbitMQ confirms many publishes with one `multiple` ack. Tags grow in the order of the dict, so the
-        loop stops at the first tag above: the cost depends on the number confirmed and not on the number outstanding,
-        which is where aiormq loses its time.
+        loop stops at the first tag above. So the cost depends on the number confirmed, and not on the number
+        outstanding as in aiormq.
         """
         tags = [confirm.tag]
         if confirm.multiple:

@@ -80,7 +80,7 @@ class Publisher:
         """Wait until this user is known to be allowed to publish, or until an alarm delays the proof.
 
         A consumer starts only after this. So a missing right is logged once, by the publisher, and no delivery is taken
-        whose copy could not be published.
+        while its copy could not be published.
         """
         while not (self._is_proved or self.state == "blocked"):  # noqa: ASYNC110 - an alarm sets no event
             await asyncio.sleep(PROOF_POLL_S)

@@ -31,7 +31,7 @@ class QueueDepth:
 async def declare_queues(
     connection: Connection, specs: Sequence[QueueSpec], *, presence: Presence | None = None
 ) -> tuple[str, ...]:
-    """Declare queues with all their arguments; return those whose arguments this user may not verify.
+    """Declare queues with all their arguments; return those that this user may not verify.
 
     Args:
         connection: The connection to declare on.

@@ -35,8 +35,8 @@ from eventflow.topology import permissions_command
 RECONNECT_PAUSE_MAX_S = 3
 SESSION_PAUSE_S = 1
 """Pause between a broken session and the next one. A session that fails at once must not spin. And if a queue was
-deleted, it must not be declared again before every consumer has been notified: RabbitMQ 3.10 does not notify a consumer
-whose queue exists again by then, and never delivers to it again."""
+deleted, it must not be declared again before every consumer has been notified: if the queue exists again by then,
+RabbitMQ 3.10 does not notify the consumer, and never delivers to it again."""
 
 REFUSED_PAUSE_S = 5
 """Pause after a refusal: only a person can grant a right."""

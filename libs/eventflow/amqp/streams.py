@@ -61,16 +61,16 @@ async def follow_stream(
         raise AssertionError("unreachable: both only raise")
 
     counted = (await measure(channel, queue)).messages
-    what = f"follow {queue}"
-    await answered(what, channel.basic_qos(prefetch_count=STREAM_PREFETCH))  # RabbitMQ requires one for a stream
+    action = f"follow {queue}"
+    await answered(action, channel.basic_qos(prefetch_count=STREAM_PREFETCH))  # RabbitMQ requires one for a stream
     # "last" is the last chunk, not the last message: older messages of the chunk come first, and the latest one counts.
-    await answered(what, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
+    await answered(action, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
     try:
         async with asyncio.timeout(RPC_TIMEOUT_S if counted else silence_s):
             await has_come.wait()
     except TimeoutError:
         if counted:
-            raise BrokerUnavailableError(f"cannot {what}: {counted} messages, and none comes") from None
+            raise BrokerUnavailableError(f"cannot {action}: {counted} messages, and none comes") from None
         on_empty()
     return ended
 

@@ -27,8 +27,8 @@ TESTED_VERSIONS = ("7.2.", "7.3.")
 
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 HEARTBEAT_EVERY_S = 2.0
-"""aiormq cuts a connection on which it has seen no frame for three heartbeats. A busy connection whose frames all
-bypass it would look dead, so it is shown a heartbeat frame of ours, more often than the broker would send one."""
+"""aiormq cuts a connection on which it has seen no frame for three heartbeats. If all frames of a busy connection
+bypass it, the connection looks dead. So aiormq gets a heartbeat frame of ours, more often than the broker sends one."""
 
 _FRAME = struct.Struct(">BHI")
 

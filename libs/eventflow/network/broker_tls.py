@@ -13,7 +13,7 @@ from eventflow.network.broker_url import Tls, parse_broker_url
 
 PEM_BEGINS = b"-----BEGIN"
 VERIFY_ADVICE = (
-    "anybody on the way to the broker can read and change events; take no_verify_ssl or verify out of "
+    "an attacker on the network path to the broker can read and change events; take no_verify_ssl or verify out of "
     "EVENTFLOW_BROKER__URL, and name the authority of the certificate with cacertfile"
 )
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from typing_extensions import override
 
 STALLED_S = 5.0
-"""Time after which a connection whose peer reads no answers may be closed for another."""
+"""Time after which a connection may be closed for another if its peer reads no answers."""
 
 CLOSED_AT_ONCE_SHARE = 1 / 32
 """Share of the limit that is closed together: looking for the longest idle passes over all connections."""

@@ -199,7 +199,7 @@ class _Recorded(Span):
 
 
 class _Unsampled(Span):
-    """A span that is not recorded, and whose `traceparent` passes this decision on to the next service."""
+    """A span that is not recorded. Its `traceparent` passes this decision on to the next service."""
 
     __slots__ = ("traceparent",)
 
