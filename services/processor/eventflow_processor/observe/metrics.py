@@ -206,9 +206,6 @@ class FlowMetrics(Observer):
         self._departure_per_second = metrics.departure_per_second.labels(flow)
         self.oldest_seconds = metrics.oldest_seconds.labels(flow)
         self.attempt_seconds = metrics.attempt_seconds.labels(flow)
-        self.in_flight = 0
-        """Attempts in flight now."""
-        metrics.in_flight.labels(flow).set_function(lambda: self.in_flight)
         self._throttled = metrics.throttled.labels(flow)
         self.stuck = metrics.stuck.labels(flow)
         self._breaker_open = metrics.breaker_open.labels(flow)

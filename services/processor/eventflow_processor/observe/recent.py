@@ -35,16 +35,8 @@ class RecentEvents(Observer):
         """Wire; `announce` tells whoever asked."""
         self._lanes = lanes
         self._broadcast = broadcast
-        self._in_flight: dict[str, Delivery] = {}
+        self.find_in_flight: Callable[[str], Delivery | None] = lambda _: None
         self._past: OrderedDict[str, _Past] = OrderedDict()
-
-    def begin(self, delivery: Delivery) -> None:
-        """Know a delivery as in flight until `end`."""
-        self._in_flight[delivery.envelope.event.id] = delivery
-
-    def end(self, delivery: Delivery) -> None:
-        """Know it as in flight no more. Of two copies of an event in flight, the first to end ends both."""
-        self._in_flight.pop(delivery.envelope.event.id, None)
 
     def remember(self, envelope: Envelope, outcome: Outcome) -> None:
         """Remember what became of an attempt."""
@@ -70,7 +62,7 @@ class RecentEvents(Observer):
         now_s = time.monotonic()
         past = self._past.get(event_id)
         known: dict[str, Any] = {} if past is None else {**past.facts, "ago_s": round(now_s - past.at_s, 3)}
-        if (delivery := self._in_flight.get(event_id)) is not None:
+        if (delivery := self.find_in_flight(event_id)) is not None:
             return {"last": known, "state": "in_flight", **_here(delivery, now_s)}
         if (delivery := self._lanes.find(event_id)) is not None:
             state = "held" if delivery.attempts_here else "waiting"
