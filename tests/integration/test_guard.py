@@ -15,7 +15,7 @@ from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
 from eventflow.control.bus import ControlBus
 from eventflow.control.overrides import Overrides
-from eventflow.settings.sections import load
+from eventflow.settings.load import load
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, retry_queue
 from eventflow_processor import dispatcher, handler

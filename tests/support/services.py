@@ -1,7 +1,6 @@
 """The real services as real processes, with settings from the environment alone."""
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +9,10 @@ from typing import Any
 import aiohttp
 
 from sandbox.ports import free_port
-from sandbox.processes import ChildProcess
+from sandbox.processes import ChildProcess, scrubbed_environment
 from tests.support.wait import eventually
 
 API_KEY = "test-key"
-
-
-def scrubbed_environment() -> dict[str, str]:
-    """Return this process's environment without anything that would configure a service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
 
 
 def environment_with(settings: Mapping[str, str]) -> dict[str, str]:

@@ -14,9 +14,9 @@ from typing import Annotated, Any, assert_never
 import typer
 
 from eventflow.amqp.queues import depth_of
-from eventflow.cli.browse import Place, first
 from eventflow.cli.console import out, printable
-from eventflow.cli.dead_letters import Selection, record_of
+from eventflow.cli.dead.browse import DeadQueue, first
+from eventflow.cli.dead.dead_letters import Selection, record_of
 from eventflow.cli.options import ConfigOption, one_flow_of, settings_of
 from eventflow.cli.session import connected, instance, publishing
 from eventflow.control.bus import ControlBus
@@ -64,7 +64,7 @@ class Findings:
         return self.letter is not None or any(known.last or known.in_hand for known in self.answers.values())
 
 
-def command(
+def why(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="The event's id.")],  # noqa: A002 - the argument's name
     flow: Annotated[
@@ -81,7 +81,7 @@ def command(
     reported as unknown.
     """
     settings = settings_of(context, config)
-    place = Place(settings=settings, flow=one_flow_of(settings, flow))
+    place = DeadQueue(settings=settings, flow=one_flow_of(settings, flow))
     findings = asyncio.run(_find(place, id))
     if as_json:
         out.print(json.dumps(document_of(findings), indent=2), soft_wrap=True)
@@ -92,7 +92,7 @@ def command(
         sys.exit(1)
 
 
-async def _find(place: Place, event_id: str) -> Findings:
+async def _find(place: DeadQueue, event_id: str) -> Findings:
     async with connected(place.settings.broker.urls) as link:
         depth = await depth_of(link.connection, lane_queue(place.flow, Lane.LIVE))
     processors = depth.consumers if depth else 0
@@ -108,7 +108,7 @@ async def _find(place: Place, event_id: str) -> Findings:
     )
 
 
-async def _ask(place: Place, event_id: str, processors: int) -> dict[str, Known]:
+async def _ask(place: DeadQueue, event_id: str, processors: int) -> dict[str, Known]:
     """Ask the flow's processors until all have answered, or the time is up."""
     answers: dict[str, Known] = {}
     complete = asyncio.Event()

@@ -22,7 +22,8 @@ from eventflow.network.broker_tls import require_sound_urls
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
 from eventflow.service.instance import name_instance
-from eventflow.settings.sections import Role, Settings
+from eventflow.settings.roles import Role
+from eventflow.settings.root import Settings
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.metrics import exposition_of
 from eventflow.telemetry.tracers import tracer_for

@@ -3,7 +3,8 @@
 import math
 
 from eventflow.outcome import CONFIRM_MAX_S
-from eventflow.settings.sections import MIB, TargetSettings
+from eventflow.settings.fields import MIB
+from eventflow.settings.target import TargetSettings
 from eventflow.topology import Lane
 from eventflow_processor.retry import CRASH_PAUSE_S, HELD_IN_MEMORY_S, REPEAT_WAIT_MAX_S
 

@@ -13,7 +13,8 @@ from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
 from eventflow.control.bus import ControlBus
-from eventflow.settings.sections import FlowSettings, Settings, TargetSettings
+from eventflow.settings.root import FlowSettings, Settings
+from eventflow.settings.target import TargetSettings
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.tracing import Tracer

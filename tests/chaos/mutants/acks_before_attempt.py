@@ -1,4 +1,4 @@
-"""A processor that acks a delivery when its turn has come, before the target is called."""
+"""A processor that acks a delivery before its attempt."""
 
 from eventflow_processor import flow
 from eventflow_processor.__main__ import main
@@ -6,7 +6,7 @@ from eventflow_processor.handler import Handler, Turn
 
 
 class Mutant(Handler):
-    """Has nothing to settle afterwards."""
+    """Handler that acks first."""
 
     def begin(self, turn: Turn) -> None:
         turn.delivery.ack()

@@ -1,4 +1,4 @@
-"""A processor that acks a delivery first and publishes its dead letter afterwards, the order that is found so often."""
+"""A processor that acks a delivery before it publishes the dead letter, a common mistake."""
 
 from eventflow.amqp.consumer import Consumer
 from eventflow.delivery import Delivery
@@ -10,7 +10,7 @@ from eventflow_processor.__main__ import main
 
 
 class Mutant(Consumer):
-    """Settles everything else as ever."""
+    """Consumer with the wrong order for dead letters; other outcomes are unchanged."""
 
     async def settle(self, delivery: Delivery, outcome: Copied) -> Copied:
         if not isinstance(outcome, DeadLetter):

@@ -8,6 +8,7 @@ from typing import assert_never
 
 import structlog
 
+from eventflow.clock import lease_clock
 from eventflow.control.messages import (
     BreakerClosed,
     BreakerOpened,
@@ -19,7 +20,6 @@ from eventflow.control.messages import (
     Why,
 )
 from eventflow.control.overrides import Overrides
-from eventflow.tasks import lease_clock
 from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.rate import AimdRate
 from eventflow_processor.quota.roster import Roster
