@@ -20,6 +20,12 @@ ConfigOption = Annotated[
     ),
 ]
 FlowOption = Annotated[str | None, typer.Option("--flow", metavar="NAME", help="One flow only; by default all.")]
+OneFlowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--flow", metavar="NAME", help="The flow; without it the only one, or `default` if there are several."
+    ),
+]
 FlowArgument = Annotated[str, typer.Argument(metavar="FLOW", help="Name of the flow, such as `default`.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the effect without changing anything.")]
 

@@ -29,7 +29,7 @@ CONFIRM_TIMEOUT_S = 10.0
 AS_CONFIGURED = "configured"
 
 app = typer.Typer(
-    help="Show or change the rate of a flow, for all of its processors, present and future.",
+    help="Show or change the rate of a flow. The rate is shared by all processors of the flow.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -77,9 +77,10 @@ def show(
     flow: Annotated[str | None, typer.Argument(metavar="FLOW", help="One flow only; if not given, all.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show the rate of each flow: the configured one, the override, and the share of each processor.
+    """Show the rate of each flow.
 
-    A lower rate that the target asks for is not shown here. See the metric eventflow_rate_limit_units_per_second.
+    The columns are the configured rate, the override, and the share of each processor. A lower rate that the target
+    asks for is not shown here. See the metric eventflow_rate_limit_units_per_second.
     """
     settings = settings_of(context, config)
     rates = asyncio.run(_rates(settings, flows_of(settings, flow)))

@@ -123,7 +123,10 @@ class Setting:
 def settings(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the content of docs/configuration.md.")] = False,
 ) -> None:
-    """Show every setting: its variable, default, accepted values and meaning. Reads no settings."""
+    """Show every setting with its meaning.
+
+    The table has the variable, the default and the accepted values too. The command reads no settings.
+    """
     if markdown:
         typer.echo(as_markdown(), nl=False)
         return

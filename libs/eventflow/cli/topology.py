@@ -14,7 +14,10 @@ from eventflow.topology import QueueSpec, flow_specs, overrides_spec
 
 
 def topology(context: typer.Context, dry_run: DryRunOption = False, config: ConfigOption = None) -> None:
-    """Declare the queues of all flows, as the services do at their start, and show their arguments."""
+    """Declare the queues of all flows, and show their arguments.
+
+    The services do the same at their start.
+    """
     settings = settings_of(context, config)
     specs = specs_of(settings)
     unverified = () if dry_run else asyncio.run(_declare(settings, specs))

@@ -89,7 +89,9 @@ def _shared_of(settings: Settings, stack: AsyncExitStack) -> Shared:
     return Shared(
         settings=settings,
         publisher=publisher,
-        control=ControlBus(settings.broker.urls, instance=instance, publisher=publisher),
+        control=ControlBus(
+            settings.broker.urls, instance=instance, publisher=publisher, on_ignored=metrics.count_ignored
+        ),
         metrics=metrics,
         tracer=tracer,
         presence=presence,

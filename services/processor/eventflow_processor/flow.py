@@ -135,7 +135,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
     """Build the parts of one flow. The end of `stack` closes its target."""
     settings, metrics = flow.target, shared.metrics.bind(name)
     lanes = Lanes(due_share=settings.due_share, replay_share=settings.replay_share)
-    quota, gate = _quota_of(name, settings, shared, metrics), _gate_of(name, settings, shared, metrics)
+    quota, gate = _quota_of(name, settings, shared), _gate_of(name, settings, shared)
     recent = RecentEvents(lanes, broadcast=partial(shared.control.broadcast, name))
     for part in (gate, quota):
         shared.control.on_overrides(name, part.apply_overrides)
@@ -143,9 +143,10 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         shared.control.on_peer_message(name, listener.on_peer_message)
     shared.control.on_connection_change(gate.control_lost)
 
+    backlog = BacklogMonitor(lanes=lanes, metrics=metrics, quota=quota)
     membership = Membership(
         quota=quota,
-        backlog=BacklogMonitor(lanes=lanes, metrics=metrics, quota=quota),
+        backlog=backlog,
         metrics=metrics,
         internal_errors=shared.metrics.internal_errors,
     )
@@ -157,7 +158,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         internal_errors=shared.metrics.internal_errors,
     )
     observers = Observers(
-        [metrics, tracing, recent, AttemptLog(flow=name)],
+        [metrics, backlog, tracing, recent, AttemptLog(flow=name)],
         flow=name,
         internal_errors=shared.metrics.internal_errors,
     )
@@ -188,8 +189,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
     )
     membership.dispatcher = dispatcher
     recent.find_in_flight = dispatcher.find
-    metrics.follow_in_flight(lambda: dispatcher.in_flight)
-    metrics.follow_held(lambda: consumer.held)
+    metrics.follow(gate=gate, quota=quota, held=lambda: consumer.held, in_flight=lambda: dispatcher.in_flight)
     return Flow(
         name=name,
         consumer=consumer,
@@ -212,25 +212,22 @@ def _target_of(settings: TargetSettings) -> HttpTarget:
     )
 
 
-def _quota_of(name: str, settings: TargetSettings, shared: Shared, metrics: FlowMetrics) -> Quota:
+def _quota_of(name: str, settings: TargetSettings, shared: Shared) -> Quota:
     return Quota(
         flow=name,
         rate_per_s=settings.rate_per_s,
         burst=settings.burst,
         cost=settings.cost,
         broadcast=partial(shared.control.broadcast, name),
-        metrics=metrics,
     )
 
 
-def _gate_of(name: str, settings: TargetSettings, shared: Shared, metrics: FlowMetrics) -> Gate:
+def _gate_of(name: str, settings: TargetSettings, shared: Shared) -> Gate:
     return Gate(
         flow=name,
         instance=shared.control.instance,
         max_retry_after_s=settings.max_retry_after_s,
         broadcast=partial(shared.control.broadcast, name),
-        on_breaker=metrics.set_breaker,
-        on_blocked=metrics.set_blocked,
     )
 
 

@@ -16,12 +16,12 @@ from eventflow.amqp.browser import Browsed, Browser
 from eventflow.cli.console import err, out, printable, table
 from eventflow.cli.dead.browse import DeadQueue, Tally, browse, count, delete, first, replay
 from eventflow.cli.dead.dead_letters import Selection, facts_of, record_of, shown_body, shown_reason
-from eventflow.cli.options import ConfigOption, DryRunOption, one_flow_of, settings_of
+from eventflow.cli.options import ConfigOption, DryRunOption, OneFlowOption, one_flow_of, settings_of
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
 
 app = typer.Typer(
-    help="List, show, count, export, replay or purge dead letters: events that were given up. "
+    help="Handle dead letters: events that were given up. "
     "Dead letters that a running command has read are hidden from other commands until it ends, so run one at a time "
     "for each flow. The commands that only read leave every dead letter in the queue. They keep the order too, as "
     "long as at most 10000 dead letters have been read before.",
@@ -29,12 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-FlowOption = Annotated[
-    str | None,
-    typer.Option(
-        "--flow", metavar="NAME", help="The flow; without it the only one, or `default` if there are several."
-    ),
-]
 ReasonOption = Annotated[
     str | None,
     typer.Option("--reason", metavar="WORD", help="Only dead letters with this reason, such as server_error."),
@@ -46,7 +40,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="All dead letters that ar
 @app.command("list")
 def list_dead_letters(
     context: typer.Context,
-    flow: FlowOption = None,
+    flow: OneFlowOption = None,
     reason: ReasonOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Number of dead letters to show, oldest first.")] = 20,
     config: ConfigOption = None,
@@ -75,7 +69,7 @@ def list_dead_letters(
 def show_dead_letter(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],  # noqa: A002 - the argument's name
-    flow: FlowOption = None,
+    flow: OneFlowOption = None,
     full: Annotated[bool, typer.Option("--full", help="Show the whole body, even if it is long.")] = False,
     config: ConfigOption = None,
 ) -> None:
@@ -97,7 +91,7 @@ def show_dead_letter(
 
 
 @app.command("count")
-def count_dead_letters(context: typer.Context, flow: FlowOption = None, config: ConfigOption = None) -> None:
+def count_dead_letters(context: typer.Context, flow: OneFlowOption = None, config: ConfigOption = None) -> None:
     """Count the dead letters by reason. The queue does not change.
 
     A reason marked (RabbitMQ) means that the broker itself dead-lettered the event, not a processor.
@@ -122,11 +116,14 @@ def count_dead_letters(context: typer.Context, flow: FlowOption = None, config: 
 def export_dead_letters(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; - is stdout.")] = Path("-"),
-    flow: FlowOption = None,
+    flow: OneFlowOption = None,
     reason: ReasonOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write dead letters as NDJSON: one JSON object on each line, oldest first. The queue does not change."""
+    """Write dead letters as NDJSON. The queue does not change.
+
+    Each line is one JSON object, oldest first.
+    """
     queue = _queue(context, config, flow)
     with _opened(file) as sink, _reported("exported", queue, console=err) as tally:
 
@@ -142,7 +139,7 @@ def export_dead_letters(
 def replay_dead_letters(
     context: typer.Context,
     id: IdArgument = None,  # noqa: A002 - the argument's name
-    flow: FlowOption = None,
+    flow: OneFlowOption = None,
     reason: ReasonOption = None,
     every: AllOption = False,
     dry_run: DryRunOption = False,
@@ -163,7 +160,7 @@ def replay_dead_letters(
 def purge_dead_letters(
     context: typer.Context,
     id: IdArgument = None,  # noqa: A002 - the argument's name
-    flow: FlowOption = None,
+    flow: OneFlowOption = None,
     reason: ReasonOption = None,
     every: AllOption = False,
     dry_run: DryRunOption = False,

@@ -31,11 +31,11 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show the number of events in each queue, and the number of processors.
+    """Show the number of events in each queue.
 
     live: not attempted yet. due: retries after their delay. replay: dead letters that are sent again. waiting: retries
-    before the end of their delay. dead: given up. ETA: estimated time until live, due and replay are empty. Events that
-    a processor holds are not counted. "-" is a queue that does not exist.
+    before the end of their delay. dead: given up. Events that a processor holds are not counted. processors: those that
+    consume now. ETA: estimated time until live, due and replay are empty. "-" is a queue that does not exist.
 
     The spool is the collector's own buffer while the broker is away. The command reads the spool and the ETA from the
     admin ports of collector and processor. The ETA is "-" if no processor can be reached. In JSON, "drain" is the ETA;

@@ -1,4 +1,4 @@
-"""What a service writes to standard output: one pipeline, whoever logs."""
+"""The log lines of a service on standard output: one pipeline for ours and those of libraries."""
 
 import json
 import subprocess

@@ -10,10 +10,11 @@ from multidict import CIMultiDict
 
 from eventflow.errors import InvalidEventError
 from eventflow.settings.source import SourceSettings
-from eventflow_collector.attributes import batch_id, event_of, traceparent_of
-from eventflow_collector.intake import UnknownModeError, mode_of
-from eventflow_collector.senders.signature import find_flaw, scheme_of
+from eventflow_collector.intake.attributes import batch_id, event_of, traceparent_of
+from eventflow_collector.intake.flow import flow_of
+from eventflow_collector.intake.mode import UnknownModeError, mode_of
 
+PLAIN = flow_of("f", SourceSettings())
 NOW = datetime(2025, 7, 13, 12, tzinfo=UTC)
 NAMES = (
     "ce-specversion",
@@ -67,9 +68,9 @@ FIELDS = st.dictionaries(st.sampled_from(NAMES), VALUES | st.integers(0, 10**13)
 def test_no_header_of_an_event_is_a_surprise(fields: dict[str, str], is_cloudevent: bool) -> None:
     headers = CIMultiDict(fields | ({"ce-specversion": "1.0"} if is_cloudevent else {}))
     with suppress(InvalidEventError):
-        event_of(flow="default", headers=headers, body=b"{}")
+        event_of(PLAIN.identity, flow="default", headers=headers, body=b"{}")
     with suppress(InvalidEventError):
-        batch_id(headers)
+        batch_id(PLAIN.identity, headers)
     with suppress(UnknownModeError):
         mode_of(headers, batch="1")
     traceparent_of(headers)
@@ -87,6 +88,6 @@ def test_no_header_of_an_event_is_a_surprise(fields: dict[str, str], is_cloudeve
 )
 @given(fields=FIELDS)
 def test_no_header_of_a_signature_is_a_surprise(verify: dict[str, str], fields: dict[str, str]) -> None:
-    scheme = scheme_of(SourceSettings.model_validate(verify))
-    assert scheme is not None
-    assert find_flaw(scheme, headers=CIMultiDict(fields), body=b"{}", now=NOW) is not None
+    verifier = flow_of("f", SourceSettings.model_validate(verify)).verifier
+    assert verifier is not None
+    assert verifier.flaw_of(CIMultiDict(fields), b"{}", now=NOW) is not None

@@ -1,34 +1,42 @@
-"""The collector's pure parts: what makes an event of a request, and the bytes that are held."""
+"""The attributes of an event, from the headers of its request and from the body of its sender."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from eventflow.errors import InvalidEventError
 from eventflow.event import DEFAULT_TYPE, Event
-from eventflow_collector.attributes import ID_HEADERS, IDEMPOTENCY_KEY, NOTHING, Stated, event_of, moment_of
-from eventflow_collector.budget import ByteBudget, Reservation
-from eventflow_collector.intake import is_known_key
+from eventflow.senders.table import SENDERS
+from eventflow_collector.intake import attributes
+from eventflow_collector.intake.attributes import IDEMPOTENCY_KEY
+from eventflow_collector.senders.identity import Identity
+
+PLAIN = Identity(SENDERS.values())
+STRIPE = Identity(SENDERS.values(), verified=SENDERS["stripe"])
+ID_HEADERS = ("ce-id", "webhook-id", "X-Shopify-Webhook-Id", "X-GitHub-Delivery")
 
 DECLARED = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
 
 
+def event_of(headers: Mapping[str, str], body: bytes = b"", *, identity: Identity = PLAIN) -> Event:
+    return attributes.event_of(identity, flow="f", headers=CIMultiDict(headers), body=body)
+
+
 def event_with(body: bytes = b"x", **headers: str) -> Event:
     renamed = {name.replace("_", "-"): value for name, value in headers.items()}
-    return event_of(flow="f", headers=CIMultiDict(renamed), body=body)
+    return event_of(renamed, body)
 
 
 def test_the_first_id_that_is_there_counts() -> None:
     names = [*ID_HEADERS, IDEMPOTENCY_KEY]
     headers = CIMultiDict({name: f"from-{name}" for name in names})
     for name in names:
-        assert event_of(flow="f", headers=headers, body=b"").id == f"from-{name}"
+        assert event_of(headers).id == f"from-{name}"
         del headers[name]
-    assert event_of(flow="f", headers=headers, body=b"").id.count("-") == 4
+    assert event_of(headers).id.count("-") == 4
 
 
 def test_the_senders_time_is_kept_and_its_absence_means_now() -> None:
@@ -42,7 +50,7 @@ def test_the_senders_time_is_kept_and_its_absence_means_now() -> None:
 )
 def test_a_time_that_no_clock_shows_is_refused_in_a_cloudevent_and_else_passed_over(time: str) -> None:
     with pytest.raises(InvalidEventError, match="ce-time"):
-        event_of(flow="f", headers=CIMultiDict({**DECLARED, "ce-time": time}), body=b"")
+        event_of({**DECLARED, "ce-time": time})
     event = event_with(ce_time=time)
     assert event.time == event.accepted_at
 
@@ -84,11 +92,6 @@ def test_a_standard_webhook_has_its_time_from_its_timestamp() -> None:
     assert event.time == event.accepted_at
 
 
-@pytest.mark.parametrize("seconds", [None, True, 1.5, -1, "", "1e3", "9" * 30, {}, 10**30])
-def test_what_is_no_time_in_seconds_is_none(seconds: object) -> None:
-    assert moment_of(seconds) is None
-
-
 @pytest.mark.parametrize(
     ("given_value", "meant"),
     [
@@ -112,10 +115,10 @@ def test_cloudevents_headers_that_decode_to_nothing_usable_are_refused(value: st
 @pytest.mark.parametrize("left_out", ["ce-id", "ce-source", "ce-type"])
 def test_a_binary_cloudevent_is_whole(left_out: str) -> None:
     headers = CIMultiDict({"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"})
-    assert event_of(flow="f", headers=headers, body=b"").source == "/s"
+    assert event_of(headers).source == "/s"
     del headers[left_out]
     with pytest.raises(InvalidEventError, match=left_out):
-        event_of(flow="f", headers=headers, body=b"")
+        event_of(headers)
     with pytest.raises(InvalidEventError, match="specversion"):
         event_with(ce_specversion="0.3")
 
@@ -142,14 +145,14 @@ OTHERS = (
 def test_an_id_that_cannot_travel_is_refused_by_name_and_not_replaced(header: str, value: str) -> None:
     """Another id in its place would make a repeated request another event."""
     with pytest.raises(InvalidEventError, match=header):
-        event_of(flow="f", headers=CIMultiDict({header: value}), body=b"")
+        event_of({header: value})
 
 
 @pytest.mark.parametrize("value", ["", " ", *ODD])
 @pytest.mark.parametrize("header", OTHERS)
 def test_an_optional_header_counts_as_absent_when_it_is_empty_or_odd(header: str, value: str) -> None:
     """Reproduced on 0.1.0: an empty or long `Content-Type` refused an event for good."""
-    event, plain = (event_of(flow="f", headers=CIMultiDict(given), body=b"") for given in ({header: value}, {}))
+    event, plain = (event_of(given) for given in ({header: value}, {}))
     same = ("source", "type", "content_type", "subject", "traceparent")
     assert [getattr(event, name) for name in same] == [getattr(plain, name) for name in same]
     assert event.time == event.accepted_at
@@ -159,18 +162,19 @@ def test_an_optional_header_counts_as_absent_when_it_is_empty_or_odd(header: str
 @pytest.mark.parametrize("header", [*IDENTITIES, "ce-specversion"])
 def test_an_empty_id_counts_as_absent(header: str, value: str) -> None:
     """Reproduced on 0.1.0: an empty `Idempotency-Key` refused an event for good."""
-    assert len(event_of(flow="f", headers=CIMultiDict({header: value}), body=b"").id) == 36
+    assert len(event_of({header: value}).id) == 36
     other = "webhook-id" if header != "webhook-id" else "X-GitHub-Delivery"
-    for stated in (NOTHING, Stated(id="stated")):
-        assert event_of(flow="f", headers=CIMultiDict({header: value, other: "o"}), body=b"", stated=stated).id == "o"
-    assert event_of(flow="f", headers=CIMultiDict({header: value}), body=b"", stated=Stated(id="stated")).id == "stated"
+    in_body = b'{"id": "in-body", "type": "t"}'
+    for identity in (PLAIN, STRIPE):
+        assert event_of({header: value, other: "o"}, in_body, identity=identity).id == "o"
+    assert event_of({header: value}, in_body, identity=STRIPE).id == "in-body"
 
 
 @pytest.mark.parametrize("value", ["", *ODD])
 @pytest.mark.parametrize("header", ["ce-id", "ce-source", "ce-type"])
 def test_what_a_declared_cloudevent_must_have_is_refused_by_name(header: str, value: str) -> None:
     with pytest.raises(InvalidEventError, match=header):
-        event_of(flow="f", headers=CIMultiDict({**DECLARED, header: value}), body=b"")
+        event_of({**DECLARED, header: value})
 
 
 @pytest.mark.parametrize(
@@ -189,54 +193,28 @@ def test_of_a_content_type_that_cannot_travel_the_media_type_does(value: str, ke
 def test_what_known_senders_say_at_too_great_length_is_kept_within_bounds() -> None:
     kind, number = "X-GitHub-Hook-Installation-Target-Type", "X-GitHub-Hook-Installation-Target-ID"
     headers = CIMultiDict({"X-GitHub-Event": "x" * 255, kind: "y" * 250, number: "1234567"})
-    event = event_of(flow="f", headers=headers, body=b'{"action":"opened"}', stated=Stated(type="z" * 256))
+    event = event_of(headers, b'{"action":"opened"}')
     assert event.type == "x" * 255
     assert event.source == "/events/f"
-    assert event_of(flow="f", headers=CIMultiDict(), body=b"", stated=Stated(type="z" * 256)).type == DEFAULT_TYPE
+    assert event_of({}, b'{"type": "%b"}' % (b"z" * 256), identity=STRIPE).type == DEFAULT_TYPE
+
+
+def test_stripes_body_holds_id_type_and_time() -> None:
+    body = b'{"id": "evt_1", "type": "charge.refunded", "created": 1614265330}'
+    event = event_of({"Idempotency-Key": "k"}, body, identity=STRIPE)
+    assert (event.id, event.type, event.time) == ("evt_1", "charge.refunded", datetime.fromtimestamp(1614265330, UTC))
+    assert event_of({"X-GitHub-Event": "e"}, body, identity=STRIPE).type == "e"
+    assert event_of({"Idempotency-Key": "k"}, body).id == "k"
+    with pytest.raises(InvalidEventError, match="the body's id"):
+        event_of({}, b'{"id": "%b"}' % (b"z" * 256), identity=STRIPE)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"id": 1, "type": 2, "created": "soon"}', b'{"id": ""}'])
+def test_a_body_without_its_senders_attributes_is_an_event_all_the_same(body: bytes) -> None:
+    event = event_of({}, body, identity=STRIPE)
+    assert len(event.id) == 36
+    assert (event.type, event.time) == (DEFAULT_TYPE, event.accepted_at)
 
 
 def test_a_broken_trace_context_is_ignored() -> None:
     assert event_with(traceparent="nonsense").traceparent is None
-
-
-def test_keys_match_exactly() -> None:
-    keys = (b"one", b"two")
-    assert is_known_key("one", keys)
-    assert is_known_key("two", keys)
-    for given_key in (None, "", "on", "one ", "ONE", "\udcff"):
-        assert not is_known_key(given_key, keys)
-
-
-@given(st.lists(st.integers(1, 50)))
-def test_a_budget_is_never_exceeded_and_always_given_back(sizes: list[int]) -> None:
-    budget = ByteBudget(100)
-    held = []
-    for size in sizes:
-        fits = budget.held_bytes + size <= 100
-        reservation = Reservation(budget)
-        assert reservation.grow(size) is fits
-        held.append((reservation, size if fits else 0))
-        assert budget.held_bytes <= 100
-    for reservation, size in held:
-        release = reservation.hand_over(size // 2)
-        reservation.release()
-        release()
-    assert budget.held_bytes == 0
-
-
-def test_events_that_take_more_than_the_budget_are_taken_while_nothing_else_is() -> None:
-    budget = ByteBudget(100)
-    alone, other = Reservation(budget), Reservation(budget)
-    assert alone.grow(60)
-    assert not alone.grow(60)
-    assert alone.grow_for_events(4096)
-    assert not other.grow(1)
-    assert not other.grow_for_events(1)
-    alone.release()
-    assert other.grow(40)
-    assert alone.grow(10)
-    assert not alone.grow_for_events(51)
-    other.release()
-    assert alone.grow_for_events(4096)
-    alone.release()
-    assert budget.held_bytes == 0

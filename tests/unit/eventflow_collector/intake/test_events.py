@@ -10,10 +10,13 @@ from multidict import CIMultiDict
 from eventflow.errors import InvalidEventError
 from eventflow.event import Event, is_valid_attribute
 from eventflow.message import Envelope, encode
-from eventflow_collector import strict_json
-from eventflow_collector.intake import Limits, Mode, TooLargeError, UnknownModeError, mode_of, read_events
+from eventflow.settings.source import SourceSettings
+from eventflow_collector.intake.events import TooLargeError, read_events
+from eventflow_collector.intake.flow import flow_of
+from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
+from tests.unit.eventflow_collector.intake.values import values
 
-LIMITS = Limits(body_bytes=200, batch_events=5, batch_bytes=10_000)
+FLOW = flow_of("f", SourceSettings(max_body_bytes=200, max_batch_events=5, max_batch_bytes=10_000))
 WHOLE = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
 CLOUDEVENT = "application/cloudevents+json"
 
@@ -21,7 +24,7 @@ CLOUDEVENT = "application/cloudevents+json"
 def read(content_type: str, body: bytes, *, batch: str | None = None, **headers: str) -> list[Event]:
     given_headers = CIMultiDict({"Content-Type": content_type, **headers})
     mode = mode_of(given_headers, batch=batch)
-    return list(read_events(mode, flow="f", headers=given_headers, body=body, limits=LIMITS))
+    return list(read_events(mode, FLOW, headers=given_headers, body=body))
 
 
 @pytest.mark.parametrize(
@@ -151,59 +154,6 @@ def test_a_batch_has_bounds() -> None:
         read("application/json", b'[1,"' + b"x" * 200 + b'"]', batch="1")
     with pytest.raises(InvalidEventError, match="255 bytes"):
         read("application/x-ndjson", b"1", **{"Idempotency-Key": "x" * 254})
-
-
-DEEPEST = b"[" * strict_json.MAX_DEPTH + b"]" * strict_json.MAX_DEPTH
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"NaN",
-        b"[-Infinity]",
-        b'"\\ud800"',
-        b'{"\\uDC00": 1}',
-        b'"\xed\xa0\x80"',
-        b'"\xff"',
-        b"\xef\xbb\xbf1",
-        "1".encode("utf-16"),
-        b"1" * 5000,
-        b"[" + DEEPEST + b"]",
-        b'{"a":' * 65 + b"1" + b"}" * 65,
-        b"[" * 100_000,
-        b'[{"a":' * 100_000,
-        b"",
-        b"1 2",
-        b"'a'",
-        b'"a\nb"',
-    ],
-)
-def test_json_beyond_the_bounds_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidEventError):
-        strict_json.parse(body)
-
-
-@pytest.mark.parametrize(
-    "body", [DEEPEST, b'["[[[' + b"[" * 200 + b'"]', b"[" + b"[]," * 200 + b"[]]", b'"\\ud83d\\ude00"', b" null "]
-)
-def test_json_within_the_bounds_is_taken(body: bytes) -> None:
-    assert strict_json.parse(body) == json.loads(body)
-
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=20,
-)
-
-
-@given(st.lists(values, max_size=5), st.sampled_from([None, 2]), st.booleans())
-def test_elements_are_what_was_written(wanted: list, indent: int | None, ascii_only: bool) -> None:
-    body = json.dumps(wanted, indent=indent, ensure_ascii=ascii_only).encode()
-    found = list(strict_json.elements(body))
-    assert [value for value, _ in found] == wanted
-    assert [json.loads(part) for _, part in found] == wanted
-    assert all(part in body for _, part in found)
 
 
 @given(
