@@ -32,15 +32,6 @@ from eventflow_processor.target.port import Charge, OnResult
 from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
 from tests.support.wait import eventually
 
-GATE = {"on_breaker": lambda _: None}
-
-
-class Unseen:
-    def set_quota(self, **_: float) -> None: ...
-
-
-QUOTA = {"metrics": Unseen()}
-
 
 @dataclass
 class Channel:
@@ -104,14 +95,14 @@ class Stage:
     def __post_init__(self) -> None:
         self.channel = Channel()
         self.lanes = Lanes(due_share=0.5, replay_share=0.2)
-        self.gate = Gate(flow="f", instance="i", max_retry_after_s=900, broadcast=lambda _: None, **GATE)
+        self.gate = Gate(flow="f", instance="i", max_retry_after_s=900, broadcast=lambda _: None)
         self.gate.apply_overrides(Overrides())
         self.errors = Counter("errors", "Errors", registry=CollectorRegistry())
         errors = InternalErrors(self.errors)
         self.handler = Handler(
             schedule=self.lanes,
             gate=self.gate,
-            quota=Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None, **QUOTA),
+            quota=Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None),
             target=self.target,
             policy=RetryPolicy(max_attempts=3, delays_s=(1, 5)),
             consumer=Copies(),  # type: ignore[arg-type]  # the part that a handler uses
