@@ -47,12 +47,22 @@ class SourceSettings(Section):
     )
     hmac_prefix: str = Field("", description="text before the signature in its header if `verify` is `hmac`")
     tolerance_s: float = Field(
-        300.0, gt=0, le=86_400, description="largest difference between a signed timestamp and now; above it 401"
+        300.0,
+        gt=0,
+        le=86_400,
+        description="largest difference between a signed timestamp and now; a larger one is answered 401",
     )
-    max_body_bytes: int = Field(MIB, ge=1, le=128 * MIB, description="largest body of an event; above it 413")
-    max_batch_events: int = Field(1000, ge=1, le=10_000, description="most events in one batch; above it 413")
+    max_body_bytes: int = Field(
+        MIB, ge=1, le=128 * MIB, description="largest body of an event; a larger one is answered 413"
+    )
+    max_batch_events: int = Field(
+        1000, ge=1, le=10_000, description="most events in one batch; a larger batch is answered 413"
+    )
     max_batch_bytes: int = Field(
-        4 * MIB, ge=1, le=128 * MIB, description="largest batch; above it 413, as for a batch with a too large event"
+        4 * MIB,
+        ge=1,
+        le=128 * MIB,
+        description="largest batch; a larger one is answered 413, as is a batch with an event that is too large",
     )
     allow_unauthenticated: bool = Field(
         False, description="accept events without key and signature from everyone who can reach the collector"

@@ -131,7 +131,7 @@ class Ingest:
 
     @harmless
     def _record_accepted(self, name: str, events: Sequence[Event]) -> None:
-        self._metrics.accepted[name].inc(len(events))
+        self._metrics.flows[name].accepted.inc(len(events))
         if self._logs_events:
             for event in events:
                 log.debug(
