@@ -90,7 +90,7 @@ def sink() -> Iterator[str]:
 
 @contextmanager
 def opened(plan: Plan, show_step: Callable[[str], None]) -> Iterator[Stage]:
-    """Yield a stage whose broker ends with the context."""
+    """Yield a stage. Its broker ends with the context."""
     show_step("starting a broker")
     with temporary_node() as node, sink() as traces_url:
         yield Stage(node=node, plan=plan, traces=SAMPLED | {TRACES_URL: traces_url}, show_step=show_step)
@@ -102,7 +102,7 @@ def own(name: str, module: str, *arguments: str, **environment: str) -> ChildPro
 
 
 def peer(name: str, module: str, *arguments: str, **environment: str) -> ChildProcess:
-    """Prepare a program whose libraries are in the virtual environment of the peers.
+    """Prepare a program with the libraries of the peers' virtual environment.
 
     Raises:
         MeasureError: That environment does not exist.

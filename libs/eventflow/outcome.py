@@ -13,6 +13,9 @@ TOO_LARGE = "too_large"
 """Reason of an event that is given up because the broker takes no copy of it; its dead letter has the broker's own
 word, `rejected`."""
 
+CONFIRM_MAX_S = 45.0
+"""How long a delivery waits for its copy to be confirmed before it is requeued. Well below a minute."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:

@@ -33,13 +33,10 @@ from eventflow.errors import (
     PublishTimeoutError,
 )
 from eventflow.message import Envelope, Message, encode
-from eventflow.outcome import TOO_LARGE, DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow.outcome import CONFIRM_MAX_S, TOO_LARGE, Copied, DeadLetter, Defer, Retry
 from eventflow.tasks import first_of
 from eventflow.telemetry.logging import shown_id
 from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, lease_queue, retry_queue
-
-HOLD_MAX_S = 45.0
-"""Longest wait for the confirm of a copy. After it the delivery is requeued, so that none is unsettled for a minute."""
 
 REPUBLISH_PAUSE_MAX_S = 2.0
 
@@ -196,8 +193,8 @@ class Consumer:
         except (BrokerUnavailableError, TimeoutError) as error:
             log.debug("consumer.close_failed", flow=self._flow, reason=str(error) or "no answer")
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> Outcome:
-        """Make the outcome safe, then settle the delivery; return the outcome that it had in the end.
+    async def settle(self, delivery: Delivery, outcome: Copied) -> Copied:
+        """Publish the copy of a delivery, ack it when the copy is confirmed, and return the outcome in the end.
 
         If the copy is not confirmed within 45 s, the delivery is requeued; a confirm that comes later duplicates it. If
         the copy is too large for the broker, a deferred delivery is requeued, and one that has failed is dead-lettered
@@ -206,21 +203,17 @@ class Consumer:
         Raises:
             DeliveryLostError: The delivering channel is gone; the broker delivers the message again.
         """
-        deadline_s = time.monotonic() + HOLD_MAX_S
+        deadline_s = time.monotonic() + CONFIRM_MAX_S
         try:
             await self._settle(delivery, outcome)
         except MessageTooLargeError as error:
             return await self._settle_too_large(delivery, outcome, error, deadline_s=deadline_s)
         return outcome
 
-    async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+    async def _settle(self, delivery: Delivery, outcome: Copied) -> None:
         match outcome:
-            case Delivered():
-                delivery.ack()
             case Retry(envelope=envelope, delay_s=delay_s):
                 await self._move(delivery, encode(envelope), queue=retry_queue(self._flow, delay_s))
-            case Hold():
-                pass  # unsettled on purpose: the caller keeps it in memory and settles it later
             case Defer(delay_s=delay_s):
                 await self._move(delivery, encode(delivery.envelope), queue=retry_queue(self._flow, delay_s))
             case DeadLetter(envelope=envelope):
@@ -229,8 +222,8 @@ class Consumer:
                 assert_never(outcome)
 
     async def _settle_too_large(
-        self, delivery: Delivery, outcome: Outcome, error: MessageTooLargeError, *, deadline_s: float
-    ) -> Outcome:
+        self, delivery: Delivery, outcome: Copied, error: MessageTooLargeError, *, deadline_s: float
+    ) -> Copied:
         queue = lane_queue(self._flow, delivery.lane)
         left_s = max(0.0, deadline_s - time.monotonic())
         match outcome:
@@ -258,7 +251,7 @@ class Consumer:
         The order is what makes a crash harmless: between the confirm and the ack it duplicates the message, and in no
         place does it lose it.
         """
-        deadline = time.monotonic() + HOLD_MAX_S
+        deadline = time.monotonic() + CONFIRM_MAX_S
         publication: Publication | None = None
         for failures in itertools.count():
             if not delivery.is_current:

@@ -38,13 +38,13 @@ class CollectorSettings(Section):
         "503 if there is no spool",
     )
     body_timeout_s: float = Field(
-        10.0, gt=0, le=300, description="longest time that a request may take to send its body; after it 408"
+        10.0, gt=0, le=300, description="longest time that a request may take to send its body; then it is answered 408"
     )
     max_in_flight_bytes: int = Field(
         64 * MIB,
         ge=1024,
         description="memory for all open requests and unresolved publishes, counted as 4 KiB for each event plus about "
-        "twice its body; above it 503",
+        "twice its body; above it requests are answered 503",
     )
     spool_dir: Annotated[Path | None, BeforeValidator(_path)] = Field(
         None,
@@ -54,8 +54,9 @@ class CollectorSettings(Section):
     spool_max_bytes: int = Field(
         1024 * MIB,
         ge=64 * 1024,
-        description="size limit of that directory for all workers together, without a journal of a few MiB for each; "
-        "above it 503, as when less than 5 % of the disk (at most 64 MiB) is free",
+        description="size limit of that directory, for all workers together; the journals come on top, with a few MiB "
+        "for each worker; events that do not fit are answered 503, as they are if less than 5 % of the disk (at most "
+        "64 MiB) is free",
     )
     drain_timeout_s: float = Field(10.0, gt=0, le=300, description="longest wait for open requests after SIGTERM")
     keep_alive_s: float = Field(
@@ -67,7 +68,7 @@ class CollectorSettings(Section):
     )
     max_connections: Annotated[int | None, Field(ge=1, le=1_000_000), BeforeValidator(auto)] = Field(
         None,
-        description="open connections of each worker, never more than the limit of open files allows; above it the "
-        "longest idle connection is closed, or a new one is answered 503 if none is idle; auto = that limit, at most "
-        "10000",
+        description="most open connections of each worker, never more than the limit of open files allows; above it "
+        "the longest idle connection is closed, or a new one is answered 503 if none is idle; auto = that limit, at "
+        "most 10000",
     )

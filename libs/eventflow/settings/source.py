@@ -2,9 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, WithJsonSchema, field_validator
 
+from eventflow.senders.table import NO_SENDER, SENDERS
 from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, is_token, require_signing_keys
+
+_VERIFY_NAMES = (*SENDERS, NO_SENDER)
+
+
+def _sender_name(value: str) -> str:
+    if value not in _VERIFY_NAMES:
+        raise ValueError(f"one of these is expected: {', '.join(_VERIFY_NAMES)}")
+    return value
 
 
 def _header_name(value: str) -> str:
@@ -19,9 +28,9 @@ class SourceSettings(Section):
     api_keys: ApiKeys = Field(
         (), description="accepted values of the header `X-Api-Key`, separated by commas; several = rotation"
     )
-    verify: Literal["github", "shopify", "stripe", "standard-webhooks", "hmac", "none"] = Field(
-        "none", description="signature that each request must carry, in addition to a key if there are keys"
-    )
+    verify: Annotated[
+        str, AfterValidator(_sender_name), WithJsonSchema({"type": "string", "enum": list(_VERIFY_NAMES)})
+    ] = Field(NO_SENDER, description="signature that each request must carry, in addition to a key if there are keys")
     secrets: Secrets = Field(
         (),
         validate_default=True,
@@ -38,12 +47,22 @@ class SourceSettings(Section):
     )
     hmac_prefix: str = Field("", description="text before the signature in its header if `verify` is `hmac`")
     tolerance_s: float = Field(
-        300.0, gt=0, le=86_400, description="largest difference between a signed timestamp and now; above it 401"
+        300.0,
+        gt=0,
+        le=86_400,
+        description="largest difference between a signed timestamp and now; a larger one is answered 401",
     )
-    max_body_bytes: int = Field(MIB, ge=1, le=128 * MIB, description="largest body of an event; above it 413")
-    max_batch_events: int = Field(1000, ge=1, le=10_000, description="most events in one batch; above it 413")
+    max_body_bytes: int = Field(
+        MIB, ge=1, le=128 * MIB, description="largest body of an event; a larger one is answered 413"
+    )
+    max_batch_events: int = Field(
+        1000, ge=1, le=10_000, description="most events in one batch; a larger batch is answered 413"
+    )
     max_batch_bytes: int = Field(
-        4 * MIB, ge=1, le=128 * MIB, description="largest batch; above it 413, as for a batch with a too large event"
+        4 * MIB,
+        ge=1,
+        le=128 * MIB,
+        description="largest batch; a larger one is answered 413, as is a batch with an event that is too large",
     )
     allow_unauthenticated: bool = Field(
         False, description="accept events without key and signature from everyone who can reach the collector"
@@ -52,21 +71,27 @@ class SourceSettings(Section):
     @property
     def lacks_authentication(self) -> bool:
         """Whether every sender would be accepted, although no setting allows that."""
-        return not (self.api_keys or self.verify != "none" or self.allow_unauthenticated)
+        return not (self.api_keys or self.verify != NO_SENDER or self.allow_unauthenticated)
 
     @field_validator("secrets")
     @classmethod
     def _check_secrets(cls, value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
-        verify = info.data.get("verify")  # missing if it is itself wrong
-        if value and verify == "none":
-            raise ValueError("they have no effect, because verify is none")
-        if not value and verify not in {"none", None}:
+        verify = info.data.get("verify")
+        if verify is None:  # it is itself wrong
+            return value
+        if verify == NO_SENDER:
+            if value:
+                raise ValueError(f"they have no effect, because verify is {verify}")
+            return value
+        if not value:
             raise ValueError(f"at least one is expected, because verify is {verify}")
-        return require_signing_keys(value) if verify == "standard-webhooks" else value
+        signature = SENDERS[verify].signature
+        return require_signing_keys(value) if signature is not None and signature.has_base64_secrets else value
 
     @field_validator("hmac_header")
     @classmethod
     def _check_hmac_header(cls, value: str, info: ValidationInfo) -> str:
-        if not value and info.data.get("verify") == "hmac":
-            raise ValueError("the name of the signature's header is expected, because verify is hmac")
+        sender = SENDERS.get(info.data.get("verify", NO_SENDER))
+        if not value and sender is not None and sender.signature is None:
+            raise ValueError(f"the name of the signature's header is expected, because verify is {sender.name}")
         return value

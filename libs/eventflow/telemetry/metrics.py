@@ -1,14 +1,24 @@
-"""Exposition of metrics: those of this process, or the sums of those that several workers report to their parent.
+"""Metrics: their declaration as a table, and their exposition, of this process or summed over several workers.
 
-The multiprocess mode of prometheus_client is not used. It needs a directory for files that the workers map into memory,
-kills a worker with SIGBUS when that disk is full, and keeps the files of every worker that has ended.
+Workers report to their parent. The multiprocess mode of prometheus_client is not used. It needs a directory for files
+that the workers map into memory, kills a worker with SIGBUS when that disk is full, and keeps the files of every worker
+that has ended.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
-from prometheus_client import CollectorRegistry, Metric, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from typing_extensions import override
@@ -19,6 +29,49 @@ REORDER_BUCKETS_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600)
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each counter, without use
+
+M = TypeVar("M")
+
+
+class Row(Generic[M]):
+    """Row of a `MetricTable`: the declaration of one metric. On an instance of the table its name is the metric."""
+
+    def __init__(self, make: Callable[..., M]) -> None:
+        self.make = make
+
+    @overload
+    def __get__(self, table: None, owner: type) -> NoReturn: ...
+    @overload
+    def __get__(self, table: "MetricTable", owner: type) -> M: ...
+    def __get__(self, table: "MetricTable | None", owner: type) -> M:
+        """Give the name its type. Not called for an instance: its own attribute, the metric, comes first."""
+        raise AttributeError(f"a metric of {owner.__name__} exists on an instance only")
+
+
+def counter(name: str, text: str, *labels: str) -> Row[Counter]:
+    """Declare a counter, without the `_total` that its name gets."""
+    return Row(partial(Counter, name, text, labels))
+
+
+def gauge(name: str, text: str, *labels: str) -> Row[Gauge]:
+    """Declare a gauge."""
+    return Row(partial(Gauge, name, text, labels))
+
+
+def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Row[Histogram]:
+    """Declare a histogram with the upper bounds of its buckets."""
+    return Row(partial(Histogram, name, text, labels, buckets=buckets))
+
+
+class MetricTable:
+    """Metrics of a process in a registry of their own; a subclass declares them, one row for each."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        for name, row in vars(type(self)).items():
+            if isinstance(row, Row):
+                setattr(self, name, row.make(registry=self.registry))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

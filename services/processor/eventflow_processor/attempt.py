@@ -1,6 +1,6 @@
 """A finished attempt, as the one value that all observers get: log, metrics, traces, `eventflow why`. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eventflow.delivery import Delivery
 from eventflow.errors import EventFlowError
@@ -35,6 +35,12 @@ class Spans:
     def linkable(self) -> str | None:
         """The context of the request for a later span to link to; None if it is not recorded."""
         return None if self.request.trace_id is None else self.request.traceparent
+
+    def continued_by(self, envelope: Envelope) -> Envelope:
+        """Return the event as the target gets it, which continues the trace of the request if it is recorded."""
+        if self.request.trace_id is None:
+            return envelope
+        return replace(envelope, event=envelope.event.traced(self.request.traceparent))
 
 
 NO_SPANS = Spans()

@@ -12,6 +12,13 @@ from eventflow_processor.target.result import Failed, Judged, Succeeded
 HELD_IN_MEMORY_S = 45.0
 """A pause below this is waited out in memory; a longer one in a delay queue. Nothing is held unacked for a minute."""
 
+CRASH_PAUSE_S = 1.0
+"""Pause before a delivery whose turn failed of an error of our own is requeued: it comes again at once, and will most
+likely fail again."""
+
+REPEAT_WAIT_MAX_S = 10.0
+"""How long a request that is to be repeated waits for the quota. Then the event waits its turn like any other."""
+
 JITTER_FROM = 0.75
 
 

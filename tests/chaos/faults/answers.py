@@ -15,7 +15,7 @@ BUNCH = 40
 
 
 class RawAnswer(web.StreamResponse):
-    """Answer whose bytes are written below aiohttp's server, which then continues on the connection."""
+    """Answer that is written below aiohttp's server, which then continues on the connection."""
 
     def __init__(self, answer: HostileAnswer) -> None:
         super().__init__(status=200 if answer.means_success else 500)  # only for the records of the target

@@ -3,15 +3,16 @@
 from eventflow.amqp.consumer import Consumer
 from eventflow.delivery import Delivery
 from eventflow.message import encode
-from eventflow.outcome import DeadLetter, Outcome
+from eventflow.outcome import Copied, DeadLetter
 from eventflow.topology import dead_queue
-from eventflow_processor import __main__ as processor
+from eventflow_processor import flow
+from eventflow_processor.__main__ import main
 
 
 class Mutant(Consumer):
     """Consumer with the wrong order for dead letters; other outcomes are unchanged."""
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> Outcome:
+    async def settle(self, delivery: Delivery, outcome: Copied) -> Copied:
         if not isinstance(outcome, DeadLetter):
             return await super().settle(delivery, outcome)
         delivery.ack()
@@ -20,5 +21,5 @@ class Mutant(Consumer):
 
 
 if __name__ == "__main__":
-    processor.Consumer = Mutant  # type: ignore[misc]
-    processor.main()
+    flow.Consumer = Mutant  # type: ignore[misc]
+    main()

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar
 
 from eventflow.threads import on_daemon_thread
@@ -38,9 +37,3 @@ def start_thread(work: Callable[[], None], *, name: str) -> None:
         threading.Thread(target=work, name=name, daemon=True).start()
     except RuntimeError as error:
         raise SpoolUnavailableError("no thread can be started") from error
-
-
-def tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-    """Call back on the loop, unless the process has given up on this thread and closed it."""
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(callback)

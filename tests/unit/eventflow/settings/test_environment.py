@@ -13,11 +13,6 @@ from eventflow.settings.roles import Role
 URL = "http://target/"
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.mark.parametrize(
     "name", ["eventflow_target__url", "EventFlow_Target__Url", "EVENTFLOW_target__url", "EVENTFLOW_TARGET__URL"]
 )
