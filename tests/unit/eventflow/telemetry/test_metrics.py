@@ -1,11 +1,20 @@
-"""The metrics of several workers as those of one process."""
+"""Metrics as a table, and those of several workers as those of one process."""
 
 import json
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
-from eventflow.telemetry.metrics import WorkersMetrics, exposition_of_workers, families_of
+from eventflow.telemetry.metrics import (
+    MetricTable,
+    WorkersMetrics,
+    counter,
+    exposition_of_workers,
+    families_of,
+    gauge,
+    histogram,
+)
 
 
 class Counting:
@@ -54,3 +63,24 @@ def test_counters_and_histograms_are_summed_over_all_workers_and_gauges_over_tho
     assert exposed(metrics) == summed | buckets | {"open": 0, "oldest": 0}
     metrics.end(2)
     assert exposed(metrics) == summed | buckets
+
+
+class Table(MetricTable):
+    """One metric of each kind."""
+
+    events = counter("table_events", "Events", "flow", "reason")
+    depth = gauge("table_depth", "Depth")
+    seconds = histogram("table_seconds", "Time", buckets=(1, 2))
+
+
+def test_each_instance_of_a_table_has_its_own_metrics() -> None:
+    one, two = Table(), Table()
+    one.events.labels("f", "r").inc()
+    one.depth.set(2)
+    one.seconds.observe(1.5)
+    value = one.registry.get_sample_value
+    assert value("table_events_total", {"flow": "f", "reason": "r"}) == 1
+    assert (value("table_depth"), value("table_seconds_bucket", {"le": "2.0"})) == (2, 1)
+    assert two.registry.get_sample_value("table_depth") == 0
+    with pytest.raises(AttributeError):
+        _ = Table.events
