@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from typing_extensions import override
 
@@ -21,6 +21,32 @@ _POLL_S = 0.05
 # Shell script that waits for the end of its standard input, which is the end of its starter, and then kills a process
 # group. The kernel closes the pipe however the starter ends.
 _LEASH = 'read -r _; kill -s KILL -- "-$1"'
+
+
+class Launched(Protocol):
+    """A process that leads its own session, as `subprocess.Popen` shows one."""
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+
+    @property
+    def stdout(self) -> IO[str] | None:
+        """Standard output and error."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit status that was seen last."""
+
+    def poll(self) -> int | None:
+        """Look for its end; return its exit status."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return its exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: It still runs.
+        """
 
 
 class ChildProcess(Startable):
@@ -51,7 +77,7 @@ class ChildProcess(Startable):
         self._env = env
         self._on_line = on_line
         self._cwd = cwd
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Launched | None = None
         self._leash: subprocess.Popen[bytes] | None = None
         self._pump: threading.Thread | None = None
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -91,17 +117,7 @@ class ChildProcess(Startable):
         if self.alive:
             raise RuntimeError(f"{self.name} already runs")
         self._tail.clear()
-        self._process = subprocess.Popen(
-            self._command,
-            env=self._env,
-            cwd=self._cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        self._process = self._launch()
         self._leash = subprocess.Popen(
             ["/bin/sh", "-c", _LEASH, "leash", str(self._process.pid)],
             stdin=subprocess.PIPE,
@@ -113,6 +129,19 @@ class ChildProcess(Startable):
             target=self._read_output, args=[self._process.stdout], name=f"{self.name}-output", daemon=True
         )
         self._pump.start()
+
+    def _launch(self) -> Launched:
+        return subprocess.Popen(
+            self._command,
+            env=self._env,
+            cwd=self._cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
 
     def wait(self, timeout_s: float) -> int | None:
         """Wait for its end and return its exit status; None if it still runs after `timeout_s`."""
@@ -164,7 +193,7 @@ class ChildProcess(Startable):
             else:
                 os.kill(process.pid, number)
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _started(self) -> Launched:
         if self._process is None:
             raise RuntimeError(f"{self.name} was not started")
         return self._process

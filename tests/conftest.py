@@ -42,6 +42,8 @@ def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         with provision.provide(tmp_path_factory.mktemp("broker"), environ=environ) as broker:
             yield broker.url
+            if isinstance(broker.node, PrivateNode):
+                broker.node.kill()  # its data are deleted anyway; an orderly stop takes 6 s
     except provision.BrokerNotAvailable as error:
         cannot(f"no broker: {error}")
 
@@ -57,7 +59,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
     try:
         yield private
     finally:
-        private.kill()  # its data go anyway; an orderly stop takes 6 s
+        private.kill()  # as above
 
 
 @pytest.fixture

@@ -148,6 +148,7 @@ def _services(
         module=scenario.modules.get("collector", "eventflow_collector"),
         descriptors=scenario.collector_descriptors,
         variables=disk.variables if disk else {},
+        preloaded=False,
         **spooling,
         **scenario.collector,
     )
@@ -156,6 +157,7 @@ def _services(
         flow=flow,
         target_url=target_url,
         module=scenario.modules.get("processor", "eventflow_processor"),
+        preloaded=False,
         TARGET__RETRY_DELAYS_S=delays_text(scenario.retry_delays_s),
         **scenario.processor,
     )

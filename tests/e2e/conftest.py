@@ -35,8 +35,8 @@ async def way(broker_url: str, flow: str, http: aiohttp.ClientSession) -> AsyncI
     async with ScriptedTarget() as target:
 
         async def start(**settings: str) -> Way:
-            taking = collector(broker_url, flow=flow)
-            giving = processor(broker_url, flow=flow, target_url=target.url, **settings)
+            taking = collector(broker_url, flow=flow, preloaded=False)
+            giving = processor(broker_url, flow=flow, target_url=target.url, preloaded=False, **settings)
             for service in (taking, giving):
                 service.process.start()
                 running.append(service)

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventflow_collector.openapi import document
-from tests.support import schemathesis_hooks, senders
+from tests.support import senders
 from tests.support.services import Service, collector, scrubbed_environment
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # a failing case is worth its size
@@ -253,7 +253,8 @@ def test_schemathesis_finds_nothing_against_the_description(service: Service, tm
     run = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run", f"{url}/openapi.json", *options],
         cwd=tmp_path,
-        env=scrubbed_environment() | {"SCHEMATHESIS_HOOKS": schemathesis_hooks.__name__, "PYTHONPATH": str(root)},
+        env=scrubbed_environment()
+        | {"SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks", "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         check=False,

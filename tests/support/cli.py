@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,8 +12,10 @@ from eventflow.event import Event
 from eventflow.message import Envelope, Failure, encode
 from eventflow.topology import dead_queue
 from sandbox.processes import scrubbed_environment
+from tests.support import preloaded
 from tests.support.amqp import Amqp
 
+MODULE = "eventflow.cli"
 FIRST_FAILED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -36,30 +38,37 @@ class Command:
     async def start(
         self, *arguments: str, stdout: int = asyncio.subprocess.PIPE, **settings: str
     ) -> asyncio.subprocess.Process:
-        """Start it; `settings` are variables without their prefix, `SOURCE__` and `TARGET__` ones the flow's."""
-        of_flow = f"FLOWS__{self.flow.upper()}__"
-        configured = {"BROKER__URL": self.broker_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
-        environment = {
-            f"EVENTFLOW_{of_flow if name.startswith(('SOURCE__', 'TARGET__')) else ''}{name}": value
-            for name, value in configured.items()
-        }
+        """Start it as an interpreter of its own; `settings` as for a call."""
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "eventflow.cli",
+            MODULE,
             *arguments,
-            env=scrubbed_environment() | environment,
+            env=self._environment(settings),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
         )
 
     async def __call__(self, *arguments: str, **settings: str) -> Ended:
-        """Run it to its end; a traceback fails the test."""
-        process = await self.start(*arguments, **settings)
-        stdout, stderr = (part.decode() for part in await process.communicate())
+        """Run it to its end; a traceback fails the test.
+
+        Args:
+            arguments: Those of the command.
+            settings: Variables without their prefix; `SOURCE__` and `TARGET__` ones are the flow's.
+        """
+        command = [MODULE, *arguments]
+        status, stdout, stderr = await asyncio.to_thread(preloaded.run, command, env=self._environment(settings))
         assert "Traceback" not in stderr, stderr
-        return Ended(status=process.returncode or 0, stdout=stdout, stderr=stderr)
+        return Ended(status=status, stdout=stdout, stderr=stderr)
+
+    def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:
+        of_flow = f"FLOWS__{self.flow.upper()}__"
+        configured = {"BROKER__URL": self.broker_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
+        return scrubbed_environment() | {
+            f"EVENTFLOW_{of_flow if name.startswith(('SOURCE__', 'TARGET__')) else ''}{name}": value
+            for name, value in configured.items()
+        }
 
 
 def dead_letter(

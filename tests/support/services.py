@@ -10,6 +10,7 @@ import aiohttp
 
 from sandbox.ports import free_port
 from sandbox.processes import ChildProcess, scrubbed_environment
+from tests.support.preloaded import PreloadedProcess
 from tests.support.wait import eventually
 
 API_KEY = "test-key"
@@ -86,6 +87,7 @@ def collector(
     descriptors: str = "",
     variables: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
+    preloaded: bool = True,
     **settings: str,
 ) -> Service:
     """Prepare a collector of one flow; `settings` are those of `environment_with`.
@@ -96,6 +98,7 @@ def collector(
         descriptors: Options of the shell's `ulimit` that bound its open files, such as `-n 64` or `-Sn 64`.
         variables: More of its environment, as they are.
         prefix: A command that runs the one behind it, such as `unshare`.
+        preloaded: Whether it may be a `PreloadedProcess`; without a prefix, variables and descriptors it is one.
     """
     port, admin_port = free_port(), free_port()
     of_flow = f"FLOWS__{flow.upper()}__SOURCE__"
@@ -115,6 +118,7 @@ def collector(
         descriptors=descriptors,
         variables=variables or {},
         prefix=prefix,
+        preloaded=preloaded,
     )
 
 
@@ -125,12 +129,14 @@ def processor(
     target_url: str,
     module: str = "eventflow_processor",
     prefix: Sequence[str] = (),
+    preloaded: bool = True,
     **settings: str,
 ) -> Service:
     """Prepare a processor of one flow; `settings` are those of `environment_with`, `TARGET__` ones the flow's.
 
     Args:
         prefix: A command that runs the one behind it, such as `NameServer.seen_by`.
+        preloaded: Whether it may be a `PreloadedProcess`; without a prefix it is one.
     """
     admin_port = free_port()
     environment = {"TARGET__URL": target_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
@@ -141,6 +147,7 @@ def processor(
         | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
         admin_url=f"http://127.0.0.1:{admin_port}",
         prefix=prefix,
+        preloaded=preloaded,
     )
 
 
@@ -153,6 +160,7 @@ def _service(
     descriptors: str = "",
     variables: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
+    preloaded: bool,
 ) -> Service:
     tracebacks: list[str] = []
 
@@ -164,5 +172,6 @@ def _service(
     command = [sys.executable, "-m", module]
     if descriptors:
         command = ["/bin/sh", "-c", f'ulimit {descriptors} && exec "$@"', "sh", *command]
-    process = ChildProcess(module, [*prefix, *command], env=environment, on_line=listen)
+    kind = PreloadedProcess if preloaded and not (prefix or descriptors or variables) else ChildProcess
+    process = kind(module, [*prefix, *command], env=environment, on_line=listen)
     return Service(process=process, admin_url=admin_url, url=url, tracebacks=tracebacks)

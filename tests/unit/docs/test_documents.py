@@ -10,8 +10,14 @@ ROOT = Path(__file__).parents[3]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     file for folder in ("docs", "deploy", "tests/fixtures") for file in (ROOT / folder).rglob("*.md")
 )
+CODE = "\n".join(file.read_text() for folder in ("libs", "services") for file in (ROOT / folder).rglob("*.py"))
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 LOG_EVENT = re.compile(r"\.(?:debug|info|warning|error|exception)\(\s*\"(\w+\.\w+)\"")
+
+
+def first_cells(section: str) -> str:
+    text = (ROOT / "docs" / "operations.md").read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return "".join(row.split("|")[1] for row in text.splitlines() if row.startswith("| `"))
 
 
 def anchors_of(document: Path) -> set[str]:
@@ -29,9 +35,12 @@ def test_every_link_leads_to_a_file_and_a_heading(document: Path) -> None:
 
 
 def test_every_log_event_is_documented_and_every_documented_one_exists() -> None:
-    code = "\n".join(file.read_text() for folder in ("libs", "services") for file in (ROOT / folder).rglob("*.py"))
-    section = (ROOT / "docs" / "operations.md").read_text().partition("\n## Logs\n")[2].partition("\n## ")[0]
-    first_cells = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
-    documented = {event for cell in first_cells for event in re.findall(r"`(\w+\.\w+)`", cell)}
-    assert set(LOG_EVENT.findall(code)) <= documented
-    assert documented <= set(re.findall(r"\"(\w+\.\w+)\"", code))
+    documented = set(re.findall(r"`(\w+\.\w+)`", first_cells("Logs")))
+    assert set(LOG_EVENT.findall(CODE)) <= documented
+    assert documented <= set(re.findall(r"\"(\w+\.\w+)\"", CODE))
+
+
+def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
+    documented = {name.removesuffix("_total") for name in re.findall(r"`(\w+)`", first_cells("Metrics"))}
+    in_code = {name.removesuffix("_total") for name in re.findall(r"\"(eventflow_\w+)\"", CODE)}
+    assert documented == in_code - {"eventflow_collector", "eventflow_processor"}

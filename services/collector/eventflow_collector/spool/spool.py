@@ -32,7 +32,7 @@ ADOPT_EVERY_S = 2.0
 MEASURE_EVERY_S = 0.25
 
 State = Literal["empty", "draining", "spooling", "full", "stuck"]
-"""`full`: it cannot take another event; `stuck`: its disk does not answer; `draining`: it holds events and sends them."""
+"""`full`: it takes no more events; `stuck`: its disk does not answer; `draining`: it holds events and sends them."""
 
 log = structlog.stdlib.get_logger()
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
@@ -15,7 +16,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from eventflow.event import Event, is_valid_attribute
 from eventflow.message import Envelope
 from eventflow.settings.target import TargetSettings
-from eventflow_processor.target.request import RequestForm, TargetRequest, request_form
+from eventflow_processor.target.request import RequestForm, TargetRequest, header_value, request_form
 
 NOW = datetime(2025, 7, 13, 12, 0, 0, 500_000, tzinfo=UTC)
 SECRETS = ("whsec_" + base64.b64encode(b"current" * 4).decode(), "whsec_" + base64.b64encode(b"next" * 6).decode())
@@ -118,3 +119,11 @@ def test_the_reference_library_verifies_what_is_sent_with_each_secret(kind: str)
 
 def test_nothing_is_signed_without_a_secret() -> None:
     assert not any(name.startswith("webhook-") for name in RAW.request_for(envelope(b""), now=NOW).headers)
+
+
+@given(st.text(min_size=1, max_size=50).filter(str.isprintable))
+def test_any_id_travels_in_a_header_and_comes_out_again(event_id: str) -> None:
+    value = header_value(event_id)
+    assert value.isascii()
+    assert " " not in value
+    assert unquote(value) == event_id

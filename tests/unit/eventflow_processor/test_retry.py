@@ -1,0 +1,63 @@
+"""What follows from an attempt."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from eventflow.event import Event
+from eventflow.message import Envelope
+from eventflow.outcome import DeadLetter, Defer, Delivered, Outcome, Retry
+from eventflow_processor.gate.verdict import Verdict
+from eventflow_processor.retry import Ending, RetryPolicy, decide
+from eventflow_processor.target.feedback import Feedback
+from eventflow_processor.target.result import Failed, Succeeded
+
+NOW = datetime(2025, 7, 13, 21, 34, 44, 573000, tzinfo=UTC)
+EVENT = Event(id="e", source="s", type="t", time=NOW, accepted_at=NOW, body=b"")
+POLICY = RetryPolicy(max_attempts=4, delays_s=(1, 5))
+
+
+def after(envelope: Envelope, result: Succeeded | Failed, *, at: datetime = NOW) -> Outcome:
+    """Decide what follows from a result that counts, without jitter."""
+    return decide(envelope, Ending(result=result, verdict=Verdict.COUNTS, pause_s=0, at=at, dice=0), POLICY)
+
+
+def test_failures_are_retried_with_their_delays_until_the_last_attempt() -> None:
+    assert after(Envelope(event=EVENT), Succeeded(status=204)) == Delivered()
+    envelope, delays = Envelope(event=EVENT), []
+    for number in range(1, 4):
+        outcome = after(envelope, Failed(reason="timeout"), at=NOW + timedelta(seconds=number))
+        assert isinstance(outcome, Retry)
+        envelope = outcome.envelope
+        assert envelope.attempt == number + 1
+        delays.append(outcome.delay_s)
+    assert delays == [1, 5, 5]
+    outcome = after(envelope, Failed(reason="server_error", status=503), at=NOW + timedelta(seconds=4))
+    assert isinstance(outcome, DeadLetter)
+    failure = outcome.envelope.failure
+    assert failure is not None
+    assert (outcome.envelope.attempt, failure.reason, failure.status) == (4, "server_error", 503)
+    assert failure.last_at - failure.first_at == timedelta(seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "delay_s"), [(None, 1), (0, 1), (0.5, 1), (2, 5), (4, 5), (6, 5), (100, 5), (1e12, 5)]
+)
+def test_a_retry_comes_no_earlier_than_its_answer_asks_for(asked_s: float | None, delay_s: float) -> None:
+    """JRACLOUD-69262: a 500 with Retry-After: 6 was tried again at once. The longest delay is the longest there is."""
+    failed = Failed(reason="server_error", status=500, feedback=Feedback(retry_after_s=asked_s))
+    outcome = after(Envelope(event=EVENT), failed)
+    assert isinstance(outcome, Retry)
+    assert outcome.delay_s == delay_s
+    assert outcome.envelope.attempt == 2, "it counts"
+    uncounted = decide(
+        Envelope(event=EVENT), Ending(result=failed, verdict=Verdict.UNCOUNTED, pause_s=0, at=NOW, dice=0), POLICY
+    )
+    assert uncounted == Defer(delay_s=delay_s)
+
+
+def test_no_answer_delays_an_event_for_longer_than_the_setting_allows() -> None:
+    policy = RetryPolicy(max_attempts=9, delays_s=(1, 10, 100), max_retry_after_s=8)
+    failed = Failed(reason="client_error", status=400, feedback=Feedback(retry_after_s=99))
+    assert policy.delay_after_s(failed, 1, dice=0) == 10, "the shortest that is not shorter than 8"
+    assert policy.delay_after_s(failed, 3, dice=0) == 100, "its own delay is longer still"
