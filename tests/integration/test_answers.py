@@ -13,7 +13,7 @@ from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.hostile import Ending, hostile_answer
 from tests.support.raw_target import RawRequest, RawTarget
-from tests.support.services import Service, processor
+from tests.support.services import Service, processor, starting
 from tests.support.wait import eventually
 
 Start = Callable[..., Awaitable[Service]]
@@ -26,20 +26,13 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\
 @pytest.fixture
 async def start(broker_url: str, flow: str, http: aiohttp.ClientSession, amqp: Amqp) -> AsyncIterator[Start]:
     """Starts a processor of the flow, its queues declared before."""
-    running: list[Service] = []
     await amqp.declare_flow(flow)
+    async with starting(http) as start:
 
-    async def start_one(target_url: str, **settings: str) -> Service:
-        service = processor(broker_url, flow=flow, target_url=target_url, **settings)
-        service.process.start()
-        running.append(service)
-        await service.ready(http)
-        return service
+        async def start_one(target_url: str, **settings: str) -> Service:
+            return await start(processor(broker_url, flow=flow, target_url=target_url, **settings))
 
-    yield start_one
-    for service in running:
-        assert await asyncio.to_thread(service.process.stop) == 0, service.output
-        assert "Traceback" not in service.output, service.output
+        yield start_one
 
 
 def always(answer: bytes) -> Callable[[RawRequest, asyncio.StreamWriter], Awaitable[None]]:

@@ -10,7 +10,7 @@ import pytest
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
-from tests.support.services import Service, processor
+from tests.support.services import Service, processor, starting
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
@@ -26,27 +26,14 @@ async def start(
 ) -> AsyncIterator[Start]:
     """Starts a processor of the flow whose events have two attempts each."""
     await amqp.declare_flow(flow, DELAYS_S)
-    running: list[Service] = []
+    settings_of_all = {"TARGET__RETRY_DELAYS_S": ",".join(map(str, DELAYS_S)), "TARGET__MAX_ATTEMPTS": "2"}
+    async with starting(http, has_bugs=True) as start:
 
-    async def start_one(**settings: str) -> Service:
-        service = processor(
-            broker_url,
-            flow=flow,
-            **{
-                "target_url": target.url,
-                "TARGET__RETRY_DELAYS_S": ",".join(map(str, DELAYS_S)),
-                "TARGET__MAX_ATTEMPTS": "2",
-                **settings,
-            },
-        )
-        service.process.start()
-        running.append(service)
-        await service.ready(http)
-        return service
+        async def start_one(**settings: str) -> Service:
+            configured = {"target_url": target.url, **settings_of_all, **settings}
+            return await start(processor(broker_url, flow=flow, **configured))
 
-    yield start_one
-    for service in running:
-        assert await asyncio.to_thread(service.process.stop) == 0, service.output
+        yield start_one
 
 
 async def test_an_error_at_every_event_blocks_the_flow_and_burns_nothing(

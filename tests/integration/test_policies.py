@@ -250,13 +250,10 @@ async def test_a_queue_that_vanishes_is_an_error_and_counted_once_in_each_proces
             for number, queue in enumerate((dead_queue(flow), retry_queue(flow, 0.2), lane_queue(flow, Lane.LIVE)), 1):
                 await amqp.delete(queue)
 
-                async def counted(number: int = number) -> bool:
-                    return await giving.metric(http, "eventflow_queues_vanished_total") == number
-
                 async def logged(queue: str = queue) -> bool:  # a line of a pipe comes later than an answer
                     return any("queue.vanished" in line and queue in line for line in giving.output.splitlines())
 
-                await until(giving, counted)
+                await giving.counts(http, "eventflow_queues_vanished_total", number, within_s=30)
                 await until(giving, logged)
             await giving.ready(http)
             port = giving.admin_url.rsplit(":", 1)[1]
@@ -289,11 +286,7 @@ async def test_a_collector_reports_the_queue_that_its_events_do_not_reach(
         await amqp.delete(lane_queue(flow, Lane.LIVE))
         async with http.post(taking.url, data=b"{}", headers={"X-Api-Key": API_KEY}) as answer:
             assert answer.status == 503
-
-        async def counted() -> bool:
-            return await taking.metric(http, "eventflow_queues_vanished_total") == 1
-
-        await until(taking, counted)
+        await taking.counts(http, "eventflow_queues_vanished_total", 1, within_s=30)
         assert "queue.vanished" in taking.output
 
 

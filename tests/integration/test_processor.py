@@ -19,7 +19,7 @@ from eventflow.message import Envelope, encode
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
 from sandbox.ports import free_port
 from tests.support.amqp import Amqp
-from tests.support.services import Service, processor
+from tests.support.services import Service, processor, starting
 from tests.support.target import Answer, Receipt, ScriptedTarget
 from tests.support.wait import eventually
 
@@ -45,20 +45,13 @@ async def start(
     broker_url: str, flow: str, target: ScriptedTarget, http: aiohttp.ClientSession, amqp: Amqp
 ) -> AsyncIterator[Start]:
     """Starts a processor of the flow, its queues declared before."""
-    running: list[Service] = []
     await amqp.declare_flow(flow)
+    async with starting(http) as start:
 
-    async def start_one(**settings: str) -> Service:
-        service = processor(broker_url, flow=flow, **{"target_url": target.url, **settings})
-        service.process.start()
-        running.append(service)
-        await service.ready(http)
-        return service
+        async def start_one(**settings: str) -> Service:
+            return await start(processor(broker_url, flow=flow, **{"target_url": target.url, **settings}))
 
-    yield start_one
-    for service in running:
-        assert await asyncio.to_thread(service.process.stop) in {0, -9}, service.output
-        assert "Traceback" not in service.output, service.output
+        yield start_one
 
 
 async def test_an_event_reaches_the_target_byte_for_byte_with_its_attributes(

@@ -72,10 +72,7 @@ async def broker_seen(service: Service, http: aiohttp.ClientSession, state: str)
 
 
 async def drained(service: Service, http: aiohttp.ClientSession, *, within_s: float = 20) -> None:
-    async def empty() -> bool:
-        return await service.metric(http, "eventflow_spool_events") == 0
-
-    await eventually(empty, within_s=within_s, what=lambda: f"an empty spool:\n{service.output}")
+    await service.counts(http, "eventflow_spool_events", 0, within_s=within_s)
     assert await service.metric(http, "eventflow_spool_bytes") == 0
     assert await service.metric(http, "eventflow_spool_oldest_seconds") == 0
 
@@ -99,10 +96,7 @@ async def test_broker_killed_events_are_taken_and_sent_in_order_when_it_is_back(
         assert {status for status, _ in answers} == {202}
         assert sorted(seconds for _, seconds in answers)[-3] < 0.25
 
-        async def counted() -> bool:
-            return await service.metric(http, "eventflow_spool_events") == 300
-
-        await eventually(counted, what="the metric")
+        await service.counts(http, "eventflow_spool_events", 300)
         assert 300 * len(body) < await service.metric(http, "eventflow_spool_bytes") < 600 * len(body)
         assert await service.metric(http, "eventflow_spool_oldest_seconds") > 0
         assert await service.metric(http, "eventflow_events_spooled_total") == 300
@@ -377,12 +371,6 @@ async def test_each_worker_has_a_file_and_the_files_of_dead_and_removed_workers_
                 assert (await post(service, fresh, f"{name}-{number}"))[0] == 202
             accepted.add(f"{name}-{number}")
 
-    async def spooled(service: Service, events: int) -> None:
-        async def counted() -> bool:
-            return await service.metric(http, "eventflow_spool_events") == events
-
-        await eventually(counted, what=lambda: f"{events} events in the spool:\n{service.output}")
-
     two = spooling(line.url, flow, tmp_path, COLLECTOR__WORKERS="2")
     with two.process:
 
@@ -394,15 +382,15 @@ async def test_each_worker_has_a_file_and_the_files_of_dead_and_removed_workers_
 
         await eventually(both_spool, what="both workers ready")
         await send(two, "two")
-        await spooled(two, 40)
+        await two.counts(http, "eventflow_spool_events", 40)
         assert [path.name for path in spool_files(tmp_path)] == ["spool-0.sqlite3", "spool-1.sqlite3"]
         started = next(json.loads(line) for line in two.output.splitlines() if "worker.started" in line)
         os.kill(started["pid"], signal.SIGKILL)
         await eventually(lambda: two.output.count("worker.started") == 3, what="a third worker")
         await eventually(both_spool, what="both workers ready again")
-        await spooled(two, 40)
+        await two.counts(http, "eventflow_spool_events", 40)
         await send(two, "killed")
-        await spooled(two, 80)
+        await two.counts(http, "eventflow_spool_events", 80)
     assert two.process.returncode == 0
 
     one = spooling(line.url, flow, tmp_path, COLLECTOR__WORKERS="1")

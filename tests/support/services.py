@@ -1,8 +1,11 @@
 """The real services as real processes, with settings from the environment alone."""
 
+import asyncio
 import json
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +80,41 @@ class Service:
         async with client.get(f"{self.admin_url}/metrics") as answer:
             lines = (await answer.text()).splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+    async def counts(self, client: aiohttp.ClientSession, name: str, value: float, *, within_s: float = 20.0) -> None:
+        """Wait until a metric has a value, as the sum over all its labels."""
+
+        async def has() -> bool:
+            return await self.metric(client, name) == value
+
+        await eventually(has, within_s=within_s, what=lambda: f"{name} at {value:g}:\n{self.output}")
+
+
+@asynccontextmanager
+async def starting(
+    client: aiohttp.ClientSession, *, has_bugs: bool = False
+) -> AsyncIterator[Callable[[Service], Awaitable[Service]]]:
+    """Yield a function that starts a service and waits until it is ready; stop all of them at the end.
+
+    Each must end with status 0, unless the test has killed it.
+
+    Args:
+        client: For `Service.ready`.
+        has_bugs: Whether a service may log a traceback.
+    """
+    started: list[Service] = []
+
+    async def start(service: Service) -> Service:
+        service.process.start()
+        started.append(service)
+        await service.ready(client)
+        return service
+
+    yield start
+    for service in started:
+        allowed = 0 if service.process.alive else service.process.returncode
+        assert await asyncio.to_thread(service.process.stop) == allowed in {0, -signal.SIGKILL}, service.output
+        assert has_bugs or not service.tracebacks, service.output
 
 
 def collector(

@@ -32,7 +32,7 @@ log = structlog.stdlib.get_logger()
 WATCH_EVERY_S = 1.0
 PROOF_POLL_S = 0.05
 
-CONFIRM_MAX_S = 45.0
+CONFIRM_LOST_AFTER_S = 45.0
 """Time after which a publish without a confirm ends the session. The library notices a dead connection after 33 s, so a
 confirm that is missing for longer is lost on a connection that lives."""
 
@@ -253,8 +253,8 @@ class Publisher:
         await self._prove(connection, probe)
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            if self.oldest_unresolved_s > CONFIRM_MAX_S and not is_blocked(connection):
-                raise BrokerUnavailableError(f"a publish has not been confirmed for {CONFIRM_MAX_S:g} s")
+            if self.oldest_unresolved_s > CONFIRM_LOST_AFTER_S and not is_blocked(connection):
+                raise BrokerUnavailableError(f"a publish has not been confirmed for {CONFIRM_LOST_AFTER_S:g} s")
 
     async def _prove(self, connection: Connection, probe: Channel) -> None:
         """Publish to each exchange in use, so that a missing right shows before an event is accepted."""

@@ -55,7 +55,7 @@ async def declare_queues(
         except BrokerUnavailableError as error:
             if isinstance(cause := error.__cause__, ChannelPreconditionFailed):
                 raise TopologyMismatchError(
-                    f"queue {spec.name} exists with other arguments. RabbitMQ says: {first_line(cause)}. "
+                    f"queue {spec.name} exists with other arguments. RabbitMQ's reason: {first_line(cause)}. "
                     "Drain and delete that queue, or use another broker or virtual host"
                 ) from cause
             if not is_refused(error):

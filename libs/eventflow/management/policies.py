@@ -2,8 +2,7 @@
 
 The arguments of a queue do not protect it: for a time to live, a length or a delivery limit the smaller value of
 argument and policy counts, and the `overflow` of a policy wins. Policies of our own (`topology.SHIELDS`) keep other
-policies away, but not operator policies, which are merged into the policy that applies. Those can only be detected (ADR
-18).
+policies away. Operator policies are merged into the policy that applies, so they can only be detected (ADR 18).
 """
 
 import asyncio

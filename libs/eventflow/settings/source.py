@@ -12,7 +12,7 @@ _VERIFY_NAMES = (*SENDERS, NO_SENDER)
 
 def _sender_name(value: str) -> str:
     if value not in _VERIFY_NAMES:
-        raise ValueError(f"one of these is expected: {', '.join(_VERIFY_NAMES)}")
+        raise ValueError(f"one of these is expected: {', '.join(map(repr, _VERIFY_NAMES))}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""`eventflow-collector`: wires the collector together and runs it until a signal."""
+"""`eventflow-collector`: builds the collector and runs it until a signal."""
 
 from eventflow.service.entry import begin
 
@@ -19,6 +19,7 @@ from eventflow.network.broker_tls import require_sound_urls
 from eventflow.network.listener import listen
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
+from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
 from eventflow.telemetry.metrics import Expose, WorkersMetrics, exposition_of, exposition_of_workers
@@ -33,16 +34,16 @@ SERVICE = "eventflow-collector"
 log = structlog.stdlib.get_logger()
 
 
-def admin_listener(
-    settings: Settings,
+def serve_admin(
+    collector: CollectorSettings,
     readiness: Callable[[], admin.Readiness],
     exposition: Expose,
     refresh: Callable[[], Awaitable[None]] | None = None,
 ) -> AbstractAsyncContextManager[int]:
-    """Serve admin where the settings say."""
+    """Serve the admin endpoints at the address in the settings."""
     return admin.serve(
-        host=settings.collector.admin_host,
-        port=settings.collector.admin_port,
+        host=collector.admin_host,
+        port=collector.admin_port,
         setting="EVENTFLOW_COLLECTOR__ADMIN_PORT",
         readiness=readiness,
         exposition=exposition,
@@ -54,9 +55,10 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
     """Run the collector until SIGTERM or SIGINT, in this process or in workers.
 
     Raises:
-        EventFlowError: It cannot go on.
+        EventFlowError: It cannot continue.
     """
-    require_sound_urls(settings.broker.urls)  # not in a worker: certificates may be in replacement by then
+    # Not in a worker: one that starts later may find a certificate that is just being replaced.
+    require_sound_urls(settings.broker.urls)
     stop = lifecycle.stop_requested()
     listener = listen(
         settings.collector.host, settings.collector.port, backlog=BACKLOG, setting="EVENTFLOW_COLLECTOR__PORT"
@@ -70,7 +72,7 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
         )
         if settings.collector.workers == 1:
             worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
-            async with admin_listener(settings, worker.readiness, exposition_of(worker.metrics.registry)):
+            async with serve_admin(settings.collector, worker.readiness, exposition_of(worker.metrics.registry)):
                 await worker.run(listener, stop)
         else:
             await supervise(settings, config, listener, stop)
@@ -78,7 +80,7 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
 
 
 async def supervise(settings: Settings, config: Path | None, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Run workers; admin is served here for all of them."""
+    """Run workers, and serve the admin endpoints for all of them."""
     metrics = WorkersMetrics(largest=LARGEST)
     supervisor = Supervisor(
         workers=settings.collector.workers,
@@ -88,7 +90,7 @@ async def supervise(settings: Settings, config: Path | None, listener: socket.so
         drain_timeout_s=settings.collector.drain_timeout_s,
     )
     exposition = exposition_of_workers(metrics)
-    async with admin_listener(settings, supervisor.readiness, exposition, supervisor.refresh_metrics):
+    async with serve_admin(settings.collector, supervisor.readiness, exposition, supervisor.refresh_metrics):
         await supervisor.run(stop)
 
 
@@ -98,7 +100,7 @@ def command(
     link_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Take events in over HTTP and answer 202 once each is safe."""
+    """Take events in over HTTP and answer 202 once each is durable."""
 
     async def run(settings: Settings, descriptors: int) -> None:
         if listen_fd is None or link_fd is None or parent_pid is None:

@@ -191,13 +191,13 @@ class DurableWriter:
     ) -> None:
         if failure is None:
             sending.span.end()
-            self._metrics.confirm_seconds[flow.name].observe(confirm_s, exemplar_of(sending.span))
+            self._metrics.flows[flow.name].confirm_seconds.observe(confirm_s, exemplar_of(sending.span))
         else:
             sending.span.end(error=type(failure).__name__)
 
     @harmless
     def _record_spooled(self, unconfirmed: Sequence[_Unconfirmed], flow: Flow) -> None:
-        self._metrics.spooled[flow.name].inc(len(unconfirmed))
+        self._metrics.flows[flow.name].spooled.inc(len(unconfirmed))
         for one in unconfirmed:
             log.debug("event.spooled", flow=flow.name, event_id=shown_id(one.sending.event.id), reason=str(one.reason))
 

@@ -17,7 +17,7 @@ from eventflow_collector.durable import DurableWriter
 from eventflow_collector.intake import rejection
 from eventflow_collector.intake.budget import EVENT_BYTES, ByteBudget, Reservation
 from eventflow_collector.intake.flow import Flow
-from eventflow_collector.intake.judgement import Admitted, admit, judge
+from eventflow_collector.intake.judgement import admit, judge
 from eventflow_collector.intake.mode import Mode
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
@@ -64,18 +64,21 @@ class Ingest:
         reservation = Reservation(self._budget)
         self._in_flight += 1
         try:
+            flow = self._flows.get(name)
+            if flow is None:
+                return self._reject(name, rejection.UNKNOWN_FLOW)
             batch = request.query.get("batch") if request.query_string else None
-            admitted = admit(self._flows.get(name), request.headers, batch=batch)
-            if isinstance(admitted, Rejection):
-                return self._reject(name, admitted)
-            events = await self._take(admitted, request, reservation, span)
+            mode = admit(flow, request.headers, batch=batch)
+            if isinstance(mode, Rejection):
+                return self._reject(name, mode)
+            events = await self._take(flow, mode, request, reservation, span)
             if isinstance(events, Rejection):
                 return self._reject(name, events)
         finally:
             self._in_flight -= 1
             reservation.release()
         self._record_accepted(name, events)
-        return responses.accepted([event.id for event in events], is_batch=admitted.mode.is_batch)
+        return responses.accepted([event.id for event in events], is_batch=mode.is_batch)
 
     async def report_in_flight(self) -> NoReturn:
         """Set the metric of requests in flight every second: setting it at each request would cost every event."""
@@ -84,20 +87,21 @@ class Ingest:
             await asyncio.sleep(REPORT_EVERY_S)
 
     async def _take(
-        self, admitted: Admitted, request: web.BaseRequest, reservation: Reservation, span: Span
+        self, flow: Flow, mode: Mode, request: web.BaseRequest, reservation: Reservation, span: Span
     ) -> Sequence[Event] | Rejection:
         """Return the events of an admitted request once they are durable."""
-        body = _arrived_body(request, admitted.max_body_bytes, reservation)
+        max_bytes = flow.limits.for_body_of(mode)
+        body = _arrived_body(request, max_bytes, reservation)
         if body is None:
-            body = await self._arriving_body(request, admitted.max_body_bytes, reservation)
+            body = await self._arriving_body(request, max_bytes, reservation)
         if isinstance(body, Rejection):
             return body
-        events = judge(admitted, request.headers, body, now=utc_now())
+        events = judge(flow, mode, request.headers, body, now=utc_now())
         if isinstance(events, Rejection):
             return events
-        if not reservation.grow_for_events(_held_bytes(events, admitted.mode)):
+        if not reservation.grow_for_events(_held_bytes(events, mode)):
             return rejection.OVERLOADED
-        rejected = await self._writer.write(events, admitted.flow, reservation=reservation, request=span)
+        rejected = await self._writer.write(events, flow, reservation=reservation, request=span)
         return rejected or events
 
     async def _arriving_body(
@@ -127,7 +131,7 @@ class Ingest:
 
     @harmless
     def _record_accepted(self, name: str, events: Sequence[Event]) -> None:
-        self._metrics.accepted[name].inc(len(events))
+        self._metrics.flows[name].accepted.inc(len(events))
         if self._logs_events:
             for event in events:
                 log.debug(

@@ -6,7 +6,6 @@ caller that has the whole request calls both at once.
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from multidict import MultiMapping
@@ -20,35 +19,20 @@ from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
 from eventflow_collector.intake.rejection import Reason, Rejection
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
-    """A request with a body that is worth reading."""
-
-    flow: Flow
-    mode: Mode
-
-    @property
-    def max_body_bytes(self) -> int:
-        """Bytes that the whole body may have."""
-        return self.flow.limits.for_body_of(self.mode)
-
-
-def admit(flow: Flow | None, headers: MultiMapping[str], *, batch: str | None) -> Admitted | Rejection:
-    """Judge a request by its head.
+def admit(flow: Flow, headers: MultiMapping[str], *, batch: str | None) -> Mode | Rejection:
+    """Judge a request by its head; return how it carries its events.
 
     Args:
-        flow: None if there is no flow of this name.
+        flow: The flow that it is for.
         headers: Looked up without regard to case.
         batch: The query parameter `batch`.
     """
-    if flow is None:
-        return rejection.UNKNOWN_FLOW
     if flow.api_keys and not is_known_key(headers.get("X-Api-Key"), flow.api_keys):
         return rejection.unauthenticated(Reason.UNAUTHENTICATED)
     if "Content-Encoding" in headers and not _is_identity(headers):
         return rejection.ENCODED
     try:
-        return Admitted(flow=flow, mode=mode_of(headers, batch=batch))
+        return mode_of(headers, batch=batch)
     except UnknownModeError as error:
         detail = f"Not taken: {error}."
         return Rejection(reason=Reason.CONTENT_TYPE, status=415, detail=detail, closes=True)
@@ -56,13 +40,14 @@ def admit(flow: Flow | None, headers: MultiMapping[str], *, batch: str | None) -
         return rejection.invalid(error, closes=True)
 
 
-def judge(admitted: Admitted, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Sequence[Event] | Rejection:
+def judge(
+    flow: Flow, mode: Mode, headers: Mapping[str, str], body: bytes, *, now: datetime
+) -> Sequence[Event] | Rejection:
     """Return the events of an admitted request, all of them or none."""
-    flow = admitted.flow
     if flow.verifier is not None and (flaw := flow.verifier.flaw_of(headers, body, now=now)) is not None:
         return rejection.unauthenticated(flaw)
     try:
-        return read_events(admitted.mode, flow, headers=headers, body=body)
+        return read_events(mode, flow, headers=headers, body=body)
     except TooLargeError as error:
         return Rejection(reason=Reason.TOO_LARGE, status=413, detail=f"Too large: {error}.")
     except InvalidEventError as error:

@@ -29,7 +29,7 @@ from tests.support.settings import loaded
         ({"SOURCE__API_KEYS_FILE": "/nowhere"}, ("EVENTFLOW_SOURCE__API_KEYS_FILE", "/nowhere")),
         (
             {"SOURCE__VERIFY": "gitlab", "SOURCE__SECRETS": "some-secret"},
-            ("EVENTFLOW_SOURCE__VERIFY", "'gitlab'", "'github'"),
+            ("EVENTFLOW_SOURCE__VERIFY", "'gitlab'", "github"),
         ),
         ({"SOURCE__VERIFY": "github"}, ("EVENTFLOW_SOURCE__SECRETS", "verify is github")),
         ({"SOURCE__SECRETS": "some-secret"}, ("EVENTFLOW_SOURCE__SECRETS", "verify is none")),

@@ -21,11 +21,11 @@ KEY = {"X-Api-Key": "api-key-1"}
 
 
 def judged(
-    flow: Flow | None, headers: dict[str, str], body: bytes = b"{}", *, batch: str | None = None
+    flow: Flow, headers: dict[str, str], body: bytes = b"{}", *, batch: str | None = None
 ) -> Sequence[Event] | Rejection:
     given = CIMultiDict(headers)
-    admitted = admit(flow, given, batch=batch)
-    return admitted if isinstance(admitted, Rejection) else judge(admitted, given, body, now=datetime.now(UTC))
+    mode = admit(flow, given, batch=batch)
+    return mode if isinstance(mode, Rejection) else judge(flow, mode, given, body, now=datetime.now(UTC))
 
 
 def test_keys_match_exactly() -> None:
@@ -46,7 +46,6 @@ def test_a_request_becomes_its_events() -> None:
 @pytest.mark.parametrize(
     ("flow", "headers", "body", "batch", "reason", "status", "closes"),
     [
-        (None, {}, b"", None, Reason.UNKNOWN_FLOW, 404, True),
         (SIGNED, {}, b"", None, Reason.UNAUTHENTICATED, 401, True),
         (SIGNED, {"X-Api-Key": "other"}, b"", None, Reason.UNAUTHENTICATED, 401, True),
         (SIGNED, KEY, b"", None, Flaw.MISSING, 401, True),
@@ -61,7 +60,7 @@ def test_a_request_becomes_its_events() -> None:
     ],
 )
 def test_a_request_that_cannot_be_taken_is_rejected_with_its_reason(
-    flow: Flow | None,
+    flow: Flow,
     headers: dict[str, str],
     body: bytes,
     batch: str | None,
