@@ -170,7 +170,7 @@ def lines_of(findings: Findings) -> list[str]:
     if letter is not None:
         lines.append(
             f"dead since {letter['last_failed_at']}, after {letter['attempts']} attempts: {letter['reason']}"
-            f"{_status(letter.get('last_status'))}; eventflow dead show tells more"
+            f"{_status(letter.get('last_status'))}; for details: eventflow dead show"
         )
     if not findings.is_known:
         lines.append(

@@ -70,7 +70,7 @@ class ControlBus:
         self._on_ignored = on_ignored
         self._peer_listeners: defaultdict[str, list[PeerListener]] = defaultdict(list)
         self._override_listeners: defaultdict[str, list[Callable[[Overrides], None]]] = defaultdict(list)
-        self._known_flows: set[str] = set()  # whose overrides the listeners have received
+        self._known_flows: set[str] = set()  # flows with overrides that the listeners have received
         self._sessions = 0
         self.instance = instance
         self.lease = ControlLease()
@@ -113,7 +113,7 @@ class ControlBus:
     async def _look_regularly(self, look: Callable[[], Awaitable[object]]) -> NoReturn:
         """Ask the broker every second for an answer on the connection that brings the overrides.
 
-        While the broker refuses what this process publishes, an answer is no lease: peers would miss its pauses.
+        While the broker refuses the broadcasts of this process, an answer is no lease: peers would miss its pauses.
         """
         while True:
             began_s = asyncio.get_running_loop().time()
@@ -132,7 +132,7 @@ class ControlBus:
                 log.error("control.overrides_invalid", flow=flow, reason=str(error))  # noqa: TRY400 - the reason suffices
 
         def on_empty() -> None:
-            # After a reconnect an empty stream is no news: it may have been deleted, and what was in force stays so.
+            # After a reconnect an empty stream is no news: it may have been deleted, and the overrides stay in force.
             if flow not in self._known_flows:
                 self._apply(flow, Overrides())
 
