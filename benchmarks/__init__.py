@@ -1,1 +1,1 @@
-"""What Event Flow does, in figures: each benchmark is one command that prints one table."""
+"""Measurements of Event Flow: each benchmark is one command that prints one table."""

@@ -1,4 +1,4 @@
-"""How much of the machine is used. It is known on Linux only, where /proc tells it."""
+"""Load of the machine and of single processes. Known on Linux only, from /proc."""
 
 import os
 import time
@@ -8,19 +8,19 @@ from pathlib import Path
 
 CORES = os.cpu_count() or 1
 FULL_SHARE = 0.93
-"""Of the machine, or of one core by one process: what is short of it could have done more."""
+"""Share of the machine, or of one core for one process, from which on it counts as full."""
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What was used of the machine during a time, in cores.
+    """Used cores during a time.
 
     Attributes:
-        own: By the processes that were watched.
-        busiest: By the busiest of them; one of Python uses hardly more than one.
-        machine: By everything that ran.
+        own: Cores used by the watched processes.
+        busiest: Cores used by the busiest of them; a Python process uses hardly more than one.
+        machine: Cores used by all processes.
     """
 
     own: float
@@ -29,12 +29,12 @@ class Load:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more could have been done."""
+        """Whether the machine or the busiest process was at its limit."""
         return self.machine >= FULL_SHARE * CORES or self.busiest >= FULL_SHARE
 
 
 class Meter:
-    """Watches processes from its making on."""
+    """Measures the load of processes since its creation."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
@@ -42,7 +42,7 @@ class Meter:
         self._before = _seconds_used(pids)
 
     def load(self) -> Load | None:
-        """Return the load since the start; None where it is not known."""
+        """Return the load since the creation; None if it is unknown."""
         after, wall_s = _seconds_used(self._pids), time.monotonic() - self._started_s
         if self._before is None or after is None:
             return None
@@ -51,7 +51,7 @@ class Meter:
 
 
 def _seconds_used(pids: Sequence[int]) -> list[float] | None:
-    """Return the processor time that the machine has used, and each of the processes."""
+    """Return the processor time of the machine, and of each process; None if it is unknown."""
     try:
         return [_of_machine(), *(_of_process(pid) for pid in pids)]
     except OSError:
@@ -64,6 +64,6 @@ def _of_machine() -> float:
 
 
 def _of_process(pid: int) -> float:
-    # The name before the last bracket may hold anything; user and system time are the 14th and 15th field of all.
+    # The name, up to the last bracket, may contain spaces; user and system time are fields 14 and 15.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S

@@ -1,21 +1,21 @@
-"""Tables, and where they stand in a page of the documentation."""
+"""Tables in Markdown, and sections of pages that are generated."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str = "") -> str:
-    """Return a table; `justify` has an `l` or `r` for each column, by default all to the left."""
+    """Return a table; `justify` has `l` or `r` for each column, by default `l`."""
     sides = justify or "l" * len(columns)
     lines = [columns, ["---:" if side == "r" else "---" for side in sides], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def write_section(page: Path, section: str, *, begin: str, end: str) -> None:
-    """Put a section between a page's markers.
+    """Write a section between the markers of a page.
 
     Raises:
-        ValueError: They are not there.
+        ValueError: The page has no such markers.
     """
     before, begun, rest = page.read_text(encoding="utf-8").partition(begin)
     _, ended, after = rest.partition(end)

@@ -1,4 +1,4 @@
-"""Waiting for what must come to hold."""
+"""Waiting for a condition."""
 
 import asyncio
 import time
@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float, every_s: float, what: str) -> float:
-    """Return the moment, by the monotonic clock, at which `condition` held.
+    """Wait until `condition` holds, and return the time by the monotonic clock.
 
     Raises:
-        TimeoutError: It did not within the time; the text names `what` was waited for.
+        TimeoutError: The condition did not hold within `within_s`; the text contains `what`.
     """
     deadline_s = time.monotonic() + within_s
     while not await condition():
         if time.monotonic() > deadline_s:
-            raise TimeoutError(f"waited {within_s:g} s in vain for {what}")
+            raise TimeoutError(f"timeout after {within_s:g} s while waiting for {what}")
         await asyncio.sleep(every_s)
     return time.monotonic()

@@ -61,9 +61,8 @@ def configs_of_services() -> Iterator[Path]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ArgumentError):  # a process that has ended, or of another user
             words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
-            is_service = not SERVICES.isdisjoint(
-                Path(word).name for word in words[:2]
-            )  # `python eventflow-collector`, or without `python`
+            # The second word is the service if the first is its interpreter.
+            is_service = not SERVICES.isdisjoint(Path(word).name for word in words[:2])
             if is_service and (process / "ns/mnt").readlink() == here.readlink():
                 options = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
                 options.add_argument("--config", type=Path)

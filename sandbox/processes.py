@@ -97,9 +97,19 @@ class ChildProcess(Startable):
         """Exit status, negative for a signal; None while it runs and before its first start."""
         return None if self._process is None else self._process.poll()
 
+    @property
+    def resident_bytes(self) -> int:
+        """Resident memory of the program, from /proc."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+
     def tail(self, lines: int = 20) -> list[str]:
         """Return the last lines of its standard output and error."""
         return list(self._tail)[-lines:]
+
+    def explain(self, problem: str) -> str:
+        """Return an error message: the problem and the last lines of output."""
+        return "\n".join([f"{problem}. Its last output:", *self.tail(15)])
 
     @override
     def start(self) -> None:
@@ -206,6 +216,11 @@ class ChildProcess(Startable):
         if self._pump is not None:
             self._pump.join(timeout=1.0)
             self._pump = None
+
+
+def scrubbed_environment() -> dict[str, str]:
+    """Return the environment without the variables that configure a service or its telemetry."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str) -> None:

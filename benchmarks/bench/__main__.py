@@ -1,6 +1,6 @@
-"""`make bench`: measure Event Flow beside its peers and its ceilings, and print one table for each group.
+"""The command behind `make bench`: measures Event Flow beside its peers and its ceilings, one table for each group.
 
-Exit status 1: something could not be measured, or the machine was busy with something else.
+Exit status 1: a measurement failed, or the machine was busy with other work.
 """
 
 import sys
@@ -34,9 +34,11 @@ _PLAIN_WIDTH = 160
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(GROUPS)}; else all.")] = None,
-    quick: Annotated[bool, typer.Option(help="One short round: whether it works, not how fast it is.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all that was measured there.")] = None,
+    only: Annotated[list[str] | None, typer.Argument(help=f"Groups: {', '.join(GROUPS)}; without any, all.")] = None,
+    quick: Annotated[
+        bool, typer.Option(help="One short round, which shows that it works and not how fast it is.")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all measurements to this file.")] = None,
     write_report: Annotated[bool, typer.Option("--report", help="Write the tables to docs/performance.md.")] = False,
 ) -> None:
     """Measure Event Flow beside its peers and its ceilings."""
@@ -45,7 +47,7 @@ def main(
         console.width = _PLAIN_WIDTH
     for name in only or ():
         if name not in GROUPS:
-            raise typer.BadParameter(f"{name} is none of: {', '.join(GROUPS)}")
+            raise typer.BadParameter(f"{name} is not one of {', '.join(GROUPS)}")
     try:
         wrk.ensure(print_notice)
         sections = _measure_all(only or list(GROUPS), stage.QUICK if quick else Plan(), console)
@@ -76,7 +78,7 @@ def _measure_all(names: Sequence[str], plan: Plan, console: Console) -> list[Sec
 
 
 def _measured(name: str, here: Stage) -> Section:
-    """Measure one group; the others are measured even where it cannot be."""
+    """Measure one group. If that fails, the others are still measured."""
     try:
         return GROUPS[name](here)
     except (MeasureError, NodeError, OSError) as error:

@@ -1,6 +1,6 @@
-"""Who is measured: how each is started, and what it was known to do on a machine with 2 cores.
+"""The measured programs: their start, and their known figures on a machine with 2 cores.
 
-The services are set up as in production: an API key, metrics, JSON logs, traces of 1 % of the events.
+Our services run as in production: with an API key, metrics, JSON logs, and traces of 1 % of the events.
 """
 
 import hashlib
@@ -29,12 +29,12 @@ _SECRET = "a-secret-of-the-benchmark"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ingester:
-    """A program that takes events in over HTTP.
+    """Program that accepts events over HTTP.
 
     Attributes:
-        headers: What a request carries beside its content type.
-        queue: Where it puts events; None for one that keeps none.
-        metrics_url: Ours only.
+        headers: Headers of a request, besides its content type.
+        queue: Queue for its events; None if it does not keep them.
+        metrics_url: URL of its metrics; only ours has one.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Ingester:
         return headers
 
     def accepts(self, body: bytes) -> bool:
-        """Whether it takes an event now."""
+        """Return whether it accepts an event now."""
         try:
             loopback.post(self.url, body, self.headers_for(body))
         except OSError:
@@ -66,12 +66,12 @@ class Ingester:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Deliverer:
-    """A program that hands events from a queue to the target.
+    """Program that delivers events from a queue to the target.
 
     Attributes:
-        shape: Of the messages that it expects (`messages`).
-        queue: None for one that makes up its events.
-        most_per_s: More than it can do: so many are queued for each second that it is measured.
+        shape: Shape of its messages, a key of `messages.SHAPES`.
+        queue: Queue with its events; None if it generates them.
+        most_per_s: Rate above its capacity. So many events are queued for each second of the measurement.
     """
 
     name: str
@@ -85,10 +85,10 @@ class Deliverer:
 
 @contextmanager
 def running(ingesters: list[Ingester], body: Body) -> Iterator[None]:
-    """Start several and wait until each takes events; they end with the context.
+    """Start programs and wait until each accepts events; they end with the context.
 
     Raises:
-        MeasureError: One did not start.
+        MeasureError: A program did not start.
     """
     with ExitStack() as stack:
         for ingester in ingesters:
@@ -100,10 +100,10 @@ def running(ingesters: list[Ingester], body: Body) -> Iterator[None]:
 
 
 def wait_ready(ingester: Ingester, body: Body) -> None:
-    """Wait until it takes events.
+    """Wait until a program accepts events.
 
     Raises:
-        MeasureError: It did not start.
+        MeasureError: The program did not start.
     """
     process = ingester.process
     try:
@@ -111,13 +111,13 @@ def wait_ready(ingester: Ingester, body: Body) -> None:
             lambda: ingester.accepts(body.content) or not process.alive, timeout_s=READY_WITHIN_S, what=ingester.name
         )
     except TimeoutError as error:
-        raise MeasureError(last_words(process, str(error))) from error
+        raise MeasureError(process.explain(str(error))) from error
     if not process.alive:
-        raise MeasureError(last_words(process, f"{ingester.name} ended with {process.returncode}"))
+        raise MeasureError(process.explain(f"{ingester.name} ended with {process.returncode}"))
 
 
 def collector(here: Stage, *, name: str = OURS, module: str = "eventflow_collector", **settings: str) -> Ingester:
-    """Prepare our collector; `settings` are variables beside those that it needs."""
+    """Prepare our collector; `settings` are more variables of its environment."""
     port, admin_port = free_port(), free_port()
     environment = {
         "EVENTFLOW_BROKER__URL": here.broker_url,
@@ -140,7 +140,7 @@ def collector(here: Stage, *, name: str = OURS, module: str = "eventflow_collect
 
 
 def github_collector(here: Stage) -> Ingester:
-    """Prepare our collector as GitHub's hooks need it."""
+    """Prepare our collector with GitHub's signature."""
     return collector(
         here,
         name=f"{OURS}, GitHub's signature verified",
@@ -150,12 +150,12 @@ def github_collector(here: Stage) -> Ingester:
 
 
 def ingest_ceiling() -> Ingester:
-    """Prepare aiohttp that keeps nothing."""
+    """Prepare an aiohttp server that keeps nothing."""
     return _peer_ingester("aiohttp answering 202, no broker", "aiohttp_ingest", "", role=Role.CEILING, known=None)
 
 
 def ingest_peers(here: Stage) -> list[Ingester]:
-    """Prepare the peers."""
+    """Prepare the peers of the collector."""
     url = here.broker_url
     return [
         _peer_ingester(
@@ -196,7 +196,7 @@ def processor(here: Stage, target_url: str) -> Deliverer:
 
 
 def delivery_ceiling(target_url: str, body: Path) -> Deliverer:
-    """Prepare aiohttp's client that posts for ever."""
+    """Prepare aiohttp's client, which posts until it is killed."""
     name = "aiohttp's client alone"
     process = stage.peer(
         name, "benchmarks.peers.aiohttp_delivery", str(body), PEER_AMQP_URL="", PEER_TARGET_URL=target_url
@@ -205,7 +205,7 @@ def delivery_ceiling(target_url: str, body: Path) -> Deliverer:
 
 
 def delivery_peers(here: Stage, target_url: str) -> list[Deliverer]:
-    """Prepare the peers."""
+    """Prepare the peers of the processor."""
     environment = {"PEER_AMQP_URL": here.broker_url, "PEER_TARGET_URL": f"{target_url}/"}
     celery_options = ("-A", "benchmarks.peers.celery_app", "worker", "--pool", "threads", "--concurrency", "64")
     return [
@@ -237,20 +237,9 @@ def delivery_peers(here: Stage, target_url: str) -> list[Deliverer]:
 
 
 def declare(wire: Wire, deliverer: Deliverer) -> None:
-    """Declare its queue as it does itself."""
+    """Declare the queue of a program, in the same way as the program itself."""
     if deliverer.role is Role.OURS:
         for spec in ingest_specs(DEFAULT_FLOW):
             wire.declare(spec.name, spec.arguments)
     elif deliverer.queue is not None:
         wire.declare(deliverer.queue, {"x-queue-type": "quorum"})
-
-
-def resident_mb(process: ChildProcess) -> float:
-    """Return the memory that a process holds, in 1 000 000 bytes."""
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmRSS:"))
-
-
-def last_words(process: ChildProcess, problem: str) -> str:
-    """Say what went wrong, and what the process said last."""
-    return "\n".join([problem, *process.tail(5)])

@@ -1,4 +1,4 @@
-"""What is measured, and how figures compare. Pure."""
+"""Measurements, and comparisons between them. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,17 +6,17 @@ from enum import StrEnum
 from statistics import median
 
 FAR_BELOW = 0.6
-"""A peer that reaches less than this share of the least that it is known for was not measured fairly."""
+"""A peer below this share of its lowest known figure was not measured fairly."""
 
 EVENTS_PER_S = "events/s"
 
 
 class MeasureError(Exception):
-    """Something could not be measured; the text says why."""
+    """A measurement failed; the text gives the reason."""
 
 
 class Role(StrEnum):
-    """What a row is there for."""
+    """Role of a row in the comparison."""
 
     CEILING = "ceiling"
     OURS = "ours"
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """The range in which a program was seen before, on a machine with 2 cores, with nothing else running."""
+    """Range of a program's earlier figures, on an idle machine with 2 cores."""
 
     least: float
     most: float
@@ -36,9 +36,9 @@ class Row:
     """One program in one case.
 
     Attributes:
-        samples: One for each round.
-        unit: `events/s`, `ms`, `MB`, or nothing for a ratio.
-        known: What to hold the median against; None where nothing is known.
+        samples: One figure for each round.
+        unit: `events/s`, `ms` or `MB`; empty for a ratio.
+        known: Earlier figures to compare the median with; None if there are none.
     """
 
     case: str
@@ -55,13 +55,13 @@ class Row:
 
     @property
     def is_far_below(self) -> bool:
-        """Whether it stays so far below its own range that the machine must have been busy with something else."""
+        """Whether it is so far below its known range that the machine must have been busy with other work."""
         return self.known is not None and self.value < FAR_BELOW * self.known.least
 
 
 @dataclass(slots=True, kw_only=True)
 class Section:
-    """The rows of one group, and why others are missing."""
+    """Rows of one group, and the reasons for missing rows."""
 
     name: str
     title: str
@@ -70,7 +70,7 @@ class Section:
 
     @property
     def counts(self) -> bool:
-        """Whether all could be measured, on a machine that did nothing else."""
+        """Whether everything was measured, on a machine without other work."""
         return not self.problems and not any(row.is_far_below for row in self.rows)
 
     def of_case(self, case: str) -> Sequence[Row]:
@@ -87,22 +87,22 @@ class Section:
         return ratio(row, ceiling) if ceiling is not None and ceiling is not row else None
 
     def times_peer(self, row: Row) -> float | None:
-        """Return how many times a peer's figure ours is."""
+        """Return our figure divided by the peer's."""
         ours = next((other for other in self.beside(row) if other.role is Role.OURS), None)
         return ratio(ours, row) if ours is not None and row.role is Role.PEER else None
 
 
 def ratio(row: Row, other: Row) -> float:
-    """Return how many times the other's figure a row's is: the median over the rounds.
+    """Return the median, over the rounds, of a row's figure divided by the other's.
 
-    A machine that is busy with something else for a while slows down all turns of a round.
+    Rounds are compared one by one because other work on the machine slows all turns of a round.
     """
     return median(one / another for one, another in zip(row.samples, other.samples, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One measurement of one program, which can be made again and again."""
+    """Measurement of one program, which can be repeated."""
 
     name: str
     role: Role
@@ -111,9 +111,9 @@ class Turn:
 
 
 def in_turn(case: str, turns: Sequence[Turn], *, rounds: int, unit: str = EVENTS_PER_S) -> list[Row]:
-    """Measure each in turn, round after round: what else happens on the machine meets all of them.
+    """Measure all programs in turn, round after round, so that other work on the machine affects all of them.
 
-    Every other round goes backwards, since a broker still has work left from the program before.
+    Every second round runs backwards, because the broker still has work left from the previous program.
     """
     samples: list[list[float]] = [[] for _ in turns]
     for number in range(rounds):

@@ -1,6 +1,6 @@
-"""What has to be reached, and what is aimed at. Pure.
+"""Goals: figures that must be reached, and figures to aim at. Pure.
 
-Ratios of one run on one machine, but for the last two, which hold on a machine with 2 cores.
+They are ratios within one run on one machine, except for the last two, which apply to a machine with 2 cores.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +14,13 @@ Sections = Mapping[str, Section]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """One figure that counts.
+    """Goal for one figure.
 
     Attributes:
-        read: Takes it out of what was measured; None where that was not.
-        is_limit: Whether less is better.
+        must: Bound that must be reached.
+        aim: Bound to aim at.
+        read: Finds the figure among the measurements; None if it was not measured.
+        is_limit: Whether smaller figures are better.
     """
 
     measure: str
@@ -29,7 +31,7 @@ class Goal:
     is_limit: bool = False
 
     def judge(self, value: float) -> str:
-        """Say what a figure reaches."""
+        """Return the bound that a figure reaches: aim, must or missed."""
         if self._reaches(value, self.aim):
             return "aim"
         return "must" if self._reaches(value, self.must) else "missed"
@@ -56,7 +58,7 @@ def _times(group: str, peer: str, case: str | None = None) -> Callable[[Sections
 
 
 def _growth(sections: Sections) -> float | None:
-    """Return the worse of the two rates' ratios to the same ratio of raw frames."""
+    """Return the smaller ratio of the two rates, each relative to the same ratio of raw frames."""
     rows = [row for row in _rows(sections, "growth") if row.unit == "" and row.role is Role.OURS]
     shares = [sections["growth"].of_ceiling(row) for row in rows]
     return min((share for share in shares if share is not None), default=None)
@@ -132,7 +134,7 @@ GOALS = (
 
 
 def reached(sections: Sequence[Section]) -> Iterator[tuple[Goal, float]]:
-    """Yield each goal that was measured, with its figure."""
+    """Yield each measured goal with its figure."""
     by_name = {section.name: section for section in sections}
     for goal in GOALS:
         value = goal.read(by_name)

@@ -1,4 +1,4 @@
-"""The tables, for the terminal, as JSON and for docs/performance.md."""
+"""Tables for the terminal, JSON, and docs/performance.md."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def table(section: Section) -> RenderableType:
 
 
 def goals_table(sections: Sequence[Section]) -> RenderableType:
-    """Return what has been reached, for the terminal."""
+    """Return the table of goals for the terminal."""
     shown = Table(*GOAL_COLUMNS, title="Reached", title_justify="left", title_style="bold")
     for column in shown.columns[1:4]:
         column.justify = "right"
@@ -52,10 +52,10 @@ def goals_table(sections: Sequence[Section]) -> RenderableType:
 
 
 def remarks(section: Section) -> list[str]:
-    """Return what is missing from a group, and what voids it."""
+    """Return the failed measurements of a group, and figures that void the run."""
     void = [
-        f"{row.name}, {row.case}: {row.value:.0f} {row.unit} is far below its own range of {row.known.least:.0f} and "
-        "more; something else kept the machine busy, and no figure of this run counts"
+        f"{row.name}, {row.case}: {row.value:.0f} {row.unit} is far below its known range from {row.known.least:.0f} "
+        "on; the machine was busy with other work, so no figure of this run counts"
         for row in section.rows
         if row.known is not None and row.is_far_below
     ]
@@ -70,7 +70,7 @@ def markdown(sections: Sequence[Section]) -> str:
 
 
 def as_json(sections: Sequence[Section]) -> str:
-    """Return all that was measured."""
+    """Return all measurements as JSON."""
     document = {
         "machine": machine(),
         "goals": [
@@ -83,16 +83,16 @@ def as_json(sections: Sequence[Section]) -> str:
 
 
 def write(text: str, page: Path = PAGE) -> None:
-    """Put a text between the page's markers.
+    """Write a text between the markers of a page.
 
     Raises:
-        ValueError: They are not there.
+        ValueError: The page has no such markers.
     """
     write_section(page, text, begin=BEGIN, end=END)
 
 
 def machine() -> Mapping[str, str | int]:
-    """Return where and with what it was measured."""
+    """Return the machine and the versions behind the measurements."""
     return {
         "cores": os.cpu_count() or 1,
         "processor": _processor(),
@@ -135,8 +135,8 @@ def _conditions() -> str:
 
 def _markdown_section(section: Section) -> str:
     rows = (_cells(section, row) for row in section.rows)
-    told = [f"{remark}." for remark in remarks(section)]
-    return "\n\n".join([f"### {section.title}", markdown_table(COLUMNS, justify="llrrrr", rows=rows), *told])
+    notes = [f"{remark}." for remark in remarks(section)]
+    return "\n\n".join([f"### {section.title}", markdown_table(COLUMNS, justify="llrrrr", rows=rows), *notes])
 
 
 def _goal_cells(sections: Sequence[Section]) -> Iterator[Sequence[str]]:
@@ -184,7 +184,7 @@ def _processor() -> str:
 
 
 def _rabbitmq_version() -> str:
-    """Read it off the directory of the installation: `.../rabbitmq_server-3.10.8/...`."""
+    """Return the version in the directory of the installation: `.../rabbitmq_server-3.10.8/...`."""
     program = find_program("rabbitmq-server")
     home = "" if program is None else str(program.resolve())
     return home.partition("rabbitmq_server-")[2].partition("/")[0] or "unknown"

@@ -1,22 +1,20 @@
-"""What all measurements stand on: a broker of their own, programs as processes, bodies of real webhooks."""
+"""Ground of all measurements: a private broker, programs as processes, and bodies of real webhooks."""
 
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bench.figures import MeasureError
-from sandbox.broker.node import PrivateNode
+from sandbox.broker.node import PrivateNode, temporary_node
 from sandbox.ports import LOOPBACK, accepts, free_port
-from sandbox.processes import ChildProcess, wait_until
+from sandbox.processes import ChildProcess, scrubbed_environment, wait_until
 
 SINK_WITHIN_S = 30.0
 TRACES_URL = "OTEL_EXPORTER_OTLP_ENDPOINT"
 SAMPLED = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
-"""As docs/operations.md advises for production."""
+"""Recommended for production in docs/operations.md."""
 
 ROOT = Path(__file__).parents[2]
 PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
@@ -43,12 +41,13 @@ LARGE = Body(title="30 kB", path=_WEBHOOKS / "pull_request_review.dismissed.payl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How long and how often to measure.
+    """Number and length of the measurements.
 
     Attributes:
-        rounds: Of the cases that count most; others have `few_rounds`.
-        for_s: One measurement; whole seconds, since wrk takes no others.
-        backlogs: Events queued, from none on.
+        rounds: Rounds of the most important cases.
+        few_rounds: Rounds of all other cases.
+        for_s: Length of one measurement; whole seconds, because wrk accepts no others.
+        backlogs: Numbers of queued events, starting with none.
     """
 
     rounds: int = 9
@@ -62,17 +61,17 @@ QUICK = Plan(rounds=1, few_rounds=1, for_s=1.0, backlogs=(0, 20_000))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Where measurements take place.
+    """Surroundings of the measurements.
 
     Attributes:
-        traces: Variables that let a service send the traces of 1 % of the events, to somebody who drops them.
-        tell: Is told what is being measured.
+        traces: Variables with which a service sends the traces of 1 % of the events, to a receiver that drops them.
+        show_step: Shows the current step.
     """
 
     node: PrivateNode
     plan: Plan
     traces: Mapping[str, str]
-    tell: Callable[[str], None]
+    show_step: Callable[[str], None]
 
     @property
     def broker_url(self) -> str:
@@ -90,35 +89,28 @@ def sink() -> Iterator[str]:
 
 
 @contextmanager
-def opened(plan: Plan, tell: Callable[[str], None]) -> Iterator[Stage]:
-    """Yield a stage; its broker ends with the context."""
-    with tempfile.TemporaryDirectory(prefix="eventflow-bench-", ignore_cleanup_errors=True) as directory:
-        node = PrivateNode(Path(directory))
-        tell("starting a broker")
-        node.start()
-        try:
-            with sink() as traces_url:
-                yield Stage(node=node, plan=plan, traces=SAMPLED | {TRACES_URL: traces_url}, tell=tell)
-        finally:
-            node.kill()  # its data go anyway
+def opened(plan: Plan, show_step: Callable[[str], None]) -> Iterator[Stage]:
+    """Yield a stage. Its broker ends with the context."""
+    show_step("starting a broker")
+    with temporary_node() as node, sink() as traces_url:
+        yield Stage(node=node, plan=plan, traces=SAMPLED | {TRACES_URL: traces_url}, show_step=show_step)
 
 
 def own(name: str, module: str, *arguments: str, **environment: str) -> ChildProcess:
-    """Prepare a program of this repository."""
+    """Prepare a Python module of this repository as a process."""
     return _program(name, Path(sys.executable), ["-m", module, *arguments], environment)
 
 
 def peer(name: str, module: str, *arguments: str, **environment: str) -> ChildProcess:
-    """Prepare a program whose libraries are in the peers' virtual environment.
+    """Prepare a program with the libraries of the peers' virtual environment.
 
     Raises:
-        MeasureError: There is none.
+        MeasureError: That environment does not exist.
     """
     if not PEERS_PYTHON.exists():
-        raise MeasureError(f"{PEERS_PYTHON.relative_to(ROOT)} is not there; `make bench` makes it")
+        raise MeasureError(f"{PEERS_PYTHON.relative_to(ROOT)} does not exist; `make bench` creates it")
     return _program(name, PEERS_PYTHON, ["-m", module, *arguments], environment)
 
 
 def _program(name: str, python: Path, arguments: list[str], environment: Mapping[str, str]) -> ChildProcess:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
-    return ChildProcess(name, [python, *arguments], env={**inherited, **environment}, cwd=ROOT)
+    return ChildProcess(name, [python, *arguments], env={**scrubbed_environment(), **environment}, cwd=ROOT)

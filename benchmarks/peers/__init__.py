@@ -1,6 +1,6 @@
-"""The same job done with what a Python team would reach for, each as most would write it, in one short program.
+"""Peers: the same job with the usual Python libraries, each in one short program in its usual style.
 
-They publish persistent messages to durable quorum queues and answer 202 once a publish is confirmed; they deliver 64
-events at a time and ack each after a 2xx. They run in a virtual environment of their own, as services do: configured
-by the environment, on uvloop where asyncio runs.
+They publish persistent messages to durable quorum queues and answer 202 when a publish is confirmed. They deliver 64
+events at a time and ack each after a 2xx. They run like services in their own virtual environment: configured by the
+environment, on uvloop if they use asyncio.
 """

@@ -12,7 +12,7 @@ QUEUE = "peer.aio-pika"
 
 
 async def main() -> None:
-    """Consume for ever."""
+    """Consume until the process is ended."""
     connection = await aio_pika.connect_robust(AMQP_URL)
     async with connection, aiohttp.ClientSession() as client:
         channel = await connection.channel()

@@ -13,7 +13,7 @@ CHANNEL = web.AppKey("channel", aio_pika.abc.AbstractChannel)
 
 
 async def connected(app: web.Application) -> AsyncIterator[None]:
-    """Hold one connection with one channel that confirms."""
+    """Keep one connection with one channel in confirm mode."""
     connection = await aio_pika.connect_robust(AMQP_URL)
     async with connection:
         app[CHANNEL] = await connection.channel(publisher_confirms=True)
@@ -22,7 +22,7 @@ async def connected(app: web.Application) -> AsyncIterator[None]:
 
 
 async def receive(request: web.Request) -> web.Response:
-    """Publish one event and answer once it is confirmed."""
+    """Publish one event and answer when it is confirmed."""
     message = aio_pika.Message(
         body=await request.read(),
         content_type=request.content_type,

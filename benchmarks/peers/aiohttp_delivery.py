@@ -1,4 +1,4 @@
-"""The ceiling of delivery: aiohttp's client posts one body for ever, 64 at a time, and nothing else."""
+"""The ceiling of delivery: aiohttp's client posts one body repeatedly, 64 at a time, and does nothing else."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ from benchmarks.peers.settings import CONCURRENCY, TARGET_URL
 
 
 async def post(client: aiohttp.ClientSession, body: bytes) -> None:
-    """Post one after the other."""
+    """Post one request after the other."""
     headers = {"Content-Type": "application/json"}
     while True:
         async with client.post(TARGET_URL, data=body, headers=headers) as answer:
@@ -19,7 +19,7 @@ async def post(client: aiohttp.ClientSession, body: bytes) -> None:
 
 
 async def main(body: bytes) -> None:
-    """Keep so many in flight."""
+    """Keep `CONCURRENCY` requests in flight."""
     connector = aiohttp.TCPConnector(limit=CONCURRENCY)
     async with aiohttp.ClientSession(connector=connector) as client, asyncio.TaskGroup() as posting:
         for _ in range(CONCURRENCY):

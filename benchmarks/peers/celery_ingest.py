@@ -13,7 +13,7 @@ app = FastAPI()
 
 @app.post("/events", status_code=202)
 def receive(event: dict[str, Any]) -> dict[str, str]:
-    """Publish one event and answer once it is confirmed; `delay` blocks, so FastAPI runs it in a thread."""
+    """Publish one event and answer when it is confirmed. `delay` blocks, so FastAPI runs this in a thread."""
     deliver.delay(event)
     return {"status": "accepted"}
 

@@ -15,7 +15,7 @@ queue = RabbitQueue("peer.faststream", durable=True, queue_type=QueueType.QUORUM
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Hold the connection."""
+    """Keep the connection."""
     async with broker:
         await broker.declare_queue(queue)
         yield
@@ -26,7 +26,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/events", status_code=202)
 async def receive(request: Request) -> dict[str, str]:
-    """Publish one event and answer once it is confirmed."""
+    """Publish one event and answer when it is confirmed."""
     content_type = request.headers.get("Content-Type")
     await broker.publish(await request.body(), queue=queue, persist=True, content_type=content_type)
     return {"status": "accepted"}

@@ -1,4 +1,4 @@
-"""Where a peer listens, and what it connects to."""
+"""Settings of a peer, from its environment."""
 
 import os
 

@@ -1,13 +1,11 @@
-"""`python -m benchmarks.rate_audit`: runs the cases, prints one table, and fails on any row that does not hold."""
+"""The command behind `make rate-audit`: runs the cases, prints one table, and fails if any row does not hold."""
 
 import asyncio
 import json
 import secrets
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,23 +19,23 @@ from benchmarks.rate_audit.cases import Case, Scenario
 from benchmarks.rate_audit.row import Row
 from benchmarks.rate_audit.stage import opened
 from eventflow.telemetry import logging
-from sandbox.broker.node import NodeError, PrivateNode
+from sandbox.broker.node import NodeError, temporary_node
 
-_PLAIN_WIDTH = 160  # where there is no terminal to fit
+_PLAIN_WIDTH = 160  # without a terminal
 
 
 def main(
-    rate: Annotated[list[float] | None, typer.Option(help="R of the steady rows; may be given several times.")] = None,
-    processors: Annotated[list[int] | None, typer.Option(help="N of steady and shopify rows, likewise.")] = None,
-    scenario: Annotated[list[Scenario] | None, typer.Option(help="Which; all if not given.")] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="How long a steady row is measured.")] = 10.0,
-    quick: Annotated[bool, typer.Option("--quick", help="Something of everything, in 1.5 minutes.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.")] = None,
+    rate: Annotated[list[float] | None, typer.Option(help="R of the steady rows; may be repeated.")] = None,
+    processors: Annotated[list[int] | None, typer.Option(help="N of steady and shopify rows; may be repeated.")] = None,
+    scenario: Annotated[list[Scenario] | None, typer.Option(help="Scenario, may be repeated; else all.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of the measurement of a steady row.")] = 10.0,
+    quick: Annotated[bool, typer.Option("--quick", help="A few cases of each scenario, in 1.5 minutes.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
     write_report: Annotated[bool, typer.Option("--report", help="Write the table to docs/rate-limiting.md.")] = False,
 ) -> None:
-    """Audit at the target's clock whether any number of processors keep one quota; 12 minutes.
+    """Check with the target's clock that any number of processors keep one quota; 12 minutes.
 
-    The exit status is 0 when every row holds, a full machine aside; otherwise 1.
+    The exit status is 0 if every row holds or shows a full machine; otherwise 1.
     """
     logging.configure(service="rate-audit", log_format="console", level="error")
     console = Console(highlight=False)
@@ -64,32 +62,21 @@ def main(
 
 
 def _run_all(chosen: Sequence[Case], console: Console) -> list[Row]:
-    """Run the cases on a broker of their own, in their order; tell of each row as soon as it is there."""
+    """Run the cases in order on a private broker, and print each row when it is complete."""
     rows: list[Row] = []
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, console=console, transient=True) as progress,
-        _broker() as broker_url,
+        temporary_node() as node,
     ):
         whole = progress.add_task("rate audit", total=len(chosen))
         for group in cases.side_by_side(chosen):
-            for done in uvloop.run(_run_group(group, broker_url, progress)):
+            for done in uvloop.run(_run_group(group, node.url, progress)):
                 rows += done
                 for row in done:
                     progress.console.print(report.line(row), markup=False, soft_wrap=True)
                 progress.advance(whole)
     return rows
-
-
-@contextmanager
-def _broker() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="eventflow-audit-", ignore_cleanup_errors=True) as directory:
-        node = PrivateNode(Path(directory))
-        node.start()
-        try:
-            yield node.url
-        finally:
-            node.kill()  # its data go anyway; an orderly stop takes 6 s
 
 
 async def _run_group(group: Sequence[Case], broker_url: str, progress: Progress) -> list[list[Row]]:
@@ -105,10 +92,10 @@ async def _run(case: Case, broker_url: str, progress: Progress) -> list[Row]:
             flow=f"audit{secrets.token_hex(4)}",
             quota=case.quota,
             behaviour=case.target,
-            tell=lambda doing: progress.update(task, description=f"{name}: {doing}"),
+            show_step=lambda doing: progress.update(task, description=f"{name}: {doing}"),
         ) as stage:
             return await case.run(stage)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is a row that fails, and the others still follow
+    except Exception as error:  # noqa: BLE001 - any error is a row that fails, and the other cases still run
         return [case.failed(f"{type(error).__name__}: {error}")]
     finally:
         progress.remove_task(task)

@@ -1,4 +1,4 @@
-"""Which scenarios run with which figures, and which of them side by side. Pure."""
+"""Scenarios with their figures, and groups of them that run at the same time. Pure."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ SHOPIFY_GRAPHQL = Quota(rate_per_s=100, burst=1000, cost=50)
 SHOPIFY_PROCESSORS_MAX = 4
 SCALED = Quota(rate_per_s=100)
 UNLIMITED = Behaviour(rate=0)
-"""Counts only: one second too many is told of in its own row, and slows nobody down in the next."""
+"""The target only counts: an excess shows in its own row and does not throttle the next one."""
 
 LOWERED = ((50, 2), (500, 4))
 LOWERED_FOR_S = 60.0
 WATCHED_S = 14.0
 REQUESTS_MIN = 100
-"""So many are measured at a low rate, however long it takes."""
+"""Smallest number of requests in a measurement; at a low rate it takes longer."""
 
 SIDE_BY_SIDE_PER_S, SIDE_BY_SIDE_PROCESSORS = 160, 16
-"""What can run at the same time without being in each other's way."""
+"""Largest sums of rates and of processors that run at the same time without disturbing each other."""
 
 
 class Scenario(StrEnum):
-    """What can be chosen."""
+    """Scenario that can be selected."""
 
     STEADY = "steady"
     SHOPIFY = "shopify"
@@ -42,8 +42,8 @@ class Case:
     """A scenario with its figures.
 
     Attributes:
-        processors: The most that run at a time.
-        target: How the target limits.
+        processors: Largest number that runs at a time.
+        target: Limit of the target.
     """
 
     scenario: Scenario
@@ -53,7 +53,7 @@ class Case:
     run: Callable[[Stage], Awaitable[list[Row]]]
 
     def failed(self, problem: str) -> Row:
-        """Return the row of a case that could not be run to its end."""
+        """Return the row of a case that did not run to its end."""
         return Row(
             scenario=self.scenario,
             quota=self.quota,
@@ -69,7 +69,7 @@ class Case:
 
 
 def whole(rates_per_s: Sequence[float], processors: Sequence[int], *, measured_s: float) -> Iterator[Case]:
-    """Yield everything."""
+    """Yield all cases."""
     for rate_per_s in rates_per_s:
         for count in processors:
             yield _steady(rate_per_s, count, measured_s=max(measured_s, REQUESTS_MIN / rate_per_s))
@@ -82,7 +82,7 @@ def whole(rates_per_s: Sequence[float], processors: Sequence[int], *, measured_s
 
 
 def quick(rates_per_s: Sequence[float], processors: Sequence[int], *, measured_s: float) -> Iterator[Case]:
-    """Yield something of everything."""
+    """Yield a few cases of each scenario."""
     for rate_per_s in rates_per_s:
         for count in processors:
             yield _steady(rate_per_s, count, measured_s=measured_s)
@@ -92,7 +92,7 @@ def quick(rates_per_s: Sequence[float], processors: Sequence[int], *, measured_s
 
 
 def side_by_side(cases: Iterable[Case]) -> Iterator[list[Case]]:
-    """Yield the cases in groups that can run at the same time."""
+    """Yield the cases in groups that run at the same time."""
     group: list[Case] = []
     for case in cases:
         joined = [*group, case]

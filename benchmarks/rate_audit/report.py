@@ -1,4 +1,4 @@
-"""The table: for the terminal, for docs/rate-limiting.md, and as JSON."""
+"""The table for the terminal, for docs/rate-limiting.md, and as JSON."""
 
 import dataclasses
 import platform
@@ -23,7 +23,7 @@ WORDY = {"scenario", "verdict", "remarks"}
 
 
 def terminal_table(rows: Sequence[Row]) -> Table:
-    """Return the table for a terminal, what fails in red."""
+    """Return the table for a terminal; failed rows are red."""
     table = Table(
         title="One quota at the target's clock", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
@@ -35,7 +35,7 @@ def terminal_table(rows: Sequence[Row]) -> Table:
 
 
 def section(rows: Sequence[Row], *, seconds: float) -> str:
-    """Return what docs/rate-limiting.md shows of a run."""
+    """Return the section of docs/rate-limiting.md about a run."""
     holding = sum(not row.failures for row in rows)
     summary = (
         f"{holding} of {len(rows)} rows hold, in {seconds / 60:.0f} min on {CORES} cores, "
@@ -45,12 +45,12 @@ def section(rows: Sequence[Row], *, seconds: float) -> str:
 
 
 def write(text: str) -> None:
-    """Put a section into docs/rate-limiting.md."""
+    """Write a section into docs/rate-limiting.md."""
     markdown.write_section(PAGE, text, begin=BEGIN, end=END)
 
 
 def as_json(rows: Sequence[Row], *, seconds: float) -> dict[str, Any]:
-    """Return all figures, for programs."""
+    """Return all figures of a run."""
     return {
         "cores": CORES,
         "python": platform.python_version(),
@@ -61,12 +61,12 @@ def as_json(rows: Sequence[Row], *, seconds: float) -> dict[str, Any]:
 
 
 def line(row: Row) -> str:
-    """Return one row in one line, as it is told while others follow."""
+    """Return a row as one line, for the progress of a run."""
     return ", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, cells(row), strict=True) if cell)
 
 
 def cells(row: Row) -> list[str]:
-    """Return a row's cells."""
+    """Return the cells of a row."""
     quota = row.quota
     return [
         row.scenario,

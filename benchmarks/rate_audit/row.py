@@ -1,4 +1,4 @@
-"""One row of the table and the judgement on it. Pure."""
+"""A row of the table, and its verdict. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from benchmarks.rate_audit.figures import Quota
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What was measured.
+    """Figures of one measurement.
 
     Attributes:
-        processors: How many, as people read it: `4`, or `5 → 2`.
-        utilisation: Share of the quota that was used; at least `at_least` is expected.
+        processors: Number of processors for people: `4`, or `5 → 2`.
+        utilisation: Used share of the quota; at least `at_least` is expected.
         highest: Requests in the fullest window of 1 s.
-        bound: What it may not exceed.
-        throttled: Answers 429; at most `throttled_max` are expected.
-        late_s: How late the target itself was at most. What came meanwhile seems to have come at one moment.
-        remarks: What else is worth knowing.
-        problems: What else did not hold.
+        bound: Largest allowed value of `highest`.
+        throttled: Number of answers 429; at most `throttled_max` are expected.
+        late_s: Longest delay of the target itself: requests of such a time seem to arrive at once.
+        remarks: Other observations.
+        problems: Other expectations that did not hold.
     """
 
     scenario: str
@@ -38,17 +38,17 @@ class Row:
 
     @property
     def excess(self) -> int:
-        """Requests in the fullest second beyond the bound; negative below it."""
+        """Requests above the bound in the fullest second; negative below it."""
         return self.highest - self.bound
 
     @property
     def exceeds_the_machine(self) -> bool:
-        """Whether the quota was not used because the machine could do no more."""
+        """Whether the quota was not used because the machine was full."""
         return self.utilisation < self.at_least and self.load is not None and self.load.is_full
 
     @property
     def failures(self) -> list[str]:
-        """Whatever does not hold."""
+        """Expectations that did not hold."""
         failures = list(self.problems)
         if self.excess > 0:
             failures.append(f"{self.excess} over the bound")
@@ -60,7 +60,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """What to think of it, in words."""
+        """Verdict in words."""
         if self.failures:
             return f"FAILS: {', '.join(self.failures)}"
         return "machine full" if self.exceeds_the_machine else "holds"

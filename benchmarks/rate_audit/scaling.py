@@ -1,4 +1,4 @@
-"""Processors that come and go, and are cut off, while the target counts."""
+"""Processors that join, leave and are cut off while the target counts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -18,22 +18,22 @@ WATCHED_S = RECOVERY_MAX_S + 4.0
 FROZEN_S = 20.0
 SETTLED_WITHIN_S = 60.0
 WHOLE_S, BRIEF_S = 220.0, 60.0
-"""How long the backlog has to last."""
+"""Time for which the backlog must last."""
 
 KEPT_TOLERANCE = 0.98
-"""Of the shares of those who are left, as in the steady state."""
+"""Tolerance for the shares of the remaining processors, as in the steady state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change of who is there, and the time after it.
+    """A change of the processors, and the time after it.
 
     Attributes:
-        processors: How many the broker knew of before, and after it.
-        settled_s: From when the quota has 6 s to be used again: the broker's last word on who is there, or where it
-            never noticed anything, the end of the change.
-        kept: The share of the quota that is used until then, whatever happens.
-        throttled: Answers 429 from its beginning to its end.
+        processors: Number of processors at the broker before and after the change.
+        settled_s: Start of the 6 s in which the quota must be used again: the last change of that number or, if it
+            did not change, the end of the change itself.
+        kept: Share of the quota that must be used until then.
+        throttled: Number of answers 429 from `began_s` to `ended_s`.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Change:
 
 
 class Roster:
-    """Watches how many processors of a stage the broker knows of."""
+    """Watches the number of processors that the broker knows."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -54,7 +54,7 @@ class Roster:
         self._is_stopped = False
 
     async def watch(self) -> None:
-        """Note when their number changes, until `stop`."""
+        """Record the time of each change of the number, until `stop`."""
         known = await self._stage.consumers()
         while not self._is_stopped:
             await asyncio.sleep(POLL_S)
@@ -62,12 +62,12 @@ class Roster:
                 known, self._changed_s = count, now_s()
 
     def stop(self) -> None:
-        """Let `watch` come to its end; cancelling it amid a question to the broker would close the stage's channel."""
+        """End `watch`. A cancellation during a request to the broker would close the channel of the stage."""
         self._is_stopped = True
 
     async def observe(self, name: str, change: Awaitable[None], *, kept: float = 0.0) -> Change:
-        """Let a change happen and watch the time after it."""
-        self._stage.tell(name)
+        """Make a change and watch the time after it."""
+        self._stage.show_step(name)
         before = await self._stage.consumers()
         throttled_before, began_s = await self._stage.throttled(), now_s()
         await change
@@ -92,7 +92,11 @@ class Roster:
 
 
 async def scaling(stage: Stage, *, brief: bool) -> list[Row]:
-    """1 → 5 → 2 processors, with every way to go and to be cut off; `brief` leaves out what the broker notices late."""
+    """Scale from 1 to 5 to 2 processors, by every way to leave and to be cut off.
+
+    Args:
+        brief: Leave out the changes that the broker notices late.
+    """
     await stage.fill(backlog(stage.quota, MOST, for_s=BRIEF_S if brief else WHOLE_S))
     roster = Roster(stage)
     watching = asyncio.create_task(roster.watch())

@@ -1,4 +1,4 @@
-"""What is done to the processors of a flow, and what has to hold meanwhile."""
+"""Scenarios for the processors of a flow, and the conditions that must hold."""
 
 import asyncio
 from dataclasses import replace
@@ -10,33 +10,33 @@ from benchmarks.rate_audit.stage import Stage, now_s
 
 STEADY_SHARE = 0.98
 STARTING_S = 15.0
-"""For processes to come up and join, while the first of them may spend the whole quota already."""
+"""Time for all processes to start and join; the first may already spend the whole quota."""
 
 HELD_MAX = 2000
 HELD_S = 5.0
-"""A processor holds what its share takes in an attempt's deadline, and no more than a quorum queue hands out."""
+"""A processor holds the events that its share needs for `HELD_S`, and at most `HELD_MAX`."""
 
 JOIN_S = 4.0
 THROTTLED_SHARE_MAX = 0.02
 SETTLED_S = 3.0
 BURST_S = 0.4
-"""Less than the time between two requests at Shopify's figures."""
+"""Shorter than the time between two requests with Shopify's figures."""
 
 
 def backlog(quota: Quota, processors: int, *, for_s: float) -> int:
-    """Return how many events outlast a time, so that none of the processors ever waits for one."""
+    """Return a number of events that lasts for a time, so that no processor waits for an event."""
     held = min(HELD_MAX, quota.requests_per_s * HELD_S)
     return round(quota.requests_per_s * (STARTING_S + for_s) + processors * held)
 
 
 async def steady(stage: Stage, processors: int, *, measured_s: float) -> list[Row]:
-    """More events than the quota lets through, and nothing happens to anybody."""
+    """Offer more events than the quota allows, and disturb nothing."""
     quota, fade_s = stage.quota, stage.quota.period_s(processors)
     await stage.fill(backlog(quota, processors, for_s=measured_s + fade_s))
     stage.start(processors)
     start_s = await stage.all_spend()
     meter = Meter(stage.pids)
-    stage.tell(f"measuring for {measured_s + fade_s:.0f} s")
+    stage.show_step(f"measuring for {measured_s + fade_s:.0f} s")
     await asyncio.sleep(measured_s + fade_s)
     end_s, load = now_s(), meter.load()
     arrivals_s = await stage.audit.arrivals_s()
@@ -57,7 +57,7 @@ async def steady(stage: Stage, processors: int, *, measured_s: float) -> list[Ro
 
 
 async def lowered(stage: Stage, processors: int, *, for_s: float) -> list[Row]:
-    """The target hands out half of what we were told, and does not say so."""
+    """Halve the limit of the target without an announcement."""
     quota = stage.quota
     await stage.fill(backlog(quota, processors, for_s=for_s + SETTLED_S))
     stage.start(processors)
@@ -65,7 +65,7 @@ async def lowered(stage: Stage, processors: int, *, for_s: float) -> list[Row]:
     await asyncio.sleep(SETTLED_S)
     before = await stage.audit.summary()
     await stage.behave(rate=quota.rate_per_s / 2)
-    stage.tell(f"the target allows half for {for_s:.0f} s")
+    stage.show_step(f"the target allows half for {for_s:.0f} s")
     await asyncio.sleep(for_s)
     after = await stage.audit.summary()
     requests, accepted, throttled = (after[word] - before[word] for word in ("received", "accepted", "throttled"))
@@ -93,15 +93,15 @@ async def lowered(stage: Stage, processors: int, *, for_s: float) -> list[Row]:
 
 
 async def shopify(stage: Stage, processors: int, *, watched_s: float) -> list[Row]:
-    """A flow that was idle until its bucket was full; then, amid its backlog, one processor is started anew."""
+    """Fill an idle flow, watch the burst, and then restart one processor during the backlog."""
     quota, fade_s = stage.quota, stage.quota.period_s(processors)
     stage.start(processors)
     await stage.consumers_are(processors)
     idle_s = JOIN_S + quota.burst / quota.rate_per_s + SETTLED_S
-    stage.tell(f"idle for {idle_s:.0f} s")
+    stage.show_step(f"idle for {idle_s:.0f} s")
     await asyncio.sleep(idle_s)
     await stage.fill(backlog(quota, processors, for_s=2 * watched_s + quota.burst / quota.rate_per_s))
-    stage.tell("watching the burst and what follows")
+    stage.show_step("watching the burst and the time after it")
     await asyncio.sleep(1 + watched_s + fade_s)
     arrivals_s = await stage.audit.arrivals_s()
     burst = len(between(arrivals_s, arrivals_s[0], arrivals_s[0] + BURST_S))
@@ -129,7 +129,7 @@ async def _restart_one(stage: Stage, processors: int, *, watched_s: float, throt
     await stage.stop(stage.processors[-1:])
     stage.start(1)
     start_s = await stage.all_spend()
-    stage.tell("watching for a new burst")
+    stage.show_step("watching for a new burst")
     await asyncio.sleep(watched_s + fade_s)
     arrivals_s = between(await stage.audit.arrivals_s(), stopped_s, now_s())
     return Row(

@@ -1,7 +1,6 @@
-"""What a scenario runs on: one flow with processors and a target of its own, on a broker that several may share."""
+"""Surroundings of a scenario: a flow with its own processors and target, on a broker that scenarios may share."""
 
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -22,11 +21,11 @@ from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import measure
 from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope, encode
-from eventflow.settings.sections import TargetSettings
+from eventflow.settings.target import TargetSettings
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, QueueSpec, dead_queue, flow_specs, lane_queue
 from sandbox.ports import LOOPBACK, free_port
-from sandbox.processes import ChildProcess
+from sandbox.processes import ChildProcess, scrubbed_environment
 from sandbox.target.audit import Audit
 from sandbox.target.behaviour import Behaviour
 
@@ -39,7 +38,7 @@ CONFIRMED_WITHIN_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processor:
-    """A real processor as a real process, settings from the environment alone."""
+    """Processor as a process, with settings from the environment only."""
 
     process: ChildProcess
     admin_url: str
@@ -47,11 +46,11 @@ class Processor:
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    """A flow and whatever takes part in it.
+    """A flow, its processors and its target.
 
     Attributes:
-        quota: What its processors are told.
-        tell: Shows what is going on.
+        quota: Quota in the settings of the processors.
+        show_step: Shows the current step.
     """
 
     flow: str
@@ -61,15 +60,15 @@ class Stage:
     target: ChildProcess
     audit: Audit
     http: aiohttp.ClientSession
-    tell: Callable[[str], None]
+    show_step: Callable[[str], None]
     module: str
     processors: list[Processor] = field(default_factory=list)
     _publisher: Publisher
     _channel: Channel
 
     async def fill(self, events: int) -> None:
-        """Publish so many events, confirmed, straight to the events queue."""
-        self.tell(f"publishing {events} events")
+        """Publish events to the events queue, and wait for all confirms."""
+        self.show_step(f"publishing {events} events")
         unconfirmed: deque[Publication] = deque()
         for _ in range(events):
             message = encode(Envelope(event=_event()))
@@ -80,7 +79,7 @@ class Stage:
             await publication.confirmed(timeout_s=CONFIRMED_WITHIN_S)
 
     def start(self, processors: int, *, broker_url: str | None = None) -> list[Processor]:
-        """Start processors."""
+        """Start processors, and return them."""
         started = [self._processor(broker_url or self.broker_url) for _ in range(processors)]
         for processor in started:
             processor.process.start()
@@ -88,7 +87,7 @@ class Stage:
         return started
 
     async def stop(self, processors: Iterable[Processor]) -> None:
-        """End processors by SIGTERM, all at once."""
+        """End processors with SIGTERM, all at once."""
         leaving = list(processors)
         for processor in leaving:
             processor.process.signal(signal.SIGTERM)
@@ -96,11 +95,11 @@ class Stage:
         await asyncio.gather(*(asyncio.to_thread(processor.process.stop) for processor in leaving))
 
     async def consumers(self) -> int:
-        """Return how many processors the broker knows of."""
+        """Return the number of processors that the broker knows."""
         return (await measure(self._channel, lane_queue(self.flow, Lane.LIVE))).consumers
 
     async def consumers_are(self, count: int, *, within_s: float = READY_WITHIN_S) -> float:
-        """Return the moment at which the broker knew of so many processors."""
+        """Wait until the broker knows `count` processors, and return the time."""
 
         async def are() -> bool:
             self._check_processes()
@@ -109,18 +108,18 @@ class Stage:
         return await until(are, within_s=within_s, every_s=POLL_S, what=f"{count} consumers")
 
     async def all_spend(self) -> float:
-        """Return the moment at which each processor had finished an attempt."""
-        self.tell("waiting until every processor spends")
+        """Wait until each processor has finished an attempt, and return the time."""
+        self.show_step("waiting for an attempt of every processor")
 
         async def spend() -> bool:
             self._check_processes()
             attempts = await asyncio.gather(*(self.attempts(processor) for processor in self.processors))
             return all(attempts)
 
-        return await until(spend, within_s=READY_WITHIN_S, every_s=METRICS_POLL_S, what="every processor to spend")
+        return await until(spend, within_s=READY_WITHIN_S, every_s=METRICS_POLL_S, what="an attempt of every processor")
 
     async def attempts(self, processor: Processor) -> float:
-        """Return how many attempts a processor has finished; 0 before it answers."""
+        """Return the number of finished attempts of a processor; 0 until it answers."""
         try:
             async with self.http.get(f"{processor.admin_url}/metrics") as answer:
                 lines = (await answer.text()).splitlines()
@@ -129,34 +128,34 @@ class Stage:
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("eventflow_attempts_total{"))
 
     async def waiting(self) -> int:
-        """Return how many events the events queue has ready."""
+        """Return the number of ready events in the events queue."""
         return (await measure(self._channel, lane_queue(self.flow, Lane.LIVE))).messages
 
     async def dead(self) -> int:
-        """Return how many events were given up."""
+        """Return the number of dead-lettered events."""
         return (await measure(self._channel, dead_queue(self.flow))).messages
 
     async def throttled(self) -> int:
-        """Return how many requests the target has answered 429."""
+        """Return the number of requests that the target has answered with 429."""
         throttled: int = (await self.audit.summary())["throttled"]
         return throttled
 
     async def late_s(self, *, since_s: float = 0.0) -> float:
-        """Return how late the target itself was at most since a moment."""
+        """Return the longest delay of the target itself since a moment."""
         return latest_s(await self.audit.stalls_s(), start_s=since_s, end_s=now_s())
 
     async def behave(self, **changes: float) -> None:
-        """Let the target answer otherwise."""
+        """Change the behaviour of the target."""
         async with self.http.put(f"{self.target_url}_behaviour", json=changes) as answer:
             answer.raise_for_status()
 
     @property
     def pids(self) -> list[int]:
-        """The target and the processors."""
+        """Process ids of the target and the processors."""
         return [self.target.pid, *(processor.process.pid for processor in self.processors)]
 
     def end(self) -> None:
-        """Kill whatever is left of the processors."""
+        """Kill the processors that still run."""
         for processor in self.processors:
             processor.process.kill()
 
@@ -175,7 +174,7 @@ class Stage:
                 "COST": self.quota.cost,
             }.items()
         }
-        environment = _environment() | {name: str(value) for name, value in settings.items()}
+        environment = scrubbed_environment() | {name: str(value) for name, value in settings.items()}
         process = ChildProcess("processor", [sys.executable, "-m", self.module], env=environment)
         return Processor(process=process, admin_url=f"http://{LOOPBACK}:{admin_port}")
 
@@ -192,20 +191,22 @@ async def opened(
     flow: str,
     quota: Quota,
     behaviour: Behaviour,
-    tell: Callable[[str], None],
+    show_step: Callable[[str], None],
     module: str = "eventflow_processor",
 ) -> AsyncIterator[Stage]:
-    """Yield a stage without processors; whatever it has started ends with the context.
+    """Yield a stage without processors. Everything that it starts ends with the context.
 
     Args:
-        behaviour: The target's, of which only its limit is heeded.
-        module: The processor's; a test takes a broken one.
+        behaviour: Behaviour of the target; only its limit is used.
+        module: Module of the processor; tests use a broken one.
     """
     async with AsyncExitStack() as stack:
         target_url = f"http://{LOOPBACK}:{(port := free_port())}/"
         options = {"port": port} | behaviour.model_dump(include={"mode", "rate", "burst", "cost"})
         arguments = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-        target = ChildProcess("target", [sys.executable, "-m", "sandbox.target", *arguments], env=_environment())
+        target = ChildProcess(
+            "target", [sys.executable, "-m", "sandbox.target", *arguments], env=scrubbed_environment()
+        )
         publisher = Publisher([broker_url], specs=_specs(flow), name=f"rate audit {flow}")
         publishing = asyncio.create_task(publisher.run())
         stack.push_async_callback(cancel_and_wait, publishing)
@@ -218,7 +219,7 @@ async def opened(
             target=stack.enter_context(target),
             audit=await stack.enter_async_context(Audit(f"{target_url}_audit")),
             http=await stack.enter_async_context(aiohttp.ClientSession(trust_env=False)),
-            tell=tell,
+            show_step=show_step,
             module=module,
             _publisher=publisher,
             _channel=await open_channel(connection),
@@ -247,7 +248,7 @@ async def _ready(stage: Stage, publisher: Publisher) -> None:
 
 
 def now_s() -> float:
-    """Return the target's clock: the monotonic one is the same for all processes of a machine."""
+    """Return the time of the target: all processes of a machine share the monotonic clock."""
     return time.monotonic()
 
 
@@ -266,8 +267,3 @@ def _event() -> Event:
         body=b'{"some": "event"}',
         content_type="application/json",
     )
-
-
-def _environment() -> dict[str, str]:
-    """Return this process's environment without anything that would configure a service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}

@@ -8,21 +8,21 @@ from eventflow.topology import Lane
 
 
 class SettlingChannel(Protocol):
-    """The channel that delivered, as a delivery needs it."""
+    """The channel that delivered, as a delivery needs it. To settle is to write a frame, so nothing has to wait."""
 
     @property
     def is_open(self) -> bool:
         """Whether deliveries of this channel can still be settled."""
 
-    async def settle(self, tag: int, *, requeue: bool) -> None:
+    def settle(self, tag: int, *, requeue: bool) -> None:
         """Ack a delivery, or return it to its queue.
 
         Raises:
             DeliveryLostError: The channel is gone.
         """
 
-    async def dead_letter(self, tag: int) -> None:
-        """Have the broker move a delivery, whole, to the dead-letter target of its queue.
+    def dead_letter(self, tag: int) -> None:
+        """Let the broker move a delivery, whole, to the dead-letter target of its queue.
 
         Raises:
             DeliveryLostError: The channel is gone.
@@ -30,17 +30,24 @@ class SettlingChannel(Protocol):
 
 
 class Delivery:
-    """A message handed to us, to be settled once; settling it again does nothing."""
+    """A message handed to this process, to be settled once; to settle it again does nothing.
+
+    Attributes:
+        envelope: The event and its way so far.
+        received_s: When it came in, by the monotonic clock.
+        received_at_ns: The same moment in Unix time.
+        attempts_here: Turns that it has had since it came in; more than 1 if it was held in memory between two.
+    """
 
     __slots__ = ("_channel", "_held", "_tag", "attempts_here", "envelope", "lane", "received_at_ns", "received_s")
 
     def __init__(self, *, envelope: Envelope, lane: Lane, channel: SettlingChannel, tag: int, held: "Held") -> None:
-        """Be held in `held` until it is settled."""
+        """Enter it into `held`, where it stays until it is settled."""
         self.envelope = envelope
         self.lane = lane
         self.received_s = time.monotonic()
         self.received_at_ns = time.time_ns()
-        self.attempts_here = 0  # more than 1 for what was held in memory between two
+        self.attempts_here = 0
         self._channel = channel
         self._tag = tag
         self._held = held
@@ -48,43 +55,43 @@ class Delivery:
 
     @property
     def is_current(self) -> bool:
-        """Whether it can still be settled: it has not been yet, and the channel that delivered is open.
+        """Whether it can still be settled: it has not been yet, and its channel is open.
 
-        If that channel is gone, the broker hands the message out again.
+        When that channel is gone, the broker delivers the message again.
         """
         return self._tag in self._held and self._channel.is_open
 
-    async def ack(self) -> None:
-        """Tell the broker to forget the message.
+    def ack(self) -> None:
+        """Let the broker forget the message.
 
         Raises:
             DeliveryLostError: The channel is gone. A tag means nothing on any other channel.
         """
-        await self._settle(requeue=False)
+        self._settle(requeue=False)
 
-    async def hand_back(self) -> None:
-        """Return the message to its queue, in its old place where that is possible.
+    def requeue(self) -> None:
+        """Return the message to its queue, in its old place if that is possible.
 
         Raises:
-            DeliveryLostError: The channel is gone, so the broker has it back already.
+            DeliveryLostError: The channel is gone, so the broker has requeued it already.
         """
-        await self._settle(requeue=True)
+        self._settle(requeue=True)
 
-    async def dead_letter(self) -> None:
-        """Have the broker move the message to the dead queue as it is, which no limit on publishes concerns.
+    def dead_letter(self) -> None:
+        """Let the broker move the message to the dead queue as it is; no limit on publishes applies to that.
 
         Raises:
-            DeliveryLostError: The channel is gone, so the broker has it back already.
+            DeliveryLostError: The channel is gone, so the broker has requeued it already.
         """
         if self._tag in self._held:
-            await self._channel.dead_letter(self._tag)
+            self._channel.dead_letter(self._tag)
             self._held.pop(self._tag, None)
 
-    async def _settle(self, *, requeue: bool) -> None:
-        if self._tag in self._held:  # a second time would close the channel
-            await self._channel.settle(self._tag, requeue=requeue)
+    def _settle(self, *, requeue: bool) -> None:
+        if self._tag in self._held:  # a second settlement of one tag would close the channel
+            self._channel.settle(self._tag, requeue=requeue)
             self._held.pop(self._tag, None)
 
 
 Held = dict[int, Delivery]
-"""What one channel has delivered and is not settled, by delivery tag; the oldest first."""
+"""Unsettled deliveries of one channel by delivery tag, the oldest first."""

@@ -1,28 +1,28 @@
-"""One error tree. Errors of other libraries are translated into these at the adapter that meets them."""
+"""The error tree. Errors of other libraries are translated into these where the library is called."""
 
 
 class EventFlowError(Exception):
-    """Root of every error that Event Flow raises on purpose."""
+    """Root of all errors that Event Flow raises on purpose."""
 
 
 class SettingsError(EventFlowError):
-    """A setting is wrong; the message names it, its value (never a secret) and what is accepted."""
+    """A setting is wrong; the message has its name, its value (never a secret) and the accepted form."""
 
 
 class AddressUnavailableError(EventFlowError):
-    """An address to listen on is in use, or is not there; it may be at the next start."""
+    """An address to listen on is in use, or does not exist; a later start can succeed."""
 
 
 class InvalidEventError(EventFlowError):
-    """What came in cannot be an event: an attribute is too long or has characters that are not allowed."""
+    """A request is not an event: an attribute is too long, or has characters that are not allowed."""
 
 
 class TopologyMismatchError(EventFlowError):
-    """A queue exists with other arguments than ours; the message quotes the broker. Retrying cannot help."""
+    """A queue exists with arguments that differ from ours; the message quotes the broker. Retrying cannot help."""
 
 
 class BrokerUnavailableError(EventFlowError):
-    """The broker cannot be used now: no connection, a blocked one, or it was lost while waiting for an answer."""
+    """The broker cannot be used now: there is no connection, it is blocked, or it was lost before an answer."""
 
 
 class ManagementError(EventFlowError):
@@ -30,33 +30,33 @@ class ManagementError(EventFlowError):
 
 
 class PublishError(EventFlowError):
-    """A publish did not end in a positive confirm."""
+    """A publish that was not confirmed."""
 
 
 class PublishTimeoutError(PublishError):
-    """No confirm yet. The publish is still unresolved: the broker may confirm it later."""
+    """A publish is not confirmed in time. It is still unresolved: the broker may confirm it later."""
 
 
 class PublishRefusedError(PublishError):
-    """The broker answered with a nack: it does not keep the message."""
+    """The broker has answered with a nack: it does not keep the message."""
 
 
 class MessageTooLargeError(PublishError):
-    """The broker takes no message of this size, so that trying again cannot help while its limit stands.
+    """The broker accepts no message of this size. Trying again cannot help until its limit changes.
 
     Attributes:
-        max_bytes: The largest body that it takes (`max_message_size`).
+        max_bytes: The largest body that it accepts (`max_message_size`).
     """
 
     def __init__(self, *, body_bytes: int, max_bytes: int) -> None:
-        """Say how large the message is, and how large it may be."""
+        """Describe the size of a message, and the limit."""
         super().__init__(f"a message of {body_bytes} bytes is larger than the {max_bytes} bytes that RabbitMQ takes")
         self.max_bytes = max_bytes
 
 
 class UnroutableError(PublishError):
-    """The broker returned the message: its queue does not exist."""
+    """The broker has returned the message: its queue does not exist."""
 
 
 class DeliveryLostError(EventFlowError):
-    """The channel that delivered is gone; the broker hands the message out again."""
+    """The channel of a delivery is gone, so it cannot be settled. The broker delivers the message again."""

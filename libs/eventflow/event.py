@@ -1,4 +1,4 @@
-"""Event: the domain value, named by the attributes of CloudEvents 1.0. Pure."""
+"""Event: the domain value, with the attributes of CloudEvents 1.0. Pure."""
 
 import random
 import re
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from eventflow.errors import InvalidEventError
 
 ATTRIBUTE_MAX_BYTES = 255
-"""AMQP carries a short string in at most 255 bytes, and brokers and proxies cut longer header values."""
+"""A short string of AMQP has at most 255 bytes, and proxies truncate longer header values."""
 
 DEFAULT_TYPE = "eventflow.event"
 
@@ -23,14 +23,14 @@ class Event:
     """One thing that happened, to be delivered byte for byte.
 
     Attributes:
-        id: Names the event for ever; every copy and duplicate carries the same one.
-        source: Who says so (CloudEvents `source`).
-        type: What kind of thing happened (CloudEvents `type`).
-        time: When, as the sender says; else when it was accepted. Aware.
-        accepted_at: When we took it, the start of its age. Aware.
+        id: Identifies the event. Every copy and duplicate has the same id.
+        source: The system in which it happened (CloudEvents `source`).
+        type: The kind of event (CloudEvents `type`).
+        time: The time of the event from the sender, else the time at which it was accepted. Aware.
+        accepted_at: The time at which it was accepted, from which its age counts. Aware.
         body: The bytes as received.
-        content_type: As received; None where the sender gave none.
-        subject: What of the source it is about (CloudEvents `subject`); None where the sender does not say.
+        content_type: As received; None if the sender gave none.
+        subject: The part of the source that it is about (CloudEvents `subject`); None if the sender gave none.
         traceparent: W3C trace context of the sender, or of our span that continues it.
     """
 
@@ -45,12 +45,12 @@ class Event:
     traceparent: str | None = None
 
     def traced(self, traceparent: str | None) -> "Event":
-        """Return the event with the trace context of whoever handles it now; None leaves the one it has."""
+        """Return the event with the trace context of the span that handles it now; None keeps the present one."""
         return self if traceparent is None else replace(self, traceparent=traceparent)
 
 
 def is_valid_attribute(value: str) -> bool:
-    """Whether `value` can travel as an event attribute: 1 to 255 bytes of printable Unicode without surrogates."""
+    """Whether `value` can be an event attribute: 1 to 255 bytes of printable Unicode without surrogates."""
     try:
         size_bytes = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
@@ -59,10 +59,10 @@ def is_valid_attribute(value: str) -> bool:
 
 
 def require_attribute(name: str, value: str) -> str:
-    """Return `value`, or raise.
+    """Return `value` if it can be an event attribute.
 
     Raises:
-        InvalidEventError: It cannot travel as an event attribute; the message names it and says what is accepted.
+        InvalidEventError: It cannot be an event attribute; the message has its name and the accepted form.
     """
     if not is_valid_attribute(value):
         raise InvalidEventError(f"{name} must be 1 to {ATTRIBUTE_MAX_BYTES} bytes of printable characters")
@@ -72,25 +72,25 @@ def require_attribute(name: str, value: str) -> str:
 def new_event_id() -> str:
     """Make an id that sorts by time: a UUID of version 7 (RFC 9562)."""
     unix_ms = time.time_ns() // 1_000_000
-    chance = random.getrandbits(74)  # no secret; a system call each would be the dearest part of it
+    chance = random.getrandbits(74)  # not a secret, and `os.urandom` would be a system call for each event
     value = (unix_ms << 80) | (0x7 << 76) | (chance >> 62 << 64) | (0b10 << 62) | (chance & _62_BITS)
     digits = f"{value:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def utc_now() -> datetime:
-    """Return the wall clock's time, aware, in UTC."""
+    """Return the present time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def format_time(moment: datetime) -> str:
-    """Format a moment as RFC 3339, in UTC with milliseconds."""
+    """Format a time as RFC 3339, in UTC with milliseconds."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_time(text: str) -> datetime | None:
-    """Parse RFC 3339 to a moment in UTC; None where it is not, or where that moment is before year 1 or after 9999."""
+    """Parse RFC 3339 to a time in UTC; None if the text is not RFC 3339, or if the year is not from 1 to 9999."""
     if not _RFC_3339.fullmatch(text):
         return None
     try:

@@ -1,7 +1,8 @@
-"""Event <-> AMQP message. Pure; docs/message-contract.md is its reference.
+"""Encoding of an event as an AMQP message, and decoding. Pure; docs/message-contract.md is its reference.
 
-A message is built from an allow-list and never by copying another message's properties: a foreign `user_id` or
-`expiration` closes the channel, `CC` copies into other queues, and a stale `x-death` lets the broker drop a cycle.
+A message is built from an allow-list, and never by copying the properties of another message: a foreign `user_id` or
+`expiration` closes the channel, `CC` copies the message into other queues, and the broker may drop a message with an
+old `x-death` as a dead-letter cycle.
 """
 
 import random
@@ -41,11 +42,12 @@ FOREIGN_SOURCE: Final = "amqp"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """The AMQP envelope: all that is published, persistent and mandatory, to one queue.
+    """An AMQP message as it is published, persistent and mandatory, to one queue.
 
     Attributes:
-        message_id: Fresh for every publish. Two unconfirmed publishes with one id make a returned one look acked.
-        headers: Our headers only, each value a short string or an integer.
+        headers: Our headers only. Each value is a short string or an integer.
+        message_id: Fresh for every publish. If two unconfirmed publishes had the same id, the return of one could be
+            taken for the other's, and the returned message would look acked.
     """
 
     body: bytes
@@ -57,14 +59,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why an event has not reached its target yet.
+    """The reason for which an event has not reached its target yet.
 
     Attributes:
-        reason: A word of a closed set, as the metrics carry it.
-        status: The target's last HTTP status; None where it gave none.
-        detail: Why the connection failed, as a word of `network.failure.MEANINGS`; None if it did not, and in messages
-            of 0.1.0.
-        traceparent: Trace context of the last attempt; None where its trace is not recorded.
+        reason: A word of a fixed set, as in the metrics.
+        status: The last HTTP status of the target; None if there was no answer.
+        first_at: Time of the first failure.
+        last_at: Time of the last failure.
+        detail: The cause of a failed connection, a word of `network.failure.MEANINGS`; None if the connection did not
+            fail, and in messages of 0.1.0.
+        traceparent: Trace context of the last attempt; None if its trace is not recorded.
     """
 
     reason: str
@@ -76,18 +80,18 @@ class Failure:
 
     @property
     def cause(self) -> dict[str, str | int | None]:
-        """Why the last attempt failed, as logs and `eventflow why` show it."""
+        """The cause of the last failure, as logs and `eventflow why` show it."""
         return {"reason": self.reason, "status": self.status, "detail": self.detail}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """An event and where it stands on its way.
+    """An event, and the state of its delivery.
 
     Attributes:
-        attempt: Number of the attempt that comes next, from 1. In a dead letter: how many were made.
-        failure: What the attempts so far ran into; None before the first.
-        content_encoding: The AMQP property of a foreign message; passed on with the body it describes.
+        attempt: Number of the next attempt, from 1. In a dead letter: number of attempts that were made.
+        failure: The failures so far; None if there was none.
+        content_encoding: The AMQP property of a foreign message, passed on with the body that it describes.
     """
 
     event: Event
@@ -100,7 +104,8 @@ def encode(envelope: Envelope, *, traceparent: str | None = None) -> Message:
     """Build the message that carries `envelope`, with a fresh `message_id`.
 
     Args:
-        traceparent: Trace context in place of the one that the event has.
+        envelope: The event and the state of its delivery.
+        traceparent: Trace context to use instead of the event's own.
     """
     event = envelope.event
     accepted_at = format_time(event.accepted_at)
@@ -145,10 +150,10 @@ def decode(
     content_encoding: str | None,
     timestamp: datetime | None = None,
 ) -> Envelope:
-    """Read a delivered message, ours or anyone else's; never fails.
+    """Read a delivered message, ours or foreign. Never fails.
 
-    What is missing or unusable is replaced by a default, since a message on our queue is an event whoever put it
-    there. A foreign message without a valid `message_id` gets a new id, which all copies of it keep.
+    Every message in our queues is an event, whichever client has published it. So a property that is missing or invalid
+    is replaced by a default. A foreign message without a valid `message_id` gets a new id, which all its copies keep.
     """
     accepted_at = _time(headers, ACCEPTED_AT) or timestamp or utc_now()
     return Envelope(
@@ -175,7 +180,7 @@ def new_message_id() -> str:
 
 
 def restarted(envelope: Envelope) -> Envelope:
-    """Return a dead letter as an event whose attempts start anew."""
+    """Return a dead letter as an event without attempts."""
     return replace(envelope, attempt=1, failure=None)
 
 
@@ -201,7 +206,7 @@ def _failure(headers: Mapping[str, Any]) -> Failure | None:
 
 def _event_time(headers: Mapping[str, Any], accepted_at: datetime) -> datetime:
     time, accepted = headers.get(TIME), headers.get(ACCEPTED_AT)
-    if isinstance(time, str) and time == accepted:  # as of most events: parsed once
+    if isinstance(time, str) and time == accepted:  # true of most events, and saves parsing it twice
         return accepted_at
     return _time(headers, TIME) or accepted_at
 

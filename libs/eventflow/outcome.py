@@ -1,16 +1,27 @@
-"""What became of an attempt, as the consumer must settle it: a closed set. Pure."""
+"""What became of an attempt, as a delivery must be settled: a closed set. Pure."""
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal, assert_never
 
 from eventflow.message import Envelope
+from eventflow.topology import dead_queue, retry_queue
+
+Word = Literal["delivered", "retry", "defer", "hold", "dead"]
+"""The name of an outcome in metrics, traces, logs and `eventflow why`."""
 
 TOO_LARGE = "too_large"
-"""Why an event is given up whose copy the broker does not take; its dead letter has the broker's word `rejected`."""
+"""Reason of an event that is given up because the broker takes no copy of it; its dead letter has the broker's own
+word, `rejected`."""
+
+CONFIRM_MAX_S = 45.0
+"""How long a delivery waits for its copy to be confirmed before it is requeued. Well below a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
     """The target took the event."""
+
+    word: ClassVar[Word] = "delivered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +33,7 @@ class Retry:
         delay_s: One of the flow's retry delays.
     """
 
+    word: ClassVar[Word] = "retry"
     envelope: Envelope
     delay_s: float
 
@@ -34,6 +46,7 @@ class Defer:
         delay_s: One of the flow's retry delays.
     """
 
+    word: ClassVar[Word] = "defer"
     delay_s: float
 
 
@@ -41,12 +54,31 @@ class Defer:
 class Hold:
     """The attempt does not count, and the wait is short: the delivery stays in memory, unsettled."""
 
+    word: ClassVar[Word] = "hold"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """The last attempt failed; `envelope` says why and how many were made."""
+    """The last attempt failed; `envelope` has the reason and the number of attempts."""
 
+    word: ClassVar[Word] = "dead"
     envelope: Envelope
 
 
-Outcome = Delivered | Retry | Defer | Hold | DeadLetter
+Copied = Retry | Defer | DeadLetter
+"""The event moves to another queue: its copy must be confirmed before the delivery is acked."""
+
+Outcome = Delivered | Hold | Copied
+
+
+def copy_queue(outcome: Outcome, *, flow: str) -> str | None:
+    """Return the queue that gets a copy of the event; None if there is no copy."""
+    match outcome:
+        case Retry(delay_s=delay_s) | Defer(delay_s=delay_s):
+            return retry_queue(flow, delay_s)
+        case DeadLetter():
+            return dead_queue(flow)
+        case Delivered() | Hold():
+            return None
+        case _:
+            assert_never(outcome)

@@ -1,4 +1,4 @@
-"""Standard Webhooks signatures (version 1, symmetric): what the collector verifies and the processor signs with. Pure.
+"""Standard Webhooks signatures (version 1, symmetric), which the collector verifies and the processor makes. Pure.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -10,19 +10,20 @@ ID_HEADER = "webhook-id"
 TIMESTAMP_HEADER = "webhook-timestamp"
 SIGNATURE_HEADER = "webhook-signature"
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what secrets begin with
+SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of every secret
 VERSION_PREFIX = "v1,"
-"""Before the `whsec_` where a sender shows the version too, as Supabase does (standard-webhooks#235)."""
+"""Prefix of a signature. Some senders, such as Supabase, also put it before the `whsec_` of a secret
+(standard-webhooks#235)."""
 
 
 def signing_key(secret: str) -> bytes:
     """Decode a secret, with or without its `whsec_` or `v1,whsec_`.
 
     Raises:
-        ValueError: It is none. The message does not show it.
+        ValueError: It is not a secret. The message does not show it.
     """
     text = secret.removeprefix(VERSION_PREFIX).removeprefix(SECRET_PREFIX).rstrip("=")
-    padding = "=" * (-len(text) % 4)  # some senders show it without
+    padding = "=" * (-len(text) % 4)  # some senders leave it out
     try:
         key = base64.b64decode(text + padding, validate=True)
     except ValueError:
@@ -33,10 +34,10 @@ def signing_key(secret: str) -> bytes:
 
 
 def signature(key: bytes, *, webhook_id: str, timestamp: str, body: bytes) -> str:
-    """Sign `{webhook_id}.{timestamp}.{body}`; returns `v1,{base64}`.
+    """Sign `{webhook_id}.{timestamp}.{body}`; return `v1,{base64}`.
 
-    Neither the id nor the timestamp may have a full stop in it where somebody else chooses them, since it is what
-    separates the parts.
+    If a sender can choose the id or the timestamp, they must not contain a full stop: it separates the parts, and one
+    signature would fit two messages.
     """
     signed = b"%b.%b.%b" % (header_bytes(webhook_id), header_bytes(timestamp), body)
     digest = hmac.digest(key, signed, "sha256")
@@ -44,5 +45,5 @@ def signature(key: bytes, *, webhook_id: str, timestamp: str, body: bytes) -> st
 
 
 def header_bytes(value: str) -> bytes:
-    """Return a received header value as the bytes that it was on the wire."""
+    """Return the bytes of a received header value, as they were sent."""
     return value.encode(errors="surrogateescape")

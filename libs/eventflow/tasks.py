@@ -1,29 +1,20 @@
-"""Waiting for tasks, ending them, and the clock of leases."""
+"""Waiting for the first of several tasks, racing attempts, and ending tasks."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 CANCEL_AGAIN_S = 5.0
-_CLOCK_OF_LEASES: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Linux stops CLOCK_MONOTONIC, which `time.monotonic` and asyncio read, during a suspend; other systems have no
-CLOCK_BOOTTIME, and macOS's CLOCK_MONOTONIC goes on."""
-
+"""Time after which a task that goes on is cancelled again."""
 
 T = TypeVar("T")
 
 Attempt = Callable[[Callable[[], None]], Coroutine[Any, Any, T]]
-"""Makes an attempt, and may call back to let the next begin at once."""
-
-
-def lease_clock() -> float:
-    """Return seconds of a clock that goes on while the machine is suspended, so that no lease outlasts a suspend."""
-    return time.clock_gettime(_CLOCK_OF_LEASES)
+"""Makes an attempt. It may call its argument to let the next attempt begin at once."""
 
 
 async def first_of(*services: Coroutine[Any, Any, None]) -> None:
-    """Run several until the first ends, cancel the others, and return or raise what it ended with."""
+    """Run several services until the first ends; cancel the others, and raise its error if it ended with one."""
     tasks = [asyncio.create_task(service) for service in services]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -33,9 +24,10 @@ async def first_of(*services: Coroutine[Any, Any, None]) -> None:
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until each has ended, whatever it ended with.
+    """Cancel tasks and wait until each has ended. Their results and errors are dropped.
 
-    It asks again every few seconds: a library can swallow a cancellation that comes together with what it waited for.
+    A task that goes on is cancelled again every few seconds: a library can swallow a cancellation that arrives together
+    with the result that it waits for.
     """
     pending = set(tasks)
     while pending:
@@ -46,15 +38,16 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
 
 
 async def race(attempts: Sequence[Attempt[T]], *, stagger_s: float, discard: Callable[[T], Awaitable[object]]) -> T:
-    """Return the first success.
+    """Make attempts that begin one after the other and go on side by side; return the result of the first success.
 
     Args:
-        attempts: In the order of preference. Each begins once the one before has failed, lets it, or has gone on for
-            `stagger_s`.
-        discard: Undoes a success that came second.
+        attempts: The attempts, in the order of preference. Each begins after `stagger_s`, or as soon as the one before
+            has failed or allows it.
+        stagger_s: Time between the beginnings of two attempts.
+        discard: Called with the result of each further success: two attempts can succeed at the same moment.
 
     Raises:
-        Exception: All have failed; the error is the last attempt's.
+        Exception: All attempts have failed; the error is that of the last one.
     """
     turns = [asyncio.Event() for _ in range(len(attempts) + 1)]
     turns[0].set()

@@ -1,16 +1,15 @@
-"""Every name and argument on the broker, as data. Pure.
+"""All names and arguments of queues, exchanges and policies, as data. Pure.
 
-    eventflow.{flow}.events           live events, from the collector or from anyone who publishes there
+    eventflow.{flow}.events           live events, from the collector or any other publisher
     eventflow.{flow}.due              retries whose delay is over
     eventflow.{flow}.replay           dead letters that an operator sent again
-    eventflow.{flow}.retry.{delay_ms} retries that wait: one queue per delay, since messages leave only from the head
-    eventflow.{flow}.dead             events that were given up, kept until somebody looks
-    eventflow.{flow}.lease            empty for ever: what is asked of it shows that a majority of the brokers answers
-    eventflow.{flow}.runtime          what an operator has ordered; a stream, of which the last message counts
+    eventflow.{flow}.retry.{delay_ms} retries that wait: one queue per delay, since messages expire only at the head
+    eventflow.{flow}.dead             events that were given up, kept until an operator removes or replays them
+    eventflow.{flow}.lease            always empty: requests to it prove that a majority of the brokers answers
+    eventflow.{flow}.runtime          an operator's overrides: a stream, whose last message counts
 
-All but the last are durable quorum queues, on a single node too: a classic queue confirms before it has written to
-disk.
-Why each argument stands there: docs/architecture.md and ADR 3.
+All but the last are durable quorum queues, also on a single node: a classic queue confirms before it has written to
+disk. docs/architecture.md and ADR 3 give the reason for each argument.
 """
 
 import re
@@ -24,25 +23,26 @@ FLOW_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 DEFAULT_FLOW = "default"
 
 NO_DELIVERY_LIMIT = 1_000_000_000
-"""RabbitMQ 4 drops a message at its 21st delivery by default, 3.10 takes -1 for zero; attempts are counted by us."""
+"""Attempts are counted in a header of ours. Without this argument RabbitMQ 4 drops a message at its 21st delivery, and
+with -1 RabbitMQ 3.10 drops it at the first requeue."""
 
 
 OVERRIDES_MAX_BYTES = 4_000_000
-"""What a stream of orders may take on disk; one has about 100 bytes."""
+"""Largest size on disk of the stream of overrides; one message has about 100 bytes."""
 
 POLICY_PRIORITY = 1_000_000
-"""Above the priorities that operators give to their own policies."""
+"""Higher than the priorities that operators usually give to their own policies."""
 
 RIGHTS = (rf"^{PREFIX}[.]", rf"^({PREFIX}[.]|amq[.]default$)", rf"^{PREFIX}[.]")
-"""What a user of the services must be allowed to configure, write and read, as patterns of names. Publishing to a queue
-is writing to the default exchange, which is `amq.default` there."""
+"""Names that a user of the services must be allowed to configure, write and read, as patterns. Publishing to a queue is
+writing to the default exchange, which RabbitMQ calls `amq.default` here."""
 
 CONTROL_EXCHANGE = f"{PREFIX}.control"
-"""Fanout: what processors tell each other."""
+"""Fanout exchange for broadcasts between processors."""
 
 
 class Lane(StrEnum):
-    """The ways on which events reach a processor."""
+    """A queue from which a processor consumes: live events, retries that are due, or replays."""
 
     LIVE = "events"
     DUE = "due"
@@ -61,8 +61,8 @@ class QueueSpec:
 class PolicySpec:
     """A policy to set on the broker.
 
-    Of all policies that match a queue and that its type understands, RabbitMQ applies only the one of the highest
-    priority. So a policy that sets nothing harmful keeps every other one away (ADR 18).
+    Of all policies that match a queue and support its type, RabbitMQ applies only the one with the highest priority. So
+    a harmless policy of ours keeps all others from taking effect (ADR 18).
     """
 
     name: str
@@ -73,7 +73,7 @@ class PolicySpec:
 
     @property
     def body(self) -> dict[str, object]:
-        """The policy as the management API and definition files write it, without name and virtual host."""
+        """The policy in the form of the management API and of definition files, without name and virtual host."""
         return {
             "pattern": self.pattern,
             "definition": dict(self.definition),
@@ -83,7 +83,7 @@ class PolicySpec:
 
 
 def flow_prefix(flow: str) -> str:
-    """Return what the names of all queues of a flow begin with: `eventflow.{flow}.`."""
+    """Return the prefix of the names of a flow's queues: `eventflow.{flow}.`."""
     return f"{PREFIX}.{flow}."
 
 
@@ -93,27 +93,27 @@ def lane_queue(flow: str, lane: Lane) -> str:
 
 
 def dead_queue(flow: str) -> str:
-    """Name the queue of the given-up: `eventflow.{flow}.dead`."""
+    """Name the queue of dead letters: `eventflow.{flow}.dead`."""
     return f"{PREFIX}.{flow}.dead"
 
 
 def retry_queue(flow: str, delay_s: float) -> str:
-    """Name the queue in which a retry waits: `eventflow.{flow}.retry.{delay_ms}`."""
+    """Name the queue in which retries wait for this delay: `eventflow.{flow}.retry.{delay_ms}`."""
     return f"{PREFIX}.{flow}.retry.{round(delay_s * 1000)}"
 
 
 def lease_queue(flow: str) -> str:
-    """Name the queue by which a processor proves its lease on its share of the quota: `eventflow.{flow}.lease`."""
+    """Name the queue for the proof of a majority, which renews a processor's lease: `eventflow.{flow}.lease`."""
     return f"{PREFIX}.{flow}.lease"
 
 
 def overrides_queue(flow: str) -> str:
-    """Name the stream of an operator's orders: `eventflow.{flow}.runtime`."""
+    """Name the stream of an operator's overrides: `eventflow.{flow}.runtime`."""
     return f"{PREFIX}.{flow}.runtime"
 
 
 def control_queue(instance: str) -> str:
-    """Name a processor's own ear on the control exchange: `eventflow.control.{instance}`."""
+    """Name a processor's own queue on the control exchange: `eventflow.control.{instance}`."""
     return f"{CONTROL_EXCHANGE}.{instance}"
 
 
@@ -121,16 +121,16 @@ RETRY_QUEUE = re.compile(rf"{PREFIX}\.({FLOW_NAME.pattern})\.retry\.(\d+)")
 
 
 SHIELDS = (
-    # It refuses what does not fit instead of dropping what is there, even when an operator policy limits the length.
+    # If an operator policy limits the length, this refuses new messages instead of dropping old ones.
     PolicySpec(name=PREFIX, pattern=rf"^{PREFIX}[.]", definition={"overflow": "reject-publish"}),
-    # A stream knows no overflow, so the policy above does not apply to it. This one repeats an argument of the stream.
+    # Streams do not support overflow, so the policy above does not apply to them. This one only repeats an argument.
     PolicySpec(
         name=f"{PREFIX}-streams",
         pattern=rf"^{PREFIX}[.][^.]+[.]runtime$",
         definition={"stream-max-segment-size-bytes": OVERRIDES_MAX_BYTES // 4},
     ),
 )
-"""Policies of our own, which keep those of others from our queues: neither sets anything that deletes."""
+"""Policies of our own that keep other policies from our queues. Neither of them can delete a message."""
 
 
 def permissions_command(user: str, *, vhost: str) -> str:
@@ -139,7 +139,7 @@ def permissions_command(user: str, *, vhost: str) -> str:
 
 
 def flow_of(queue: str) -> str | None:
-    """Return the flow of a queue by its name; None if it is none of ours."""
+    """Return the flow of a queue by its name; None if the queue is not one of ours."""
     prefix, _, rest = queue.partition(".")
     flow, _, kind = rest.partition(".")
     return flow if prefix == PREFIX and kind and FLOW_NAME.fullmatch(flow) else None
@@ -151,12 +151,13 @@ def _quorum(**arguments: str | int) -> dict[str, str | int]:
 
 
 def _dead_lettering_to(queue: str) -> dict[str, str | int]:
-    # Kept in the queue's own arguments: a policy can be dropped, and a TTL without a dead-letter target deletes.
+    # In the queue's own arguments and not in a policy: a policy can be removed, and without a dead-letter target
+    # expired messages are deleted.
     return _quorum(
         x_dead_letter_exchange="",
         x_dead_letter_routing_key=queue,
         x_dead_letter_strategy="at-least-once",
-        x_overflow="reject-publish",  # without it at-least-once silently becomes at-most-once
+        x_overflow="reject-publish",  # required: without it RabbitMQ silently uses at-most-once
     )
 
 
@@ -172,7 +173,7 @@ def dead_spec(flow: str) -> QueueSpec:
 
 
 def retry_specs(flow: str, delays_s: tuple[float, ...]) -> tuple[QueueSpec, ...]:
-    """Return one queue per delay, each expiring into the lane `due`."""
+    """Return one queue for each delay, whose messages expire into the lane `due`."""
     arguments = _dead_lettering_to(lane_queue(flow, Lane.DUE))
     return tuple(
         QueueSpec(
@@ -184,12 +185,12 @@ def retry_specs(flow: str, delays_s: tuple[float, ...]) -> tuple[QueueSpec, ...]
 
 
 def lease_spec(flow: str) -> QueueSpec:
-    """Return the queue of the lease, which never has a message (ADR 20)."""
+    """Return the lease queue, which never has a message (ADR 20)."""
     return QueueSpec(name=lease_queue(flow), arguments=_quorum())
 
 
 def overrides_spec(flow: str) -> QueueSpec:
-    """Return the stream of an operator's orders: everyone reads the last, and reading takes nothing away (ADR 8)."""
+    """Return the stream of an operator's overrides: every processor reads the last, and none removes it (ADR 8)."""
     return QueueSpec(
         name=overrides_queue(flow),
         arguments={
@@ -201,10 +202,10 @@ def overrides_spec(flow: str) -> QueueSpec:
 
 
 def ingest_specs(flow: str) -> tuple[QueueSpec, ...]:
-    """Return what the collector needs: the dead queue first, then the lanes that point to it."""
+    """Return the queues that the collector needs: the dead queue first, then the lanes, which dead-letter to it."""
     return (dead_spec(flow), *lane_specs(flow))
 
 
 def flow_specs(flow: str, delays_s: tuple[float, ...]) -> tuple[QueueSpec, ...]:
-    """Return every queue of a flow, in an order in which each dead-letter target comes before what points to it."""
+    """Return every queue of a flow, each after its dead-letter target."""
     return (*ingest_specs(flow), *retry_specs(flow, delays_s), lease_spec(flow))

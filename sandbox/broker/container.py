@@ -139,7 +139,7 @@ class Container(RabbitMQ):
 
 
 def _remove_orphans() -> None:
-    """Remove containers whose starter was killed before it could stop them."""
+    """Remove containers that outlived their starter because it was killed."""
     line = f'{{{{.ID}}}} {{{{.Label "{_STARTER_LABEL}"}}}}'
     listed = _docker("ps", "--filter", f"label={_STARTER_LABEL}", "--format", line)
     for identifier, starter in (entry.split() for entry in listed.stdout.splitlines()):

@@ -7,7 +7,8 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -283,8 +284,19 @@ class PrivateNode(RabbitMQ):
             self._lock = None
 
     def _with_output(self, problem: str) -> str:
-        last = "\n".join(self._server.tail(15))
-        return f"{problem}\n{last}\nIts log: {self._log_file}"
+        return f"{self._server.explain(problem)}\nIts log: {self._log_file}"
+
+
+@contextlib.contextmanager
+def temporary_node() -> Iterator[PrivateNode]:
+    """Yield a running node in a temporary directory."""
+    with tempfile.TemporaryDirectory(prefix="eventflow-node-", ignore_cleanup_errors=True) as directory:
+        node = PrivateNode(Path(directory))
+        node.start()
+        try:
+            yield node
+        finally:
+            node.kill()  # its data are deleted in any case, and a clean stop takes 6 s
 
 
 def _short_hash(directory: Path) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from eventflow.errors import SettingsError
 from eventflow.service.lifecycle import EXIT_CONFIGURATION
-from eventflow.settings.sections import broker_urls_in
+from eventflow.settings.load import broker_urls_in
 from eventflow.topology import SHIELDS
 from sandbox import system_package
 from sandbox.broker import container, probes

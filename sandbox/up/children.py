@@ -70,7 +70,7 @@ class Children:
                 lambda: probes.answers_ok(url) or not child.alive, timeout_s=_READY_TIMEOUT_S, what=f"{name} at {url}"
             )
         except TimeoutError as error:
-            raise RunError(_with_output(child, str(error))) from error
+            raise RunError(child.explain(str(error))) from error
         self.check()
 
     def check(self) -> None:
@@ -81,7 +81,7 @@ class Children:
         """
         for child in self._children:
             if not child.alive:
-                raise RunError(_with_output(child, f"{child.name} ended with status {child.returncode}"))
+                raise RunError(child.explain(f"{child.name} ended with status {child.returncode}"))
 
     def _child(self, name: str, arguments: list[str], environment: Environment) -> ChildProcess:
         prefix = Text(f"{name:>11} │ ", style=_COLOURS[name])
@@ -101,7 +101,3 @@ class Children:
                 child.stop(0.0 if self._interruptions.hurried else _STOP_TIMEOUT_S)
             except KeyboardInterrupt:
                 child.kill()
-
-
-def _with_output(child: ChildProcess, problem: str) -> str:
-    return "\n".join([f"{problem}. Its last output:", *child.tail(15)])

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: runs the scenarios one after the other, prints the table, fails on any loss."""
+"""The command behind `make chaos`: runs all scenarios in order, prints a table, and fails if an event is lost."""
 
 import logging
 import os
@@ -26,12 +26,16 @@ SEED_VARIABLE = "CHAOS_SEED"
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Argument(help="Parts of names, or catalogue numbers; else all.")] = None,
-    seed: Annotated[int | None, typer.Option(envvar=SEED_VARIABLE, help="Repeats what the dice chose.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Argument(help="Parts of names, or catalogue numbers; without any, all.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(envvar=SEED_VARIABLE, help="Seed of the random choices, to repeat a run.")
+    ] = None,
     write_report: Annotated[bool, typer.Option("--report", help="Write the table to docs/reliability.md.")] = False,
 ) -> None:
-    """Kill, cut and block everything under load, and see whether anything is lost."""
-    logging.getLogger("aiohttp.server").disabled = True  # what the target has to say about connections that it breaks
+    """Kill, cut and block everything under load, and check that no event is lost."""
+    logging.getLogger("aiohttp.server").disabled = True  # the target breaks connections, and its server would log each
     seed = random.randrange(1_000_000) if seed is None else seed
     print(f"seed {seed} ({SEED_VARIABLE}={seed} repeats it)", flush=True)
     started_s = time.monotonic()
@@ -49,7 +53,7 @@ def _is_chosen(scenario: Scenario, only: Sequence[str] | None) -> bool:
 
 
 def _run_all(scenarios: Sequence[Scenario], seed: int) -> list[Run]:
-    """Run them, those that need a cluster after those that need a node."""
+    """Run scenarios: first those with one node, then those with a cluster."""
     runs = []
     for nodes in (1, 3):
         group = [scenario for scenario in scenarios if scenario.nodes == nodes]
@@ -82,7 +86,7 @@ def _section(runs: Sequence[Run], mutants: Sequence[Run], seed: int, *, seconds:
     parts = [summary, report.table(runs)]
     if mutants:
         parts += [
-            "Services broken on purpose under the same check, which must find the loss:",
+            "Services that are broken on purpose, under the same check, which must find a loss:",
             report.table(mutants),
         ]
     return "\n\n".join(parts)

@@ -1,4 +1,4 @@
-"""Every scenario, and every entry of the no-loss catalogue with where it is tested."""
+"""All scenarios, and the services that are broken on purpose."""
 
 from dataclasses import replace
 from functools import partial

@@ -1,4 +1,4 @@
-"""The checker: was anything lost? As Jepsen's `total-queue`, by ids that the client has chosen. Pure.
+"""The checker of lost events. It works like Jepsen's `total-queue`, by ids that the client has chosen. Pure.
 
 https://github.com/jepsen-io/jepsen/blob/main/jepsen/src/jepsen/checker.clj (total-queue)
 """
@@ -11,16 +11,17 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What the client was told, and where its events were found when all had come to rest.
+    """Answers to the client, and the places of its events after all work was done.
 
     Attributes:
         accepted: Ids that were answered 202.
-        unaccepted: Ids that were sent and answered otherwise, or not at all.
-        delivered: How often the target answered 2xx, by id.
-        unheard: The same, for answers whose asker had gone: they prove no delivery, and may be duplicates all the same.
-        dead: Dead letters, by id.
-        waiting: What was found in work queues, retry queues and the spool, by id.
-        unsettled: How many of those came to light only when the processor had gone: it held them for nothing.
+        unaccepted: Ids with another answer or none.
+        delivered: Number of 2xx answers of the target, by id.
+        unheard: Number of 2xx answers after the client had closed its connection, by id. They prove no delivery, but
+            may be duplicates.
+        dead: Number of dead letters, by id.
+        waiting: Number of copies in work queues, retry queues and the spool, by id.
+        unsettled: Number of deliveries that appeared only after the end of the processor: it held them without work.
     """
 
     accepted: Set[str]
@@ -34,14 +35,14 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of the events.
+    """Result of the check.
 
     Attributes:
-        lost: Accepted, and neither delivered nor kept anywhere.
-        unexpected: Found though nobody has sent it.
-        recovered: Not accepted, and found all the same: its answer was lost or came too late.
-        duplicates: Answers 2xx, dead letters and waiting copies beyond the first of each id.
-        unsettled: Deliveries that the processor held at the end though it had nothing to do.
+        lost: Accepted ids that were found nowhere.
+        unexpected: Ids that were found but never sent.
+        recovered: Ids that were found but not accepted: the 202 was lost or too late.
+        duplicates: Number of 2xx answers, dead letters and waiting copies beyond the first of each id.
+        unsettled: Number of deliveries that the processor held at the end without work.
     """
 
     accepted: int
@@ -56,7 +57,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether the promise was kept. Duplicates do not break it."""
+        """Whether no event was lost. Duplicates are allowed."""
         return not (self.lost or self.unexpected or self.unsettled)
 
     @property
@@ -65,7 +66,7 @@ class Verdict:
 
 
 def check(history: History) -> Verdict:
-    """Account for every event."""
+    """Check a history."""
     found = Counter(history.delivered) + Counter(history.dead) + Counter(history.waiting)
     copies = found + Counter(history.unheard)
     sent = history.accepted | history.unaccepted
@@ -83,6 +84,6 @@ def check(history: History) -> Verdict:
 
 
 def longest_gap_s(times_s: list[float]) -> float:
-    """Return the longest time between neighbours; 0 for fewer than two."""
+    """Return the longest time between two neighbours; 0 for fewer than two times."""
     ordered = sorted(times_s)
     return max((later - earlier for earlier, later in pairwise(ordered)), default=0.0)

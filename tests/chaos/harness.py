@@ -1,4 +1,4 @@
-"""Runs one scenario: starts everything, loads it, lets the fault happen, waits until all is at rest, and checks."""
+"""Runs one scenario: start, load, fault, wait until all work is done, check."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ from sandbox.ports import free_port
 from sandbox.source.bodies import Body
 from tests.chaos.checker import History, Verdict, check, longest_gap_s
 from tests.chaos.scenario import Scenario
-from tests.chaos.world import World, ids_in
+from tests.chaos.world import World, delays_text, ids_in
 from tests.support.amqp import Amqp
 from tests.support.disk import FaultyDisk
 from tests.support.load import SMALL, Load
@@ -32,11 +32,11 @@ from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
 STRAGGLERS_WITHIN_S = 4.0
-"""How long accepted events may be missing while no queue has any: on their way into one, or lost."""
+"""Longest time for which accepted events may be missing from all queues: they are on the way into one, or lost."""
 
 QUEUES_SAFE_AFTER_S = 4.0
-"""RabbitMQ (3.10 at least) writes the list of its quorum queues with a delay of 3 s: one that is killed earlier forgets
-the newest queues with all that is in them. Nobody can help that from outside, so faults start later."""
+"""RabbitMQ (at least 3.10) saves the list of its quorum queues with a delay of 3 s. A node that is killed earlier loses
+the newest queues with all their messages. No client can prevent that, so faults start later."""
 
 SILENT_ADDRESS = "127.0.0.78"
 
@@ -46,12 +46,12 @@ ANSWER_MAX_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One scenario's result.
+    """Result of a scenario.
 
     Attributes:
-        acceptance_gap_s: The longest time between two 202s.
-        delivery_gap_s: The longest time between two deliveries.
-        problems: What did not hold beside the checker's verdict.
+        acceptance_gap_s: Longest time between two 202s.
+        delivery_gap_s: Longest time between two deliveries.
+        problems: Expectations that did not hold, besides the verdict of the checker.
     """
 
     scenario: Scenario
@@ -71,7 +71,7 @@ class Run:
 
 
 async def run(scenario: Scenario, broker: PrivateNode | Cluster, *, seed: int) -> Run:
-    """Run a scenario to its end, which comes whatever happens."""
+    """Run a scenario to its end, even if its fault raises an error."""
     started_s = time.monotonic()
     async with _opened(scenario, broker, seed) as world:
         problems = await _let_happen(scenario, world)
@@ -96,8 +96,8 @@ async def run(scenario: Scenario, broker: PrivateNode | Cluster, *, seed: int) -
 
 @asynccontextmanager
 async def _opened(scenario: Scenario, broker: PrivateNode | Cluster, seed: int) -> AsyncIterator[World]:
-    """Start everything, and end it all in the end; the load runs already."""
-    dice = random.Random(f"{seed}/{scenario.name}")  # its own, so that one scenario alone does as it did among all
+    """Start everything and the load; stop everything at the end of the context."""
+    dice = random.Random(f"{seed}/{scenario.name}")  # a scenario chooses the same alone and among all
     flow = f"c{secrets.token_hex(4)}"
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eventflow-chaos-")))
@@ -158,7 +158,7 @@ def _services(
         target_url=target_url,
         module=scenario.modules.get("processor", "eventflow_processor"),
         preloaded=False,
-        TARGET__RETRY_DELAYS_S=",".join(f"{delay_s:g}" for delay_s in scenario.retry_delays_s),
+        TARGET__RETRY_DELAYS_S=delays_text(scenario.retry_delays_s),
         **scenario.processor,
     )
     return taking, giving
@@ -170,7 +170,7 @@ def _load(scenario: Scenario, url: str) -> Load:
 
 
 async def _let_happen(scenario: Scenario, world: World) -> list[str]:
-    """Let the fault happen under load; whatever it does, the broker runs afterwards."""
+    """Cause the fault under load. Afterwards the broker runs again in any case."""
     problems = []
     try:
         async with asyncio.timeout(scenario.deadline_s):
@@ -180,13 +180,13 @@ async def _let_happen(scenario: Scenario, world: World) -> list[str]:
                 within_s=scenario.deadline_s,
                 what=lambda: f"{scenario.at_least} accepted events, not {len(world.load.accepted)}",
             )
-    except Exception as error:  # noqa: BLE001 - whatever it is, the check and the other scenarios still follow
+    except Exception as error:  # noqa: BLE001 - any error is a problem of this scenario, and the check still follows
         problems.append(f"{type(error).__name__}: {error}")
     return problems + await _revive(world)
 
 
 async def _revive(world: World) -> list[str]:
-    """See to it that everything runs; a service that does not is a problem."""
+    """Make sure that everything runs; report each service that had ended."""
     for node in (world.broker,) if isinstance(world.broker, PrivateNode) else world.broker.nodes:
         if node.alive:
             node.resume()
@@ -205,7 +205,7 @@ async def _revive(world: World) -> list[str]:
 
 
 async def _comes_to_rest(world: World, *, within_s: float) -> bool:
-    """Wait until no queue holds work and nobody works on any; say whether that came to be."""
+    """Wait until no queue has work and no service is busy; return whether that happened in time."""
 
     async def depths() -> tuple[int, int]:
         async with world.amqp() as amqp:
@@ -235,7 +235,7 @@ async def _depth(amqp: Amqp, queue: str) -> int:
 
 
 async def _at_work(world: World) -> bool:
-    """Say whether an attempt is in flight or an event in the spool."""
+    """Return whether an attempt is in flight or an event is in the spool."""
     try:
         in_flight = await world.processor.metric(world.http, "eventflow_in_flight")
         return bool(in_flight or await world.collector.metric(world.http, "eventflow_spool_events"))
@@ -254,7 +254,7 @@ async def _stop_services(world: World) -> list[str]:
 
 
 async def _account(world: World, *, rested: bool) -> History:
-    """Find every event. What the processor held for nothing has come back to its queue, now that it is gone."""
+    """Find all events. Deliveries that the processor held have returned to their queue, because it has ended."""
     waiting, dead = await _read_queues(world)
     return History(
         accepted=world.load.accepted,
@@ -268,7 +268,7 @@ async def _account(world: World, *, rested: bool) -> History:
 
 
 async def _read_queues(world: World) -> tuple[Counter[str], Counter[str]]:
-    """Read work queues and dead queue, then delete them; a broker that has just been killed may need a second try."""
+    """Read and delete work queues and dead queue; a broker that was just killed may need a second try."""
     for tries_left in (2, 1, 0):
         try:
             async with world.amqp() as amqp:

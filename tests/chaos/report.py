@@ -1,4 +1,4 @@
-"""The table, for the terminal and for docs/reliability.md."""
+"""The table for the terminal and for docs/reliability.md."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ COLUMNS = (
 
 
 def table(runs: Iterable[Run]) -> str:
-    """Return the table."""
+    """Return the table of some runs."""
     return markdown.table(COLUMNS, map(_row, runs))
 
 
 def line(run: Run) -> str:
-    """Return one run in one line, as it is told while others follow."""
+    """Return a run as one line, for the progress."""
     verdict = run.verdict
     return (
         f"{'ok  ' if run.passed else 'FAIL'} {run.scenario.name}: accepted {verdict.accepted}, "
@@ -32,7 +32,7 @@ def line(run: Run) -> str:
 
 
 def write(section: str) -> None:
-    """Put a section into docs/reliability.md."""
+    """Write a section into docs/reliability.md."""
     markdown.write_section(PAGE, section, begin=BEGIN, end=END)
 
 

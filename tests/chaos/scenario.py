@@ -1,4 +1,4 @@
-"""What a scenario is. Scenarios are small functions on a `World`; the harness brings load and check."""
+"""Scenarios: small functions on a `World`. The harness adds the load and the check."""
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,22 +15,22 @@ class Scenario:
     """One fault under load.
 
     Attributes:
-        entry: Its numbers in the catalogue, as the table shows them.
-        name: What happens, for people.
-        fault: Does it, while the load runs, and asserts what must hold beside "nothing is lost".
-        at_least: The load goes on until so many events were accepted.
-        duplicates_max: Share of the accepted events that may come twice.
+        entry: Numbers of its entries in the catalogue.
+        name: Description of the fault for people.
+        fault: Function that causes the fault under load, and asserts everything beyond "no event is lost".
+        at_least: Number of accepted events before the load ends.
+        duplicates_max: Largest share of the accepted events that may be delivered twice.
         nodes: 1, or 3 for a cluster.
-        proxied: Whether both services reach the broker through a proxy each.
-        silent_first: Whether an address that swallows whatever is sent there is the first of both services' URLs.
-        rest_within_s: How long all work may take to be done once the load has ended.
-        spool: Whether the collector has one.
+        proxied: Whether each service reaches the broker through a proxy.
+        silent_first: Whether the first broker URL of both services leads to an address that never answers.
+        rest_within_s: Longest time until all work is done after the end of the load.
+        spool: Whether the collector has a spool.
         faulty_disk: Whether the disk of the spool can hang and fail.
-        collector_descriptors: Bounds the collector's open files: options of the shell's `ulimit`, such as `-n 64`.
-        collector: Settings, as variables without their prefix.
-        processor: The same.
-        modules: Other modules to run in place of `collector` or `processor`: services that are broken on purpose.
-        note: Why it departs from the usual load.
+        collector_descriptors: Limit of the collector's open files: options of `ulimit`, such as `-n 64`.
+        collector: Settings of the collector, as variables without their prefix.
+        processor: Settings of the processor, in the same way.
+        modules: Modules that replace `collector` or `processor`: services that are broken on purpose.
+        note: Reason for a load that differs from the usual one.
     """
 
     entry: str
@@ -57,5 +57,5 @@ class Scenario:
 
     @property
     def must_lose(self) -> bool:
-        """Whether the check is itself under test: it must find a loss."""
+        """Whether the check itself is under test: it must find a loss."""
         return bool(self.modules)

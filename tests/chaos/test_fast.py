@@ -1,7 +1,6 @@
-"""The part of the chaos suite that every `make test` runs: kills and a missing queue.
+"""Part of the chaos suite for every `make test`: kills and a missing queue.
 
-How many duplicates there may be is a matter of the whole suite: of so few events a single kill repeats too large a
-share.
+Only the whole suite limits the duplicates: with so few events, a single kill repeats too large a share.
 """
 
 import math

@@ -1,6 +1,6 @@
-"""Proof that the checker can fail: a service broken on purpose loses events, and it reports them.
+"""Proof that the checker can fail: a service that is broken on purpose loses events, and the checker finds them.
 
-The whole suite runs all such services; here the one that takes the least time.
+The whole suite runs all such services; this test runs the fastest.
 """
 
 import pytest

@@ -1,12 +1,11 @@
-"""The whole way of an event, all of it real, with a handle on each part for a scenario to pull."""
+"""The whole way of an event with real parts, and a handle on each part for the scenarios."""
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aio_pika
 import aiohttp
@@ -18,25 +17,26 @@ from tests.support.amqp import Amqp
 from tests.support.disk import FaultyDisk
 from tests.support.load import Load
 from tests.support.proxy import Proxy
-from tests.support.services import API_KEY, Service
+from tests.support.services import API_KEY, Service, processor
 from tests.support.target import Receipt, ScriptedTarget
 from tests.support.wait import eventually
 
 UNDER_WAY_MAX = 8
 PROGRESS_WITHIN_S = 60.0
-"""Longer than anything may take to come back: a dead connection is noticed within 20 s, a session opened in 15."""
+"""Longer than any recovery may take: a dead connection is noticed within 20 s, a session opens within 15 s."""
 
 
 @dataclass(slots=True, kw_only=True)
 class World:
-    """What runs while a scenario does.
+    """Everything that runs during a scenario.
 
     Attributes:
-        broker: A node, or a cluster of them, to which anything may be done.
-        dice: Seeded; whatever a scenario chooses, it chooses with these.
-        collector_proxy: Between collector and broker; None unless the scenario asked for proxies.
-        disk: The spool's; None unless the scenario asked for one that can fail.
-        remarks: What the table says beside the figures.
+        broker: Node or cluster, which scenarios may disturb in any way.
+        dice: Seeded random generator for all choices of a scenario.
+        collector_proxy: Proxy between collector and broker; None unless the scenario is `proxied`.
+        processor_proxy: Proxy between processor and broker, in the same way.
+        disk: Disk of the spool; None unless the scenario has a `faulty_disk`.
+        remarks: Observations for the table.
     """
 
     broker: PrivateNode | Cluster
@@ -55,7 +55,7 @@ class World:
 
     @property
     def node(self) -> PrivateNode:
-        """The only node."""
+        """Node of a scenario without a cluster."""
         assert isinstance(self.broker, PrivateNode)
         return self.broker
 
@@ -66,7 +66,7 @@ class World:
 
     @property
     def living_url(self) -> str:
-        """A node that answers now."""
+        """URL of a node that runs."""
         return self.broker.url if isinstance(self.broker, PrivateNode) else self.broker.living[0].url
 
     @property
@@ -75,7 +75,7 @@ class World:
 
     @property
     def work_queues(self) -> tuple[str, ...]:
-        """Where events wait that are not given up."""
+        """Queues with events that are not dead-lettered."""
         lanes = (lane_queue(self.flow, lane) for lane in Lane)
         return (*lanes, *(retry_queue(self.flow, delay_s) for delay_s in self.retry_delays_s))
 
@@ -88,7 +88,7 @@ class World:
         return asyncio.get_running_loop().time()
 
     async def accepts(self, events: int, *, within_s: float = PROGRESS_WITHIN_S) -> None:
-        """Wait until so many more events have been accepted."""
+        """Wait until `events` more events have been accepted."""
         enough = len(self.load.accepted) + events
         await eventually(
             lambda: len(self.load.accepted) >= enough,
@@ -97,7 +97,7 @@ class World:
         )
 
     async def delivers(self, events: int, *, within_s: float = PROGRESS_WITHIN_S) -> None:
-        """Wait until the target has taken so many more events."""
+        """Wait until the target has accepted `events` more events."""
         enough = len(self.target.taken) + events
         await eventually(
             lambda: len(self.target.taken) >= enough,
@@ -106,16 +106,36 @@ class World:
         )
 
     async def catches_up(self) -> None:
-        """Wait until the target has taken what has gathered.
+        """Wait until the target has accepted the backlog.
 
-        A processor that is killed amid a backlog has as many attempts in flight as it may, and each may come twice.
+        A processor that is killed during a backlog has the most attempts in flight, and each of them may be repeated.
         """
         await eventually(
-            # By their ids: duplicates of an earlier kill must not stand for events that are still to come.
+            # Compared by ids: duplicates of an earlier kill must not count as events that are still missing.
             lambda: len(self.load.accepted - {receipt.id for receipt in self.target.taken}) < UNDER_WAY_MAX,
             within_s=PROGRESS_WITHIN_S,
             what=lambda: f"the backlog delivered\n{self.processor.output}",
         )
+
+    @property
+    def retry_delays(self) -> str:
+        """Retry delays, as the setting `RETRY_DELAYS_S` expects them."""
+        return delays_text(self.retry_delays_s)
+
+    def another_processor(self, broker_url: str | None = None, **settings: str) -> Service:
+        """Prepare one more processor of the flow; `settings` as in `processor`."""
+        return processor(
+            broker_url or self.living_url,
+            flow=self.flow,
+            target_url=self.target.url,
+            TARGET__RETRY_DELAYS_S=self.retry_delays,
+            **settings,
+        )
+
+    async def dead(self) -> int:
+        """Return the number of dead letters."""
+        async with self.amqp() as amqp:
+            return await amqp.depth(self.dead_queue)
 
     async def start(self, service: Service) -> None:
         """Start a service that has ended and wait until it is ready."""
@@ -123,7 +143,7 @@ class World:
         await service.ready(self.http, within_s=PROGRESS_WITHIN_S)
 
     async def terminate(self, service: Service) -> None:
-        """End a service by SIGTERM, which it must survive until it has drained."""
+        """End a service with SIGTERM; it must drain and exit with status 0."""
         status = await asyncio.to_thread(service.process.stop, 20)
         assert status == 0, f"{service.process.name} ended with {status}:\n{service.output}"
 
@@ -133,45 +153,47 @@ class World:
         await asyncio.to_thread(self.node.start)
 
     async def pause(self, shortest_s: float, longest_s: float) -> None:
-        """Let a time pass that the dice choose."""
+        """Wait for a random time."""
         await asyncio.sleep(self.dice.uniform(shortest_s, longest_s))
 
     async def post(self, event_id: str) -> int:
-        """Post one event apart from the load and return the answer's status."""
+        """Post one event besides the load, and return the status of the answer."""
         headers = {"X-Api-Key": API_KEY, "Idempotency-Key": event_id}
         async with self.http.post(self.collector.url, data=b"{}", headers=headers) as answer:
             return answer.status
 
     def accepts_none_since(self, start_s: float) -> None:
-        """Check that no 202 has been answered since."""
+        """Check that no event has been accepted since a moment."""
         accepted = self.load.accepted_between(start_s, self.now_s)
-        assert accepted == 0, f"{accepted} events were answered 202 though none could be confirmed"
+        assert accepted == 0, f"{accepted} events were answered 202 although none could be confirmed"
 
     def attempts_since(self, start_s: float) -> int:
         return sum(receipt.at_s >= start_s for receipt in self.target.receipts)
 
     async def live_queue_empty(self) -> None:
-        """Wait until no event waits or is held; only for a load that is paused."""
+        """Wait until no event is queued or unacked. The load must be paused."""
         await eventually(lambda: self.load.accepted <= self.target.ids, what="every accepted event at the target")
 
         async def handled() -> bool:
             return await self.processor.metric(self.http, "eventflow_in_flight") == 0
 
         await eventually(handled, what="no attempt in flight")
-        await asyncio.sleep(0.2)  # for the last acks, which nothing answers
+        await asyncio.sleep(0.2)  # for the last acks: the broker does not answer them
 
     @asynccontextmanager
     async def amqp(self) -> AsyncIterator[Amqp]:
-        """Yield a client of our own on a living node."""
+        """Yield an AMQP client of a running node."""
         async with Amqp(self.living_url) as client:
             yield client
 
     def rss_mib(self) -> dict[str, float]:
         """Return the resident memory of both services."""
-        return {name: _rss_mib(service.process.pid) for name, service in self._services if service.process.alive}
+        return {
+            name: service.process.resident_bytes / 2**20 for name, service in self._services if service.process.alive
+        }
 
     def remark_memory(self, before: dict[str, float]) -> None:
-        """Note how the services' memory has moved since `before`."""
+        """Add a remark about the change of memory since `before`."""
         after = self.rss_mib()
         moved = (f"{name} {before[name]:.0f} → {after[name]:.0f} MiB" for name in before if name in after)
         self.remarks.append(f"RSS {', '.join(moved)}")
@@ -181,25 +203,30 @@ class World:
         return (("collector", self.collector), ("processor", self.processor))
 
 
+def delays_text(delays_s: Iterable[float]) -> str:
+    """Return delays as the setting `RETRY_DELAYS_S` expects them."""
+    return ",".join(f"{delay_s:g}" for delay_s in delays_s)
+
+
 def number_of(receipt: Receipt) -> int:
     """Return the number that the load gave an event."""
     return int(receipt.id.removeprefix("load-"))
 
 
 POISONED = 422
-"""A failure of the event's own: it opens no breaker, which would keep the events from what a scenario does to them."""
+"""Status of a failure that concerns one event only: it does not open the breaker, which would stop the deliveries."""
 
 
 def failing_first(*, every: int) -> Callable[[Receipt], int]:
-    """Return a target's answer: the first attempt of every n-th event fails."""
+    """Return answers of a target that fail the first attempt of every n-th event."""
     return lambda receipt: POISONED if receipt.attempt == 1 and number_of(receipt) % every == 0 else 200
 
 
 async def ids_in(amqp: Amqp, queues: Collection[str]) -> Counter[str]:
-    """Read all that is ready in queues and leave it there; return how often each event was there."""
+    """Read the ready messages of queues without removing them; return the number of copies of each event."""
     found: Counter[str] = Counter()
     for queue in queues:
-        async with amqp.connection.channel() as channel:  # its end returns what was read
+        async with amqp.connection.channel() as channel:  # its end requeues the messages
             try:
                 source = await channel.declare_queue(queue, passive=True)
             except aio_pika.exceptions.ChannelNotFoundEntity:
@@ -207,8 +234,3 @@ async def ids_in(amqp: Amqp, queues: Collection[str]) -> Counter[str]:
             while message := await source.get(fail=False, timeout=10):
                 found[str(message.headers["cloudEvents:id"])] += 1
     return found
-
-
-def _rss_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS:"))

@@ -15,17 +15,17 @@ from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
 from eventflow.control.bus import ControlBus
 from eventflow.control.overrides import Overrides
-from eventflow.settings.sections import load
+from eventflow.settings.load import load
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, retry_queue
 from eventflow_processor import dispatcher, handler
-from eventflow_processor.__main__ import Flow, run_until, wire_flow
+from eventflow_processor.__main__ import run_until
 from eventflow_processor.dispatcher import Dispatcher
+from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.gate import own_errors
 from eventflow_processor.handler import Handler
 from eventflow_processor.observe.metrics import ProcessorMetrics
-from eventflow_processor.target.http import Target
-from eventflow_processor.target.result import Result
+from eventflow_processor.target.http import HttpTarget
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.injector import Injector
@@ -38,7 +38,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-INSIDE = (Dispatcher._begin_next, Dispatcher._ended, Handler.handle)
+INSIDE = (
+    Dispatcher._begin_next,
+    Handler.begin,
+    HttpTarget._attempt,
+    Handler._on_result,
+    handler._guarded,  # tasks of a turn: settlements that wait, repeated requests, errors of our own
+)
 OURS = ("eventflow", "eventflow_processor")
 DELAY_S = 0.05
 EVENTS = 250
@@ -69,17 +75,15 @@ async def running(
     control = ControlBus(urls, instance=f"guarded-{flow}", publisher=publisher)
     async with AsyncExitStack() as stack:
         stack.enter_context(capture_logs())  # hundreds of tracebacks, which nothing here reads
-        parts = await wire_flow(
-            flow,
-            settings.all_flows[flow],
-            settings,
-            publisher,
-            control,
-            metrics,
-            tracer_for("test"),
-            Presence(lambda _: None),
-            stack,
+        shared = Shared(
+            settings=settings,
+            publisher=publisher,
+            control=control,
+            metrics=metrics,
+            tracer=tracer_for("test"),
+            presence=Presence(lambda _: None),
         )
+        parts = await wire_flow(flow, settings.all_flows[flow], shared, stack)
         task = asyncio.create_task(run_until(stop, [parts], publisher, control))
         await eventually(lambda: parts.consumer.is_consuming and parts.gate.is_open, what="a processor that consumes")
         yield parts
@@ -92,7 +96,7 @@ async def fail_each_call(
 ) -> None:
     """Let each call of a turn fail once, one in each of as many turns, and wait until all events are done."""
     ids = {f"{number}-{flow}" for number in range(events)}
-    with Injector(inside=INSIDE, packages=OURS, turn=Handler.handle) as injector:
+    with Injector(inside=INSIDE, packages=OURS, turn=Handler.begin) as injector:
         await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(event_id) for event_id in sorted(ids)))
         await eventually(
             lambda: is_done(ids) and parts.consumer.held == 0,
@@ -158,20 +162,26 @@ async def test_no_call_that_fails_holds_a_probe(
     assert await amqp.depth(dead_queue(flow)) == 0
 
 
-async def hang(*_: object, **__: object) -> Result:
+class Hanging:
+    """An attempt that never has a result."""
+
+    def abandon(self) -> None: ...
+
+
+def hang(*_: object, **__: object) -> Hanging:
     """Stand for a bug that no guard foresees: a delivery that is taken and never settled."""
-    return await asyncio.get_running_loop().create_future()
+    return Hanging()
 
 
 async def test_a_delivery_that_nothing_settles_is_given_up_and_comes_again(
     broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reproduced on 0.1.0: 50 of 1 500 deliveries stayed unsettled for good, and the processor said it was ready."""
-    monkeypatch.setattr("eventflow_processor.__main__.held_max_s", lambda _: 1.0)
+    monkeypatch.setattr("eventflow_processor.flow.held_max_s", lambda _: 1.0)
     await amqp.declare_flow(flow, (DELAY_S,))
     async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
         with monkeypatch.context() as bug:
-            bug.setattr(Target, "attempt", hang)
+            bug.setattr(HttpTarget, "start", hang)
             await amqp.publish(lane_queue(flow, Lane.LIVE), message("forgotten"), message("behind-it"))
             await eventually(lambda: parts.consumer.held == 2, what="both events held")
         await eventually(lambda: target.ids == {"forgotten", "behind-it"}, what="both delivered through the only slot")
@@ -184,7 +194,7 @@ async def test_a_processor_whose_slots_are_taken_for_good_says_that_it_stands_st
     """Reproduced on 0.1.0: with 15 of 20 slots dead /readyz answered 200 throughout."""
     monkeypatch.setattr(dispatcher, "STANDSTILL_S", 0.2)
     monkeypatch.setenv(f"EVENTFLOW_FLOWS__{flow.upper()}__TARGET__TIMEOUT_S", "0.2")
-    monkeypatch.setattr(Target, "attempt", hang)
+    monkeypatch.setattr(HttpTarget, "start", hang)
     await amqp.declare_flow(flow, (DELAY_S,))
     async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
         await amqp.publish(lane_queue(flow, Lane.LIVE), message("1"), message("2"))

@@ -83,13 +83,13 @@ async def test_deliveries_are_acked_handed_back_and_lost_with_their_channel_eith
             deliver=lambda envelope, tag: got.append((envelope.event.body, envelope.event.id, tag)),
         )
         await eventually(lambda: len(got) == 3, what="all deliveries")
-        await consuming.settle(got[0][2], requeue=False)
-        await consuming.settle(got[1][2], requeue=True)
+        consuming.settle(got[0][2], requeue=False)
+        consuming.settle(got[1][2], requeue=True)
         await eventually(lambda: len(got) == 4, what="the requeued delivery")
         await channel.close()
         assert not consuming.is_open
         with pytest.raises(DeliveryLostError):
-            await consuming.settle(got[3][2], requeue=False)
+            consuming.settle(got[3][2], requeue=False)
 
     async with asyncio.timeout(30):
         await keep_connected([broker_url], name="test", session=session)

@@ -129,7 +129,7 @@ async def test_a_strangers_message_is_delivered_and_settled_either_way(
             queue, prefetch=10, deliver=lambda envelope, tag: got.append((envelope.event.body, tag))
         )
         await eventually(lambda: len(got) == 1, what="the delivery")
-        await consuming.settle(got[0][1], requeue=False)
+        consuming.settle(got[0][1], requeue=False)
         await answered("close", channel.close())
 
     async with asyncio.timeout(10):
@@ -161,7 +161,7 @@ async def test_a_delivery_that_cannot_be_handed_over_comes_again_and_ends_nothin
         await consuming.consume(queue, prefetch=10, deliver=deliver)
         await eventually(lambda: len(taken) == 2, what="both deliveries")
         for tag in taken:
-            await consuming.settle(tag, requeue=False)
+            consuming.settle(tag, requeue=False)
         await answered("close", channel.close())
 
     async with asyncio.timeout(10):
@@ -178,10 +178,10 @@ async def test_what_processors_and_operators_say_ends_no_session_whatever_is_in_
     for properties in STRANGE.values():
         await amqp.publish_raw(properties, b"{}", queue="\u00e9", exchange=CONTROL_EXCHANGE)
         await amqp.publish_raw(properties, b"{}", queue=overrides_queue(flow))
-    await eventually(lambda: service.output.count("control.order_not_understood") == len(STRANGE), what="all seen")
+    await eventually(lambda: service.output.count("control.overrides_invalid") == len(STRANGE), what="all seen")
     second = processor(broker_url, flow=flow, target_url=target.url)
     with second.process:
-        await eventually(lambda: "control.order_not_understood" in second.output, what="the last one seen")
+        await eventually(lambda: "control.overrides_invalid" in second.output, what="the last one seen")
         assert (await command("resume", flow)).status == 0
         await second.ready(http)
         assert "broker.session_ended" not in second.output, second.output

@@ -215,9 +215,9 @@ async def test_a_user_without_the_right_is_shown_the_command(
 
 async def test_check_reports_that_the_url_is_not_set_or_nothing_listens_there(eventflow: Command) -> None:
     unset = await eventflow("check")
-    assert "not looked: EVENTFLOW_BROKER__MANAGEMENT_URL is not set" in unset.stdout
+    assert "not checked: EVENTFLOW_BROKER__MANAGEMENT_URL is not set" in unset.stdout
     away = await eventflow("check", BROKER__MANAGEMENT_URL=f"http://127.0.0.1:{free_port()}")
-    assert "not looked: Cannot connect" in away.stdout
+    assert "not checked: Cannot connect" in away.stdout
 
 
 @pytest.mark.parametrize("kind", ["silence", "endless"])
@@ -258,7 +258,7 @@ async def test_a_queue_that_vanishes_is_an_error_and_counted_once_in_each_proces
             await giving.ready(http)
             port = giving.admin_url.rsplit(":", 1)[1]
             status = await eventflow("status", PROCESSOR__ADMIN_PORT=port)
-            assert f"flow {flow}: queues vanished, with all that was in them: 3" in status.stdout
+            assert f"flow {flow}: queues vanished, with all events in them: 3" in status.stdout
 
 
 async def test_a_lane_that_vanishes_is_noticed_before_others_can_have_declared_it_again(

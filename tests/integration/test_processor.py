@@ -484,10 +484,11 @@ async def test_logs_tell_the_outcome_and_no_secret(start: Start, target: Scripte
     service = await start(TARGET__MAX_ATTEMPTS="1", TARGET__HEADERS='{"Authorization": "Bearer hidden"}')
     event_id = str(uuid.uuid4())
     await amqp.publish(lane_queue(flow, Lane.LIVE), message(event_id, b"body-text"))
-    await eventually(lambda: "event.dead_lettered" in service.output, what="the log line")
-    [line] = [json.loads(line) for line in service.output.splitlines() if "event.dead_lettered" in line]
+    await eventually(lambda: "delivery.attempted" in service.output, what="the log line")
+    [line] = [json.loads(line) for line in service.output.splitlines() if "delivery.attempted" in line]
     assert line["event_id"] == event_id
-    assert line["reason"] == "server_error"
+    assert (line["outcome"], line["status"], line["reason"]) == ("dead", 500, "server_error")
+    assert (line["attempt"], line["lane"], line["queue"]) == (1, "events", dead_queue(flow))
     assert line["level"] == "error"
     assert "hidden" not in service.output
     assert "body-text" not in service.output

@@ -229,7 +229,7 @@ async def test_nonsense_in_the_stream_of_orders_changes_nothing(
     await eventually_shares(http, 20, service)
     for body in (b"", b"[]", json.dumps({"rate_per_s": -1, "paused": False}).encode()):
         await amqp.publish(f"eventflow.{flow}.runtime", message("x", body))
-    await eventually(lambda: service.output.count("control.order_not_understood") == 3, what="all of it seen")
+    await eventually(lambda: service.output.count("control.overrides_invalid") == 3, what="all of it seen")
     assert await share_of(service, http) == 20
     ended = await command("rate", "set", flow, "30")
     assert (ended.status, ended.stdout) == (0, f"flow {flow}: 30/s\n")

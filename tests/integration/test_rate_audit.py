@@ -15,7 +15,7 @@ QUOTA = Quota(rate_per_s=25)
 
 async def audit(broker_url: str, flow: str, *, module: str, processors: int) -> Row:
     async with opened(
-        broker_url=broker_url, flow=flow, quota=QUOTA, behaviour=UNLIMITED, tell=print, module=module
+        broker_url=broker_url, flow=flow, quota=QUOTA, behaviour=UNLIMITED, show_step=print, module=module
     ) as stage:
         (row,) = await steady(stage, processors, measured_s=4.0)
     return row

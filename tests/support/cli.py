@@ -11,9 +11,9 @@ import aio_pika
 from eventflow.event import Event
 from eventflow.message import Envelope, Failure, encode
 from eventflow.topology import dead_queue
+from sandbox.processes import scrubbed_environment
 from tests.support import preloaded
 from tests.support.amqp import Amqp
-from tests.support.services import scrubbed_environment
 
 MODULE = "eventflow.cli"
 FIRST_FAILED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from eventflow.message import Envelope
-from eventflow_processor import __main__ as processor
+from eventflow_processor import flow
+from eventflow_processor.__main__ import main
 from eventflow_processor.target.request import RequestForm, TargetRequest
 
 
@@ -28,5 +29,5 @@ class Erring(RequestForm):
 
 
 if __name__ == "__main__":
-    processor.request_form = lambda _: Erring()
-    processor.main()
+    flow.request_form = lambda _: Erring()
+    main()

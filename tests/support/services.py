@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -13,16 +12,11 @@ from typing import Any
 import aiohttp
 
 from sandbox.ports import free_port
-from sandbox.processes import ChildProcess
+from sandbox.processes import ChildProcess, scrubbed_environment
 from tests.support.preloaded import PreloadedProcess
 from tests.support.wait import eventually
 
 API_KEY = "test-key"
-
-
-def scrubbed_environment() -> dict[str, str]:
-    """Return this process's environment without anything that would configure a service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("EVENTFLOW_", "OTEL_"))}
 
 
 def environment_with(settings: Mapping[str, str]) -> dict[str, str]:

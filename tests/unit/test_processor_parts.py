@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from eventflow.event import Event
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Delivered, Outcome, Retry
-from eventflow.settings.sections import TargetSettings
+from eventflow.settings.target import TargetSettings
 from eventflow.topology import Lane
 from eventflow_processor.concurrency import concurrency_of, prefetch_of
 from eventflow_processor.gate.verdict import Verdict

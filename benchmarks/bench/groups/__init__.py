@@ -1,1 +1,1 @@
-"""What is measured: each module one group of rows."""
+"""Groups of measurements, one in each module."""

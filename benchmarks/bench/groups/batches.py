@@ -1,4 +1,4 @@
-"""Events in batches: how many are accepted per second."""
+"""Rate of events that are accepted in batches."""
 
 import json
 import tempfile
@@ -14,14 +14,14 @@ from benchmarks.bench.stage import SMALL, Stage
 
 BATCH = 100
 CONNECTIONS = 10
-"""So that 1000 events are in flight, as at the ceiling."""
+"""With this number 1000 events are in flight, as for the ceiling."""
 
 CASE = f"batches of {BATCH}, {CONNECTIONS} connections, 0.3 kB"
 _NDJSON = "application/x-ndjson"
 
 
 def measure(here: Stage) -> Section:
-    """Measure both in turn, with nothing queued at the start of each turn."""
+    """Measure collector and ceiling in turn, each with an empty queue."""
     section = Section(name="batches", title="Ingest in batches")
     line = json.dumps(json.loads(SMALL.content), separators=(",", ":"))
     collector = contestants.collector(here)
@@ -41,7 +41,7 @@ def measure(here: Stage) -> Section:
 
 
 def _events_per_s(here: Stage, wire: Wire, collector: Ingester, batch: Path) -> float:
-    here.tell(f"ingest, {CASE}: {collector.name}")
+    here.show_step(f"ingest, {CASE}: {collector.name}")
     headers = collector.headers_for(batch.read_bytes(), content_type=_NDJSON)
     with wire.emptied(LIVE_QUEUE):
         return BATCH * wrk.requests_per_s(
@@ -50,6 +50,6 @@ def _events_per_s(here: Stage, wire: Wire, collector: Ingester, batch: Path) -> 
 
 
 def _raw_per_s(here: Stage, wire: Wire) -> float:
-    here.tell(f"ingest, {CASE}: {raw.NAME}")
+    here.show_step(f"ingest, {CASE}: {raw.NAME}")
     with wire.emptied(LIVE_QUEUE):
         return raw.published_per_s(here, LIVE_QUEUE, for_s=here.plan.for_s)

@@ -1,11 +1,11 @@
-"""From the queue to a target that costs almost nothing: how many requests reach it per second."""
+"""Rate of delivery from a queue to a target that costs almost nothing."""
 
 import time
 from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.bench import contestants
-from benchmarks.bench.contestants import Deliverer, last_words
+from benchmarks.bench.contestants import Deliverer
 from benchmarks.bench.figures import MeasureError, Section, Turn, in_turn
 from benchmarks.bench.instruments.messages import frames
 from benchmarks.bench.instruments.sink import Count, read_count
@@ -22,14 +22,14 @@ POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
-    """How fast one delivered, and what memory it took at the end."""
+    """Rate of a program, and its memory at the end."""
 
     per_s: float
     resident_mb: float
 
 
 def measure(here: Stage) -> Section:
-    """Let each in turn drain what was queued for it before it started."""
+    """Let each program in turn deliver a backlog that was queued before its start."""
     section = Section(name="delivery", title="Delivery, unlimited rate")
     with sink() as target_url, Wire(here.broker_url) as wire:
         deliverers = [
@@ -50,26 +50,26 @@ def measure(here: Stage) -> Section:
 
 
 def _drained_per_s(here: Stage, wire: Wire, target_url: str, deliverer: Deliverer) -> float:
-    here.tell(f"delivery: {deliverer.name}")
+    here.show_step(f"delivery: {deliverer.name}")
     queued = wanted(deliverer, for_s=here.plan.for_s)
     with wire.emptied(deliverer.queue):
         if deliverer.queue is not None:
             message = frames(deliverer.shape, SMALL.content, queue=deliverer.queue)
             wire.publish(message, in_flight=1000, count=queued)
-            time.sleep(SETTLES_S)  # the broker goes on writing for a while, the longer the more was queued
+            time.sleep(SETTLES_S)  # the broker still writes for a while after the last confirm
         return drained(deliverer, target_url, for_s=here.plan.for_s, queued=queued).per_s
 
 
 def wanted(deliverer: Deliverer, *, for_s: float) -> int:
-    """Return how many events must be queued for it, so that it does not run out of them."""
+    """Return the number of events to queue, so that the program does not run out of them."""
     return round(deliverer.most_per_s * (for_s + SETTLES_S))
 
 
 def drained(deliverer: Deliverer, target_url: str, *, for_s: float, queued: int) -> Drained:
-    """Run one and see how fast it delivers once it does, until the time is over or its queue is drained.
+    """Run a program and measure its rate once it delivers, until the time is over or its queue is nearly empty.
 
     Raises:
-        MeasureError: It delivered nothing, or all too soon.
+        MeasureError: The program delivered nothing, or emptied its queue too early.
     """
     end = read_count(target_url).requests + round(queued * NEARLY_ALL)
     with deliverer.process:
@@ -78,16 +78,16 @@ def drained(deliverer: Deliverer, target_url: str, *, for_s: float, queued: int)
         while last.at_s - first.at_s < for_s and last.requests < end:
             time.sleep(POLL_S)
             last = read_count(target_url)
-        resident_mb = contestants.resident_mb(deliverer.process)
-        deliverer.process.kill()  # the rest is not wanted any more
+        resident_mb = deliverer.process.resident_bytes / 1e6
+        deliverer.process.kill()  # the rest of the queue is not needed
     if last.at_s - first.at_s < for_s / 2:
-        raise MeasureError(f"{deliverer.name} had drained its queue before it could be measured")
+        raise MeasureError(f"{deliverer.name} emptied its queue before it could be measured")
     per_s = (last.requests - first.requests) / (last.at_s - first.at_s)
     return Drained(per_s=per_s, resident_mb=resident_mb)
 
 
 def _settled(deliverer: Deliverer, target_url: str) -> Count:
-    """Wait for its first deliveries and let it find its pace."""
+    """Wait for the first deliveries, and then until the rate is stable."""
     before, process = read_count(target_url), deliverer.process
     try:
         wait_until(
@@ -96,8 +96,8 @@ def _settled(deliverer: Deliverer, target_url: str) -> Count:
             what="a delivery",
         )
     except TimeoutError as error:
-        raise MeasureError(last_words(process, str(error))) from error
+        raise MeasureError(process.explain(str(error))) from error
     time.sleep(SETTLES_S)
     if not process.alive:
-        raise MeasureError(last_words(process, f"{deliverer.name} ended with {process.returncode}"))
+        raise MeasureError(process.explain(f"{deliverer.name} ended with {process.returncode}"))
     return read_count(target_url)

@@ -1,4 +1,4 @@
-"""The same rates with more and more events queued, and the memory of the services."""
+"""Rates and memory with a growing number of queued events."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from benchmarks.bench.stage import SMALL, Stage, sink
 
 CONNECTIONS = 64
 RAW_EVENTS = 40_000
-"""So many are published and taken as raw frames: a number that is queued at any point."""
+"""Number of raw messages to publish and to consume; every backlog contains so many."""
 
 IN_FLIGHT = 1000
 MEMORY_UNIT = "MB"
@@ -26,10 +26,10 @@ RATIO = "{rate}: rate with {most} queued / rate with none"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What is measured again at each backlog.
+    """Measurements at one backlog.
 
     Attributes:
-        memory_mb: By service, the samples of this backlog.
+        memory_mb: Samples of the resident memory, by service.
     """
 
     here: Stage
@@ -40,7 +40,7 @@ class Growth:
     memory_mb: dict[str, list[float]] = field(default_factory=dict)
 
     def turns(self) -> dict[str, list[Turn]]:
-        """Return what is measured, by the rate that it is about."""
+        """Return the measurements of each rate."""
         return {
             INGEST: [
                 Turn(name=raw.NAME, role=Role.CEILING, run=self._published),
@@ -62,7 +62,7 @@ class Growth:
         per_s = requests_per_s(
             self.collector.url, body=SMALL.path, headers=headers, connections=CONNECTIONS, for_s=self.here.plan.for_s
         )
-        self._note_memory("collector", contestants.resident_mb(self.collector.process))
+        self._record_memory("collector", self.collector.process.resident_bytes / 1e6)
         return per_s
 
     def _consumed(self) -> float:
@@ -74,13 +74,13 @@ class Growth:
         needed = wanted(processor, for_s=self.here.plan.for_s)
         self._fill("delivery", at_least=needed)
         done = drained(processor, self.target_url, for_s=self.here.plan.for_s, queued=needed)
-        self._note_memory("processor", done.resident_mb)
+        self._record_memory("processor", done.resident_mb)
         return done.per_s
 
-    def _fill(self, what: str, *, at_least: int = 0) -> None:
-        """Bring the queue to the backlog, or to as many events as are taken from it."""
+    def _fill(self, step: str, *, at_least: int = 0) -> None:
+        """Bring the queue to the backlog, or to the number of events that a turn consumes."""
         goal = max(self.backlog, at_least)
-        self.here.tell(f"growth, {grouped(self.backlog)} queued: {what}")
+        self.here.show_step(f"growth, {grouped(self.backlog)} queued: {step}")
         ready = self.wire.depth(LIVE_QUEUE)
         if goal == 0:
             self.wire.purge(LIVE_QUEUE)
@@ -91,13 +91,13 @@ class Growth:
             message = frames("ours", SMALL.content, queue=LIVE_QUEUE)
             self.wire.publish(message, in_flight=IN_FLIGHT, count=goal - ready)
 
-    def _note_memory(self, service: str, resident_mb: float) -> None:
+    def _record_memory(self, service: str, resident_mb: float) -> None:
         self.memory_mb.setdefault(service, []).append(resident_mb)
 
 
 def measure(here: Stage) -> Section:
     """Measure from an empty queue to the largest backlog."""
-    section = Section(name="growth", title="Growth: rates and memory by what is queued")
+    section = Section(name="growth", title="Growth: rates and memory by the number of queued events")
     with _started(here) as (wire, collector, target_url):
         for backlog in here.plan.backlogs:
             growth = Growth(here=here, wire=wire, collector=collector, target_url=target_url, backlog=backlog)
@@ -127,7 +127,7 @@ def _started(here: Stage) -> Iterator[tuple[Wire, Ingester, str]]:
 
 
 def grouped(count: int) -> str:
-    """Write a number of events as people read it."""
+    """Format a number of events for people."""
     return f"{count:,}".replace(",", " ") if count else "none"
 
 
@@ -136,7 +136,7 @@ def _case(rate: str, backlog: int) -> str:
 
 
 def _ratios(section: Section, rate: str, most: int) -> list[Row]:
-    """Compare the largest backlog with none, for both programs."""
+    """Return the rates at the largest backlog relative to those at none, for both programs."""
     pairs = zip(section.of_case(_case(rate, most)), section.of_case(_case(rate, 0)), strict=True)
     case = RATIO.format(rate=rate, most=grouped(most))
     return [Row(case=case, name=a.name, role=a.role, samples=[a.value / b.value], unit="") for a, b in pairs]

@@ -1,4 +1,4 @@
-"""Single events: how many are answered 202 per second."""
+"""Rate of single events that are accepted."""
 
 from functools import partial
 
@@ -11,11 +11,11 @@ from benchmarks.bench.stage import LARGE, MIDDLE, SMALL, Body, Stage
 
 HEADLINE = "64 connections, 0.3 kB"
 CASES = ((64, SMALL), (256, SMALL), (64, MIDDLE), (64, LARGE))
-"""The first is the one that goals and known ranges are about."""
+"""Goals and known ranges refer to the first case."""
 
 
 def measure(here: Stage) -> Section:
-    """Measure all in turn, with nothing queued at the start of each turn."""
+    """Measure all programs in turn, each with an empty queue."""
     section = Section(name="ingest", title="Ingest, single events")
     ingesters = [
         contestants.ingest_ceiling(),
@@ -41,17 +41,17 @@ def measure(here: Stage) -> Section:
 
 
 def events_per_s(here: Stage, wire: Wire, ingester: Ingester, *, connections: int, body: Body) -> float:
-    """Load one with single events, with nothing queued before; see `load`."""
-    here.tell(f"ingest, {connections} connections, {body.title}: {ingester.name}")
+    """Empty the queue of a program and then load it; see `load`."""
+    here.show_step(f"ingest, {connections} connections, {body.title}: {ingester.name}")
     with wire.emptied(ingester.queue):
         return load(here, ingester, connections=connections, body=body)
 
 
 def load(here: Stage, ingester: Ingester, *, connections: int, body: Body) -> float:
-    """Send single events as fast as they are answered and return how many that are per second.
+    """Send single events as fast as they are answered, and return the rate.
 
     Raises:
-        MeasureError: It refused one, or broke a connection.
+        MeasureError: The program refused an event or broke a connection.
     """
     try:
         return wrk.requests_per_s(

@@ -1,4 +1,4 @@
-"""How long the 202 takes, and the way from the 202 to the target, at half of what the machine can do."""
+"""Time until the 202, and from the 202 to the target, at half of the capacity of the machine."""
 
 import json
 import time
@@ -18,7 +18,7 @@ from sandbox.ports import LOOPBACK, free_port
 CONNECTIONS = 64
 PROCESSOR_STARTS_S = 3.0
 LONGER = 2
-"""Than a rate is measured, since the slowest hundredth of few would say little."""
+"""Factor on the length of a measurement: the slowest hundredth needs many events."""
 
 COLLECTOR_ALONE = "the 202, collector alone"
 WHOLE_WAY_202 = "the 202, whole way"
@@ -26,11 +26,11 @@ WHOLE_WAY = "from the 202 to the target"
 
 
 def measure(here: Stage) -> Section:
-    """Measure the collector alone, and then the whole way."""
+    """Measure the collector alone, then collector and processor."""
     section = Section(name="latency", title="Latency at half load")
     collector = contestants.collector(here)
     with contestants.running([collector], SMALL), Wire(here.broker_url) as wire:
-        here.tell("latency: what the collector can do")
+        here.show_step("latency: capacity of the collector")
         with wire.emptied(LIVE_QUEUE):
             half_per_s = _accepted_per_s(here, collector) / 2
         with wire.emptied(LIVE_QUEUE):
@@ -55,8 +55,8 @@ def _accepted_per_s(here: Stage, collector: Ingester) -> float:
 
 
 def _delivered_per_s(here: Stage, collector: Ingester) -> float:
-    """Return how many reach the target per second while as many as possible come in."""
-    here.tell("latency: what the whole way can do")
+    """Return the rate at the target while the collector is fully loaded."""
+    here.show_step("latency: capacity of the whole way")
     with _delivering(here) as target_url:
         before = read_count(target_url)
         _accepted_per_s(here, collector)
@@ -69,17 +69,17 @@ def _delivering(here: Stage) -> Iterator[str]:
     with sink() as target_url, contestants.processor(here, target_url).process as process:
         time.sleep(PROCESSOR_STARTS_S)
         yield target_url
-        process.kill()  # the rest is not wanted any more
+        process.kill()  # the rest of the queue is not needed
 
 
 def _paced(here: Stage, collector: Ingester, rate_per_s: float, *, target_port: int | None = None) -> dict[str, float]:
-    """Send on schedule and return what came of it.
+    """Send on schedule and return the figures.
 
     Raises:
-        MeasureError: An event was refused, or had not come in the end.
+        MeasureError: An event was refused or did not reach the target.
     """
     way = "collector alone" if target_port is None else "whole way"
-    here.tell(f"latency, {way}, {rate_per_s:.0f} events/s")
+    here.show_step(f"latency, {way}, {rate_per_s:.0f} events/s")
     for_s = here.plan.for_s * LONGER
     lines = [f"{name}: {value}" for name, value in collector.headers_for(SMALL.content).items()]
     options = [part for line in lines for part in ("--header", line)]
@@ -97,7 +97,7 @@ def _paced(here: Stage, collector: Ingester, rate_per_s: float, *, target_port: 
     with sender:
         status = sender.wait(for_s + WARM_UP_S + 2 * LAST_WITHIN_S + stage.SINK_WITHIN_S)
     if status != 0:
-        raise MeasureError(contestants.last_words(sender, f"the sender ended with {status}"))
+        raise MeasureError(sender.explain(f"the sender ended with {status}"))
     result: dict[str, float] = json.loads(sender.tail(1)[0])
     if result["refused"] or (target_port is not None and result["missing"]):
         raise MeasureError(f"latency, {way}: {result}")

@@ -1,4 +1,4 @@
-"""The collector's spool: how fast it fills while the broker is away, and empties once it is back."""
+"""Rates into the collector's spool while the broker is down, and out of it afterwards."""
 
 import tempfile
 import time
@@ -13,20 +13,20 @@ from benchmarks.bench.stage import SMALL, Stage
 
 CONNECTIONS = 64
 CASE = f"{CONNECTIONS} connections, 0.3 kB"
-DRAINED_WITHIN_S = 120.0
+EMPTIED_WITHIN_S = 120.0
 POLL_S = 0.02
 _METRIC = "eventflow_spool_events"
 
 
 def measure(here: Stage) -> Section:
-    """Kill the broker, load the collector, start the broker again, and see the spool drained; several times."""
+    """Kill the broker, load the collector, start the broker and wait until the spool is empty; repeat."""
     section = Section(name="spool", title="Spool")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         collector = contestants.collector(here, EVENTFLOW_COLLECTOR__SPOOL_DIR=directory)
         with contestants.running([collector], SMALL):
             try:
                 rounds = [
-                    (_filled_per_s(here, collector), _drained_per_s(here, collector))
+                    (_filled_per_s(here, collector), _emptied_per_s(here, collector))
                     for _ in range(here.plan.few_rounds)
                 ]
             finally:
@@ -42,7 +42,7 @@ def measure(here: Stage) -> Section:
 
 
 def _filled_per_s(here: Stage, collector: Ingester) -> float:
-    here.tell("spool: filling it")
+    here.show_step("spool: filling it")
     here.node.kill()
     contestants.wait_ready(collector, SMALL)
     headers = collector.headers_for(SMALL.content)
@@ -51,17 +51,17 @@ def _filled_per_s(here: Stage, collector: Ingester) -> float:
     )
 
 
-def _drained_per_s(here: Stage, collector: Ingester) -> float:
-    here.tell("spool: draining it")
+def _emptied_per_s(here: Stage, collector: Ingester) -> float:
+    here.show_step("spool: emptying it")
     filled = _spooled(collector)
     here.node.start()
-    deadline_s = time.monotonic() + DRAINED_WITHIN_S
+    deadline_s = time.monotonic() + EMPTIED_WITHIN_S
     began_s, began = time.monotonic(), filled
     while (left := _spooled(collector)) > 0:
         if left == filled:
-            began_s, began = time.monotonic(), left  # it has not begun yet
+            began_s, began = time.monotonic(), left  # the collector has not started to publish
         if time.monotonic() > deadline_s:
-            raise MeasureError(f"{left:.0f} events were still in the spool after {DRAINED_WITHIN_S:.0f} s")
+            raise MeasureError(f"{left:.0f} events are still in the spool after {EMPTIED_WITHIN_S:.0f} s")
         time.sleep(POLL_S)
     per_s = began / (time.monotonic() - began_s)
     with Wire(here.broker_url) as wire:

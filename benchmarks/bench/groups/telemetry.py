@@ -1,4 +1,4 @@
-"""What metrics and traces cost the collector."""
+"""Cost of metrics and traces in the collector."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +17,14 @@ _ALL_TRACES = {"OTEL_TRACES_SAMPLER": "parentbased_always_on"}
 _CONNECTIONS = 64
 _TITLE = f"Cost of telemetry to ingest: two collectors loaded at once ({_CONNECTIONS} connections each, {SMALL.title})"
 _TIMES_THE_ROUNDS = 5
-"""Pairs differ by a tenth: 45 of them tell 2 or 3 %."""
+"""The ratio of a pair varies by a tenth; 45 pairs show a difference of 2 or 3 %."""
 
 
 def measure(here: Stage) -> Section:
-    """Measure collectors with some telemetry, each beside one without any.
+    """Measure collectors with some telemetry, each at the same time as one without any.
 
-    A few percent are to be told, on a machine whose speed changes by a third within seconds. So the two are loaded at
-    once and not in turn: whatever happens meets both, and each gets half of what there is.
+    The difference is a few percent, while the speed of a machine may change by a third within seconds. So the two
+    collectors are loaded at once and not in turn: other work affects both, and each gets half of the machine.
     """
     section = Section(name="telemetry", title=_TITLE)
     none = contestants.collector(here, name="no telemetry", module="benchmarks.bench.instruments.silent", **_NO_TRACES)
@@ -39,7 +39,7 @@ def measure(here: Stage) -> Section:
 
 
 def _side_by_side(here: Stage, wire: Wire, none: Ingester, one: Ingester, *, rounds: int) -> Sequence[Row]:
-    here.tell(f"telemetry: {one.name}")
+    here.show_step(f"telemetry: {one.name}")
     load = partial(ingest.load, here, connections=_CONNECTIONS, body=SMALL)
     samples: tuple[list[float], list[float]] = ([], [])
     with ThreadPoolExecutor(len(samples)) as at_once:

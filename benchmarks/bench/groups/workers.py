@@ -1,4 +1,4 @@
-"""Single events into one and into two worker processes of a collector."""
+"""Rate of single events with one and with two worker processes."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from benchmarks.bench.stage import SMALL, Stage
 
 
 def measure(here: Stage) -> Section:
-    """Measure both in turn."""
+    """Measure both numbers of workers in turn."""
     section = Section(name="workers", title="Ingest by worker processes")
     names = {1: "1 worker process", 2: "2 worker processes"}
     collectors = [

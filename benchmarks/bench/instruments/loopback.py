@@ -1,4 +1,4 @@
-"""Requests to what runs on this machine, never by a proxy."""
+"""Requests to servers on this machine, never through a proxy."""
 
 import urllib.request
 from collections.abc import Mapping
@@ -8,20 +8,20 @@ _TIMEOUT_S = 5.0
 
 
 def get(url: str) -> bytes:
-    """Return what a 2xx answer holds.
+    """Return the body of a 2xx answer.
 
     Raises:
-        OSError: Nothing listens there, or it answers otherwise.
+        OSError: There was no answer, or another status.
     """
     with _OPENER.open(url, timeout=_TIMEOUT_S) as answer:
         return bytes(answer.read())
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """Post, and return what a 2xx answer holds.
+    """Post, and return the body of a 2xx answer.
 
     Raises:
-        OSError: Nothing listens there, or it answers otherwise.
+        OSError: There was no answer, or another status.
     """
     request = urllib.request.Request(url, data=body, headers=dict(headers))
     with _OPENER.open(request, timeout=_TIMEOUT_S) as answer:

@@ -1,4 +1,4 @@
-"""What each program expects to find in its queue, as the frames of one publish."""
+"""Messages in the shape that each program expects, as the frames of one publish."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,10 +14,10 @@ from eventflow.message import Envelope, encode
 
 PERSISTENT = 2
 _MARK = "0123456789abcdef" * 2
-"""Stands for the id, which each message gets its own of."""
+"""Placeholder for the id, which is different in each message."""
 
 _TRACES_EVERY = 100
-"""Of the collector's messages, as many continue a trace that is recorded."""
+"""One of so many messages of the collector belongs to a recorded trace."""
 
 _UNRECORDED, _RECORDED = (f"00-{_MARK}-0123456789abcde0-{flags}" for flags in ("02", "03"))
 
@@ -26,12 +26,12 @@ _JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """The frames of a publish on channel 1, all but the id, which also names the trace where there is one."""
+    """Frames of a publish on channel 1 with a placeholder for the id, which is also the trace id if there is one."""
 
     template: bytes
 
     def numbered(self, number: int) -> bytes:
-        """Return the frames of one message."""
+        """Return the frames of one message, with its own id."""
         template = self.template
         if number % _TRACES_EVERY == 0:
             template = template.replace(_UNRECORDED.encode(), _RECORDED.encode())
@@ -39,7 +39,7 @@ class Frames:
 
 
 def frames(shape: str, body: bytes, *, queue: str) -> Frames:
-    """Return the frames that carry `body` to `queue` in the shape that a program expects."""
+    """Return the frames that publish `body` to `queue` in a shape, a key of `SHAPES`."""
     properties, body = SHAPES[shape](body)
     parts = (
         Basic.Publish(exchange="", routing_key=queue, mandatory=True),
@@ -72,7 +72,7 @@ def _plain(body: bytes) -> tuple[Basic.Properties, bytes]:
 
 
 def _celery(body: bytes) -> tuple[Basic.Properties, bytes]:
-    """Build a task message of Celery's protocol 2: the arguments in the body, what to call in the headers."""
+    """Return a task message of Celery's protocol 2: the arguments are in the body, the task is in the headers."""
     call = [[json.loads(body)], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
     properties = Basic.Properties(
         content_type=_JSON,

@@ -1,7 +1,8 @@
-"""A sender that keeps to a schedule whatever the answers do, and the target of what it sends.
+"""An open-loop sender, which keeps its schedule whether answers come or not, and the target of its events.
 
-Times count from when a request was due, so that a stalled service is not excused from those that it kept from being
-sent. Sender and target are one process, so one clock tells how long an event took from its 202 to the target.
+Times count from the planned moment of each request: otherwise a stalled service would also delay the sending, and its
+stall would not show (coordinated omission). Sender and target are one process, so the way of an event from its 202 to
+the target is measured with one clock.
 """
 
 import asyncio
@@ -33,26 +34,26 @@ _END = b"\r\n\r\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is sent again and again, with a number of its own each time."""
+    """Request that is sent repeatedly, each time with another number."""
 
     before: bytes
     after: bytes
 
     @classmethod
     def to(cls, url: str, body: bytes, headers: Sequence[str]) -> "Request":
-        """Write a request; `headers` are lines."""
+        """Build a request; `headers` are header lines."""
         parts = urlsplit(url)
         lines = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", f"Content-Length: {len(body)}", *headers]
         before = "\r\n".join([*lines, "Idempotency-Key: "]).encode() + _ID
         return cls(before=before, after=_END + body)
 
     def numbered(self, number: int) -> bytes:
-        """Return the bytes of one."""
+        """Return the bytes of the request with this number."""
         return b"%b%d%b" % (self.before, number, self.after)
 
 
 class Connection(asyncio.Protocol):
-    """Carries one request at a time."""
+    """Connection that carries one request at a time."""
 
     def __init__(self, load: "Load") -> None:
         self._load = load
@@ -60,17 +61,19 @@ class Connection(asyncio.Protocol):
         self._number = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Offer itself."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class has the methods, not the base
+        """Join the idle connections."""
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's class has the methods of Transport, but another base
         self._load.idle.append(self)
 
     def send(self, number: int, request: bytes) -> None:
-        """Send one."""
+        """Send a request."""
         self._number = number
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Tell of an answer once it is whole."""
+        """Report an answer when it is complete."""
         self._received += data
         end = self._received.find(_END)
         if end < 0:
@@ -81,12 +84,12 @@ class Connection(asyncio.Protocol):
             self._load.answered(self, self._number, int(head[9:12]))
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Count what it takes with it."""
+        """Report that the connection has ended."""
         self._load.lost(self)
 
 
 class Load:
-    """What was due, answered and received, by number."""
+    """Planned, answered and delivered events, by number."""
 
     def __init__(self, request: Request, *, rate_per_s: float, for_s: float) -> None:
         self.idle: deque[Connection] = deque()
@@ -99,7 +102,7 @@ class Load:
         self._received_s: dict[int, float] = {}
 
     async def run(self) -> None:
-        """Send all on schedule, and wait for the answers."""
+        """Send all requests on schedule, and wait for the answers."""
         self._began_s = time.monotonic()
         planned = 0
         while planned < self._total:
@@ -111,11 +114,11 @@ class Load:
         await self._until(lambda: len(self._accepted_s) + self.refused >= self._total)
 
     async def until_received(self) -> None:
-        """Wait until all that was accepted has come."""
+        """Wait until all accepted events have reached the target."""
         await self._until(lambda: self._accepted_s.keys() <= self._received_s.keys())
 
     def answered(self, connection: Connection, number: int, status: int) -> None:
-        """Note an answer, and send what waits for a connection."""
+        """Record an answer, and send requests that wait for a connection."""
         if status == ACCEPTED:
             self._accepted_s[number] = time.monotonic()
         else:
@@ -124,20 +127,20 @@ class Load:
         self._send_due()
 
     def lost(self, connection: Connection) -> None:
-        """Note that a connection has ended, which none should."""
+        """Count a lost connection as a refusal: no connection should end."""
         self.refused += 1
         if connection in self.idle:
             self.idle.remove(connection)
 
     def take(self, head: bytes) -> bytes:
-        """Note an event at the target."""
+        """Record an event at the target, and return the answer."""
         event_id = header_value(head, b"idempotency-key:") or b""
         if event_id.startswith(_ID):
             self._received_s.setdefault(int(event_id.removeprefix(_ID)), time.monotonic())
         return OK
 
     def result(self) -> dict[str, float]:
-        """Return what came of the load, without what was sent while it warmed up."""
+        """Return the figures of the load, without the warm-up."""
         first = round(self._rate_per_s * WARM_UP_S)
         accepted = {number: at_s for number, at_s in self._accepted_s.items() if number >= first}
         answers_s = [at_s - self._began_s - number / self._rate_per_s for number, at_s in accepted.items()]
@@ -173,7 +176,7 @@ def _percentiles(name: str, values_s: Sequence[float]) -> dict[str, float]:
 
 
 async def send(url: str, request: Request, *, rate_per_s: float, for_s: float, target_port: int | None) -> None:
-    """Run a load, wait for it at the target where there is one, and print the result."""
+    """Run a load, wait for its events if there is a target, and print the figures."""
     loop = asyncio.get_running_loop()
     load = Load(request, rate_per_s=rate_per_s, for_s=for_s)
     if target_port is not None:
@@ -192,10 +195,12 @@ def main(
     body: Path,
     rate_per_s: float,
     for_s: float,
-    header: Annotated[list[str] | None, typer.Option(help="Lines of the request's head.")] = None,
-    target_port: Annotated[int | None, typer.Option(help="Where to wait for the events.")] = None,
+    header: Annotated[list[str] | None, typer.Option(help="Header line of the request; may be repeated.")] = None,
+    target_port: Annotated[
+        int | None, typer.Option(help="Port of the target; without it, events are not awaited.")
+    ] = None,
 ) -> None:
-    """Send events on schedule, and print how long it took to accept and to deliver them."""
+    """Send events on schedule, and print the times until they were accepted and delivered."""
     request = Request.to(url, body.read_bytes(), header or [])
     uvloop.run(send(url, request, rate_per_s=rate_per_s, for_s=for_s, target_port=target_port))
 

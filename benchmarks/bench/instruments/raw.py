@@ -1,4 +1,4 @@
-"""The ceilings of the broker: `wire` as a process of its own."""
+"""Ceilings of the broker: `wire` in a separate process."""
 
 import json
 
@@ -8,18 +8,18 @@ from benchmarks.bench.stage import SMALL, Stage
 
 NAME = "raw AMQP frames, 1000 in flight"
 PREFETCH = 128
-"""What an unlimited processor holds."""
+"""Prefetch of a processor without a rate limit."""
 
 WITHIN_S = 120.0
 
 
 def published_per_s(here: Stage, queue: str, *, for_s: float | None = None, count: int | None = None) -> float:
-    """Publish what our collector would, for a time or so many; return how many the broker confirmed per second."""
+    """Publish messages of our collector for a time or up to a count; return the confirmed messages per second."""
     return _per_s("publish", here.broker_url, queue, str(SMALL.path), *_bounds(for_s, count))
 
 
 def consumed_per_s(here: Stage, queue: str, *, count: int) -> float:
-    """Take and ack so many; return how many per second."""
+    """Consume and ack `count` messages; return the messages per second."""
     return _per_s("consume", here.broker_url, queue, "--prefetch", str(PREFETCH), *_bounds(None, count))
 
 
@@ -30,8 +30,8 @@ def _bounds(for_s: float | None, count: int | None) -> list[str]:
 def _per_s(*arguments: str) -> float:
     with stage.own(NAME, "benchmarks.bench.instruments.wire", *arguments) as process:
         status = process.wait(WITHIN_S)
-    said = process.tail(1)
+    output = process.tail(1)
     if status != 0:
-        raise MeasureError(f"{NAME}: ended with {status}: {' '.join(said)}")
-    done = json.loads(said[0])
+        raise MeasureError(f"{NAME}: ended with {status}: {' '.join(output)}")
+    done = json.loads(output[0])
     return float(done["events"] / done["seconds"])

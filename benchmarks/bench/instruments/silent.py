@@ -1,4 +1,4 @@
-"""The collector with metrics that note nothing: what telemetry costs is measured against it."""
+"""The collector with metrics that record nothing, as the base line for the cost of telemetry."""
 
 import runpy
 

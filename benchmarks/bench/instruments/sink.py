@@ -1,4 +1,4 @@
-"""A target that costs almost nothing: it counts requests and answers 200 to each."""
+"""A target that costs almost nothing: it counts requests and answers each with 200."""
 
 import asyncio
 import json
@@ -21,19 +21,19 @@ _LENGTH = b"content-length:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """How many requests had come at a moment of the machine's monotonic clock."""
+    """Number of requests up to a moment of the monotonic clock, which all processes of a machine share."""
 
     requests: int
     at_s: float
 
 
 def read_count(url: str) -> Count:
-    """Ask a running sink."""
+    """Return the count of a running sink."""
     return Count(**json.loads(loopback.get(url + COUNT_PATH)))
 
 
 def header_value(head: bytes, name: bytes) -> bytes | None:
-    """Return the value of a header; `head` and `name` (with its colon) are in lower case."""
+    """Return the value of a header; `head` and `name` (with the colon) are in lower case."""
     at = head.find(b"\r\n" + name)
     if at < 0:
         return None
@@ -43,10 +43,10 @@ def header_value(head: bytes, name: bytes) -> bytes | None:
 
 
 class Sink(asyncio.Protocol):
-    """One connection of HTTP/1.1 with bodies of a stated length.
+    """HTTP/1.1 connection for requests with a Content-Length.
 
     Args:
-        take: Called with each request's head in lower case, and what it returns is the answer.
+        take: Called with the head of each request in lower case; returns the answer.
     """
 
     def __init__(self, take: Callable[[bytes], bytes]) -> None:
@@ -54,11 +54,13 @@ class Sink(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where answers go."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class has the methods, not the base
+        """Keep the transport for the answers."""
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's class has the methods of Transport, but another base
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is whole."""
+        """Answer each complete request."""
         received = self._received + data if self._received else data
         answers = []
         while (end := received.find(_END)) >= 0:
@@ -74,22 +76,22 @@ class Sink(asyncio.Protocol):
 
 
 class Counter:
-    """Counts requests, and tells the count to who asks."""
+    """Counter of requests, which also serves its count."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def take(self, head: bytes) -> bytes:
-        """Count a request, or tell."""
+        """Count a request, or answer with the count."""
         if head.startswith(b"get " + COUNT_PATH.encode()):
-            told = json.dumps({"requests": self._count, "at_s": time.monotonic()}).encode()
-            return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(told), told)
+            count = json.dumps({"requests": self._count, "at_s": time.monotonic()}).encode()
+            return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(count), count)
         self._count += 1
         return OK
 
 
 async def serve(port: int) -> None:
-    """Listen for ever."""
+    """Serve until the process is ended."""
     counter = Counter()
     server = await asyncio.get_running_loop().create_server(lambda: Sink(counter.take), LOOPBACK, port, backlog=1024)
     await server.serve_forever()

@@ -1,7 +1,6 @@
-"""AMQP 0.9.1 on a bare socket: what a broker can do when the client costs next to nothing.
+"""AMQP 0.9.1 on a bare socket: a client that costs almost nothing, to fill queues and to measure the broker's ceilings.
 
-It fills queues and measures the ceilings. It knows what this benchmark needs of the protocol and no more: one channel,
-no heartbeats, no recovery.
+It implements only the part of the protocol that the benchmark needs: one channel, no heartbeats, no recovery.
 """
 
 import json
@@ -24,7 +23,7 @@ from benchmarks.bench.instruments.messages import Frames, frames
 from sandbox.broker.probes import BrokerAddress
 
 CHUNK = 100
-"""Messages that are written, and deliveries that are acked, at a time."""
+"""Number of messages in one write, and of deliveries in one ack."""
 
 TIMEOUT_S = 60.0
 _RECEIVE_BYTES = 256 * 1024
@@ -38,11 +37,11 @@ Answer = TypeVar("Answer", bound=Frame)
 
 
 class WireError(MeasureError):
-    """The broker said something else than what was expected."""
+    """The broker sent another frame than the expected one."""
 
 
 class Wire:
-    """A connection with one channel. Use it as a context manager."""
+    """Connection with one channel. Use it as a context manager."""
 
     def __init__(self, url: str) -> None:
         """Connect and open the channel."""
@@ -75,17 +74,17 @@ class Wire:
         self._call(declare, commands.Queue.DeclareOk)
 
     def depth(self, queue: str) -> int:
-        """Return how many messages are ready in a queue."""
+        """Return the number of ready messages in a queue."""
         answer = self._call(commands.Queue.Declare(queue=queue, passive=True), commands.Queue.DeclareOk)
         return answer.message_count or 0
 
     def purge(self, queue: str) -> None:
-        """Empty a queue of what is ready."""
+        """Delete the ready messages of a queue."""
         self._call(commands.Queue.Purge(queue=queue), commands.Queue.PurgeOk)
 
     @contextmanager
     def emptied(self, queue: str | None) -> Iterator[None]:
-        """See to it that nothing is queued at the start, and that nothing is left."""
+        """Purge a queue at the start and at the end of the context."""
         if queue is None:
             yield
             return
@@ -94,14 +93,17 @@ class Wire:
         self.purge(queue)
 
     def publish(self, message: Frames, *, in_flight: int, count: int | None = None, for_s: float | None = None) -> int:
-        """Publish with so many unconfirmed at a time until the count or the time is reached; return how many.
+        """Publish up to a count or for a time; return the number of confirmed messages.
+
+        Args:
+            in_flight: Largest number of unconfirmed messages.
 
         Raises:
-            WireError: One was refused or returned.
+            WireError: A message was refused or returned.
         """
         self._call(commands.Confirm.Select(), commands.Confirm.SelectOk)
         ends_s = time.monotonic() + (for_s or TIMEOUT_S * 60)
-        first = sent = self._confirms.count  # tags count on through the life of the channel
+        first = sent = self._confirms.count  # delivery tags continue over the life of the channel
         goal = None if count is None else first + count
         while goal is None or self._confirms.count < goal:
             if goal is None and time.monotonic() >= ends_s:
@@ -116,7 +118,7 @@ class Wire:
         return sent - first
 
     def consume(self, queue: str, *, prefetch: int, count: int | None = None, for_s: float | None = None) -> int:
-        """Take and ack messages until the count or the time is reached; return how many."""
+        """Consume and ack messages up to a count or for a time; return their number."""
         self._call(commands.Basic.Qos(prefetch_count=prefetch), commands.Basic.QosOk)
         self._call(commands.Basic.Consume(queue=queue), commands.Basic.ConsumeOk)
         ends_s = time.monotonic() + (for_s or TIMEOUT_S * 60)
@@ -129,7 +131,7 @@ class Wire:
             if taken - acked >= min(CHUNK, prefetch // 2) or taken == count:
                 self._send(commands.Basic.Ack(delivery_tag=taken, multiple=True))
                 acked = taken
-        self.depth(queue)  # answered only after the acks have been taken
+        self.depth(queue)  # its answer shows that the broker has processed the acks
         return acked
 
     def _call(self, method: Frame, answer: type[Answer]) -> Answer:
@@ -140,7 +142,7 @@ class Wire:
         self._socket.sendall(frame.marshal(method, channel))
 
     def _expect(self, kind: type[Answer]) -> Answer:
-        """Wait for a method, past whatever is delivered meanwhile."""
+        """Wait for a method, and skip deliveries in the meantime."""
         while True:
             while (end := _end_of_frame(self._received, 0)) is None:
                 self._receive()
@@ -155,7 +157,7 @@ class Wire:
                 raise WireError(method.reply_text)
 
     def _frames(self) -> Iterator[tuple[int, memoryview]]:
-        """Yield the kind and payload of each whole frame that is here; wait where there is none."""
+        """Yield type and payload of each complete frame in the buffer; wait if there is none."""
         received, at = bytes(self._received), 0
         while (end := _end_of_frame(received, at)) is None:
             self._receive()
@@ -174,7 +176,7 @@ class Wire:
 
 
 def _end_of_frame(received: bytes | bytearray, at: int) -> int | None:
-    """Return where the frame that begins there ends; None where it is not whole."""
+    """Return the end of the frame that starts at `at`; None if it is incomplete."""
     if len(received) - at < _HEAD.size:
         return None
     _, _, size = _HEAD.unpack_from(received, at)
@@ -183,7 +185,7 @@ def _end_of_frame(received: bytes | bytearray, at: int) -> int | None:
 
 
 class Confirms:
-    """Which publishes of a channel are confirmed: all up to a tag, and some beyond it."""
+    """Confirmed publishes of a channel: all up to a tag, and some after it."""
 
     def __init__(self) -> None:
         self._through = 0
@@ -191,14 +193,14 @@ class Confirms:
 
     @property
     def count(self) -> int:
-        """Number of confirmed publishes, also those beyond a gap."""
+        """Number of confirmed publishes, including those after a gap."""
         return self._through + len(self._beyond)
 
     def add(self, kind: int, payload: memoryview) -> None:
-        """Take a frame from the broker.
+        """Record a frame of the broker.
 
         Raises:
-            WireError: It is no ack.
+            WireError: The frame is not an ack.
         """
         if kind != _METHOD or len(payload) != _ACK.size:
             raise WireError("a publish was refused or returned")
@@ -225,10 +227,10 @@ def publish(
     body: Path,
     shape: str = "ours",
     in_flight: int = 1000,
-    count: Annotated[int | None, typer.Option(help="How many; else ...")] = None,
-    for_s: Annotated[float | None, typer.Option(help="... how long.")] = None,
+    count: Annotated[int | None, typer.Option(help="Number of messages.")] = None,
+    for_s: Annotated[float | None, typer.Option(help="Seconds, if no count is given.")] = None,
 ) -> None:
-    """Publish persistent messages, each confirmed."""
+    """Publish persistent messages and wait for all confirms."""
     with Wire(url) as wire:
         message = frames(shape, body.read_bytes(), queue=queue)
         started_s = time.monotonic()
@@ -241,10 +243,10 @@ def consume(
     url: str,
     queue: str,
     prefetch: int = 200,
-    count: Annotated[int | None, typer.Option(help="How many; else ...")] = None,
-    for_s: Annotated[float | None, typer.Option(help="... how long.")] = None,
+    count: Annotated[int | None, typer.Option(help="Number of messages.")] = None,
+    for_s: Annotated[float | None, typer.Option(help="Seconds, if no count is given.")] = None,
 ) -> None:
-    """Take messages and ack each."""
+    """Consume messages and ack them."""
     with Wire(url) as wire:
         started_s = time.monotonic()
         events = wire.consume(queue, prefetch=prefetch, count=count, for_s=for_s)

@@ -1,4 +1,4 @@
-"""wrk, a client that costs little: one thread that keeps many connections busy."""
+"""wrk, an HTTP client that costs little: one thread that keeps many connections busy."""
 
 import json
 import shutil
@@ -12,28 +12,28 @@ from sandbox import system_package
 SCRIPT = Path(__file__).with_name("request.lua")
 STARTING_S = 30.0
 ANSWER_MAX_S = 10
-"""wrk's own 2 s are too few for a slow peer behind 256 connections, which is slow but not broken."""
+"""The default of wrk is 2 s: too short for a peer that is slow, but not broken, behind 256 connections."""
 
 
-def ensure(say: Callable[[str], None]) -> None:
-    """See to it that wrk is installed.
+def ensure(notify: Callable[[str], None]) -> None:
+    """Install wrk if needed, after a notice.
 
     Raises:
-        MeasureError: It is not, and cannot be.
+        MeasureError: wrk could not be installed.
     """
     if shutil.which("wrk") is not None:
         return
     try:
-        system_package.install(system_package.WRK, say)
+        system_package.install(system_package.WRK, notify)
     except system_package.InstallError as error:
-        raise MeasureError(f"wrk is needed (apt-get install wrk), and installing it failed: {error}") from error
+        raise MeasureError(f"wrk is needed (apt-get install wrk), but its installation failed: {error}") from error
 
 
 def requests_per_s(url: str, *, body: Path, headers: Mapping[str, str], connections: int, for_s: float) -> float:
-    """Load a server and return how many requests it answered with success per second.
+    """Load a server and return the successful answers per second.
 
     Raises:
-        MeasureError: It refused one, or broke a connection.
+        MeasureError: The server refused a request or broke a connection.
     """
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{for_s:g}s"]
     command += ["--timeout", f"{ANSWER_MAX_S}s"]
@@ -47,7 +47,7 @@ def requests_per_s(url: str, *, body: Path, headers: Mapping[str, str], connecti
             timeout=for_s + STARTING_S,
         )
     except subprocess.TimeoutExpired as error:
-        raise MeasureError(f"wrk against {url} did not end") from error
+        raise MeasureError(f"wrk against {url} did not end in time") from error
     except subprocess.CalledProcessError as error:
         raise MeasureError(f"wrk against {url}: {error.stderr}{error.stdout}") from error
     result = json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""Reading a queue without taking from it, for operators: what is not acked is back in its place at the end."""
+"""Browsing: an operator reads a queue and leaves it whole. Messages that are not acked are back in place at the end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -17,27 +17,29 @@ from eventflow.errors import BrokerUnavailableError, DeliveryLostError
 from eventflow.message import Envelope
 
 READ_IDLE_S = 1.0
-"""A browser that got nothing for so long asks whether the queue is empty."""
+"""Silence after which the queue is measured: it may be empty."""
 
-RETURNED_AT_ONCE = 16
-"""Settlements that a quorum queue takes in their order, with room to spare: it takes 32, and more in any order."""
+REQUEUED_AT_ONCE = 16
+"""Settlements sent before waiting for the queue to have them. A quorum queue keeps the order of 32 that come together,
+and of more it does not; this leaves room."""
 
 SETTLED_MAX_S = 10.0
 
-SHARE_MAX = 32
-"""Messages that are read, and given back, at once: RabbitMQ 3 returns more than 32 in any order."""
+BATCH_MAX = 32
+"""Messages that are read, and requeued, together: of more than 32, RabbitMQ 3 does not keep the order."""
 
 ORDER_KEPT_MAX = 10_000
-"""How far a look reads on to keep the order of what was looked at before: about a second and a half of work."""
+"""Most messages that are read only to keep the order of the queue: this takes about a second and a half."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Browsed:
-    """A message that a `Browser` has read. It is still in its queue, only hidden from others.
+    """A message that a `Browser` has read. It is still in its queue, and hidden from other consumers.
 
     Attributes:
-        headers: As they came, the broker's own (`x-death`) too.
-        redelivered: Whether somebody has read it before.
+        headers: All headers as they came, including the broker's own, such as `x-death`.
+        redelivered: Whether it was delivered and requeued before.
+        tag: Its delivery tag.
     """
 
     envelope: Envelope
@@ -47,55 +49,59 @@ class Browsed:
 
 
 class Browser:
-    """Reads a queue from its head: each message that was there at the start, once. What is not acked stays, in order.
+    """Reads a queue from its head: each message that was there at the start, once. Unacked messages stay, in order.
 
-    It reads through consumers that are cancelled as soon as each has its share. One consumer can hold no more than
-    2000 messages of a quorum queue, and `basic.get` costs a round trip each and loses the order on return.
+    Each batch has a consumer of its own, which is cancelled when the batch is complete. The alternatives are worse: one
+    consumer can hold at most 2000 messages of a quorum queue, and `basic.get` costs a round trip for each message and
+    loses their order when they are requeued.
     """
 
     def __init__(self, connection: Connection, channel: Channel, queue: str, *, ready: int, consumers: int) -> None:
         """Prepare; use `browsing`.
 
         Args:
-            ready: How many messages to read.
-            consumers: Consumers that the queue has without ours.
+            connection: The connection of the channel.
+            channel: A channel that nothing else uses.
+            queue: The queue to read.
+            ready: Number of messages to read.
+            consumers: Number of consumers that the queue has without ours.
         """
         self.left = ready
         self._others = consumers
-        self._countable = True
+        self._is_countable = True
         self._connection = connection
         self._channel = channel
         self._queue = queue
-        self._open: set[int] = set()  # tags of the latest share that are not acked
-        self._shares: list[int] = []  # the last held tag of each share before: a million messages are a few numbers
-        self._among_returned = False
+        self._open: set[int] = set()  # unacked tags of the latest batch
+        self._batches: list[int] = []  # the last unacked tag of each earlier batch, which stands for all of it
+        self._is_among_requeued = False
 
     async def read(self, count: int) -> list[Browsed]:
-        """Return the next messages, at most `count` and at most 32; none at the end of what was there at the start.
+        """Return the next messages, at most `count` and at most 32; an empty list after the last.
 
         Raises:
             BrokerUnavailableError: The broker does not answer, or has closed the channel.
         """
-        self._end_share()
-        wanted = min(count, self.left, SHARE_MAX)
+        self._end_batch()
+        wanted = min(count, self.left, BATCH_MAX)
         if not wanted:
             return []
         arrived: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
-        what = f"read {self._queue}"
-        await answered(what, self._channel.basic_qos(prefetch_count=wanted))
-        answer = await answered(what, self._channel.basic_consume(self._queue, arrived.put))
+        action = f"read {self._queue}"
+        await answered(action, self._channel.basic_qos(prefetch_count=wanted))
+        answer = await answered(action, self._channel.basic_consume(self._queue, arrived.put))
         held = [_held(message) for message in await self._gather(arrived, wanted)]
-        await answered(what, self._channel.basic_cancel(str(answer.consumer_tag)))
+        await answered(action, self._channel.basic_cancel(str(answer.consumer_tag)))
         self.left = self.left - wanted if len(held) == wanted else 0
         self._open = {message.tag for message in held}
-        self._among_returned = bool(held) and held[-1].redelivered
+        self._is_among_requeued = bool(held) and held[-1].redelivered
         return held
 
     async def ack(self, message: Browsed) -> None:
-        """Tell the broker to forget a message of the latest `read`; certain once `close` has returned.
+        """Remove a message of the latest `read` from the queue. It is certain only after `close` has returned.
 
         Raises:
-            DeliveryLostError: The channel is gone; the message is in its queue again.
+            DeliveryLostError: The channel is gone; the broker requeues the message.
         """
         try:
             await self._channel.basic_ack(message.tag, wait=False)
@@ -104,49 +110,51 @@ class Browser:
         self._open.discard(message.tag)
 
     async def keep_order(self) -> None:
-        """Read on to where returning what was read leaves the order as it was.
+        """Read on until requeuing the messages leaves the queue in its order.
 
-        A quorum queue hands out returned messages first, and puts what comes back behind those that came back before.
-        A look that ends among them would turn their order, so it goes on to their end, for at most 10 000 of them.
+        A quorum queue delivers requeued messages before all others, and appends the next requeued ones to them. If
+        reading ended among messages that were requeued before, those that were read would move behind those that were
+        not. So it goes on to the end of the requeued ones, but for at most 10 000 of them.
 
         Raises:
             BrokerUnavailableError: As `read`.
         """
-        for _ in range(ORDER_KEPT_MAX // SHARE_MAX):
-            if not self._among_returned or not await self.read(SHARE_MAX):
+        for _ in range(ORDER_KEPT_MAX // BATCH_MAX):
+            if not self._is_among_requeued or not await self.read(BATCH_MAX):
                 return
 
     async def close(self) -> None:
-        """Return what is not acked, from the head on, and make sure that the broker has heard it all.
+        """Requeue all that is not acked, the head first, and wait until the queue has received every settlement.
 
         Raises:
-            BrokerUnavailableError: The connection was lost; what was acked last may be in the queue again.
+            BrokerUnavailableError: The connection was lost; the messages that were acked last may be in the queue
+            again.
         """
-        self._end_share()
-        await self._until_settled(held=len(self._shares))
+        self._end_batch()
+        await self._until_settled(held=len(self._batches))
         try:
-            for start in range(0, len(self._shares), RETURNED_AT_ONCE):
-                for tag in self._shares[start : start + RETURNED_AT_ONCE]:
+            for start in range(0, len(self._batches), REQUEUED_AT_ONCE):
+                for tag in self._batches[start : start + REQUEUED_AT_ONCE]:
                     await self._channel.basic_nack(tag, multiple=True, requeue=True, wait=False)
-                await self._until_settled(held=max(0, len(self._shares) - start - RETURNED_AT_ONCE))
+                await self._until_settled(held=max(0, len(self._batches) - start - REQUEUED_AT_ONCE))
             await answered("close the channel", self._channel.close())
         except CONNECTION_ERRORS as error:
-            raise BrokerUnavailableError(f"lost {self._queue} while returning messages: {error}") from error
+            raise BrokerUnavailableError(f"lost {self._queue} while requeuing messages: {error}") from error
 
     async def _until_settled(self, *, held: int) -> None:
-        """Wait until only `held` of our consumers are left, which means that the queue has taken our settlements."""
-        if self._countable:  # else others consume too by now, so nothing follows from the number
-            self._countable = await wait_for_consumers(
+        """Wait until only `held` of our consumers are left, which shows that the queue has our settlements."""
+        if self._is_countable:  # if a wait fails, others consume too by now, and the number shows nothing
+            self._is_countable = await wait_for_consumers(
                 self._connection, self._queue, at_most=self._others + held, timeout_s=SETTLED_MAX_S
             )
 
-    def _end_share(self) -> None:
+    def _end_batch(self) -> None:
         if self._open:
-            self._shares.append(max(self._open))
+            self._batches.append(max(self._open))
             self._open = set()
 
     async def _gather(self, arrived: "asyncio.Queue[DeliveredMessage]", count: int) -> list[DeliveredMessage]:
-        """Wait for `count` messages; for fewer where somebody else took some of them."""
+        """Wait for `count` messages, or for fewer if another consumer has taken some of them."""
         messages: list[DeliveredMessage] = []
         idle_s = 0.0
         while len(messages) < count:
@@ -160,19 +168,21 @@ class Browser:
                 if depth is None or (depth.messages == 0 and arrived.empty()):
                     break
                 if self._channel.is_closed or idle_s >= RPC_TIMEOUT_S:
-                    raise BrokerUnavailableError(f"{self._queue} hands out nothing though it is not empty") from None
+                    raise BrokerUnavailableError(f"{self._queue} delivers nothing although it is not empty") from None
         return messages
 
 
 @asynccontextmanager
 async def browsing(connection: Connection, queue: str, *, at_most: int | None = None) -> AsyncIterator[Browser]:
-    """Read a queue; when the context ends, what was not acked is back in its place. No queue reads as an empty one.
+    """Browse a queue; at the end of the context, unacked messages are back in place. A missing queue counts as empty.
 
     Args:
-        at_most: Messages to read, where fewer than all that are there now.
+        connection: The connection to read on.
+        queue: The queue to read.
+        at_most: Number of messages to read, if fewer than all that are there now.
 
     Raises:
-        BrokerUnavailableError: The broker cannot be used; it returns what was not acked by itself.
+        BrokerUnavailableError: The broker cannot be used; it requeues by itself all that was not acked.
     """
     depth = await depth_of(connection, queue)
     channel = await open_channel(connection)

@@ -1,4 +1,8 @@
-"""A channel: opened, asked, and watched until it closes. The errors of the AMQP libraries are translated here, once."""
+"""Channels: opened, used for requests, and watched until they close.
+
+The errors of the AMQP libraries are translated here, and only here: a request that fails, for any reason, raises
+`BrokerUnavailableError` with the library's error as its cause.
+"""
 
 import asyncio
 from collections.abc import Awaitable
@@ -14,29 +18,32 @@ from eventflow.errors import BrokerUnavailableError
 RPC_TIMEOUT_S = 10
 
 CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutError)
-"""What the AMQP libraries raise when a connection or channel is unusable; `RuntimeError` is theirs for "closed"."""
+"""Errors of the AMQP libraries for an unusable connection or channel; a `RuntimeError` means that it is closed."""
 
 T = TypeVar("T")
 
 
-async def answered(what: str, request: Awaitable[T]) -> T:
+async def answered(action: str, request: Awaitable[T]) -> T:
     """Wait for the broker's answer to a request, at most 10 s.
 
-    The deadline is ours and not the library's, which uses `asyncio.wait_for`: up to Python 3.11 that swallows a
-    cancellation that comes together with the answer.
+    Args:
+        action: The action that the request stands for, as it follows "cannot" in the error's text.
+        request: A coroutine of the library.
 
     Raises:
-        BrokerUnavailableError: It refused, did not answer, or was lost; says `what` could not be done, and why.
+        BrokerUnavailableError: The broker refused it or did not answer, or the connection was lost.
     """
+    # The deadline is ours and not the library's. That one uses `asyncio.wait_for`, which up to Python 3.11 swallows a
+    # cancellation that comes together with the answer.
     try:
         async with asyncio.timeout(RPC_TIMEOUT_S):
             return await request
-    except Exception as error:  # it is the library's request; at the end of a stream it raises a bare `Exception`
-        raise BrokerUnavailableError(f"cannot {what}: {first_line(error)}") from error
+    except Exception as error:  # everything, since at the end of a stream the library raises a bare `Exception`
+        raise BrokerUnavailableError(f"cannot {action}: {first_line(error)}") from error
     except asyncio.CancelledError as error:
         if is_cancelled_by_us():
             raise
-        raise BrokerUnavailableError(f"cannot {what}: the connection was closed") from error
+        raise BrokerUnavailableError(f"cannot {action}: the connection was closed") from error
 
 
 def is_missing(error: BrokerUnavailableError) -> bool:
@@ -50,13 +57,20 @@ def is_refused(error: BaseException) -> bool:
 
 
 def is_cancelled_by_us() -> bool:
-    """Whether a `CancelledError` is a cancellation of ours. The library cancels what waits on whatever it closes."""
+    """Whether a `CancelledError` is a cancellation of the current task, which must be passed on.
+
+    If not, the library has raised it: it cancels all that waits for an answer when a connection or channel closes.
+    """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 async def open_channel(connection: Connection, *, confirms: bool = False) -> Channel:
-    """Open a channel, for confirmed publishing if asked to; a returned message then raises.
+    """Open a channel.
+
+    Args:
+        connection: The connection to open it on.
+        confirms: Whether the broker confirms publishes. A message that it returns then raises.
 
     Raises:
         BrokerUnavailableError: The connection is gone or does not answer.
@@ -69,10 +83,10 @@ async def open_channel(connection: Connection, *, confirms: bool = False) -> Cha
 
 
 async def until_closed(channel: Channel) -> NoReturn:
-    """Wait until a channel, or the connection below it, has closed.
+    """Wait until a channel, or its connection, is closed.
 
     Raises:
-        BrokerUnavailableError: It has; says why.
+        BrokerUnavailableError: It is; the message is the reason.
     """
     closing = channel.closing
     await asyncio.wait({closing})
@@ -81,17 +95,17 @@ async def until_closed(channel: Channel) -> NoReturn:
 
 
 def cancellation_of(channel: Channel) -> asyncio.Event:
-    """Return an event that is set when the broker cancels a consumer of a channel; ask before consuming."""
+    """Return an event that is set when the broker cancels a consumer of a channel. Call it before consuming."""
     cancellation = asyncio.Event()
     channel.on_consumer_cancel_callbacks.add(lambda _: cancellation.set())
     return cancellation
 
 
 async def until_cancelled(cancellation: asyncio.Event) -> NoReturn:
-    """Wait until the broker has cancelled a consumer.
+    """Wait until the broker cancels a consumer.
 
     Raises:
-        BrokerUnavailableError: It has.
+        BrokerUnavailableError: It did.
     """
     await cancellation.wait()
     raise BrokerUnavailableError("the broker cancelled a consumer: its queue was deleted, or its time was up")

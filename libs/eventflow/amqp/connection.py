@@ -11,6 +11,7 @@ import aio_pika
 import aiormq
 import structlog
 from aio_pika.abc import AbstractConnection, TimeoutType, UnderlayConnection
+from typing_extensions import override
 from yarl import URL
 
 from eventflow.amqp import wire
@@ -23,25 +24,27 @@ from eventflow.tasks import cancel_and_wait, race
 HEARTBEAT_S = 10
 CONNECT_TIMEOUT_S = 10
 CLOSE_TIMEOUT_S = 2.0
-"""How long a connection may take to close in order. The library waits 33 s for a broker that does not read."""
+"""Longest time that an orderly close may take. The library alone would wait 33 s for a broker that does not read."""
 
 NEXT_URL_AFTER_S = 0.5
-"""How long a broker has to let us in before the next is tried beside it. A handshake over TLS takes 8 round trips; one
-broker that is silent must not use up the time that a sender waits for a confirm, which is 2 s."""
+"""Time after which the next broker is tried beside one that has not accepted us yet. It allows for the 8 round trips of
+a handshake over TLS, and if a broker is silent it leaves most of the 2 s in which a publish must be confirmed."""
 
 log = structlog.stdlib.get_logger()
 
 Connection: TypeAlias = AbstractConnection
-"""For those outside the adapters, who never see the AMQP libraries."""
+"""The name for all other modules, so that they need not import it from the AMQP library."""
 
 
 class _Underlay(UnderlayConnection):
-    """The library's connection to a virtual host that is given apart from the URL.
+    """The library's inner connection, to a virtual host that is given apart from the URL.
 
-    The library reads it from a URL's path, where it takes `%252F` for a slash and `..` for the directory above.
+    The library would read the virtual host from the path of a URL, where it takes `%252F` for a slash and `..` for the
+    parent directory.
     """
 
     @classmethod
+    @override
     async def make_connection(
         cls, url: URL, timeout: TimeoutType = None, *, vhost: str = "/", **options: Any
     ) -> aiormq.Connection:
@@ -53,12 +56,14 @@ class _Underlay(UnderlayConnection):
 
 
 class BrokerConnection(aio_pika.Connection):
-    """A connection of the library with a wire below it."""
+    """A connection of the library that shares its socket with a wire of ours."""
 
     def __init__(self, broker: BrokerUrl, route: Route, context: ssl.SSLContext | None, *, name: str) -> None:
-        """Prepare.
+        """Prepare; `connect` connects.
 
         Args:
+            broker: The broker and the credentials.
+            route: The way to the broker.
             context: None for a connection without TLS.
             name: Shown in the management UI.
         """
@@ -80,12 +85,11 @@ class BrokerConnection(aio_pika.Connection):
             self.wire, route, context=context, server_name=named or broker.host.removesuffix(".")
         )
 
+    @override
     async def connect(self, timeout: TimeoutType = None) -> None:
-        """Connect, as the library does, and cut the connection at once if that fails or is cancelled.
-
-        The library closes it in order then, which over TLS takes as long as the other side keeps silent, and it keeps
-        one open whose handshake has just ended.
-        """
+        # If connecting fails or is cancelled, the library closes the connection in order, which over TLS takes as long
+        # as the other side is silent, and it leaves a connection open whose handshake has just ended. So it connects in
+        # a task of its own, and the socket is cut before that task is cancelled.
         opening = asyncio.create_task(self._open(timeout))
         try:
             await asyncio.wait({opening})
@@ -101,41 +105,45 @@ class BrokerConnection(aio_pika.Connection):
 
 
 def wire_of(connection: AbstractConnection) -> wire.Wire | None:
-    """Return the wire to publish and consume on; None where the library's version is not one that it was tried with."""
+    """Return the wire to publish and consume on; None if the library's version is not one that it was tested with."""
     return connection.wire if isinstance(connection, BrokerConnection) and wire.is_supported() else None
 
 
 async def connect(url: str, *, name: str, route: Route | None = None) -> BrokerConnection:
-    """Open one connection, heartbeat 10 s, the handshake done within 10 s.
+    """Open one connection, with a heartbeat of 10 s, within 10 s.
 
     Args:
+        url: A broker URL.
+        name: Shown in the management UI.
         route: The way to the broker, if it has been used before.
 
     Raises:
-        BrokerUnavailableError: Refused, silent, or not let in; the message says which URL (without password) and why.
+        BrokerUnavailableError: Refused, silent, or not authorized; the message has the URL without password, and the
+            reason.
     """
     broker = parse_broker_url(url)
     route = route or Route(broker.host, broker.port)
     connection: BrokerConnection | None = None
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            # On a thread, because it reads files. It is made for each connection, so that renewed certificates count.
             context = None if broker.tls is None else await asyncio.to_thread(context_of, broker.tls)
             connection = BrokerConnection(broker, route, context, name=name)
             await connection.connect()
-    except Exception as error:  # the library passes on what reading raises if something else than a broker answers
+    except Exception as error:  # not only the library's: it passes on any error of parsing the answer of a non-broker
         route.failed()
-        words = None if connection is None else connection.wire.close_reason
-        reason = words or ("no answer" if isinstance(error, TimeoutError) else first_line(error))
+        close_reason = None if connection is None else connection.wire.close_reason
+        reason = close_reason or ("no answer" if isinstance(error, TimeoutError) else first_line(error))
         raise BrokerUnavailableError(f"cannot connect to {shown_url(url)}: {reason}") from error
     route.worked()
     return connection
 
 
 async def connect_to_any(urls: Sequence[str], *, name: str) -> tuple[str, AbstractConnection]:
-    """Open one connection to the first broker that lets us in; return its URL too.
+    """Open one connection to the first broker that accepts us; return its URL too.
 
     Raises:
-        BrokerUnavailableError: None does; the message is the last one's.
+        BrokerUnavailableError: None does; the message is that of the last broker.
     """
 
     async def attempt(url: str, _: Callable[[], None]) -> tuple[str, AbstractConnection]:
@@ -148,7 +156,7 @@ async def connect_to_any(urls: Sequence[str], *, name: str) -> tuple[str, Abstra
 
 @asynccontextmanager
 async def closing(connection: AbstractConnection) -> AsyncIterator[AbstractConnection]:
-    """Close a connection at the end: in order if the broker takes part within 2 s, else by cutting it."""
+    """Close a connection at the end of the context."""
     try:
         yield connection
     finally:
@@ -156,7 +164,7 @@ async def closing(connection: AbstractConnection) -> AsyncIterator[AbstractConne
 
 
 async def close(connection: AbstractConnection) -> None:
-    """Close a connection in order if the broker takes part within 2 s, else cut it."""
+    """Close a connection: in order if the broker answers within 2 s, else by cutting it."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await connection.close()
@@ -164,14 +172,13 @@ async def close(connection: AbstractConnection) -> None:
         log.debug("broker.connection_cut", reason=f"it did not close within {CLOSE_TIMEOUT_S:g} s")
     finally:
         if isinstance(connection, BrokerConnection):
-            connection.wire.abort()
+            connection.wire.abort()  # harmless after an orderly close
 
 
 def is_blocked(connection: AbstractConnection) -> bool:
-    """Whether the broker blocks publishing on this connection (memory or disk alarm).
-
-    The library tells this only by a coroutine that waits for the end of it; one step of that coroutine is the answer.
-    """
+    """Whether the broker blocks publishing on this connection, because of a memory or disk alarm."""
+    # The library has no property for it, only a coroutine that waits for the end of the alarm. Its first step is
+    # enough: without an alarm the coroutine returns at once.
     waiting = transport_of(connection).ready()
     try:
         waiting.send(None)
@@ -183,7 +190,7 @@ def is_blocked(connection: AbstractConnection) -> bool:
 
 
 def server_version(connection: AbstractConnection) -> str:
-    """Return the version that the broker gave when it let us in."""
+    """Return the RabbitMQ version from the handshake."""
     version = transport_of(connection).server_properties.get("version", b"")
     return version.decode() if isinstance(version, bytes) else str(version)
 
@@ -195,7 +202,7 @@ def shown_url(url: str) -> str:
 
 
 def transport_of(connection: AbstractConnection) -> aiormq.abc.AbstractConnection:
-    """Return the connection of the library below, which opens channels.
+    """Return the library's inner connection, which opens channels.
 
     Raises:
         BrokerUnavailableError: The connection is closed.

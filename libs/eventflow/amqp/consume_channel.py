@@ -1,4 +1,4 @@
-"""How deliveries come in on a consuming channel, and how they are settled."""
+"""Deliveries of one consuming channel, and their settlement."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,15 +8,17 @@ from typing import Any, Protocol
 import structlog
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
+from typing_extensions import override
 
 from eventflow.amqp import frames, wire
 from eventflow.amqp.channel import CONNECTION_ERRORS, answered
 from eventflow.amqp.connection import Connection, wire_of
+from eventflow.delivery import SettlingChannel
 from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope, decode
 
-NOT_TAKEN_PAUSE_S = 1.0
-"""Before a delivery goes back that could not be handed over: it comes again at once."""
+REQUEUE_PAUSE_S = 1.0
+"""Pause before a delivery is requeued that could not be passed on. The broker delivers it again at once."""
 
 log = structlog.stdlib.get_logger()
 
@@ -24,43 +26,35 @@ Deliver = Callable[[Envelope, int], None]
 """Takes an event and its delivery tag at once, and never blocks."""
 
 
-class ConsumeChannel(Protocol):
-    """Consumes on one channel. Delivery tags are that channel's."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether what was delivered can still be settled."""
+class ConsumeChannel(SettlingChannel, Protocol):
+    """Consumes on one channel. Delivery tags are valid on that channel only."""
 
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
         """Start a consumer and return its tag.
+
+        Args:
+            queue: The queue to consume from.
+            prefetch: Unsettled deliveries that the broker may send ahead.
+            deliver: Called with each delivery.
 
         Raises:
             BrokerUnavailableError: The broker refused it or does not answer.
         """
 
-    async def settle(self, tag: int, *, requeue: bool) -> None:
-        """Ack a delivery, or requeue it.
-
-        Raises:
-            DeliveryLostError: The channel is gone.
-        """
-
-    async def dead_letter(self, tag: int) -> None:
-        """Have the broker move a delivery, whole, to the dead-letter target of its queue.
-
-        Raises:
-            DeliveryLostError: The channel is gone.
-        """
-
 
 def consume_channel_on(connection: Connection, channel: Channel) -> ConsumeChannel:
-    """Return the way to consume on a channel: the wire's, or the library's own way."""
+    """Return the fastest way to consume on a channel that the installed library allows.
+
+    Args:
+        connection: The connection of the channel.
+        channel: A channel without consumers.
+    """
     below = wire_of(connection)
     return LibraryConsumeChannel(channel) if below is None else WireConsumeChannel(below, channel)
 
 
 def envelope_of(message: DeliveredMessage) -> Envelope:
-    """Read a message that the library has delivered, whoever published it."""
+    """Read a message that the library has delivered, ours or foreign."""
     properties = message.header.properties
     return decode(
         body=message.body,
@@ -74,7 +68,7 @@ def envelope_of(message: DeliveredMessage) -> Envelope:
 
 @dataclass(slots=True, kw_only=True)
 class Incoming:
-    """A delivery of which parts are still to come."""
+    """A delivery whose frames have not all arrived."""
 
     consumer_tag: str
     tag: int
@@ -83,60 +77,63 @@ class Incoming:
     left_bytes: int = 0
 
     def add(self, payload: bytes) -> bool:
-        """Take the next frame; return whether it was the last."""
+        """Add the next frame; return whether it was the last."""
         if self.header is None:
             self.header = payload
             self.left_bytes = frames.body_bytes_of(payload)
         else:
             self.parts.append(payload)
             self.left_bytes -= len(payload)
-        return self.left_bytes <= 0
+        return self.left_bytes <= 0  # at once for a message without a body, which has no body frame
 
 
-class WireConsumeChannel:
-    """Reads deliveries and writes their settlements itself, many at a time (ADR 12)."""
+class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
+    """Reads deliveries and writes their settlements below the library, many at a time (ADR 12)."""
 
     def __init__(self, below: wire.Wire, channel: Channel) -> None:
-        """Take the channel's deliveries from now on; it must have no consumer yet."""
+        """Claim the channel. It must have no consumer yet."""
         self._wire = below
         self._channel = channel
         self._deliver: dict[str, Deliver] = {}
-        self._incoming: Incoming | None = None
-        below.take_channel(channel.number, self)
+        self._incoming: Incoming | None = None  # one at a time: frames of two deliveries never mix on a channel
+        below.claim_channel(channel.number, self)
 
     @property
+    @override
     def is_open(self) -> bool:
-        """See `ConsumeChannel`."""
         return not self._channel.is_closed
 
+    @override
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
-        """See `ConsumeChannel`."""
-        self._deliver[queue] = deliver  # its own name is its consumer's tag: known before the first delivery
+        # Entered before the consumer is started: its first delivery can arrive in the same read as the answer. So the
+        # consumer tag must be known now, and is the name of the queue instead of one that the broker would choose.
+        self._deliver[queue] = deliver
         return await _consume(self._channel, queue, prefetch=prefetch, on_message=_ignore)
 
-    async def settle(self, tag: int, *, requeue: bool) -> None:
-        """See `ConsumeChannel`."""
+    @override
+    def settle(self, tag: int, *, requeue: bool) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=requeue))
 
-    async def dead_letter(self, tag: int) -> None:
-        """See `ConsumeChannel`."""
+    @override
+    def dead_letter(self, tag: int) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
         self._wire.send(frames.dead_letter_frame(tag, channel=self._channel.number))
 
-    def take(self, kind: int, payload: bytes) -> bool:
-        """Take deliveries; see `Frames`."""
+    @override
+    def handle(self, kind: int, payload: bytes) -> bool:
         if kind != frames.METHOD:
-            return self._take_content(payload)
+            return self._add_content(payload)
         if frames.method_of(payload) != frames.DELIVER:
             return False
         consumer_tag, tag = frames.deliver_of(payload)
         self._incoming = Incoming(consumer_tag=consumer_tag, tag=tag)
         return True
 
-    def _take_content(self, payload: bytes) -> bool:
+    def _add_content(self, payload: bytes) -> bool:
+        """Add a header or body frame, and pass the delivery on when it is complete."""
         incoming = self._incoming
         if incoming is None:
             return False
@@ -145,9 +142,11 @@ class WireConsumeChannel:
             try:
                 envelope = _envelope(incoming.header, b"".join(incoming.parts))
                 self._deliver[incoming.consumer_tag](envelope, incoming.tag)
-            except Exception:  # raised here, it would end the connection, and every one after it
+            except Exception:
+                # Raised into the reading of the socket, it would end the connection, and the next one too, since the
+                # broker delivers the same message again.
                 log.exception("delivery.not_taken", queue=incoming.consumer_tag, action="requeued after a pause")
-                asyncio.get_running_loop().call_later(NOT_TAKEN_PAUSE_S, self._requeue, incoming.tag)
+                asyncio.get_running_loop().call_later(REQUEUE_PAUSE_S, self._requeue, incoming.tag)
         return True
 
     def _requeue(self, tag: int) -> None:
@@ -167,52 +166,63 @@ def _envelope(header: bytes, body: bytes) -> Envelope:
     )
 
 
-class LibraryConsumeChannel:
-    """The library's own way, for versions of it that the wire was not tried with."""
+class LibraryConsumeChannel(ConsumeChannel):
+    """Consumes by the library's own methods, for versions of it that `wire` was not tested with."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._writing: set[asyncio.Task[None]] = set()
 
     @property
+    @override
     def is_open(self) -> bool:
-        """See `ConsumeChannel`."""
         return not self._channel.is_closed
 
+    @override
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
-        """See `ConsumeChannel`."""
-
-        async def take(message: DeliveredMessage) -> None:
-            # Nothing but a hand-over: the library cancels running callbacks when the channel closes.
+        async def pass_on(message: DeliveredMessage) -> None:
+            # Nothing but the hand-over: aiormq cancels the callbacks that run when the channel closes, which would
+            # abort a call to the target.
             tag = message.delivery_tag or 0
             try:
                 deliver(envelope_of(message), tag)
-            except Exception:  # else the delivery would be held for good
+            except Exception:  # else the delivery would stay unsettled for as long as the channel lives
                 log.exception("delivery.not_taken", queue=queue, action="requeued after a pause")
-                await asyncio.sleep(NOT_TAKEN_PAUSE_S)
-                await self.settle(tag, requeue=True)
+                await asyncio.sleep(REQUEUE_PAUSE_S)
+                self.settle(tag, requeue=True)
 
-        return await _consume(self._channel, queue, prefetch=prefetch, on_message=take)
+        return await _consume(self._channel, queue, prefetch=prefetch, on_message=pass_on)
 
-    async def settle(self, tag: int, *, requeue: bool) -> None:
-        """See `ConsumeChannel`."""
+    @override
+    def settle(self, tag: int, *, requeue: bool) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
-        try:
-            if requeue:
-                await self._channel.basic_nack(tag, requeue=True, wait=False)
-            else:
-                await self._channel.basic_ack(tag, wait=False)
-        except CONNECTION_ERRORS as error:
-            raise DeliveryLostError(str(error)) from error
+        if requeue:
+            self._write(self._channel.basic_nack(tag, requeue=True, wait=False))
+        else:
+            self._write(self._channel.basic_ack(tag, wait=False))
 
-    async def dead_letter(self, tag: int) -> None:
-        """See `ConsumeChannel`."""
+    @override
+    def dead_letter(self, tag: int) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the channel that delivered is closed")
-        try:
-            await self._channel.basic_nack(tag, requeue=False, wait=False)
-        except CONNECTION_ERRORS as error:
-            raise DeliveryLostError(str(error)) from error
+        self._write(self._channel.basic_nack(tag, requeue=False, wait=False))
+
+    def _write(self, settlement: Coroutine[Any, Any, None]) -> None:
+        """Let the library write a settlement, in a task, since its methods are coroutines.
+
+        Tasks start in the order in which they are made, so the frames have the order of the settlements.
+        """
+        writing = asyncio.create_task(_written(settlement))
+        self._writing.add(writing)  # the loop itself has only weak references to tasks
+        writing.add_done_callback(self._writing.discard)
+
+
+async def _written(settlement: Coroutine[Any, Any, None]) -> None:
+    try:
+        await settlement
+    except CONNECTION_ERRORS as error:  # the channel has just closed, so the broker delivers the message again
+        log.debug("delivery.settlement_lost", reason=str(error))
 
 
 async def _consume(
@@ -226,4 +236,4 @@ async def _consume(
 
 
 async def _ignore(_: DeliveredMessage) -> None:
-    """Do nothing with a delivery: it was taken before the library saw it."""
+    """Do nothing with a delivery: the wire has taken its frames, so the library never calls this."""

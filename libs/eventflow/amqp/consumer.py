@@ -1,7 +1,7 @@
-"""Consuming a flow: deliveries come in by lane, and here alone they are settled.
+"""Consuming a flow: the only place where deliveries arrive and are settled.
 
-A delivery is settled only after its outcome is safe: the target took it, or the copy in a retry queue or the dead queue
-is confirmed. A crash at any point duplicates and never loses.
+A delivery is settled only after its outcome is safe: the target has accepted the event, or the copy in a retry queue or
+the dead queue is confirmed. A crash at any point can duplicate an event and never loses one.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth, declare_queues, find_missing, measure, wait_for_consumers
 from eventflow.amqp.session import keep_connected
+from eventflow.clock import lease_clock
 from eventflow.delivery import Delivery, Held
 from eventflow.errors import (
     BrokerUnavailableError,
@@ -32,58 +33,59 @@ from eventflow.errors import (
     PublishTimeoutError,
 )
 from eventflow.message import Envelope, Message, encode
-from eventflow.outcome import TOO_LARGE, DeadLetter, Defer, Delivered, Hold, Outcome, Retry
-from eventflow.tasks import first_of, lease_clock
+from eventflow.outcome import CONFIRM_MAX_S, TOO_LARGE, Copied, DeadLetter, Defer, Retry
+from eventflow.tasks import first_of
 from eventflow.telemetry.logging import shown_id
 from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, lease_queue, retry_queue
-
-HOLD_MAX_S = 45.0
-"""How long a delivery waits for its copy to be confirmed before it goes back to its queue. Well below a minute."""
 
 REPUBLISH_PAUSE_MAX_S = 2.0
 
 POLL_S = 1.0
 UNCOUNTED_MAX = 3
-"""So many looks in a row that miss our own consumer mean that it is gone, whatever the broker has told us."""
+"""Measurements in a row without a consumer after which ours counts as lost, even if the broker has sent no notice."""
 
 SETTLED_MAX_S = 2.0
+"""Longest wait at a stop until the queues have taken all settlements."""
+
 STOP_MAX_S = 2.0
-"""How long a stop waits for a broker that may be frozen."""
+"""Longest wait for an answer at a stop: the broker may be frozen."""
 
 log = structlog.stdlib.get_logger()
 
 
 class Sink(Protocol):
-    """Where deliveries go: it takes each at once and never blocks."""
+    """Receives the deliveries."""
 
     def put(self, delivery: Delivery) -> None:
-        """Keep `delivery` until it is its turn."""
+        """Keep a delivery until its turn. Never blocks."""
 
 
 class MembershipListener(Protocol):
-    """Who is told how the consuming goes."""
+    """Is notified when this process joins or leaves the consumers of a flow, and of each measurement."""
 
     def joined(self) -> None:
-        """Note that every lane has its consumer now: one of ours, beside those of the other processors."""
+        """Note that every lane has a consumer of this process now."""
 
     def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
-        """Note what a look at a lane's queue found; one a second.
+        """Note the depth of a lane's queue; called once a second for each lane.
 
         Args:
-            began_s: The `lease_clock`'s time before which a majority of the brokers answered last.
+            lane: The lane.
+            depth: Its ready messages, and its consumers of all processors.
+            began_s: Time by `lease_clock` at the start of the measurement, in which a majority of the brokers answered.
         """
 
     def left(self) -> None:
-        """Note that our consumers are gone, until `joined`."""
+        """Note that the consumers of this process are gone."""
 
     def stuck(self, deliveries: int) -> None:
-        """Note that so many deliveries were held for longer than any may be, and that the session ends of it."""
+        """Note that this number of deliveries was unsettled for too long, and that the session ends for this reason."""
 
 
 class Consumer:
     """Consumes the lanes of one flow on a connection of its own.
 
-    Exactly one consumer on the events queue for its whole life: their number is the number of processors.
+    It has exactly one consumer on the events queue at a time, so the number of consumers is the number of processors.
     """
 
     def __init__(
@@ -103,14 +105,17 @@ class Consumer:
         """Prepare; nothing connects before `run`.
 
         Args:
-            held_max_s: How long a delivery may be unsettled. One that is held longer is stuck in this process, so the
-                session ends, and the broker hands it out again.
+            urls: URLs of the brokers, the preferred one first.
+            flow: The flow to consume.
             specs: Queues to declare before consuming.
-            prefetch: Unsettled deliveries to hold, by lane.
+            prefetch: Unsettled deliveries that the broker may send ahead, by lane.
+            sink: Receives the deliveries.
             publisher: Publishes copies, on its own connection.
-            listener: Told of our consumers, and every second of each lane's queue.
+            listener: Notified of the consumers, and of each lane's depth.
+            held_max_s: Longest time that a delivery may be unsettled. If one is, it is stuck in this process, so the
+                session ends, and the broker delivers it again.
             name: Shown in the management UI.
-            presence: Learns which queues exist, and reports those that vanish.
+            presence: Notes which queues exist, and reports those that vanish.
         """
         self._urls = urls
         self._presence = presence or Presence()
@@ -127,10 +132,10 @@ class Consumer:
         self._channel: Channel | None = None
         self._consumers: dict[Lane, int] = {}
         self._tags: list[str] = []
-        self._unverified: tuple[str, ...] = ()  # queues whose arguments we were not allowed to see
+        self._unverified: tuple[str, ...] = ()  # queues whose arguments this user may not verify
         self._cancelled = asyncio.Event()
         self._stopping = False
-        self._is_silent = False  # the broker did not answer the stop
+        self._is_silent = False  # the broker has not answered the stop
 
     @property
     def is_consuming(self) -> bool:
@@ -139,7 +144,7 @@ class Consumer:
 
     @property
     def held(self) -> int:
-        """Deliveries that are not settled yet."""
+        """Number of deliveries that are not settled yet."""
         return len(self._held)
 
     async def run(self) -> None:
@@ -152,7 +157,7 @@ class Consumer:
         await keep_connected(self._urls, name=self._name, session=self._session)
 
     async def stop(self) -> None:
-        """Take no more deliveries. What was delivered before this returns can still be settled."""
+        """Take no more deliveries. Those that arrived before this returns can still be settled."""
         self._stopping = True
         if self._channel is None:
             return
@@ -160,7 +165,7 @@ class Consumer:
             *(answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags),
             return_exceptions=True,
         )
-        # Left alone when its time is up: the library would close the channel, and settlements to come be lost.
+        # Not cancelled when the time is up: the library would close the channel, and later settlements would be lost.
         done, _ = await asyncio.wait({cancels}, timeout=STOP_MAX_S)
         self._is_silent = not done
         failures = (
@@ -168,10 +173,11 @@ class Consumer:
         )
         if failures:
             log.debug("consumer.cancel_failed", flow=self._flow, reason=failures[0])
-        self._listener.left()  # now and not at the end of the session: the others have our share from here on
+        # Now and not at the end of the session: from here on the other processors spend our share of the quota.
+        self._listener.left()
 
     async def close(self) -> None:
-        """Close the channel once the queues have taken what was settled, so that a clean stop repeats no event."""
+        """Close the channel after the queues have received all settlements, so that a clean stop repeats no event."""
         if self._channel is None or self._connection is None or self._is_silent:
             return
         waits = [
@@ -187,31 +193,27 @@ class Consumer:
         except (BrokerUnavailableError, TimeoutError) as error:
             log.debug("consumer.close_failed", flow=self._flow, reason=str(error) or "no answer")
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> Outcome:
-        """Make the outcome safe, then settle the delivery; return what has become of it.
+    async def settle(self, delivery: Delivery, outcome: Copied) -> Copied:
+        """Publish the copy of a delivery, ack it when the copy is confirmed, and return the outcome in the end.
 
-        A copy that cannot be confirmed within 45 s sends the delivery back to its queue: a later confirm duplicates it.
-        If the broker takes no copy because it is too large, a deferred event goes back to its queue, and one that has
-        failed is dead-lettered by the broker: whole, with the headers that it came with (ADR 17).
+        If the copy is not confirmed within 45 s, the delivery is requeued; a confirm that comes later duplicates it. If
+        the copy is too large for the broker, a deferred delivery is requeued, and one that has failed is dead-lettered
+        by the broker itself, whole, with the headers that it came with (ADR 17).
 
         Raises:
-            DeliveryLostError: The delivering channel is gone; the broker hands the message out again.
+            DeliveryLostError: The delivering channel is gone; the broker delivers the message again.
         """
-        deadline_s = time.monotonic() + HOLD_MAX_S
+        deadline_s = time.monotonic() + CONFIRM_MAX_S
         try:
             await self._settle(delivery, outcome)
         except MessageTooLargeError as error:
             return await self._settle_too_large(delivery, outcome, error, deadline_s=deadline_s)
         return outcome
 
-    async def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+    async def _settle(self, delivery: Delivery, outcome: Copied) -> None:
         match outcome:
-            case Delivered():
-                await delivery.ack()
             case Retry(envelope=envelope, delay_s=delay_s):
                 await self._move(delivery, encode(envelope), queue=retry_queue(self._flow, delay_s))
-            case Hold():
-                pass  # unsettled on purpose: whoever holds it settles it later
             case Defer(delay_s=delay_s):
                 await self._move(delivery, encode(delivery.envelope), queue=retry_queue(self._flow, delay_s))
             case DeadLetter(envelope=envelope):
@@ -220,56 +222,62 @@ class Consumer:
                 assert_never(outcome)
 
     async def _settle_too_large(
-        self, delivery: Delivery, outcome: Outcome, error: MessageTooLargeError, *, deadline_s: float
-    ) -> Outcome:
+        self, delivery: Delivery, outcome: Copied, error: MessageTooLargeError, *, deadline_s: float
+    ) -> Copied:
         queue = lane_queue(self._flow, delivery.lane)
         left_s = max(0.0, deadline_s - time.monotonic())
         match outcome:
             case Retry(envelope=envelope) | DeadLetter(envelope=envelope) if envelope.failure is not None:
-                if queue in self._unverified:  # without its dead-letter arguments the broker would delete the message
+                if queue in self._unverified:
+                    # A queue without dead-letter arguments deletes what it dead-letters, and ours may have none. The
+                    # message is requeued and comes again at once, so it waits first.
                     await asyncio.sleep(left_s)
-                    await self._requeue(delivery, queue, error)
+                    self._requeue(delivery, queue, error)
                     return outcome
-                await delivery.dead_letter()
+                delivery.dead_letter()
                 made = delivery.envelope.attempt
                 return DeadLetter(
                     envelope=replace(envelope, attempt=made, failure=replace(envelope.failure, reason=TOO_LARGE))
                 )
             case _:
-                if isinstance(outcome, Defer):  # it comes again at once, and no delay queue takes it
+                if isinstance(outcome, Defer):  # no delay queue takes it, so its pause is waited out here
                     await asyncio.sleep(min(left_s, outcome.delay_s))
-                await self._requeue(delivery, queue, error)
+                self._requeue(delivery, queue, error)
                 return outcome
 
     async def _move(self, delivery: Delivery, message: Message, *, queue: str) -> None:
-        """Publish the copy, wait for its confirm, ack the original: in this order."""
-        deadline = time.monotonic() + HOLD_MAX_S
+        """Publish the copy, wait for its confirm, ack the original.
+
+        The order is what makes a crash harmless: between the confirm and the ack it duplicates the message, and in no
+        place does it lose it.
+        """
+        deadline = time.monotonic() + CONFIRM_MAX_S
         publication: Publication | None = None
         for failures in itertools.count():
             if not delivery.is_current:
                 raise DeliveryLostError("the channel that delivered has closed before the copy was confirmed")
             try:
-                # One that is unresolved may still be confirmed: it is waited for, never sent a second time.
+                # While a publish is unresolved the broker may have the copy, so it is waited for and not sent again.
                 publication = publication or self._publisher.publish(message, queue=queue)
                 await publication.confirmed(timeout_s=max(0.0, deadline - time.monotonic()))
             except PublishTimeoutError as error:
-                await self._requeue(delivery, queue, error)
+                self._requeue(delivery, queue, error)
                 return
-            except MessageTooLargeError:
+            except MessageTooLargeError:  # a `PublishError` that trying again cannot help
                 raise
             except (PublishError, BrokerUnavailableError) as error:
                 publication = None
                 if time.monotonic() >= deadline:
-                    await self._requeue(delivery, queue, error)
+                    self._requeue(delivery, queue, error)
                     return
                 await asyncio.sleep(min(REPUBLISH_PAUSE_MAX_S, 0.1 * 2**failures))
             else:
-                await delivery.ack()
+                delivery.ack()
                 return
 
-    async def _requeue(self, delivery: Delivery, queue: str, error: Exception) -> None:
+    def _requeue(self, delivery: Delivery, queue: str, error: Exception) -> None:
         log.warning("delivery.copy_unconfirmed", flow=self._flow, queue=queue, reason=str(error), action="requeued")
-        await delivery.hand_back()
+        delivery.requeue()
 
     async def _session(self, connection: Connection) -> None:
         if self._stopping:
@@ -279,21 +287,26 @@ class Consumer:
         channel = await open_channel(connection)
         self._cancelled = cancellation_of(channel)
         consuming = consume_channel_on(connection, channel)
-        self._held = {}  # tags are the channel's: what an earlier one delivered is the broker's again
-        looks = await open_channel(connection)
-        await prove_majority(looks, lease_queue(self._flow))  # without it we would take events and return them
-        # Live last: its consumers are counted, and a user may lack the right to one of the others.
+        # Delivery tags belong to a channel. The broker requeues all that an earlier channel left unsettled.
+        self._held = {}
+        measuring = await open_channel(connection)
+        # Before consuming: on a node without a majority nothing could be sent, and the deliveries would only be
+        # requeued.
+        await prove_majority(measuring, lease_queue(self._flow))
+        # The live lane last, because its consumers are counted: if the user lacks the right to one of the other lanes,
+        # the session must not have joined.
         self._tags = [await self._consume(consuming, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
         self._connection, self._channel = connection, channel
         try:
             self._listener.joined()
             await first_of(
-                until_closed(channel), until_cancelled(self._cancelled), self._poll(looks), self._watch_held()
+                until_closed(channel), until_cancelled(self._cancelled), self._poll(measuring), self._watch_held()
             )
         except BrokerUnavailableError as error:
             if not self._stopping:
                 if self._cancelled.is_set() or is_missing(error):
-                    # At once: after the pause others may have declared it again, and the loss would go unnoticed.
+                    # Before the pause: during it another service may declare the queue again, which would hide its
+                    # loss.
                     lanes = [lane_queue(self._flow, lane) for lane in Lane]
                     await find_missing(connection, self._presence, lanes)
                 raise
@@ -302,11 +315,11 @@ class Consumer:
             self._connection = self._channel = None
 
     async def _poll(self, channel: Channel) -> NoReturn:
-        """Measure the lanes every second, over the connection that our consumers live on.
+        """Measure the lanes every second, over the connection of our consumers.
 
-        The leader that answers may be cut off from all others, who have given our share away by then. So each look
-        follows something that only a majority can answer. If there is none for 10 s, the session ends and the next one
-        may find a node on the other side.
+        The leader that answers may be cut off from the other brokers, and their processors spend our share of the quota
+        then. So each measurement begins with a request that only a majority can answer. If none does within 10 s, the
+        session ends, and the next one may find a broker on the side of the majority.
         """
         uncounted = 0
         while True:
@@ -323,7 +336,7 @@ class Consumer:
             await asyncio.sleep(POLL_S)
 
     async def _watch_held(self) -> NoReturn:
-        """End a session with deliveries that nothing settles: whatever has forgotten them, the broker has not."""
+        """End a session with deliveries that are never settled: the broker still has them and delivers them again."""
         while True:
             await asyncio.sleep(POLL_S)
             late_s = time.monotonic() - self._held_max_s

@@ -1,4 +1,4 @@
-"""A fanout exchange: messages on it reach every process that listens at that moment, and are kept for none."""
+"""Fanout exchanges: a message reaches every process that listens at that moment, and is not kept for any other."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ async def declare_fanout(channel: Channel, exchange: str) -> None:
 
 
 async def exchange_exists(connection: Connection, exchange: str) -> bool:
-    """Whether there is such an exchange.
+    """Whether an exchange exists.
 
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
@@ -39,7 +39,13 @@ async def exchange_exists(connection: Connection, exchange: str) -> bool:
 
 
 async def consume_fanout(channel: Channel, queue: str, *, exchange: str, on_body: Callable[[bytes], None]) -> None:
-    """Bind a queue that lives and dies with this connection to an exchange, and consume from it without acks.
+    """Declare an exclusive queue, which the broker deletes with the connection, bind it, and consume without acks.
+
+    Args:
+        channel: The channel to consume on.
+        queue: The name of the new queue.
+        exchange: The exchange to bind it to.
+        on_body: Called with the body of each message.
 
     Raises:
         BrokerUnavailableError: The broker refused it, or an earlier connection of ours still holds the queue.
@@ -48,7 +54,7 @@ async def consume_fanout(channel: Channel, queue: str, *, exchange: str, on_body
     async def deliver(message: DeliveredMessage) -> None:
         on_body(message.body)
 
-    what = f"listen on {queue}"
-    await answered(what, channel.queue_declare(queue, exclusive=True, auto_delete=True))
-    await answered(what, channel.queue_bind(queue, exchange))
-    await answered(what, channel.basic_consume(queue, deliver, no_ack=True))
+    action = f"listen on {queue}"
+    await answered(action, channel.queue_declare(queue, exclusive=True, auto_delete=True))
+    await answered(action, channel.queue_bind(queue, exchange))
+    await answered(action, channel.basic_consume(queue, deliver, no_ack=True))

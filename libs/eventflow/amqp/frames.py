@@ -1,9 +1,10 @@
 """AMQP 0-9-1 frames of the hot path, written and read without building an object for each field. Pure.
 
-The parts of a publish that never change are written once per queue. https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf
+https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf describes them. The parts of a publish that never change are
+encoded once for each queue.
 
-A stranger can put anything into a message's properties. Reading them never fails and takes time in proportion to their
-size: nested values are skipped by their length, never taken apart.
+A foreign publisher can put anything into a message's properties. Reading them never fails and takes time in proportion
+to their size: nested values are skipped by their length and never parsed.
 """
 
 import re
@@ -20,11 +21,11 @@ from eventflow.message import Message
 
 METHOD, HEADER, BODY = 1, 2, 3
 CONNECTION_CLOSE, CHANNEL_CLOSE = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
-"""What the methods that close a connection or a channel begin with: their class and number."""
+"""The first bytes of the methods that close a connection or a channel: class and method number."""
 
 FRAME_END = b"\xce"
 OVERHEAD_BYTES = 8
-"""Of a frame beside its payload: type, channel, size, end."""
+"""Bytes of a frame beside its payload: type 1, channel 2, size 4, end 1."""
 
 BASIC = 60
 PUBLISH, RETURN, DELIVER, ACK, NACK = 40, 50, 60, 80, 120
@@ -34,7 +35,7 @@ _HAS_DELIVERY_MODE, _HAS_PRIORITY = 1 << 12, 1 << 11
 _HAS_CORRELATION_ID, _HAS_REPLY_TO, _HAS_EXPIRATION = 1 << 10, 1 << 9, 1 << 8
 _HAS_MESSAGE_ID, _HAS_TIMESTAMP = 1 << 7, 1 << 6
 _HAS_MORE_FLAGS = 1
-_SELDOM = _HAS_PRIORITY | _HAS_CORRELATION_ID | _HAS_REPLY_TO | _HAS_EXPIRATION
+_SKIPPED = _HAS_PRIORITY | _HAS_CORRELATION_ID | _HAS_REPLY_TO | _HAS_EXPIRATION
 
 _STRING, _TABLE, _ARRAY = b"SFA"
 _WHOLE_NUMBERS = {
@@ -47,12 +48,17 @@ _FIXED_BYTES = {number: form.size for number, form in _WHOLE_NUMBERS.items()} | 
     kind[0]: size for kind, size in {b"t": 1, b"f": 4, b"d": 8, b"D": 5, b"T": 8, b"V": 0, b"\0": 0}.items()
 }
 _MEASURED = b"SAFx"
-"""Kinds of values that begin with their length. https://www.rabbitmq.com/amqp-0-9-1-errata.html#section_3"""
+"""Types of values that begin with their length: string, array, table, byte array. The letters are those that RabbitMQ
+uses, not the specification's. https://www.rabbitmq.com/amqp-0-9-1-errata.html#section_3"""
 
-_MILLISECONDS_ABOVE = 0xFFFFFFFF  # in seconds the year 2106; strangers write both
+_MILLISECONDS_ABOVE = 0xFFFFFFFF
+"""A larger timestamp is in milliseconds: in seconds it would be after the year 2106. Foreign publishers write both."""
 
 LIBRARY_HEADER_MAX_BYTES = 16 * 1024
+"""Largest content header that the library is given: pamqp copies the rest of a table for each entry of it."""
+
 LIBRARY_LEVELS_MAX = 16
+"""Deepest nesting of tables that the library is given: pamqp parses them by recursion."""
 
 _PERSISTENT = b"\x02"
 _MANDATORY = b"\x01"
@@ -72,7 +78,7 @@ _SIGNED = struct.Struct(">i")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Properties:
-    """What we read of a message's properties."""
+    """The properties of a message that Event Flow uses; the others are skipped."""
 
     content_type: str | None = None
     content_encoding: str | None = None
@@ -86,7 +92,7 @@ NO_PROPERTIES = Properties()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
-    """What the broker says of publishes: all up to `tag` where it is `multiple`, else of this one."""
+    """The broker's answer to publishes: to all up to `tag` if it is `multiple`, else to this one."""
 
     tag: int
     multiple: bool
@@ -94,7 +100,7 @@ class Confirm:
 
 
 def publish_frames(message: Message, *, queue: str, channel: int, frame_max: int) -> bytes:
-    """Write the publish of a persistent, mandatory message to the default exchange."""
+    """Encode the publish of a persistent, mandatory message to the default exchange."""
     body = message.body
     frames = [_publish_method(queue, channel), _frame(HEADER, channel, _content_header(message, body_bytes=len(body)))]
     step = frame_max - OVERHEAD_BYTES
@@ -103,31 +109,33 @@ def publish_frames(message: Message, *, queue: str, channel: int, frame_max: int
 
 
 def dead_letter_frame(tag: int, *, channel: int) -> bytes:
-    """Write the nack of a delivery that moves it to the dead-letter target of its queue."""
+    """Encode the nack that makes the broker move a delivery to the dead-letter target of its queue."""
     return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, NACK) + _TAG_AND_BITS.pack(tag, 0))
 
 
 def settle_frame(tag: int, *, channel: int, requeue: bool) -> bytes:
-    """Write the ack of a delivery, or the nack that returns it to its queue."""
+    """Encode the ack of a delivery, or the nack that requeues it."""
     if requeue:
         return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, NACK) + _TAG_AND_BITS.pack(tag, 0b10))
     return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, ACK) + _TAG_AND_BITS.pack(tag, 0))
 
 
 def close_reason_of(payload: bytes) -> str:
-    """Read why the broker closes a channel or a connection; the two methods begin alike. Empty if it is cut off."""
+    """Read the reason in the method that closes a channel or a connection; empty if the payload is cut off."""
+    # Both methods begin alike: class and method number, reply code, reply text.
     text_at = len(CHANNEL_CLOSE) + _SHORT.size + 1
     length = payload[text_at - 1 : text_at]
     return payload[text_at : text_at + length[0]].decode(errors="replace") if length else ""
 
 
 def message_limit_of(reason: str) -> int | None:
-    """Return the limit that a message broke whose publish closed a channel; None if it was closed for another reason.
+    """Return the size limit, if a channel was closed because a message was larger; None for any other reason.
 
-    RabbitMQ 3.10 to 4.x say it in the same words, and nowhere else (`check_msg_size` in `rabbit_channel.erl`).
+    There is no code for it, only a text: the same one in RabbitMQ 3.10 to 4.x, and used for nothing else
+    (`check_msg_size` in `rabbit_channel.erl`).
     """
-    told = _TOO_LARGE.search(reason)
-    return int(told[1]) if told else None
+    found = _TOO_LARGE.search(reason)
+    return int(found[1]) if found else None
 
 
 def method_of(payload: bytes) -> int | None:
@@ -150,10 +158,10 @@ def deliver_of(payload: bytes) -> tuple[str, int]:
 
 
 def properties_of(header: bytes) -> Properties:
-    """Read a content header, ours or a stranger's. Never fails.
+    """Read a content header, ours or foreign. Never fails.
 
-    Of the headers, strings and whole numbers are read (strings that are not UTF-8 as bytes), up to the first entry that
-    makes no sense. A content header that is not whole says nothing.
+    Of the headers table, strings and whole numbers are read, up to the first entry that is malformed. A string that is
+    not UTF-8 is returned as bytes. A content header that is cut off yields no properties.
     """
     try:
         properties, end = _properties(header)
@@ -163,26 +171,26 @@ def properties_of(header: bytes) -> Properties:
 
 
 def body_bytes_of(header: bytes) -> int:
-    """Return how long the body is that a content header announces."""
+    """Return the size of the body that follows a content header."""
     size: int = _CONTENT_HEAD.unpack_from(header)[2]
     return size
 
 
 def for_library(kind: int, payload: bytes) -> bytes:
-    """Return the payload of a frame as the AMQP library can read it: as it is, else without what makes it fail.
+    """Return the payload of a frame in a form that the AMQP library can read, which is nearly always the same.
 
-    The library takes nested tables apart by recursion and raises at text that is not UTF-8, and its errors end the
-    connection, so that one message in a queue would end every session that meets it.
+    The library parses nested tables by recursion and raises at text that is not UTF-8. Its errors end the connection,
+    so one such message in a queue would end every session that meets it.
     """
     if kind == HEADER and not _is_readable(payload):
-        return _plain_header(payload)
+        return _readable_header(payload)
     if kind == METHOD and method_of(payload) == DELIVER:
-        return _plain_deliver(payload)
+        return _readable_deliver(payload)
     return payload
 
 
 def _is_readable(header: bytes) -> bool:
-    """Whether the library reads a content header, in negligible time: it copies the rest for each entry."""
+    """Whether the library can read a content header, and in negligible time."""
     if len(header) > LIBRARY_HEADER_MAX_BYTES:
         return False
     try:
@@ -193,13 +201,13 @@ def _is_readable(header: bytes) -> bool:
         if flags & _HAS_HEADERS and not _is_shallow(header, position, LIBRARY_LEVELS_MAX, is_named=True):
             return False
         ContentHeader().unmarshal(header)
-    except Exception:  # noqa: BLE001 - whatever it is, it would end the connection
+    except Exception:  # noqa: BLE001 - any error here would end the connection if the library met it
         return False
     return True
 
 
 def _is_shallow(data: bytes, position: int, levels: int, *, is_named: bool) -> bool:
-    """Whether a table, or an array, whose length stands at `position` is nested no deeper than so many levels."""
+    """Whether the table or array at `position`, which begins with its length, is nested at most `levels` deep."""
     start = position + _LONG.size
     end = start + _LONG.unpack_from(data, position)[0]
     position = start
@@ -213,8 +221,8 @@ def _is_shallow(data: bytes, position: int, levels: int, *, is_named: bool) -> b
     return True
 
 
-def _plain_header(header: bytes) -> bytes:
-    """Write a content header anew with what we read of it."""
+def _readable_header(header: bytes) -> bytes:
+    """Encode a content header again, with the properties that can be read and that the library can read too."""
     read = properties_of(header)
     headers = {
         name: value
@@ -235,8 +243,8 @@ def _fits_short(text: str | None) -> bool:
     return text is not None and len(text.encode()) <= _SHORT_MAX_BYTES
 
 
-def _plain_deliver(payload: bytes) -> bytes:
-    """Write a delivery's method with an exchange and a routing key that are text."""
+def _readable_deliver(payload: bytes) -> bytes:
+    """Return the method of a delivery with an exchange and a routing key that are UTF-8."""
     exchange_at = 5 + payload[4] + _TAG_AND_BITS.size
     key_at = exchange_at + 1 + payload[exchange_at]
     exchange, key = payload[exchange_at + 1 : key_at], payload[key_at + 1 :]
@@ -246,17 +254,21 @@ def _plain_deliver(payload: bytes) -> bytes:
 
 
 def _flags(header: bytes) -> tuple[int, int]:
-    """Return which properties a content header has, of those that we know, and where they begin."""
+    """Return the flags of the properties in a content header, and the position of the first property."""
     word = flags = _CONTENT_HEAD.unpack_from(header)[3]
     position = _CONTENT_HEAD.size
-    while word & _HAS_MORE_FLAGS:  # of properties that the protocol does not have
+    while word & _HAS_MORE_FLAGS:  # further words are allowed, but the protocol defines no property for them
         word = _SHORT.unpack_from(header, position)[0]
         position += _SHORT.size
     return flags, position
 
 
 def _properties(header: bytes) -> tuple[Properties, int]:
-    """Return the properties and where those end that were read."""
+    """Return the properties, and the position after the last that was read.
+
+    They follow each other in the order of their flags, so each one that is present must be read or skipped. Slicing
+    does not fail beyond the end of the data; the caller compares the position with the length.
+    """
     flags, position = _flags(header)
     content_type = content_encoding = message_id = timestamp = None
     headers: dict[str, Any] = {}
@@ -270,12 +282,12 @@ def _properties(header: bytes) -> tuple[Properties, int]:
         headers = _table_within(header, start, position)
     if flags & _HAS_DELIVERY_MODE:
         position += 1
-    if flags & _SELDOM:
-        position = _after_seldom(header, flags, position)
+    if flags & _SKIPPED:
+        position = _after_skipped(header, flags, position)
     if flags & _HAS_MESSAGE_ID:
         message_id, position = _short_at(header, position)
     if flags & _HAS_TIMESTAMP:
-        timestamp = _moment(_LONG_LONG.unpack_from(header, position)[0])
+        timestamp = _time_of(_LONG_LONG.unpack_from(header, position)[0])
         position += _LONG_LONG.size
     properties = Properties(
         content_type=content_type,
@@ -287,8 +299,8 @@ def _properties(header: bytes) -> tuple[Properties, int]:
     return properties, position
 
 
-def _after_seldom(header: bytes, flags: int, position: int) -> int:
-    """Pass over the properties that stand before the message id and that we do not read."""
+def _after_skipped(header: bytes, flags: int, position: int) -> int:
+    """Skip the unused properties that come before the message id."""
     if flags & _HAS_PRIORITY:
         position += 1
     for bit in (_HAS_CORRELATION_ID, _HAS_REPLY_TO, _HAS_EXPIRATION):
@@ -298,7 +310,7 @@ def _after_seldom(header: bytes, flags: int, position: int) -> int:
 
 
 def _table_within(data: bytes, position: int, end: int) -> dict[str, Any]:
-    """Read the strings and whole numbers of a table, up to its end or the first entry that makes no sense."""
+    """Read the strings and whole numbers of a table, up to its end or the first malformed entry."""
     headers: dict[str, Any] = {}
     try:
         while position < end:
@@ -317,15 +329,15 @@ def _table_within(data: bytes, position: int, end: int) -> dict[str, Any]:
             else:
                 position = _end_of_value(data, kind_at)
     except (LookupError, struct.error):
-        pass  # what stands before it is read all the same: our own headers, where a stranger added one
+        pass  # entries before the malformed one count: they are our own headers if a proxy or a client appended one
     return headers
 
 
 def _end_of_value(data: bytes, kind_at: int) -> int:
-    """Return where a value ends whose kind stands at `kind_at`.
+    """Return the position after the value that begins, with its type, at `kind_at`.
 
     Raises:
-        LookupError: There is no such kind, or the data ends.
+        LookupError: There is no such type, or the data ends.
         struct.error: The data ends.
     """
     kind = data[kind_at]
@@ -346,7 +358,7 @@ def _short_at(data: bytes, position: int) -> tuple[str, int]:
     return data[position + 1 : end].decode(errors="replace"), end
 
 
-def _moment(timestamp: int) -> datetime | None:
+def _time_of(timestamp: int) -> datetime | None:
     try:
         return datetime.fromtimestamp(timestamp if timestamp <= _MILLISECONDS_ABOVE else timestamp / 1000, UTC)
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""Which queues exist as far as this process knows, so that one that vanishes is reported, once."""
+"""Queues that exist as far as this process knows, so that one that vanishes is reported, once."""
 
 from collections.abc import Callable, Iterable
 
@@ -14,10 +14,10 @@ def _ignore(_: str) -> None:
 
 
 class Presence:
-    """Queues that were seen and must not disappear: deleted or expired, they take along what was in them."""
+    """Queues that were seen and must not disappear: a queue that is deleted or expires takes its messages with it."""
 
     def __init__(self, on_vanished: Callable[[str], None] = _ignore) -> None:
-        """Start without knowledge.
+        """Start without any queue.
 
         Args:
             on_vanished: Called with the flow of a queue that has vanished.
@@ -26,7 +26,7 @@ class Presence:
         self._known: set[str] = set()
 
     def known(self, queues: Iterable[str]) -> list[str]:
-        """Return those of the queues that were there when last looked at."""
+        """Return the queues among these that existed when they were last looked at."""
         return [queue for queue in queues if queue in self._known]
 
     def found(self, queue: str) -> None:

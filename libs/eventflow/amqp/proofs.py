@@ -1,4 +1,7 @@
-"""Rights, and a majority of brokers, proved by trying. No message is taken, and nothing is left behind."""
+"""Proofs that a user has a right, and that a majority of the brokers answers: found by trying.
+
+No proof takes a message from a queue or leaves anything behind.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -15,30 +18,33 @@ from eventflow.errors import BrokerUnavailableError
 from eventflow.topology import CONTROL_EXCHANGE, PREFIX, Lane, control_queue, lane_queue, lease_queue, overrides_queue
 
 PUBLISH_MAX_S = 2.0
-"""During an alarm the broker takes no publish, so that no refusal can be seen."""
+"""Time to wait for the answer to a publish: during an alarm the broker accepts none, so a refusal cannot be seen."""
 
 NO_QUEUE = f"{PREFIX}.nobody"
-"""Routing key of messages that only prove the right to publish."""
+"""Routing key of a message that only proves the right to publish. No queue has this name."""
 
-NO_BROADCAST = b'{"flow": "", "from": "", "kind": "probe"}'
-"""Concerns no flow, so that every processor passes it over."""
+IGNORED_BROADCAST = b'{"flow": "", "from": "", "kind": "probe"}'
+"""Body for an exchange that processors listen to: it concerns no flow, so each of them ignores it."""
 
 
-async def prove_publishing(connection: Connection, channel: Channel, *, exchange: str = "", body: bytes = b"") -> None:
-    """Return once the broker has taken a message that no queue gets, however long an alarm keeps it from that.
+async def prove_publishing(connection: Connection, channel: Channel, *, exchange: str = "") -> None:
+    """Return once the broker has confirmed a message that reaches no queue. During an alarm this waits for its end.
 
     Args:
+        connection: The connection of the channel.
         channel: A confirm channel that nothing else publishes on.
-        exchange: The default exchange, or one behind which `body` is ignored.
+        exchange: The default exchange, or a fanout exchange that processors listen to.
 
     Raises:
         BrokerUnavailableError: This user may not publish there, or the broker does not answer.
     """
-    what = f"publish to {exchange or 'the default exchange'}"
+    action = f"publish to {exchange or 'the default exchange'}"
+    body = IGNORED_BROADCAST if exchange else b""
     while True:
         try:
-            await answered(what, channel.basic_publish(body, exchange=exchange, routing_key=NO_QUEUE))
+            await answered(action, channel.basic_publish(body, exchange=exchange, routing_key=NO_QUEUE))
         except BrokerUnavailableError as error:
+            # The alarm may have begun after the session did: then the broker took the message and stopped reading.
             if not (isinstance(error.__cause__, TimeoutError) and is_blocked(connection)):
                 raise
         else:
@@ -46,15 +52,14 @@ async def prove_publishing(connection: Connection, channel: Channel, *, exchange
 
 
 async def prove_reading(connection: Connection, queue: str) -> None:
-    """Return if this user may consume from a queue, without a consumer that would take something.
-
-    RabbitMQ looks at rights before it looks for the queue, and for the queue before it looks at arguments. One that it
-    takes for wrong makes it refuse to consume in any case, and the reason is the answer.
+    """Return if this user may consume from a queue; no consumer is started, since it would take messages.
 
     Raises:
         BrokerUnavailableError: This user may not, or the broker does not answer.
     """
     channel = await open_channel(connection)
+    # RabbitMQ checks the right first, then that the queue exists, then the arguments. This priority is no number, so
+    # the request always fails, and the reason for which it fails is the answer.
     try:
         await answered(f"consume from {queue}", channel.basic_consume(queue, _ignore, arguments={"x-priority": ""}))
     except BrokerUnavailableError as error:
@@ -63,12 +68,15 @@ async def prove_reading(connection: Connection, queue: str) -> None:
 
 
 async def prove_majority(channel: Channel, queue: str) -> None:
-    """Return once a majority of a quorum queue's members has agreed to something; `queue` must be empty for ever.
+    """Return once a majority of a quorum queue's members has accepted a new consumer, which is cancelled again.
 
-    A passive declare is answered by the leader that the asked node knows, out of its own memory, also by one that is
-    cut off from all others. A new consumer is entered in the queue's log, which takes a majority. Its end is a second
-    entry, after which the queue forgets both. Purging and `basic.get` need a majority too, but RabbitMQ closes the
-    connection if the leader has just died; a new consumer is offered to each member in turn.
+    A passive declare proves nothing: a leader that is cut off from all others answers it from memory. A new consumer is
+    an entry in the queue's log, which needs a majority. Purging and `basic.get` need one too, but for them RabbitMQ
+    closes the connection if the leader has just died, while a new consumer is offered to each member in turn.
+
+    Args:
+        channel: A channel to consume on.
+        queue: A queue that never has a message. Its log keeps neither entry once the consumer is cancelled.
 
     Raises:
         BrokerUnavailableError: No majority answers within 10 s, or the queue is gone, which closes the channel.
@@ -78,12 +86,14 @@ async def prove_majority(channel: Channel, queue: str) -> None:
 
 
 async def missing_rights(connection: Connection, flows: Sequence[str], *, instance: str) -> list[str]:
-    """Return the broker's words for each refusal; use the connection for nothing else afterwards.
+    """Return the broker's text for each action of the services that it refuses.
 
-    Rights on the exchange of the processors are only tried if it is there: declaring it would make it.
+    The rights on the control exchange are only tried if it exists, since declaring it would create it.
 
     Args:
-        instance: Names a queue to listen on for a moment, as a processor does.
+        connection: A connection that is used for nothing else afterwards.
+        flows: The flows whose queues are tried.
+        instance: Names a queue for a consumer of the control exchange, which is deleted with the connection.
 
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
@@ -97,7 +107,7 @@ async def missing_rights(connection: Connection, flows: Sequence[str], *, instan
     if await exchange_exists(connection, CONTROL_EXCHANGE):
         exchanges.append(CONTROL_EXCHANGE)
         refusals += await _refusal(_listen(connection, instance))
-    # Last: during an alarm the broker reads nothing more from a connection that has published.
+    # Publishes last: during an alarm the broker reads nothing more from a connection that has published.
     for exchange in exchanges:
         with suppress(TimeoutError):
             async with asyncio.timeout(PUBLISH_MAX_S):
@@ -106,7 +116,7 @@ async def missing_rights(connection: Connection, flows: Sequence[str], *, instan
 
 
 async def _listen(connection: Connection, instance: str) -> None:
-    """Do all that a processor does to listen to the others; the queue goes with the connection."""
+    """Listen to the control exchange as a processor does."""
     channel = await open_channel(connection)
     await declare_fanout(channel, CONTROL_EXCHANGE)
     queue = control_queue(instance)
@@ -115,7 +125,7 @@ async def _listen(connection: Connection, instance: str) -> None:
 
 async def _publish(connection: Connection, exchange: str) -> None:
     channel = await open_channel(connection, confirms=True)
-    await prove_publishing(connection, channel, exchange=exchange, body=NO_BROADCAST)
+    await prove_publishing(connection, channel, exchange=exchange)
 
 
 async def _refusal(trial: Awaitable[None]) -> list[str]:
@@ -129,4 +139,4 @@ async def _refusal(trial: Awaitable[None]) -> list[str]:
 
 
 async def _ignore(_: DeliveredMessage) -> None:
-    """Do nothing with a delivery: it was taken before the library saw it."""
+    """Do nothing with a delivery. There is none: the request is refused, or the queue is empty."""

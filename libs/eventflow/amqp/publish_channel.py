@@ -1,4 +1,4 @@
-"""How a publish leaves on a confirm channel, and what becomes of it."""
+"""Publishes on one confirm channel, and the outcome of each: confirmed, refused, returned, too large or lost."""
 
 import asyncio
 import time
@@ -10,6 +10,7 @@ from aiormq import Channel
 from aiormq.exceptions import DeliveryError
 from aiormq.exceptions import PublishError as ReturnedError
 from pamqp.commands import Basic
+from typing_extensions import override
 
 from eventflow.amqp import frames, wire
 from eventflow.amqp.channel import CONNECTION_ERRORS
@@ -29,9 +30,9 @@ log = structlog.stdlib.get_logger()
 
 
 class Publication:
-    """One publish on its way. It stays unresolved until the broker confirms, refuses or returns it, or is lost.
+    """One publish. It is *unresolved* until the broker confirms, refuses or returns it, or the connection is lost.
 
-    A publish that nobody waits for any more is not undone: the broker may still keep the message.
+    A publish is not undone when its caller stops waiting: the broker may still keep the message.
     """
 
     __slots__ = ("_callbacks", "_error", "_is_resolved", "_waiters", "message", "queue", "started_s")
@@ -57,7 +58,7 @@ class Publication:
             PublishTimeoutError: Still unresolved.
             PublishRefusedError: The broker does not keep it.
             UnroutableError: There is no such queue.
-            MessageTooLargeError: The broker takes no message of this size.
+            MessageTooLargeError: The broker accepts no message of this size.
             BrokerUnavailableError: The connection was lost first; whether the broker keeps it is unknown.
         """
         if not self._is_resolved:
@@ -70,12 +71,15 @@ class Publication:
     def on_resolved(self, callback: Callable[[], object]) -> None:
         """Call back once, as soon as the publish is no longer unresolved."""
         if self._is_resolved:
-            asyncio.get_running_loop().call_soon(callback)
+            asyncio.get_running_loop().call_soon(callback)  # never before this returns, as for one that is unresolved
         else:
             self._callbacks.append(callback)
 
     def resolve(self, error: EventFlowError | None = None) -> None:
-        """Note what became of it, once: confirmed, or `error`. For whoever publishes it."""
+        """Record the outcome, confirmed or `error`, and wake all that wait. Only the first outcome counts.
+
+        Called by the channel that publishes it.
+        """
         if self._is_resolved:
             return
         self._is_resolved, self._error = True, error
@@ -84,10 +88,11 @@ class Publication:
         for callback in self._callbacks:
             try:
                 callback()
-            except Exception:  # what is told of a publish ends neither the reading of confirms nor others' publishes
+            except Exception:  # raised from here, it would end the reading of confirms and so every other publish
                 log.exception("publish.callback_failed")
 
     async def _wait(self, timeout_s: float) -> None:
+        # The timer wakes this waiter and cancels nothing: after a timeout the publish goes on.
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._waiters.append(waiter)
@@ -105,21 +110,24 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
 
 
 class PublishChannel(Protocol):
-    """Publishes on one channel, confirmed, for as long as that lives."""
+    """Publishes on one channel, with confirms, until the channel closes."""
 
     @property
     def oldest(self) -> Publication | None:
-        """The publish that has been unresolved for the longest; None where there is none."""
+        """The publish that has been unresolved for the longest; None if there is none."""
 
     @property
     def max_bytes(self) -> int | None:
-        """The broker's limit, if a message above it has closed the channel; what is sent from then on only waits."""
+        """The broker's size limit, if a message above it has closed the channel; None otherwise.
+
+        A publish that is started after that is not sent. It waits to be taken over by the next channel.
+        """
 
     def send(self, publication: Publication) -> None:
         """Start a publish."""
 
     def give_up(self) -> Sequence[Publication]:
-        """Forget and return what is unresolved, the oldest first: the channel is gone, and no publish outlives it."""
+        """Forget and return all unresolved publishes, the oldest first, because the channel is gone."""
 
 
 def publish_channel_on(
@@ -127,9 +135,9 @@ def publish_channel_on(
 ) -> PublishChannel:
     """Return the fastest way to publish on a confirm channel that the installed library allows.
 
-    Nothing else may publish on that channel.
-
     Args:
+        connection: The connection of the channel.
+        channel: A channel that nothing else publishes on.
         on_unroutable: Called whenever a message was returned because its queue does not exist.
     """
     below = wire_of(connection)
@@ -138,11 +146,11 @@ def publish_channel_on(
     return WirePublishChannel(below, channel, on_unroutable=on_unroutable)
 
 
-class WirePublishChannel:
-    """Writes publishes and reads their confirms itself, many at a time (ADR 12)."""
+class WirePublishChannel(PublishChannel, wire.FrameHandler):
+    """Writes publishes and reads their confirms below the library, many at a time (ADR 12)."""
 
     def __init__(self, below: wire.Wire, channel: Channel, *, on_unroutable: Callable[[], None]) -> None:
-        """Take the channel's confirms from now on. It must be fresh: the broker counts its publishes from 1."""
+        """Claim the channel. It must be fresh: the broker counts its publishes from 1, and so does this."""
         self._wire = below
         self._number = channel.number
         self._frame_max = channel.connection.connection_tune.frame_max
@@ -150,47 +158,50 @@ class WirePublishChannel:
         self._is_closed = False
         self._max_bytes: int | None = None
         self._sent = 0
-        self._outstanding: dict[int, Publication] = {}  # by delivery tag, in order
-        self._returned: list[bytes] | None = None  # header and body so far of a message that comes back
-        below.take_channel(channel.number, self)
+        self._outstanding: dict[int, Publication] = {}  # unresolved, by delivery tag; tags only grow, so in their order
+        self._returned: list[bytes] | None = None  # header and body frames so far of a message that is being returned
+        below.claim_channel(channel.number, self)
 
     @property
+    @override
     def oldest(self) -> Publication | None:
-        """See `PublishChannel`."""
         return next(iter(self._outstanding.values()), None)
 
     @property
+    @override
     def max_bytes(self) -> int | None:
-        """See `PublishChannel`."""
         return self._max_bytes
 
+    @override
     def send(self, publication: Publication) -> None:
-        """See `PublishChannel`."""
-        if not self._is_closed:  # a publish on a channel that is closed ends the connection
+        if not self._is_closed:  # a frame on a channel that the broker has closed makes it close the connection
             self._wire.send(
                 frames.publish_frames(
                     publication.message, queue=publication.queue, channel=self._number, frame_max=self._frame_max
                 )
             )
-        # Counted only now: a publish that was counted and not sent would give each later one its predecessor's confirm.
+        # Counted only after the frames are written: their encoding can raise, and a publish that is counted but was
+        # never sent would give each later publish the confirm of the one before it.
         self._sent += 1
         self._outstanding[self._sent] = publication
 
+    @override
     def give_up(self) -> Sequence[Publication]:
-        """See `PublishChannel`."""
         left, self._outstanding = self._outstanding, {}
         return list(left.values())
 
-    def take(self, kind: int, payload: bytes) -> bool:
-        """Take confirms and what is returned; see `Frames`."""
+    @override
+    def handle(self, kind: int, payload: bytes) -> bool:
         if kind != frames.METHOD:
-            return self._take_returned(payload)
+            return self._add_to_returned(payload)
         match frames.method_of(payload):
             case (frames.ACK | frames.NACK) as method:
                 self._confirm(frames.confirm_of(payload, method))
             case frames.RETURN:
                 self._returned = []
             case _:
+                # The library gets the close too, and answers it. Noted here first, because publishes go on until the
+                # library's answer has closed the channel on our side.
                 if payload.startswith(frames.CHANNEL_CLOSE):
                     self._is_closed = True
                     self._max_bytes = frames.message_limit_of(frames.close_reason_of(payload))
@@ -198,66 +209,77 @@ class WirePublishChannel:
         return True
 
     def _confirm(self, confirm: frames.Confirm) -> None:
+        """Resolve one publish, or all up to a tag.
+
+        Under load RabbitMQ confirms many publishes with one `multiple` ack. Tags grow in the order of the dict, so the
+        loop stops at the first tag above. So the cost depends on the number confirmed, and not on the number
+        outstanding as in aiormq.
+        """
         tags = [confirm.tag]
         if confirm.multiple:
+            # Collected before any is resolved: a callback may publish at once, which changes the dict.
             tags = []
             for tag in self._outstanding:
                 if tag > confirm.tag:
                     break
                 tags.append(tag)
         for tag in tags:
+            # A returned message is no longer there: RabbitMQ acks it as well, after the return that has resolved it.
             publication = self._outstanding.pop(tag, None)
             if publication is not None:
                 publication.resolve(None if confirm.is_ack else PublishRefusedError("the broker refused a message"))
 
-    def _take_returned(self, payload: bytes) -> bool:
-        """Collect a message that comes back, before its ack; what is left of it is of no use to anybody."""
+    def _add_to_returned(self, payload: bytes) -> bool:
+        """Collect the header and body frames of a returned message; return False if none is being returned."""
         if self._returned is None:
             return False
         self._returned.append(payload)
         header = self._returned[0]
+        # A message without a body ends with its header.
         if sum(map(len, self._returned[1:])) >= frames.body_bytes_of(header):
             self._returned = None
-            self._return(header)
+            self._resolve_returned(header)
         return True
 
-    def _return(self, header: bytes) -> None:
+    def _resolve_returned(self, header: bytes) -> None:
+        # A return carries no delivery tag, only the message, so the message id identifies the publish. It is fresh for
+        # each publish for this reason. Returns come in the order of the publishes, so the search ends near the front.
         message_id = frames.properties_of(header).message_id
-        # Returns come in the order of the publishes: it is one of the first that are outstanding.
         tag = next((tag for tag, sent in self._outstanding.items() if sent.message.message_id == message_id), None)
         if tag is not None:
+            # Resolved before its ack, which comes next and must not count as a confirm.
             self._outstanding.pop(tag).resolve(UnroutableError("there is no such queue"))
             self._on_unroutable()
 
 
-class LibraryPublishChannel:
-    """The library's own way, for versions of it that the wire was not tried with."""
+class LibraryPublishChannel(PublishChannel):
+    """Publishes by the library's own methods, for versions of it that `wire` was not tested with."""
 
     def __init__(self, channel: Channel, *, on_unroutable: Callable[[], None]) -> None:
         self._channel = channel
         self._on_unroutable = on_unroutable
-        self._sending: dict[Publication, asyncio.Task[None]] = {}  # the oldest first
+        self._sending: dict[Publication, asyncio.Task[None]] = {}  # unresolved, the oldest first
 
     @property
+    @override
     def oldest(self) -> Publication | None:
-        """See `PublishChannel`."""
         return next(iter(self._sending), None)
 
     @property
+    @override
     def max_bytes(self) -> int | None:
-        """See `PublishChannel`."""
         closing = self._channel.closing
         if not closing.done() or closing.cancelled():
             return None
         return frames.message_limit_of(str(closing.exception()))
 
+    @override
     def send(self, publication: Publication) -> None:
-        """See `PublishChannel`."""
         self._sending[publication] = asyncio.create_task(self._send(publication))
         publication.on_resolved(lambda: self._sending.pop(publication, None))
 
+    @override
     def give_up(self) -> Sequence[Publication]:
-        """See `PublishChannel`."""
         left, self._sending = self._sending, {}
         for sending in left.values():
             sending.cancel()
@@ -265,7 +287,8 @@ class LibraryPublishChannel:
 
     async def _send(self, publication: Publication) -> None:
         error = await self._answer_to(publication)
-        if publication in self._sending and self.max_bytes is None:  # else it goes on elsewhere
+        # If it was given up, or a message too large has closed the channel, it stays unresolved for the next channel.
+        if publication in self._sending and self.max_bytes is None:
             publication.resolve(error)
 
     async def _answer_to(self, publication: Publication) -> EventFlowError | None:
@@ -276,7 +299,7 @@ class LibraryPublishChannel:
                 routing_key=publication.queue,
                 properties=_properties(publication.message),
                 mandatory=True,
-                wait=False,  # not for the socket: the confirm is what counts
+                wait=False,  # skips the library's locked drain of the socket; the confirm is awaited all the same
             )
         except ReturnedError:
             self._on_unroutable()
@@ -285,8 +308,11 @@ class LibraryPublishChannel:
             return PublishRefusedError("the broker refused a message")
         except CONNECTION_ERRORS as error:
             return BrokerUnavailableError(f"the connection was lost before a confirm: {error}")
-        except asyncio.CancelledError:  # by the library, or at the end of the session: nobody else does
+        except asyncio.CancelledError:
+            # Not passed on: only the library, which cancels all that waits when it closes, and `give_up` cancel this
+            # task, and both mean that the channel is gone.
             return BrokerUnavailableError("the connection was closed before a confirm")
+        # Only an ack counts, whatever else the library may return.
         return None if isinstance(answer, Basic.Ack) else PublishRefusedError(f"the broker answered with {answer!r}")
 
 

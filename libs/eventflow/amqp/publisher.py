@@ -1,6 +1,6 @@
-"""Confirmed publishing: a publish is done when the broker has said that it keeps the message, and not before.
+"""Confirmed publishing: a publish is done only when the broker has confirmed that it keeps the message.
 
-Nothing is ever published on a consuming connection: during a memory alarm a single publish there would freeze its acks.
+Nothing is ever published on a consuming connection: during a memory alarm one publish there would stop its acks.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from eventflow.amqp.channel import is_refused, open_channel, until_closed
 from eventflow.amqp.connection import Connection, is_blocked, wire_of
 from eventflow.amqp.fanout import declare_fanout
 from eventflow.amqp.presence import Presence
-from eventflow.amqp.proofs import NO_BROADCAST, prove_publishing
+from eventflow.amqp.proofs import prove_publishing
 from eventflow.amqp.publish_channel import Publication, PublishChannel, publish_channel_on
 from eventflow.amqp.queues import declare_queues, find_missing
 from eventflow.amqp.session import SESSION_PAUSE_S, keep_connected
@@ -33,13 +33,14 @@ WATCH_EVERY_S = 1.0
 PROOF_POLL_S = 0.05
 
 CONFIRM_MAX_S = 45.0
-"""Longer than the library takes to notice a dead connection (33 s): what is left then is a confirm that is lost."""
+"""Time after which a publish without a confirm ends the session. The library notices a dead connection after 33 s, so a
+confirm that is missing for longer is lost on a connection that lives."""
 
 
 class Publisher:
-    """Publishes persistent, mandatory messages to queues, many unconfirmed at a time, on a connection of its own.
+    """Publishes persistent, mandatory messages to queues, many at a time, on a connection of its own.
 
-    Guarantee: `Publication.confirmed` returns only after a positive confirm of a quorum queue.
+    Guarantee: `Publication.confirmed` returns only after a quorum queue has confirmed the message.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class Publisher:
         """Prepare; nothing connects before `run`.
 
         Args:
-            specs: Queues to declare at each connect, and again when a message turns out to be unroutable.
+            urls: URLs of the brokers, the preferred one first.
+            specs: Queues to declare at each connect, and again after a message was unroutable.
             name: Shown in the management UI.
             fanouts: Exchanges to declare at each connect, for `broadcast`.
-            presence: Learns which queues exist, and reports those that vanish.
+            presence: Notes which queues exist, and reports those that vanish.
         """
         self._urls = urls
         self._specs = specs
@@ -75,9 +77,10 @@ class Publisher:
         self._is_refused = False
 
     async def may_publish(self) -> None:
-        """Wait until the broker lets this user publish, or would but for its alarm.
+        """Wait until this user is known to be allowed to publish, or until an alarm delays the proof.
 
-        Consume only then: one line of the log about a right that is missing is enough, and no event is taken meanwhile.
+        A consumer starts only after this. So a missing right is logged once, by the publisher, and no delivery is taken
+        while its copy could not be published.
         """
         while not (self._is_proved or self.state == "blocked"):  # noqa: ASYNC110 - an alarm sets no event
             await asyncio.sleep(PROOF_POLL_S)
@@ -86,10 +89,11 @@ class Publisher:
     def state(self) -> PublisherState:
         """Whether a publish could be confirmed now.
 
-        `blocked` means that the broker has an alarm, `refused` that the user lacks a right, which only a person gives.
+        `blocked`: the broker has an alarm. `refused`: the user lacks a right, which only a person can grant.
         """
         if self._connection is None or self._channel is None or self._publish_channel is None:
             return self._idle_state
+        # A channel that a message too large has closed is about to be replaced, so the publisher is still up.
         if self._channel.is_closed and self._publish_channel.max_bytes is None:
             return self._idle_state
         if is_blocked(self._connection):
@@ -102,17 +106,17 @@ class Publisher:
 
     @property
     def oldest_unresolved_s(self) -> float:
-        """How long the oldest of the unresolved publishes has been on its way; 0 where there is none."""
+        """Age of the oldest unresolved publish; 0 if there is none."""
         oldest = None if self._publish_channel is None else self._publish_channel.oldest
         return 0.0 if oldest is None else time.monotonic() - oldest.started_s
 
     @property
     def max_bytes(self) -> int | None:
-        """The largest body that the broker takes, as far as it is known: it says so only when one is too large."""
+        """The largest body that the broker accepts; None until a larger one has revealed the limit."""
         return self._max_bytes
 
     async def run(self) -> None:
-        """Stay connected for ever.
+        """Stay connected until cancelled.
 
         Raises:
             TopologyMismatchError: A queue exists with other arguments.
@@ -123,7 +127,7 @@ class Publisher:
         """Start a publish.
 
         Raises:
-            MessageTooLargeError: The broker is known to take no message of this size; nothing was sent.
+            MessageTooLargeError: The broker is known to accept no message of this size; nothing was sent.
             BrokerUnavailableError: There is no connection, or the broker blocks publishing; nothing was sent.
         """
         if self._max_bytes is not None and len(message.body) > self._max_bytes:
@@ -141,7 +145,7 @@ class Publisher:
         return publication
 
     def broadcast(self, body: bytes, *, exchange: str) -> None:
-        """Publish to whoever listens on a declared exchange now: neither kept nor confirmed to the caller.
+        """Publish to all that listen on a declared exchange now. The message is not kept, and its loss is not reported.
 
         Raises:
             BrokerUnavailableError: Nothing can be published now.
@@ -166,8 +170,8 @@ class Publisher:
         await declare_queues(connection, self._specs, presence=self._presence)
         self._broadcast_channel = await self._open_fanouts(connection)
         opened = asyncio.Event()
-        # Another node, or another configuration. The library's own way keeps the limit: with it a message too large
-        # ends the session, and would end the next one too.
+        # The limit is forgotten, because this may be another node or a new configuration. By the library's own methods
+        # it is kept: with them a message too large ends the session, and the same message would end the next one.
         if wire_of(connection) is not None:
             self._max_bytes = None
         try:
@@ -184,10 +188,10 @@ class Publisher:
                 publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
 
     async def _keep_publish_channel(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
-        """Keep a channel to publish on, and replace one that a message too large has closed (ADR 17).
+        """Keep a channel to publish on, and replace it when a message too large has closed it (ADR 17).
 
-        Every other publish that was under way there is sent again on the next channel, in the old order: the broker may
-        have kept it, and has forgotten to confirm it.
+        Every other unresolved publish of the closed channel is sent again on the next one, in the same order. The
+        broker may have kept it already, but its confirm is lost, so this can duplicate a message and loses none.
 
         Raises:
             BrokerUnavailableError: The channel was closed for another reason.
@@ -208,42 +212,44 @@ class Publisher:
             log.warning("broker.message_too_large", connection=self._name, max_bytes=publish_channel.max_bytes)
 
     def _taken_over(self, publish_channel: PublishChannel) -> Sequence[Publication]:
-        """Return what goes on of the publishes of a publish channel that a message too large has closed."""
+        """Return the publishes to send again from a channel that a message too large has closed; resolve the others."""
         left = publish_channel.give_up()
-        innocent = _without_too_large(left, publish_channel.max_bytes)
-        if len(innocent) == len(left):  # the next channel could be closed for it as well, and so on
+        sendable = _without_too_large(left, publish_channel.max_bytes)
+        if len(sendable) == len(left):
+            # None is larger than the limit that the broker gave, so the culprit is unknown. Sent again, it would close
+            # the next channel too, and so on without end.
             error = BrokerUnavailableError("the broker closed a channel for a message that was not sent there")
-            for publication in innocent:  # the channel has forgotten them, so nothing else would end their waits
+            for publication in sendable:  # the channel has forgotten them, so nothing else would end their waits
                 publication.resolve(error)
             raise error
-        return innocent
+        return sendable
 
     async def _open_fanouts(self, connection: Connection) -> Channel | None:
-        """Open a channel of their own for broadcasts, which are not confirmed."""
+        """Declare the fanout exchanges, and open a channel without confirms for broadcasts."""
         if not self._fanouts:
             return None
         channel = await open_channel(connection)
-        for exchange in self._fanouts:  # publishing to an exchange that is not there closes the channel
+        for exchange in self._fanouts:  # a publish to an exchange that does not exist closes the channel
             await declare_fanout(channel, exchange)
         return channel
 
     async def _declare_missing(self, connection: Connection) -> NoReturn:
-        """Declare the queues again whenever a message turned out to be unroutable."""
+        """Declare the queues again after each message that was unroutable."""
         while True:
             await self._queue_missing.wait()
-            # At once: after the pause others may have declared it again, and the loss would go unnoticed.
+            # Before the pause: during it another service may declare the queue again, which would hide its loss.
             await find_missing(connection, self._presence, [spec.name for spec in self._specs])
             await asyncio.sleep(SESSION_PAUSE_S)
+            # Cleared before declaring: a message that is returned meanwhile starts another round.
             self._queue_missing.clear()
             await declare_queues(connection, self._specs, presence=self._presence)
 
     async def _watch(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
-        """Prove that publishing is allowed, then end a session whose confirms do not come.
-
-        They may be late while the broker has an alarm.
-        """
+        """Prove that publishing is allowed; then end the session if a confirm is missing without an alarm."""
         probe = await open_channel(connection, confirms=True)
-        await opened.wait()  # during an alarm the broker reads nothing more from a connection that has published
+        # The proof publishes, and during an alarm the broker reads nothing from a connection that has published. So
+        # every channel that the session needs is opened before it.
+        await opened.wait()
         await self._prove(connection, probe)
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
@@ -251,27 +257,27 @@ class Publisher:
                 raise BrokerUnavailableError(f"a publish has not been confirmed for {CONFIRM_MAX_S:g} s")
 
     async def _prove(self, connection: Connection, probe: Channel) -> None:
-        """Publish where we are going to; without the right to do so events would only be held or spooled."""
+        """Publish to each exchange in use, so that a missing right shows before an event is accepted."""
         await prove_publishing(connection, probe)
         for exchange in self._fanouts:
-            await prove_publishing(connection, probe, exchange=exchange, body=NO_BROADCAST)
-        # The channel stays open: an alarm may have begun, and then the broker answers nothing more.
+            await prove_publishing(connection, probe, exchange=exchange)
+        # The channel of the proof stays open: if an alarm has begun, the broker would not answer its close.
         self._is_proved, self._is_refused = True, False
 
     async def _broadcast(self, channel: Channel, body: bytes, exchange: str) -> None:
-        with suppress(Exception, asyncio.CancelledError):  # the library's for any end of a connection
+        with suppress(Exception, asyncio.CancelledError):  # the library raises either at the end of a connection
             await channel.basic_publish(body, exchange=exchange, wait=False)
 
 
 def _without_too_large(publications: Sequence[Publication], max_bytes: int | None) -> Sequence[Publication]:
-    """Resolve those that are larger than the broker takes, and return the others."""
+    """Resolve the publishes that are larger than the broker accepts, and return the others."""
     if max_bytes is None:
         return publications
-    innocent = []
+    sendable = []
     for publication in publications:
         body_bytes = len(publication.message.body)
         if body_bytes > max_bytes:
             publication.resolve(MessageTooLargeError(body_bytes=body_bytes, max_bytes=max_bytes))
         else:
-            innocent.append(publication)
-    return innocent
+            sendable.append(publication)
+    return sendable

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 from aiormq import Channel
-from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
+from aiormq.exceptions import ChannelPreconditionFailed
 
 from eventflow.amqp.channel import answered, is_missing, is_refused, open_channel
 from eventflow.amqp.connection import Connection, first_line
@@ -22,7 +22,7 @@ log = structlog.stdlib.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueDepth:
-    """Messages that are ready in a queue, and how many consume from it."""
+    """Number of ready messages in a queue, and of its consumers."""
 
     messages: int
     consumers: int
@@ -31,18 +31,21 @@ class QueueDepth:
 async def declare_queues(
     connection: Connection, specs: Sequence[QueueSpec], *, presence: Presence | None = None
 ) -> tuple[str, ...]:
-    """Declare queues with all their arguments; return those whose arguments we were not allowed to verify.
+    """Declare queues with all their arguments; return those that this user may not verify.
 
     Args:
-        presence: Learns which queues exist; first, those that it knows and that are gone by now are reported.
+        connection: The connection to declare on.
+        specs: The queues, each after its dead-letter target.
+        presence: Notes which queues exist. Before that, queues that it knows and that are gone by now are reported.
 
     Raises:
-        TopologyMismatchError: A queue exists with other arguments; quotes the broker.
+        TopologyMismatchError: A queue exists with other arguments; the message quotes the broker.
         BrokerUnavailableError: The broker cannot answer now.
     """
     if presence is not None:
         await find_missing(connection, presence, [spec.name for spec in specs])
     unverified = []
+    # Never a passive declare first: it succeeds for a queue with any arguments.
     channel = await open_channel(connection)
     for spec in specs:
         try:
@@ -50,17 +53,15 @@ async def declare_queues(
                 f"declare {spec.name}", channel.queue_declare(spec.name, durable=True, arguments=dict(spec.arguments))
             )
         except BrokerUnavailableError as error:
-            match error.__cause__:
-                case ChannelPreconditionFailed() as cause:
-                    raise TopologyMismatchError(
-                        f"queue {spec.name} exists with other arguments. RabbitMQ says: {first_line(cause)}. "
-                        "Drain and delete that queue, or use another broker or virtual host"
-                    ) from cause
-                case ChannelAccessRefused():
-                    channel = await _look_up_unprivileged(connection, spec.name)
-                    unverified.append(spec.name)
-                case _:
-                    raise
+            if isinstance(cause := error.__cause__, ChannelPreconditionFailed):
+                raise TopologyMismatchError(
+                    f"queue {spec.name} exists with other arguments. RabbitMQ says: {first_line(cause)}. "
+                    "Drain and delete that queue, or use another broker or virtual host"
+                ) from cause
+            if not is_refused(error):
+                raise
+            channel = await _find_unprivileged(connection, spec.name)  # the refusal has closed the one before
+            unverified.append(spec.name)
         else:
             if presence is not None:
                 presence.found(spec.name)
@@ -71,7 +72,7 @@ async def declare_queues(
 
 
 async def find_missing(connection: Connection, presence: Presence, queues: Iterable[str]) -> None:
-    """Look for those of the queues that were there before, and report each that is gone.
+    """Report each of the queues that was there before and is gone.
 
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
@@ -81,12 +82,12 @@ async def find_missing(connection: Connection, presence: Presence, queues: Itera
             if await depth_of(connection, queue) is None:
                 presence.missed(queue)
         except BrokerUnavailableError as error:
-            if not is_refused(error):
+            if not is_refused(error):  # without the right to look, nothing is known
                 raise
 
 
 async def depth_of(connection: Connection, queue: str) -> QueueDepth | None:
-    """Count a queue's ready messages and consumers; None where there is no such queue.
+    """Count a queue's ready messages and consumers, on a channel of its own; None if there is no such queue.
 
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
@@ -97,13 +98,13 @@ async def depth_of(connection: Connection, queue: str) -> QueueDepth | None:
     except BrokerUnavailableError as error:
         if is_missing(error):
             return None
-        raise  # the channel needs no closing: a request that fails ends it
+        raise  # the channel needs no closing: a request that fails closes it
     await answered("close a channel", channel.close())
     return depth
 
 
 async def measure(channel: Channel, queue: str) -> QueueDepth:
-    """Count a queue's ready messages and consumers, on a channel that the caller keeps for that.
+    """Count a queue's ready messages and consumers, on a channel that the caller keeps for this purpose.
 
     Raises:
         BrokerUnavailableError: There is no such queue, which closes the channel, or the broker does not answer.
@@ -113,16 +114,18 @@ async def measure(channel: Channel, queue: str) -> QueueDepth:
 
 
 async def wait_for_consumers(connection: Connection, queue: str, *, at_most: int, timeout_s: float) -> bool:
-    """Wait until a queue has no more than so many consumers; False where that takes too long.
+    """Wait until a queue has at most `at_most` consumers; return False if that takes longer than `timeout_s`.
 
-    A quorum queue drops a cancelled consumer as soon as nothing that it holds is unsettled. Settlements that come fast
-    wait in the channel, and closing it throws them away, so that what was acked comes again (rabbitmq-server issue
-    10327): wait for this before closing.
+    Call this after cancelling consumers and before closing their channel. When settlements come fast, some wait inside
+    the channel in the broker, and closing it drops them, so that acked messages are delivered again (rabbitmq-server
+    issue 10327). A quorum queue counts a cancelled consumer for as long as it has unsettled deliveries, so a lower
+    number of consumers shows that the queue has received all settlements.
 
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
     """
-    deadline_s = time.monotonic() + timeout_s  # looked at between requests: the library can swallow a cancellation
+    # A deadline that is checked between requests, and no timeout around them: the library can swallow a cancellation.
+    deadline_s = time.monotonic() + timeout_s
     while (depth := await depth_of(connection, queue)) is not None and depth.consumers > at_most:
         if time.monotonic() > deadline_s:
             return False
@@ -130,12 +133,12 @@ async def wait_for_consumers(connection: Connection, queue: str, *, at_most: int
     return True
 
 
-async def _look_up_unprivileged(connection: Connection, queue: str) -> Channel:
-    """See that a queue exchange_exists, where even that may be refused; return an open channel.
+async def _find_unprivileged(connection: Connection, queue: str) -> Channel:
+    """Check that a queue exists that this user may not declare; return an open channel.
 
     Raises:
-        BrokerUnavailableError: There is no such queue. That is no refusal: a collector's own user may leave
-            it to the processors.
+        BrokerUnavailableError: There is no such queue. This is not reported as a refusal: the user of a collector may
+            lack the right on purpose, and a processor will declare the queue.
     """
     channel = await open_channel(connection)
     try:
@@ -148,5 +151,6 @@ async def _look_up_unprivileged(connection: Connection, queue: str) -> Channel:
             ) from error
         if not is_refused(error):
             raise
-        channel = await open_channel(connection)  # a mandatory publish will tell whether it exchange_exists
+        # Not even the check is allowed. A publish to the queue is mandatory and will show whether it exists.
+        channel = await open_channel(connection)
     return channel

@@ -1,7 +1,8 @@
-"""Sessions: a service stays connected, and whatever breaks is replaced as a whole.
+"""Sessions: a service stays connected, and a connection with a broken part is replaced as a whole.
 
-A *session* is one connection and all that lives on it. It is never repaired: whatever breaks (the socket, a channel, a
-consumer) ends it, and a new one starts from nothing. So there is no state in which half of it works (ADR 2).
+A *session* is one connection with its channels and consumers. It is never repaired: if any part of it breaks, such as
+the socket, a channel or a consumer, the session ends and a new one starts from nothing. So there is no state in which
+half of it works (ADR 2).
 """
 
 import asyncio
@@ -33,12 +34,12 @@ from eventflow.topology import permissions_command
 
 RECONNECT_PAUSE_MAX_S = 3
 SESSION_PAUSE_S = 1
-"""Between a broken session and the next: one that fails at once must not spin, and a queue that was deleted must not be
-declared again before every consumer has heard of its end. RabbitMQ 3.10 forgets to tell those that it would find late,
-and sends them nothing for ever."""
+"""Pause between a broken session and the next one. A session that fails at once must not spin. And if a queue was
+deleted, it must not be declared again before every consumer has been notified: if the queue exists again by then,
+RabbitMQ 3.10 does not notify the consumer, and never delivers to it again."""
 
 REFUSED_PAUSE_S = 5
-"""After a refusal: rights are given by a person."""
+"""Pause after a refusal: only a person can grant a right."""
 
 log = structlog.stdlib.get_logger()
 
@@ -46,8 +47,8 @@ Session = Callable[[Connection], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """A broker that may be connected to."""
+class _Broker:
+    """A broker to connect to."""
 
     url: str
     route: Route
@@ -60,70 +61,102 @@ class _Place:
         return cls(url=url, route=Route(broker.host, broker.port), permissions_command=command)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ending:
+    """The end of a session that did not return of its own accord.
+
+    Attributes:
+        error: The error that ended it.
+        reason: The same in one line.
+        is_broker_suspect: The connection did not break, or not before it was a second old. So the cause may be the
+            broker's own state, as on a node without a majority, and another broker is the better choice.
+    """
+
+    error: BaseException
+    reason: str
+    is_broker_suspect: bool
+
+
 async def keep_connected(urls: Sequence[str], *, name: str, session: Session) -> None:
-    """Run `session` on a connection, and on a new one whenever it breaks.
+    """Run `session` on a connection, and on a new one whenever it breaks; return when the session returns.
 
-    The brokers are tried in their order, each 0.5 s after the one before or once that has refused, until one lets us
-    in. This one is tried first from then on, unless the session ended although the connection stood, as it does on a
-    node that has no majority, or has just begun.
+    The brokers are tried in order, each 0.5 s after the one before or as soon as that one has refused, until one
+    accepts us. From then on this one is tried first, unless its own state may have ended the session.
 
-    Returns when the session returns of its own accord.
+    Args:
+        urls: URLs of the brokers, the preferred one first.
+        name: Shown in logs and in the management UI.
+        session: Called with each connection.
 
     Raises:
-        TopologyMismatchError: Raised by the session: starting again cannot help.
+        TopologyMismatchError: Raised by the session. Another session could not help.
     """
-    places = [_Place.of(url) for url in urls]
-    refusal: str | None = None  # the one that is in the log already
+    brokers = [_Broker.of(url) for url in urls]
+    logged_refusal: str | None = None
     while True:
-        place, connection = await _connect_to_first(places, name=name)
-        began_s = time.monotonic()
-        places.remove(place)
-        places.insert(0, place)
-        try:
-            async with closing(connection):
-                try:
-                    log.info("broker.connected", connection=name, server=_server(connection))
-                    return await session(connection)
-                finally:
-                    if not connection.wire.is_lost or time.monotonic() - began_s < SESSION_PAUSE_S:
-                        places.append(places.pop(0))
-        except (BrokerUnavailableError, *CONNECTION_ERRORS) as error:
-            if is_cancelled_by_us():  # the library turns a cancellation that meets a closing connection into its error
-                raise asyncio.CancelledError from error
-            reason = connection.wire.close_reason or first_line(error)
-            if is_refused(error):
-                if refusal != str(error.__cause__):
-                    advice = place.permissions_command
-                    log.error("broker.right_missing", connection=name, reason=reason, advice=advice)  # noqa: TRY400
-                refusal = str(error.__cause__)
-                await asyncio.sleep(REFUSED_PAUSE_S)
-                continue
-        except asyncio.CancelledError:
-            if is_cancelled_by_us():
-                raise
-            reason = connection.wire.close_reason or "the connection was closed"
-        refusal = None
-        log.warning("broker.session_ended", connection=name, reason=reason)
-        await asyncio.sleep(SESSION_PAUSE_S)
+        broker, connection = await _connect_to_first(brokers, name=name)
+        ending = await _run(session, connection, name=name)
+        if ending is None:
+            return
+        brokers.remove(broker)
+        brokers.insert(len(brokers) if ending.is_broker_suspect else 0, broker)
+        if is_refused(ending.error):
+            # A missing right ends every session until it is granted, so it is logged once and not every 5 s.
+            refusal = str(ending.error.__cause__)
+            if refusal != logged_refusal:
+                log.error(
+                    "broker.right_missing", connection=name, reason=ending.reason, advice=broker.permissions_command
+                )
+            logged_refusal = refusal
+            await asyncio.sleep(REFUSED_PAUSE_S)
+        else:
+            logged_refusal = None
+            log.warning("broker.session_ended", connection=name, reason=ending.reason)
+            await asyncio.sleep(SESSION_PAUSE_S)
 
 
-async def _connect_to_first(places: Sequence[_Place], *, name: str) -> tuple[_Place, BrokerConnection]:
-    """Connect to the first of the brokers that lets us in, however long that takes.
+async def _run(session: Session, connection: BrokerConnection, *, name: str) -> _Ending | None:
+    """Run a session and close its connection; return how it ended, None if the session returned."""
+    began_s = time.monotonic()
+    is_broker_suspect = False
+    try:
+        async with closing(connection):
+            try:
+                log.info("broker.connected", connection=name, server=f"RabbitMQ {server_version(connection)}")
+                await session(connection)
+            finally:
+                # Decided before `closing` closes the connection: afterwards every connection is lost.
+                is_broker_suspect = not connection.wire.is_lost or time.monotonic() - began_s < SESSION_PAUSE_S
+    except (BrokerUnavailableError, *CONNECTION_ERRORS) as error:
+        if is_cancelled_by_us():  # the library turns a cancellation into its own error if the connection is closing
+            raise asyncio.CancelledError from error
+        reason = connection.wire.close_reason or first_line(error)
+        return _Ending(error=error, reason=reason, is_broker_suspect=is_broker_suspect)
+    except asyncio.CancelledError as error:
+        if is_cancelled_by_us():
+            raise
+        reason = connection.wire.close_reason or "the connection was closed"
+        return _Ending(error=error, reason=reason, is_broker_suspect=is_broker_suspect)
+    return None
 
-    Each is tried again on its own: one that is silent must not keep us from another that has just started.
+
+async def _connect_to_first(brokers: Sequence[_Broker], *, name: str) -> tuple[_Broker, BrokerConnection]:
+    """Connect to the first of the brokers that accepts us, without a time limit.
+
+    Each broker has retries of its own, so that one that is silent cannot delay another that has just started.
     """
 
-    async def attempt(place: _Place, next_may_begin: Callable[[], None]) -> tuple[_Place, BrokerConnection]:
-        return place, await _connect_persistently(place, name=name, on_failure=next_may_begin)
+    async def attempt(broker: _Broker, next_may_begin: Callable[[], None]) -> tuple[_Broker, BrokerConnection]:
+        return broker, await _connect_persistently(broker, name=name, on_failure=next_may_begin)
 
     return await race(
-        [partial(attempt, place) for place in places],
+        [partial(attempt, broker) for broker in brokers],
         stagger_s=NEXT_URL_AFTER_S,
         discard=lambda second: close(second[1]),
     )
 
 
-async def _connect_persistently(place: _Place, *, name: str, on_failure: Callable[[], None]) -> BrokerConnection:
+async def _connect_persistently(broker: _Broker, *, name: str, on_failure: Callable[[], None]) -> BrokerConnection:
     def report(state: RetryCallState) -> None:
         on_failure()
         error = state.outcome.exception() if state.outcome else None
@@ -135,9 +168,5 @@ async def _connect_persistently(place: _Place, *, name: str, on_failure: Callabl
         before_sleep=report,
     ):
         with attempt:
-            return await connect(place.url, name=name, route=place.route)
-    raise AssertionError("unreachable: the retrying above has no end")
-
-
-def _server(connection: Connection) -> str:
-    return f"RabbitMQ {server_version(connection)}"
+            return await connect(broker.url, name=name, route=broker.route)
+    raise AssertionError("unreachable: the retries above have no end")

@@ -1,4 +1,4 @@
-"""Streams: followed from their last message on. Reading takes nothing away."""
+"""Streams, read from their last message on. Reading removes nothing, so every reader gets the same messages."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -16,6 +16,7 @@ from eventflow.tasks import first_of
 
 STREAM_PREFETCH = 100
 STREAM_SILENCE_S = 0.5
+"""A reader that has got nothing for so long has reached the end."""
 
 
 async def follow_stream(
@@ -26,26 +27,33 @@ async def follow_stream(
     on_empty: Callable[[], None],
     silence_s: float,
 ) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
-    """Hand over the last messages of a stream and each that follows, or tell that there are none yet.
+    """Read the last messages of a stream and each that follows; return once the first has come, or none exists.
 
-    A broker counts the messages of a stream with a delay of seconds. So a stream is taken for empty when the broker has
-    counted none and nothing comes within `silence_s` either.
+    A broker counts the messages of a stream with a delay of seconds. So a stream is taken as empty only if the broker
+    counts no message and none comes within `silence_s`.
+
+    Args:
+        connection: The connection to read on.
+        queue: The stream.
+        on_body: Called with the body of each message.
+        on_empty: Called if the stream is empty.
+        silence_s: Time to wait for a message that the broker has not counted.
 
     Returns:
-        What waits for the end of it, and then raises `BrokerUnavailableError`.
+        A coroutine function that waits until reading ends, and then raises `BrokerUnavailableError`.
 
     Raises:
-        BrokerUnavailableError: The broker refused it.
+        BrokerUnavailableError: The broker refused it, or delivers nothing although it counts messages.
     """
     channel = await open_channel(connection)
-    cancellation = cancellation_of(channel)
-
+    cancellation = cancellation_of(channel)  # before consuming, so that no cancellation is missed
     has_come = asyncio.Event()
 
     async def deliver(message: DeliveredMessage) -> None:
         has_come.set()
         on_body(message.body)
-        with suppress(Exception):  # an ack only asks for more; a lost connection tells its users itself
+        # An ack of a stream settles nothing and only asks for more messages. A lost connection is noticed by `ended`.
+        with suppress(Exception):
             await channel.basic_ack(message.delivery_tag or 0, wait=False)
 
     async def ended() -> NoReturn:
@@ -53,21 +61,22 @@ async def follow_stream(
         raise AssertionError("unreachable: both only raise")
 
     counted = (await measure(channel, queue)).messages
-    what = f"follow {queue}"
-    await answered(what, channel.basic_qos(prefetch_count=STREAM_PREFETCH))  # a stream demands one
-    await answered(what, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
+    action = f"follow {queue}"
+    await answered(action, channel.basic_qos(prefetch_count=STREAM_PREFETCH))  # RabbitMQ requires one for a stream
+    # "last" is the last chunk, not the last message: older messages of the chunk come first, and the latest one counts.
+    await answered(action, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
     try:
         async with asyncio.timeout(RPC_TIMEOUT_S if counted else silence_s):
             await has_come.wait()
     except TimeoutError:
         if counted:
-            raise BrokerUnavailableError(f"cannot {what}: {counted} messages, and none comes") from None
+            raise BrokerUnavailableError(f"cannot {action}: {counted} messages, and none comes") from None
         on_empty()
     return ended
 
 
 async def last_of_stream(connection: Connection, queue: str) -> bytes | None:
-    """Return the last message of a stream, which stays there; None where it has none, or there is no such stream.
+    """Return the last message of a stream; None if it has none, or if there is no such stream.
 
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
@@ -83,7 +92,7 @@ async def last_of_stream(connection: Connection, queue: str) -> bytes | None:
         silence_s=STREAM_SILENCE_S,
     )
     last = None
-    with suppress(TimeoutError):  # what was published at the same time comes together
+    with suppress(TimeoutError):  # several may come, the last one at the end
         while True:
             async with asyncio.timeout(STREAM_SILENCE_S):
                 last = await bodies.get()

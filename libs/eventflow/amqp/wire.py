@@ -1,11 +1,12 @@
-"""Below the AMQP library: frames of chosen channels, written many at a time and read without its help (ADR 12).
+"""Below the AMQP library: frames of chosen channels, written and read many at a time (ADR 12).
 
-The library makes the connection: handshake, TLS, heartbeats, opening channels, declaring and consuming stay its own. On
-a channel that is taken here, publishes, acks, confirms and deliveries pass it by: what one tick of the event loop sends
-is one write, and what one read brings is taken apart in one go.
+The library makes the connection: handshake, TLS, heartbeats, opening channels, declaring queues and starting consumers
+stay its own. On a channel that a handler has claimed, publishes, acks, confirms and deliveries bypass the library: all
+that one tick of the event loop sends is one write, and all that one read brings is parsed in one loop.
 
-It stands on two public parts of aiormq, the transport factory and the number of a channel, and on the knowledge that
-nothing else of the library uses those frames. `is_supported` says whether the installed version was tried.
+This stands on two public parts of aiormq, the transport factory and the number of a channel, and on the fact that
+nothing else in the library uses the frames that are taken from it. `is_supported` returns whether the installed version
+was tested.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from importlib.metadata import version
 from typing import Any, Protocol, SupportsIndex
 
 from aiormq.connection import TransportFactory
+from typing_extensions import override
 from yarl import URL
 
 from eventflow.amqp import frames
@@ -25,57 +27,58 @@ TESTED_VERSIONS = ("7.2.", "7.3.")
 
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 HEARTBEAT_EVERY_S = 2.0
-"""The library takes a connection for dead on which it sees no frame. So where frames pass it by, it is shown one."""
+"""aiormq cuts a connection on which it has seen no frame for three heartbeats. If all frames of a busy connection
+bypass it, the connection looks dead. So aiormq gets a heartbeat frame of ours, more often than the broker sends one."""
 
 _FRAME = struct.Struct(">BHI")
 
 
 def is_supported() -> bool:
-    """Whether this module was tried with the installed library; else whoever asks goes the library's own way."""
+    """Whether this module was tested with the installed library. If not, callers use the library's own methods."""
     return version("aiormq").startswith(TESTED_VERSIONS)
 
 
-class Frames(Protocol):
-    """Takes the frames of one channel."""
+class FrameHandler(Protocol):
+    """Handles the frames of one channel."""
 
-    def take(self, kind: int, payload: bytes) -> bool:
-        """Take a frame, or leave it to the library by returning False. Never raises."""
+    def handle(self, kind: int, payload: bytes) -> bool:
+        """Handle a frame; return False to leave it to the library. Never raises."""
 
 
-class CloseReader:
-    """Reads why the broker closes a connection, and leaves each frame to the library.
+class CloseWatcher(FrameHandler):
+    """Reads the reason for which the broker closes a connection, and leaves each frame to the library.
 
-    While a connection is being made, the library's error shows the object that the reason is in, and not the reason.
+    While a connection is being made, the library's error shows the object that holds the reason, not the reason itself.
     """
 
     def __init__(self) -> None:
         self.reason: str | None = None
 
-    def take(self, kind: int, payload: bytes) -> bool:
-        """Look at a frame; see `Frames`."""
+    @override
+    def handle(self, kind: int, payload: bytes) -> bool:
         if kind == frames.METHOD and payload.startswith(frames.CONNECTION_CLOSE):
             self.reason = frames.close_reason_of(payload)
         return False
 
 
 class Wire:
-    """The socket of one connection, as far as it is ours."""
+    """The socket of one connection, shared with the library: frames out in batches, frames in by channel."""
 
     def __init__(self) -> None:
         self._writer: asyncio.StreamWriter | None = None
-        self._close = CloseReader()
-        self._takers: dict[int, Frames] = {0: self._close}
+        self._close = CloseWatcher()
+        self._handlers: dict[int, FrameHandler] = {0: self._close}  # methods of the connection itself are on channel 0
         self._unsent: list[bytes] = []
         self._is_at_end = False
 
     @property
     def close_reason(self) -> str | None:
-        """The broker's words for why it closes the connection; None if it does not."""
+        """The broker's reason for closing the connection; None if it does not close it."""
         return self._close.reason
 
     @property
     def is_lost(self) -> bool:
-        """Whether the connection is closed, or will be by either side."""
+        """Whether the connection is closed, or is about to be closed by either side."""
         return (
             self._writer is None
             or self.close_reason is not None
@@ -87,12 +90,14 @@ class Wire:
         """Note that the broker sends nothing more."""
         self._is_at_end = True
 
-    def take_channel(self, number: int, taker: Frames) -> None:
-        """Offer each frame of a channel to `taker` first, from now on."""
-        self._takers[number] = taker
+    def claim_channel(self, number: int, handler: FrameHandler) -> None:
+        """Offer each frame of a channel to `handler` first, from now on."""
+        self._handlers[number] = handler
 
     def send(self, frames: bytes) -> None:
-        """Write whole frames at the end of this tick of the event loop, together with all others of it."""
+        """Write whole frames at the end of this tick of the event loop, together with all others of the tick."""
+        # One system call for all publishes of a tick, instead of one each. Each piece is whole frames, so the library's
+        # own frames, which it writes to the same writer, can only come between pieces and never inside one.
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append(frames)
@@ -102,66 +107,78 @@ class Wire:
         self._writer = writer
 
     def abort(self) -> None:
-        """Cut the connection, with what was not sent yet."""
+        """Cut the connection and drop all that is not sent yet."""
         if self._writer is not None:
             self._writer.transport.abort()
 
     def offer(self, number: int, kind: int, payload: bytes) -> bool:
-        """Offer a frame that came in; return whether it was taken."""
-        taker = self._takers.get(number)
-        return taker is not None and taker.take(kind, payload)
+        """Offer a received frame to the handler of its channel; return whether it was handled."""
+        handler = self._handlers.get(number)
+        return handler is not None and handler.handle(kind, payload)
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
+        # After the end of a connection there is nothing to report here: its session ends, and with it every publish
+        # that is unresolved and every delivery that is unsettled.
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(b"".join(unsent))
 
 
 class FrameReader(asyncio.StreamReader):
-    """What the library reads from: all frames but those that the wire has taken."""
+    """The stream that the library reads from: all frames except those that a handler has taken.
+
+    The library reads a frame in two steps, its header and then the rest. That stays possible because only whole frames
+    are passed on, and in their order.
+    """
 
     def __init__(self, wire: Wire, **options: Any) -> None:
         super().__init__(**options)
         self._wire = wire
         self._partial = b""
         self._shown_at_s = 0.0
-        self._is_framed: bool | None = None  # a server of another protocol answers with a header that is no frame
+        self._is_framed: bool | None = None  # unknown until the first bytes
 
+    @override
     def feed_data(self, data: Iterable[SupportsIndex]) -> None:
-        """Take apart what the socket has brought."""
         read = bytes(data)
+        # A server that does not speak this version of AMQP answers with its protocol header, "AMQP" and a version, and
+        # not with a frame. Parsed as one, it would announce a frame of 1.3 GB, and the library would never see it. No
+        # frame begins with an "A": the types of frames are 1, 2, 3 and 8.
         if self._is_framed is None:
             self._is_framed = not read.startswith(b"A")
         if not self._is_framed:
             super().feed_data(read)
             return
-        self._partial, left, is_taken = self._taken_apart(self._partial + read if self._partial else read)
+        self._partial, left, is_taken = self._parse(self._partial + read if self._partial else read)
         if is_taken and not left:
             left = self._sign_of_life()
         if left:
             super().feed_data(b"".join(left))
 
+    @override
     def feed_eof(self) -> None:
-        """Note the end."""
         self._wire.note_end()
         super().feed_eof()
 
-    def _taken_apart(self, data: bytes) -> tuple[bytes, list[bytes], bool]:
-        """Return the beginning of an incomplete frame, the frames left to the library, and whether any was taken."""
+    def _parse(self, data: bytes) -> tuple[bytes, list[bytes], bool]:
+        """Return the beginning of an incomplete frame, the frames left to the library, and whether any was handled."""
         left, position, is_taken = [], 0, False
         while len(data) - position >= _FRAME.size:
             kind, number, size = _FRAME.unpack_from(data, position)
             end = position + size + frames.OVERHEAD_BYTES
             if end > len(data):
                 break
+            # The end octet is not checked here: the sizes alone keep us in step, and the library checks its own frames.
             if self._wire.offer(number, kind, data[position + _FRAME.size : end - 1]):
                 is_taken = True
             else:
                 left.append(_for_library(kind, data[position:end]))
             position = end
+        # Copied only here, once for each read. Cutting the rest off after each frame would copy it for every frame.
         return data[position:], left, is_taken
 
     def _sign_of_life(self) -> list[bytes]:
+        """Return a heartbeat frame for the library, if it has not been shown one for 2 s."""
         now_s = asyncio.get_running_loop().time()
         if now_s - self._shown_at_s < HEARTBEAT_EVERY_S:
             return []
@@ -170,7 +187,7 @@ class FrameReader(asyncio.StreamReader):
 
 
 def _for_library(kind: int, frame: bytes) -> bytes:
-    """Return a frame that the library can read, which is nearly always the same."""
+    """Return a frame that the library can read: nearly always the same one."""
     payload = frame[_FRAME.size : -1]
     readable = frames.for_library(kind, payload)
     if readable is payload:
@@ -179,12 +196,14 @@ def _for_library(kind: int, frame: bytes) -> bytes:
 
 
 class WireTransportFactory(TransportFactory):
-    """Connects with a reader and a writer that the wire is part of."""
+    """Connects the library over a route of ours, with a reader and a writer that the wire shares."""
 
     def __init__(self, wire: Wire, route: Route, *, context: ssl.SSLContext | None, server_name: str) -> None:
         """Prepare.
 
         Args:
+            wire: Takes part in the connection.
+            route: The way to the broker.
             context: None for a connection without TLS.
             server_name: The name that the broker's certificate must have.
         """
@@ -193,8 +212,9 @@ class WireTransportFactory(TransportFactory):
         self._context = context
         self._server_name = server_name
 
-    async def create(self, url: URL, **_: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:  # noqa: ARG002
-        """Open the socket. The library passes what the route and the context stand for."""
+    @override
+    async def create(self, url: URL, **_: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        # The URL and the options of the library are unused: the route and the context stand for them.
         loop = asyncio.get_running_loop()
         reader = FrameReader(self._wire, loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
@@ -207,7 +227,7 @@ class WireTransportFactory(TransportFactory):
                 server_hostname=None if self._context is None else self._server_name,
             )
         except BaseException:
-            connected.close()
+            connected.close()  # until it has a transport, the socket is closed by nothing else
             raise
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         self._wire.attach(writer)

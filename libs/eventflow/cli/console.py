@@ -1,4 +1,4 @@
-"""Where the command writes: results to stdout; errors, progress and warnings to stderr."""
+"""Output of the command: results go to stdout; errors, progress and warnings go to stderr."""
 
 import logging
 import sys
@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 PIPED_COLUMNS = 200
-"""Width of a table that no terminal bounds: ids stay whole on one line."""
+"""Width of a table without a terminal, so that each id stays on one line."""
 
-# What is shown comes from strangers too: nothing in it may be taken for markup.
+# The output contains texts of senders: none of them may work as markup.
 out = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
 err = Console(markup=False, highlight=False, emoji=False, stderr=True)
 
@@ -24,7 +24,7 @@ def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal would take for a command, keeping line ends and tabs."""
+    """Escape characters that could command a terminal; line ends and tabs stay."""
     return "".join(
         character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
         for character in text
@@ -32,10 +32,10 @@ def printable(text: str) -> str:
 
 
 def configure_logs() -> None:
-    """Let the library's warnings through, to stderr, and nothing below."""
+    """Send the warnings and errors of the library to stderr, and drop everything below."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     for library in ("aiormq", "aio_pika"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)  # their noise is told by our own errors
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # our own errors report the same failures

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for."""
+"""Options that several commands share, and the values that they select."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from eventflow.network.broker_tls import require_sound_urls
-from eventflow.settings.sections import Role, Settings, load
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role
+from eventflow.settings.root import Settings
 from eventflow.topology import DEFAULT_FLOW
 
 ConfigOption = Annotated[
@@ -14,16 +16,22 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="TOML file with settings, by default eventflow.toml where there is one; the environment overrides it.",
+        help="TOML file with settings; by default eventflow.toml if it exists. Environment variables override it.",
     ),
 ]
 FlowOption = Annotated[str | None, typer.Option("--flow", metavar="NAME", help="One flow only; by default all.")]
-FlowArgument = Annotated[str, typer.Argument(metavar="FLOW", help="The flow; the one without a name is `default`.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and change nothing.")]
+OneFlowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--flow", metavar="NAME", help="The flow; without it the only one, or `default` if there are several."
+    ),
+]
+FlowArgument = Annotated[str, typer.Argument(metavar="FLOW", help="Name of the flow, such as `default`.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the effect without changing anything.")]
 
 
 def settings_of(context: typer.Context, config: Path | None) -> Settings:
-    """Load the settings that `--config` names, before the command or behind it.
+    """Load the settings, from the file in `--config` if it is given.
 
     Raises:
         SettingsError: A setting is wrong.
@@ -34,7 +42,7 @@ def settings_of(context: typer.Context, config: Path | None) -> Settings:
 
 
 def config_of(context: typer.Context, config: Path | None) -> Path | None:
-    """Return the file that `--config` names, before the command or behind it; None if it names none."""
+    """Return the file in `--config`, which may stand before or after the command; None if it is not given."""
     named: Path | None = config or context.find_root().obj
     return named
 
@@ -53,10 +61,10 @@ def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:
 
 
 def one_flow_of(settings: Settings, name: str | None) -> str:
-    """Return the named flow; without a name the only one, else `default`.
+    """Return the named flow; without a name the only one, or `default` if there are several.
 
     Raises:
-        typer.BadParameter: There is no such flow, or none is the obvious one.
+        typer.BadParameter: There is no such flow, or there are several and none is `default`.
     """
     flows = flows_of(settings, name)
     if len(flows) == 1:

@@ -1,4 +1,4 @@
-"""What the services tell in their metrics: asked on their admin ports."""
+"""Scrape the metrics of a service on its admin port."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ TIMEOUT_S = 2.0
 
 
 async def samples_of(host: str, port: int) -> list[Sample] | None:
-    """Ask a service that listens on `host` for its metrics; None where it does not answer from here."""
+    """Return the metrics of a service that listens on `host`, or None if it cannot be reached from here."""
     for place in reachable_hosts(host):
-        if (samples := await _asked(f"[{place}]" if ":" in place else place, port)) is not None:
+        if (samples := await _scraped(f"[{place}]" if ":" in place else place, port)) is not None:
             return samples
     return None
 
 
-async def _asked(host: str, port: int) -> list[Sample] | None:
+async def _scraped(host: str, port: int) -> list[Sample] | None:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False) as client,
@@ -31,14 +31,14 @@ async def _asked(host: str, port: int) -> list[Sample] | None:
 
 
 def parsed(exposition: str) -> list[Sample]:
-    """Read the Prometheus text format.
+    """Parse the Prometheus text format.
 
     Raises:
-        ValueError: It is not that.
+        ValueError: The text is not in that format.
     """
     return [sample for family in text_string_to_metric_families(exposition) for sample in family.samples]
 
 
 def values_by_flow(samples: Sequence[Sample], name: str) -> dict[str, float]:
-    """Return the values of a metric that has one for each flow."""
+    """Return the value of a metric for each flow."""
     return {sample.labels["flow"]: sample.value for sample in samples if sample.name == name}

@@ -1,4 +1,4 @@
-"""Connections of a command: one to look and settle with, another to publish with."""
+"""Broker connections of a command: one for reading and settling, another for publishing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -29,7 +29,7 @@ async def connected(urls: Sequence[str]) -> AsyncIterator[Link]:
     """Connect to the first broker that answers.
 
     Raises:
-        BrokerUnavailableError: None does; the message is the last one's.
+        BrokerUnavailableError: None answers; the message is that of the last one.
     """
     url, connection = await connect_to_any(urls, name=instance())
     async with closing(connection):
@@ -72,5 +72,5 @@ async def _until_up(publisher: Publisher, running: "asyncio.Task[None]") -> None
 
 
 def instance() -> str:
-    """Name this command among those who connect."""
+    """Return a new name for a connection of this command."""
     return name_instance("eventflow")

@@ -1,4 +1,4 @@
-"""`eventflow topology`: declare every queue before the services do, and show what they are."""
+"""`eventflow topology`: declare all queues, and show their arguments."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,12 +9,15 @@ from eventflow.amqp.queues import declare_queues
 from eventflow.cli.console import out, table
 from eventflow.cli.options import ConfigOption, DryRunOption, settings_of
 from eventflow.cli.session import connected
-from eventflow.settings.sections import Settings
+from eventflow.settings.root import Settings
 from eventflow.topology import QueueSpec, flow_specs, overrides_spec
 
 
-def command(context: typer.Context, dry_run: DryRunOption = False, config: ConfigOption = None) -> None:
-    """Declare the queues of all flows, as the services do at their start, and show their arguments."""
+def topology(context: typer.Context, dry_run: DryRunOption = False, config: ConfigOption = None) -> None:
+    """Declare the queues of all flows, and show their arguments.
+
+    The services do the same at their start.
+    """
     settings = settings_of(context, config)
     specs = specs_of(settings)
     unverified = () if dry_run else asyncio.run(_declare(settings, specs))
@@ -24,13 +27,13 @@ def command(context: typer.Context, dry_run: DryRunOption = False, config: Confi
         shown.add_row(
             spec.name,
             arguments_of(spec),
-            "exists, arguments not verified: this user may not declare" if spec.name in unverified else state,
+            "exists; arguments not verified: this user may not declare" if spec.name in unverified else state,
         )
     out.print(shown)
 
 
 def specs_of(settings: Settings) -> list[QueueSpec]:
-    """Return the queues of all flows, each after those that it dead-letters to."""
+    """Return the queues of all flows, each after the queues that it dead-letters to."""
     return [
         spec
         for name, flow in settings.all_flows.items()
@@ -39,7 +42,7 @@ def specs_of(settings: Settings) -> list[QueueSpec]:
 
 
 def arguments_of(spec: QueueSpec) -> str:
-    """Return a queue's arguments, one a line."""
+    """Return the arguments of a queue, one on each line."""
     return "\n".join(f"{name}={value}" for name, value in spec.arguments.items())
 
 

@@ -1,6 +1,6 @@
-"""`eventflow why`: what is known of one event, from the processors and from the dead queue.
+"""`eventflow why`: the state of one event, from the processors and from the dead queue.
 
-The events, due and retry queues are never read: whoever reads one counts as a processor meanwhile.
+The events, due and retry queues are never read, since a reader would count as a processor.
 """
 
 import asyncio
@@ -9,17 +9,29 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 import typer
 
 from eventflow.amqp.queues import depth_of
-from eventflow.cli.browse import Place, first
 from eventflow.cli.console import out, printable
-from eventflow.cli.dead_letters import Selection, record_of
+from eventflow.cli.dead.browse import DeadQueue, first
+from eventflow.cli.dead.dead_letters import Selection, record_of
 from eventflow.cli.options import ConfigOption, one_flow_of, settings_of
 from eventflow.cli.session import connected, instance, publishing
-from eventflow.control.bus import Announcement, ControlBus
+from eventflow.control.bus import ControlBus
+from eventflow.control.messages import (
+    BreakerClosed,
+    BreakerOpened,
+    Broadcast,
+    InHand,
+    Known,
+    LastAttempt,
+    Pause,
+    RateReduced,
+    Why,
+    facts_of,
+)
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import CONTROL_EXCHANGE, Lane, lane_queue
 
@@ -30,29 +42,29 @@ LETTERS_MAX = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What is known of an event.
+    """The state of an event.
 
     Attributes:
-        answers: What each processor that answered says, by its name; nothing for one that does not know the event.
-        processors: How many there are; some may be too busy or too old to answer.
-        letter: The event as `dead export` writes it, where it is among the dead letters that were looked at.
-        letters: How many were.
+        answers: The answer of each processor, by its name.
+        processors: Number of processors; some may be too busy or too old to answer.
+        letter: The event as `dead export` writes it, if it is among the dead letters that were searched.
+        letters: Number of dead letters that were searched.
     """
 
     event_id: str
     flow: str
-    answers: Mapping[str, Mapping[str, Any]]
+    answers: Mapping[str, Known]
     processors: int
     letter: Mapping[str, Any] | None
     letters: int
 
     @property
     def is_known(self) -> bool:
-        """Whether anybody knows it."""
-        return self.letter is not None or any(self.answers.values())
+        """Whether the event was found anywhere."""
+        return self.letter is not None or any(known.last or known.in_hand for known in self.answers.values())
 
 
-def command(
+def why(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="The event's id.")],  # noqa: A002 - the argument's name
     flow: Annotated[
@@ -62,14 +74,14 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Say what is known of one event; exit status 1 if nothing is.
+    """Show the state of one event; exit status 1 if it is unknown.
 
-    Processors know what they hold, what is in flight, and what became of their latest 10000 attempts. The first 10000
-    dead letters are looked at and left whole. Queues of waiting events are not read, so an event that waits behind the
-    backlog is known to nobody.
+    Each processor knows the events that it holds and the outcome of its latest 10000 attempts. The first 10000 dead
+    letters are searched and left in place. Waiting queues are not searched, so an event that is still queued is
+    reported as unknown.
     """
     settings = settings_of(context, config)
-    place = Place(settings=settings, flow=one_flow_of(settings, flow))
+    place = DeadQueue(settings=settings, flow=one_flow_of(settings, flow))
     findings = asyncio.run(_find(place, id))
     if as_json:
         out.print(json.dumps(document_of(findings), indent=2), soft_wrap=True)
@@ -80,7 +92,7 @@ def command(
         sys.exit(1)
 
 
-async def _find(place: Place, event_id: str) -> Findings:
+async def _find(place: DeadQueue, event_id: str) -> Findings:
     async with connected(place.settings.broker.urls) as link:
         depth = await depth_of(link.connection, lane_queue(place.flow, Lane.LIVE))
     processors = depth.consumers if depth else 0
@@ -96,32 +108,38 @@ async def _find(place: Place, event_id: str) -> Findings:
     )
 
 
-async def _ask(place: Place, event_id: str, processors: int) -> dict[str, dict[str, Any]]:
+async def _ask(place: DeadQueue, event_id: str, processors: int) -> dict[str, Known]:
     """Ask the flow's processors until all have answered, or the time is up."""
-    answers: dict[str, dict[str, Any]] = {}
+    answers: dict[str, Known] = {}
     complete = asyncio.Event()
 
-    def hear(announcement: Announcement) -> None:
-        match announcement:
-            case {"kind": "known", "id": str() as answered, "from": str() as processor} if answered == event_id:
-                answers[processor] = {k: v for k, v in announcement.items() if k not in {"kind", "id", "flow", "from"}}
-                if len(answers) >= processors:
-                    complete.set()
+    def on_peer_message(received: Broadcast) -> None:
+        match received.message:
+            case Known() as known:
+                if known.event_id == event_id:  # another operator may ask at the same time
+                    answers[received.sender] = known
+                    if len(answers) >= processors:
+                        complete.set()
+            case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Why():
+                pass
+            case _:
+                assert_never(received.message)
 
     urls = place.settings.broker.urls
     async with publishing(urls, (), fanouts=(CONTROL_EXCHANGE,)) as publisher:
         control = ControlBus(urls, instance=instance(), publisher=publisher)
-        control.on_peer_message(place.flow, hear)
-        listening = asyncio.create_task(control.run())
+        control.on_peer_message(place.flow, on_peer_message)
+        receiving = asyncio.create_task(control.run())
         try:
-            for _ in range(round(ANSWERS_MAX_S / ASK_EVERY_S)):  # again: nobody tells when our own ear is there
-                control.broadcast(place.flow, {"kind": "why", "id": event_id})
+            # Repeated: an answer that comes before the bus has its queue is lost, and the broker gives no notice of it.
+            for _ in range(round(ANSWERS_MAX_S / ASK_EVERY_S)):
+                control.broadcast(place.flow, Why(event_id=event_id))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(ASK_EVERY_S):
                         await complete.wait()
                         break
         finally:
-            await cancel_and_wait(listening)
+            await cancel_and_wait(receiving)
     return answers
 
 
@@ -130,13 +148,16 @@ def document_of(findings: Findings) -> dict[str, Any]:
     return {
         "id": findings.event_id,
         "flow": findings.flow,
-        "processors": {"all": findings.processors, "answers": dict(findings.answers)},
+        "processors": {
+            "all": findings.processors,
+            "answers": {processor: facts_of(known) for processor, known in findings.answers.items()},
+        },
         "dead": {"looked_at": findings.letters, "letter": findings.letter},
     }
 
 
 def lines_of(findings: Findings) -> list[str]:
-    """Say what is known, in words."""
+    """Return the state of the event as lines of text."""
     lines = [
         f"{processor}: {sentence}"
         for processor, answer in sorted(findings.answers.items())
@@ -159,33 +180,35 @@ def lines_of(findings: Findings) -> list[str]:
     return lines
 
 
-def sentences_of(answer: Mapping[str, Any]) -> list[str]:
-    """Say what one processor knows, the present first; whoever publishes to the exchange can have written it."""
-    here = f"attempt {answer.get('attempt')}, lane {answer.get('lane')}, here for {_seconds(answer.get('here_s'))}"
-    now = {
-        "in_flight": f"in flight now: {here}",
-        "held": f"held in memory, since the target asked to wait: {here}",
-        "waiting": f"waits for its turn: {here}",
-    }.get(str(answer.get("state")))
-    last = answer.get("last")
-    return ([now] if now else []) + ([_past(last)] if isinstance(last, Mapping) and last else [])
+def sentences_of(known: Known) -> list[str]:
+    """Describe the answer of one processor in sentences, the present first."""
+    return ([_present(known.in_hand)] if known.in_hand else []) + ([_past(known.last)] if known.last else [])
 
 
-def _past(last: Mapping[str, Any]) -> str:
-    failure = f"{last.get('detail') or last.get('reason')}{_status(last.get('status'))}"
+def _present(delivery: InHand) -> str:
+    state = {
+        "in_flight": "in flight now",
+        "held": "held in memory, since the target asked to wait",
+        "waiting": "waits for its turn",
+    }.get(delivery.state, delivery.state)  # a later version may have more states
+    return f"{state}: attempt {delivery.attempt}, lane {delivery.lane}, here for {_seconds(delivery.here_s)}"
+
+
+def _past(last: LastAttempt) -> str:
+    failure = f"{last.failure.detail or last.failure.reason}{_status(last.failure.status)}" if last.failure else "?"
     became = {
         "delivered": "was delivered",
-        "retry": f"failed ({failure}) and waits for {_seconds(last.get('delay_s'))} from then on",
-        "defer": f"did not count and waits for {_seconds(last.get('delay_s'))} from then on",
+        "retry": f"failed ({failure}) and waits for {_seconds(last.delay_s)} from then on",
+        "defer": f"did not count and waits for {_seconds(last.delay_s)} from then on",
         "hold": "did not count, since the target asked to wait",
         "dead": f"failed ({failure}) and was the last",
-    }.get(str(last.get("outcome")), "ended")
-    return f"attempt {last.get('attempt')}, {_seconds(last.get('ago_s'))} ago, {became}"
+    }.get(last.outcome, "ended")  # a later version may have more outcomes
+    return f"attempt {last.attempt}, {_seconds(last.ago_s)} ago, {became}"
 
 
-def _seconds(value: object) -> str:
-    return f"{value:.3g} s" if isinstance(value, int | float) else "? s"
+def _seconds(value: float | None) -> str:
+    return "? s" if value is None else f"{value:.3g} s"
 
 
-def _status(status: object) -> str:
-    return f", HTTP {status}" if status is not None else ""
+def _status(status: int | None) -> str:
+    return "" if status is None else f", HTTP {status}"

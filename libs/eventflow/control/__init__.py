@@ -1,1 +1,1 @@
-"""Messages between the processors of a flow, and the settings that an operator changes while they run."""
+"""Broadcasts between the processors of a flow, and the overrides that an operator sets while they run."""

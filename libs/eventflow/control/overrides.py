@@ -1,4 +1,4 @@
-"""What an operator may change while a flow runs, kept in the broker. Pure.
+"""Overrides: what an operator may change while a flow runs, kept in the broker. Pure.
 
 Each change is a whole document in the stream `eventflow.{flow}.runtime`; the last one counts (ADR 8).
 """
@@ -10,19 +10,19 @@ from eventflow.errors import EventFlowError
 
 RATE_MAX_PER_S = 1_000_000
 RATE_MIN_PER_S = 0.00001
-"""Less than one event a day: such a rate is a slip of the keyboard, and `pause` is the word for none."""
+"""Less than one event a day: such a rate is most likely a typing error. `eventflow pause` stops a flow."""
 
 
 class InvalidOverridesError(EventFlowError):
-    """The document of a change is not one: somebody else has published to the stream."""
+    """A message in the stream is no document of overrides: another program has published it, or a later version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What holds for a flow beside its configuration.
+    """Settings that hold for a flow in place of its configuration.
 
     Attributes:
-        rate_per_s: In place of the configured rate, units per second for all processors; None leaves that one in force.
+        rate_per_s: Units per second for all processors together; None leaves the configured rate in force.
         is_paused: Nothing is sent to the target.
     """
 
@@ -30,16 +30,16 @@ class Overrides:
     is_paused: bool = False
 
 
-def encode_overrides(settings: Overrides) -> bytes:
-    """Write the document of a change."""
-    return json.dumps({"rate_per_s": settings.rate_per_s, "paused": settings.is_paused}).encode()
+def encode_overrides(overrides: Overrides) -> bytes:
+    """Write a document of overrides."""
+    return json.dumps({"rate_per_s": overrides.rate_per_s, "paused": overrides.is_paused}).encode()
 
 
 def decode_overrides(body: bytes) -> Overrides:
-    """Read the document of a change.
+    """Read a document of overrides.
 
     Raises:
-        InvalidOverridesError: It is none, or from a later version.
+        InvalidOverridesError: The body is no such document.
     """
     try:
         document = json.loads(body)
@@ -52,4 +52,4 @@ def decode_overrides(body: bytes) -> Overrides:
             not isinstance(rate_per_s, bool) and 0 < rate_per_s <= RATE_MAX_PER_S
         ):
             return Overrides(rate_per_s=float(rate_per_s), is_paused=is_paused)
-    raise InvalidOverridesError(f"no settings of a flow: {body[:80]!r}")
+    raise InvalidOverridesError(f"no overrides of a flow: {body[:80]!r}")

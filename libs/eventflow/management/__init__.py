@@ -1,1 +1,1 @@
-"""RabbitMQ's management API, and the policies that are read there."""
+"""RabbitMQ's management API, and the policies that are read through it."""

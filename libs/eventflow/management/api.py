@@ -1,6 +1,6 @@
-"""RabbitMQ's management API: queues as the broker sees them, and policies. Nothing of it is needed for an event.
+"""RabbitMQ's management API: the list of queues, and policies. No event depends on it.
 
-It is not trusted: answers are bounded in time and size, and every failure is a `ManagementError`.
+It is not trusted: its answers are limited in time and size, and every failure is a `ManagementError`.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from eventflow.topology import PREFIX, PolicySpec
 
 OUR_QUEUES = rf"^{PREFIX}[.]"
 TIMEOUT_S = 5.0
-"""For all requests of one question together."""
+"""Limit for all requests of one call together."""
 
 ANSWER_MAX_BYTES = 256 * 1024
 PAGE_QUEUES = 200
@@ -34,10 +34,13 @@ REASON_MAX_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Management:
-    """A management API, asked as one user about one virtual host.
+    """A management API, used as one user for one virtual host.
 
     Attributes:
         url: `http://host:port`, without user and password.
+        login: The user.
+        password: The user's password.
+        vhost: The virtual host.
     """
 
     url: str
@@ -48,10 +51,11 @@ class Management:
 
     @classmethod
     def of(cls, management_url: SecretStr | None, broker_url: str) -> Self | None:
-        """Return the API that a setting names, user and password included; None if it is not set.
+        """Return the API at the URL of the setting, which may contain user and password; None if it is not set.
 
         Args:
-            broker_url: Names the virtual host, and the user if `management_url` names none.
+            management_url: The setting.
+            broker_url: A broker URL with the virtual host, and with the user if `management_url` has none.
         """
         if management_url is None:
             return None
@@ -60,7 +64,7 @@ class Management:
 
     @classmethod
     def at(cls, url: str, broker_url: str, *, login: str | None = None, password: str | None = None) -> Self:
-        """Return the API at `url` for a broker URL's virtual host, asked as its user unless another is given."""
+        """Return the API at `url` for the virtual host of a broker URL, and for its user unless another is given."""
         broker = parse_broker_url(broker_url)
         return cls(
             url=url.rstrip("/"),
@@ -74,10 +78,10 @@ class Management:
         return base64.b64encode(f"{self.login}:{self.password}".encode()).decode()
 
     async def queues(self, *, columns: tuple[str, ...]) -> list[Mapping[str, Any]]:
-        """List our queues with these columns of each, unchecked.
+        """List our queues with these columns of each. The values are not checked.
 
         Raises:
-            ManagementError: It does not answer in time, does not let us in, or answers something else.
+            ManagementError: It does not answer in time, refuses this user, or its answer has another form.
         """
         found: list[Mapping[str, Any]] = []
         async with _bounded():
@@ -85,7 +89,7 @@ class Management:
                 query = f"page={page}&page_size={PAGE_QUEUES}&name={_quoted(OUR_QUEUES)}&use_regex=true"
                 answer = await self._ask("GET", f"queues/{_quoted(self.vhost)}?{query}&columns={','.join(columns)}")
                 if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
-                    raise ManagementError("what answers there is not RabbitMQ's management API")
+                    raise ManagementError("the server there is not RabbitMQ's management API")
                 found += [queue for queue in answer["items"] if isinstance(queue, dict)]
                 count = answer.get("page_count")
                 if not isinstance(count, int) or page >= count:
@@ -96,22 +100,22 @@ class Management:
         """List the names of our queues.
 
         Raises:
-            ManagementError: As `queues`.
+            ManagementError: As for `queues`.
         """
         queues = await self.queues(columns=("name",))
         return [name for queue in queues if isinstance(name := queue.get("name"), str)]
 
     async def set_policy(self, policy: PolicySpec) -> None:
-        """Set a policy, or change the one of that name.
+        """Create a policy, or replace the one with the same name.
 
         Raises:
-            ManagementError: As `queues`; also if this user may not set policies.
+            ManagementError: As for `queues`; also if this user may not set policies.
         """
         async with _bounded():
             await self._ask("PUT", f"policies/{_quoted(self.vhost)}/{_quoted(policy.name)}", policy.body)
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Ask one question; None for an answer without content."""
+        """Send one request; return the decoded answer, None if it has no content."""
         async with (
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(resolver=HttpResolver(self._resolver), use_dns_cache=False),
@@ -138,7 +142,7 @@ class Management:
 
 @asynccontextmanager
 async def _bounded() -> AsyncIterator[None]:
-    """Bound a question in time, and turn every exception into a `ManagementError`."""
+    """Limit a call in time, and translate every exception into a `ManagementError`."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
             yield
@@ -146,7 +150,7 @@ async def _bounded() -> AsyncIterator[None]:
         raise
     except TimeoutError as error:
         raise ManagementError(f"no answer within {TIMEOUT_S:g} s") from error
-    except Exception as error:  # parsers of a stranger's bytes raise more than their libraries list
+    except Exception as error:  # on malformed answers, parsers raise errors that their libraries do not document
         raise ManagementError(_in_one_line(error)) from error
 
 

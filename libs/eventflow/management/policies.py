@@ -1,8 +1,9 @@
-"""Policies that a broker applies to our queues: read as they take effect, since they can delete what was accepted.
+"""Policies that a broker applies to our queues. They are watched, because they can delete accepted events.
 
-A queue's arguments do not shield it: for a time to live, a length or a delivery limit the smaller of argument and
-policy counts, and a policy's `overflow` wins. Policies of our own shield it (`topology.SHIELDS`), but not from operator
-policies, which are merged into the policy that applies. These can only be seen (ADR 18).
+The arguments of a queue do not protect it: for a time to live, a length or a delivery limit the smaller value of
+argument and policy counts, and the `overflow` of a policy wins. Policies of our own (`topology.SHIELDS`) keep other
+policies away, but not operator policies, which are merged into the policy that applies. Those can only be detected (ADR
+18).
 """
 
 import asyncio
@@ -18,8 +19,7 @@ from eventflow.topology import NO_DELIVERY_LIMIT, SHIELDS, flow_of
 
 LOOK_EVERY_S = 60.0
 FIRST_PAUSE_S = 5.0
-"""RabbitMQ publishes what the management API knows of a queue every 5 s: until then a new queue is unknown, or listed
-without a policy."""
+"""RabbitMQ updates the management API every 5 s. Until then a new queue is missing there, or has no policy yet."""
 
 NOT_SET = "EVENTFLOW_BROKER__MANAGEMENT_URL is not set"
 COLUMNS = ("name", "policy", "operator_policy", "effective_policy_definition")
@@ -36,10 +36,14 @@ log = structlog.stdlib.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Danger:
-    """One setting in effect on a queue that can delete its messages.
+    """One setting that takes effect on a queue and can delete its messages.
 
     Attributes:
-        policy: Which policy sets it, as for a reader: `policy 'x'`. Both are named if it may be either.
+        flow: The flow of the queue.
+        queue: The queue.
+        key: The setting, such as `message-ttl`.
+        value: Its value, for people.
+        policy: The policy that sets it, for people: `policy 'x'`. Both are named if it can be either of two.
     """
 
     flow: str
@@ -54,12 +58,13 @@ class Danger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What takes effect on the queues of some flows.
+    """The result of one look at the policies of some flows' queues.
 
     Attributes:
-        queues: How many queues were looked at.
-        unshielded: Queues to which none of our own policies applies.
-        unknown: Queues whose policies the broker has not published yet.
+        queues: Number of queues that were looked at.
+        dangers: Settings that can delete messages.
+        unshielded: Queues to which no policy of ours applies.
+        unknown: Queues without an entry for policies in the management API yet.
     """
 
     queues: int = 0
@@ -69,7 +74,7 @@ class Look:
 
 
 def judge(queues: Iterable[Mapping[str, Any]], flows: Collection[str]) -> Look:
-    """Judge queues as the management API lists them; any answer can be judged. Pure."""
+    """Judge a list of queues from the management API, which may contain anything. Pure."""
     dangers: list[Danger] = []
     unshielded, unknown = [], []
     count = 0
@@ -89,10 +94,10 @@ def judge(queues: Iterable[Mapping[str, Any]], flows: Collection[str]) -> Look:
 
 
 async def look(management: Management, flows: Collection[str]) -> Look:
-    """Read what takes effect on the queues of these flows.
+    """Read and judge the policies that take effect on the queues of these flows.
 
     Raises:
-        ManagementError: It cannot be read now, or no queue of these flows is listed.
+        ManagementError: They cannot be read now, or no queue of these flows is listed.
     """
     seen = judge(await management.queues(columns=COLUMNS), flows)
     if not seen.queues:
@@ -101,7 +106,7 @@ async def look(management: Management, flows: Collection[str]) -> Look:
 
 
 class PolicyWatch:
-    """Looks at the policies at the start and every minute; nothing waits for it, and its failures are only reported."""
+    """Looks at the policies at the start and every minute. Nothing depends on it; its failures are only reported."""
 
     def __init__(
         self, management: Management | None, *, flows: Collection[str], on_look: Callable[[Look | None], None]
@@ -109,8 +114,9 @@ class PolicyWatch:
         """Prepare; nothing connects before `run`.
 
         Args:
-            management: Where to look; None if that is unknown.
-            on_look: Called with what each look found; None if it failed.
+            management: The management API; None if it is not configured.
+            flows: The flows whose queues are watched.
+            on_look: Called with the result of each look; None if it failed.
         """
         self._management = management
         self._flows = flows
@@ -120,11 +126,11 @@ class PolicyWatch:
 
     @property
     def details(self) -> dict[str, Any]:
-        """Details for /readyz: `unseen` is why the policies are unknown, null if they are known."""
+        """Details for /readyz. `unseen` is the reason for which the policies are unknown, null if they are known."""
         return {"unseen": self._unseen, "dangerous": [str(danger) for danger in self._dangers[:SHOWN_MAX]]}
 
     async def run(self) -> NoReturn:
-        """Look for ever, at first more often."""
+        """Look until cancelled: more often at first, then every minute."""
         pause_s = FIRST_PAUSE_S
         while True:
             self._on_look(await self._look())
@@ -167,7 +173,7 @@ class PolicyWatch:
 
 def _dangers_of(flow: str, name: str, queue: Mapping[str, Any]) -> Iterable[Danger]:
     definition = queue["effective_policy_definition"]
-    if not isinstance(definition, dict):  # RabbitMQ writes an empty definition as an empty list in places
+    if not isinstance(definition, dict):  # RabbitMQ sometimes encodes an empty object as an empty list
         return
     for key in sorted(_DELETING & definition.keys()):
         if not _is_harmless(key, definition[key]):
@@ -186,7 +192,7 @@ def _is_harmless(key: str, value: object) -> bool:
 
 
 def _origin(policy: object, operator_policy: object) -> str:
-    """Name the policy that sets something harmful: not ours if there is another one."""
+    """Name the policy that sets a harmful value. It is not ours if there is another one."""
     if operator_policy and _is_ours(policy):
         policy = None
     named = [("policy", policy), ("operator policy", operator_policy)]

@@ -1,4 +1,4 @@
-"""The TLS context of a connection to a broker, made from what its URL names."""
+"""TLS contexts for connections to brokers, made from the parameters of a broker URL."""
 
 import ssl
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from eventflow.network.broker_url import Tls, parse_broker_url
 
 PEM_BEGINS = b"-----BEGIN"
 VERIFY_ADVICE = (
-    "anybody on the way to the broker can read and change events; take no_verify_ssl or verify out of "
+    "an attacker on the network path to the broker can read and change events; take no_verify_ssl or verify out of "
     "EVENTFLOW_BROKER__URL, and name the authority of the certificate with cacertfile"
 )
 
@@ -25,16 +25,16 @@ class UnusableCertificateError(ValueError):
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:
-    """Make a context. Reads its files, so that one which was replaced meanwhile counts from the next connect on.
+    """Make a context. It reads the files each time, so that a renewed certificate is used at the next connect.
 
     Raises:
-        UnusableCertificateError: A file is missing, cannot be read, or is no certificate or key.
+        UnusableCertificateError: A file is missing, cannot be read, or is not a certificate or key.
     """
     with _named("cafile", tls.cafile):
         _check_readable(tls.cafile)
     with _named("capath", tls.capath):
         if tls.capath is not None:
-            next(Path(tls.capath).iterdir(), None)  # OpenSSL does not mind one that is missing
+            next(Path(tls.capath).iterdir(), None)  # OpenSSL ignores a missing directory
     given = [name for name in ("cafile", "capath", "cadata") if getattr(tls, name) is not None]
     with _named(", ".join(given) or "the system's authorities", tls.cafile):
         context = ssl.create_default_context(cafile=tls.cafile, capath=tls.capath, cadata=_text_if_pem(tls.cadata))
@@ -49,7 +49,10 @@ def context_of(tls: Tls) -> ssl.SSLContext:
 
 
 def require_sound_urls(urls: Sequence[str]) -> None:
-    """Check the files that checked URLs name, and warn of what weakens or does nothing. Once, at the start.
+    """Check the files that URLs name, and warn of parameters that weaken TLS or have no effect. Once, at the start.
+
+    Args:
+        urls: Broker URLs that `parse_broker_url` has accepted.
 
     Raises:
         SettingsError: A certificate or key cannot be used; names the file and the reason.
@@ -68,14 +71,14 @@ def require_sound_urls(urls: Sequence[str]) -> None:
 
 
 def _text_if_pem(cadata: bytes | None) -> str | bytes | None:
-    """Return PEM as the text that the library expects; bytes are DER."""
+    """Return PEM as text and DER as bytes: `ssl` distinguishes them by type."""
     is_pem = cadata is not None and cadata.lstrip().startswith(PEM_BEGINS)
     return cadata.decode("ascii") if cadata is not None and is_pem else cadata
 
 
 def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:
     def no_passphrase() -> NoReturn:
-        # Without this OpenSSL asks for it at the terminal, and waits.
+        # Without a callback OpenSSL asks for the passphrase at the terminal, and waits.
         raise UnusableCertificateError(f"keyfile = {keyfile or certfile}: a key without a passphrase is expected")
 
     for name, path in (("certfile", certfile), ("keyfile", keyfile)):
@@ -86,7 +89,7 @@ def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> No
 
 
 def _check_readable(path: str | None) -> None:
-    """Open a file: OpenSSL does not name the one of two that is missing."""
+    """Open a file. With two files, OpenSSL's error does not name the one that is missing."""
     if path is not None:
         with Path(path).open("rb"):
             pass

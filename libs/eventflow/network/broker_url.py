@@ -1,8 +1,8 @@
-"""URLs of brokers, read by us before a library sees them. Pure; no error shows any part of one.
+"""URLs of brokers, parsed here before a library gets them. Pure; no error shows any part of a URL.
 
-Libraries take the rest of a password with `#`, `/` or `?` in it for a port, a virtual host or a query, show it in their
-errors, or connect to another host; and they switch verification off for any value of a parameter that they do not
-know. So a URL is taken only if it can be read in one way, and its query has only parameters of a closed list.
+If a password contains `#`, `/` or `?`, libraries take its rest as a port, a virtual host or a query, show it in their
+errors, or connect to another host. For some parameters they disable verification at any value that they do not know. So
+a URL is accepted only if it has exactly one reading, and its query may only have the parameters of a fixed list.
 """
 
 import base64
@@ -40,11 +40,11 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """How the broker's certificate is verified, and which one is shown to the broker.
+    """Verification of the broker's certificate, and the client certificate.
 
     Attributes:
-        server_name: The name that its certificate must have; None for the host.
-        cafile: PEM file of authorities; without one and without `capath` and `cadata` the system's are trusted.
+        server_name: The name that the broker's certificate must have; None for the host.
+        cafile: PEM file of authorities. Without `cafile`, `capath` and `cadata`, the system's authorities are trusted.
         cadata: Authorities, PEM or DER.
     """
 
@@ -59,13 +59,13 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerUrl:
-    """A broker, and how to be let in.
+    """A broker, and the credentials for it.
 
     Attributes:
-        host: A name or an address, an IPv6 one without brackets.
+        host: A name or an address; an IPv6 address has no brackets.
         tls: None for a plain connection.
-        mechanism: `plain`, or `external` for a client certificate in place of a password.
-        ignored: Parameters of its query that have no effect.
+        mechanism: `plain`, or `external` for a client certificate instead of a password.
+        ignored: Parameters of the query that have no effect.
     """
 
     host: str
@@ -84,12 +84,12 @@ class BrokerUrl:
 
 
 def parse_broker_url(url: str) -> BrokerUrl:
-    """Read a URL.
+    """Parse a URL.
 
-    As RabbitMQ's URI specification has it, the virtual host is percent-decoded once. Unlike there, an empty one is `/`.
+    The virtual host is percent-decoded once, as RabbitMQ's URI specification says. Unlike there, an empty one is `/`.
 
     Raises:
-        ValueError: It cannot be read, or not in one way only. The message states the expected form and no part of it.
+        ValueError: It has no reading, or more than one. The message states the expected form, and no part of the URL.
     """
     parts = _URL.fullmatch(url)
     if parts is None or not (url.isascii() and url.isprintable()):
@@ -120,7 +120,7 @@ def has_userinfo(url: str) -> bool:
 
 
 def with_credentials(url: str, *, username: str, password: str) -> str:
-    """Return a checked URL that names no user with the user and password, percent-encoded."""
+    """Return a checked URL without a user with this user and password added, percent-encoded."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{quote(username, safe='')}:{quote(password, safe='')}@{rest}"
 
@@ -131,7 +131,7 @@ def _check_escapes(text: str) -> None:
     try:
         unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise ValueError(f"what is percent-encoded in it is not UTF-8; {ENCODING_ADVICE}") from None
+        raise ValueError(f"a percent-encoded part of it is not UTF-8; {ENCODING_ADVICE}") from None
 
 
 def _credentials(userinfo: str | None) -> tuple[str, str]:
@@ -162,7 +162,7 @@ def _port(digits: str) -> int | None:
 
 
 def _options(query: str) -> dict[str, Any]:
-    """Return the options that a query sets, by our own names for them."""
+    """Return the options that a query sets, by their names in `Tls` and `BrokerUrl`."""
     options: dict[str, Any] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         known = _PARAMETERS.get(name)
@@ -179,7 +179,7 @@ def _options(query: str) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> str:
-    """Return the text of an error, without the unknown name: it could be a part of a password."""
+    """Return the text of an error. It does not contain the unknown name, which could be part of a password."""
     if name in _NOT_OURS:
         return f"its query has {name}, which is not accepted: {_NOT_OURS[name]}"
     similar = get_close_matches(name.lower(), _PARAMETERS, n=1)
@@ -264,7 +264,7 @@ _PARAMETERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 """RabbitMQ's own parameters, and those of Python's clients: the option that each sets, and how its value is read."""
 
 _IGNORED: Sequence[str] = ("heartbeat", "timeout", "connection_timeout", "name")
-"""Our own values hold for these: how soon a dead connection is noticed is part of what is promised."""
+"""Parameters without effect: our own values apply, because they decide how fast a dead connection is noticed."""
 
 _NOT_OURS: Mapping[str, str] = {
     "happy_eyeballs_delay": "addresses are tried 250 ms apart without it",
@@ -278,4 +278,4 @@ _NOT_OURS: Mapping[str, str] = {
     "virtualhost": "the virtual host is the path: amqps://host/vhost",
     "vhost": "the virtual host is the path: amqps://host/vhost",
 }
-"""Parameters of other clients that people bring along, and what takes their place."""
+"""Parameters of other clients that people may expect, with the reason or the replacement."""

@@ -1,7 +1,7 @@
-"""HTTP connections of one listener, bounded in number.
+"""A limit on the open HTTP connections of one listener.
 
-Each connection costs a file descriptor, and anyone who reaches the listener can open as many as they like without a
-key. A process without free descriptors cannot open its spool, reach its broker or answer its operator.
+Each connection costs a file descriptor, and any client that reaches the listener can open connections without a key. A
+process without free descriptors cannot open its spool, reach its broker or answer its operator.
 """
 
 import asyncio
@@ -10,9 +10,10 @@ import math
 from typing import Any, ClassVar, cast
 
 from aiohttp import web
+from typing_extensions import override
 
 STALLED_S = 5.0
-"""Time after which a connection whose peer reads no answers may be closed for another."""
+"""Time after which a connection may be closed for another if its peer reads no answers."""
 
 CLOSED_AT_ONCE_SHARE = 1 / 32
 """Share of the limit that is closed together: looking for the longest idle passes over all connections."""
@@ -21,12 +22,12 @@ CLOSED_AT_ONCE_SHARE = 1 / 32
 class ConnectionLimit:
     """The open connections of one listener, at most `limit`.
 
-    A new one beyond the limit takes the place of those that have been idle for the longest, or whose peers read no
-    answers. If there are none of these, the new one is refused: a request that is being served is never cut off.
+    A new connection beyond the limit replaces those that have been idle for the longest, or whose peers do not read
+    their answers. If there are none, the new one is refused: a request that is being served is never cut off.
 
     Attributes:
-        closed_idle: How many were closed for new ones.
-        refused: How many new ones were refused.
+        closed_idle: Number of connections that were closed for new ones.
+        refused: Number of new connections that were refused.
     """
 
     def __init__(self, limit: int) -> None:
@@ -47,7 +48,7 @@ class ConnectionLimit:
         return True
 
     def forget(self, protocol: "BoundedProtocol") -> None:
-        """Count a connection no longer: it is closed."""
+        """Remove a connection that is closed."""
         self._open.pop(protocol, None)
 
     def _make_room(self, now_s: float) -> bool:
@@ -58,14 +59,14 @@ class ConnectionLimit:
         }
         count = max(1, int(self._limit * CLOSED_AT_ONCE_SHARE))
         for protocol in heapq.nsmallest(count, since_s, key=since_s.__getitem__):
-            # Aborted, since an orderly close waits for a peer that may never read what is still unsent.
+            # Cut, because an orderly close waits until the peer has read all that is unsent, which may never happen.
             self._open.pop(protocol).abort()
             self.closed_idle += 1
         return bool(since_s)
 
 
 class BoundedProtocol(web.RequestHandler):
-    """aiohttp's HTTP protocol on a connection that counts against a limit."""
+    """aiohttp's HTTP protocol, on a connection that counts against a limit."""
 
     __slots__ = ("_connections", "stalled_since_s")
 
@@ -80,13 +81,15 @@ class BoundedProtocol(web.RequestHandler):
     @property
     def idle_since_s(self) -> float | None:
         """Time by the loop's clock at which the last request ended; None while one is being served."""
+        # aiohttp publishes neither: it waits on `_waiter` between requests, and sets the time of the next close when a
+        # request has ended.
         if self._waiter is None or self._waiter.done():
             return None
         return self._next_keepalive_close_time - self._keepalive_timeout
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Serve the connection, or refuse it if there is no room."""
-        stream = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        stream = cast("asyncio.Transport", transport)  # uvloop's transports do not derive from it
         if self._connections.admit(self, stream, now_s=self._loop.time()):
             super().connection_made(stream)
             return
@@ -94,25 +97,25 @@ class BoundedProtocol(web.RequestHandler):
         stream.write(self.refusal)
         self.force_close()
 
+    @override
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Make room for another."""
         self._connections.forget(self)
         super().connection_lost(exc)
 
-    def pause_writing(self) -> None:
-        """Note that the peer has stopped reading answers."""
+    @override
+    def pause_writing(self) -> None:  # the peer has stopped reading its answers
         super().pause_writing()
         self.stalled_since_s = self._loop.time()
 
+    @override
     def resume_writing(self) -> None:
-        """Note that the peer reads again."""
         super().resume_writing()
         self.stalled_since_s = math.inf
 
 
 def _unused_since_s(protocol: BoundedProtocol, transport: asyncio.Transport, now_s: float) -> float | None:
-    """Return since when a connection has served nothing; None if it must stay."""
-    if transport.is_closing():  # and still open: its peer does not read what is unsent
+    """Return the time from which a connection has served nothing; None if it must stay."""
+    if transport.is_closing():  # still open although it is closing: its peer does not read the unsent rest
         return -math.inf
     if now_s - protocol.stalled_since_s > STALLED_S:
         return protocol.stalled_since_s

@@ -39,7 +39,7 @@ MEANINGS: Final = {
     CUT_OFF: "the answer was cut off",
     OTHER: "another error of the network",
 }
-"""Each word of the set, and what it means for people."""
+"""All words, each with its meaning for people."""
 
 _CERTIFICATE: Final = {  # X509_V_ERR_*
     9: "certificate_not_yet_valid",
@@ -55,9 +55,9 @@ _CERTIFICATE: Final = {  # X509_V_ERR_*
 _NO_TLS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
 )
-"""OpenSSL's words for bytes that are no TLS record."""
+"""OpenSSL's reasons for bytes that are not a TLS record."""
 
-_BY_ERRNO: Final = {  # the most telling first: of several addresses, one where something answered
+_BY_ERRNO: Final = {  # the most useful first, for several addresses with different errors: those with an answer
     errno.ECONNREFUSED: "no_listener",
     errno.ECONNRESET: RESET,
     errno.EPIPE: RESET,
@@ -72,7 +72,7 @@ _ERRNO_IN_TEXT: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 def detail_of(error: BaseException) -> str:
-    """Return the word for an error of a lookup, a connect or a TLS handshake, or for another library's around it."""
+    """Return the word for an error of a lookup, a connect or a TLS handshake, or for an error that wraps one."""
     return next((word for each in _from_its_root(error) if (word := _word_of(each)) is not None), OTHER)
 
 
@@ -83,7 +83,7 @@ def is_answer_in_tls(error: OSError) -> bool:
 
 
 def _from_its_root(error: BaseException) -> Iterator[BaseException]:
-    """Return an error and those that it wraps, the innermost first: aiohttp's lack what `ssl` notes on its own."""
+    """Return an error and those that it wraps, the innermost first: it has details that aiohttp's errors lack."""
     if error.__cause__ is not None:
         yield from _from_its_root(error.__cause__)
     yield error

@@ -1,8 +1,9 @@
-"""A `Resolver` as aiohttp's client asks for one. Use it with `use_dns_cache=False`: the resolver has a cache."""
+"""A `Resolver` in the form that aiohttp's client needs. Use it with `use_dns_cache=False`: the resolver has a cache."""
 
 import socket
 
 from aiohttp.abc import AbstractResolver, ResolveResult
+from typing_extensions import override
 
 from eventflow.network.resolver import Resolver
 
@@ -10,20 +11,20 @@ _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
 class HttpResolver(AbstractResolver):
-    """Passes on the addresses that a resolver finds."""
+    """Passes the addresses of a `Resolver` to aiohttp."""
 
     def __init__(self, resolver: Resolver) -> None:
         """Look up with `resolver`."""
         self._resolver = resolver
 
+    @override
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return the addresses of a host; see `Resolver.addresses_of` for the errors."""
         return [
             ResolveResult(
                 hostname=host,
-                # With the scope of a link-local address, which the first part leaves out.
+                # Formatted by the system, which appends the zone of a link-local address. The first part lacks it.
                 host=socket.getnameinfo(address, _NUMERIC)[0] if kind == socket.AF_INET6 else address[0],
                 port=port,
                 family=kind,
@@ -34,5 +35,6 @@ class HttpResolver(AbstractResolver):
             if family in {socket.AF_UNSPEC, kind}
         ]
 
+    @override
     async def close(self) -> None:
-        """Leave the resolver as it is."""
+        """Do nothing: the resolver is shared, and has nothing to close."""

@@ -17,14 +17,17 @@ _ADVICE = {
 
 
 def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket:
-    """Return a listening socket; `::` takes connections of IPv4 too, where the system can do both.
+    """Return a listening socket; `::` accepts connections of IPv4 too, if the system supports it.
 
     Args:
+        host: The address or name to listen on.
+        port: The port.
+        backlog: Number of connections that may wait to be accepted.
         setting: The name of the port's setting, for the error.
 
     Raises:
-        AddressUnavailableError: The address is in use, such as by a process that is about to end, or is not there, such
-            as that of an interface that is not up yet. Another start can help.
+        AddressUnavailableError: The address is in use, for example by a process that is about to end, or it does not
+            exist yet, for example because its interface is not up. A later start can succeed.
         SettingsError: The address can never be bound.
     """
     try:
@@ -37,7 +40,7 @@ def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket
 
 
 def reachable_hosts(host: str) -> tuple[str, ...]:
-    """Return the addresses at which a listener on `host` is reached from the same machine, the likeliest first."""
+    """Return the addresses at which a listener on `host` is reachable from the same machine, the likeliest first."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -52,15 +55,15 @@ def _shown(host: str) -> str:
 
 
 def _reason(error: OSError) -> str:
-    """Return the system's words, without the address that Python puts behind them, and what to do if it is known."""
-    number = error.errno or 0  # of the resolver's errors it is below 0
+    """Return the system's text for an error, without the address that Python appends, and advice if there is any."""
+    number = error.errno or 0  # negative for errors of the resolver
     words = os.strerror(number) if number > 0 else str(error.strerror)
     advice = _ADVICE.get(number)
     return f"{words}; {advice}" if advice else words
 
 
 def _place_of(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
-    """Return family and address to bind, with the zone of a link-local one; of a name that has both, that of IPv4."""
+    """Return the family and the address to bind, with the zone of a link-local one. IPv4 is preferred for a name."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     family, *_, address = next((info for info in found if info[0] == socket.AF_INET), found[0])
     return family, address

@@ -1,4 +1,4 @@
-"""Connections to a target that only show whether it can be reached: nothing of HTTP is sent on them."""
+"""Probes: connections to a target that only show whether it can be reached. No HTTP is sent on them."""
 
 import asyncio
 import ssl
@@ -14,7 +14,7 @@ async def reach(addresses: Sequence[AddressInfo], *, server_name: str, tls: ssl.
     """Connect to the first address that answers, with TLS if a context is given, and close the connection.
 
     Raises:
-        OSError: No address could be reached, or TLS failed; `network.failure.detail_of` has the word for it.
+        OSError: No address could be reached, or TLS failed; `network.failure.detail_of` returns the word for it.
     """
     loop = asyncio.get_running_loop()
     sock = await aiohappyeyeballs.start_connection(
@@ -24,18 +24,18 @@ async def reach(addresses: Sequence[AddressInfo], *, server_name: str, tls: ssl.
         asyncio.Protocol,
         sock=sock,
         ssl=tls,
-        server_hostname=server_name.rstrip(".") if tls else None,  # no certificate has the dot of a full name
+        server_hostname=server_name.rstrip(".") if tls else None,  # certificates never have the final dot
     )
     transport.abort()
 
 
 async def speaks_tls(addresses: Sequence[AddressInfo], *, within_s: float) -> bool:
-    """Whether an answer in TLS comes to the beginning of a TLS handshake; its certificate does not matter."""
+    """Whether a port answers a TLS handshake with TLS, within `within_s`. The certificate does not matter."""
     anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
     try:
         async with asyncio.timeout(within_s):
-            await reach(addresses, server_name="", tls=anything)  # to be asked for a name is an answer, too
+            await reach(addresses, server_name="", tls=anything)  # a server that requires a name answers too
     except OSError as error:
         return is_answer_in_tls(error)
     return True

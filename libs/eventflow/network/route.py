@@ -1,4 +1,4 @@
-"""The way to a broker over any of its addresses."""
+"""Routes: connecting to a broker over whichever of its addresses works."""
 
 import asyncio
 import socket
@@ -10,18 +10,19 @@ from aiohappyeyeballs import start_connection
 from eventflow.network.resolver import NEXT_ADDRESS_AFTER_S, Resolver
 
 _resolvers: "WeakKeyDictionary[asyncio.AbstractEventLoop, Resolver]" = WeakKeyDictionary()
-"""One for all connections to brokers that a process makes, so that they share the lookup of a name."""
+"""The resolver of all connections to brokers, so that they share the lookup of a name; one for each event loop, since a
+lookup belongs to the loop that waits for it."""
 
 
 class Route:
-    """The way to a port of a host over any of its addresses.
+    """Connects to a port of a host over any of its addresses, and remembers which of them worked.
 
-    An address can take connections and then be silent. So those that failed later than by refusing are tried last, and
-    the one that worked last is tried first.
+    An address can accept connections and then be silent, which only the handshake shows. So the caller reports each
+    connection as worked or failed: the address that worked last is tried first, and those that failed are tried last.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        """Look nothing up yet."""
+        """Prepare; the name is looked up by `connect`."""
         self._host = host
         self._port = port
         self._ranks: dict[tuple[Any, ...], int] = {}
@@ -29,17 +30,19 @@ class Route:
         self._latest: tuple[Any, ...] | None = None
 
     async def connect(self) -> socket.socket:
-        """Connect to the first address that answers: each begins 250 ms after the one before, or when that has failed.
+        """Connect to the first address that answers.
+
+        Each attempt begins 250 ms after the one before, or as soon as that one has failed.
 
         Raises:
-            OSError: None can be connected to, or the name cannot be looked up.
-            RuntimeError: uvloop's for some of these.
+            OSError: No address can be connected to, or the name cannot be looked up.
+            RuntimeError: The same, in some cases with uvloop.
         """
         self._latest = None
         try:
             found = await self._resolver.addresses_of(self._host, self._port)
         except UnicodeError as error:  # an empty label, or one that is too long
-            raise socket.gaierror(socket.EAI_NONAME, f"{self._host} is no name that can be looked up") from error
+            raise socket.gaierror(socket.EAI_NONAME, f"{self._host} is not a name that can be looked up") from error
         addresses = sorted(found, key=lambda address: self._ranks.get(address[-1][:2], 0))
         connected = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S)
         self._latest = connected.getpeername()[:2]
@@ -51,7 +54,7 @@ class Route:
             self._ranks = {address: max(0, rank) for address, rank in self._ranks.items()} | {self._latest: -1}
 
     def failed(self) -> None:
-        """Look the name up again before the next connection, and try the address of the latest one last from now on."""
+        """Try the address of the latest connection last from now on, and look the name up again before the next one."""
         self._resolver.doubt(self._host, self._port)
         if self._latest is not None:
             self._rank_max += 1

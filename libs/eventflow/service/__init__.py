@@ -1,1 +1,1 @@
-"""Parts that every service has: start and stop, exit status, health and metrics endpoints."""
+"""The parts that every service has: start, end, exit status, and the admin port."""

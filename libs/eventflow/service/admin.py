@@ -1,4 +1,4 @@
-"""The listener for operators: /livez, /readyz and /metrics, apart from where events come in."""
+"""The admin port: /livez, /readyz and /metrics, separate from the port for events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -14,7 +14,7 @@ from eventflow.network.listener import listen
 from eventflow.telemetry.metrics import Expose
 
 CONNECTIONS_MAX = 8
-"""Enough for a scraper, probes and a few operators. The descriptors are taken from those of the service's own work."""
+"""Enough for a scraper, probes and a few operators. The service itself needs the other descriptors."""
 
 KEEP_ALIVE_S = 75
 BACKLOG = 128
@@ -22,7 +22,7 @@ BACKLOG = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Whether a service can do its work now, and what an operator should know about it."""
+    """Whether a service can work now, with details for an operator."""
 
     ready: bool
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -38,17 +38,17 @@ async def serve(
     exposition: Expose,
     refresh: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[int]:
-    """Serve the admin endpoints while the context is open; yields the bound port.
+    """Serve the admin endpoints while the context is open. Yields the bound port.
 
     Args:
-        setting: The environment variable that chose the port, for the error.
-        readiness: Asked at each /readyz: 200 when ready, else 503.
-        exposition: Asked at each /metrics, in the format that the request prefers.
-        refresh: Awaited before that.
+        setting: The environment variable of the port, for the error message.
+        readiness: Called for each /readyz: status 200 if ready, otherwise 503.
+        exposition: Called for each /metrics, with the format that the request prefers.
+        refresh: Awaited before each exposition.
 
     Raises:
-        AddressUnavailableError: The address is in use, or is not there.
-        SettingsError: It can never be bound.
+        AddressUnavailableError: The address is in use, or this host does not have it.
+        SettingsError: The address can never be bound.
     """
 
     async def livez(_: web.Request) -> web.Response:
@@ -61,7 +61,7 @@ async def serve(
     async def metrics(request: web.Request) -> web.Response:
         if refresh is not None:
             await refresh()
-        # Collecting and encoding take milliseconds: off the loop that serves events.
+        # In a thread: collecting and encoding take milliseconds, in which the loop could not serve events.
         exposed = await asyncio.to_thread(exposition, request.headers.get("Accept", ""))
         return web.Response(body=exposed.body, headers={"Content-Type": exposed.content_type})
 
@@ -70,7 +70,7 @@ async def serve(
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     loop = asyncio.get_running_loop()
-    assert runner.server is not None  # noqa: S101 - for the type checker: it was set up
+    assert runner.server is not None  # noqa: S101 - for the type checker: setup() has made it
     protocol = partial(
         BoundedProtocol,
         runner.server,

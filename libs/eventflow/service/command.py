@@ -8,27 +8,30 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from eventflow.service import lifecycle
-from eventflow.settings.sections import Role, Settings, load
+from eventflow.service.descriptors import raise_descriptor_limit
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role
+from eventflow.settings.root import Settings
 from eventflow.telemetry import logging
 from eventflow.telemetry.tracers import require_endpoints
 
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file with settings; environment variables override it.")]
 
 Guard = Callable[[Settings], None]
-"""A check before the start, beyond each setting on its own. It raises SettingsError."""
+"""A check of several settings together, before the start. It raises SettingsError."""
 
 Main = Callable[[Settings, int], Coroutine[Any, Any, None]]
-"""The service itself, run until it is stopped. The number is how many files and sockets the process may open."""
+"""The service itself, which runs until it is stopped. The number is the limit of open files and sockets."""
 
 
 def start_service(service: str, role: Role, main: Main, *, config: Path | None, guards: Sequence[Guard]) -> NoReturn:
-    """Start a service, run it to its end, and leave the process with the exit status of that end.
+    """Start a service, run it to its end, and exit with a status for the supervisor.
 
     Args:
-        service: The name in its logs.
-        role: The settings that it uses.
-        main: Awaited after all guards have passed.
-        config: The TOML file that the command line names.
+        service: Name in the logs.
+        role: Selects the settings that are read and checked.
+        main: Awaited when all guards have passed.
+        config: TOML file from the command line.
         guards: Called in this order, after the logs are configured.
     """
 
@@ -38,6 +41,6 @@ def start_service(service: str, role: Role, main: Main, *, config: Path | None, 
         require_endpoints(os.environ)
         for guard in guards:
             guard(settings)
-        await main(settings, lifecycle.raise_descriptor_limit())
+        await main(settings, raise_descriptor_limit())
 
     lifecycle.run(start)

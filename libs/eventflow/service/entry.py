@@ -1,4 +1,4 @@
-"""The first steps of each program, before its imports, which take half a second."""
+"""The first step of each program, before its other imports, which take half a second."""
 
 import os
 import signal
@@ -6,11 +6,11 @@ from types import FrameType
 
 
 def begin() -> None:
-    """Let SIGTERM end this process from now on, and keep prometheus_client from files.
+    """Make SIGTERM end this process from now on, and keep prometheus_client from using files.
 
-    The kernel drops a signal to a process with the id 1 that has no handler for it, so that a container stopped in its
-    first moments would run on until it is killed. If its variable is set, prometheus_client keeps every metric in a
-    file, which may be full or cannot be made.
+    The kernel drops a signal to process 1 if that has no handler. So a container that is stopped during its start would
+    run on until it is killed. With `PROMETHEUS_MULTIPROC_DIR` set, prometheus_client would keep each metric in a file,
+    which fails if the disk is full or the directory cannot be written.
     """
     signal.signal(signal.SIGTERM, _end)
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
@@ -18,5 +18,5 @@ def begin() -> None:
 
 def _end(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)  # as if there were no handler
-    os._exit(128 + number)  # with the id 1 we are still here
+    os.kill(os.getpid(), number)  # the exit status is that of a process without a handler
+    os._exit(128 + number)  # process 1 survives its own signal

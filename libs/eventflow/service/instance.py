@@ -1,4 +1,4 @@
-"""The name of a running process, as its peers and an operator see it."""
+"""The name of a running process, for its peers and for operators."""
 
 import os
 import re
@@ -8,11 +8,11 @@ import socket
 HOST_MAX_CHARACTERS = 64
 
 
-def name_instance(role: str) -> str:
-    """Name this process: `{role}@{host}:{pid}:{random}`, at most 120 ASCII characters that any AMQP name may contain.
+def name_instance(program: str) -> str:
+    """Return a new name for this process: `{program}@{host}:{pid}:{random}`.
 
-    Processes of containers can agree on host and process id, so a random part tells them apart. Each call makes another
-    name.
+    It has at most 120 ASCII characters, all of which are allowed in names of AMQP. Each call returns another name. The
+    random part distinguishes processes of containers, which may have the same host name and process id.
     """
     host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:HOST_MAX_CHARACTERS]
-    return f"{role}@{host}:{os.getpid()}:{secrets.token_hex(4)}"
+    return f"{program}@{host}:{os.getpid()}:{secrets.token_hex(4)}"

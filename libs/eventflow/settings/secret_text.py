@@ -1,9 +1,9 @@
-"""Secrets as people write them: several in a variable, in a file, or in an array. Pure; no error shows any of them.
+"""Secrets as written: several in a variable, in a file, or in an array. Pure; no error shows any of them.
 
-* In a variable several are separated by commas, or given as a JSON array.
-* In a file each line is one secret, and a comma belongs to it.
+* In a variable several are separated by commas, or written as a JSON array.
+* In a file each line is one secret, and a comma is part of it.
 
-White space around a secret is layout, and a secret that is given twice counts once.
+White space around a secret is ignored, and a secret that appears twice counts once.
 """
 
 import json
@@ -19,18 +19,18 @@ _PLACEHOLDER = re.compile(
     r"(?i:null|none|nil|undefined|change[-_]?me|your[-_ ][a-z_ -]*(?:key|secret|token|password))|"
     r"\$(?:[A-Z_][A-Z0-9_]*|[a-z_][a-z0-9_]*)|%[A-Z_][A-Z0-9_]*%|<.*>|\[.*\]|(.)\1*"
 )
-"""Words for nothing and for anything, `$NAME`, `%NAME%`, `<api-key>`, `[redacted]`, `********`."""
+"""Texts in place of a secret: `null`, `changeme`, `$NAME`, `%NAME%`, `<api-key>`, `[redacted]`, `********`."""
 
 _VERSION = "v1"
 _VERSIONED = "whsec_"
-"""`v1,whsec_...` is one secret: some senders show it with the version of the signatures that it makes."""
+"""`v1,whsec_...` is one secret: some senders display it after the version of its signatures."""
 
 
 def secrets_in(value: object) -> object:
-    """Split a text into secrets; anything else than a text passes as it is.
+    """Split a text into secrets; any other value passes unchanged.
 
     Raises:
-        ValueError: There is none, or an empty one, or a JSON array is begun that is none.
+        ValueError: There is no secret, or an empty one, or the text begins like a JSON array and is not one.
     """
     match value:
         case FileText():
@@ -42,20 +42,20 @@ def secrets_in(value: object) -> object:
         case _:
             found = value
     if not isinstance(found, list):
-        return found  # the default, not written by a user
+        return found  # not a list: pydantic reports its type
     if not all(isinstance(secret, str) and secret.strip() for secret in found) or not found:
-        raise ValueError("it is named and has an empty secret; leave the name out where there is none")
+        raise ValueError("it is set and has an empty secret; leave it unset if there is none")
     return list(dict.fromkeys(found))
 
 
 def keys_in(value: object) -> object:
     """Split a text into keys as `secrets_in` does.
 
-    A key on a line of its own, in a file, is complete, even if it is short. A short one out of a variable may be
-    half of a key with a comma in it.
+    A short key in a variable may be half of a key that contains a comma, so it is an error. A key in a file has its own
+    line and is complete, even if it is short.
 
     Raises:
-        ValueError: As `secrets_in`, or a key is too short and not from a file.
+        ValueError: As in `secrets_in`, or a key is too short and not from a file.
     """
     keys = secrets_in(value)
     if isinstance(keys, list) and not isinstance(value, FileText):
@@ -65,25 +65,25 @@ def keys_in(value: object) -> object:
 
 
 def urls_in(value: object) -> object:
-    """Split a text into URLs: separated by commas, by line ends, or a JSON array; anything else passes as it is.
+    """Split a text into URLs, at commas and line ends or as a JSON array; any other value passes unchanged.
 
     Raises:
-        ValueError: There is none, or a JSON array is begun that is none.
+        ValueError: There is no URL, or the text begins like a JSON array and is not one.
     """
     urls = value
     if isinstance(value, str):
         is_array = value.lstrip().startswith("[")
         urls = _json_array(value) if is_array else [part.strip() for part in _URL_END.split(value) if part.strip()]
     if not urls:
-        raise ValueError("it is named and empty; leave the name out for the default")
+        raise ValueError("it is set and empty; leave it unset for the default")
     return urls
 
 
 def check_secret(secret: str) -> None:
-    """Check what holds for every secret.
+    """Check the rules for every secret.
 
     Raises:
-        ValueError: It is too short to be one, or not a text, or still in the quotes of the place that it came from.
+        ValueError: It is too short, is not one line of text, still has quotes around it, or is a placeholder.
     """
     _check_length(secret)
     _check_text(secret)
@@ -96,23 +96,23 @@ def _check_length(secret: str) -> None:
 
 def _check_text(secret: str) -> None:
     if not secret.isprintable():
-        raise ValueError("a secret is text of one line without control characters")
+        raise ValueError("a secret is one line of text without control characters")
     check_literal(secret)
     if secret.startswith('["') and secret.endswith('"]'):
-        raise ValueError("no JSON array is expected in a file, but each secret on a line, without quotes")
+        raise ValueError("in a file, each secret stands on its own line without quotes; a JSON array is not accepted")
     if _PLACEHOLDER.fullmatch(secret):
-        raise ValueError("it stands in place of a secret, such as null, $API_KEY or <api-key>: the secret is expected")
+        raise ValueError("it is a placeholder, such as null, $API_KEY or <api-key>: the secret itself is expected")
 
 
 def check_api_key(key: str) -> None:
-    """Check what holds for a secret that is sent in a header.
+    """Check the rules for a key that is sent in a header. It may be short.
 
     Raises:
-        ValueError: No header can carry it, or it is still in the quotes of the place that it came from.
+        ValueError: A header cannot carry it, it still has quotes around it, or it is a placeholder.
     """
     _check_text(key)
     if not key.isascii():
-        raise ValueError("a key is sent in a header, so it is made of ASCII characters")
+        raise ValueError("a key is sent in a header, so it consists of ASCII characters")
 
 
 def _json_array(text: str) -> list[object]:

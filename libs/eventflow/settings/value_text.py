@@ -1,7 +1,7 @@
-"""Values as shells, Compose files, Kubernetes and editors leave them. Pure; no error shows any part of one.
+"""Values as shells, Compose files, Kubernetes and editors leave them. Pure; no error shows any part of a value.
 
-A value is taken as it stands. So one that still has its quotes, or names a variable that was never expanded, is
-refused: taken literally it would be a directory, a host or a key that was never meant.
+Nothing removes quotes or expands variables here. A value with quotes around it, or with an unexpanded variable in it,
+is refused: used literally, it would be a directory, a host or a key that was not intended.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 BYTE_ORDER_MARK = "\ufeff"
 
 _QUOTED = re.compile(r"""\s*(?:(["'`]).*\1|[\u201c\u201e].*[\u201c\u201d]|\u2018.*\u2019)\s*""", re.DOTALL)
-"""Straight quotes, and those that word processors make of them."""
+"""Straight quotes, and the curved ones that word processors replace them with."""
 
 _QUOTES = "\"'`\u201c\u201d\u2019"
 _UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$\([A-Za-z_][A-Za-z0-9_.-]*\)|\{\{.*\}\}", re.DOTALL)
@@ -20,13 +20,13 @@ _FOR_A_SHELL = re.compile(r"(?:^|/)(?:~|\$[A-Za-z_])")
 
 
 class FileText(str):
-    """The content of a file that a `_FILE` variable names."""
+    """The content of a file that a `_FILE` variable names: each line of it may be one secret."""
 
     __slots__ = ()
 
 
 def decoded(content: bytes) -> str:
-    """Decode a file without the byte order marks that editors write, wherever files were joined.
+    """Decode a file, without the byte order marks of editors; files that were joined have them in the middle too.
 
     Raises:
         ValueError: It is not UTF-8 text.
@@ -40,13 +40,13 @@ def decoded(content: bytes) -> str:
 
 
 def check_literal(text: str) -> None:
-    """Check what holds for every value.
+    """Check the rules for every value.
 
     Raises:
-        ValueError: It is still in quotes, or names a variable that was not expanded.
+        ValueError: It still has quotes around it, or contains a variable that was not expanded.
     """
     if _QUOTED.fullmatch(text):
-        raise ValueError("it still has quotes around it, which `docker --env-file` keeps: leave them out")
+        raise ValueError("it still has quotes around it, which `docker --env-file` keeps: remove them")
     check_expanded(text)
 
 
@@ -54,20 +54,20 @@ def check_expanded(text: str) -> None:
     """Check a value that may have quotes of its own.
 
     Raises:
-        ValueError: It names a variable that was not expanded.
+        ValueError: It contains a variable that was not expanded.
     """
     if _UNEXPANDED.search(text):
-        raise ValueError("it still holds a variable that was not expanded, such as ${NAME}, $(NAME) or {{ name }}")
+        raise ValueError("it still contains a variable that was not expanded, such as ${NAME}, $(NAME) or {{ name }}")
 
 
 def check_path(path: str) -> None:
-    """Check the path of a file or directory. Relative ones are refused: a service may be started anywhere.
+    """Check the path of a file or directory. It must be absolute, because a service may be started in any directory.
 
     Raises:
-        ValueError: It is not absolute, or a shell was meant to expand it.
+        ValueError: It is relative, or only a shell would expand it.
     """
     check_literal(path)
     if _FOR_A_SHELL.search(path):
-        raise ValueError("no shell expands ~ or $NAME in it: an absolute path is expected, such as /var/lib/eventflow")
+        raise ValueError("~ and $NAME in it are not expanded: an absolute path is expected, such as /var/lib/eventflow")
     if not PurePosixPath(path).is_absolute() or not path.isprintable() or path[-1] in _QUOTES:
         raise ValueError("an absolute path is expected, which begins with / and has no quotes")

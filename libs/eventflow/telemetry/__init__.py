@@ -1,1 +1,1 @@
-"""What the services say about themselves."""
+"""Logs, metrics and traces of the services: ports, and the SDKs behind them."""

@@ -1,7 +1,7 @@
-"""Errors of our own that must not reach an event: they are logged and counted, and what met them goes on.
+"""A guard for observers: an error of our own in metrics, traces or logs never affects an event.
 
-Metrics, traces and logs look at an event's way and have no part in it. So an error in one of them can neither hold an
-event nor lose one.
+Such an error is logged and counted, and the handling of the event goes on. So it can neither delay an event nor lose
+one.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ log = structlog.stdlib.get_logger()
 
 
 class InternalErrors:
-    """Counts errors that nothing in the project expects; each is a bug, and a person must look."""
+    """Counts unexpected errors. Each is a bug of ours, which a person must look at."""
 
     def __init__(self, counter: Counter) -> None:
-        """Count in `counter`: `eventflow_internal_errors_total` of a service."""
+        """Count in `counter`, the `eventflow_internal_errors_total` of a service."""
         self._counter = counter
 
     def count(self) -> None:
@@ -31,18 +31,18 @@ class InternalErrors:
             self._counter.inc()
 
     def note(self, error: BaseException, *, event: str = "internal.error", **fields: Any) -> None:
-        """Count an error and log it, as `event`, with its traceback. Never raises."""
+        """Count an error, and log it with its traceback as `event`. Never raises."""
         self.count()
         with suppress(Exception):
             log.error(event, exc_info=error, **fields)
 
 
 class Guarded(Protocol):
-    """An object with `harmless` methods."""
+    """An object that has `harmless` methods."""
 
     @property
     def internal_errors(self) -> InternalErrors:
-        """Where their errors are noted."""
+        """The counter of their errors."""
         ...
 
 
@@ -50,13 +50,13 @@ G = TypeVar("G", bound=Guarded)
 
 
 def harmless(method: Callable[Concatenate[G, P], R]) -> Callable[Concatenate[G, P], R | None]:
-    """Keep what a method raises from its caller, which gets None instead."""
+    """Decorate a method so that its errors are noted and not raised; it returns None then."""
 
     @wraps(method)
     def guarded(self: G, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - the guard itself: whatever it is, the event goes on
+        except Exception as error:  # noqa: BLE001 - this is the guard: no error may reach the event
             self.internal_errors.note(error, where=method.__qualname__)
             return None
 

@@ -10,7 +10,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 ID_SHOWN_CHARACTERS = 64
 SEVERITIES = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
-"""OpenTelemetry's severity numbers (its log data model), so that a shipper need not know our words."""
+"""Severity numbers of OpenTelemetry's log data model, so that log shippers need not know our names of levels."""
 
 UNSPECIFIED = 0
 
@@ -19,7 +19,7 @@ _PASSWORD_IN_URL = re.compile(r"(//[^/\s:@]*:)[^/\s@]+@")
 
 
 def configure(*, service: str, log_format: Literal["json", "console"], level: str) -> None:
-    """Send every log line of this process, those of libraries too, through one pipeline to stdout."""
+    """Send every log line of this process, including those of libraries, through one pipeline to stdout."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -41,11 +41,13 @@ def configure(*, service: str, log_format: Literal["json", "console"], level: st
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Their connection noise is told by our own events, once and with the reason.
+    # They log each connection error, in several lines. Our own events report it once, with the reason.
     for library in ("aiormq", "aio_pika", "aiohttp.access"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # one line for traces that are lost, none for each try
-    logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # that exports them, and quotes the endpoint's path
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # one line for lost traces, and none for each retry
+    logging.getLogger("urllib3").setLevel(
+        logging.CRITICAL
+    )  # it exports them, and its lines quote the endpoint's path, which may hold a token
 
 
 def add_severity(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
@@ -55,7 +57,7 @@ def add_severity(_logger: WrappedLogger, _method: str, event_dict: EventDict) ->
 
 
 def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Hide the value of every field whose name says that it is a secret, and passwords in URLs wherever they stand."""
+    """Hide the value of each field with the name of a secret, and the passwords of URLs in any field."""
     for name, value in event_dict.items():
         if any(word in name.lower() for word in _SECRET_WORDS):
             event_dict[name] = "(hidden)"
@@ -65,7 +67,7 @@ def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Event
 
 
 def shown_id(event_id: str) -> str:
-    """Cut an id that a sender chose to a length that a log line can bear."""
+    """Shorten an id for a log line: senders choose ids, of up to 255 bytes."""
     return event_id if len(event_id) <= ID_SHOWN_CHARACTERS else event_id[:ID_SHOWN_CHARACTERS] + "…"
 
 
@@ -82,7 +84,7 @@ def _rendering(log_format: Literal["json", "console"]) -> list[Processor]:
         return [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            redact,  # last: a traceback may quote what no field would
+            redact,  # after the traceback is formatted: it may quote a URL with a password
             structlog.processors.JSONRenderer(ensure_ascii=True),
         ]
     return [

@@ -1,12 +1,11 @@
-"""Traces by the OpenTelemetry SDK: its samplers, and its export over OTLP/HTTP by a thread of its own, in batches.
+"""Traces through the OpenTelemetry SDK: its samplers, and its export in batches over OTLP/HTTP, by a thread of its own.
 
-In between a span is ours: one of the SDK costs three times as much (ADR 14).
+The spans in between are our own classes, because a span of the SDK costs three times as much (ADR 14).
 """
 
 import asyncio
 import random
 import re
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,11 +22,13 @@ from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, Tra
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from typing_extensions import override
 
-from eventflow.telemetry.tracing import NO_ATTRIBUTES, UNRECORDED, Attributes, Kind, Span
+from eventflow.telemetry.tracing import NO_ATTRIBUTES, UNRECORDED, Attributes, Kind, Span, Tracer
+from eventflow.threads import on_daemon_thread
 
 CLOSE_MAX_S = 3.0
-"""A collector that does not answer must not hold up a stop; the library would go on for half a minute."""
+"""Longest time that a stop waits for the OTLP endpoint."""
 
 _TRACEPARENT = "traceparent"
 _TRACEPARENT_CHARACTERS = 55
@@ -49,8 +50,8 @@ _UNSET, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
 _propagator = TraceContextTextMapPropagator()
 
 
-class OtlpTracer:
-    """Samples and exports as the standard variables `OTEL_*` say; `service.name` is ours."""
+class OtlpTracer(Tracer):
+    """Samples and exports as the standard variables `OTEL_*` specify; only `service.name` is fixed."""
 
     def __init__(self, service: str) -> None:
         """Start the exporting thread."""
@@ -65,6 +66,7 @@ class OtlpTracer:
             instrumentation_scope=InstrumentationScope("eventflow", release),
         )
 
+    @override
     def start(
         self,
         name: str,
@@ -75,13 +77,13 @@ class OtlpTracer:
         attributes: Attributes = NO_ATTRIBUTES,
         started_at_ns: int | None = None,
     ) -> Span:
-        """Start a span, recorded if the parent is, or else if the sampler says so."""
         if parent is not None and self._follows_parent and _is_unsampled(parent):
             return UNRECORDED
         above = None if parent is None else _context_of(parent)
         bits = random.getrandbits(_SPAN_ID_BITS + _TRACE_ID_BITS)  # no secret
         if above is None and bits & _SAMPLED_BY_MASK >= self._recorded_below:
-            # What the sampler would say, without asking it: of most events it says no.
+            # The sampler's answer, without calling it: usually most events are not sampled, and they should cost
+            # little.
             digits = f"{bits:048x}"
             return _Unsampled(f"00-{digits[16:]}-{digits[:16]}-{_UNSAMPLED_FLAGS}")
         trace_id = bits & _TRACE_ID_MASK if above is None else above.trace_id
@@ -102,21 +104,11 @@ class OtlpTracer:
             links=() if linked is None else _links_to(linked),
         )
 
+    @override
     async def close(self) -> None:
-        """Export what is not exported yet, for at most 3 s."""
-        loop, closed = asyncio.get_running_loop(), asyncio.Event()
-
-        def shut_down() -> None:
-            self._processor.shutdown()  # type: ignore[no-untyped-call]  # not annotated there
-            loop.call_soon_threadsafe(closed.set)
-
-        # A daemon, since nothing can end it: the loop's own threads are waited for at the end of the process.
-        threading.Thread(target=shut_down, name="tracing-close", daemon=True).start()
-        try:
-            async with asyncio.timeout(CLOSE_MAX_S):
-                await closed.wait()
-        except TimeoutError:
-            return
+        # The SDK would go on for half a minute, and nothing can interrupt it.
+        closed = on_daemon_thread(self._processor.shutdown, name="tracing-close")
+        await asyncio.wait({closed}, timeout=CLOSE_MAX_S)
 
     def _is_sampled(
         self, above: SpanContext | None, trace_id: int, name: str, kind: SpanKind, attributes: Attributes
@@ -129,8 +121,8 @@ class OtlpTracer:
         self._processor.on_end(self._readable(**ended))
 
 
-class _Recorded:
-    """A span that becomes one of the SDK when it ends."""
+class _Recorded(Span):
+    """A span that is exported when it ends: only then it becomes a span of the SDK."""
 
     __slots__ = ("_attributes", "_context", "_export", "_kind", "_links", "_name", "_parent", "_start_ns")
 
@@ -156,13 +148,16 @@ class _Recorded:
         self._links = links
 
     @property
+    @override
     def traceparent(self) -> str | None:
         return _traceparent_of(self._context)
 
     @property
+    @override
     def trace_id(self) -> str | None:
         return trace.format_trace_id(self._context.trace_id)
 
+    @override
     def child(
         self,
         name: str,
@@ -182,9 +177,11 @@ class _Recorded:
             started_at_ns=started_at_ns,
         )
 
+    @override
     def note(self, attributes: Attributes) -> None:
         self._attributes.update(attributes)
 
+    @override
     def end(self, *, error: str | None = None, at_ns: int | None = None) -> None:
         if error is not None:
             self._attributes["error.type"] = error
@@ -201,8 +198,8 @@ class _Recorded:
         )
 
 
-class _Unsampled:
-    """The beginning of a trace that is not recorded, which whoever continues it must know."""
+class _Unsampled(Span):
+    """A span that is not recorded. Its `traceparent` passes this decision on to the next service."""
 
     __slots__ = ("traceparent",)
 
@@ -211,18 +208,23 @@ class _Unsampled:
     def __init__(self, traceparent: str) -> None:
         self.traceparent: str | None = traceparent
 
+    @override
     def child(self, *_: object, **__: object) -> "_Unsampled":
         return self
 
-    def note(self, _: Attributes) -> None: ...
+    @override
+    def note(self, attributes: Attributes) -> None:
+        pass
 
-    def end(self, **_: object) -> None: ...
+    @override
+    def end(self, **_: object) -> None:
+        pass
 
 
 def _bound_of(sampler: Sampler) -> int:
-    """Return the number below which the end of a trace's id must be for the sampler to record it.
+    """Return the bound for the low bits of a trace id, from which on the sampler never records.
 
-    Only one that goes by the id has such a number; of any other it is above all ids, so that all are for it to judge.
+    Only a sampler by ratio has such a bound. For any other it is above all ids, so that the sampler is always called.
     """
     ratio = _RATIO.match(sampler.get_description())
     return TraceIdRatioBased.get_bound_for_rate(1.0 if ratio is None else float(ratio[1]))
@@ -244,5 +246,5 @@ def _links_to(traceparent: str) -> tuple[Link, ...]:
 
 
 def _is_unsampled(traceparent: str) -> bool:
-    """Whether it is well-formed, as far as its length tells, and its last bit is 0."""
+    """Whether a `traceparent` has the right length and its last bit, the sampled flag, is 0."""
     return len(traceparent) == _TRACEPARENT_CHARACTERS and traceparent[-1] in "02468ace"

@@ -1,12 +1,14 @@
-"""Traces: the port that services speak to.
+"""Traces: the port that the services use.
 
-One trace for each event, from the request that brought it to its last attempt (ADR 11). Spans get their parent as a W3C
-`traceparent`, never from the surrounding task: an event's way leads through a queue.
+Each event has one trace, from the request that brought it to its last attempt (ADR 11). A span gets its parent as a W3C
+`traceparent`, never from the surrounding task, because an event passes through queues between its spans.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, Protocol
+
+from typing_extensions import override
 
 from eventflow.event import Event
 
@@ -17,16 +19,18 @@ NO_ATTRIBUTES: Attributes = {}
 
 
 class Span(Protocol):
-    """One operation on an event's way, from its start to `end`."""
+    """One operation on an event, from its start to `end`."""
+
+    __slots__ = ()
 
     @property
     def traceparent(self) -> str | None:
-        """The context for whoever continues the trace; None: whatever the event carries already."""
+        """The context to pass on to the next service; None means to pass on the one that the event has already."""
         ...
 
     @property
     def trace_id(self) -> str | None:
-        """Names the trace, in hex; None where it is not recorded, so that nobody looks for it."""
+        """The id of the trace, in hex; None if it is not recorded, because it could not be found then."""
         ...
 
     def child(
@@ -41,11 +45,11 @@ class Span(Protocol):
         ...
 
     def note(self, attributes: Attributes) -> None:
-        """Add what has become known since the start."""
+        """Add attributes that are known only after the start."""
         ...
 
     def end(self, *, error: str | None = None, at_ns: int | None = None) -> None:
-        """End it: well, or of an error, which is a word of a small set."""
+        """End the operation, with success or with an error, which is a word of a small set."""
         ...
 
 
@@ -66,33 +70,38 @@ class Tracer(Protocol):
 
         Args:
             parent: The `traceparent` to continue; None, or one that is not valid, begins a trace.
-            linked: The `traceparent` of a span that this one follows from.
+            name: The name of the operation.
+            kind: Its role, as OpenTelemetry defines it.
+            linked: The `traceparent` of an earlier span that caused this one.
+            attributes: Attributes that are known at the start.
             started_at_ns: Unix time; by default now.
         """
         ...
 
     async def close(self) -> None:
-        """Export what is not exported yet, within a few seconds."""
+        """Export the spans that are left, within a few seconds."""
         ...
 
 
-class Unrecorded:
-    """A span that nobody asked for. It has no state, so that one serves all."""
+class Unrecorded(Span):
+    """A span that is not recorded. It has no state, so one instance serves all."""
 
     __slots__ = ()
 
     traceparent: str | None = None
     trace_id: str | None = None
 
+    @override
     def child(self, *_: object, **__: object) -> "Unrecorded":
-        """Return itself."""
         return self
 
-    def note(self, _: Attributes) -> None:
-        """Forget it."""
+    @override
+    def note(self, attributes: Attributes) -> None:
+        pass
 
+    @override
     def end(self, **_: object) -> None:
-        """Do nothing."""
+        pass
 
 
 UNRECORDED = Unrecorded()
@@ -100,7 +109,7 @@ UNRECORDED = Unrecorded()
 
 @contextmanager
 def ending(span: Span) -> Iterator[Span]:
-    """End a span with the block: well, or of the error that ends the block."""
+    """End a span at the end of the block, with the error if one ends the block."""
     try:
         yield span
     except BaseException as error:
@@ -110,7 +119,7 @@ def ending(span: Span) -> Iterator[Span]:
 
 
 def attributes_of(event: Event) -> dict[str, str | int]:
-    """Describe an event by the semantic conventions of CloudEvents."""
+    """Return the attributes of an event, as OpenTelemetry's conventions for CloudEvents name them."""
     return {
         "cloudevents.event_id": event.id,
         "cloudevents.event_source": event.source,
@@ -119,6 +128,6 @@ def attributes_of(event: Event) -> dict[str, str | int]:
 
 
 def exemplar_of(span: Span) -> dict[str, str] | None:
-    """Return what ties an observation to its trace in a histogram."""
+    """Return the exemplar that links an observation in a histogram to its trace; None if it is not recorded."""
     trace_id = span.trace_id
     return None if trace_id is None else {"trace_id": trace_id}

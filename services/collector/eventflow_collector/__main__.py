@@ -19,7 +19,8 @@ from eventflow.network.broker_tls import require_sound_urls
 from eventflow.network.listener import listen
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
-from eventflow.settings.sections import Role, Settings
+from eventflow.settings.roles import Role
+from eventflow.settings.root import Settings
 from eventflow.telemetry.metrics import Expose, WorkersMetrics, exposition_of, exposition_of_workers
 from eventflow.telemetry.tracers import tracer_for
 from eventflow_collector.guards import require_safe_exposure

@@ -1,7 +1,7 @@
 """Check before the start that the collector's settings are safe together."""
 
 from eventflow.errors import SettingsError
-from eventflow.settings.sections import Settings, variable_name
+from eventflow.settings.root import Settings, variable_name
 
 
 def require_safe_exposure(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import LATENCY_BUCKETS_S
-from eventflow_collector.problem import Reason
+from eventflow_collector.intake.rejection import Reason
 from eventflow_collector.senders.signature import Flaw
 
 UNKNOWN_FLOW = "unknown"

@@ -1,14 +1,18 @@
 """The description of the public HTTP interface, in OpenAPI 3.1; served at /openapi.json. Pure.
 
-The same for every deployment: which flows there are, and what each demands, is nobody's business but its senders'.
+It is the same for every deployment: the names of the flows, and their demands, are shown to their senders only.
 """
 
 from typing import Any
 
 from eventflow.event import ATTRIBUTE_MAX_BYTES
+from eventflow.senders.table import SENDERS
 from eventflow.topology import FLOW_NAME
-from eventflow_collector.attributes import ID_HEADERS, IDEMPOTENCY_KEY, SPEC_VERSION
-from eventflow_collector.intake import CLOUDEVENT, CLOUDEVENTS_BATCH, JSON, NDJSON
+from eventflow_collector.intake import cloudevents
+from eventflow_collector.intake.attributes import IDEMPOTENCY_KEY
+from eventflow_collector.intake.mode import CLOUDEVENT, CLOUDEVENTS_BATCH, JSON, NDJSON
+from eventflow_collector.responses import PROBLEM_TYPE
+from eventflow_collector.senders.identity import Identity
 
 VERSION = "1"
 """Of the interface, not of the program."""
@@ -17,8 +21,8 @@ _DESCRIPTION = (
     "Any body is an event. It is passed on byte for byte with its content type, unless that says that the body is a "
     "CloudEvent or holds several events. 202 means that every event of the request is kept durably. Ids, types, "
     f"sources and subjects have 1 to {ATTRIBUTE_MAX_BYTES} bytes of printable characters.\n\n"
-    "A flow may demand an API key, a signature of the body, or both. Signatures are those of GitHub, Shopify, Stripe "
-    "and Standard Webhooks, or an HMAC in a header of the operator's choice."
+    "A flow may demand an API key, a signature, or both. Known signatures: "
+    f"{', '.join(sender.title for sender in SENDERS.values())}."
 )
 
 _PROBLEMS = {
@@ -28,7 +32,7 @@ _PROBLEMS = {
     408: "The body took too long.",
     413: "The body, an event of it, or their number is too large.",
     415: "The body is encoded, or its content type cannot be taken this way.",
-    417: "Something else than `100-continue` is expected.",
+    417: "The header `Expect` asks for something other than `100-continue`.",
     503: "An event could not be made durable. Some of a batch may have been; send it again under the same ids.",
 }
 
@@ -55,7 +59,8 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "securitySchemes": {"apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}},
-            "parameters": {name: _attribute(name) for name in _ATTRIBUTES} | {"batch": _BATCH, "ce-time": _TIME},
+            "parameters": {name: _attribute(name) for name in _ATTRIBUTES}
+            | {"batch": _BATCH, cloudevents.TIME_HEADER: _TIME},
             "schemas": {
                 "CloudEvent": _CLOUDEVENT,
                 "Accepted": {"oneOf": [_accepted("id", _ID), _accepted("ids", {"type": "array", "items": _ID})]},
@@ -72,7 +77,9 @@ def _receive(operation_id: str, summary: str) -> dict[str, Any]:
         "operationId": operation_id,
         "summary": summary,
         "tags": ["events"],
-        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in (*_ATTRIBUTES, "ce-time", "batch")],
+        "parameters": [
+            {"$ref": f"#/components/parameters/{name}"} for name in (*_ATTRIBUTES, cloudevents.TIME_HEADER, "batch")
+        ],
         "requestBody": {
             "required": False,
             "content": {
@@ -110,7 +117,7 @@ def _content(media_type: str, schema: str) -> dict[str, Any]:
 def _problem(description: str, status: int) -> dict[str, Any]:
     response: dict[str, Any] = {
         "description": description,
-        "content": _content("application/problem+json", "Problem"),
+        "content": _content(PROBLEM_TYPE, "Problem"),
     }
     if status == 503:
         response["headers"] = {
@@ -132,19 +139,20 @@ def _attribute(name: str) -> dict[str, Any]:
 
 _ID = {"type": "string", "minLength": 1, "maxLength": ATTRIBUTE_MAX_BYTES}
 _ID_IN_HEADER = {"type": "string", "maxLength": ATTRIBUTE_MAX_BYTES, "pattern": "^[ -~]*$"}
-_ID_NAMES = frozenset({*ID_HEADERS, IDEMPOTENCY_KEY})
+_ID_HEADERS = (cloudevents.ID_HEADER, *Identity(SENDERS.values()).id_headers)
+_ID_NAMES = frozenset({*_ID_HEADERS, IDEMPOTENCY_KEY})
 _LENIENT = (
     "Ignored if it is empty, longer than 255 bytes or not printable, unless `ce-specversion` declares a CloudEvent."
 )
 _ATTRIBUTES = {
-    **{name: f"The event's id; the first counts of {', '.join(ID_HEADERS)}." for name in ID_HEADERS},
-    IDEMPOTENCY_KEY: "The event's id where none of the above is given; of event i of a batch `{Idempotency-Key}-{i}`.",
-    "ce-source": f"CloudEvents `source`. {_LENIENT}",
-    "ce-type": f"CloudEvents `type`. {_LENIENT}",
-    "ce-subject": f"CloudEvents `subject`. {_LENIENT}",
+    **{name: f"The event's id; of these headers the first counts: {', '.join(_ID_HEADERS)}." for name in _ID_HEADERS},
+    IDEMPOTENCY_KEY: "The event's id if no other header holds it; event i of a batch gets `{Idempotency-Key}-{i}`.",
+    cloudevents.SOURCE_HEADER: f"CloudEvents `source`. {_LENIENT}",
+    cloudevents.TYPE_HEADER: f"CloudEvents `type`. {_LENIENT}",
+    cloudevents.SUBJECT_HEADER: f"CloudEvents `subject`. {_LENIENT}",
 }
 _TIME = {
-    "name": "ce-time",
+    "name": cloudevents.TIME_HEADER,
     "in": "header",
     "description": f"CloudEvents `time`, as RFC 3339. {_LENIENT}",
     "schema": {"type": "string"},
@@ -159,7 +167,7 @@ _CLOUDEVENT = {
     "type": "object",
     "required": ["specversion", "id", "source", "type"],
     "properties": {
-        "specversion": {"const": SPEC_VERSION},
+        "specversion": {"const": cloudevents.SPEC_VERSION},
         "id": _ID,
         "source": _ID,
         "type": _ID,

@@ -1,4 +1,4 @@
-"""The collector's part of an event's trace: the request that brought it, its publish, and the wait for the disk."""
+"""The collector's part of an event's trace: the request that brought the event, its publish, and the write to disk."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,29 +6,29 @@ from aiohttp import web
 from structlog.contextvars import bind_contextvars
 
 from eventflow.event import Event
-from eventflow.message import TRACEPARENT
+from eventflow.message import TRACEPARENT, Message
 from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of
-from eventflow_collector.spool.store import Record
+from eventflow_collector.responses import Response
 
 _ROUTE = "/events/{flow}"
 _REQUEST: Attributes = {"http.request.method": "POST", "http.route": _ROUTE}
 
-Receive = Callable[[web.BaseRequest, str, Span], Awaitable[web.StreamResponse]]
-"""Answers a request to bring events for a flow, in a span."""
+Receive = Callable[[web.BaseRequest, str, Span], Awaitable[Response]]
+"""Answers a request that brings events for a flow, in a span."""
 
 OnError = Callable[[Exception], None]
-"""Takes an error of tracing, which must not reach the request. Never raises."""
+"""Records an error of tracing, which must not reach the request. Never raises."""
 
 
 def traced(
     receive: Receive, tracer: Tracer, *, on_error: OnError
-) -> Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]:
-    """Trace each request to bring events, in the trace of its sender where that has one.
+) -> Callable[[web.BaseRequest, str], Awaitable[Response]]:
+    """Return a function that traces each request, in the trace of its sender if the sender has one.
 
     Guarantee: a request is answered as it would be without a trace, even if the tracer raises.
     """
 
-    async def trace(request: web.BaseRequest, flow: str) -> web.StreamResponse:
+    async def trace(request: web.BaseRequest, flow: str) -> Response:
         span: Span = UNRECORDED
         try:
             span = tracer.start(
@@ -60,19 +60,19 @@ def traced(
 
 
 def publishing(request: Span, event: Event, *, queue: str) -> Span:
-    """Trace a publish until its confirm; what continues the event's trace continues this."""
+    """Begin the span of a publish, which ends with its confirm; the processor continues it."""
     if request.trace_id is None:
         return request
     attributes = {**_to_queue(queue), "messaging.message.body.size": len(event.body), **attributes_of(event)}
     return request.child(f"publish {queue}", kind="producer", attributes=attributes)
 
 
-def draining(tracer: Tracer, record: Record) -> Span:
-    """Trace the publish of what was in the spool, in the trace of its event; nothing for an event without one."""
-    parent = record.message.headers.get(TRACEPARENT)
+def publishing_from_spool(tracer: Tracer, message: Message, *, queue: str) -> Span:
+    """Begin the span of a publish from the spool, in the trace of its event; no span for an event without one."""
+    parent = message.headers.get(TRACEPARENT)
     if not isinstance(parent, str):
         return UNRECORDED
-    return tracer.start(f"publish {record.queue}", kind="producer", parent=parent, attributes=_to_queue(record.queue))
+    return tracer.start(f"publish {queue}", kind="producer", parent=parent, attributes=_to_queue(queue))
 
 
 def _record_end(span: Span, status: int) -> None:

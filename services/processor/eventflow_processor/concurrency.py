@@ -2,11 +2,11 @@
 
 import math
 
-from eventflow.amqp.consumer import HOLD_MAX_S
-from eventflow.settings.sections import MIB, TargetSettings
+from eventflow.outcome import CONFIRM_MAX_S
+from eventflow.settings.fields import MIB
+from eventflow.settings.target import TargetSettings
 from eventflow.topology import Lane
-from eventflow_processor.handler import CRASH_PAUSE_S, REPEAT_WAIT_MAX_S
-from eventflow_processor.retry import HELD_IN_MEMORY_S
+from eventflow_processor.retry import CRASH_PAUSE_S, HELD_IN_MEMORY_S, REPEAT_WAIT_MAX_S
 
 UNLIMITED_CONCURRENCY = 64
 QUORUM_PREFETCH_MAX = 2000
@@ -39,5 +39,5 @@ def prefetch_of(target: TargetSettings, *, configured: int | None, max_body_byte
 def held_max_s(target: TargetSettings) -> float:
     """Return how long a delivery may be unsettled at most: it waits, is sent, is sent again, and its copy waits."""
     return (
-        HELD_IN_MEMORY_S + target.timeout_s + REPEAT_WAIT_MAX_S + target.timeout_s + HOLD_MAX_S + CRASH_PAUSE_S
+        HELD_IN_MEMORY_S + target.timeout_s + REPEAT_WAIT_MAX_S + target.timeout_s + CONFIRM_MAX_S + CRASH_PAUSE_S
     ) + HELD_SLACK_S

@@ -1,31 +1,32 @@
-"""When the next turn begins: one by one as gate and quota allow; and each is ended whatever happens in it."""
+"""When the next turn begins, and of which delivery: one by one, as the slots, the gate and the quota allow."""
 
 import asyncio
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, assert_never
 
 import structlog
 
 from eventflow.delivery import Delivery
 from eventflow.errors import DeliveryLostError
-from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.logging import shown_id
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
-from eventflow_processor.handler import CRASH_PAUSE_S, Handler, Turn
-from eventflow_processor.lanes import Lanes
-from eventflow_processor.observe.observer import Observer
+from eventflow_processor.handler import Handler, Turn
+from eventflow_processor.lanes import Schedule
+from eventflow_processor.observe.observer import Observers
 from eventflow_processor.quota.quota import Quota
-from eventflow_processor.retry import HELD_IN_MEMORY_S
+from eventflow_processor.retry import CRASH_PAUSE_S, HELD_IN_MEMORY_S
 
 CHECK_EVERY_S = 1.0
 STANDSTILL_S = 30.0
 """Without a new attempt for so long, though nothing forbids one, the processor is not ready."""
 
 PROBED_IDS_MAX = 100
-"""Events that were probed with lately: the next probe takes another, so that a poison event blocks no healthy one."""
+"""Events of the latest probes: the next probe takes another event, so that a poison event blocks no healthy one."""
+
+WaitsFor = Literal["a delivery", "a slot", "the gate", "the quota"]
 
 log = structlog.stdlib.get_logger()
 
@@ -37,11 +38,11 @@ class Dispatcher:
         self,
         *,
         flow: str,
-        lanes: Lanes,
+        schedule: Schedule,
         gate: Gate,
         quota: Quota,
         handler: Handler,
-        observer: Observer,
+        observers: Observers,
         concurrency: int,
         attempt_max_s: float,
         held_max_s: float,
@@ -53,21 +54,33 @@ class Dispatcher:
             attempt_max_s: The deadline of an attempt.
             held_max_s: A turn whose delivery was received longer ago is given up.
         """
-        self._lanes = lanes
+        self._schedule = schedule
         self._gate = gate
         self._quota = quota
         self._handler = handler
-        self._observer = observer
+        self._observers = observers
         self._concurrency = concurrency
         self._attempt_max_s = attempt_max_s
         self._held_max_s = held_max_s
+        self._arrived = asyncio.Event()
+        schedule.on_arrival = self._arrived.set
         self._slots = asyncio.Semaphore(concurrency)
-        self._turns: dict[asyncio.Task[None], Turn] = {}
+        self._turns: set[Turn] = set()
+        self._turn_ended = asyncio.Event()
         self._probed: deque[str] = deque(maxlen=PROBED_IDS_MAX)
-        self._waits_for: Literal["a delivery", "a slot", "the gate", "the quota"] = "a delivery"
+        self._waits_for: WaitsFor = "a delivery"
         self._waits_since_s = time.monotonic()
         self._queue_empty_at_s = time.monotonic()
         self._log = log.bind(flow=flow)
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts in flight now."""
+        return sum(turn.is_in_flight for turn in self._turns)
+
+    def find(self, event_id: str) -> Delivery | None:
+        """Return the delivery of an event whose turn has begun and not ended."""
+        return next((t.delivery for t in self._turns if t.delivery.envelope.event.id == event_id), None)
 
     async def run(self) -> None:
         """Dispatch for ever: the single waiter on gate and quota, so that no delivery overtakes another of its lane."""
@@ -75,34 +88,38 @@ class Dispatcher:
             try:
                 await self._begin_next()
             except Exception as error:  # noqa: BLE001 - as for a delivery: one turn is lost, and the next begins
-                self._observer.crashed(error, where="dispatcher")
+                self._observers.note_error(error, where="dispatcher")
                 await asyncio.sleep(CRASH_PAUSE_S)
 
     async def check_regularly(self) -> None:
-        """Keep for ever what is held within bounds.
+        """Requeue deliveries that have waited here for too long, and give up turns that have not ended, for ever.
 
-        Deliveries that have waited here too long, such as through a pause, are requeued: nothing is held for a minute.
-        Turns that have not ended long after they had to are given up, which frees their slots.
+        Deliveries wait for long when there is a pause, and none may be unsettled for a minute. A turn that has not
+        ended long after it had to has lost its way, and holds a slot.
         """
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
             try:
-                await self._hand_back(self._lanes.take_received_before(time.monotonic() - HELD_IN_MEMORY_S))
+                self._requeue(self._schedule.take_received_before(time.monotonic() - HELD_IN_MEMORY_S))
                 self._give_up_before(time.monotonic() - self._held_max_s)
-            except Exception as error:  # noqa: BLE001 - the next look is in a second
-                self._observer.crashed(error, where="dispatcher")
+            except Exception as error:  # noqa: BLE001 - the next check is in a second
+                self._observers.note_error(error, where="dispatcher")
 
     async def drain(self, *, timeout_s: float) -> None:
-        """Requeue what waits and let what is in flight settle; what has not within `timeout_s` is cancelled.
+        """Requeue deliveries that wait, and let turns end; those that have not within `timeout_s` are abandoned.
 
-        A cancelled attempt is not lost: its delivery is unsettled, so the broker hands it out again.
+        An abandoned attempt is not lost: its delivery is unsettled, so the broker delivers it again.
         """
-        await self._hand_back(self._lanes.clear())
-        if self._turns:
-            _, late = await asyncio.wait(self._turns, timeout=timeout_s)
-            if late:
-                self._log.warning("drain.timed_out", attempts=len(late), timeout_s=timeout_s)
-                await cancel_and_wait(*late)
+        self._requeue(self._schedule.take_all())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._turns:
+                    self._turn_ended.clear()
+                    await self._turn_ended.wait()
+        if late := tuple(self._turns):
+            self._log.warning("drain.timed_out", attempts=len(late), timeout_s=timeout_s)
+            for turn in late:
+                self._abandon(turn)
 
     def queue_looked(self, *, ready: int) -> None:
         """Note how many events the live queue has ready now."""
@@ -126,69 +143,85 @@ class Dispatcher:
 
     async def _begin_next(self) -> None:
         self._begin_wait("a delivery")
-        await self._lanes.wait()
+        while self._schedule.is_empty:
+            self._arrived.clear()
+            await self._arrived.wait()
+        # The slot comes before the quota: granted quota is spent at once, and never waits for a slot. The gate comes
+        # before the quota for the same reason: a pause may last, and quota that waited through it would be a burst.
         self._begin_wait("a slot")
-        turn, begun = Turn(), False
         await self._slots.acquire()
+        has_begun = False
         try:
             self._begin_wait("the gate")
             await self._gate.wait()
             self._begin_wait("the quota")
             await self._handler.spend()
-            # Pick the delivery only now, so that it is still current and the longest waiting.
-            turn.entered = self._gate.enter()
-            turn.delivery = self._take(turn.entered)
-            begun = self._begin(turn)
+            has_begun = self._begin_turn()
         finally:
-            if not begun:
-                self._abandon(turn)
+            if not has_begun:
+                self._slots.release()
 
-    def _begin_wait(self, waits_for: Literal["a delivery", "a slot", "the gate", "the quota"]) -> None:
+    def _begin_wait(self, waits_for: WaitsFor) -> None:
         self._waits_for = waits_for
         self._waits_since_s = time.monotonic()
 
-    def _take(self, entered: Pass | None) -> Delivery | None:
+    def _begin_turn(self) -> bool:
+        """Begin the turn that has a slot and quota, if the gate is still open and a delivery still waits."""
+        entered = self._gate.enter()
+        if entered is None:
+            return False
+        turn: Turn | None = None
+        delivery: Delivery | None = None
+        has_begun = False
+        try:
+            # Pick the delivery only now, so that it is still current and the longest waiting.
+            delivery = self._take(entered)
+            if delivery is not None:
+                turn = Turn(delivery=delivery, entered=entered, on_end=self._ended)
+                self._turns.add(turn)  # before it begins: it may end at once
+                self._handler.begin(turn)
+                has_begun = True
+        finally:
+            if not has_begun:
+                if turn is not None:
+                    self._turns.discard(turn)
+                if delivery is not None:
+                    self._schedule.put_first(delivery)
+                self._handler.release(entered)
+        return has_begun
+
+    def _take(self, entered: Pass) -> Delivery | None:
         match entered:
-            case None:
-                return None
             case Pass.ATTEMPT:
-                return self._lanes.take()
+                return self._schedule.take()
             case Pass.PROBE:
-                delivery = self._lanes.take_other_than(self._probed)
+                delivery = self._schedule.take_other_than(self._probed)
                 if delivery is not None:
                     self._probed.append(delivery.envelope.event.id)
                 return delivery
+            case _:
+                assert_never(entered)
 
-    def _begin(self, turn: Turn) -> bool:
-        if turn.delivery is None:
-            return False
-        task = asyncio.create_task(self._handler.handle(turn, turn.delivery))
-        self._turns[task] = turn
-        task.add_done_callback(self._ended)
-        return True
-
-    def _abandon(self, turn: Turn) -> None:
-        """Release what a turn that has not begun holds."""
-        self._slots.release()
-        if turn.delivery is not None:
-            self._lanes.put_first(turn.delivery)
-        self._handler.release(turn)
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._slots.release()
-        self._handler.release(self._turns.pop(task))
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._observer.internal_errors.count()
-            self._log.error("delivery.unguarded", error=repr(error))
+    def _ended(self, turn: Turn) -> None:
+        if turn in self._turns:
+            self._turns.remove(turn)
+            self._slots.release()
+            self._turn_ended.set()
 
     def _give_up_before(self, received_s: float) -> None:
-        """Cancel turns whose delivery was received before that moment; the end of its session requeues it."""
-        for task, turn in self._turns.items():
-            if turn.delivery is not None and turn.delivery.received_s < received_s:
+        """Abandon turns whose delivery was received before that moment; the end of its session requeues it."""
+        for turn in tuple(self._turns):
+            if turn.delivery.received_s < received_s:
                 self._log.error("delivery.given_up", event_id=shown_id(turn.delivery.envelope.event.id))
-                task.cancel()
+                self._abandon(turn)
 
-    async def _hand_back(self, deliveries: list[Delivery]) -> None:
+    def _abandon(self, turn: Turn) -> None:
+        try:
+            self._handler.abandon(turn)
+        finally:
+            self._ended(turn)
+
+    def _requeue(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
             with suppress(DeliveryLostError):  # the broker has it already
-                await delivery.hand_back()
+                delivery.requeue()

@@ -1,7 +1,7 @@
 """Check before the start that the processor's settings are complete together."""
 
 from eventflow.errors import SettingsError
-from eventflow.settings.sections import Settings, variable_name
+from eventflow.settings.root import Settings, variable_name
 
 
 def require_target_urls(settings: Settings) -> None:

@@ -1,180 +1,317 @@
-"""From a turn to its outcome: one attempt, what follows from it, and the settlement.
+"""From a turn to its outcome: one attempt, the decision that follows from it, and the settlement.
 
-One guard stands around all of it. Whatever is raised in here is an error of our own: it counts as no attempt, and the
-delivery goes back to its queue, or to a delay queue if it is not the first error of its event.
+It works by callbacks: a delivery that the target takes is acked within the callback of its result, and a task is made
+only when something has to wait, such as a copy for its confirm. Each callback and each task has a guard. An error in it
+is our own: it counts as no attempt, and the delivery goes back to its queue, or to a delay queue if it is not the first
+error of its event.
 """
 
 import asyncio
 import random
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, assert_never
+
+import structlog
 
 from eventflow.amqp.consumer import Consumer
 from eventflow.delivery import Delivery
-from eventflow.errors import DeliveryLostError
+from eventflow.errors import DeliveryLostError, EventFlowError
 from eventflow.event import utc_now
-from eventflow.outcome import Defer, Hold, Outcome
+from eventflow.outcome import Copied, DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow.telemetry.logging import shown_id
+from eventflow_processor.attempt import NO_SPANS, AbandonedError, Attempted, Spans
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
-from eventflow_processor.lanes import Lanes
-from eventflow_processor.observe.observer import Observation, Observer
+from eventflow_processor.lanes import Schedule
+from eventflow_processor.observe.observer import Observers
+from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
-from eventflow_processor.retry import Ending, RetryPolicy, decide
-from eventflow_processor.target.http import AttemptNotMadeError, Target
-from eventflow_processor.target.result import Result
+from eventflow_processor.retry import CRASH_PAUSE_S, REPEAT_WAIT_MAX_S, Ending, RetryPolicy, decide
+from eventflow_processor.target.port import Attempt, Target
+from eventflow_processor.target.result import Errored, Failed, Judged, Result, Succeeded
 
-CRASH_PAUSE_S = 1.0
-"""A delivery whose handling failed is held for so long before it is requeued: it comes again at once, and will most
-likely fail again."""
+_NO_LOG_CONTEXT = nullcontext()
 
-REPEAT_WAIT_MAX_S = 10.0
-"""How long a request that is to be repeated waits for the quota. Then the event waits its turn like any other."""
+log = structlog.stdlib.get_logger()
 
 
-class GateClosedError(AttemptNotMadeError):
+class GateClosedError(EventFlowError):
     """A request could not be repeated: the gate has closed, or the quota had no room in time."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Turn:
-    """What an attempt holds from its start to its end.
+    """One attempt of a delivery from its start to its settlement.
 
     Attributes:
-        entered: How the gate let it through, until it knows how the attempt ended.
+        entered: How the gate let it through; None once the gate has its pass back.
+        on_end: Called once, when the turn holds nothing any more.
+        attempt: The attempt at the target; None until it has begun.
+        waiting: The task of whatever the turn waits for beside the target.
+        result: How the request ended; None until then.
+        ended_s: When it did, or when an error of our own ended the attempt.
+        is_over: Whether `on_end` has been called, so that nothing may happen any more.
     """
 
-    entered: Pass | None = None
-    delivery: Delivery | None = None
+    delivery: Delivery
+    entered: Pass | None
+    on_end: "Callable[[Turn], None]"
+    spans: Spans = NO_SPANS
+    started_at_ns: int = field(default_factory=time.time_ns)
+    started_s: float = field(default_factory=time.monotonic)
+    attempt: Attempt | None = None
+    waiting: asyncio.Task[None] | None = None
+    result: Result | None = None
+    ended_s: float | None = None
+    is_over: bool = False
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether the attempt has not ended yet."""
+        return self.ended_s is None
+
+    def end_attempt(self) -> float:
+        """Note that the attempt ends now, if it has not ended before; return when it did."""
+        if self.ended_s is None:
+            self.ended_s = time.monotonic()
+        return self.ended_s
+
+    def finished(self, outcome: Outcome | None, error: Exception | None) -> Attempted:
+        """Describe the attempt, whose delivery has just been settled or is lost."""
+        answered_s = self.end_attempt()
+        return Attempted(
+            delivery=self.delivery,
+            result=self.result,
+            outcome=outcome,
+            error=error,
+            spans=self.spans,
+            started_at_ns=self.started_at_ns,
+            duration_s=answered_s - self.started_s,
+            settlement_s=time.monotonic() - answered_s,
+        )
 
 
 class Handler:
-    """Handles the deliveries of one flow."""
+    """Handles the turns of one flow."""
 
     def __init__(
         self,
         *,
-        lanes: Lanes,
-        quota: Quota,
+        schedule: Schedule,
         gate: Gate,
+        quota: Quota,
         target: Target,
         policy: RetryPolicy,
         consumer: Consumer,
-        observer: Observer,
+        tracing: DeliveryTracing,
+        observers: Observers,
     ) -> None:
-        """Wire one flow."""
-        self._lanes = lanes
+        """Wire one flow; `schedule` gets back the deliveries that are held in memory."""
+        self._schedule = schedule
+        self._gate = gate
         self._quota = quota
         self._spending = asyncio.Lock()
-        self._gate = gate
         self._target = target
         self._policy = policy
         self._consumer = consumer
-        self._observer = observer
+        self._tracing = tracing
+        self._observers = observers
 
     async def spend(self) -> None:
         """Wait for one attempt's quota; one caller after the other, in the order of their calls."""
         async with self._spending:
             await self._quota.acquire()
 
-    async def handle(self, turn: Turn, delivery: Delivery) -> None:
-        """Attempt the delivery and settle it, or requeue it: it is unsettled afterwards only if the broker has it back.
+    def begin(self, turn: Turn) -> None:
+        """Begin the attempt. From here on the turn goes on by itself, until `on_end` is called.
 
-        Guarantee: raises nothing but a cancellation, and holds no pass of the gate afterwards.
+        Guarantee: raises nothing, and when the turn has ended, the gate has its pass back. Its delivery is settled, or
+        waits in the schedule, or the broker has it back.
         """
+        delivery = turn.delivery
         delivery.attempts_here += 1
         try:
-            observed = self._observer.taking(delivery)
-            try:
-                await self._attempt_and_settle(turn, delivery, observed)
-            finally:
-                observed.end()
-        except GateClosedError:
-            self.release(turn)
-            self._lanes.put_first(delivery)
-        except AttemptNotMadeError as error:
-            self.release(turn)
-            self._observer.not_made(delivery, error)
-            await self._put_off(delivery, error)
-        except Exception as error:  # noqa: BLE001 - the guard of every delivery: a bug costs a repetition, never the event
-            self.release(turn)
-            self._observer.crashed(error, where="delivery", delivery=delivery)
-            await self._put_off(delivery, error)
-        else:
-            self._gate.ended_well()
+            turn.spans = self._tracing.begin(delivery)
+            # Lines that others log in this turn name the event too, if it has a trace to be found by.
+            with _log_context(turn):
+                turn.attempt = self._target.start(
+                    turn.spans.continued_by(delivery.envelope),
+                    charge=partial(self._charge, turn),
+                    on_result=partial(self._on_result, turn),
+                )
+        except Exception as error:  # noqa: BLE001 - a guard: a bug costs a repetition, never the event
+            self._fail(turn, error)
 
-    def release(self, turn: Turn) -> None:
-        """Give the gate's pass back, if the turn still has it, of an attempt that says nothing about the target."""
-        entered, turn.entered = turn.entered, None
+    def release(self, entered: Pass | None) -> None:
+        """Give the gate back the pass of an attempt that says nothing about the target."""
         if entered is Pass.PROBE:
             self._gate.abandon_probe()
 
-    async def _attempt_and_settle(self, turn: Turn, delivery: Delivery, observed: Observation) -> None:
-        sent_s = time.monotonic()
-        result = await self._target.attempt(observed.begin_attempt(), charge=partial(self._enter_again, turn))
-        observed.end_attempt(result)
-        outcome = self._decide(turn, delivery, result, sent_s=sent_s, traceparent=observed.linkable)
-        observed.begin_settlement(outcome)
-        try:
-            outcome = await self._consumer.settle(delivery, outcome)
-        except DeliveryLostError as error:
-            observed.lost(error)
-            return
-        if isinstance(outcome, Hold):
-            self._lanes.put_first(delivery)
-        observed.settled(outcome)
+    def abandon(self, turn: Turn) -> None:
+        """End a turn as it is. Its delivery stays unsettled, so the broker requeues it when the channel closes."""
+        if turn.attempt is not None:
+            turn.attempt.abandon()
+        if turn.waiting is not None:
+            turn.waiting.cancel()
+        self._end(turn, None, AbandonedError("the turn was abandoned"))
 
-    def _decide(
-        self, turn: Turn, delivery: Delivery, result: Result, *, sent_s: float, traceparent: str | None
-    ) -> Outcome:
-        no_room_s = self._quota.learn(result, sent_s=sent_s)
+    def _on_result(self, turn: Turn, result: Result) -> None:
+        if turn.is_over:
+            return
+        try:
+            turn.result = result
+            turn.end_attempt()
+            match result:
+                case Succeeded() | Failed():
+                    self._settle(turn, self._decide(turn, result))
+                case Errored(error=error):
+                    self._fail(turn, error)
+                case _:
+                    assert_never(result)
+        except Exception as error:  # noqa: BLE001 - a guard, as in `begin`
+            self._fail(turn, error)
+
+    def _decide(self, turn: Turn, result: Judged) -> Outcome:
+        """Learn from a result, and decide what becomes of its delivery."""
+        delivery = turn.delivery
+        no_room_s = self._quota.learn(result, sent_s=turn.started_s)
         entered = turn.entered or Pass.ATTEMPT
         verdict = self._gate.leave(delivery.envelope.event.id, result, entered, no_room_s=no_room_s)
-        turn.entered = None
+        turn.entered = None  # the gate has it back
         ending = Ending(
             result=result,
             verdict=verdict,
             pause_s=self._gate.pause_s,
             at=utc_now(),
             dice=random.random(),  # noqa: S311
-            traceparent=traceparent,
+            traceparent=turn.spans.linkable,
         )
         return decide(delivery.envelope, ending, self._policy)
 
-    async def _enter_again(self, turn: Turn) -> None:
-        """Let a request be repeated as any other begins: when the quota allows it, and only if the gate is open.
+    def _settle(self, turn: Turn, outcome: Outcome) -> None:
+        match outcome:
+            case Delivered():
+                try:
+                    turn.delivery.ack()
+                except DeliveryLostError as error:
+                    self._end(turn, None, error)
+                else:
+                    self._end(turn, outcome)
+            case Hold():
+                self._end(turn, outcome)
+            case Retry() | Defer() | DeadLetter():
+                self._wait_for(turn, self._copy(turn, outcome), on_error=self._fail)
+            case _:
+                assert_never(outcome)
 
-        Raises:
-            GateClosedError: It may not be sent now.
-        """
+    async def _copy(self, turn: Turn, outcome: Copied) -> None:
+        try:
+            settled = await self._consumer.settle(turn.delivery, outcome)
+        except DeliveryLostError as error:
+            self._end(turn, None, error)
+        else:
+            self._end(turn, settled)
+
+    def _charge(self, turn: Turn, send: Callable[[], None]) -> None:
+        """Let a request be repeated as any other begins: if the quota allows it in time, and the gate is open."""
+        self._wait_for(turn, self._send_again(turn, send), on_error=self._fail)
+
+    async def _send_again(self, turn: Turn, send: Callable[[], None]) -> None:
         try:
             async with asyncio.timeout(REPEAT_WAIT_MAX_S):
                 await self.spend()
         except TimeoutError:
-            raise GateClosedError("the quota had no room for a repeated request") from None
-        if turn.entered is not None and not self._gate.is_open_to(turn.entered):
-            raise GateClosedError("the gate has closed before the request could be repeated")
+            why_not = "the quota had no room for a repeated request"
+        else:
+            if turn.entered is None or self._gate.is_open_to(turn.entered):
+                send()
+                return
+            why_not = "the gate has closed before the request could be repeated"
+        if turn.attempt is not None:
+            turn.attempt.abandon()
+        self._end(turn, None, GateClosedError(why_not))
 
-    async def _put_off(self, delivery: Delivery, error: Exception) -> None:
-        """Let a delivery come again after an error of our own, with the attempts that it had.
+    def _end(self, turn: Turn, outcome: Outcome | None, error: Exception | None = None) -> None:
+        """End the turn.
 
-        An event that has met one before waits in a delay queue, longer each time: it must take no quota and no slots
-        from others.
+        Args:
+            outcome: What became of the delivery; None if it was not settled.
+            error: Why it was not, or the error of our own that its outcome follows from.
         """
+        if turn.is_over:
+            return
+        self.release(turn.entered)
+        turn.entered = None
+        self._observers.attempted(turn.finished(outcome, error))
+        if error is None or isinstance(error, DeliveryLostError):
+            self._gate.ended_well()
+        if isinstance(outcome, Hold) or isinstance(error, GateClosedError):
+            self._schedule.put_first(turn.delivery)  # so late, since its next turn can begin from here on
+        turn.on_end(turn)
+        turn.is_over = True  # last of all: if any of this fails, the turn fails, and is ended again
+
+    def _fail(self, turn: Turn, error: Exception) -> None:
+        """Let a delivery come again after an error of our own, with the attempts that it had."""
+        try:
+            self._observers.note_error(error, where="delivery", delivery=turn.delivery)
+            turn.end_attempt()
+            if turn.attempt is not None:
+                turn.attempt.abandon()
+            self.release(turn.entered)
+            turn.entered = None
+            self._wait_for(turn, self._put_off(turn, error), on_error=self._drop)
+        except Exception as another:  # noqa: BLE001 - the guard's own guard
+            self._drop(turn, another)
+
+    async def _put_off(self, turn: Turn, error: Exception) -> None:
+        """Requeue a delivery after a pause; if its event has met an error of our own before, move it to a delay queue.
+
+        It waits there longer each time, since it must take no quota and no slots from others.
+        """
+        delivery, outcome = turn.delivery, None
         try:
             times = self._gate.failed_ourselves(delivery.envelope.event.id, error)
             if times > 1:
-                await self._consumer.settle(delivery, Defer(delay_s=self._policy.delay_s(times - 1, dice=0.0)))
-                self._observer.put_off()
+                defer = Defer(delay_s=self._policy.delay_s(times - 1, dice=0.0))
+                outcome = await self._consumer.settle(delivery, defer)
         except DeliveryLostError:
-            return  # the broker has it already
+            pass  # the broker has it already
         except Exception as another:  # noqa: BLE001 - it can still be requeued
-            self._observer.crashed(another, where="delivery", delivery=delivery)
+            self._observers.note_error(another, where="delivery", delivery=delivery)
         if delivery.is_current:
-            await self._requeue(delivery)
+            await asyncio.sleep(CRASH_PAUSE_S)  # it comes again at once, and will most likely fail again
+            with suppress(DeliveryLostError):
+                delivery.requeue()
+        self._end(turn, outcome, error)
 
-    async def _requeue(self, delivery: Delivery) -> None:
-        await asyncio.sleep(CRASH_PAUSE_S)
-        with suppress(DeliveryLostError):  # the broker has it already
-            await delivery.hand_back()
+    def _drop(self, turn: Turn, error: Exception) -> None:
+        """End a turn whose guard has failed too. Its delivery is stuck, and comes again when its session is ended."""
+        self._observers.note_error(error, where="guard", delivery=turn.delivery)
+        log.error("delivery.unguarded", event_id=shown_id(turn.delivery.envelope.event.id), error=repr(error))
+        turn.on_end(turn)
+        turn.is_over = True
+
+    def _wait_for(
+        self, turn: Turn, waiting: Coroutine[Any, Any, None], *, on_error: Callable[[Turn, Exception], None]
+    ) -> None:
+        """Let a task do what has to wait."""
+        turn.waiting = asyncio.create_task(_guarded(turn, waiting, on_error))
+
+
+async def _guarded(turn: Turn, waiting: Coroutine[Any, Any, None], on_error: Callable[[Turn, Exception], None]) -> None:
+    try:
+        await waiting
+    except Exception as error:  # noqa: BLE001 - a guard, as in `Handler.begin`
+        on_error(turn, error)
+
+
+def _log_context(turn: Turn) -> AbstractContextManager[object]:
+    if turn.spans.trace_id is None:
+        return _NO_LOG_CONTEXT
+    return structlog.contextvars.bound_contextvars(
+        trace_id=turn.spans.trace_id, event_id=shown_id(turn.delivery.envelope.event.id)
+    )

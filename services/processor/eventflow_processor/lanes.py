@@ -1,16 +1,65 @@
-"""Whose turn it is: deliveries wait here by lane until the dispatcher takes the next. Pure but for the wake-up."""
+"""Order of the turns: deliveries wait here, by lane, until their turn comes. Pure."""
 
-import asyncio
 import random
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import Protocol
+
+from typing_extensions import override
 
 from eventflow.delivery import Delivery
 from eventflow.topology import Lane
 
 
-class Lanes:
+class Schedule(Protocol):
+    """Deliveries that wait, and the order of their turns.
+
+    Attributes:
+        on_arrival: Called after a delivery has come in.
+    """
+
+    on_arrival: Callable[[], None]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        ...
+
+    def put(self, delivery: Delivery) -> None:
+        """Keep a delivery until its turn comes."""
+        ...
+
+    def put_first(self, delivery: Delivery) -> None:
+        """Keep a delivery that has had a turn already, before all others of its lane."""
+        ...
+
+    def take(self) -> Delivery | None:
+        """Take the delivery whose turn it is; None if nothing waits. One that cannot be settled any more is dropped."""
+        ...
+
+    def take_other_than(self, event_ids: Collection[str]) -> Delivery | None:
+        """Take a delivery of an event that is not among these; if there is none, the one whose turn it is."""
+        ...
+
+    def take_received_before(self, received_s: float) -> list[Delivery]:
+        """Take all deliveries that came in before that moment of the monotonic clock."""
+        ...
+
+    def take_all(self) -> list[Delivery]:
+        """Take all deliveries, in their order."""
+        ...
+
+    def find(self, event_id: str) -> Delivery | None:
+        """Return a delivery of an event that waits, and leave it there."""
+        ...
+
+    def oldest_accepted_at(self) -> datetime | None:
+        """Return when the oldest of the first in each lane was accepted; None if nothing waits."""
+        ...
+
+
+class Lanes(Schedule):
     """Three queues in memory: due first, within its share; then replay, within its share; then live.
 
     So a retry never waits behind the backlog, and neither retries nor replays starve live events. Each lane is FIFO.
@@ -18,29 +67,28 @@ class Lanes:
 
     def __init__(self, *, due_share: float, replay_share: float) -> None:
         """Start empty; each share is the largest part of the turns that a lane gets while live events wait."""
+        self.on_arrival: Callable[[], None] = _ignore
         self._waiting: dict[Lane, deque[Delivery]] = {lane: deque() for lane in (Lane.DUE, Lane.REPLAY, Lane.LIVE)}
         self._shares = {Lane.DUE: due_share, Lane.REPLAY: replay_share}
         self._credit = dict.fromkeys(self._shares, 1.0)
-        self._arrived = asyncio.Event()
 
+    @property
+    @override
+    def is_empty(self) -> bool:
+        return not any(self._waiting.values())
+
+    @override
     def put(self, delivery: Delivery) -> None:
-        """Keep `delivery` until it is its turn."""
         self._waiting[delivery.lane].append(delivery)
-        self._arrived.set()
+        self.on_arrival()
 
+    @override
     def put_first(self, delivery: Delivery) -> None:
-        """Keep a delivery that has had its turn already, before all others of its lane."""
         self._waiting[delivery.lane].appendleft(delivery)
-        self._arrived.set()
+        self.on_arrival()
 
-    async def wait(self) -> None:
-        """Wait until something waits."""
-        while not any(self._waiting.values()):
-            self._arrived.clear()
-            await self._arrived.wait()
-
+    @override
     def take(self) -> Delivery | None:
-        """Take the delivery whose turn it is; None where nothing waits. Those whose channel is gone are dropped."""
         for queue in self._waiting.values():
             while queue and not queue[0].is_current:
                 queue.popleft()
@@ -48,12 +96,10 @@ class Lanes:
             return self._first_of(Lane.DUE, Lane.REPLAY)
         return self._first_with_credit() or self._waiting[Lane.LIVE].popleft()
 
+    @override
     def take_other_than(self, event_ids: Collection[str]) -> Delivery | None:
-        """Take any delivery of an event that is not among these; where there is none, whose turn it is.
-
-        A live one if possible, since what is due has failed before and says less about the target. And not the first:
-        after a crash, what comes first is what was in trouble when it happened.
-        """
+        # A live one if possible: a due one has failed before, so it says less about the target. And not the first of
+        # its lane: after a crash, the first are those that were in trouble when it happened.
         for lane in (Lane.LIVE, Lane.REPLAY, Lane.DUE):
             queue = self._waiting[lane]
             if others := [d for d in queue if d.is_current and d.envelope.event.id not in event_ids]:
@@ -62,30 +108,30 @@ class Lanes:
                 return delivery
         return self.take()
 
+    @override
     def take_received_before(self, received_s: float) -> list[Delivery]:
-        """Take whatever was received before that moment of the monotonic clock."""
         late = [d for queue in self._waiting.values() for d in queue if d.received_s < received_s]
         for delivery in late:
             self._waiting[delivery.lane].remove(delivery)
         return late
 
-    def oldest_accepted_at(self) -> datetime | None:
-        """Return when the oldest of the first in each lane was accepted; None where nothing waits."""
-        return min((queue[0].envelope.event.accepted_at for queue in self._waiting.values() if queue), default=None)
+    @override
+    def take_all(self) -> list[Delivery]:
+        left = [delivery for queue in self._waiting.values() for delivery in queue]
+        for queue in self._waiting.values():
+            queue.clear()
+        return left
 
+    @override
     def find(self, event_id: str) -> Delivery | None:
-        """Return a delivery of an event that waits, and leave it there."""
         return next(
             (d for queue in self._waiting.values() for d in queue if d.envelope.event.id == event_id and d.is_current),
             None,
         )
 
-    def clear(self) -> list[Delivery]:
-        """Take everything at once, in order, to hand it back."""
-        left = [delivery for queue in self._waiting.values() for delivery in queue]
-        for queue in self._waiting.values():
-            queue.clear()
-        return left
+    @override
+    def oldest_accepted_at(self) -> datetime | None:
+        return min((queue[0].envelope.event.accepted_at for queue in self._waiting.values() if queue), default=None)
 
     def _first_of(self, *lanes: Lane) -> Delivery | None:
         return next((self._waiting[lane].popleft() for lane in lanes if self._waiting[lane]), None)
@@ -99,3 +145,7 @@ class Lanes:
                 self._credit[lane] -= 1.0
                 return self._waiting[lane].popleft()
         return None
+
+
+def _ignore() -> None:
+    """Do nothing about an arrival: nothing dispatches yet."""

@@ -7,10 +7,17 @@ from typing import assert_never
 from eventflow.message import Envelope, Failure
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow_processor.gate.verdict import Verdict
-from eventflow_processor.target.result import Failed, Result, Succeeded
+from eventflow_processor.target.result import Failed, Judged, Succeeded
 
 HELD_IN_MEMORY_S = 45.0
 """A pause below this is waited out in memory; a longer one in a delay queue. Nothing is held unacked for a minute."""
+
+CRASH_PAUSE_S = 1.0
+"""Pause before a delivery whose turn failed of an error of our own is requeued: it comes again at once, and will most
+likely fail again."""
+
+REPEAT_WAIT_MAX_S = 10.0
+"""How long a request that is to be repeated waits for the quota. Then the event waits its turn like any other."""
 
 JITTER_FROM = 0.75
 
@@ -38,7 +45,7 @@ class RetryPolicy:
         step = attempt - 1 + (dice >= JITTER_FROM)
         return self.delays_s[min(step, len(self.delays_s) - 1)]
 
-    def delay_after_s(self, result: Result, attempt: int, *, dice: float) -> float:
+    def delay_after_s(self, result: Judged, attempt: int, *, dice: float) -> float:
         """Return the delay that follows an attempt: no shorter than the target's answer asks for.
 
         Delays are queues, so it can be longer than asked for, up to the next of them.
@@ -63,7 +70,7 @@ class Ending:
         traceparent: Trace context of the attempt, where its trace is recorded.
     """
 
-    result: Result
+    result: Judged
     verdict: Verdict
     pause_s: float
     at: datetime

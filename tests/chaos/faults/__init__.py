@@ -1,0 +1,1 @@
+"""Faults, grouped by the part that fails."""

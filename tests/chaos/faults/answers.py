@@ -1,4 +1,4 @@
-"""A target whose answers are drawn: status lines, heads, framing, bytes beyond the answer, rate headers in bunches."""
+"""A target with random answers: status lines, heads, framing, surplus bytes, rate headers, several at once."""
 
 import asyncio
 import random
@@ -15,10 +15,10 @@ BUNCH = 40
 
 
 class RawAnswer(web.StreamResponse):
-    """Writes the bytes of an answer below aiohttp's server, which goes on with the connection afterwards."""
+    """Answer that is written below aiohttp's server, which then continues on the connection."""
 
     def __init__(self, answer: HostileAnswer) -> None:
-        super().__init__(status=200 if answer.means_success else 500)  # for the target's account alone
+        super().__init__(status=200 if answer.means_success else 500)  # only for the records of the target
         self._answer = answer
 
     @property
@@ -44,19 +44,19 @@ class RawAnswer(web.StreamResponse):
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Write nothing more."""
+        """Write nothing more: `prepare` has written all."""
 
 
 async def target_is_hostile(world: World) -> None:
-    """Every answer is drawn, and now and then many come in one bunch.
+    """Every answer is random, and sometimes many are sent at once.
 
-    An event counts as taken only if its own answer means success, and no event is taken twice: a success that is
-    mistaken for a failure shows as a duplicate, and a surplus answer that is taken for another event's as a loss.
+    An event counts as accepted only if its own answer means success. A success that is read as a failure would show as
+    a duplicate, and a surplus answer that is read as the answer to another event would show as a loss.
     """
     held: list[asyncio.Event] = []
 
     async def answer(receipt: Receipt) -> web.StreamResponse:
-        dice = random.Random(f"{seed}/{receipt.id}/{receipt.attempt}")  # the same whatever the order of the events
+        dice = random.Random(f"{seed}/{receipt.id}/{receipt.attempt}")  # the same in any order of the events
         drawn = hostile_answer(dice)
         if dice.random() < 0.2:
             held.append(bunched := asyncio.Event())
@@ -83,13 +83,13 @@ async def target_is_hostile(world: World) -> None:
     release()
     world.remark_memory(before)
     twice = len(world.target.taken) - len({receipt.id for receipt in world.target.taken})
-    assert twice == 0, f"{twice} events came again though the target had taken them"
+    assert twice == 0, f"{twice} events were sent again although the target had accepted them"
 
 
 SCENARIOS = (
     Scenario(
         entry="32",
-        name="hostile target: drawn answers, surplus bytes, bunches",
+        name="hostile target: random answers, surplus bytes, many at once",
         fault=target_is_hostile,
         duplicates_max=0.0,
         processor={"TARGET__MAX_RETRY_AFTER_S": "0.2", "TARGET__MAX_ATTEMPTS": "100"},

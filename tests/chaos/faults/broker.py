@@ -1,4 +1,4 @@
-"""What RabbitMQ does on its own: alarms, timeouts, queues that disappear, expiry."""
+"""Faults in RabbitMQ itself: alarms, timeouts, deleted queues, expiry."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ async def disk_alarm(world: World) -> None:
 
 
 async def _alarm(world: World, raising: tuple[str, ...], clearing: tuple[str, ...]) -> None:
-    """Events are refused, what is queued is delivered and acked, retries wait without spinning, then all goes on."""
+    """Events are refused, queued events are delivered and acked, retries wait without spinning; then all recovers."""
     world.target.answer = failing_first(every=10)
     await world.accepts(500)
     before = world.rss_mib()
@@ -35,10 +35,10 @@ async def _alarm(world: World, raising: tuple[str, ...], clearing: tuple[str, ..
         since_s = world.now_s
         async with world.amqp() as amqp:
 
-            async def drained() -> bool:
+            async def empty() -> bool:
                 return await amqp.depth(world.live_queue) == 0
 
-            await eventually(drained, what="the queue drained while publishing is blocked")
+            await eventually(empty, what="an empty queue while publishing is blocked")
         await asyncio.sleep(ALARM_S)
         world.accepts_none_since(since_s)
         assert world.attempts_since(since_s) < world.load.rate_per_s * ALARM_S, "attempts spin during the alarm"
@@ -49,7 +49,7 @@ async def _alarm(world: World, raising: tuple[str, ...], clearing: tuple[str, ..
 
 
 async def consumer_timeout(world: World) -> None:
-    """The broker closes the channel below attempts in flight: they are not aborted, and consumption goes on."""
+    """The broker closes the channel during attempts: they are not aborted, and the consumer recovers."""
     hanging = True
     outlasted = 0
 
@@ -57,13 +57,13 @@ async def consumer_timeout(world: World) -> None:
         nonlocal outlasted
         if hanging and number_of(receipt) % 400 == 0:
             await asyncio.sleep(2.5 * CONSUMER_TIMEOUT_S)
-            outlasted += 1  # the handler goes on whatever becomes of the connection; `taken` tells whether it stood
+            outlasted += 1  # this handler ends even without its connection; `taken` has only answers that could be sent
         return 200
 
     await _set_consumer_timeout(world, CONSUMER_TIMEOUT_S * 1000, tick_ms=500)
     try:
         await world.terminate(world.processor)
-        await world.start(world.processor)  # a channel takes the timeout when it opens
+        await world.start(world.processor)  # a channel reads the timeout when it opens
         world.target.answer = answer
         began_s = world.now_s
         await asyncio.sleep(4 * CONSUMER_TIMEOUT_S)
@@ -72,7 +72,7 @@ async def consumer_timeout(world: World) -> None:
         assert hung, "every attempt that hung was aborted"
         await world.delivers(200)
         hanging = False
-        world.remarks.append(f"{len(hung)} of {outlasted} hung attempts stood to their end")
+        world.remarks.append(f"{len(hung)} of {outlasted} hung attempts ended with an answer")
     finally:
         await _set_consumer_timeout(world, 1_800_000, tick_ms=60_000)
 
@@ -84,7 +84,7 @@ async def _set_consumer_timeout(world: World, timeout_ms: int, *, tick_ms: int) 
 
 
 async def events_queue_deleted(world: World) -> None:
-    """It is missing while events come in, one of them ten times at once: no false 202, and it comes back."""
+    """The queue is missing while events arrive, one of them ten times at once: no false 202, and it is restored."""
     for number in range(3):
         await world.accepts(world.dice.randrange(100, 400))
         async with world.load.paused(), world.amqp() as amqp:
@@ -96,8 +96,8 @@ async def events_queue_deleted(world: World) -> None:
     await world.delivers(200)
 
 
-async def lanes_deleted_and_made_again(world: World) -> None:
-    """Somebody else makes them again before the processor has: its consumers come back all the same."""
+async def lanes_deleted_and_declared_again(world: World) -> None:
+    """Another client declares the lanes again before the processor does: the consumers still return."""
     world.target.answer = failing_first(every=20)
     lanes = {spec.name: spec for spec in flow_specs(world.flow, world.retry_delays_s)}
     for lane in (Lane.LIVE, Lane.DUE, Lane.LIVE):
@@ -117,7 +117,7 @@ async def lanes_deleted_and_made_again(world: World) -> None:
 
 
 async def dead_queue_deleted(world: World) -> None:
-    """Dead letters without a queue stay in their source queue until the dead queue is there again."""
+    """Without their queue, dead letters stay in the source queue until the dead queue exists again."""
     await world.accepts(300)
     async with world.amqp() as amqp:
         await amqp.delete(world.dead_queue)
@@ -132,7 +132,7 @@ async def dead_queue_deleted(world: World) -> None:
 
 
 async def broker_killed_during_expiry(world: World) -> None:
-    """Ten thousand retries expire from their queue into `due` while the broker dies again and again."""
+    """Ten thousand retries expire from their queue into `due` while the broker is killed several times."""
     world.target.answer = failing_first(every=1)
     await world.accepts(10_000)
     for _ in range(3):
@@ -162,7 +162,9 @@ SCENARIOS = (
         processor={"TARGET__TIMEOUT_S": "60"},
         note=f"timeout {CONSUMER_TIMEOUT_S} s in place of 60 s",
     ),
-    Scenario(entry="16", name="lanes deleted and made again by somebody else", fault=lanes_deleted_and_made_again),
+    Scenario(
+        entry="16", name="lanes deleted and declared again by another client", fault=lanes_deleted_and_declared_again
+    ),
     Scenario(
         entry="22",
         name="broker killed 3 times while 10 000 retries expire",

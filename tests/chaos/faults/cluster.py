@@ -1,4 +1,4 @@
-"""A cluster of three: leaders die, a member is cut off, the majority is gone."""
+"""A cluster of three nodes: leaders are killed, a member is cut off, the majority is down."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ RATE_PER_S = 100.0  # three nodes and everything else share the machine
 
 
 async def leader_killed(world: World) -> None:
-    """The dead one comes back before the next leader dies, so that a majority lives at any time."""
+    """A killed node is back before the next leader is killed, so that a majority always runs."""
     for _ in range(10):
         await world.accepts(world.dice.randrange(100, 250))
         leader = await asyncio.to_thread(world.cluster.leader_of, world.live_queue)
@@ -21,14 +21,14 @@ async def leader_killed(world: World) -> None:
 
 
 async def member_cut_off(world: World) -> None:
-    """The leader loses its peers while both services still reach it; after that it has to start anew."""
+    """The leader loses its peers while both services still reach it; afterwards it is restarted."""
     for _ in range(2):
         await world.accepts(world.dice.randrange(100, 400))
         leader = await asyncio.to_thread(world.cluster.leader_of, world.live_queue)
         assert leader is not None, "the events queue has no leader"
         with world.cluster.isolated(leader):
             await world.pause(5, 10)
-        await asyncio.to_thread(leader.restart)  # RabbitMQ does not mend its metadata by itself after a partition
+        await asyncio.to_thread(leader.restart)  # after a partition RabbitMQ does not repair its metadata by itself
         await world.accepts(200)
 
 

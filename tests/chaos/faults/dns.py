@@ -1,4 +1,4 @@
-"""Name servers that stop answering: they hold up nothing that does not wait for them."""
+"""Name servers that stop answering: they must delay only the deliveries that need them."""
 
 import asyncio
 import tempfile
@@ -20,13 +20,13 @@ SILENT = tuple(f"silent{number}.test" for number in range(4))
 
 OTHERS_ADDRESS = "127.0.0.2"
 SILENCE_S = 13
-"""Longer than addresses are fresh."""
+"""Longer than an address stays in the cache."""
 
 END_MAX_S = 6
 
 
 async def names_fall_silent(world: World) -> None:
-    """First the names of four flows beside the loaded one, then all, and a restart meanwhile."""
+    """The names of four other flows are silent first, then all names, and the processor is restarted meanwhile."""
     await world.accepts(200)
     with tempfile.TemporaryDirectory(prefix="eventflow-chaos-") as directory:
         try:
@@ -55,7 +55,7 @@ async def _fall_silent(world: World, names: NameServer) -> None:
             began_s = world.now_s
             await world.terminate(world.processor)
             ended_s = world.now_s - began_s
-            assert ended_s < END_MAX_S, f"the end took {ended_s:.1f} s"
+            assert ended_s < END_MAX_S, f"the shutdown took {ended_s:.1f} s"
             await world.start(world.processor)
             await world.pause(3, 5)
             names.is_silent = False
@@ -67,13 +67,13 @@ async def _fall_silent(world: World, names: NameServer) -> None:
             world.processor.process.kill()
             raise
     world.remarks.append(
-        f"{in_silence} events delivered in {SILENCE_S} s of silence; SIGTERM in it took {ended_s:.1f} s"
+        f"{in_silence} events delivered in {SILENCE_S} s of silence; the shutdown in it took {ended_s:.1f} s"
     )
 
 
 async def _serve_by_name(world: World, names: NameServer, flows: dict[str, str], *, port: int) -> None:
-    """Serve the loaded flow, whose target has a name now, and beside it `flows`, whose targets' names are given."""
-    delays = ",".join(f"{delay_s:g}" for delay_s in world.retry_delays_s)
+    """Restart the processor with a name in the target of the loaded flow, and with `flows`: their names by flow."""
+    delays = world.retry_delays
     others = {
         f"FLOWS__{flow.upper()}__TARGET__{setting}": value
         for flow, name in flows.items()

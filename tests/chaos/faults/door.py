@@ -1,4 +1,4 @@
-"""Strangers and senders at the collector's door: connections that hold descriptors, and requests with one side shut."""
+"""Connections to the collector: idle ones that hold descriptors, and half-closed ones."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,38 +10,38 @@ from tests.chaos.scenario import Scenario
 from tests.chaos.world import World
 from tests.support.services import API_KEY
 
-STRANGERS = 300
+IDLE = 300
 HALF_CLOSED = 600
 
 
 @asynccontextmanager
-async def strangers(world: World) -> AsyncIterator[None]:
-    """Hold many more connections open than the collector may, and send nothing on them."""
+async def idle_connections(world: World) -> AsyncIterator[None]:
+    """Hold more idle connections open than the collector has descriptors."""
     place = urlsplit(world.collector.url)
     async with AsyncExitStack() as stack:
-        for _ in range(STRANGERS):
+        for _ in range(IDLE):
             _, writer = await asyncio.open_connection(place.hostname, place.port)
             stack.callback(writer.close)
         yield
 
 
 async def descriptors_taken(world: World) -> None:
-    """Strangers take every connection again and again, once while the broker is away and the spool is needed."""
+    """Idle connections take all descriptors several times, once while the broker is down and the spool is needed."""
     await world.accepts(300)
     for _ in range(3):
-        async with strangers(world):
+        async with idle_connections(world):
             await world.accepts(300)
             assert await world.collector.readyz(world.http) == 200
     world.node.kill()
-    async with strangers(world):
+    async with idle_connections(world):
         await world.accepts(600)
         await asyncio.to_thread(world.node.start)
         await world.delivers(600)
     assert "connections.exhausted" in world.collector.output
 
 
-async def writing_sides_shut(world: World) -> None:
-    """Senders shut their writing side behind each request, beside the usual load; the broker is killed meanwhile."""
+async def connections_half_closed(world: World) -> None:
+    """Senders half-close their connection after each request, besides the usual load, while the broker is killed."""
     await world.accepts(300)
     sending = asyncio.create_task(_half_closed(world))
     await world.crash_broker()
@@ -51,7 +51,7 @@ async def writing_sides_shut(world: World) -> None:
 
 
 async def _half_closed(world: World) -> int:
-    """Send requests one after the other; return how many were answered at all."""
+    """Send requests one after the other; return the number of answers."""
     answered = 0
     for number in range(HALF_CLOSED):
         event_id = f"half-closed-{number}"
@@ -74,7 +74,7 @@ async def _post_half_closed(url: str, event_id: str) -> int | None:
     writer.write(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
     writer.write_eof()
     async with asyncio.timeout(5):
-        answer = await reader.read()  # up to the end, which the collector makes
+        answer = await reader.read()  # until the collector closes the connection
     writer.close()
     return int(answer.split(b" ", 2)[1]) if answer else None
 
@@ -82,15 +82,15 @@ async def _post_half_closed(url: str, event_id: str) -> int | None:
 SCENARIOS = (
     Scenario(
         entry="",
-        name="strangers hold every descriptor of the collector (ulimit -n 64); broker killed meanwhile",
+        name="idle connections hold every descriptor of the collector (ulimit -n 64); broker killed meanwhile",
         fault=descriptors_taken,
         spool=True,
         collector_descriptors="-n 64",
     ),
     Scenario(
         entry="",
-        name="senders shut their writing side behind their requests; broker killed meanwhile",
-        fault=writing_sides_shut,
+        name="senders half-close their connections after their requests; broker killed meanwhile",
+        fault=connections_half_closed,
         spool=True,
     ),
 )

@@ -6,12 +6,11 @@ from sandbox.target.rates import SlidingWindowMaximum
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import POISONED, World, failing_first, number_of
 from tests.support.proxy import Link
-from tests.support.services import processor
 from tests.support.target import Receipt
 from tests.support.wait import eventually
 
 KILL_RUN_DUPLICATES_MAX = 0.01
-QUOTA_PER_S = 250  # above the load, so that what a freeze held up can be caught up
+QUOTA_PER_S = 250  # above the load, so that the backlog of a freeze can be delivered
 
 
 def consuming(link: Link) -> bool:
@@ -30,7 +29,7 @@ async def broker_killed(world: World) -> None:
 
 
 async def broker_killed_frozen(world: World, *, times: int = 3) -> None:
-    """What was sent to it while it was frozen dies with it: publishes without a confirm, and acks."""
+    """Everything that was sent to the frozen broker is lost with it: unconfirmed publishes, and acks."""
     for _ in range(times):
         await world.accepts(world.dice.randrange(100, 500))
         world.node.pause()
@@ -47,7 +46,7 @@ async def broker_restarted(world: World) -> None:
 
 
 async def collector_killed(world: World) -> None:
-    """Every second time its confirms are held up before, so that it dies between a publish and its 202."""
+    """Every second time, its confirms are held back first, so that it ends between a publish and its 202."""
     assert world.collector_proxy is not None
     for number in range(8):
         await world.accepts(world.dice.randrange(50, 300))
@@ -60,7 +59,7 @@ async def collector_killed(world: World) -> None:
 
 
 async def processor_killed_at_a_2xx(world: World, *, times: int = 6) -> None:
-    """A 2xx is the last that the processor lives to cause: it dies before it can ack, with other attempts in flight."""
+    """The processor is killed after a 2xx and before its ack, with other attempts in flight."""
     kill_at_next = False
     kills = 0
 
@@ -84,7 +83,9 @@ async def processor_killed_at_a_2xx(world: World, *, times: int = 6) -> None:
 
 
 async def processor_killed_before_acks(world: World) -> None:
-    """Retries are confirmed and their originals' acks held up when it dies: both exist, and neither counts double."""
+    """The processor is killed when retries are confirmed and the acks are held back: both copies exist, and the attempt
+    counts once.
+    """
     assert world.processor_proxy is not None
     world.target.answer = failing_first(every=5)
     for _ in range(5):
@@ -100,7 +101,7 @@ async def processor_killed_before_acks(world: World) -> None:
 
 
 async def processor_killed_before_confirms(world: World, *, times: int = 5) -> None:
-    """Copies for retry and dead queue are on their way and unconfirmed when it dies: the originals are still there."""
+    """The processor is killed when copies for retry and dead queue are unconfirmed: the originals still exist."""
     assert world.processor_proxy is not None
     world.target.answer = lambda receipt: POISONED if number_of(receipt) % 5 == 0 else 200
     for _ in range(times):
@@ -114,7 +115,7 @@ async def processor_killed_before_confirms(world: World, *, times: int = 5) -> N
 
 
 async def processor_crash_loop(world: World) -> None:
-    """Each life holds a whole prefetch window that it never settles: the broker counts 25 failed deliveries of each."""
+    """Each run holds a whole prefetch window and settles nothing: the broker counts 25 deliveries of each event."""
     released = asyncio.Event()
 
     async def answer(_: Receipt) -> int:
@@ -133,7 +134,7 @@ async def processor_crash_loop(world: World) -> None:
 
 
 async def everything_killed(world: World) -> None:
-    """Broker, collector and processor, in an order and at moments that the dice choose, sometimes at the same time."""
+    """Broker, collector and processor are killed in random order, at random moments, once all together."""
     victims = ["broker", "collector", "processor"]
     world.dice.shuffle(victims)
     for victim in [*victims, "all"]:
@@ -152,18 +153,9 @@ async def everything_killed(world: World) -> None:
 
 
 async def processors_come_and_go(world: World) -> None:
-    """One processor, then five, then two: one leaves in order, one is killed, one is cut off by a freeze and killed."""
+    """One processor, then five, then two: one is terminated, one is killed, one is frozen and then killed."""
     await world.accepts(300)
-    others = [
-        processor(
-            world.living_url,
-            flow=world.flow,
-            target_url=world.target.url,
-            TARGET__RETRY_DELAYS_S=",".join(f"{delay_s:g}" for delay_s in world.retry_delays_s),
-            TARGET__RATE_PER_S=str(QUOTA_PER_S),
-        )
-        for _ in range(4)
-    ]
+    others = [world.another_processor(TARGET__RATE_PER_S=str(QUOTA_PER_S)) for _ in range(4)]
     try:
         for other in others:
             await world.start(other)
@@ -182,7 +174,7 @@ async def processors_come_and_go(world: World) -> None:
 
 
 async def services_terminated(world: World) -> None:
-    """Both drain and exit 0, again and again, and nothing is sent twice."""
+    """Both services drain and exit with status 0, several times, and no event is sent twice."""
     for _ in range(4):
         await world.accepts(world.dice.randrange(100, 400))
         await world.terminate(world.collector)
@@ -204,7 +196,7 @@ async def broker_frozen(world: World) -> None:
 
 
 async def processor_frozen(world: World) -> None:
-    """Below a missed heartbeat and above two: afterwards nothing is sent faster than the quota."""
+    """Frozen for less than one heartbeat and for more than two: afterwards the quota still holds."""
     for frozen_s in (5, 25):
         await world.delivers(300)
         world.processor.process.pause()
@@ -278,7 +270,7 @@ SCENARIOS = (
         name="processor killed 5 times between its copies' confirms and the acks",
         fault=processor_killed_before_acks,
         proxied=True,
-        note="every ack of up to 0.2 s is held up, so duplicates are sought",
+        note="all acks of up to 0.2 s are held back, so duplicates are intended",
     ),
     PROCESSOR_KILLED_BEFORE_CONFIRMS,
     Scenario(
@@ -299,7 +291,7 @@ SCENARIOS = (
         fault=processors_come_and_go,
         processor={"TARGET__RATE_PER_S": str(QUOTA_PER_S)},
         duplicates_max=KILL_RUN_DUPLICATES_MAX * 3,
-        note="what a processor holds when it is killed or cut off comes twice at most",
+        note="events that a processor holds when it is killed or cut off are delivered at most twice",
     ),
     Scenario(
         entry="29",

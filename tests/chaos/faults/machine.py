@@ -1,4 +1,4 @@
-"""The machine below the collector: a disk that hangs, and workers whose parent is gone."""
+"""The machine of the collector: a disk that hangs, and workers without their parent."""
 
 import asyncio
 import os
@@ -15,14 +15,14 @@ ENDED_WITHIN_S = 15.0
 
 
 async def spool_hanging(world: World) -> None:
-    """The spool's disk hangs while the broker is there, then while it is away, then while the spool is drained."""
+    """The disk of the spool hangs while the broker runs, while it is down, and while the spool empties."""
     assert world.disk is not None
     await world.accepts(300)
     world.disk.hang("fsync", "flock", "open", "statvfs")
     await world.accepts(600)
     await _is_ready(world, 200)
     world.node.kill()
-    await asyncio.sleep(1)  # for confirms that have come before
+    await asyncio.sleep(1)  # for confirms that were sent before
     start_s = world.now_s
     await asyncio.sleep(4)
     world.accepts_none_since(start_s)
@@ -37,13 +37,13 @@ async def spool_hanging(world: World) -> None:
 
 
 async def workers_orphaned(world: World) -> None:
-    """The parent of the workers stands still while their broker is killed, and is killed then: they must end too."""
+    """The parent of the workers is stopped, the broker is killed, and then the parent: the workers must end too."""
     for _ in range(2):
         await world.accepts(300)
         workers = _workers(world)
         assert len(workers) == WORKERS
         os.kill(world.collector.process.pid, signal.SIGSTOP)
-        await world.crash_broker()  # the workers report that, and nothing reads it
+        await world.crash_broker()  # the workers report it to the parent, which reads nothing
         await asyncio.sleep(1)
         os.kill(world.collector.process.pid, signal.SIGKILL)
         await _all_end(workers)
@@ -80,7 +80,7 @@ def _is_running(pid: int) -> bool:
 SCENARIOS = (
     Scenario(
         entry="",
-        name="the spool's disk hangs, with the broker there and away",
+        name="the spool's disk hangs, with the broker up and down",
         fault=spool_hanging,
         spool=True,
         faulty_disk=True,

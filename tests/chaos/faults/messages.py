@@ -1,4 +1,4 @@
-"""Messages that are odd, too large, or in the way of an end."""
+"""Unusual and too large messages, and shutdowns with messages in flight."""
 
 import asyncio
 
@@ -11,15 +11,15 @@ from tests.support.tables import DELIVERY_MODE, HEADERS, PERSISTENT, RawProperti
 
 LIMIT_BYTES = 300_000
 LARGE = b"x" * 400_000
-STRANGERS = 20
+NESTED = 20
 
 
 async def oversized(world: World) -> None:
-    """Events above the broker's limit are answered 413, while every other request is taken."""
+    """Events above the broker's limit are answered 413, and all others are accepted."""
     await _set_limit(world, LIMIT_BYTES)
     try:
         await world.terminate(world.collector)
-        await world.start(world.collector)  # its channels are opened under the new limit
+        await world.start(world.collector)  # so that its channels have the new limit
         await world.accepts(500)
         refused_before = sum(world.load.refused.values())
         for number in range(10):
@@ -31,7 +31,7 @@ async def oversized(world: World) -> None:
 
 
 async def nested_headers(world: World) -> None:
-    """Strangers publish messages with 500 tables in each other: they are events, and nobody's session ends."""
+    """Another client publishes messages with 500 nested tables: they are events, and no session ends."""
     await world.delivers(500)
     properties = [
         RawProperties(
@@ -39,19 +39,19 @@ async def nested_headers(world: World) -> None:
             long(entry(ID.encode(), b"S", long(f"nested-{n}".encode())) + entry(b"deep", b"F", nested(500))),
             PERSISTENT,
         )
-        for n in range(STRANGERS)
+        for n in range(NESTED)
     ]
     async with world.amqp() as amqp:
         for number, one in enumerate(properties):
             lane = list(Lane)[number % len(Lane)]
             await amqp.publish_raw(one, b"{}", queue=lane_queue(world.flow, lane))
-            world.load.accepted_at_s[f"nested-{number}"] = world.now_s  # confirmed: it may not be lost either
+            world.load.accepted_at_s[f"nested-{number}"] = world.now_s  # confirmed, so it must not be lost
             await world.delivers(20)
     assert "broker.session_ended" not in world.processor.output, world.processor.output
 
 
 async def stopped_while_frozen(world: World) -> None:
-    """SIGTERM while the broker is frozen ends both services in order; what they held comes again."""
+    """SIGTERM while the broker is frozen ends both services cleanly; unacked deliveries are repeated."""
     await world.delivers(500)
     for service in (world.processor, world.collector):
         world.node.pause()
@@ -65,7 +65,7 @@ async def stopped_while_frozen(world: World) -> None:
 
 
 async def _set_limit(world: World, limit_bytes: int) -> None:
-    """Set what the broker takes on channels that are opened from now on."""
+    """Set the largest message on channels that are opened from now on."""
     await asyncio.to_thread(world.node.ctl, "eval", f"application:set_env(rabbit, max_message_size, {limit_bytes}).")
 
 
@@ -76,7 +76,7 @@ async def _post(world: World, event_id: str, body: bytes) -> int:
 
 
 SCENARIOS = (
-    Scenario(entry="", name="messages larger than the broker takes", fault=oversized, at_least=2000),
+    Scenario(entry="", name="messages larger than the broker accepts", fault=oversized, at_least=2000),
     Scenario(entry="", name="messages with nested headers", fault=nested_headers, at_least=2000),
     Scenario(
         entry="29", name="both services stopped while the broker is frozen", fault=stopped_while_frozen, at_least=2000

@@ -1,4 +1,4 @@
-"""The world around: a broker of which one address is silent, and a user with half of the rights."""
+"""The surroundings: a broker with a silent address, and a broker user with some of the permissions."""
 
 import asyncio
 import secrets
@@ -6,18 +6,17 @@ import secrets
 from eventflow.topology import RIGHTS
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import PROGRESS_WITHIN_S, World, failing_first
-from tests.support.services import processor
 from tests.support.wait import eventually
 
 HALF = (".*", "^eventflow[.]", ".*")
-"""All but writing to the default exchange, which is publishing to a queue."""
+"""All permissions except writing to the default exchange, which is publishing to a queue."""
 
 BACK_WITHIN_S = 4.0
-"""A session ends, a second passes, the next begins: less than what one silent address cost, which was 11 s."""
+"""A session ends, a second passes, the next begins. A silent address alone once cost 11 s."""
 
 
 async def silent_address(world: World) -> None:
-    """The first of two URLs swallows whatever is sent there; the sessions on the other end again and again."""
+    """The first of two URLs never answers; the sessions on the second are cut several times."""
     assert world.collector_proxy is not None
     assert world.processor_proxy is not None
     longest_s = 0.0
@@ -33,17 +32,12 @@ async def silent_address(world: World) -> None:
 
 
 async def half_rights(world: World) -> None:
-    """A second processor may consume and not publish; it is given the right, and loses it while it works."""
+    """A second processor may not publish; it gets the permission, and loses it while it works."""
     world.target.answer = failing_first(every=5)
     user, set_rights = f"u{secrets.token_hex(4)}", ("set_permissions", "-p", "/")
     await asyncio.to_thread(world.node.ctl, "add_user", user, "secret")
     await asyncio.to_thread(world.node.ctl, *set_rights, user, *HALF)
-    limited = processor(
-        world.node.url.replace("guest:guest", f"{user}:secret"),
-        flow=world.flow,
-        target_url=world.target.url,
-        TARGET__RETRY_DELAYS_S=",".join(f"{delay_s:g}" for delay_s in world.retry_delays_s),
-    )
+    limited = world.another_processor(world.node.url.replace("guest:guest", f"{user}:secret"))
     with limited.process:
         await eventually(lambda: "broker.right_missing" in limited.output, what=lambda: limited.output)
         await world.delivers(300)
@@ -52,13 +46,13 @@ async def half_rights(world: World) -> None:
         await limited.ready(world.http, within_s=PROGRESS_WITHIN_S)
         await world.delivers(300)
         await asyncio.to_thread(world.node.ctl, *set_rights, user, *HALF)
-        await asyncio.to_thread(world.node.ctl, "close_all_user_connections", user, "the rights have changed")
+        await asyncio.to_thread(world.node.ctl, "close_all_user_connections", user, "the permissions have changed")
         await eventually(lambda: limited.output.count("broker.right_missing") == 2, what=lambda: limited.output)
 
         async def holds_none() -> bool:
             return await limited.metric(world.http, "eventflow_held_events") == 0
 
-        await eventually(holds_none, what=lambda: f"nothing held without the right\n{limited.output}")
+        await eventually(holds_none, what=lambda: f"no event held without the permission\n{limited.output}")
         await world.delivers(300)
 
 
@@ -70,5 +64,7 @@ SCENARIOS = (
         proxied=True,
         silent_first=True,
     ),
-    Scenario(entry="-", name="half rights: a processor that may consume and not publish", fault=half_rights),
+    Scenario(
+        entry="-", name="half of the permissions: a processor that may consume and not publish", fault=half_rights
+    ),
 )

@@ -1,4 +1,4 @@
-"""Long outages: what does not end must not grow."""
+"""Long outages: memory must not grow."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from tests.chaos.world import World
 
 OUTAGE_S = 120
 SPOOLING_S = 60
-SETTLING_S = 10  # buffers of the first seconds are not growth
+SETTLING_S = 10  # buffers of the first seconds do not count as growth
 GROWTH_MAX_MIB = 16
 
 
@@ -29,7 +29,7 @@ async def target_away(world: World) -> None:
 
 
 async def broker_away_spooling(world: World) -> None:
-    """Every event is taken all the same; the collector dies twice meanwhile, and once while it empties its spool."""
+    """Every event is accepted; the collector is killed twice in the outage, and once while it empties its spool."""
     await world.accepts(1000)
     world.node.kill()
     began_s, before = world.now_s, len(world.load.latencies_s)
@@ -40,7 +40,7 @@ async def broker_away_spooling(world: World) -> None:
     await asyncio.sleep(max(0.0, began_s + SPOOLING_S - world.now_s))
     latencies_s = sorted(world.load.latencies_s[before:])
     p99_ms = latencies_s[len(latencies_s) * 99 // 100] * 1000
-    world.remarks.append(f"{len(latencies_s)} accepted while it was away, p99 of their 202 {p99_ms:.0f} ms")
+    world.remarks.append(f"{len(latencies_s)} accepted while it was down, p99 of their 202 {p99_ms:.0f} ms")
     await asyncio.to_thread(world.node.start)
     await world.delivers(500)
     world.collector.process.kill()
@@ -49,7 +49,7 @@ async def broker_away_spooling(world: World) -> None:
 
 
 async def _hold_out(world: World) -> None:
-    """Let the outage last, and compare the memory of its beginning with that of its end."""
+    """Let the outage last, and compare the memory at its start and at its end."""
     await asyncio.sleep(SETTLING_S)
     before = world.rss_mib()
     await asyncio.sleep(OUTAGE_S - SETTLING_S)
@@ -76,6 +76,6 @@ SCENARIOS = (
         fault=target_away,
         rate_per_s=100,
         deadline_s=300,
-        note="rate lowered for the backlog to drain in time",
+        note="lower rate, so that the backlog is delivered in time",
     ),
 )

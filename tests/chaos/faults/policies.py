@@ -1,4 +1,4 @@
-"""Policies that others set on every queue of the broker, while ours are in place."""
+"""Policies of other users on every queue of the broker, while ours are set."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ UNUSED = QueueSpec(name="unused-under-policies", arguments={"x-queue-type": "quo
 
 
 async def policies_on_everything(world: World) -> None:
-    """While no processor runs, live events, retries and dead letters wait longer than each policy lets others wait."""
+    """While no processor runs, live events, retries and dead letters wait longer than each policy allows to others."""
     world.target.answer = lambda receipt: POISONED if number_of(receipt) % 10 == 0 else 200
     async with policies_on(world.node, world.http) as policies, world.amqp() as amqp:
         await policies.shield()
@@ -36,19 +36,19 @@ async def policies_on_everything(world: World) -> None:
 
 
 async def _keeps_at_most(events: int, amqp: Amqp) -> None:
-    """Wait until a queue that is not ours has lost messages; made anew, it has the policy from the start."""
+    """Wait until another queue has lost messages. It is declared again, so it has the policy from the start."""
     await amqp.declare([WITNESS])
     await amqp.publish(WITNESS.name, *[aio_pika.Message(b"")] * 20)
 
     async def met() -> bool:
         return await amqp.depth(WITNESS.name) <= events
 
-    await eventually(met, within_s=30, what=f"a queue that is not ours to keep at most {events} messages")
+    await eventually(met, within_s=30, what=f"another queue to keep at most {events} messages")
     await amqp.delete(WITNESS.name)
 
 
 async def _is_gone(amqp: Amqp) -> None:
-    """Wait until a queue that is not ours has expired."""
+    """Wait until another queue has expired."""
 
     async def gone() -> bool:
         try:
@@ -56,7 +56,7 @@ async def _is_gone(amqp: Amqp) -> None:
         except aio_pika.exceptions.ChannelNotFoundEntity:
             return True
 
-    await eventually(gone, within_s=30, what="a queue that is not ours to expire")
+    await eventually(gone, within_s=30, what="another queue to expire")
 
 
 SCENARIOS = (

@@ -1,4 +1,4 @@
-"""Processors that could be in each other's way: deaf to orders, or of the same name."""
+"""Processors that could break the quota: without a control connection, or with the same name."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import PROGRESS_WITHIN_S, World
 from tests.support.proxy import Link, no_link
-from tests.support.services import Service, processor
+from tests.support.services import Service
 from tests.support.wait import eventually
 
 NOTICED_AFTER_S = 4.0
-"""A look in a second, which counts for 3 s."""
+"""The roster is read every second, and a reading is valid for 3 s."""
 
 
 async def control_lost(world: World) -> None:
-    """Once the broker ends the connection that brings the orders, once the line goes dead."""
+    """The control connection is lost twice: the broker refuses it, and its line is silent."""
     assert world.processor_proxy is not None
     proxy = world.processor_proxy
     await world.accepts(300)
@@ -30,7 +30,7 @@ async def control_lost(world: World) -> None:
 
 
 async def same_names(world: World) -> None:
-    """Two processors whose host names and process ids are equal take the place of the first."""
+    """Two processors with equal host names and process ids replace the first."""
     await world.accepts(300)
     async with _started(world, [world.living_url] * 2, module="tests.support.namesakes") as both:
         await world.terminate(world.processor)
@@ -44,31 +44,18 @@ def _is_control(link: Link) -> bool:
 
 
 async def _falls_silent(world: World) -> None:
-    """Wait until the processor has had to notice, and check that it sends nothing from then on."""
+    """Wait until the processor must have noticed, and check that it sends nothing afterwards."""
     await asyncio.sleep(NOTICED_AFTER_S)
     since_s = world.now_s
     await world.accepts(300)
-    assert not world.attempts_since(since_s), "attempts by a processor that cannot hear an order"
+    assert not world.attempts_since(since_s), "attempts by a processor without a control connection"
     assert await world.processor.readyz(world.http) == 503
 
 
 @asynccontextmanager
-async def _started(
-    world: World, broker_urls: Sequence[str], *, module: str = "processor", **settings: str
-) -> AsyncIterator[list[Service]]:
+async def _started(world: World, broker_urls: Sequence[str], **settings: str) -> AsyncIterator[list[Service]]:
     """Run more processors of the flow while the context is open."""
-    delays_s = ",".join(f"{delay_s:g}" for delay_s in world.retry_delays_s)
-    services = [
-        processor(
-            url,
-            flow=world.flow,
-            target_url=world.target.url,
-            module=module,
-            TARGET__RETRY_DELAYS_S=delays_s,
-            **settings,
-        )
-        for url in broker_urls
-    ]
+    services = [world.another_processor(url, **settings) for url in broker_urls]
     try:
         for service in services:
             service.process.start()

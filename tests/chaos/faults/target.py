@@ -1,4 +1,4 @@
-"""Targets that misbehave in every way that HTTP and TCP allow."""
+"""Targets that misbehave in many ways of HTTP and TCP."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ async def reset(request: web.Request) -> web.StreamResponse:
 
 
 async def half_close(request: web.Request) -> web.StreamResponse:
-    """End the answer's direction in the middle of the status line."""
+    """Close the sending side in the middle of the status line."""
     assert request.transport is not None
     request.transport.write(b"HTTP/1.1 2")
     request.transport.write_eof()
@@ -43,7 +43,7 @@ async def redirect(_: web.Request) -> web.StreamResponse:
 
 
 async def answer_and_close(_: web.Request) -> web.StreamResponse:
-    """Answer 2xx as if the connection were kept, and close it: the next attempt on it finds it stale."""
+    """Answer 2xx with keep-alive and close the connection: the next attempt on it meets a stale connection."""
     response = web.Response(status=200)
     response.force_close()
     response.headers["Connection"] = "keep-alive"
@@ -55,7 +55,7 @@ async def drip_a_failure(request: web.Request) -> web.StreamResponse:
 
 
 async def never_end_a_success(request: web.Request) -> web.StreamResponse:
-    """Send the 2xx at once and its body for ever: a success nonetheless."""
+    """Send a 2xx at once and a body without end: this is a success."""
     return await _drip(request, status=200)
 
 
@@ -91,9 +91,9 @@ MISBEHAVIOURS: tuple[Misbehaviour, ...] = (
 
 
 async def target_misbehaves(world: World) -> None:
-    """A third of the events meet one of them at their first attempt; whatever it is, it is tried again.
+    """A third of the events meet a misbehaviour at the first attempt, and are retried.
 
-    One in nine hundred is throttled, which stops all for a second and costs no attempt.
+    One in nine hundred is throttled, which pauses the flow for a second and counts no attempt.
     """
     met: set[str] = set()
 

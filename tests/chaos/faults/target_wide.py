@@ -1,4 +1,4 @@
-"""Failures that are the target's and not the events': they burn no attempts, however few events there are."""
+"""Failures of the whole target: they count no attempts, even with a single event."""
 
 import asyncio
 
@@ -9,13 +9,13 @@ from tests.support.wait import eventually
 NIGHT_S = 90
 NIGHT_DELAYS_S = (1.0, 5.0, 10.0)
 NIGHT_ATTEMPTS = 9
-"""With these delays the last attempt is made after 66 s, so the outage outlasts all counted attempts."""
+"""With these delays the last attempt is after 66 s, so the outage lasts longer than all counted attempts."""
 
 STORM_S = 20
 
 
 async def night_for_one_event(world: World) -> None:
-    """The README's night, shrunk, in its hardest case: the flow has a single event, so no others fail beside it."""
+    """A short form of the README's night. The flow has a single event, the hardest case: no others fail beside it."""
     await world.accepts(200)
     async with world.load.paused():
         await world.live_queue_empty()
@@ -24,19 +24,19 @@ async def night_for_one_event(world: World) -> None:
         world.load.accepted_at_s["alone"] = world.now_s
         await asyncio.sleep(NIGHT_S)
         attempts = len(world.target.of("alone"))
-        assert await _dead(world) == 0, f"the event was given up after {attempts} attempts"
+        assert await world.dead() == 0, f"the event was dead-lettered after {attempts} attempts"
         world.target.answer = lambda _: 200
         await eventually(
             lambda: any(receipt.id == "alone" for receipt in world.target.taken),
             within_s=90,
-            what=lambda: f"the event delivered after the night\n{world.processor.output}",
+            what=lambda: f"the delivery of the event after the night\n{world.processor.output}",
         )
     world.remarks.append(
-        f"{attempts} attempts in a night of {NIGHT_S} s, of which at most {NIGHT_ATTEMPTS - 1} may count"
+        f"{attempts} attempts in a night of {NIGHT_S} s, at most {NIGHT_ATTEMPTS - 1} of which may count"
     )
 
 
-async def unauthorized_to_everybody(world: World) -> None:
+async def token_expired(world: World) -> None:
     """A token expires under load and is renewed."""
     await world.delivers(500)
     world.target.answer = lambda _: 401
@@ -50,13 +50,8 @@ async def unauthorized_to_everybody(world: World) -> None:
     attempts = world.attempts_since(began_s)
     world.target.answer = lambda _: 200
     await world.delivers(500, within_s=60)
-    assert await _dead(world) == 0, "events were given up for a status that everybody got"
+    assert await world.dead() == 0, "events were dead-lettered for a status that all events got"
     world.remarks.append(f"{attempts} attempts in the {STORM_S} s")
-
-
-async def _dead(world: World) -> int:
-    async with world.amqp() as amqp:
-        return await amqp.depth(world.dead_queue)
 
 
 SCENARIOS = (
@@ -71,8 +66,8 @@ SCENARIOS = (
     ),
     Scenario(
         entry="",
-        name="401 to everybody under load, until the token is renewed",
-        fault=unauthorized_to_everybody,
+        name="401 to every event under load, until the token is renewed",
+        fault=token_expired,
         processor={"TARGET__MAX_ATTEMPTS": "3"},
     ),
 )

@@ -1,4 +1,4 @@
-"""What a network, a load balancer or a lying broker can do to AMQP connections: done by the proxy."""
+"""Faults of a network, a load balancer or a wrong broker on AMQP connections, caused by the proxy."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ CONNECT_MAX_S = 10.0
 
 
 async def accepted_and_never_spoken_to(world: World) -> None:
-    """A connection attempt ends within 10 s, and the next one that is answered brings everything back."""
+    """A connection attempt ends within 10 s, and the first one with an answer restores everything."""
     await world.accepts(500)
     proxies = _proxies(world)
     for proxy in proxies:
@@ -23,7 +23,7 @@ async def accepted_and_never_spoken_to(world: World) -> None:
     def given_up() -> list[float]:
         return [link.closed_s - link.opened_s for proxy in proxies for link in proxy.history if link.closed_s]
 
-    await eventually(lambda: len(given_up()) >= 4, within_s=40, what="four connection attempts that ended")
+    await eventually(lambda: len(given_up()) >= 4, within_s=40, what="the end of four connection attempts")
     longest_s = max(given_up())
     assert longest_s <= CONNECT_MAX_S + 1, f"a connection attempt lasted {longest_s:.1f} s"
     for proxy in proxies:
@@ -32,7 +32,7 @@ async def accepted_and_never_spoken_to(world: World) -> None:
 
 
 async def connections_cut(world: World) -> None:
-    """Reset at moments that the dice choose, one service or both at a time."""
+    """Connections are reset at random moments, of one service or of both."""
     for _ in range(12):
         await world.accepts(world.dice.randrange(50, 250))
         proxies = _proxies(world)
@@ -42,12 +42,12 @@ async def connections_cut(world: World) -> None:
 
 
 async def confirms_dropped(world: World) -> None:
-    """The broker keeps every event and nobody hears of it: no 202, and afterwards everything as before."""
+    """The broker keeps every event but its confirms are lost: no 202, and afterwards everything works as before."""
     await _without_confirms(world, Confirms.DROP)
 
 
 async def confirms_refused(world: World) -> None:
-    """Every ack is turned into a nack: never a 202."""
+    """Every ack of the broker becomes a nack: no 202."""
     await _without_confirms(world, Confirms.REFUSE)
 
 
@@ -65,7 +65,7 @@ async def _without_confirms(world: World, fate: Confirms) -> None:
 
 
 async def publishing_stalled(world: World) -> None:
-    """Nothing moves, buffers fill, clients hang up; then it goes on, and every answer still belongs to its publish."""
+    """Publishing stalls, buffers fill and clients hang up. Afterwards every confirm still belongs to its publish."""
     proxy, _ = _proxies(world)
     for to_broker in (True, False):
         await world.accepts(world.dice.randrange(200, 600))
@@ -95,7 +95,7 @@ def _proxies(world: World) -> list[Proxy]:
 
 SCENARIOS = (
     Scenario(
-        entry="4", name="connections accepted and never spoken to", fault=accepted_and_never_spoken_to, proxied=True
+        entry="4", name="connections accepted and never answered", fault=accepted_and_never_spoken_to, proxied=True
     ),
     Scenario(entry="5", name="confirms dropped", fault=confirms_dropped, proxied=True),
     Scenario(entry="6", name="acks turned into nacks", fault=confirms_refused, proxied=True),

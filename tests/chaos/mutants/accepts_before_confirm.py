@@ -1,4 +1,4 @@
-"""A collector that answers 202 once a publish is sent, without waiting for its confirm."""
+"""A collector that answers 202 when a publish is sent, before its confirm."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from eventflow_collector.server import worker
 
 
 class Mutant(Publisher):
-    """Publishes as ever, and believes it done."""
+    """Publisher that reports each publish as confirmed at once."""
 
     def publish(self, *args: Any, **kwargs: Any) -> Publication:
         sent = super().publish(*args, **kwargs)

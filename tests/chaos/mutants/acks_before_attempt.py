@@ -1,18 +1,18 @@
-"""A processor that acks a delivery when its turn has come, before the target is called."""
+"""A processor that acks a delivery before its attempt."""
 
-from eventflow.delivery import Delivery
-from eventflow_processor import __main__ as processor
+from eventflow_processor import flow
+from eventflow_processor.__main__ import main
 from eventflow_processor.handler import Handler, Turn
 
 
 class Mutant(Handler):
-    """Has nothing to settle afterwards."""
+    """Handler that acks first."""
 
-    async def handle(self, turn: Turn, delivery: Delivery) -> None:
-        await delivery.ack()
-        await super().handle(turn, delivery)
+    def begin(self, turn: Turn) -> None:
+        turn.delivery.ack()
+        super().begin(turn)
 
 
 if __name__ == "__main__":
-    processor.Handler = Mutant  # type: ignore[misc]
-    processor.main()
+    flow.Handler = Mutant  # type: ignore[misc]
+    main()

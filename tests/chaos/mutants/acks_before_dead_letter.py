@@ -1,24 +1,25 @@
-"""A processor that acks a delivery first and publishes its dead letter afterwards, the order that is found so often."""
+"""A processor that acks a delivery before it publishes the dead letter, a common mistake."""
 
 from eventflow.amqp.consumer import Consumer
 from eventflow.delivery import Delivery
 from eventflow.message import encode
-from eventflow.outcome import DeadLetter, Outcome
+from eventflow.outcome import Copied, DeadLetter
 from eventflow.topology import dead_queue
-from eventflow_processor import __main__ as processor
+from eventflow_processor import flow
+from eventflow_processor.__main__ import main
 
 
 class Mutant(Consumer):
-    """Settles everything else as ever."""
+    """Consumer with the wrong order for dead letters; other outcomes are unchanged."""
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> Outcome:
+    async def settle(self, delivery: Delivery, outcome: Copied) -> Copied:
         if not isinstance(outcome, DeadLetter):
             return await super().settle(delivery, outcome)
-        await delivery.ack()
+        delivery.ack()
         await self._publisher.publish(encode(outcome.envelope), queue=dead_queue(self._flow)).confirmed(timeout_s=10)
         return outcome
 
 
 if __name__ == "__main__":
-    processor.Consumer = Mutant  # type: ignore[misc]
-    processor.main()
+    flow.Consumer = Mutant  # type: ignore[misc]
+    main()

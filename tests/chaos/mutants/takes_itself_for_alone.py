@@ -1,4 +1,4 @@
-"""A processor that takes itself for the only one of its flow, and spends the whole quota."""
+"""A processor that counts itself only, and so spends the whole quota of its flow."""
 
 from eventflow_processor import __main__ as processor
 from eventflow_processor.quota import quota
@@ -6,7 +6,7 @@ from eventflow_processor.quota.roster import Roster
 
 
 class Mutant(Roster):
-    """Never sees a peer."""
+    """Roster that never counts a peer."""
 
     def looked(self, consumers: int, *, began_s: float) -> None:
         super().looked(min(consumers, 1), began_s=began_s)

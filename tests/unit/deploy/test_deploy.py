@@ -1,4 +1,4 @@
-"""What the deployment's files say of each other."""
+"""The files of the deployment agree with each other."""
 
 import json
 import re
@@ -24,6 +24,15 @@ def test_every_mounted_file_is_there_and_every_volume_and_secret_is_declared() -
                 assert source in COMPOSE["volumes"], (name, mount)
         for secret in service.get("secrets", []):
             assert (secret if isinstance(secret, str) else secret["source"]) in COMPOSE["secrets"]
+
+
+def test_only_the_image_of_the_demo_target_contains_the_sandbox() -> None:
+    stages = re.split(r"^FROM ", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE)
+    with_sandbox = [stage for stage in stages if re.search(r"^COPY.* sandbox", stage, flags=re.MULTILINE)]
+    assert [stage.split("\n")[0].split(" AS ")[-1] for stage in with_sandbox] == ["demo-target"]
+    assert "demo-target" not in stages[-1]
+    assert COMPOSE["services"]["target"]["build"]["target"] == "demo-target"
+    assert COMPOSE["services"]["target"]["image"] != COMPOSE["services"]["collector"]["image"]
 
 
 def test_make_secrets_makes_every_secret(tmp_path: Path) -> None:
@@ -56,7 +65,7 @@ def test_dashboards_use_data_sources_that_are_provisioned_and_do_not_overlap() -
     assert set(re.findall(r"datasourceUid: (\w+)", yaml.safe_dump(provisioned))) <= set(known)
 
 
-def test_whoever_is_spoken_to_in_the_profile_is_in_it() -> None:
+def test_every_host_that_the_profile_names_is_a_service_in_it() -> None:
     texts = [
         path.read_text()
         for folder in ("prometheus", "grafana/provisioning", "otel-collector")

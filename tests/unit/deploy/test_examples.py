@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eventflow.errors import SettingsError
-from eventflow.settings.sections import load
+from eventflow.settings.load import load
 from eventflow_collector.guards import require_safe_exposure
 from eventflow_processor.guards import require_target_urls
 

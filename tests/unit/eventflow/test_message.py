@@ -1,4 +1,4 @@
-"""Event <-> message: nothing is changed on the way, and nothing of a stranger's is carried on."""
+"""Encoding and decoding of events: nothing is changed, and no foreign property is passed on."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -14,7 +14,7 @@ from tests.support.recorded import recorded_bodies, recorded_messages
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NOW = datetime(1, 1, 1, tzinfo=UTC)
-"""Stands for the moment of reading, which counts for a message that says no time."""
+"""Stands for the time of reading, which is used for a message without a time."""
 
 
 def at(text: str) -> datetime:
@@ -23,7 +23,7 @@ def at(text: str) -> datetime:
 
 
 def copy(event_id: str, accepted_at: datetime, **stand: Any) -> Envelope:
-    """Return a copy of a message that a stranger had published with nothing but an id."""
+    """Return a copy of a message that a foreign client had published with nothing but an id."""
     traceparent = stand.pop("traceparent", None)
     event = Event(
         id=event_id,

@@ -1,4 +1,4 @@
-"""Queues as data: what each must have so that nothing is lost."""
+"""Queues as data: the arguments that each needs so that no event is lost."""
 
 from eventflow.topology import RETRY_QUEUE, flow_specs
 

@@ -5,7 +5,7 @@ import json
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from eventflow_collector.openapi import document
-from eventflow_collector.problem import problem_response
+from eventflow_collector.responses import problem
 
 
 def test_it_is_valid_openapi_3_1() -> None:
@@ -17,7 +17,7 @@ def test_it_is_valid_openapi_3_1() -> None:
 def test_problems_are_what_it_says() -> None:
     described = document()["components"]
     for status, response in described["responses"].items():
-        answer = problem_response(int(status), "why")
+        answer = problem(int(status), "why")
         assert set(json.loads(answer.body)) == set(described["schemas"]["Problem"]["required"])
         for name, header in response.get("headers", {}).items():
             assert header["required"]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from eventflow.settings.environment import capitalized
-from eventflow.settings.sections import Role, load
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role
 from sandbox.broker.provision import Broker
 from sandbox.up.environment import TARGET_RATE_PER_S, for_services
 

@@ -1,1 +1,1 @@
-"""Senders of webhooks: how each signs, and where it puts the attributes of an event."""
+"""The engine that checks signatures and finds an event's attributes. It knows no sender by name."""

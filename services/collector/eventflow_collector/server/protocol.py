@@ -1,4 +1,4 @@
-"""The HTTP protocol of one connection: aiohttp's, with problem answers where it cannot even parse a request."""
+"""The HTTP protocol of one connection: aiohttp's, with problem details as the answer to a request that is not valid."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.web_protocol import _ErrInfo
 
 from eventflow.network.connection_limit import BoundedProtocol
-from eventflow_collector.problem import problem_response, written_problem
+from eventflow_collector.responses import problem, written_final
+from eventflow_collector.server.writing import aiohttp_response
 
 log = structlog.stdlib.get_logger()
 
@@ -22,19 +23,21 @@ class EndOfRequestsError(ConnectionError):
 class ProblemProtocol(BoundedProtocol):
     """Answers malformed requests in the same form as every other error, and logs no traceback for them.
 
-    A sender may shut its writing side behind its requests (`shutdown(SHUT_WR)`, `nc -N`): each of them is answered,
+    A sender may shut its writing side after its requests (`shutdown(SHUT_WR)`, `nc -N`): each of them is answered,
     then the connection is closed.
     """
 
     __slots__ = ("_on_crash",)
 
-    refusal: ClassVar[bytes] = written_problem(503, "Too many connections are open.")
+    refusal: ClassVar[bytes] = written_final(problem(503, "Too many connections are open."))
 
     def __init__(self, manager: web.Server, *, on_crash: Callable[[BaseException], None], **options: Any) -> None:
-        """Prepare for one connection.
+        """Serve one connection.
 
         Args:
-            on_crash: Called with each error of a handler that nothing expects.
+            manager: aiohttp's server.
+            on_crash: Called with each unexpected error of a handler.
+            options: aiohttp's own.
         """
         super().__init__(manager, **options)
         self._on_crash = on_crash
@@ -42,9 +45,10 @@ class ProblemProtocol(BoundedProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's returns nothing: close at once
         """Keep the connection open for the answers if there is any to give. A torn request gets none."""
         if self.idle_since_s is not None:
-            return False  # nothing was asked for, or not in full; the descriptor must not be held for it
+            return False  # no whole request is there, and an idle connection must not hold its descriptor
         if not self._messages:
-            self._loop.call_soon(self._end)  # by then a request that was just taken up is known as the current one
+            # Only in the next tick: a request that aiohttp has just begun to serve is `_current_request` by then.
+            self._loop.call_soon(self._end)
             return True
         if not self._messages[-1][1].is_eof():
             self._messages.pop()  # the rest of its body will not come
@@ -57,17 +61,17 @@ class ProblemProtocol(BoundedProtocol):
         if is_whole:
             self._close_when_answered()
         else:
-            self.force_close()  # which ends whatever waits for the body
+            self.force_close()  # ends what waits for the rest of the body
 
     def _close_when_answered(self) -> None:
-        # Queued behind the requests, so that aiohttp reaches it when each of them is answered.
+        # Queued after the requests, so that aiohttp comes to it when each of them is answered.
         self._messages.append((_ErrInfo(status=400, exc=EndOfRequestsError(), message=""), EMPTY_PAYLOAD))
 
     def log_exception(self, *args: Any, **options: Any) -> None:
-        """Log an error of aiohttp's, except one that it makes itself at shutdown.
+        """Log an error of aiohttp's, except one that it causes itself at shutdown.
 
-        If a request ends in the very tick in which the time for it is up, aiohttp sets the result of a future that it
-        has just cancelled. The answer is written by then.
+        If a request ends in the same tick as the time that shutdown allows it, aiohttp sets the result of a future that
+        it has just cancelled. The answer is written by then.
         """
         if not (self._force_close and isinstance(options.get("exc_info"), asyncio.InvalidStateError)):
             super().log_exception(*args, **options)
@@ -77,11 +81,11 @@ class ProblemProtocol(BoundedProtocol):
         request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp's quotes what was sent, which goes to nobody
+        message: str | None = None,  # noqa: ARG002 - aiohttp's quotes the request, which is not sent back
     ) -> web.StreamResponse:
         """Answer a request that could not be parsed (400), or whose handler failed (500), and close."""
         if isinstance(exc, EndOfRequestsError):
-            raise exc  # aiohttp closes the connection on it, and answers nothing
+            raise exc  # aiohttp closes the connection on it, without an answer
         if status >= 500:
             self._on_crash(exc or TimeoutError("the handler timed out"))
         else:
@@ -89,6 +93,4 @@ class ProblemProtocol(BoundedProtocol):
         if request.writer is not None and request.writer.output_size > 0:
             raise ConnectionError("an answer has begun already")
         detail = "The request is not valid HTTP/1.1." if status == 400 else HTTPStatus(status).description
-        response = problem_response(status, detail)
-        response.force_close()
-        return response
+        return aiohttp_response(problem(status, detail, closes=True))

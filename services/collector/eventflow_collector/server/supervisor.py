@@ -1,7 +1,8 @@
 """Several worker processes behind one bound socket.
 
-The parent binds once and serves admin; workers inherit the socket. Each worker shares a socket pair with the parent: on
-it the worker tells whether it is ready, and at its end, of any kind, either side learns that the other has died.
+The parent binds once and serves admin; workers inherit the socket. Each worker shares a socket pair with the parent,
+the link: the worker reports its readiness and metrics on it, and each side sees the
+end of the other as an end of file.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from eventflow.service import lifecycle
 from eventflow.service.admin import Readiness
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.metrics import WorkersMetrics, families_of
-from eventflow_collector.server.worker import Worker, announce
+from eventflow_collector.server.worker import Worker, report_changes
 
 CRASHES_MAX = 5
 CRASHES_WINDOW_S = 60.0
@@ -35,17 +36,17 @@ KILL_AFTER_S = 5.0
 METRICS_EVERY_S = 5.0
 METRICS_WITHIN_S = 1.0
 REPORT_MAX_BYTES = 64 * 1024 * 1024
-"""Of one line on the link: far more than the metrics of a thousand flows."""
+"""Length of one line on the link: far more than the metrics of a thousand flows need."""
 
 log = structlog.stdlib.get_logger()
 
 
 class WorkerFailedError(EventFlowError):
-    """Workers end again and again."""
+    """Workers end repeatedly."""
 
 
 class Supervisor:
-    """Keeps a number of workers alive until the stop."""
+    """Keeps a number of workers alive until it is stopped."""
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class Supervisor:
         config: Path | None,
         drain_timeout_s: float,
     ) -> None:
-        """Prepare; no process starts before `run`."""
+        """Take the parts; no process starts before `run`."""
         self._workers = workers
         self._listener = listener
         self._metrics = metrics
@@ -71,7 +72,7 @@ class Supervisor:
         self._stopping = False
 
     def readiness(self) -> Readiness:
-        """Ready when any worker is: the others' connections are served again as soon as they are."""
+        """Return whether any worker is ready; it serves the connections that the others cannot take now."""
         ready = [state for state in self._states.values() if state.ready]
         details = {
             "workers": self._workers,
@@ -82,7 +83,7 @@ class Supervisor:
         return Readiness(ready=bool(ready) and not self._stopping, details=details)
 
     async def refresh_metrics(self) -> None:
-        """Ask every worker for its metrics and wait for the answers; not for long, since one may be busy or ending."""
+        """Ask every worker for its metrics and wait a short time for the answers: a worker may be busy or ending."""
         questions = {next(self._asked): link for link in self._links.values()}
         answers = {number: asyncio.get_running_loop().create_future() for number in questions}
         self._questions |= answers
@@ -94,7 +95,7 @@ class Supervisor:
             del self._questions[number]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run the workers until the stop; then let each finish what it has in flight.
+        """Run the workers until `stop`; then let each finish its requests in flight.
 
         Raises:
             WorkerFailedError: A crash loop.
@@ -113,7 +114,7 @@ class Supervisor:
         while True:
             try:
                 status = await self._run_worker(index)
-            except OSError as error:  # of no process or descriptor for it: there may be one later
+            except OSError as error:  # no process or no descriptor can be had now; later there may be one
                 log.error("worker.not_started", worker=index, reason=str(error))  # noqa: TRY400 - expected
             else:
                 if self._stopping:
@@ -144,31 +145,31 @@ class Supervisor:
                 sys.executable,
                 *("-m", "eventflow_collector", *arguments),
                 pass_fds=(self._listener.fileno(), theirs.fileno()),
-                start_new_session=True,  # a terminal's Ctrl-C reaches the parent, which stops its workers in order
+                start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone, which stops its workers
             )
         log.info("worker.started", worker=index, pid=process.pid)
         self._processes.add(process)
-        listening = asyncio.create_task(self._listen_to(index, ours))
+        reading = asyncio.create_task(self._read_reports(index, ours))
         try:
             return await process.wait()
         finally:
             self._processes.discard(process)
-            await asyncio.wait({listening}, timeout=METRICS_WITHIN_S)  # until its last words are read
-            await cancel_and_wait(listening)
+            await asyncio.wait({reading}, timeout=METRICS_WITHIN_S)  # until its last report is read
+            await cancel_and_wait(reading)
             self._states.pop(index, None)
             self._metrics.end(index)
 
-    async def _listen_to(self, index: int, link: socket.socket) -> None:
+    async def _read_reports(self, index: int, link: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=link, limit=REPORT_MAX_BYTES)
         self._links[index] = writer
         try:
             while (line := await reader.readline()).endswith(b"\n"):
-                self._take(index, json.loads(line))
+                self._on_report(index, json.loads(line))
         finally:
             del self._links[index]
             writer.close()
 
-    def _take(self, index: int, report: Mapping[str, Any]) -> None:
+    def _on_report(self, index: int, report: Mapping[str, Any]) -> None:
         match report:
             case {"metrics": families, "question": question}:
                 self._metrics.report(index, families)
@@ -192,30 +193,30 @@ class Supervisor:
 
 
 class ParentLink:
-    """A worker's side of the link."""
+    """The worker's side of the link to its parent."""
 
     def __init__(self, worker: Worker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._worker = worker
         self._reader = reader
         self._writer = writer
 
-    def tell_state(self, state: Readiness) -> None:
+    def report_state(self, state: Readiness) -> None:
         """Report whether the worker is ready."""
         self._write({"ready": state.ready, "details": dict(state.details)})
 
     async def answer_questions(self) -> None:
-        """Report the metrics whenever the parent asks, until it is gone."""
+        """Report the metrics whenever the parent asks, until the parent has ended."""
         while line := await self._reader.readline():
-            self._tell_metrics(question=int(line))
+            self._report_metrics(question=int(line))
 
-    async def tell_metrics_regularly(self) -> None:
-        """Report the metrics unasked, so that a worker that is killed takes only its last seconds with it."""
+    async def report_metrics_regularly(self) -> None:
+        """Report the metrics regularly, so that only the last seconds of a worker that is killed are missing."""
         while True:
             await asyncio.sleep(METRICS_EVERY_S)
-            if not self._writer.transport.get_write_buffer_size():  # the parent reads
-                self._tell_metrics(question=None)
+            if not self._writer.transport.get_write_buffer_size():  # otherwise a parent that does not read fills memory
+                self._report_metrics(question=None)
 
-    def _tell_metrics(self, *, question: int | None) -> None:
+    def _report_metrics(self, *, question: int | None) -> None:
         self._write({"metrics": families_of(self._worker.metrics.registry), "question": question})
 
     def _write(self, report: Mapping[str, Any]) -> None:
@@ -225,20 +226,20 @@ class ParentLink:
 async def run_as_worker(
     worker: Worker, listener: socket.socket, link: socket.socket, stop: asyncio.Event, *, parent_pid: int
 ) -> None:
-    """Run one worker: report readiness and metrics to the parent, and stop in order when it is gone."""
+    """Run one worker: report readiness and metrics to the parent, and stop in order when the parent has ended."""
     reader, writer = await asyncio.open_connection(sock=link)
     parent = ParentLink(worker, reader, writer)
 
     def link_ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            # An error counts as much as an end-of-file: a parent that dies before it has read all resets the link.
+            # An error counts like an end of file: a parent that dies before it has read all reports resets the link.
             log.warning("worker.orphaned", action="stopping", reason=str(task.exception() or "end of file"))
             stop.set()
 
     tasks = [
-        asyncio.create_task(announce(worker.readiness, parent.tell_state, every_s=READINESS_POLL_S)),
+        asyncio.create_task(report_changes(worker.readiness, parent.report_state, every_s=READINESS_POLL_S)),
         asyncio.create_task(parent.answer_questions()),
-        asyncio.create_task(parent.tell_metrics_regularly()),
+        asyncio.create_task(parent.report_metrics_regularly()),
     ]
     for task in tasks:
         task.add_done_callback(link_ended)

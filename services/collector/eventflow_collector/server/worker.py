@@ -1,4 +1,4 @@
-"""One process that takes requests from a bound socket: the whole of the collector, or one worker of several."""
+"""One process that takes requests from a bound socket: the whole collector, or one worker of several."""
 
 import asyncio
 import socket
@@ -16,37 +16,39 @@ from eventflow.network.connection_limit import ConnectionLimit
 from eventflow.service import lifecycle
 from eventflow.service.admin import Readiness
 from eventflow.service.instance import name_instance
-from eventflow.settings.sections import Settings
+from eventflow.settings.root import Settings
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import ingest_specs
-from eventflow_collector.budget import ByteBudget
-from eventflow_collector.ingest import TELL_EVERY_S, Ingest, flow_intake
+from eventflow_collector.durable import DurableWriter
+from eventflow_collector.ingest import REPORT_EVERY_S, Ingest
+from eventflow_collector.intake.budget import ByteBudget
+from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.metrics import CollectorMetrics
-from eventflow_collector.router import routing
+from eventflow_collector.server.handler import request_handler
 from eventflow_collector.server.protocol import ProblemProtocol
 from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.spool import Spool
 
 LINGER_S = 1.0
-"""How long the rest of a refused body is read and thrown away, so that its sender sees the answer. Meanwhile the
-connection makes no room for others, and this needs no key."""
+"""Time for which the rest of a refused body is read and thrown away, so that its sender sees the answer. Meanwhile the
+connection takes the place of another, and anyone can cause this without a key, so it is short."""
 
 BACKLOG = 1024
 
 CONNECTIONS_MAX = 10_000
-"""Unless a setting says otherwise: an idle connection takes about 10 KiB."""
+"""The default. An idle connection takes about 10 KiB."""
 
 DESCRIPTORS_KEPT_MIN = 40
 DESCRIPTORS_KEPT_SHARE = 1 / 8
-"""File descriptors that connections leave to everything else: about 20 that are always open, admin's connections, the
-broker's next connection, the spool's files and those that it adopts, the resolver, the export of traces."""
+"""File descriptors that are kept free of connections: for about 20 files and sockets that are always open, admin's
+connections, the broker's next connection, the spool's own and adopted files, the resolver, and the export of traces."""
 
 log = structlog.stdlib.get_logger()
 
 
 def connections_max(setting: int | None, *, descriptors: int) -> int:
-    """Return how many connections a worker keeps open that may open so many files."""
+    """Return how many connections a worker may keep open if it may open so many files."""
     kept = max(DESCRIPTORS_KEPT_MIN, int(descriptors * DESCRIPTORS_KEPT_SHARE))
     return max(1, min(setting or CONNECTIONS_MAX, descriptors - kept))
 
@@ -55,10 +57,12 @@ class Worker:
     """The wired parts of one collector process."""
 
     def __init__(self, settings: Settings, tracer: Tracer, *, descriptors: int) -> None:
-        """Wire; nothing connects or listens yet.
+        """Build the parts; nothing connects or listens yet.
 
         Args:
-            descriptors: How many files and sockets this process may have open.
+            settings: Of the collector and all flows.
+            tracer: Closed at the end of `run`.
+            descriptors: Files and sockets that this process may have open.
         """
         flows = settings.all_flows
         self._tracer = tracer
@@ -71,12 +75,15 @@ class Worker:
         )
         self._spool = self._make_spool(settings)
         self._ingest = Ingest(
-            flows={name: flow_intake(name, flow.source) for name, flow in flows.items()},
-            publisher=self._publisher,
-            spool=self._spool,
+            flows={name: flow_of(name, flow.source) for name, flow in flows.items()},
+            writer=DurableWriter(
+                publisher=self._publisher,
+                spool=self._spool,
+                metrics=self.metrics,
+                confirm_timeout_s=settings.collector.confirm_timeout_s,
+            ),
             budget=ByteBudget(settings.collector.max_in_flight_bytes),
             metrics=self.metrics,
-            confirm_timeout_s=settings.collector.confirm_timeout_s,
             body_timeout_s=settings.collector.body_timeout_s,
         )
         self._confirm_timeout_s = settings.collector.confirm_timeout_s
@@ -88,13 +95,13 @@ class Worker:
         self._is_listening = False
 
     def readiness(self) -> Readiness:
-        """Ready when it listens and could make an event safe now: by a publish, or for a while in the spool."""
+        """Return whether it listens and could make an event durable now: by a publish, or for a while in the spool."""
         broker = self._publisher.state
         if self._spool is None:
             return Readiness(ready=self._is_listening and broker == "up", details={"broker": broker})
         spool = self._spool.state
         return Readiness(
-            # A spool bridges what passes by itself, and a right that is missing does not.
+            # The spool bridges an outage, which ends by itself; a missing right (`refused`) needs a person.
             ready=self._is_listening
             and broker != "refused"
             and (spool not in {"full", "stuck"} or not self._spool.is_preferred),
@@ -102,31 +109,31 @@ class Worker:
         )
 
     async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
-        """Take requests until the stop, then finish those in flight.
+        """Take requests until `stop`, then finish those in flight.
 
         Raises:
             TopologyMismatchError: A queue exists with other arguments.
-            SettingsError: The spool's directory can never be used as it is.
+            SettingsError: The spool's directory cannot be used until a person changes it.
         """
         async with self._spooling() as spooling:
             publishing = asyncio.create_task(self._publisher.run())
-            telling = [
-                asyncio.create_task(self._ingest.tell_in_flight()),
+            reporting = [
+                asyncio.create_task(self._ingest.report_in_flight()),
                 asyncio.create_task(self._report_connections()),
             ]
             try:
                 async with self._listening(listener):
-                    await lifecycle.until_stopped(stop, publishing, *telling, *spooling)
+                    await lifecycle.until_stopped(stop, publishing, *reporting, *spooling)
             finally:
                 await cancel_and_wait(*spooling)
                 if self._spool is not None:
-                    await self._spool.settled(within_s=self._confirm_timeout_s)
-                # Last: requests in flight, and what is drained, still need their confirms.
-                await cancel_and_wait(publishing, *telling)
+                    await self._spool.until_resolved(within_s=self._confirm_timeout_s)
+                # Last: requests in flight, and events that are sent from the spool, still need their confirms.
+                await cancel_and_wait(publishing, *reporting)
                 await self._tracer.close()
 
     async def _report_connections(self) -> NoReturn:
-        """Bring the metrics of the connections up to date every second, and log when there was no room for all."""
+        """Update the metrics of connections every second, and log when there was no room for all."""
         closed_idle = refused = 0
         while True:
             connections = self._connections
@@ -141,7 +148,7 @@ class Worker:
                     refused=connections.refused - refused,
                 )
                 closed_idle, refused = connections.closed_idle, connections.refused
-            await asyncio.sleep(TELL_EVERY_S)
+            await asyncio.sleep(REPORT_EVERY_S)
 
     def _make_spool(self, settings: Settings) -> Spool | None:
         collector = settings.collector
@@ -157,7 +164,7 @@ class Worker:
 
     @asynccontextmanager
     async def _spooling(self) -> AsyncIterator[list[asyncio.Task[None]]]:
-        """Keep the spool open, where there is one; yields the task that runs it."""
+        """Keep the spool open if there is one; yield the task that runs it."""
         if self._spool is None:
             yield []
             return
@@ -169,7 +176,7 @@ class Worker:
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        http = web.Server(routing(self._ingest, self._tracer, on_error=self.metrics.internal_errors.note))
+        http = web.Server(request_handler(self._ingest, self._tracer, on_error=self.metrics.internal_errors.note))
         runner = web.ServerRunner(http, shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         loop = asyncio.get_running_loop()
@@ -181,7 +188,7 @@ class Worker:
             loop=loop,
             keepalive_timeout=self._keep_alive_s,
             lingering_time=LINGER_S,
-            auto_decompress=False,  # a body is what was sent
+            auto_decompress=False,  # a body is passed on as it was sent
             access_log=None,  # turns it off
         )
         server = await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
@@ -194,12 +201,14 @@ class Worker:
             await runner.cleanup()
 
 
-async def announce(readiness: Callable[[], Readiness], tell: Callable[[Readiness], None], *, every_s: float) -> None:
-    """Tell the readiness at once and again whenever it has changed. Never returns."""
-    told: Readiness | None = None
+async def report_changes(
+    readiness: Callable[[], Readiness], report: Callable[[Readiness], None], *, every_s: float
+) -> NoReturn:
+    """Report the readiness at once, and again whenever it has changed."""
+    reported: Readiness | None = None
     while True:
         current = readiness()
-        if current != told:
-            tell(current)
-            told = current
+        if current != reported:
+            report(current)
+            reported = current
         await asyncio.sleep(every_s)

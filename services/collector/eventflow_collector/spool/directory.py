@@ -1,8 +1,8 @@
-"""The spool's directory: whose file is whose, and how much room there is.
+"""The spool's directory: the owner of each file, and the room for more.
 
-A file belongs to the process that holds the lock on the lock file beside it. The kernel lets go of the lock when that
-process ends, however it ends, so what can be locked is abandoned. Every call may hang as long as its file system does:
-none belongs in the event loop.
+A file belongs to the process that holds the lock on the lock file beside it. The kernel releases the lock when that
+process ends in any way, so a file that can be locked is abandoned. Every call may hang as long as its file system does,
+so none may be made on the event loop.
 """
 
 import errno
@@ -29,11 +29,11 @@ COMPANIONS = (JOURNAL, "-shm")
 SET_ASIDE = ".corrupt-"
 
 LOCK_TRIES = 16
-"""How often a lock file may turn out to have been removed between its opening and its locking. Another process does
-that once, but a file system that gives a file a new inode number at every look would do it for ever."""
+"""Tries to lock a lock file that is removed between its opening and its locking. Another process does that once, but on
+a file system that gives a file a new inode number at every look, it would seem to happen every time."""
 
 FILES_MAX = 1000
-"""How many files are tried for one that is free: far more than there are workers."""
+"""Files that are tried in search of a free one: far more than there are workers."""
 
 PERMANENT_ERRORS = frozenset(
     {
@@ -54,7 +54,7 @@ PERMANENT_ERRORS = frozenset(
 
 RESERVE_MAX_BYTES = 64 * 1024 * 1024
 RESERVE_SHARE = 0.05
-"""Of the file system is left free, at most RESERVE_MAX_BYTES: deleting rows takes room too, and so do others."""
+"""Share of the file system that is left free, at most RESERVE_MAX_BYTES: for deleting rows, and for other programs."""
 
 log = structlog.stdlib.get_logger()
 
@@ -68,9 +68,9 @@ class Disk:
 
 
 def room_bytes(*, used_bytes: int, journal_bytes: int, max_bytes: int, disk: Disk) -> int:
-    """Return how much more may be kept, by the spool's bound and the disk's; not below 0.
+    """Return how many more bytes may be kept, by the bounds of the spool and of the disk; at least 0.
 
-    Whatever is kept takes room twice: in the journal, and, once that is copied over, in the file.
+    Each event takes room twice: in the journal, and in the file once the journal is copied there.
     """
     reserve_bytes = min(RESERVE_MAX_BYTES, int(disk.size_bytes * RESERVE_SHARE))
     return max(0, min(max_bytes - used_bytes, (disk.free_bytes - reserve_bytes - journal_bytes) // 2))
@@ -85,11 +85,11 @@ class Claim:
         self._lock = lock
 
     def release(self) -> None:
-        """Leave the file to whoever comes next."""
+        """Release the file, so that another process can claim it."""
         os.close(self._lock)
 
     def remove(self) -> None:
-        """Delete the file, its companions, and at last the lock; what cannot be deleted is left to the next claim."""
+        """Delete the file, its companions, and last its lock file. If that fails, the next claim finds the rest."""
         try:
             for path in (*_with_companions(self.path), _lock_of(self.path)):
                 path.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ class Claim:
             self.release()
 
     def set_aside(self) -> Path:
-        """Give the file and its companions another name, so that a new one can take its place; return that name."""
+        """Rename the file and its companions, so that a new file can take its place; return the new name."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         aside = self.path.with_name(f"{self.path.name}{SET_ASIDE}{stamp}")
         for old, new in zip(_with_companions(self.path), _with_companions(aside), strict=True):
@@ -112,21 +112,21 @@ class Claim:
 class SpoolDirectory:
     """The directory of all files, which several processes may share.
 
-    MAX_BYTES bounds the directory, not the file: a worker counts the pages in use in its own file and the full size of
-    every other, so it may stop early, and never exceeds the bound by more than one transaction of each worker.
+    `max_bytes` bounds the directory and not the file: a worker counts the pages in use in its own file and the full
+    size of every other. So it may stop early, and all together exceed the bound by one transaction of each at most.
     """
 
     def __init__(self, path: Path, *, max_bytes: int) -> None:
-        """Prepare; `prepare` makes the directory."""
+        """Take the path; `prepare` creates the directory."""
         self.path = path
         self.max_bytes = max_bytes
         self._skipped: set[Path] = set()
 
     def prepare(self) -> None:
-        """Make the directory, open to its owner only, and try whether its locks exclude others.
+        """Create the directory, open to its owner only, and test that its locks exclude other processes.
 
         Raises:
-            SettingsError: It can never be used as it is.
+            SettingsError: It cannot be used until a person changes it.
             SpoolUnavailableError: It cannot be used now.
         """
         try:
@@ -141,16 +141,16 @@ class SpoolDirectory:
         self._make_private()
 
     def _make_private(self) -> None:
-        """Close the directory to other users, who could list its names; the files can be read by this user only anyway.
+        """Close the directory to other users, who could list its names; they cannot read the files in any case.
 
-        A directory that others keep files in too, such as one set by mistake, is left as it is: closing /tmp, or the
+        A directory with files of other programs is left unchanged, since it may be set by mistake: closing /tmp, or the
         root of the file system, would stop other programs.
         """
         try:
             if not stat.S_IMODE(self.path.stat().st_mode) & 0o077:
                 return
             if (strange := next(filter(_is_strange, self.path.iterdir()), None)) is not None:
-                reason = f"it holds {strange.name}, which is no file of the spool"
+                reason = f"it holds {strange.name}, which is not a file of the spool"
             else:
                 self.path.chmod(0o700)
                 return
@@ -159,10 +159,10 @@ class SpoolDirectory:
         log.warning("spool.directory_not_private", directory=str(self.path), reason=reason)
 
     def claim_own(self) -> Claim:
-        """Prepare the directory, claim a file in it for this process, and log where it is and how much room there is.
+        """Prepare the directory, claim a file in it for this process, and log its place and the room for events.
 
         Raises:
-            SettingsError: The directory can never be used as it is.
+            SettingsError: The directory cannot be used until a person changes it.
             SpoolUnavailableError: It cannot be used now.
         """
         self.prepare()
@@ -182,7 +182,7 @@ class SpoolDirectory:
         return claim
 
     def claim_one(self) -> Claim:
-        """Claim the first file that is nobody's, or a new one; a process that starts again gets its own back.
+        """Claim the first file that is free, or a new one; so a process that starts again gets its own file.
 
         Raises:
             SpoolUnavailableError: The directory takes no lock file.
@@ -190,13 +190,13 @@ class SpoolDirectory:
         for number in range(FILES_MAX):
             if (claim := self._claim(self.path / f"spool-{number}{SUFFIX}")) is not None:
                 return claim
-        raise SpoolUnavailableError(f"each of {FILES_MAX} files in {self.path} is in use or not ours")
+        raise SpoolUnavailableError(f"each of {FILES_MAX} files in {self.path} is in use or belongs to another user")
 
     def claim_abandoned(self) -> Iterator[Claim]:
-        """Claim every file that nobody has claimed; it belongs to a process that has died or is no longer started.
+        """Claim every file that is not claimed: its process has died, or is no longer started.
 
         Raises:
-            SpoolUnavailableError: The directory cannot be read, or takes no lock file. What was yielded before is ours.
+            SpoolUnavailableError: The directory cannot be read, or takes no lock file. Claims yielded before stay ours.
         """
         for path in sorted(self._paths()):
             if (claim := self._claim(path)) is None:
@@ -208,16 +208,16 @@ class SpoolDirectory:
                 raise SpoolUnavailableError(f"cannot look at {path}: {error.strerror}") from error
             if is_there:
                 yield claim
-            else:  # its owner has removed it since we looked
+            else:  # its owner has removed it since we listed it
                 claim.remove()
 
     def room_bytes(self, path: Path, *, used_bytes: int) -> int:
-        """Return how much more may be kept in the file `path`, which now uses `used_bytes`."""
+        """Return how many more bytes may be kept in the file `path`, which now uses `used_bytes`."""
         try:
             figures = os.statvfs(self.path)
             others_bytes = sum(_size(other) for other in self._paths() if other != path)
             journal_bytes = _size(path.with_name(path.name + JOURNAL))
-        except (OSError, SpoolUnavailableError):  # unmounted, deleted below us, or no descriptor left to look with
+        except (OSError, SpoolUnavailableError):  # unmounted, deleted meanwhile, or no descriptor is left
             return 0
         return room_bytes(
             used_bytes=used_bytes + others_bytes,
@@ -236,10 +236,10 @@ class SpoolDirectory:
             raise SpoolUnavailableError(f"cannot read {self.path}: {error.strerror}") from error
 
     def _try_locks(self) -> None:
-        """Lock a file of our own twice, of which the second must fail.
+        """Lock a file of our own twice; the second lock must fail.
 
-        Some network file systems refuse every lock, which would make us try number after number, and some grant every
-        lock, which would give one file to two processes.
+        Some network file systems refuse every lock, so that no file would ever be free. Some grant every lock, so that
+        two processes would own one file.
 
         Raises:
             OSError: The directory takes no file or no lock.
@@ -250,7 +250,7 @@ class SpoolDirectory:
             try:
                 second = os.open(probe, os.O_RDWR)
             finally:
-                probe.unlink()  # before the locks, which may hang, so that nothing is left behind
+                probe.unlink()  # before the locks, which may hang, so that no probe is left behind
             try:
                 if not _is_granted(first):
                     raise OSError(errno.EOPNOTSUPP, "its file system refuses every lock (flock)")
@@ -282,7 +282,7 @@ class SpoolDirectory:
                         return Claim(path, lock)
                     case "theirs":
                         return None
-                    case "removed":  # between our opening and locking, by the process that had it
+                    case "removed":  # by its owner, between our opening and our locking
                         continue
         except PermissionError as error:
             if _is_there(_lock_of(path)):
@@ -291,11 +291,11 @@ class SpoolDirectory:
             raise SpoolUnavailableError(f"cannot lock {path}: {error.strerror}") from error
         except OSError as error:
             raise SpoolUnavailableError(f"cannot lock {path}: {error.strerror}") from error
-        raise SpoolUnavailableError(f"cannot lock {path}: its lock file is another one at every look")
+        raise SpoolUnavailableError(f"cannot lock {path}: its lock file is replaced at every look")
 
     def _skip(self, path: Path) -> None:
         """Pass over a file of another user. Its events stay in it until that user's collector sends them."""
-        if path not in self._skipped:  # every look comes by here
+        if path not in self._skipped:  # logged once, not at every look
             self._skipped.add(path)
             log.warning("spool.file_skipped", file=str(path), reason="it, or its lock, belongs to another user")
 
@@ -308,7 +308,7 @@ def _locked(lock: int, path: Path) -> Literal["ours", "theirs", "removed"]:
             verdict = "theirs"
         elif _is_same_file(lock, path):
             verdict = "ours"
-    finally:  # a file system may also fail to lock at all, every 2 s
+    finally:  # also if locking fails: that happens at every look, and would use up all descriptors
         if verdict != "ours":
             os.close(lock)
     return verdict
@@ -336,7 +336,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _size(path: Path) -> int:
-    """Return a file's size; 0 where it is not there."""
+    """Return the size of a file; 0 if it does not exist."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -351,7 +351,7 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
 
 
 def _is_strange(path: Path) -> bool:
-    """Whether a file in the directory is another program's."""
+    """Whether a file in the directory belongs to another program."""
     return not (SUFFIX in path.name or path.suffix == ".lock" or path.name == "lost+found")
 
 

@@ -1,9 +1,9 @@
-"""A spool file in use. All work on the disk is done by one thread per file; the event loop sees futures.
+"""A spool file in use. One thread for each file does all work on the disk; the event loop sees futures.
 
-Group commit: whatever was asked for while the thread was busy shares the next transaction, and so one fsync.
+Group commit: all work that is requested while the thread is busy shares the next transaction, and so one fsync.
 
-A disk may also hang, for ever as far as we can know. Then the thread hangs, and nothing else: the event loop waits for
-it in bounded time only, and so does the end of the process.
+A disk may hang, perhaps for ever. Then the thread hangs, and nothing else: the event loop and the end of the process
+wait for it in bounded time only.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from typing import Protocol
 
 import structlog
 
+from eventflow.threads import call_on_loop
 from eventflow_collector.spool.directory import Claim, SpoolDirectory
 from eventflow_collector.spool.store import (
     EMPTY,
@@ -33,28 +34,28 @@ from eventflow_collector.spool.store import (
     Usage,
     salvage,
 )
-from eventflow_collector.spool.thread import start_thread, tell
+from eventflow_collector.spool.thread import start_thread
 
 BATCH_MAX_BYTES = 8 * 1024 * 1024
 READ_MAX_EVENTS = 256
 READ_MAX_BYTES = 4 * 1024 * 1024
 SALVAGE_BATCH_EVENTS = 256
 LOOK_EVERY_S = 1.0
-"""How often an idle thread looks whether there is room again and tries again what has failed."""
+"""Interval at which an idle thread measures the room again, and retries work that has failed."""
 
-SETTLE_POLL_S = 0.02
+RESOLVE_POLL_S = 0.02
 ANSWER_WITHIN_S = 2.0
-"""How long the disk may take for one piece of work. Together with a confirm timeout of 2 s it stays below the 5 s after
+"""Time that the disk may take for one piece of work. With a confirm timeout of 2 s, the sum stays below the 5 s after
 which senders give up."""
 
 FAILURE_COUNTS_S = 5.0
-"""How long a file that failed for no reason that could be foreseen is taken for full."""
+"""Time for which a file counts as full after it has failed, unless a lack of room is the reason."""
 
 log = structlog.stdlib.get_logger()
 
 
 class Unresolved(Protocol):
-    """A publish of which the broker may still say what became of it: `eventflow.amqp.publish_channel.Publication`."""
+    """A publish that the broker may still confirm or refuse: `eventflow.amqp.publish_channel.Publication`."""
 
     @property
     def is_confirmed(self) -> bool:
@@ -81,7 +82,7 @@ class _Read:
 
 @dataclass(slots=True, kw_only=True)
 class _Work:
-    """What was asked for and is not done yet."""
+    """Work that is requested and not done yet."""
 
     puts: list[_Put] = field(default_factory=list)
     deletes: set[int] = field(default_factory=set)
@@ -96,7 +97,7 @@ class _Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Report:
-    """What became of some work, and how the file stands after it."""
+    """The results of some work, and the state of the file after it."""
 
     stored: Sequence[tuple[_Put, int]]
     refused: Sequence[tuple[_Put, SpoolError]]
@@ -112,8 +113,8 @@ class _Report:
 class SpoolFile:
     """The event loop's side of a file.
 
-    Guarantee: `put` returns only after the event is on disk. A row whose publish is unresolved is *held*: it is not
-    handed out, and goes once that publish is confirmed; else it is handed out again.
+    Guarantee: `put` returns only after the event is on disk. A row whose publish is unresolved is *held*: `read` passes
+    over it. If that publish is confirmed, the row is deleted; otherwise `read` returns it again.
     """
 
     def __init__(
@@ -124,12 +125,14 @@ class SpoolFile:
         on_changed: Callable[[], None],
         on_corrupted: Callable[[], None],
     ) -> None:
-        """Start the thread, which opens the file, or makes it.
+        """Start the thread, which opens the file or creates it.
 
-        The file is released, or removed, by the thread too, when it is closed.
+        The thread also releases or removes the file when it is closed.
 
         Args:
-            on_changed: Called on the event loop whenever `usage`, `is_open` and `is_full` are new.
+            claim: The right to use the file.
+            directory: Measures the room for it.
+            on_changed: Called on the event loop when `usage`, `is_open`, `is_full` and `is_failing` are new.
             on_corrupted: Called on the thread.
 
         Raises:
@@ -149,21 +152,21 @@ class SpoolFile:
         self._busy_since_s = time.monotonic()
         self._begun = asyncio.Event()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        start_thread(self._work, name=claim.path.name)
+        start_thread(self._run_thread, name=claim.path.name)
 
     @property
     def sendable_events(self) -> int:
-        """Events whose publish is not under way."""
+        """The number of events that are not being published."""
         return self.usage.events - len(self._held)
 
     @property
-    def is_drained(self) -> bool:
-        """Whether it is known to hold nothing."""
+    def is_empty(self) -> bool:
+        """Whether it is known to hold no event."""
         return self.is_open and self.usage.events + self.usage.set_aside == 0 and not self._held
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the disk has not answered in time, and has not since."""
+        """Whether the disk has not answered in time, and still does not."""
         return time.monotonic() - self._busy_since_s > ANSWER_WITHIN_S
 
     async def opened(self) -> None:
@@ -171,12 +174,12 @@ class SpoolFile:
         await self._begun.wait()
 
     async def put(self, record: Record, *, unresolved: Unresolved | None = None) -> None:
-        """Keep an event durably; held while `unresolved` is.
+        """Keep an event durably. Its row is held while `unresolved` is unresolved.
 
         Raises:
             SpoolFullError: There is no room.
-            SpoolUnavailableError: The disk fails, or does not answer in time. The event may be there all the same. If
-                it is stored after that time, it is deleted again: its sender was answered 503 and repeats it.
+            SpoolUnavailableError: The disk fails, or does not answer in time. An event that is stored after that time
+                is deleted again: its sender was answered 503 and repeats it.
         """
         if self._ended.done():
             raise SpoolUnavailableError("the spool file is closed")
@@ -192,7 +195,7 @@ class SpoolFile:
         put.done.result()
 
     async def read(self, *, after: int) -> list[Row]:
-        """Read the next rows in order that are not held, a bounded number of events and bytes."""
+        """Read the next rows that are not held, in order and within bounds of events and bytes."""
         if self._ended.done():
             return []
         read = _Read(after=after, done=self._loop.create_future())
@@ -200,32 +203,32 @@ class SpoolFile:
         return await read.done
 
     def hold(self, seq: int, unresolved: Unresolved) -> None:
-        """Hold a row until its publish is resolved: confirmed deletes it, anything else lets it go."""
+        """Hold a row until its publish is resolved: a confirm deletes it, otherwise `read` returns it again."""
         self._held.add(seq)
         unresolved.on_resolved(partial(self._resolved, seq, unresolved))
 
     def set_aside(self, seq: int) -> None:
-        """Hand a row out no more, and keep it, until `readmit` or the next start."""
-        self._held.add(seq)  # a read may be under way
+        """Pass over a row in `read` until `readmit` or the next start. It stays in the file."""
+        self._held.add(seq)  # a read that is under way does not know of it yet
         self._inbox.add(asides={seq})
 
     def readmit(self) -> None:
-        """Hand out again what was set aside."""
+        """Return the rows that were set aside by `read` again."""
         self._inbox.add(readmits=True)
 
-    async def settled(self) -> None:
-        """Wait until no publish of an event in it is unresolved."""
+    async def until_resolved(self) -> None:
+        """Wait until no publish of its events is unresolved."""
         while True:
             if not self._held:
                 return
-            await asyncio.sleep(SETTLE_POLL_S)
+            await asyncio.sleep(RESOLVE_POLL_S)
 
     async def until_failed(self) -> None:
-        """Wait for ever, or until the thread has failed of something that nobody foresaw, and raise that."""
+        """Wait until the file is closed, or raise the unexpected error that has ended its thread."""
         await asyncio.shield(self._ended)
 
     async def close(self, *, remove: bool = False) -> bool:
-        """Do what was asked for, close the file, and release it or remove it; False if the disk does not answer."""
+        """Finish the requested work, close the file, and release or remove it; False if the disk does not answer."""
         self._removed_at_end = remove
         self._inbox.add(closing=True)
         done, _ = await asyncio.wait({self._ended}, timeout=ANSWER_WITHIN_S)
@@ -235,36 +238,38 @@ class SpoolFile:
 
     def _resolved(self, seq: int, publication: Unresolved) -> None:
         if publication.is_confirmed:
-            self._inbox.add(deletes={seq})  # and still held: a read may be under way
+            self._inbox.add(deletes={seq})  # held until it is deleted: a read that is under way may return it
         else:
             self._held.discard(seq)
 
-    def _work(self) -> None:
-        """Be the thread."""
+    def _run_thread(self) -> None:
+        """Do all work on the disk, on a thread of its own, until the file is closed."""
         problem: Exception | None = None
         try:
-            self._do(_Work())
+            self._do(_Work())  # opens the file and measures it, before the first work arrives
             while not (work := self._inbox.take(timeout_s=LOOK_EVERY_S)).closing:
                 self._do(work)
             self._do(work)
-        except Exception as error:  # noqa: BLE001 - the thread's outermost guard: it is told to whoever runs the spool
+        except Exception as error:  # noqa: BLE001 - the outermost guard of the thread: `until_failed` raises it
             problem = error
         finally:
             self._clerk.close()
-            with suppress(OSError):  # the lock is gone with the process at the latest
+            with suppress(OSError):  # the lock ends with the process at the latest
                 self.claim.remove() if self._removed_at_end else self.claim.release()
-        tell(self._loop, partial(self._end, problem))
+        call_on_loop(self._loop, partial(self._end, problem))
 
     def _do(self, work: _Work) -> None:
+        # The event loop reads `_busy_since_s` without a lock: one assignment is atomic, and `is_stuck` needs no more.
         self._busy_since_s = time.monotonic()
         report = self._clerk.do(work)
         self._busy_since_s = math.inf
-        tell(self._loop, partial(self._take, report))
+        call_on_loop(self._loop, partial(self._take, report))
 
     def _take(self, report: _Report) -> None:
-        # The order matters: a row that was read after it was stored must be known as held by then.
+        # The order matters. One report may have stored a row and read it too: holds are set first, so that the read
+        # leaves out a row whose first publish is still unresolved. Only then are holds of deleted rows dropped.
         for put, seq in report.stored:
-            if put.done.cancelled():  # withdrawn: its sender was refused, and sends it again
+            if put.done.cancelled():  # too late: its sender was answered 503, and repeats it
                 self._held.add(seq)
                 self._inbox.add(deletes={seq})
                 continue
@@ -300,7 +305,7 @@ class SpoolFile:
 
 
 class _Inbox:
-    """Collects work for the thread."""
+    """Collects work for the thread; all work that is there when the thread is free becomes one transaction."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -316,7 +321,7 @@ class _Inbox:
         reads: Sequence[_Read] = (),
         closing: bool = False,
     ) -> None:
-        """Ask for something."""
+        """Request work."""
         with self._changed:
             self._pending.puts += puts
             self._pending.deletes |= deletes or set()
@@ -327,17 +332,18 @@ class _Inbox:
             self._changed.notify()
 
     def withdraw(self, put: _Put) -> None:
-        """Remove a put that is not waited for any more, unless the thread has it already."""
+        """Remove a put that has timed out, unless the thread has taken it already."""
         with self._changed, suppress(ValueError):
             self._pending.puts.remove(put)
 
     def take(self, *, timeout_s: float) -> _Work:
-        """Wait for work and take it, of the puts as many as one transaction should have; nothing after the time."""
+        """Wait for work and take it, with no more puts than fit one transaction; empty work after `timeout_s`."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._pending), timeout_s)
             taken, self._pending = self._pending, _Work()
             count = _leading(taken.puts)
             if count < len(taken.puts):
+                # Closing waits for the puts that are left over: they were requested before it.
                 self._pending = _Work(puts=taken.puts[count:], closing=taken.closing)
                 taken.puts, taken.closing = taken.puts[:count], False
             return taken
@@ -348,7 +354,7 @@ def _unanswered() -> SpoolUnavailableError:
 
 
 def _leading(puts: Sequence[_Put]) -> int:
-    """Count the puts for one transaction: one at least, and no more bytes than a batch may have."""
+    """Count the puts for one transaction: at least one, and otherwise no more than BATCH_MAX_BYTES."""
     size_bytes = 0
     for count, put in enumerate(puts):
         size_bytes += put.record.size_bytes
@@ -358,7 +364,11 @@ def _leading(puts: Sequence[_Put]) -> int:
 
 
 class _Clerk:
-    """The thread's side: does work on the file, opens it, and replaces it when it turns out to be corrupted."""
+    """The thread's side: does the work, opens the file, and replaces it if it is corrupted.
+
+    It never raises a `SpoolError`: each failure becomes a part of the report, and the next work tries again. All its
+    attributes belong to the thread. The event loop sees the file only by reports, so neither needs a lock.
+    """
 
     def __init__(self, claim: Claim, directory: SpoolDirectory, *, on_corrupted: Callable[[], None]) -> None:
         self._claim = claim
@@ -373,12 +383,13 @@ class _Clerk:
         self._lacks_room_only = False
 
     def do(self, work: _Work) -> _Report:
-        """Do it all, the writing in one transaction."""
+        """Do all of the work; everything that is written shares one transaction."""
         self._undeleted |= work.deletes
         fitting, refused = self._room_for(work.puts)
         try:
             seqs, deleted = self._write([put.record for put in fitting])
         except SpoolError as error:
+            # Deleting may succeed where storing failed, for example on a full disk, and makes room.
             seqs, deleted = [], self._delete_only() if fitting else set()
             refused += [(put, error) for put in fitting]
             self._failed(error)
@@ -397,7 +408,7 @@ class _Clerk:
         )
 
     def close(self) -> None:
-        """Close the file, whatever state it is in."""
+        """Close the file if it is open."""
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -418,27 +429,27 @@ class _Clerk:
         return fitting, refused
 
     def _write(self, records: Sequence[Record]) -> tuple[list[int], set[int]]:
-        """Store records and delete what is to be deleted; return the new rows' numbers and the deleted ones."""
+        """Store records and delete rows; return the numbers of the new rows and of the deleted ones."""
         deletes = self._undeleted
         try:
             seqs = self._opened().apply(records, delete=deletes) if records or deletes else []
         except SpoolCorruptedError as error:
             self._replace(error)
-            seqs = self._opened().apply(records)  # what was to be deleted is not in the new file
+            seqs = self._opened().apply(records)  # the rows to delete were not copied to the new file
         self._undeleted = set()
         return seqs, deletes
 
     def _delete_only(self) -> set[int]:
-        """Delete where nothing could be stored; what cannot be deleted now stays held, and is tried again."""
+        """Delete rows although nothing could be stored; rows that cannot be deleted stay held, and are tried again."""
         try:
             return self._write([])[1]
         except SpoolError:
             return set()
 
     def _set_aside(self, work: _Work) -> set[int]:
-        """Set rows aside, or readmit them; return those that need not be held any more.
+        """Set rows aside, or readmit all; return the rows that need not be held any more.
 
-        Where that fails they are handed out again, and set aside again.
+        If this fails, the sender reads the rows again and sets them aside again.
         """
         try:
             if work.readmits:
@@ -480,13 +491,13 @@ class _Clerk:
         return self._store
 
     def _replace(self, error: SpoolCorruptedError) -> None:
-        """Move a corrupted file out of the way of a new one; where even that fails, the next use tries again."""
+        """Move a corrupted file aside and open a new one; if even that fails, the next work tries again."""
         try:
             aside = self._claim.set_aside()
         except OSError as problem:
             self._failed(SpoolUnavailableError(f"cannot move the corrupted file aside: {problem}"))
             return
-        self.close()  # only now: SQLite deletes a journal by its name, and the old name is the new file's
+        self.close()  # after the move: SQLite deletes the journal by its name, which the new file will have
         self._usage = EMPTY
         recovered = self._take_over(aside)
         log.error(
@@ -499,7 +510,7 @@ class _Clerk:
         self._on_corrupted()
 
     def _take_over(self, aside: Path) -> int:
-        """Copy what can be read of a corrupted file into the new one, as far as there is room; return how many."""
+        """Copy the readable rows of a corrupted file into the new one, as far as there is room; return their number."""
         recovered = 0
         rows = (row.record for row in salvage(aside) if row.seq not in self._undeleted)
         with suppress(SpoolError):
@@ -512,7 +523,7 @@ class _Clerk:
         return recovered
 
     def _failed(self, error: SpoolError) -> None:
-        """Take the file for full a while; open it anew, unless it is known to be sound."""
+        """Count the file as full for a while; open it again, unless only room was lacking."""
         if self._failed_at_s is None:
             log.error("spool.failed", file=self._claim.path.name, reason=str(error))
         self._failed_at_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""Sends what is in a spool file to the broker, in order, whenever a publish can be confirmed."""
+"""Send the events in a spool file to the broker, in order, while publishes can be confirmed."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Tracer
 from eventflow_collector.spool.file import SpoolFile
 from eventflow_collector.spool.store import Row
-from eventflow_collector.tracing import draining
+from eventflow_collector.tracing import publishing_from_spool
 
 POLL_S = 0.2
 REFUSED_PAUSE_MIN_S = 1.0
@@ -22,13 +22,13 @@ REFUSED_PAUSE_MAX_S = 30.0
 log = structlog.stdlib.get_logger()
 
 
-class Drainer:
-    """The only one that sends what is in one file.
+class SpoolSender:
+    """Sends the events of one file. There is one sender for each file.
 
-    Guarantee: a row is deleted only after the confirm of its publish. A row that the broker refuses stays; those behind
-    it are sent all the same, and it is tried again after a growing pause. A row that is too large for the broker is set
-    aside until the next connect, when the limit may be another (ADR 17). A crash may send again what was confirmed just
-    before it. Live publishes go on meanwhile, in between.
+    Guarantee: a row is deleted only after the confirm of its publish. A row that the broker refuses stays; the rows
+    after it are sent all the same, and it is tried again after a growing pause. A row that is too large for the broker
+    is set aside until the next connect, when the limit may have changed (ADR 17). After a crash, rows that were
+    confirmed just before it may be sent again. Live publishes go on between those of the file.
     """
 
     def __init__(
@@ -40,7 +40,15 @@ class Drainer:
         confirm_timeout_s: float,
         tracer: Tracer,
     ) -> None:
-        """Prepare to drain `file` whenever `can_send`."""
+        """Take the parts.
+
+        Args:
+            file: Its rows are sent.
+            publisher: Sends them.
+            can_send: Returns whether a publish that is started now would be confirmed in time.
+            confirm_timeout_s: The longest wait for one confirm before the next pass.
+            tracer: Traces each publish.
+        """
         self._file = file
         self._publisher = publisher
         self._can_send = can_send
@@ -48,7 +56,7 @@ class Drainer:
         self._tracer = tracer
 
     async def run(self) -> None:
-        """Drain for ever."""
+        """Send until cancelled."""
         pause_s = 0.0
         while True:
             await self._until_due()
@@ -59,24 +67,24 @@ class Drainer:
     async def _until_due(self) -> None:
         while True:
             if self._can_send():
-                if self._file.usage.set_aside and self._publisher.max_bytes is None:  # as after each connect
-                    self._file.readmit()
+                if self._file.usage.set_aside and self._publisher.max_bytes is None:
+                    self._file.readmit()  # the limit is unknown again after each connect, and may have changed
                 if self._file.sendable_events:
                     return
             await asyncio.sleep(POLL_S)
 
     async def _pass(self) -> int:
-        """Send the file's rows from the first to the last, one window after the other; return how many were refused."""
+        """Send the file's rows from the first to the last, window by window; return how many were refused."""
         refused, after = 0, 0
         while self._can_send() and (rows := await self._file.read(after=after)):
             after = rows[-1].seq
-            refused += await self._settled(self._send(rows))
+            refused += await self._refused_of(self._send(rows))
         if refused:
             log.warning("spool.events_refused", file=self._file.claim.path.name, events=refused)
         return refused
 
     def _send(self, rows: Iterable[Row]) -> list[Publication]:
-        """Start to publish rows, as many as the broker takes now."""
+        """Start to publish rows, as many as can be published now."""
         window = []
         for row in rows:
             try:
@@ -103,12 +111,12 @@ class Drainer:
         )
 
     def _trace(self, row: Row, publication: Publication) -> None:
-        span = draining(self._tracer, row.record)
+        span = publishing_from_spool(self._tracer, row.record.message, queue=row.record.queue)
         if span.trace_id is not None:
             publication.on_resolved(lambda: span.end(error=None if publication.is_confirmed else "unconfirmed"))
 
-    async def _settled(self, window: Iterable[Publication]) -> int:
-        """Wait until a window is resolved, or the broker stalls; return how many of it were refused."""
+    async def _refused_of(self, window: Iterable[Publication]) -> int:
+        """Wait until a window is resolved or the broker stalls; return how many of its rows were refused."""
         refused = 0
         for publication in window:
             try:
@@ -116,7 +124,7 @@ class Drainer:
             except MessageTooLargeError:
                 continue  # the next pass sets it aside
             except PublishTimeoutError:
-                break  # held as long as it is unresolved, like those behind it
+                break  # it and the rows after it stay held while they are unresolved
             except PublishError:
                 refused += 1
             except BrokerUnavailableError:

@@ -1,10 +1,10 @@
-"""The collector's durable local buffer: what the broker cannot confirm is kept on disk and sent when it can (ADR 5).
+"""The collector's durable local buffer: events that the broker does not confirm are kept on disk until it does (ADR 5).
 
-Each worker process writes a file of its own and drains it, and adopts the files of workers that are gone. From the
-outside in: `Spool`, `drainer`, `spool_file` (thread), `spool_store` (database), `spool_directory` (locks and room).
+Each worker process writes and empties a file of its own, and adopts the files of workers that have ended. From the
+outside in: `spool`, `sender`, `file` (the thread), `store` (the database), `directory` (locks and room).
 
-Nothing here touches the disk on the event loop, and nothing waits for it without a bound: a collector whose disk hangs
-goes on as one that has no spool (ADR 26).
+Nothing here touches the disk on the event loop, and every wait for the disk is bounded: a collector whose disk hangs
+goes on like one without a spool (ADR 26).
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from eventflow.telemetry.tracing import Tracer
 from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.spool.directory import Claim, SpoolDirectory
 from eventflow_collector.spool.file import ANSWER_WITHIN_S, SpoolFile, Unresolved
-from eventflow_collector.spool.sender import Drainer
+from eventflow_collector.spool.sender import SpoolSender
 from eventflow_collector.spool.store import Record, SpoolUnavailableError
 from eventflow_collector.spool.thread import on_thread
 
@@ -32,7 +32,7 @@ ADOPT_EVERY_S = 2.0
 MEASURE_EVERY_S = 0.25
 
 State = Literal["empty", "draining", "spooling", "full", "stuck"]
-"""`full` means that it cannot take another event, `stuck` that its disk does not answer."""
+"""`full`: it takes no more events; `stuck`: its disk does not answer; `draining`: it holds events and sends them."""
 
 log = structlog.stdlib.get_logger()
 
@@ -53,7 +53,7 @@ class Spool:
         tracer: Tracer,
         confirm_timeout_s: float,
     ) -> None:
-        """Wire; nothing is on disk before `open`."""
+        """Take the parts; nothing is on disk before `open`."""
         self._directory = directory
         self._publisher = publisher
         self._metrics = metrics
@@ -64,16 +64,16 @@ class Spool:
         self._claiming_since_s = 0.0
         self._own: SpoolFile | None = None
         self._files: list[SpoolFile] = []
-        self._told: State = "empty"
+        self._logged: State = "empty"
 
     @property
     def is_preferred(self) -> bool:
-        """Whether an event should go straight here: a publish that is started now would not be confirmed in time."""
+        """Whether an event should be kept at once: a publish that is started now would not be confirmed in time."""
         return not self._can_send()
 
     @property
     def state(self) -> State:
-        """What it does now."""
+        """Its state now."""
         if self._is_stuck:
             return "stuck"
         if self._own is None or not self._own.is_open or self._own.is_full:
@@ -83,12 +83,12 @@ class Spool:
         return "draining" if any(file.usage.events for file in self._files) else "empty"
 
     async def open(self) -> None:
-        """Take a file and begin to take events.
+        """Claim a file and open it, so that events can be kept.
 
-        If the disk fails, or does not answer in time, `run` goes on trying. Meanwhile no event can be kept.
+        If the disk fails, or does not answer in time, `run` tries again. Meanwhile no event can be kept.
 
         Raises:
-            SettingsError: The directory can never be used as it is.
+            SettingsError: The directory cannot be used until a person changes it.
         """
         claiming = self._claim_own()
         await asyncio.wait({claiming}, timeout=ANSWER_WITHIN_S)
@@ -99,7 +99,7 @@ class Spool:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 await self._own.opened()
         except SpoolUnavailableError:
-            self._claiming = None  # a claim that came of it is released again
+            self._claiming = None  # its claim, if there was one, is released by now
         except TimeoutError:
             return
 
@@ -109,7 +109,10 @@ class Spool:
         """Keep an event until the broker has confirmed it.
 
         Args:
-            unresolved: An earlier publish of it that may still be confirmed; until it is resolved no other is started.
+            message: The event's message.
+            queue: The queue that it goes to.
+            accepted_at: When the event was accepted.
+            unresolved: An earlier publish of it that may still be confirmed; no other is started until it is resolved.
 
         Raises:
             SpoolError: It is not kept.
@@ -120,35 +123,35 @@ class Spool:
         await self._own.put(record, unresolved=unresolved)
 
     async def run(self) -> None:
-        """Drain, adopt and measure for ever.
+        """Send, adopt and measure until cancelled.
 
         Raises:
-            Exception: The thread of a file has failed, of a bug.
+            Exception: The thread of a file has failed, because of a bug.
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._measure_regularly())
             own = await self._own_file()
             tasks.create_task(own.until_failed())
-            tasks.create_task(self._drainer(own).run())
+            tasks.create_task(self._sender(own).run())
             while True:
                 await asyncio.sleep(ADOPT_EVERY_S)
                 for file in await self._adopt():
-                    tasks.create_task(self._empty(file))
+                    tasks.create_task(self._empty_and_remove(file))
 
-    async def settled(self, *, within_s: float) -> None:
-        """Wait until no publish of an event in it is unresolved, but no longer than the time given."""
+    async def until_resolved(self, *, within_s: float) -> None:
+        """Wait until no publish of its events is unresolved, but at most `within_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 for file in self._files:
-                    await file.settled()
+                    await file.until_resolved()
 
     async def close(self) -> None:
-        """Do what was asked for and leave the files, with what is in them, to the next start."""
+        """Finish the work in hand and leave the files, with their events, to the next start."""
         await asyncio.gather(*(file.close() for file in self._files))
         self._files.clear()
 
     def measure(self) -> None:
-        """Bring the metrics up to date, and tell the log what has changed."""
+        """Update the metrics, and log a change of state."""
         usages = [file.usage for file in self._files]
         events = sum(usage.events for usage in usages)
         oldest = min((usage.oldest for usage in usages if usage.oldest is not None), default=None)
@@ -157,11 +160,11 @@ class Spool:
         self._metrics.spool_bytes.set(sum(usage.size_bytes for usage in usages))
         self._metrics.spool_oldest_seconds.set(0 if oldest is None else (utc_now() - oldest).total_seconds())
         self._metrics.spool_failing.set(self._is_failing)
-        is_news = events or self.state in {"full", "stuck"}  # away and idle is none
-        state = self.state if is_news else "empty"
-        if state != self._told:
-            self._tell(state, events=events)
-            self._told = state
+        is_shown = events or self.state in {"full", "stuck"}  # `spooling` without an event is not worth a log line
+        state = self.state if is_shown else "empty"
+        if state != self._logged:
+            self._log(state, events=events)
+            self._logged = state
 
     @property
     def _is_stuck(self) -> bool:
@@ -176,16 +179,16 @@ class Spool:
         return self._own is None or self._own.is_stuck or self._own.is_failing
 
     async def _own_file(self) -> SpoolFile:
-        """Return our own file, as soon as there is one."""
-        told = False
+        """Return our own file, once there is one."""
+        is_logged = False
         while self._own is None:
             try:
                 self._own = self._open(await (self._claiming or self._claim_own()))
             except (SettingsError, SpoolUnavailableError) as error:
-                # A wrong setting too, once the collector serves: without a spool it is still of use.
-                if not told:
+                # Also for a wrong setting: the collector serves already, and is of use without a spool.
+                if not is_logged:
                     log.error("spool.failed", reason=str(error))  # noqa: TRY400 - expected: its message is enough
-                    told = True
+                    is_logged = True
                 self._claiming = None
                 await asyncio.sleep(ADOPT_EVERY_S)
         return self._own
@@ -212,8 +215,8 @@ class Spool:
         self._files.append(file)
         return file
 
-    def _drainer(self, file: SpoolFile) -> Drainer:
-        return Drainer(
+    def _sender(self, file: SpoolFile) -> SpoolSender:
+        return SpoolSender(
             file,
             self._publisher,
             can_send=self._can_send,
@@ -222,7 +225,7 @@ class Spool:
         )
 
     async def _adopt(self) -> list[SpoolFile]:
-        """Open the files of processes that are gone, as many as can be opened now."""
+        """Open the files of processes that have ended, as many as can be opened now."""
         try:
             claims = await on_thread(self._claim_abandoned, name="spool-adopt")
         except SpoolUnavailableError as error:
@@ -230,7 +233,7 @@ class Spool:
             return []
         files: list[SpoolFile] = []
         for claim in claims:
-            with suppress(SpoolUnavailableError):  # released again, so that the next look finds it
+            with suppress(SpoolUnavailableError):  # its claim is released again, so that the next look finds it
                 files.append(self._open(claim))
         return files
 
@@ -238,24 +241,24 @@ class Spool:
         claims: list[Claim] = []
         try:
             for claim in self._directory.claim_abandoned():
-                claims.append(claim)  # noqa: PERF402 - one by one: those before a failure are ours
+                claims.append(claim)  # noqa: PERF402 - one by one, since those before a failure are ours
         except SpoolUnavailableError as error:
             log.warning("spool.adoption_failed", reason=str(error))
         return claims
 
-    async def _empty(self, file: SpoolFile) -> None:
-        """Drain an adopted file and remove it."""
+    async def _empty_and_remove(self, file: SpoolFile) -> None:
+        """Send the events of an adopted file, then remove it."""
         log.info("spool.file_adopted", file=file.claim.path.name)
-        draining = asyncio.create_task(self._drainer(file).run())
+        sending = asyncio.create_task(self._sender(file).run())
         failing = asyncio.create_task(file.until_failed())
         try:
-            while not file.is_drained:
-                await asyncio.wait({draining, failing}, timeout=MEASURE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-                for task in (draining, failing):
+            while not file.is_empty:
+                await asyncio.wait({sending, failing}, timeout=MEASURE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                for task in (sending, failing):
                     if task.done():
                         task.result()
         finally:
-            await cancel_and_wait(draining, failing)
+            await cancel_and_wait(sending, failing)
         self._files.remove(file)
         if await file.close(remove=True):
             log.info("spool.file_removed", file=file.claim.path.name)
@@ -265,7 +268,7 @@ class Spool:
             self.measure()
             await asyncio.sleep(MEASURE_EVERY_S)
 
-    def _tell(self, state: State, *, events: int) -> None:
+    def _log(self, state: State, *, events: int) -> None:
         match state:
             case "spooling":
                 log.warning("spool.started", broker=self._publisher.state, events=events)

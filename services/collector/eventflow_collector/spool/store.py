@@ -1,7 +1,7 @@
 """One file of the spool: events in a SQLite database, in the order in which they came. Synchronous, for one thread.
 
-SQLite's write-ahead log with `synchronous=FULL` makes a transaction durable by one fsync. What SQLite cannot tell, that
-bits within a row have flipped, a checksum per row does.
+SQLite's write-ahead log with `synchronous=FULL` makes a transaction durable by one fsync. SQLite does not notice bits
+that have flipped within a row, so each row has a checksum.
 """
 
 import json
@@ -51,16 +51,16 @@ class SpoolFullError(SpoolError):
 
 
 class SpoolUnavailableError(SpoolError):
-    """The disk fails to do what it was asked; whether it will next time is unknown."""
+    """The disk has failed an operation; the next one may succeed."""
 
 
 class SpoolCorruptedError(SpoolError):
-    """The file does not hold what was written to it."""
+    """The content of the file is not the one that was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What is kept of an event: its message and the queue that it goes to."""
+    """The kept form of an event: its message and the queue that it goes to."""
 
     queue: str
     message: Message
@@ -68,7 +68,7 @@ class Record:
 
     @property
     def size_bytes(self) -> int:
-        """Roughly the bytes that it takes in a file; `Usage` has the exact sum once it is there."""
+        """Roughly the bytes that it takes in a file; `Usage` has the exact sum of those in it."""
         return len(self.message.body) + 32 * len(self.message.headers) + 256
 
 
@@ -82,13 +82,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a file holds.
+    """The content of a file in figures.
 
     Attributes:
-        events: Without those that are set aside.
-        set_aside: Events that the broker does not take, kept until it does.
-        size_bytes: Pages in use beyond those of an empty file; a file that was larger keeps the rest for later.
-        oldest: When the first of the events was accepted that are not set aside; None where there are none.
+        events: Number of events, without those that are set aside.
+        set_aside: Number of events that are too large for the broker, kept until its limit changes.
+        size_bytes: Pages in use beyond those of an empty file; a file that was larger keeps free pages for later.
+        oldest: When the first event that is not set aside was accepted; None if there is none.
     """
 
     events: int
@@ -101,16 +101,17 @@ EMPTY = Usage(events=0, set_aside=0, size_bytes=0, oldest=None)
 
 
 class Store:
-    """An open file. Nobody else may use it meanwhile, which its owner's lock sees to."""
+    """An open file. The lock of its owner keeps other processes from it."""
 
     def __init__(self, path: Path, *, first_seq: int = 1) -> None:
-        """Open the file, or make it, readable by its owner only.
+        """Open the file, or create it, readable by its owner only.
 
         Args:
-            first_seq: New rows are numbered from here at least.
+            path: The database file.
+            first_seq: The lowest number for new rows.
 
         Raises:
-            SpoolCorruptedError: It is damaged, or is none of ours.
+            SpoolCorruptedError: It is damaged, or not a spool file.
             SpoolFullError: There is no room even for an empty file.
             SpoolUnavailableError: It cannot be opened.
         """
@@ -134,46 +135,46 @@ class Store:
         """Add records and delete rows in one transaction, durable on return; return the numbers of the new rows.
 
         Raises:
-            SpoolError: Nothing of it was done.
+            SpoolError: Nothing was changed.
         """
         first = self._next_seq
         rows = [_to_columns(seq, record) for seq, record in enumerate(records, first)]
         with _translated(), self._transaction():
             self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             deleted = self._connection.executemany("DELETE FROM events WHERE seq = ?", ((seq,) for seq in delete))
-            gone = max(0, deleted.rowcount)  # -1 where there was nothing to delete
+            gone = max(0, deleted.rowcount)  # -1 if there was nothing to delete
         self._next_seq += len(rows)
         self._events += len(rows) - gone
         return list(range(first, self._next_seq))
 
     def set_aside(self, seqs: Iterable[int]) -> None:
-        """Pass over rows from now on, until `readmit` or the next open. They stay where they are.
+        """Pass over rows in `read` until `readmit` or the next open. They stay in the file.
 
         Raises:
-            SpoolError: They are not passed over.
+            SpoolError: They are still read.
         """
         with _translated():
             self._connection.executemany("INSERT OR IGNORE INTO temp.aside VALUES (?)", ((seq,) for seq in seqs))
             self._aside = self._number("SELECT count(*) FROM temp.aside")
 
     def readmit(self) -> None:
-        """Pass over no row any more."""
+        """Read all rows again."""
         with _translated():
             self._connection.execute("DELETE FROM temp.aside")
             self._aside = 0
 
     def read(self, *, after: int, max_events: int, max_bytes: int) -> list[Row]:
-        """Read rows in order, those above the number `after`; at least one where there is one, whatever its size.
+        """Read the rows above the number `after`, in order; if there is any, at least one of any size.
 
         Those that are set aside are passed over.
 
         Raises:
-            SpoolCorruptedError: A row is not what was written.
+            SpoolCorruptedError: A row differs from the one that was written.
         """
         rows: list[Row] = []
         size_bytes = 0
         query = "SELECT * FROM events WHERE seq > ? AND seq NOT IN temp.aside ORDER BY seq LIMIT ?"
-        # Closed whatever happens: a cursor that is left behind keeps the file open, and locked, after its end.
+        # Closed in any case: a cursor that stays open keeps the file open and locked after `close`.
         with _translated(), closing(self._connection.execute(query, (after, max_events))) as cursor:
             for columns in cursor:
                 row = _from_columns(columns)
@@ -184,7 +185,7 @@ class Store:
         return rows
 
     def usage(self) -> Usage:
-        """Measure what the file holds."""
+        """Measure the content of the file."""
         with _translated():
             query = "SELECT accepted_at FROM events WHERE seq NOT IN temp.aside ORDER BY seq LIMIT 1"
             oldest = self._connection.execute(query).fetchone()
@@ -197,7 +198,7 @@ class Store:
         )
 
     def shrink(self) -> None:
-        """Give the disk back what an empty file does not need; put off where that fails."""
+        """Release the disk space of an empty file; a failure only postpones it."""
         with suppress(SpoolFullError, SpoolUnavailableError), _translated():
             if self._events == 0 and self._number("PRAGMA page_count") > SHRINK_ABOVE_PAGES:
                 self._connection.execute("VACUUM")
@@ -205,7 +206,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file."""
-        with suppress(sqlite3.Error):  # everything that counts was committed before
+        with suppress(sqlite3.Error):  # all events were committed before
             self._connection.close()
 
     def _prepare(self) -> None:
@@ -214,7 +215,7 @@ class Store:
             "journal_mode=WAL",
             "synchronous=FULL",
             "fullfsync=ON",  # macOS: its plain fsync stops at the disk's cache
-            "secure_delete=OFF",  # where it is on, deleting takes room that a full disk lacks
+            "secure_delete=OFF",  # if it is on, deleting needs room, which a full disk lacks
             "temp_store=MEMORY",
             f"wal_autocheckpoint={JOURNAL_PAGES}",
             f"journal_size_limit={JOURNAL_BYTES}",
@@ -260,10 +261,10 @@ class Store:
 
 
 def salvage(path: Path) -> Iterator[Row]:
-    """Read whatever can still be read of a corrupted file, row by row, passing over what cannot.
+    """Read a corrupted file row by row, and pass over rows that cannot be read.
 
-    A damaged page costs the rows on it. The search ends where so many numbers in a row lead nowhere that whole branches
-    of the tree must be gone.
+    A damaged page costs the rows on it. The search ends after so many unreadable numbers in sequence that whole
+    branches of the tree must be lost.
     """
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         seq, failures = 1, 0
@@ -324,7 +325,7 @@ def _checksum(columns: Sequence[Any], body: object) -> int:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn SQLite's errors, and the operating system's, into ours."""
+    """Translate the errors of SQLite and of the operating system into ours."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -335,7 +336,7 @@ def _translated() -> Iterator[None]:
 
 def _kind_of(error: sqlite3.DatabaseError) -> type[SpoolError]:
     match getattr(error, "sqlite_errorcode", None):
-        case None:  # Python's own: a text that is not UTF-8
+        case None:  # raised by Python's module itself: a text is not UTF-8
             return SpoolCorruptedError
         case int(code) if code & _PRIMARY_CODE in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             return SpoolCorruptedError
@@ -346,13 +347,13 @@ def _kind_of(error: sqlite3.DatabaseError) -> type[SpoolError]:
 
 
 def _is_local(error: sqlite3.DatabaseError) -> bool:
-    """Whether an error in reading a row may be one of that row only: a damaged page or an unreadable sector."""
+    """Whether an error may concern only the row that was read: a damaged page or an unreadable sector."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is None or code & _PRIMARY_CODE in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR}
 
 
 def _make_private(path: Path) -> None:
-    """Make the file before SQLite does, so that it is nobody else's; its journal takes the mode over."""
+    """Create the file before SQLite does, readable by its owner only; SQLite gives its journal the same mode."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:

@@ -1,1 +1,1 @@
-"""Size, age and order of a flow's backlog, and when it will be gone."""
+"""Backlog of a flow: its size, age and order, and when it will be gone."""

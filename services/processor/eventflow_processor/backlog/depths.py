@@ -1,7 +1,7 @@
-"""Depths of the queues that have no consumer of ours: the retry queues and the dead queue.
+"""Depths of the queues from which no processor consumes: the retry queues and the dead queue.
 
-They are measured on a connection of their own, so that a request that fails, such as one for a deleted queue, disturbs
-no consumer.
+They are measured on a connection of their own. A request that fails, such as one for a deleted queue, closes its
+channel and must not disturb a consumer.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ LOOK_EVERY_S = 5.0
 
 
 class Depths:
-    """Measures queues every 5 s."""
+    """Regular measurement of queues, every 5 s."""
 
     def __init__(
         self, urls: Sequence[str], *, queues: Mapping[str, Callable[[int], None]], name: str, presence: Presence
     ) -> None:
-        """Prepare; nothing connects before `run`.
+        """Describe the measurement; `run` connects.
 
         Args:
             queues: A callback for each queue, by its name. It is called with the number of messages, which is 0 if the
                 queue does not exist.
             name: Shown in the management UI.
-            presence: Notes which queues exist, and reports those that vanish: these have no consumer that would notice.
+            presence: Reports queues that vanish: without a consumer nothing else would notice.
         """
         self._urls = urls
         self._presence = presence

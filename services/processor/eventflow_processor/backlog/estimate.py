@@ -1,7 +1,7 @@
-"""When a backlog will be gone: backlog / (what can leave - what arrives), over the last minute. Pure.
+"""Estimate of the time until a backlog is gone: backlog / (departure rate - arrival rate), over the last minute. Pure.
 
-What leaves is counted by each processor for itself, and all of them have equal shares of the quota. What arrives
-follows from that and from how the backlog changed.
+Each processor counts its own departures, and all have equal shares of the quota, so the sum is a multiple of them. The
+arrivals follow from the departures and the change of the backlog.
 """
 
 import math
@@ -9,17 +9,17 @@ from collections import deque
 from dataclasses import dataclass
 
 WINDOW_S = 60.0
-"""Long enough to smooth what comes in bursts, short enough to follow a peak."""
+"""Long enough to smooth bursts, short enough to follow a peak."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacklogEstimate:
-    """How the backlog of a flow goes on if nothing changes.
+    """Rates of a flow, and the time that follows if they do not change.
 
     Attributes:
-        arrival_per_s: Events that come into the lanes.
-        departure_per_s: Events that leave them, whatever became of them.
-        eta_s: Seconds until the backlog is gone; infinite when it never is.
+        arrival_per_s: Events per second that come into the lanes.
+        departure_per_s: Events per second that leave them, with any outcome.
+        eta_s: Seconds until the backlog is gone; infinite if it does not shrink.
     """
 
     arrival_per_s: float
@@ -35,10 +35,9 @@ class _Look:
 
 
 class BacklogEstimator:
-    """Watches the backlog of one flow."""
+    """Estimates of one flow, each from the looks of the last minute."""
 
     def __init__(self) -> None:
-        """Start without a history."""
         self._looks: deque[_Look] = deque()
         self._departed = 0
         self._departed_here = 0
@@ -46,18 +45,19 @@ class BacklogEstimator:
     def look(
         self, *, at_s: float, waiting: int, departed_here: int, processors: int, quota_per_s: float
     ) -> BacklogEstimate:
-        """Take note of the backlog and return what follows.
+        """Add a look at the queues and return the new estimate.
 
         Args:
-            at_s: A clock that never goes back.
+            at_s: Time of the look by a monotonic clock.
             waiting: Events ready in the lanes.
-            departed_here: Events that have left them through this processor so far.
-            processors: How many there are, with this one.
-            quota_per_s: Events that all of them may attempt per second now; infinite without a quota.
+            departed_here: Events that have left the lanes through this processor since its start.
+            processors: Number of processors, this one included.
+            quota_per_s: Attempts per second that all processors together may start now; infinite without a quota.
         """
         self._departed += (departed_here - self._departed_here) * max(1, processors)
         self._departed_here = departed_here
         self._looks.append(_Look(at_s, waiting, self._departed))
+        # One look from before the window stays, so that the looks span all of it.
         while len(self._looks) > 2 and self._looks[1].at_s <= at_s - WINDOW_S:
             self._looks.popleft()
         return self._estimate(quota_per_s)
@@ -69,7 +69,8 @@ class BacklogEstimator:
             return BacklogEstimate(arrival_per_s=0.0, departure_per_s=0.0, eta_s=last.waiting / quota_per_s)
         departure_per_s = (last.departed - first.departed) / elapsed_s
         arrival_per_s = max(0.0, departure_per_s + (last.waiting - first.waiting) / elapsed_s)
-        # While something waits all the time, what leaves is all that can. Else the quota is, which is not used up.
+        # If the lanes were never empty, the departure rate is the full capacity. Otherwise the quota is, because it was
+        # not exhausted.
         is_busy = all(look.waiting for look in self._looks)
         spare_per_s = (departure_per_s if is_busy else quota_per_s) - arrival_per_s
         return BacklogEstimate(

@@ -1,41 +1,62 @@
-"""How far a flow is behind, as its gauges tell it, brought up to date with every look at its queues."""
+"""Backlog of a flow, from the attempts of this processor and its looks at the queues: size, age, order and ETA."""
 
 import time
 
+from typing_extensions import override
+
 from eventflow.amqp.queues import QueueDepth
 from eventflow.event import utc_now
+from eventflow.outcome import Delivered, Hold
+from eventflow.telemetry.tracing import exemplar_of
 from eventflow.topology import Lane
+from eventflow_processor.attempt import Attempted
 from eventflow_processor.backlog.estimate import BacklogEstimator
+from eventflow_processor.backlog.reorder import Reorder
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.metrics import FlowMetrics
+from eventflow_processor.observe.observer import Observer
 from eventflow_processor.quota.quota import Quota
 
 
-class BacklogMonitor:
-    """Follows one flow."""
+class BacklogMonitor(Observer):
+    """Monitor of one flow; it keeps the state that the gauges show."""
 
     def __init__(self, *, lanes: Lanes, metrics: FlowMetrics, quota: Quota) -> None:
-        """Wire the parts that it asks."""
         self._lanes = lanes
         self._metrics = metrics
         self._quota = quota
         self._estimator = BacklogEstimator()
+        self._reorder = Reorder()
+        self._departed = 0  # events that have left the lanes through this processor
         self._depths: dict[Lane, QueueDepth] = {}
 
+    @override
+    def attempted(self, attempted: Attempted) -> None:
+        match attempted.outcome:
+            case None | Hold():
+                return  # it is still in its lane, or comes back to it
+            case Delivered():
+                # An event that another program published can carry a time in the future.
+                accepted_at = min(attempted.envelope.event.accepted_at, utc_now())
+                late_s = self._reorder.delivered(accepted_s=accepted_at.timestamp(), now_s=time.monotonic())
+                self._metrics.reorder_seconds.observe(late_s, exemplar_of(attempted.spans.request))
+        self._departed += 1
+
     def looked(self, lane: Lane, depth: QueueDepth) -> None:
-        """Take note of what a look at a lane's queue found."""
+        """Take note of a look at the queue of a lane, and estimate anew once every lane has been looked at."""
         self._metrics.set_backlog(lane.value, depth.messages)
         self._depths[lane] = depth
         if len(self._depths) < len(Lane):
             return
         oldest = self._lanes.oldest_accepted_at()
         self._metrics.oldest_seconds.set(0 if oldest is None else (utc_now() - oldest).total_seconds())
-        self._metrics.set_estimate(
-            self._estimator.look(
-                at_s=time.monotonic(),
-                waiting=sum(depth.messages for depth in self._depths.values()),
-                departed_here=self._metrics.departed,
-                processors=self._depths[Lane.LIVE].consumers,
-                quota_per_s=self._quota.attempts_per_s,
-            )
+        estimate = self._estimator.look(
+            at_s=time.monotonic(),
+            waiting=sum(depth.messages for depth in self._depths.values()),
+            departed_here=self._departed,
+            processors=self._depths[Lane.LIVE].consumers,
+            quota_per_s=self._quota.attempts_per_s,
         )
+        self._metrics.drain_eta_seconds.set(estimate.eta_s)
+        self._metrics.arrival_per_second.set(estimate.arrival_per_s)
+        self._metrics.departure_per_second.set(estimate.departure_per_s)

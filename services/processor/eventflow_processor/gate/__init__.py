@@ -1,1 +1,1 @@
-"""When attempts of a flow may start."""
+"""Admission: when an attempt of a flow may start, and how its result counts."""

@@ -1,21 +1,21 @@
-"""The circuit breaker: an outage of the target is not the fault of the events. Pure; the caller brings the clock.
+"""Circuit breaker: an outage of the target must not count against the events. Pure; the caller passes the time.
 
-It opens for one of two causes, and only while no attempt succeeds:
+It opens for one of two causes, and only if no attempt succeeds in between:
 
 * `DOWN`: at least 5 failures in a row of at least 3 different events, for reasons that concern the whole target.
-  Failures of a kind that the application never sees (no connection, no byte of an answer, 502, 503, 504) open it after
-  60 s too, even if they are all of one event: in a quiet flow there is no other.
-* `BLOCKED`: at least 3 different events in a row were refused with one and the same status that is about the sender,
-  such as 401. The target is up, and takes nothing from anybody.
+  Failures that the application has most likely not seen (no connection, no byte of an answer, 502, 503, 504) open it
+  after 60 s too, even if all are of one event: a quiet flow has no other.
+* `BLOCKED`: at least 3 different events in a row were refused with the same status, one that concerns the sender, such
+  as 401. The target is up and refuses every event.
 
-So a poison event alone, however often it fails, never opens it beside others that succeed. While it is open one
-processor of the flow probes with one event at a time, after growing pauses.
+So a poison event alone never opens it while others succeed, however often it fails. While the breaker is open, one
+processor of the flow, the *prober*, sends one event at a time, after growing pauses.
 """
 
 import math
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from eventflow.control.messages import Cause
 from eventflow_processor.target.result import Failed
 
 OPENING_FAILURES = 5
@@ -24,32 +24,26 @@ OUTAGE_S = 60.0
 PROBE_PAUSE_MIN_S = 1.0
 PROBE_PAUSE_MAX_S = 60.0
 PROBER_SILENT_S = 5.0
-"""A prober that has not been heard of for so long is gone, and whoever notices probes instead."""
+"""A prober that has sent nothing for so long counts as gone, and the next processor with an event probes instead. It
+broadcasts every second, so five lost broadcasts in a row are no coincidence."""
 
 TARGET_WIDE_REASONS = frozenset({"connection", "timeout", "server_error"})
 
 REFUSING_STATUSES = frozenset({401, 402, 403, 407, 423})
-"""Statuses about the sender and its account, not about the event: credentials, payment, a locked shop. Others of 4xx
-are answers to an event, so any number of them in a row can be the events' own fault."""
+"""Statuses about the sender and its account, not about the event: credentials, payment, a locked shop. Any other 4xx is
+an answer to an event, so a row of them can be the fault of the events."""
 
 GATEWAY_STATUSES = frozenset({502, 503, 504})
-"""Answers of what stands in front of the application."""
-
-
-class Cause(StrEnum):
-    """Why a breaker is open."""
-
-    DOWN = "down"
-    BLOCKED = "blocked"
+"""Answers of a proxy in front of the application."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What a failure says about the target as a whole.
+    """A failure that concerns the target as a whole.
 
     Attributes:
         is_unanswered: The application has most likely not seen the request.
-        status: Of the answer; None without one.
+        status: Status of the answer, if the target refuses the sender.
     """
 
     cause: Cause
@@ -58,7 +52,7 @@ class Trouble:
 
 
 def trouble_of(result: Failed) -> Trouble | None:
-    """Return what a failure says about the target; None if it is the event's own."""
+    """Return the trouble that a failure shows; None if the failure concerns its event alone."""
     if result.reason in TARGET_WIDE_REASONS:
         return Trouble(cause=Cause.DOWN, is_unanswered=not result.answered or result.status in GATEWAY_STATUSES)
     if result.status in REFUSING_STATUSES:
@@ -75,7 +69,7 @@ class _Row:
 
     def add(self, event_id: str) -> None:
         self.failures += 1
-        if len(self.events) < OPENING_EVENTS:
+        if len(self.events) < OPENING_EVENTS:  # more are not needed, and an outage may have millions
             self.events.add(event_id)
 
     @property
@@ -85,11 +79,13 @@ class _Row:
 
 @dataclass(slots=True, kw_only=True)
 class Breaker:
-    """The breaker of one flow in one processor, called `instance`.
+    """Breaker of one flow in one processor.
 
     Attributes:
-        cause: Why it is open; None while it is closed.
-        status: The status that everybody gets, if it is open for `BLOCKED`.
+        instance: Name of this processor.
+        prober: Name of the processor that probes; None while the breaker is closed.
+        cause: Why the breaker is open; None while it is closed.
+        status: The status that every event gets, if the cause is `BLOCKED`.
     """
 
     instance: str
@@ -102,69 +98,75 @@ class Breaker:
     _unanswered_since_s: float = math.inf
     _pause_s: float = PROBE_PAUSE_MIN_S
     _probe_at_s: float = math.inf
-    _heard_at_s: float = -math.inf
+    _prober_seen_at_s: float = -math.inf
 
     @property
     def is_open(self) -> bool:
-        """Whether the target is taken to be down, or to refuse everybody."""
+        """Whether the target counts as down, or as refusing every event."""
         return self.prober is not None
 
     @property
     def is_prober(self) -> bool:
-        """Whether it is on us to probe."""
+        """Whether this processor probes."""
         return self.prober == self.instance
 
     def close(self) -> None:
-        """Note that the target takes events: an attempt succeeded, or a peer says so."""
+        """Note that the target takes events: an attempt succeeded, here or at a peer."""
         self.prober = self.cause = self.status = None
-        if self._failed.failures or self._refused.failures:  # at every success: most find nothing to forget
+        if self._failed.failures or self._refused.failures:  # called at every success, and most follow another
             self._failed, self._refused = _Row(), _Row()
         self._unanswered_since_s = math.inf
 
-    def failed(self, event_id: str, trouble: Trouble | None, *, now_s: float) -> None:
-        """Note a failed attempt while closed, which may open it."""
-        if self.is_open:
-            return
+    def failed(self, event_id: str, trouble: Trouble | None, *, now_s: float) -> bool:
+        """Note a failed attempt while the breaker is closed; return whether that has opened it."""
         if trouble is None or not trouble.is_unanswered:
             self._unanswered_since_s = math.inf  # the application has answered
         if trouble is None:
-            self._refused = _Row()  # and lets us in
+            self._refused = _Row()  # the target accepts the sender
         elif trouble.cause is Cause.BLOCKED:
             self._note_refusal(event_id, trouble.status, now_s=now_s)
         else:
             self._note_failure(event_id, trouble, now_s=now_s)
+        return self.is_open
 
-    def is_end(self, trouble: Trouble | None) -> bool:
-        """Whether a probe that failed of `trouble` ends what the breaker is open for: the target answers for itself."""
+    def is_ended_by(self, trouble: Trouble | None) -> bool:
+        """Whether a failed probe with this `trouble` ends the present cause, since the application answers again."""
         return trouble is None or (self.cause is Cause.DOWN and trouble.cause is Cause.BLOCKED)
 
     def probe_failed(self, *, now_s: float) -> None:
-        """Note that our probe failed: the next follows after twice the pause."""
+        """Note that a probe of this processor failed: the next follows after twice the pause."""
         self._pause_s = min(PROBE_PAUSE_MAX_S, self._pause_s * 2)
         self._probe_at_s = now_s + self._pause_s
 
     def probe_abandoned(self, *, now_s: float) -> None:
-        """Note that our probe ended without an answer, of an error of ours: the next follows after the same pause."""
+        """Note that a probe of this processor ended without an answer: the next follows after the same pause."""
         self._probe_at_s = now_s + self._pause_s
 
-    def heard_open(self, prober: str, *, cause: Cause, status: int | None, now_s: float) -> None:
-        """Note that a peer says it is open and probes. Of two probers the first by name goes on."""
+    def peer_opened(self, prober: str, *, cause: Cause, status: int | None, now_s: float) -> None:
+        """Note that a peer has opened the breaker and probes.
+
+        Two processors can open it at the same moment. Each receives the message of the other, and the first by name
+        goes on, so that exactly one of them stops.
+        """
         if self.is_prober and self.instance < prober:
             return
         self.prober, self.cause, self.status = prober, cause, status
-        self._heard_at_s = now_s
+        self._prober_seen_at_s = now_s
 
     def probe_in_s(self, *, now_s: float, takes_over: bool) -> float:
-        """Return the seconds until an attempt may start here: 0 when closed; as prober, until the next probe.
+        """Return the seconds until an attempt may start here.
+
+        That is 0 while the breaker is closed, the time until the next probe for the prober, and the time until the
+        prober would count as gone for its peers.
 
         Args:
-            takes_over: Whether to become the prober if the present one is silent. Only a processor that has an event to
-                probe with does.
+            takes_over: Whether this processor becomes the prober if the present one is gone. Pass True only with an
+                event to probe with: a prober without one would keep the others from probing.
         """
         if not self.is_open:
             return 0.0
         if not self.is_prober:
-            silent_s = now_s - self._heard_at_s
+            silent_s = now_s - self._prober_seen_at_s
             if silent_s < PROBER_SILENT_S:
                 return PROBER_SILENT_S - silent_s
             if not takes_over:
@@ -181,7 +183,7 @@ class Breaker:
             self._open(Cause.DOWN, None, now_s=now_s)
 
     def _note_refusal(self, event_id: str, status: int | None, *, now_s: float) -> None:
-        if status != self._refused_status:
+        if status != self._refused_status:  # a row is of one status
             self._refused, self._refused_status = _Row(), status
         self._refused.add(event_id)
         if self._refused.is_of_several_events:

@@ -1,46 +1,59 @@
-"""When the next attempt of a flow may start.
+"""The gate of a flow: whether an attempt may start now, and how the result of one counts.
 
 No attempt starts while an operator has paused the flow, while the target has asked for a pause, while the target is
-down or refuses every event, or while errors of our own keep every event from being handled. Decisions that are made
-here are sent to the flow's other processors, and theirs are followed.
+down or refuses every event, or while errors of our own keep every event from being handled. What the gate learns from
+an attempt is broadcast to the flow's other processors, and their messages are followed.
+
+All decisions are synchronous. `Gate.wait` alone waits, until one of them changes or a time has come.
 """
 
 import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import assert_never
 
 import structlog
 
-from eventflow.control.bus import Announcement
+from eventflow.control.messages import (
+    BreakerClosed,
+    BreakerOpened,
+    Broadcast,
+    Cause,
+    ControlMessage,
+    Known,
+    Pause,
+    RateReduced,
+    Why,
+)
 from eventflow.control.overrides import Overrides
-from eventflow_processor.gate.breaker import Breaker, Cause, trouble_of
+from eventflow_processor.gate.breaker import Breaker, trouble_of
 from eventflow_processor.gate.own_errors import OwnErrors
 from eventflow_processor.gate.verdict import Pass, Verdict
-from eventflow_processor.target.result import Failed, Result, Succeeded
+from eventflow_processor.target.result import Failed, Judged, Succeeded
 
 DEFERRALS_MAX = 3
 REMEMBERED_IDS_MAX = 10_000
 UNSTATED_PAUSE_S = 1.0
-"""The pause after a 429 that does not say how long."""
+"""The pause after a 429 that names none."""
 
 UNTIL_CHANGED_S = 3600.0
 """Upper bound of a wait that a change ends early."""
 
 PAUSE_MIN_S = 0.1
-"""`Retry-After: 0` must not make a loop of a target that means it and one that never lets anybody through."""
+"""With `Retry-After: 0` a target may refuse every request, so without a pause this would be a busy loop."""
 
 log = structlog.stdlib.get_logger()
 
 
 class _Memory:
-    """How often each of the latest events was noted, and the count of successes that was noted with it."""
+    """For each of the latest events: how often it was noted, and the number of successes at that time."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def take(self, event_id: str) -> tuple[int, int]:
-        """Forget an event; return how often it was noted, and the successes; zeros for one that is not known."""
+        """Forget an event; return how often it was noted, and the successes; zeros if it is unknown."""
         return self._of.pop(event_id, (0, 0))
 
     def note(self, event_id: str, times: int, successes: int) -> None:
@@ -51,7 +64,7 @@ class _Memory:
 
 
 class Gate:
-    """Lets attempts through, one caller at a time."""
+    """Admits the attempts of one flow, one caller at a time."""
 
     def __init__(
         self,
@@ -59,31 +72,27 @@ class Gate:
         flow: str,
         instance: str,
         max_retry_after_s: float,
-        broadcast: Callable[[Announcement], None],
-        on_breaker: Callable[[Cause | None], None],
-        on_blocked: Callable[[bool], None] = lambda _: None,
+        broadcast: Callable[[ControlMessage], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start open.
+        """Start closed, until the first overrides are known.
 
         Args:
             max_retry_after_s: The longest pause that an answer can impose.
-            broadcast: Tells the flow's other processors.
-            on_breaker: Called with the cause when the breaker opens, and with None when it closes.
-            on_blocked: Called with True when errors of our own block the flow, and with False when it is free again.
+            broadcast: Sends a message to the flow's other processors.
         """
         self._breaker = Breaker(instance=instance)
         self._own_errors = OwnErrors()
         self._max_retry_after_s = max_retry_after_s
         self._broadcast = broadcast
-        self._on_breaker = on_breaker
-        self._on_blocked = on_blocked
+        self._logged_cause: Cause | None = None
+        self._logged_blocked = False
         self._clock = clock
         self._changed = asyncio.Event()
         self._resume_at_s = 0.0
         self._is_paused: bool | None = None  # by an operator; None until that is known
         self._is_control_lost = False
-        self._is_outdated = False  # what is known of the breaker is from before the control connection was lost
+        self._is_outdated = False  # the breaker's state is from before the control connection was lost
         self._probing = False
         self._successes = 0
         self._deferrals = _Memory()
@@ -92,12 +101,12 @@ class Gate:
 
     @property
     def pause_s(self) -> float:
-        """Seconds until the pause that the target asked for is over; 0 when there is none."""
+        """Seconds until the pause that the target asked for is over; 0 if there is none."""
         return max(0.0, self._resume_at_s - self._clock())
 
     @property
     def is_breaker_open(self) -> bool:
-        """Whether the target is taken to be down, or to refuse everybody."""
+        """Whether the target counts as down, or as refusing every event."""
         return self._breaker.is_open
 
     @property
@@ -111,39 +120,25 @@ class Gate:
         return self._own_errors.blocked_by
 
     @property
+    def knows_overrides(self) -> bool:
+        """Whether the overrides of an operator are known."""
+        return self._is_paused is not None
+
+    @property
     def is_open(self) -> bool:
-        """Whether an attempt may start now."""
+        """Whether an attempt may start now. Unlike `enter`, the question makes no prober of this processor."""
         return self._closed_s(takes_over=False) <= 0
 
     def is_open_to(self, entered: Pass) -> bool:
-        """Whether an attempt that was let through as `entered` may send its request once more."""
+        """Whether an attempt that was admitted as `entered` may send its request once more."""
         if self._is_control_lost or self._is_paused is not False or self.pause_s > 0:
             return False
         return entered is Pass.PROBE or not self._breaker.is_open
 
-    def apply_overrides(self, settings: Overrides) -> None:
-        """Heed what an operator has ordered. Until it is known what that is, the gate is closed."""
-        if settings.is_paused and not self._is_paused:
-            self._log.warning("flow.paused")
-        elif self._is_paused and not settings.is_paused:
-            self._log.info("flow.resumed")
-        self._is_paused = settings.is_paused
-        self._changed.set()
-
-    def control_lost(self, is_lost: bool) -> None:
-        """Close while no order of an operator's, and no pause of a peer's, could be heard (ADR 20)."""
-        self._is_control_lost = is_lost
-        self._is_outdated |= is_lost
-        self._changed.set()
-
-    @property
-    def knows_overrides(self) -> bool:
-        """Whether it is known what an operator has ordered."""
-        return self._is_paused is not None
-
     async def wait(self) -> None:
         """Wait until an attempt may start."""
         while (closed_s := self._closed_s()) > 0:
+            # Cleared only after the look above: nothing runs between the two, so no change is missed.
             self._changed.clear()
             try:
                 async with asyncio.timeout(closed_s):
@@ -152,7 +147,7 @@ class Gate:
                 continue
 
     def enter(self) -> Pass | None:
-        """Let one attempt through at once; None where the gate has closed since `wait`."""
+        """Admit one attempt at once; None if the gate has closed since `wait`."""
         if self._closed_s() > 0:
             return None
         if not self._breaker.is_open and self.blocked_by is None:
@@ -161,95 +156,121 @@ class Gate:
         return Pass.PROBE
 
     def abandon_probe(self) -> None:
-        """Take back a probe that was let through and made no attempt, or was lost to an error of our own."""
+        """Release a probe that made no attempt, or that was lost to an error of our own."""
         self._probing = False
         self._breaker.probe_abandoned(now_s=self._clock())
         self._changed.set()
 
-    def leave(self, event_id: str, result: Result, entered: Pass, *, no_room_s: float = 0.0) -> Verdict:
-        """Take note of how an attempt ended and return how that counts for its event.
+    def leave(self, event_id: str, result: Judged, entered: Pass, *, no_room_s: float = 0.0) -> Verdict:
+        """Take note of the result of an attempt and return how it counts for its event.
 
         Args:
             no_room_s: For how long the answer says that the target has no room for any attempt.
         """
+        # The order matters:
+        # 1. A probe is released before all else. If something below raised, the gate would otherwise stay closed.
         if entered is Pass.PROBE:
             self._probing = False
             self._changed.set()
+        # 2. A success closes the breaker, also one of an attempt that began before the breaker opened: it is the
+        #    newest knowledge of the target.
         if isinstance(result, Succeeded):
             self._successes += 1
             self._deferrals.take(event_id)
             self._close_breaker()
             self._pause_for(no_room_s, result)
             return Verdict.COUNTS
+        # 3. A refusal such as 429 is a failure too, but the target is alive. So it comes before the rules for failures,
+        #    and ends the outage that a probe was sent for; then its pause keeps the gate closed.
         if result.asks_to_wait:
             if entered is Pass.PROBE:
-                self._close_breaker()  # it answers for itself
+                self._close_breaker()
             return self._throttle(event_id, result, no_room_s)
+        # 4. A pause holds for any failure, whatever the verdict, and the retry policy reads `pause_s` after this call.
         self._pause_for(no_room_s, result)
         return self._fail(event_id, result, entered)
 
     def failed_ourselves(self, event_id: str, error: Exception) -> int:
-        """Note that a turn ended in an error of our own; return how often the turns of this event have.
+        """Note that a turn ended in an error of our own; return how many turns of this event have.
 
-        Peers are not informed: the next processor may have what this one lacks.
+        Peers are not informed, since the error may concern this processor alone.
         """
-        times = self._note_own_errors(lambda: self._own_errors.failed(event_id, error, now_s=self._clock()))
-        return times or 1
+        times = self._own_errors.failed(event_id, error, now_s=self._clock())
+        self._note_own_errors()
+        return times
 
     def ended_well(self) -> None:
         """Note that a turn ended without an error of our own."""
-        if self._own_errors.has_any:  # at every turn, and hardly ever
-            self._note_own_errors(self._own_errors.ended_well)
+        if self._own_errors.has_any:  # seldom, and this is called for every turn
+            self._own_errors.ended_well()
+            self._note_own_errors()
 
-    def on_peer_message(self, announcement: Announcement) -> None:
-        """Heed what a peer says."""
-        match announcement:
-            case {"kind": "pause", "for_s": int() | float() as for_s}:
+    def apply_overrides(self, overrides: Overrides) -> None:
+        """Apply an operator's overrides. The gate is closed until the first are known."""
+        if overrides.is_paused and not self._is_paused:
+            self._log.warning("flow.paused")
+        elif self._is_paused and not overrides.is_paused:
+            self._log.info("flow.resumed")
+        self._is_paused = overrides.is_paused
+        self._changed.set()
+
+    def control_lost(self, is_lost: bool) -> None:
+        """Close while an operator's overrides and the pauses of peers could be missed (ADR 20)."""
+        self._is_control_lost = is_lost
+        self._is_outdated |= is_lost
+        self._changed.set()
+
+    def on_peer_message(self, received: Broadcast) -> None:
+        """Follow a peer."""
+        match received.message:
+            case Pause(for_s=for_s):
                 self._pause(for_s)
-            case {"kind": "breaker", "open": True, "from": str() as prober}:
-                cause = Cause.BLOCKED if announcement.get("cause") == Cause.BLOCKED else Cause.DOWN  # 0.1.0 names none
-                status = announcement.get("status")
-                self._note_breaker(
-                    lambda: self._breaker.heard_open(
-                        prober, cause=cause, status=status if isinstance(status, int) else None, now_s=self._clock()
-                    )
-                )
-            case {"kind": "breaker", "open": False}:
-                self._note_breaker(self._breaker.close)
+            case BreakerOpened(cause=cause, status=status):
+                self._breaker.peer_opened(received.sender, cause=cause, status=status, now_s=self._clock())
+                self._note_breaker()
+            case BreakerClosed():
+                self._breaker.close()
+                self._note_breaker()
+            case RateReduced() | Why() | Known():
+                pass
+            case _:
+                assert_never(received.message)
 
     def broadcast_state(self, *, can_attempt: bool = True) -> None:
-        """Tell the peers, among them those that join now, what they must know.
+        """Broadcast the present pause, and the breaker if this processor probes; a peer that joins needs both.
 
         Args:
-            can_attempt: Whether this processor could probe now. If it cannot, it must not keep the others from it.
+            can_attempt: Whether this processor could probe now. A prober that cannot is silent, so a peer takes over.
         """
-        if self.pause_s > 0:
-            self._broadcast({"kind": "pause", "for_s": round(self.pause_s, 3)})
+        if (pause_s := self.pause_s) > 0:
+            self._broadcast(Pause(for_s=round(pause_s, 3)))
         can_probe = can_attempt and not self._is_control_lost and not self._is_outdated and self.blocked_by is None
-        if self._breaker.is_prober and can_probe:
-            self._broadcast(
-                {"kind": "breaker", "open": True, "cause": self._breaker.cause, "status": self._breaker.status}
-            )
+        if self._breaker.is_prober and (cause := self._breaker.cause) is not None and can_probe:
+            self._broadcast(BreakerOpened(cause=cause, status=self._breaker.status))
 
     def _closed_s(self, *, takes_over: bool = True) -> float:
+        """Return the seconds until an attempt may start; 0 or less if the gate is open."""
         if self._probing or self._is_control_lost or self._is_paused is not False:
             return UNTIL_CHANGED_S
         now_s = self._clock()
+        # While blocked, the breaker is not asked, since the question can make this processor the prober.
         if (blocked_s := self._own_errors.closed_s(now_s=now_s)) > 0:
             return max(blocked_s, self.pause_s)
         return max(self.pause_s, self._breaker.probe_in_s(now_s=now_s, takes_over=takes_over))
 
     def _close_breaker(self) -> None:
         was_open = self._breaker.is_open
-        self._note_breaker(self._breaker.close)
+        self._breaker.close()
+        self._note_breaker()
         if was_open:
-            self._broadcast({"kind": "breaker", "open": False})
+            self._broadcast(BreakerClosed())
 
     def _throttle(self, event_id: str, result: Failed, no_room_s: float) -> Verdict:
         deferrals, successes = self._deferrals.take(event_id)
         if deferrals >= DEFERRALS_MAX and self._successes > successes:
+            # Other events succeeded meanwhile: the target refuses this event, and must not pause the flow with it.
             self._pause_for(no_room_s, result)
-            return Verdict.COUNTS  # others get through: it is this event that the target does not want
+            return Verdict.COUNTS
         self._deferrals.note(event_id, deferrals + 1, successes if deferrals else self._successes)
         asked_s = UNSTATED_PAUSE_S if result.feedback.retry_after_s is None else result.feedback.retry_after_s
         self._pause_for(max(PAUSE_MIN_S, asked_s, no_room_s), result)
@@ -257,37 +278,40 @@ class Gate:
 
     def _fail(self, event_id: str, result: Failed, entered: Pass) -> Verdict:
         trouble = trouble_of(result)
-        if self._breaker.is_open and entered is Pass.PROBE and self._breaker.is_end(trouble):
+        if self._breaker.is_open and entered is Pass.PROBE and self._breaker.is_ended_by(trouble):
             self._close_breaker()
         if self._breaker.is_open:
+            # Either the probe failed, or an attempt ends that began before the breaker opened.
             if entered is Pass.PROBE:
                 self._is_outdated = False
                 self._breaker.probe_failed(now_s=self._clock())
             return Verdict.COUNTS if trouble is None else Verdict.UNCOUNTED
-        if self._note_breaker(lambda: self._breaker.failed(event_id, trouble, now_s=self._clock()), latest=result):
+        if self._breaker.failed(event_id, trouble, now_s=self._clock()):
+            # The failure that opens the breaker belongs to the outage, and could be the last attempt of its event.
+            self._note_breaker(latest=result)
             self.broadcast_state()
             return Verdict.UNCOUNTED
         if entered is Pass.PROBE:
-            return Verdict.UNCOUNTED  # it was let through as nothing that counts
+            return Verdict.UNCOUNTED  # a probe costs its event no attempt
         return Verdict.COUNTS if result.reached else self._verdict_unreached(event_id)
 
     def _verdict_unreached(self, event_id: str) -> Verdict:
-        """Judge a failure without a connection: it counts only if others got through since the last such.
+        """Judge a failure to connect: it counts only if other events succeeded since the last such failure.
 
-        Without a success in between nothing tells an outage from a poison event, and waiting loses nothing.
+        Without a success in between, an outage and a poison event look alike, and waiting loses nothing.
         """
         times, successes = self._unreached.take(event_id)
         self._unreached.note(event_id, times + 1, self._successes)
         return Verdict.COUNTS if times and self._successes > successes else Verdict.UNCOUNTED
 
-    def _pause_for(self, asked_s: float, result: Result) -> None:
-        """Let nothing of this flow through for so many seconds, at most the longest that an answer can impose."""
+    def _pause_for(self, asked_s: float, result: Judged) -> None:
+        """Pause the flow in all processors, for at most the longest time that an answer can impose."""
         pause_s = min(asked_s, self._max_retry_after_s)
         if pause_s <= self.pause_s:
             return
         self._pause(pause_s)
-        self._broadcast({"kind": "pause", "for_s": pause_s})
-        # A leaky bucket has no room for an instant after every request: that is its pace and no news.
+        self._broadcast(Pause(for_s=pause_s))
+        # A leaky bucket of the target has no room for an instant after every request, which is normal operation.
         log_it = self._log.info if isinstance(result, Failed) or pause_s >= UNSTATED_PAUSE_S else self._log.debug
         log_it("target.throttled", status=result.status, pause_s=round(pause_s, 3), asked_s=round(asked_s, 3))
 
@@ -296,37 +320,35 @@ class Gate:
         self._resume_at_s = max(self._resume_at_s, self._clock() + pause_s)
         self._changed.set()
 
-    def _note_own_errors(self, note: Callable[[], int | None]) -> int | None:
-        """Let errors of our own be noted, and report a change."""
-        before = self.blocked_by
-        noted = note()
-        if (after := self.blocked_by) is not None and before is None:
-            self._on_blocked(True)
-            self._log.error("flow.blocked", error=after, action="tries one event at a time")
-        elif after is None and before is not None:
-            self._on_blocked(False)
-            self._log.info("flow.unblocked")
+    def _note_own_errors(self) -> None:
+        """Wake what waits, and log whether errors of our own block the flow if that has changed since the last call."""
         self._changed.set()
-        return noted
+        blocked_by = self.blocked_by
+        if (blocked_by is not None) == self._logged_blocked:
+            return
+        self._logged_blocked = blocked_by is not None
+        if blocked_by is None:
+            self._log.info("flow.unblocked")
+        else:
+            self._log.error("flow.blocked", error=blocked_by, action="tries one event at a time")
 
-    def _note_breaker(self, note: Callable[[], object], *, latest: Failed | None = None) -> bool:
-        """Let the breaker take note of something, report a change, and return whether it is open now.
+    def _note_breaker(self, *, latest: Failed | None = None) -> None:
+        """Wake what waits, and log whether the breaker is open if that has changed since the last call.
 
         Args:
-            latest: The failure that is noted, if it is one of our own attempts.
+            latest: The failure of an attempt of this processor that has opened it.
         """
-        before = self._breaker.cause
-        note()
-        if (cause := self._breaker.cause) is not before:
-            self._is_outdated = False
-            self._on_breaker(cause)
-            match cause:
-                case Cause.DOWN:
-                    why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail}
-                    self._log.error("breaker.opened", prober=self._breaker.prober, **why)
-                case Cause.BLOCKED:
-                    self._log.error("target.blocked", status=self._breaker.status, prober=self._breaker.prober)
-                case None:
-                    self._log.info("breaker.closed")
         self._changed.set()
-        return self._breaker.is_open
+        cause = self._breaker.cause
+        if cause is self._logged_cause:
+            return
+        self._logged_cause = cause
+        self._is_outdated = False
+        match cause:
+            case Cause.DOWN:
+                why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail}
+                self._log.error("breaker.opened", prober=self._breaker.prober, **why)
+            case Cause.BLOCKED:
+                self._log.error("target.blocked", status=self._breaker.status, prober=self._breaker.prober)
+            case None:
+                self._log.info("breaker.closed")

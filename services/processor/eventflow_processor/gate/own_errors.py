@@ -1,11 +1,11 @@
 """Errors of our own in a row: after a few, attempts stop, so that they neither repeat requests nor hold events. Pure.
 
-An error of our own is anything raised in a turn that is neither the target's answer nor the network's: a bug, a URL
-that cannot be used, no file descriptor left. It counts no attempt. If the turns of three different events in a row
-end in one, it is not the events' fault: the flow is *blocked* in this processor. Then one event at a time is tried,
-after pauses of 1 to 10 s, each time another, until a turn ends without an error (ADR 24).
+An error of our own is any exception in a turn that is neither an answer of the target nor a failure of the network: a
+bug, a URL that cannot be used, no free file descriptor. It counts no attempt. If the turns of three different events in
+a row end in one, the events are not at fault: the flow is *blocked* in this processor. Then one event at a time is
+tried, after pauses of 1 to 10 s, each time another, until a turn ends without such an error (ADR 24).
 
-One event whose own content raises never blocks a flow in which others are handled; it waits longer after each error.
+One event whose own content raises never blocks a flow in which others are handled. It waits longer after each error.
 """
 
 import math
@@ -18,10 +18,10 @@ REMEMBERED_EVENTS_MAX = 10_000
 
 
 class OwnErrors:
-    """Errors of our own in one flow and this processor; the caller brings the clock.
+    """Errors of our own in one flow of this processor; the caller passes the time.
 
     Attributes:
-        blocked_by: The type of the latest error while the flow is blocked, else None. Its text may hold secrets.
+        blocked_by: Type of the latest error while the flow is blocked, else None. Not its text, which may hold secrets.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class OwnErrors:
         self._try_at_s = -math.inf
 
     def failed(self, event_id: str, error: Exception, *, now_s: float) -> int:
-        """Note that a turn ended in an error; return how often the turns of this event have."""
+        """Note that a turn ended in an error; return how many turns of this event have."""
         times = self._times.pop(event_id, 0) + 1
         self._times[event_id] = times
         if len(self._times) > REMEMBERED_EVENTS_MAX:
@@ -43,7 +43,7 @@ class OwnErrors:
                 return times
             self._pause_s = TRY_PAUSE_MIN_S
         elif now_s < self._try_at_s:
-            return times  # it began before the flow was blocked
+            return times  # the turn began before the flow was blocked, so it is no try and does not double the pause
         else:
             self._pause_s = min(TRY_PAUSE_MAX_S, self._pause_s * 2)
         self.blocked_by = type(error).__name__
@@ -56,10 +56,10 @@ class OwnErrors:
         return bool(self._in_a_row)
 
     def ended_well(self) -> None:
-        """Note that a turn ended without an error, whatever the target answered."""
+        """Note that a turn ended without an error of our own, whatever the target answered."""
         self._in_a_row.clear()
         self.blocked_by = None
 
     def closed_s(self, *, now_s: float) -> float:
-        """Return the seconds until an event may be tried: 0 if the flow is not blocked."""
+        """Return the seconds until an event may be tried; 0 if the flow is not blocked."""
         return 0.0 if self.blocked_by is None else max(0.0, self._try_at_s - now_s)

@@ -1,10 +1,10 @@
-"""How the gate lets an attempt through, and how its result counts. Pure."""
+"""How the gate admits an attempt, and how its result counts. Pure."""
 
 from enum import Enum, auto
 
 
 class Pass(Enum):
-    """What an attempt is let through as."""
+    """The role in which an attempt is admitted."""
 
     ATTEMPT = auto()
     PROBE = auto()
@@ -17,4 +17,4 @@ class Verdict(Enum):
     DEFER = auto()
     """The target asked to wait: the event keeps its attempt, in memory while the pause is short."""
     UNCOUNTED = auto()
-    """The target is down, or refuses everybody: the event goes to a delay queue and keeps its attempt."""
+    """The target is down, or refuses every event: the event goes to a delay queue and keeps its attempt."""

@@ -1,95 +1,110 @@
-"""What this processor knows of single events of a flow, for an operator who asks (`eventflow why`)."""
+"""Memory of recent events of a flow, for the questions of `eventflow why`."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from typing import assert_never
 
-from eventflow.control.bus import Announcement
+from typing_extensions import override
+
+from eventflow.control.messages import (
+    BreakerClosed,
+    BreakerOpened,
+    Broadcast,
+    ControlMessage,
+    FailureCause,
+    InHand,
+    Known,
+    LastAttempt,
+    Pause,
+    RateReduced,
+    Why,
+)
 from eventflow.delivery import Delivery
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow_processor.attempt import Attempted
 from eventflow_processor.lanes import Lanes
+from eventflow_processor.observe.observer import Observer
 
 REMEMBERED_MAX = 10_000
-"""Outcomes that are remembered, the latest: some megabytes."""
+"""Attempts that are remembered, the latest: some megabytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """What became of an attempt, and when by the monotonic clock."""
+class RecentEvents(Observer):
+    """The events of one flow that this processor holds, and its latest attempts."""
 
-    facts: dict[str, Any]
-    at_s: float
-
-
-class RecentEvents:
-    """Keeps track of one flow's events in this processor: those in hand, and what became of the latest attempts."""
-
-    def __init__(self, lanes: Lanes, *, broadcast: Callable[[Announcement], None]) -> None:
-        """Wire; `announce` tells whoever asked."""
+    def __init__(self, lanes: Lanes, *, broadcast: Callable[[ControlMessage], None]) -> None:
+        """Answer over `broadcast`; `lanes` has the events that wait."""
         self._lanes = lanes
         self._broadcast = broadcast
-        self._in_flight: dict[str, Delivery] = {}
-        self._past: OrderedDict[str, _Past] = OrderedDict()
+        self.find_in_flight: Callable[[str], Delivery | None] = lambda _: None  # set once there is a dispatcher
+        self._past: OrderedDict[str, tuple[LastAttempt, float]] = OrderedDict()  # with the time of its end
 
-    def begin(self, delivery: Delivery) -> None:
-        """Know a delivery as in flight until `end`."""
-        self._in_flight[delivery.envelope.event.id] = delivery
-
-    def end(self, delivery: Delivery) -> None:
-        """Know it as in flight no more. Of two copies of an event in flight, the first to end ends both."""
-        self._in_flight.pop(delivery.envelope.event.id, None)
-
-    def remember(self, envelope: Envelope, outcome: Outcome) -> None:
-        """Remember what became of an attempt."""
-        event_id = envelope.event.id
-        self._past.pop(event_id, None)
-        self._past[event_id] = _Past(_facts_of(envelope, outcome), time.monotonic())
+    @override
+    def attempted(self, attempted: Attempted) -> None:
+        envelope, outcome = attempted.envelope, attempted.outcome
+        if outcome is None:
+            return  # not settled, so it comes again
+        self._past.pop(envelope.event.id, None)  # so that it becomes the latest
+        # The facts alone: an envelope has the body, and 10 000 of them would take gigabytes.
+        self._past[envelope.event.id] = _last_attempt(envelope.attempt, outcome), time.monotonic()
         if len(self._past) > REMEMBERED_MAX:
             self._past.popitem(last=False)
 
-    def on_peer_message(self, announcement: Announcement) -> None:
-        """Answer an operator who asks for an event; whoever knows nothing says so."""
-        match announcement:
-            case {"kind": "why", "id": str() as event_id}:
-                self._broadcast({"kind": "known", "id": event_id, **self.of(event_id)})
+    def on_peer_message(self, received: Broadcast) -> None:
+        """Answer a question of `eventflow why`, also for an unknown event: the command waits for every processor."""
+        match received.message:
+            case Why(event_id=event_id):
+                self._broadcast(self.known(event_id))
+            case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Known():
+                pass
+            case _:
+                assert_never(received.message)
 
-    def of(self, event_id: str) -> dict[str, Any]:
-        """Say what is known of an event; nothing for one that is not known."""
+    def known(self, event_id: str) -> Known:
+        """Return the state of an event, as far as it is known here."""
         now_s = time.monotonic()
-        past = self._past.get(event_id)
-        known: dict[str, Any] = {} if past is None else {**past.facts, "ago_s": round(now_s - past.at_s, 3)}
-        if (delivery := self._in_flight.get(event_id)) is not None:
-            return {"last": known, "state": "in_flight", **_here(delivery, now_s)}
-        if (delivery := self._lanes.find(event_id)) is not None:
+        last = None
+        if (past := self._past.get(event_id)) is not None:
+            attempt, ended_s = past
+            last = replace(attempt, ago_s=round(now_s - ended_s, 3))
+        return Known(event_id=event_id, last=last, in_hand=self._in_hand(event_id, now_s))
+
+    def _in_hand(self, event_id: str, now_s: float) -> InHand | None:
+        if (delivery := self.find_in_flight(event_id)) is not None:
+            state = "in_flight"
+        elif (delivery := self._lanes.find(event_id)) is not None:
             state = "held" if delivery.attempts_here else "waiting"
-            return {"last": known, "state": state, **_here(delivery, now_s)}
-        return {"last": known, "state": "past"} if known else {}
+        else:
+            return None
+        return InHand(
+            state=state,
+            lane=delivery.lane.value,
+            attempt=delivery.envelope.attempt,
+            here_s=round(now_s - delivery.received_s, 3),
+        )
 
 
-def _here(delivery: Delivery, now_s: float) -> dict[str, Any]:
-    return {
-        "lane": delivery.lane.value,
-        "attempt": delivery.envelope.attempt,
-        "here_s": round(now_s - delivery.received_s, 3),
-    }
-
-
-def _facts_of(envelope: Envelope, outcome: Outcome) -> dict[str, Any]:
+def _last_attempt(attempt: int, outcome: Outcome) -> LastAttempt:
+    """Describe an attempt that ends now."""
+    ended = LastAttempt(outcome=outcome.word, attempt=attempt, ago_s=0.0)
     match outcome:
-        case Delivered():
-            return {"outcome": "delivered", "attempt": envelope.attempt}
-        case Retry(envelope=copy, delay_s=delay_s):
-            return {"outcome": "retry", "attempt": envelope.attempt, "delay_s": delay_s, **_failure_of(copy)}
+        case Delivered() | Hold():
+            return ended
         case Defer(delay_s=delay_s):
-            return {"outcome": "defer", "attempt": envelope.attempt, "delay_s": delay_s}
-        case Hold():
-            return {"outcome": "hold", "attempt": envelope.attempt}
+            return replace(ended, delay_s=delay_s)
+        case Retry(envelope=copy, delay_s=delay_s):
+            return replace(ended, delay_s=delay_s, failure=_cause_of(copy))
         case DeadLetter(envelope=copy):
-            return {"outcome": "dead", "attempt": envelope.attempt, **_failure_of(copy)}
+            return replace(ended, failure=_cause_of(copy))
+        case _:
+            assert_never(outcome)
 
 
-def _failure_of(envelope: Envelope) -> dict[str, Any]:
-    return {} if envelope.failure is None else envelope.failure.cause
+def _cause_of(envelope: Envelope) -> FailureCause | None:
+    failure = envelope.failure
+    if failure is None:
+        return None
+    return FailureCause(reason=failure.reason, status=failure.status, detail=failure.detail)

@@ -10,35 +10,42 @@ publish ─┬─ wait eventflow.{flow}.events
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import assert_never
 from urllib.parse import urlsplit
 
-from structlog.contextvars import bind_contextvars
+from typing_extensions import override
 
 from eventflow.delivery import Delivery
-from eventflow.message import Envelope
-from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
-from eventflow.telemetry.logging import shown_id
-from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of
-from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
-from eventflow_processor.target.result import Failed, Result
+from eventflow.outcome import copy_queue
+from eventflow.telemetry.harmless import InternalErrors, harmless
+from eventflow.telemetry.tracing import Attributes, Tracer, attributes_of
+from eventflow.topology import Lane, lane_queue
+from eventflow_processor.attempt import NO_SPANS, Attempted, Spans
+from eventflow_processor.observe.observer import Observer
+from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
 
 _NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
-    """What all spans of a lane have in common."""
+    """Parts that all spans of a lane have in common."""
 
     queue: str
     span_name: str
     attributes: Attributes
 
 
-class DeliveryTracing:
-    """Traces the deliveries of one flow."""
+class DeliveryTracing(Observer):
+    """Traces the deliveries of one flow.
 
-    def __init__(self, tracer: Tracer, *, flow: str, target_url: str) -> None:
-        """Prepare what all spans of the flow have in common."""
+    The target and later copies continue the trace, so two spans begin before the attempt. All others are made when it
+    has finished, with the times that it had.
+    """
+
+    def __init__(self, tracer: Tracer, *, flow: str, target_url: str, internal_errors: InternalErrors) -> None:
+        """Prepare the parts that all spans of the flow have in common."""
+        self.internal_errors = internal_errors
         self._tracer = tracer
         self._flow = flow
         self._lanes = {
@@ -52,10 +59,14 @@ class DeliveryTracing:
             "server.port": url.port or (443 if url.scheme == "https" else 80),
         }
 
-    def handling(self, delivery: Delivery) -> "DeliveryTrace":
-        """Trace what is done with a delivery from its arrival here, when its turn has come, until the trace's `end`."""
+    def begin(self, delivery: Delivery) -> Spans:
+        """Begin the spans of an attempt that starts now. Never raises."""
+        return self._begin(delivery) or NO_SPANS
+
+    @harmless
+    def _begin(self, delivery: Delivery) -> Spans:
         envelope, lane = delivery.envelope, self._lanes[delivery.lane]
-        span = self._tracer.start(
+        process = self._tracer.start(
             lane.span_name,
             kind="consumer",
             parent=envelope.event.traceparent,
@@ -63,89 +74,69 @@ class DeliveryTracing:
             attributes=lane.attributes,
             started_at_ns=delivery.received_at_ns,
         )
-        if envelope.event.traceparent is None and span.traceparent is not None:
+        if envelope.event.traceparent is None and process.traceparent is not None:
             # No sender gave one: the trace begins here, and copies continue it.
-            delivery.envelope = envelope = replace(envelope, event=envelope.event.traced(span.traceparent))
-        if span.trace_id is not None:
-            # The context is that of this delivery's own task.
-            bind_contextvars(trace_id=span.trace_id, event_id=shown_id(envelope.event.id))
-            span.note({**attributes_of(envelope.event), "eventflow.attempt": envelope.attempt})
-            if delivery.attempts_here == 1:
-                self._tell_wait(envelope, lane.queue, until_ns=delivery.received_at_ns)
-            span.child("wait for quota", started_at_ns=delivery.received_at_ns).end()
-        return DeliveryTrace(span, flow=self._flow, request=self._request)
+            delivery.envelope = replace(envelope, event=envelope.event.traced(process.traceparent))
+        if process.trace_id is None:
+            return NO_SPANS
+        return Spans(process=process, request=process.child("POST", kind="client", attributes=self._request))
 
-    def _tell_wait(self, envelope: Envelope, queue: str, *, until_ns: int) -> None:
-        """Tell how long it was on the broker: since it was accepted, or since its last attempt failed."""
+    @override
+    def attempted(self, attempted: Attempted) -> None:
+        spans, delivery, envelope = attempted.spans, attempted.delivery, attempted.envelope
+        if spans.trace_id is None:
+            return
+        spans.process.note({**attributes_of(envelope.event), "eventflow.attempt": envelope.attempt})
+        if delivery.attempts_here == 1:
+            self._note_wait_in_queue(delivery)
+        wait = spans.process.child("wait for quota", started_at_ns=delivery.received_at_ns)
+        wait.end(at_ns=attempted.started_at_ns)
+        answered_at_ns = attempted.started_at_ns + round(attempted.duration_s * _NS_PER_S)
+        if (status := _status_of(attempted.result)) is not None:
+            spans.request.note({"http.response.status_code": status})
+        error = None if attempted.error is None else type(attempted.error).__name__
+        spans.request.end(error=_error_of(attempted.result, error), at_ns=answered_at_ns)
+        ended_at_ns = answered_at_ns + round(attempted.settlement_s * _NS_PER_S)
+        if attempted.outcome is not None:
+            spans.process.note({"eventflow.outcome": attempted.outcome.word})
+            if (queue := copy_queue(attempted.outcome, flow=self._flow)) is not None:
+                publish = spans.process.child(
+                    f"publish {queue}",
+                    kind="producer",
+                    attributes=_messaging("publish", queue),
+                    started_at_ns=answered_at_ns,
+                )
+                publish.end(at_ns=ended_at_ns)
+        spans.process.end(error=error, at_ns=ended_at_ns)
+
+    def _note_wait_in_queue(self, delivery: Delivery) -> None:
+        """Make the span of its time on the broker: since it was accepted, or since its last attempt failed."""
+        envelope, queue, until_ns = delivery.envelope, self._lanes[delivery.lane].queue, delivery.received_at_ns
         since = envelope.failure.last_at if envelope.failure else envelope.event.accepted_at
         wait = self._tracer.start(
             f"wait {queue}",
             kind="internal",
             parent=envelope.event.traceparent,
             attributes=_messaging("receive", queue),
-            started_at_ns=max(0, min(_to_ns(since), until_ns)),  # by another host's clock, or a stranger's word
+            started_at_ns=max(0, min(_to_ns(since), until_ns)),  # another host's clock, or any time that a sender names
         )
         wait.end(at_ns=until_ns)
 
 
-@dataclass(slots=True)
-class DeliveryTrace:
-    """The spans of one delivery in hand, until `end`."""
-
-    _span: Span
-    flow: str
-    request: Attributes
-    attempt: Span = UNRECORDED
-    _settlement: Span = UNRECORDED
-
-    def end(self, *, error: str | None = None) -> None:
-        """End the trace's part here: well, or of an error."""
-        self._span.end(error=error)
-
-    def begin_attempt(self, envelope: Envelope) -> Envelope:
-        """Trace an attempt, and return what to send in it: the event whose trace the target continues."""
-        self.attempt = self._span.child("POST", kind="client", attributes=self.request)
-        if self.attempt.trace_id is None:
-            return envelope
-        return replace(envelope, event=envelope.event.traced(self.attempt.traceparent))
-
-    @property
-    def linkable(self) -> str | None:
-        """The context of the attempt, where its trace is recorded."""
-        return None if self.attempt.trace_id is None else self.attempt.traceparent
-
-    def end_attempt(self, result: Result) -> None:
-        """Note how the attempt ended."""
-        if result.status is not None:
-            self.attempt.note({"http.response.status_code": result.status})
-        self.attempt.end(error=result.reason if isinstance(result, Failed) else None)
-
-    def begin_settlement(self, outcome: Outcome) -> None:
-        """Trace the settlement: for a copy until its confirm, for the rest there is nothing to wait for."""
-        if self._span.trace_id is None:
-            return
-        self._span.note({"eventflow.outcome": _word_of(outcome)})
-        if (queue := self._copied_to(outcome)) is not None:
-            self._settlement = self._span.child(
-                f"publish {queue}", kind="producer", attributes=_messaging("publish", queue)
-            )
-
-    def end_settlement(self, *, error: str | None = None) -> None:
-        """Note how the settlement ended."""
-        self._settlement.end(error=error)
-
-    def _copied_to(self, outcome: Outcome) -> str | None:
-        match outcome:
-            case Retry(delay_s=delay_s) | Defer(delay_s=delay_s):
-                return retry_queue(self.flow, delay_s)
-            case DeadLetter():
-                return dead_queue(self.flow)
-            case Delivered() | Hold():
-                return None
+def _status_of(result: Result | None) -> int | None:
+    return result.status if isinstance(result, Succeeded | Failed) else None
 
 
-def _word_of(outcome: Outcome) -> str:
-    return type(outcome).__name__.lower()
+def _error_of(result: Result | None, error_of_turn: str | None) -> str | None:
+    match result:
+        case Succeeded():
+            return None
+        case Failed(reason=reason):
+            return reason
+        case Errored() | None:
+            return error_of_turn
+        case _:
+            assert_never(result)
 
 
 def _messaging(operation: str, queue: str) -> Attributes:

@@ -1,1 +1,1 @@
-"""How many attempts of a flow may start per second, and this processor's share of them."""
+"""Quota: the rate that a flow may have, and the share of this processor."""

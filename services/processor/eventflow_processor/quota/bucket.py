@@ -1,4 +1,4 @@
-"""The bucket that a processor spends its share from: aiolimiter's, made anew whenever the share changes."""
+"""Leaky bucket from which a processor spends its share: aiolimiter's, replaced whenever the share changes."""
 
 import asyncio
 from contextlib import suppress
@@ -6,44 +6,45 @@ from contextlib import suppress
 from aiolimiter import AsyncLimiter
 
 LATENESS_S = 0.01
-"""Timers fire late; a bucket of a single attempt would waste that quota for ever, so this much may be caught up. What
-is caught up comes on top of a second's quota, as does what the way to the target bunches: together at most 2 %."""
+"""Timers fire late, and a bucket that holds a single attempt would lose that time for good. So this much may be caught
+up. A second can thus hold more attempts than its quota; together with the jitter of the network, at most 2 % more."""
 
 _HALVINGS = 40
+"""They narrow an interval to less than a float of its size can tell apart."""
 
 
 def capacity_of(*, share_per_s: float, burst: float, cost: float) -> float:
-    """Return the size of a bucket in units: its part of the burst, at least an attempt, and what lateness loses."""
+    """Return the size of a bucket in units: its part of the burst, but at least one attempt and `LATENESS_S`."""
     return max(burst, cost, share_per_s * LATENESS_S + cost)
 
 
 class Bucket:
-    """A leaky bucket whose rate and capacity can change; use it inside a running loop, with one waiter at a time.
+    """Leaky bucket whose rate and capacity can change. Use it inside a running loop, with one waiter at a time.
 
-    It starts empty of quota: a restart brings no new burst. aiolimiter freezes a limiter's rate, so a change makes a
-    new one, which takes over what was left in the old one, and whoever waits there: no change hands out a fresh burst,
-    and none loses the progress of a slow share.
+    It starts without units, so a restart brings no new burst. The rate of an aiolimiter is fixed, so a change makes a
+    new limiter, which takes over the units and the waiter of the old one: no change grants a fresh burst, and none
+    loses the progress of a slow share.
     """
 
     def __init__(self, *, rate_per_s: float, capacity: float, cost: float) -> None:
-        """Make a bucket that fills with `rate_per_s` units up to `capacity`, of which each attempt takes `cost`."""
+        """Fill with `rate_per_s` units up to `capacity`, of which each attempt takes `cost`."""
         self._cost = cost
         self._waiting: asyncio.Timeout | None = None
         self._is_retired = False
         self._make(rate_per_s, capacity, left=0.0)
 
     def change(self, *, rate_per_s: float, capacity: float) -> None:
-        """Fill at another rate from now on, and hold at most `capacity` units, which must suffice for an attempt."""
+        """Fill at another rate from now on, and hold at most `capacity` units, which must be enough for an attempt."""
         if (rate_per_s, capacity) != (self._rate_per_s, self._limiter.max_rate):
             self._make(rate_per_s, capacity, left=min(self._left(), capacity))
 
     def keep_at_most(self, units: float) -> None:
-        """Throw away what is left beyond `units`, such as because the target has no room for more."""
+        """Discard all but `units`, such as when the target has no room for more."""
         if self._left() > units:
             self._make(self._rate_per_s, self._limiter.max_rate, left=units)
 
     def retire(self) -> None:
-        """Grant nothing any more, and let the one that waits go: the flow has no quota now."""
+        """Grant nothing any more, and release the waiter: the flow has no quota now."""
         self._is_retired = True
         self._wake()
 
@@ -55,15 +56,17 @@ class Bucket:
                 async with asyncio.timeout(None) as self._waiting:
                     await limiter.acquire(self._cost)
             except TimeoutError:
-                continue  # the bucket has been made anew
+                continue  # woken for a new limiter, or to retire
             finally:
                 self._waiting = None
-            if limiter is self._limiter:  # else this came out of the old one just when the new one took it over
+            # The grant and a change can come in the same tick of the event loop. Then the new limiter has taken over
+            # the units that the old one grants here, and to return would spend them twice.
+            if limiter is self._limiter:
                 return True
         return False
 
     def _left(self) -> float:
-        """Find out what is left. aiolimiter tells only whether an amount is, so this halves the interval."""
+        """Return the units that are left, by bisection: aiolimiter answers only if there is room for an amount."""
         low, high = 0.0, self._limiter.max_rate
         if self._limiter.has_capacity(high):
             return high
@@ -75,12 +78,14 @@ class Bucket:
     def _make(self, rate_per_s: float, capacity: float, *, left: float) -> None:
         self._rate_per_s = rate_per_s
         self._limiter = AsyncLimiter(capacity, capacity / rate_per_s)
-        with suppress(StopIteration):  # a step is all that acquiring from a fresh limiter takes
+        # Spend all but `left` at once, without a running task: a fresh limiter has room, so that its coroutine ends at
+        # the first step.
+        with suppress(StopIteration):
             self._limiter.acquire(capacity - left).send(None)
         self._wake()
 
     def _wake(self) -> None:
-        # One that has expired already is on its way out of its wait, and refuses to expire once more: two changes can
-        # come within one tick of the event loop.
+        # Two changes can come within one tick of the event loop. After the first the waiter's timeout has expired, and
+        # to reschedule it once more raises RuntimeError.
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(asyncio.get_running_loop().time())

@@ -1,24 +1,33 @@
-"""One processor's part of a flow's quota: who shares it, how fast the flow may go, and when we may spend."""
+"""A flow's quota in one processor: how many share it, the rate that holds now, and when an attempt may be charged."""
 
 import asyncio
 import math
 import time
 from collections.abc import Callable
+from typing import assert_never
 
 import structlog
 
-from eventflow.control.bus import Announcement
+from eventflow.clock import lease_clock
+from eventflow.control.messages import (
+    BreakerClosed,
+    BreakerOpened,
+    Broadcast,
+    ControlMessage,
+    Known,
+    Pause,
+    RateReduced,
+    Why,
+)
 from eventflow.control.overrides import Overrides
-from eventflow.tasks import lease_clock
-from eventflow_processor.observe.metrics import FlowMetrics
 from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.rate import AimdRate
 from eventflow_processor.quota.roster import Roster
 from eventflow_processor.target.feedback import Feedback
-from eventflow_processor.target.result import Failed, Result
+from eventflow_processor.target.result import Failed, Judged
 
 UNSTATED_PAUSE_S = 1.0
-"""How long a target without room is left alone where nothing tells when it has some again."""
+"""The pause for a target without room that does not state when it has some again."""
 
 log = structlog.stdlib.get_logger()
 
@@ -26,8 +35,7 @@ log = structlog.stdlib.get_logger()
 class Quota:
     """Grants attempts, to one waiter at a time, so that all processors together keep to the quota (ADR 7).
 
-    It fails closed: without a look at the queue within the lease nothing is granted. A flow without a quota is not held
-    up by any of this.
+    It fails closed: without a look at the queue within the lease it grants nothing. A flow without a quota never waits.
     """
 
     def __init__(
@@ -37,8 +45,7 @@ class Quota:
         rate_per_s: float | None,
         burst: float,
         cost: float,
-        broadcast: Callable[[Announcement], None],
-        metrics: FlowMetrics,
+        broadcast: Callable[[ControlMessage], None],
         clock: Callable[[], float] = time.monotonic,
         clock_of_leases: Callable[[], float] = lease_clock,
     ) -> None:
@@ -48,31 +55,48 @@ class Quota:
             rate_per_s: Units for all processors together; None for no quota.
             burst: Units that all of them together may save up.
             cost: Units of one attempt.
-            broadcast: Tells the flow's other processors.
+            broadcast: Sends a message to the flow's other processors.
         """
         self._configured_per_s = rate_per_s
         self._burst = burst
         self._cost = cost
         self._broadcast = broadcast
-        self._metrics = metrics
         self._clock = clock
         self._clock_of_leases = clock_of_leases
         self._roster = Roster()
         self._rate = AimdRate(rate_per_s)
         self._bucket: Bucket | None = None
+        self._share_per_s = 0.0
         self._changed = asyncio.Event()
         self._log = log.bind(flow=flow)
         self._share()
 
     @property
-    def attempts_per_s(self) -> float:
-        """How many attempts all processors together may start per second now; infinite without a quota."""
+    def rate_per_s(self) -> float:
+        """Units per second that all processors together may spend now; infinite without a quota."""
         rate_per_s = self._rate.rate_per_s(now_s=self._clock())
-        return math.inf if rate_per_s is None else rate_per_s / self._cost
+        return math.inf if rate_per_s is None else rate_per_s
+
+    @property
+    def share_per_s(self) -> float:
+        """Units per second that this processor may spend now; infinite without a quota."""
+        if math.isinf(self.rate_per_s):
+            return math.inf
+        return self._share_per_s if self._lease_s() > 0 else 0.0
+
+    @property
+    def processors(self) -> int:
+        """Number of processors that share the quota; 0 while unknown."""
+        return self._roster.processors
+
+    @property
+    def attempts_per_s(self) -> float:
+        """Attempts per second that all processors together may start now; infinite without a quota."""
+        return self.rate_per_s / self._cost
 
     @property
     def attempt_every_s(self) -> float:
-        """How many seconds of our share one attempt takes; 0 without a quota."""
+        """Seconds of this processor's share that one attempt takes; 0 without a quota."""
         return max(1, self._roster.processors) / self.attempts_per_s
 
     async def acquire(self) -> None:
@@ -82,32 +106,34 @@ class Quota:
                 await self._wait_for_change()
                 continue
             is_granted = await self._bucket.acquire()
-            if is_granted and self._lease_s() > 0:  # again: the process may have stood still while it waited
+            # The lease is checked once more, since this process may have been suspended while it waited. Then its share
+            # belongs to the others by now, and what the bucket has granted is lost.
+            if is_granted and self._lease_s() > 0:
                 return
 
     def joined(self) -> None:
-        """Note that our consumer has been started."""
+        """Note that the consumer of this processor has been started."""
         self._roster.joined(now_s=self._clock_of_leases())
         self._share()
 
     def left(self) -> None:
-        """Note that our consumer is gone."""
+        """Note that the consumer of this processor is gone."""
         self._roster.left()
         self._share()
 
     def looked(self, consumers: int, *, began_s: float) -> None:
-        """Note how many consumers the events queue has; the look began at `began_s` of the clock of leases."""
+        """Note the number of consumers of the events queue, by a look that began at `began_s` of the lease clock."""
         was_member = self._roster.is_member
         self._roster.looked(consumers, began_s=began_s)
         self._share()
         if self._roster.is_member and not was_member:
             self._log.info("quota.joined", processors=self._roster.processors)
             if self._bucket is not None:
-                self._bucket.keep_at_most(0.0)  # what has gathered meanwhile was the others' still
+                self._bucket.keep_at_most(0.0)  # the share of the time before belonged to the others
         self._changed.set()
 
-    def learn(self, result: Result, *, sent_s: float) -> float:
-        """Take note of what the answer to a request that was sent at `sent_s` says about the quota.
+    def learn(self, result: Judged, *, sent_s: float) -> float:
+        """Adjust the rate and the bucket to the answer of a request that was sent at `sent_s`.
 
         Returns:
             For how many seconds the target has no room for any attempt.
@@ -124,28 +150,32 @@ class Quota:
             self._bucket.keep_at_most(feedback.room / max(1, self._roster.processors))
         return self._room_after_s(feedback, self._rate.rate_per_s(now_s=now_s))
 
-    def apply_overrides(self, settings: Overrides) -> None:
-        """Heed what an operator has ordered."""
-        limit_per_s = self._configured_per_s if settings.rate_per_s is None else settings.rate_per_s
+    def apply_overrides(self, overrides: Overrides) -> None:
+        """Apply an operator's overrides: another limit, or the configured one again."""
+        limit_per_s = self._configured_per_s if overrides.rate_per_s is None else overrides.rate_per_s
         self._rate.set_limit(limit_per_s, now_s=self._clock())
         self._share()
 
-    def on_peer_message(self, announcement: Announcement) -> None:
-        """Heed what a peer says."""
-        match announcement:
-            case {"kind": "rate", "units_per_s": int() | float() as rate_per_s} if rate_per_s > 0:
-                if self._rate.heard(rate_per_s, now_s=self._clock()):
+    def on_peer_message(self, received: Broadcast) -> None:
+        """Follow a peer to a lower rate."""
+        match received.message:
+            case RateReduced(units_per_s=rate_per_s):
+                if self._rate.peer_reduced(rate_per_s, now_s=self._clock()):
                     self._step_down()
+            case Pause() | BreakerOpened() | BreakerClosed() | Why() | Known():
+                pass
+            case _:
+                assert_never(received.message)
 
     def broadcast_state(self) -> None:
-        """Tell the peers, among them those that join now, when the target gives less than the limit."""
+        """Broadcast the rate if the target grants less than the limit; a peer that joins needs it."""
         now_s = self._clock()
         rate_per_s = self._rate.rate_per_s(now_s=now_s)
         if rate_per_s is not None and self._rate.is_reduced(now_s=now_s):
-            self._broadcast({"kind": "rate", "units_per_s": rate_per_s})
+            self._broadcast(RateReduced(units_per_s=rate_per_s))
 
     def _step_down(self) -> None:
-        """Go on at a lower rate, from an empty bucket: the target's is full."""
+        """Go on at a lower rate from an empty bucket, since the target has no room left."""
         self._share()
         if self._bucket is not None:
             self._bucket.keep_at_most(0.0)
@@ -163,28 +193,19 @@ class Quota:
         return self._roster.lease_s(now_s=self._clock_of_leases())
 
     def _share(self) -> None:
-        """Work out our share and spend from a bucket that fits it."""
+        """Fit the bucket to the share of this processor: the rate divided by the number of processors."""
         rate_per_s, processors = self._rate.rate_per_s(now_s=self._clock()), self._roster.processors
-        share_per_s = math.inf
+        self._share_per_s = rate_per_s / processors if rate_per_s is not None and processors else 0.0
         if rate_per_s is None:
             if self._bucket is not None:
                 self._bucket.retire()
                 self._bucket = None
-        elif processors == 0:
-            share_per_s = 0.0
-        else:
-            share_per_s = rate_per_s / processors
-            capacity = capacity_of(share_per_s=share_per_s, burst=self._burst / processors, cost=self._cost)
+        elif processors:
+            capacity = capacity_of(share_per_s=self._share_per_s, burst=self._burst / processors, cost=self._cost)
             if self._bucket is None:
-                self._bucket = Bucket(rate_per_s=share_per_s, capacity=capacity, cost=self._cost)
+                self._bucket = Bucket(rate_per_s=self._share_per_s, capacity=capacity, cost=self._cost)
             else:
-                self._bucket.change(rate_per_s=share_per_s, capacity=capacity)
-        is_spending = rate_per_s is None or self._lease_s() > 0
-        self._metrics.set_quota(
-            rate_per_s=math.inf if rate_per_s is None else rate_per_s,
-            share_per_s=share_per_s if is_spending else 0.0,
-            processors=processors,
-        )
+                self._bucket.change(rate_per_s=self._share_per_s, capacity=capacity)
         self._changed.set()
 
     async def _wait_for_change(self) -> None:

@@ -4,15 +4,16 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from multidict import CIMultiDict
+from typing_extensions import override
 from yarl import URL
 
 from eventflow.errors import EventFlowError
@@ -40,8 +41,18 @@ from eventflow_processor.target.connection import (
     has_no_descriptor_left,
 )
 from eventflow_processor.target.feedback import FeedbackReader
+from eventflow_processor.target.port import Attempt, Charge, OnResult, Target
 from eventflow_processor.target.request import RequestForm
-from eventflow_processor.target.result import BY_STATUS, Failed, Result, Succeeded, judge
+from eventflow_processor.target.result import (
+    BY_STATUS,
+    AttemptNotMadeError,
+    Errored,
+    Failed,
+    Judged,
+    Result,
+    Succeeded,
+    judge,
+)
 from eventflow_processor.target.success import SuccessRule, parsed
 
 RULED_BODY_MAX_BYTES = 1024 * 1024
@@ -64,16 +75,12 @@ PLAIN_REFUSAL_MAX_BYTES = 2048
 USER_AGENT = f"event-flow/{version('event-flow')}"
 
 
-class AttemptNotMadeError(EventFlowError):
-    """Nothing was sent, for a reason of our own, such as no file descriptor left or a host that cannot be one."""
-
-
 class StaleConnectionError(EventFlowError):
     """A connection that was kept from an earlier request was closed before it answered this one."""
 
 
-class Target:
-    """Where the events of a flow go. Use it as an async context manager."""
+class HttpTarget(Target):
+    """Target that takes events by POST. Use it as an async context manager; its end abandons what is in flight."""
 
     def __init__(
         self,
@@ -95,6 +102,7 @@ class Target:
         self._headers.update(headers)
         self._timeout_s = timeout_s
         self._resolver = resolver or Resolver()
+        self._in_flight: set[HttpAttempt] = set()
         self._speaks_tls = False
         self._ask_for_tls_at_s = -math.inf
 
@@ -116,14 +124,21 @@ class Target:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for attempt in tuple(self._in_flight):
+            attempt.abandon()
         await self._client.close()
 
-    async def attempt(self, envelope: Envelope, *, charge: Callable[[], Awaitable[None]]) -> Result:
-        """Send the event once. Never raises for anything that a target or a network does; each request ends in time.
+    @override
+    def start(self, envelope: Envelope, *, charge: Charge, on_result: OnResult) -> "HttpAttempt":
+        attempt = HttpAttempt(self._attempt(envelope, charge), on_result, in_flight=self._in_flight)
+        self._in_flight.add(attempt)
+        return attempt
 
-        A kept connection that the target has closed meanwhile is not the target's failure: the request is repeated
-        once, on a new connection, after `charge` has let it pass as any other attempt. However long that takes,
-        nothing is held meanwhile, and its errors are passed on.
+    async def _attempt(self, envelope: Envelope, charge: Charge) -> Judged:
+        """Send the event once. Whatever a target or a network does is a result, and each request ends in time.
+
+        If the target has closed a kept connection in the meantime, that is not its failure: the request is repeated
+        once, on a new connection, when `charge` lets it pass. However long that takes, nothing is held meanwhile.
 
         Raises:
             AttemptNotMadeError: Nothing was sent, for a reason of our own.
@@ -132,10 +147,12 @@ class Target:
             return await self._request(envelope, Exchange())
         except StaleConnectionError:
             pass  # and repeated outside, so that no error of the repeat is chained to this one
-        await charge()
+        charged = asyncio.Event()
+        charge(charged.set)
+        await charged.wait()
         return await self._request(envelope, Exchange(wants_new=True))
 
-    async def _request(self, envelope: Envelope, exchange: Exchange) -> Result:
+    async def _request(self, envelope: Envelope, exchange: Exchange) -> Judged:
         request = self._form.request_for(envelope, now=utc_now())
         current_exchange.set(exchange)
         try:
@@ -179,7 +196,7 @@ class Target:
         if not (exchange.is_sent or exchange.is_resolving):
             self._resolver.doubt(self._url.raw_host or "", self._url.port or 0)
 
-    async def _result_of(self, answer: aiohttp.ClientResponse, exchange: Exchange) -> Result:
+    async def _result_of(self, answer: aiohttp.ClientResponse, exchange: Exchange) -> Judged:
         if answer.status == 408 and exchange.is_kept and exchange.closes:
             raise StaleConnectionError  # it was tired of waiting for a request, and this one came too late
         reads_bodies = self._success.reads_bodies or self._feedback.reads_bodies
@@ -206,6 +223,43 @@ class Target:
         if isinstance(result, Succeeded) and not answer.content.is_eof():
             await _drain(answer)  # it counts from here on, whatever becomes of the rest
         return result
+
+
+class HttpAttempt(Attempt):
+    """Attempt that runs in a task of its own."""
+
+    __slots__ = ("_in_flight", "_is_abandoned", "_on_result", "_task")
+
+    def __init__(
+        self, sending: Coroutine[Any, Any, Judged], on_result: OnResult, *, in_flight: "set[HttpAttempt]"
+    ) -> None:
+        self._on_result = on_result
+        self._in_flight = in_flight
+        self._is_abandoned = False
+        self._task = asyncio.create_task(sending)
+        self._task.add_done_callback(self._ended)
+
+    @override
+    def abandon(self) -> None:
+        self._is_abandoned = True  # the task may have ended already, and its callback be on its way
+        self._task.cancel()
+
+    def _ended(self, task: asyncio.Task[Judged]) -> None:
+        self._in_flight.discard(self)
+        result = _result_of(task)
+        if not self._is_abandoned:
+            self._on_result(result)
+
+
+def _result_of(task: asyncio.Task[Judged]) -> Result:
+    if task.cancelled():
+        return Errored(error=AttemptNotMadeError("the attempt was cancelled"))
+    error = task.exception()
+    if error is None:
+        return task.result()
+    if isinstance(error, Exception):
+        return Errored(error=error)
+    raise error  # a request to end the process
 
 
 def _failure(error: Exception, exchange: Exchange) -> Failed:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from eventflow.event import Event, format_time
 from eventflow.message import Envelope
-from eventflow.settings.sections import TargetSettings
+from eventflow.settings.target import TargetSettings
 from eventflow.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signature, signing_key
 
 IDEMPOTENCY_KEY = "Idempotency-Key"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from eventflow.errors import EventFlowError
 from eventflow_processor.target.feedback import NOTHING, Feedback
 from eventflow_processor.target.success import SuccessRule
 
@@ -55,7 +56,21 @@ class Failed:
     feedback: Feedback = NOTHING
 
 
-Result = Succeeded | Failed
+class AttemptNotMadeError(EventFlowError):
+    """Nothing was sent, for a reason of our own, such as no file descriptor left or a host that cannot be one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errored:
+    """An error of our own ended the attempt. It says nothing about the target, so it neither counts nor steers."""
+
+    error: Exception
+
+
+Judged = Succeeded | Failed
+"""Results that say something about the target."""
+
+Result = Judged | Errored
 
 
 def judge(
@@ -67,7 +82,7 @@ def judge(
     success: SuccessRule = BY_STATUS,
     refusal: str | None = None,
     detail: str | None = None,
-) -> Result:
+) -> Judged:
     """Distinguish success from failure by the status, and by the verdict on the body if there is one.
 
     Args:

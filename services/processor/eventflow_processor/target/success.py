@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from eventflow.settings.sections import TargetSettings, success_statuses
+from eventflow.json_pointer import value_at
+from eventflow.settings.target import TargetSettings, success_statuses
 
 UNREADABLE: Final = object()
 """An answer's body in place of a document: cut off, too long, or not JSON."""
@@ -79,20 +80,6 @@ def parsed(body: bytes | None) -> object:
         return json.loads(body)
     except (ValueError, RecursionError):
         return UNREADABLE
-
-
-def value_at(document: object, pointer: str) -> object:
-    """Return the value that a JSON pointer leads to; None if it leads nowhere."""
-    for step in pointer.split("/")[1:]:
-        name = step.replace("~1", "/").replace("~0", "~")
-        match document:
-            case dict():
-                document = document.get(name)
-            case list() if name.isascii() and name.isdecimal() and (name == "0" or name[0] != "0") and len(name) < 10:
-                document = document[int(name)] if int(name) < len(document) else None
-            case _:
-                return None
-    return document
 
 
 def _has(document: object, pointer: str) -> bool:

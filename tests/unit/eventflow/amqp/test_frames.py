@@ -173,7 +173,7 @@ TABLE = st.lists(st.tuples(NAME, VALUE), max_size=8).map(lambda pairs: b"".join(
 
 @st.composite
 def content_headers(draw: st.DrawFn) -> bytes:
-    """Content headers such as a stranger could write: any properties, any values, torn or with lengths that lie."""
+    """Content headers of any publisher: any properties and values, cut off or with wrong lengths."""
     flags = draw(st.sampled_from([HEADERS_AND_ID, ALL_KNOWN]) | st.integers(0, 2**16 - 1))
     parts = [draw(st.binary(min_size=2, max_size=2))] if flags & MORE else []
     for bit in range(15, 1, -1):

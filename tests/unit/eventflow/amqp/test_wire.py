@@ -1,4 +1,4 @@
-"""Below the library: which frames pass it by, how publishes are confirmed, and what ends them."""
+"""Below the library: frames that bypass it, and publishes that are confirmed, refused, returned or given up."""
 
 import asyncio
 from collections.abc import Callable
@@ -156,19 +156,19 @@ async def test_a_closed_socket_is_not_written_to() -> None:
 def test_the_library_gets_every_other_frame_whole_and_in_order(story: list[str], step: int) -> None:
     async def play() -> None:
         bench = Bench()
-        said, left = b"", b""
-        for number, what in enumerate(story, start=1):
+        read, left = b"", b""
+        for number, kind in enumerate(story, start=1):
             frame, channel = {
                 "confirm": (commands.Basic.Ack(number), OURS),
                 "theirs": (commands.Basic.Ack(number), THEIRS),
                 "heartbeat": (Heartbeat(), 0),
                 "close": (commands.Channel.Close(406, "why", 0, 0), OURS),
-            }[what]
+            }[kind]
             data = pamqp.frame.marshal(frame, channel)
-            said += data
-            left += b"" if what == "confirm" else data
-        for start in range(0, len(said), step):
-            bench.reader.feed_data(said[start : start + step])
+            read += data
+            left += b"" if kind == "confirm" else data
+        for start in range(0, len(read), step):
+            bench.reader.feed_data(read[start : start + step])
         bench.reader.feed_eof()
         got = await bench.reader.read()
         if "confirm" in story:  # the library is shown that the connection lives
@@ -194,7 +194,7 @@ async def test_a_server_of_another_protocol_is_left_to_the_library() -> None:
 
 
 async def test_a_channel_that_is_closed_for_a_message_too_large_is_written_to_no_more() -> None:
-    """Publishing on a closed channel would end the connection: what is sent from then on waits for another channel."""
+    """A publish on a closed channel would end the connection, so from then on publishes wait for the next channel."""
     bench = Bench()
     bench.publish(b"x" * 20)
     await asyncio.sleep(0)
@@ -223,9 +223,9 @@ def test_the_brokers_limit_is_read_where_it_says_it(reason: str, limit: int | No
 async def test_a_callback_that_fails_ends_neither_the_reading_nor_the_confirms_of_others() -> None:
     bench = Bench()
     first, second = bench.publish()[0], bench.publish()[0]
-    told: list[str] = []
+    called: list[str] = []
     first.on_resolved(lambda: 1 / 0)
-    first.on_resolved(lambda: told.append("first"))
+    first.on_resolved(lambda: called.append("first"))
     bench.broker_says(commands.Basic.Ack(2, multiple=True))
     assert await outcomes(first, second) == ["confirmed", "confirmed"]
-    assert told == ["first"]
+    assert called == ["first"]

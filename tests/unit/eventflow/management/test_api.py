@@ -6,7 +6,7 @@ from pydantic import SecretStr
 from eventflow.errors import ManagementError
 from eventflow.management.api import Management
 from eventflow.management.policies import Look, look
-from eventflow.settings.sections import BrokerSettings
+from eventflow.settings.broker import BrokerSettings
 from tests.support.management import STRANGERS, serving
 
 BROKER_URL = "amqp://guest:secret@127.0.0.1/"

@@ -1,4 +1,4 @@
-"""Broker URLs: what is taken is read by the library as it was checked, and an error about one shows nothing of it."""
+"""Broker URLs: the library reads an accepted URL as it was checked, and no error shows any part of a URL."""
 
 from urllib.parse import unquote
 

@@ -1,4 +1,4 @@
-"""Hosts and URLs of HTTP: what is taken can fail later only as a network fails."""
+"""Hosts and HTTP URLs: an accepted one can fail later only as a network fails."""
 
 import asyncio
 import socket
@@ -199,5 +199,5 @@ async def test_a_client_meets_only_errors_of_the_network_with_a_host_that_is_tak
     ],
 )
 def test_an_error_shows_no_more_of_a_url_than_its_host(text: str, shown: str | None) -> None:
-    """docker/cli#4665. Reproduced on 0.1.0: the whole URL of a target, in whose path a token stood."""
+    """docker/cli#4665. Reproduced on 0.1.0: an error showed the whole URL of a target, with a token in its path."""
     assert shown_http_url(text) == shown

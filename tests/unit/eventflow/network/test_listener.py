@@ -1,4 +1,4 @@
-"""Where a service can listen, and the line with the reason and the advice where it cannot."""
+"""Addresses that a service can listen on, and the line with reason and advice for those that it cannot."""
 
 import socket
 import subprocess

@@ -1,4 +1,4 @@
-"""Names to addresses: what is shared, what is remembered, and what serves while no name server answers."""
+"""Lookups: shared by all callers, cached, and replaced by the previous addresses if no name server answers."""
 
 import asyncio
 import socket

@@ -7,14 +7,10 @@ import pytest
 
 from eventflow.errors import SettingsError
 from eventflow.settings.environment import FILE_MAX_BYTES, capitalized, from_environment
-from eventflow.settings.sections import Role, load
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role
 
 URL = "http://target/"
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(

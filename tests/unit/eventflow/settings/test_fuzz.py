@@ -13,21 +13,17 @@ from hypothesis import strategies as st
 
 from eventflow.errors import SettingsError
 from eventflow.management.api import Management
-from eventflow.settings.sections import (
-    FlowSettings,
-    Role,
-    Settings,
-    is_used,
-    load,
-)
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role, is_used
+from eventflow.settings.root import FlowSettings, Settings
 from eventflow.telemetry.tracers import ENDPOINT_VARIABLES, require_endpoints
 from eventflow.topology import flow_specs, ingest_specs
 from eventflow_collector.guards import require_safe_exposure
-from eventflow_collector.ingest import flow_intake
+from eventflow_collector.intake.flow import flow_of
 from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
 from eventflow_processor.guards import require_target_urls
 from eventflow_processor.target.feedback import FeedbackReader
-from eventflow_processor.target.http import Target
+from eventflow_processor.target.http import HttpTarget
 from eventflow_processor.target.request import request_form
 from eventflow_processor.target.success import success_rule
 
@@ -142,7 +138,7 @@ def check_start(role: Role, config: Path | None = None) -> None:
         case Role.COLLECTOR:
             require_safe_exposure(settings)
             for name, flow in settings.all_flows.items():
-                flow_intake(name, flow.source)
+                flow_of(name, flow.source)
                 ingest_specs(name)
         case Role.PROCESSOR:
             require_target_urls(settings)
@@ -152,7 +148,7 @@ def check_start(role: Role, config: Path | None = None) -> None:
 
 def check_flow(name: str, flow: FlowSettings, *, configured_prefetch: int | None) -> None:
     target = flow.target
-    Target(
+    HttpTarget(
         url=target.url or "",
         form=request_form(target),
         headers={name: value.get_secret_value() for name, value in target.headers.items()},

@@ -1,4 +1,4 @@
-"""What a service writes to standard output: one pipeline, whoever logs."""
+"""The log lines of a service on standard output: one pipeline for ours and those of libraries."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ ours.configure(service="eventflow-test", log_format="json", level="info")
 log = structlog.stdlib.get_logger()
 with structlog.contextvars.bound_contextvars(trace_id="4bf9", event_id="e-1"):
     log.warning("event.unconfirmed", api_key="k-1", X_Authorization="Bearer b-1", flow="default")
-log.debug("event.delivered")
+log.debug("delivery.attempted")
 try:
     raise ConnectionError("cannot connect to amqp://user:pw-1@broker:5672/")
 except ConnectionError:

@@ -21,7 +21,7 @@ async def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", ratio)
     tracer = OtlpTracer("test")
     yield lambda parent: tracer.start("it", kind="server", parent=parent)
-    await tracer.close()  # what was not ended is not exported, so nobody has to be there
+    await tracer.close()  # a span that was not ended is not exported, so no endpoint is needed
 
 
 def trace_id_of(span: Span) -> str:
@@ -70,7 +70,7 @@ def test_a_sampled_trace_goes_on_under_its_id_with_the_samplers_decision(start: 
     assert span.trace_id == (SENDERS_TRACE_ID if is_recorded else None)
     assert (span.traceparent or "").startswith(f"00-{SENDERS_TRACE_ID}-")
     assert (span.traceparent or "").endswith("-01" if is_recorded else "-00")
-    assert span.traceparent != SENDERS, "whoever continues it is below this span"
+    assert span.traceparent != SENDERS, "the next service continues this span, not the sender's"
 
 
 @pytest.mark.parametrize("start", [("parentbased_traceidratio", "0.5")], indirect=True)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from standardwebhooks import Webhook
 
-from eventflow.settings.sections import SourceSettings
+from eventflow.settings.source import SourceSettings
 from eventflow.signing import signature, signing_key
-from eventflow_collector.senders.signature import Flaw, find_flaw, scheme_of
+from eventflow_collector.intake.flow import flow_of
+from eventflow_collector.senders.signature import Flaw
 from tests.support.senders import github, shopify, standard, stripe
 
 NOW = datetime(2025, 7, 13, 12, tzinfo=UTC)
@@ -29,9 +30,9 @@ def flaw_of(
     now: datetime = NOW,
     **settings: str,
 ) -> Flaw | None:
-    scheme = scheme_of(SourceSettings.model_validate({"verify": verify, "secrets": secrets, **settings}))
-    assert scheme is not None
-    return find_flaw(scheme, headers=CIMultiDict(headers), body=body, now=now)
+    verifier = flow_of("f", SourceSettings.model_validate({"verify": verify, "secrets": secrets, **settings})).verifier
+    assert verifier is not None
+    return verifier.flaw_of(CIMultiDict(headers), body, now=now)
 
 
 GITHUB_SECRET = "It's a Secret to Everybody"

@@ -20,7 +20,7 @@ from eventflow.message import Message, new_message_id
 from eventflow.telemetry.tracers import NoTracer
 from eventflow_collector.spool.directory import RESERVE_MAX_BYTES, Disk, SpoolDirectory, room_bytes
 from eventflow_collector.spool.file import SpoolFile
-from eventflow_collector.spool.sender import Drainer
+from eventflow_collector.spool.sender import SpoolSender
 from eventflow_collector.spool.store import Record, SpoolCorruptedError, SpoolFullError, Store
 from tests.support.wait import eventually
 
@@ -322,7 +322,7 @@ async def test_an_event_whose_publish_is_unresolved_is_held_and_goes_with_its_la
         lost.resolve(BrokerUnavailableError("the connection was lost"))
         await eventually(lambda: file.usage.events == 2, what="the confirmed one deleted")
         assert await bodies(file) == [b"lost", b"free"]
-        await file.settled()
+        await file.until_resolved()
 
 
 async def test_a_publish_that_is_confirmed_while_its_event_is_being_put_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ async def test_a_publish_that_is_confirmed_while_its_event_is_being_put_leaves_n
         await asyncio.sleep(0)
         late.resolve()
         await putting
-        await eventually(lambda: file.is_drained, what="an empty file")
+        await eventually(lambda: file.is_empty, what="an empty file")
 
 
 async def test_a_full_spool_refuses_until_there_is_room_again(tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ async def test_a_full_spool_refuses_until_there_is_room_again(tmp_path: Path) ->
         for row in await file.read(after=0):
             file.hold(row.seq, done)
         done.resolve()
-        await eventually(lambda: file.is_drained and not file.is_full, what="empty, and room again")
+        await eventually(lambda: file.is_empty and not file.is_full, what="empty, and room again")
         await file.put(record(b"x" * 5000))
 
 
@@ -435,7 +435,7 @@ class FakePublisher:
 
 @asynccontextmanager
 async def draining(file: SpoolFile, publisher: FakePublisher) -> AsyncIterator[None]:
-    drainer = Drainer(
+    drainer = SpoolSender(
         file,
         publisher,  # type: ignore[arg-type]
         can_send=lambda: publisher.state == "up",
@@ -460,7 +460,7 @@ async def test_events_are_sent_in_order_over_windows_and_interruptions(tmp_path:
                 lambda: publisher.state == "down" and file.usage.events == 400, what="those confirmed gone"
             )
             publisher.until_down, publisher.state = None, "up"
-            await eventually(lambda: file.is_drained, what="all of them gone")
+            await eventually(lambda: file.is_empty, what="all of them gone")
         assert publisher.sent == numbered
 
 
@@ -474,5 +474,5 @@ async def test_an_event_that_the_broker_refuses_stays_and_holds_nothing_up(tmp_p
             assert publisher.sent == [b"0", b"2", b"4"]
             assert await bodies(file) == [b"1", b"3", b"5"]
             publisher.refused_queues = []
-            await eventually(lambda: file.is_drained, what="the others gone too")
+            await eventually(lambda: file.is_empty, what="the others gone too")
         assert publisher.sent == [b"0", b"2", b"4", b"1", b"3", b"5"]

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from eventflow.control.bus import Announcement
+from eventflow.control.messages import BreakerClosed, BreakerOpened, Broadcast, Cause, ControlMessage, Pause
 from eventflow.control.overrides import Overrides
 from eventflow.event import Event
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Hold, Retry
-from eventflow_processor.gate.breaker import OUTAGE_S, PROBER_SILENT_S, REFUSING_STATUSES, Cause
+from eventflow_processor.gate.breaker import OUTAGE_S, PROBER_SILENT_S, REFUSING_STATUSES
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass, Verdict
 from eventflow_processor.retry import Ending, RetryPolicy, decide
@@ -30,27 +30,30 @@ def throttled(retry_after_s: float | None = None) -> Failed:
     return Failed(reason="throttled", status=429, asks_to_wait=True, feedback=Feedback(retry_after_s=retry_after_s))
 
 
+def received(message: ControlMessage, *, sender: str) -> Broadcast:
+    return Broadcast(flow="f", sender=sender, message=message)
+
+
 @dataclass
 class Bench:
-    """Gates of one flow that hear each other."""
+    """Gates of one flow that receive each other's broadcasts."""
 
     now_s: float = 1000.0
     gates: dict[str, Gate] = field(default_factory=dict)
-    said: list[Announcement] = field(default_factory=list)
+    sent: list[ControlMessage] = field(default_factory=list)
 
     def gate(self, name: str = "a", *, max_retry_after_s: float = 900) -> Gate:
-        def broadcast(announcement: Announcement) -> None:
-            self.said.append(announcement)
+        def broadcast(message: ControlMessage) -> None:
+            self.sent.append(message)
             for peer, gate in self.gates.items():
                 if peer != name:
-                    gate.on_peer_message({**announcement, "from": name, "flow": "f"})
+                    gate.on_peer_message(received(message, sender=name))
 
         self.gates[name] = Gate(
             flow="f",
             instance=name,
             max_retry_after_s=max_retry_after_s,
             broadcast=broadcast,
-            on_breaker=lambda _: None,
             clock=lambda: self.now_s,
         )
         self.gates[name].apply_overrides(Overrides())
@@ -253,9 +256,9 @@ def test_a_processor_that_cannot_attempt_does_not_announce_that_it_probes() -> N
     bench = Bench()
     gate = bench.gate()
     fail(gate, "1", "2", "3", "4", "5")
-    bench.said.clear()
+    bench.sent.clear()
     gate.broadcast_state(can_attempt=False)
-    assert not bench.said
+    assert not bench.sent
 
 
 def test_asking_whether_the_gate_is_open_makes_no_prober() -> None:
@@ -265,10 +268,10 @@ def test_asking_whether_the_gate_is_open_makes_no_prober() -> None:
     fail(one, "1", "2", "3", "4", "5")
     del bench.gates["a"]
     bench.now_s += PROBER_SILENT_S
-    bench.said.clear()
+    bench.sent.clear()
     assert two.is_open, "it could take over"
     two.broadcast_state()
-    assert not bench.said
+    assert not bench.sent
 
 
 def test_what_a_processor_knew_before_it_lost_its_control_connection_closes_no_peer() -> None:
@@ -278,7 +281,7 @@ def test_what_a_processor_knew_before_it_lost_its_control_connection_closes_no_p
     fail(one, "1", "2", "3", "4", "5")
     one.control_lost(True)
     del bench.gates["a"]
-    two.on_peer_message({"kind": "breaker", "open": False, "from": "c", "flow": "f"})
+    two.on_peer_message(received(BreakerClosed(), sender="c"))
     bench.gates["a"] = one
     one.control_lost(False)
     one.broadcast_state()
@@ -297,12 +300,6 @@ def test_a_poison_event_that_shares_its_id_with_healthy_ones_counts() -> None:
         verdicts.append(gate.leave("same", REFUSED, Pass.ATTEMPT))
         gate.leave("same", OK, Pass.ATTEMPT)
     assert verdicts == [Verdict.UNCOUNTED, Verdict.COUNTS, Verdict.COUNTS, Verdict.COUNTS]
-
-
-def test_a_peer_of_version_0_1_0_announces_an_outage_without_a_cause() -> None:
-    gate = Bench().gate()
-    gate.on_peer_message({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
-    assert gate.cause is Cause.DOWN
 
 
 def test_peers_wait_while_one_probes_and_go_on_when_it_succeeds() -> None:
@@ -335,8 +332,8 @@ def test_of_two_probers_one_goes_on() -> None:
     fail(one, "1", "2", "3", "4", "5")
     fail(two, "1", "2", "3", "4", "5")
     bench.gates = muted
-    two.on_peer_message({"kind": "breaker", "open": True, "from": "a", "flow": "f"})
-    one.on_peer_message({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
+    two.on_peer_message(received(BreakerOpened(), sender="a"))
+    one.on_peer_message(received(BreakerOpened(), sender="b"))
     bench.now_s += 1
     assert (one.enter(), two.enter()) == (Pass.PROBE, None)
 
@@ -355,7 +352,7 @@ def test_a_throttled_target_is_left_alone_by_all_and_the_event_keeps_its_attempt
 def test_a_pause_is_capped() -> None:
     gate = Bench().gate(max_retry_after_s=60)
     gate.leave("e", throttled(1e9), Pass.ATTEMPT)
-    gate.on_peer_message({"kind": "pause", "for_s": 1e9, "from": "b", "flow": "f"})
+    gate.on_peer_message(received(Pause(for_s=1e9), sender="b"))
     assert gate.pause_s == 60
 
 
@@ -383,18 +380,18 @@ def test_a_target_that_throttles_everybody_costs_nobody_an_attempt() -> None:
 
 async def test_waiting_ends_when_a_peer_closes_the_breaker() -> None:
     gate = Bench().gate()
-    gate.on_peer_message({"kind": "breaker", "open": True, "from": "b", "flow": "f"})
+    gate.on_peer_message(received(BreakerOpened(), sender="b"))
     waiting = asyncio.create_task(gate.wait())
     await asyncio.sleep(0)
     assert not waiting.done()
-    gate.on_peer_message({"kind": "breaker", "open": False, "from": "b", "flow": "f"})
+    gate.on_peer_message(received(BreakerClosed(), sender="b"))
     async with asyncio.timeout(1):
         await waiting
 
 
 async def test_it_stays_closed_until_it_is_known_that_no_operator_has_paused_the_flow() -> None:
     gate = Bench().gate()
-    fresh = Gate(flow="f", instance="b", max_retry_after_s=900, broadcast=lambda _: None, on_breaker=lambda _: None)
+    fresh = Gate(flow="f", instance="b", max_retry_after_s=900, broadcast=lambda _: None)
     assert gate.enter() is Pass.ATTEMPT
     assert fresh.enter() is None
     fresh.apply_overrides(Overrides(is_paused=True))

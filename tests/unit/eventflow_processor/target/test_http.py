@@ -13,13 +13,15 @@ import pytest
 from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope
 from eventflow_processor.target.feedback import FeedbackReader
-from eventflow_processor.target.http import AttemptNotMadeError, Target
+from eventflow_processor.target.http import HttpTarget
+from eventflow_processor.target.port import Charge
 from eventflow_processor.target.request import RequestForm
-from eventflow_processor.target.result import Failed, Result, Succeeded
+from eventflow_processor.target.result import AttemptNotMadeError, Errored, Failed, Result, Succeeded
 from eventflow_processor.target.success import SuccessRule
 from sandbox.ports import free_port
 from tests.support.raw_target import RawRequest, RawTarget
 from tests.support.target import ScriptedTarget
+from tests.support.wait import eventually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 DESCRIPTORS = 256
@@ -32,8 +34,8 @@ def envelope() -> Envelope:
     return Envelope(event=Event(id=new_event_id(), source="/", type="t", time=now, accepted_at=now, body=b"{}"))
 
 
-def target_at(url: str, *, timeout_s: float = 5) -> Target:
-    return Target(
+def target_at(url: str, *, timeout_s: float = 5) -> HttpTarget:
+    return HttpTarget(
         url=url,
         form=RequestForm(),
         headers={},
@@ -42,15 +44,27 @@ def target_at(url: str, *, timeout_s: float = 5) -> Target:
     )
 
 
+def refuse(_: Callable[[], None]) -> None:
+    raise AssertionError("no request was repeated")
+
+
+async def result_of(target: HttpTarget, sent: Envelope | None = None, charge: Charge = refuse) -> Result:
+    """Return the result of an attempt."""
+    ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    target.start(sent or envelope(), charge=charge, on_result=ended.set_result)
+    return await ended
+
+
 async def attempt_at(url: str, *, timeout_s: float = 5) -> tuple[Result, int]:
     """Return the result of an attempt, and how many repeated requests were charged."""
     charged = []
 
-    async def charge() -> None:
+    def charge(send: Callable[[], None]) -> None:
         charged.append(True)
+        send()
 
     async with target_at(url, timeout_s=timeout_s) as target:
-        return await target.attempt(envelope(), charge=charge), len(charged)
+        return await result_of(target, charge=charge), len(charged)
 
 
 async def test_a_target_that_nobody_listens_for_is_not_asked_twice() -> None:
@@ -97,12 +111,12 @@ async def test_a_target_that_does_not_speak_tls_is_not_reached(greeting: bytes) 
 async def test_an_answer_that_the_settings_call_a_success_is_one_whatever_its_body() -> None:
     """Found by reading: a 400 with these words was taken for a TLS port's, and its event sent again and again."""
 
-    async def refuse(_: RawRequest, writer: asyncio.StreamWriter) -> None:
+    async def answer(_: RawRequest, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 22\r\n\r\nthis API requires TLS\n")
 
-    async with RawTarget(refuse) as raw:
+    async with RawTarget(answer) as raw:
         for statuses in (frozenset({200}), frozenset({200, 400})):
-            async with Target(
+            async with HttpTarget(
                 url=raw.url,
                 form=RequestForm(),
                 headers={},
@@ -110,7 +124,7 @@ async def test_an_answer_that_the_settings_call_a_success_is_one_whatever_its_bo
                 feedback=FeedbackReader(mode="none"),
                 success=SuccessRule(statuses=statuses),
             ) as target:
-                result = await target.attempt(envelope(), charge=not_charged)
+                result = await result_of(target)
                 assert isinstance(result, Succeeded) == (400 in statuses)
 
 
@@ -118,7 +132,7 @@ async def test_a_request_carries_our_headers_and_the_settings_ones_in_their_plac
     """Nothing is added by the library: no type that the event has not, no offer to read a compressed answer."""
     async with (
         ScriptedTarget() as scripted,
-        Target(
+        HttpTarget(
             url=scripted.url,
             form=RequestForm(),
             headers={"user-agent": "shop/1", "X-Key": "k"},
@@ -127,16 +141,12 @@ async def test_a_request_carries_our_headers_and_the_settings_ones_in_their_plac
         ) as target,
     ):
         sent = envelope()
-        await target.attempt(sent, charge=not_charged)
+        await result_of(target, sent)
     (receipt,) = scripted.of(sent.event.id)
     assert {name.lower() for name in receipt.headers if not name.startswith("ce-")} == {
         *("host", "content-length", "accept", "user-agent", "x-key", "idempotency-key", "eventflow-attempt")
     }
     assert receipt.headers["User-Agent"] == "shop/1"
-
-
-async def not_charged() -> None:
-    raise AssertionError("no request was repeated")
 
 
 async def stale(request: RawRequest, writer: asyncio.StreamWriter) -> None:
@@ -148,34 +158,67 @@ async def stale(request: RawRequest, writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize("error", [AttemptNotMadeError("the gate is closed"), TimeoutError(), OSError(28, "no space")])
-async def test_an_error_while_a_repeat_waits_ends_the_attempt_as_it_is(error: Exception) -> None:
+async def test_an_error_while_a_repeat_is_charged_ends_the_attempt_as_it_is(error: Exception) -> None:
     """It is ours: taken for the target's, it would count an attempt for a request that was never made."""
 
-    async def charge() -> None:
-        await asyncio.sleep(0.01)
+    def charge(_: Callable[[], None]) -> None:
         raise error
 
     async with RawTarget(stale) as raw, target_at(raw.url) as target:
-        await target.attempt(envelope(), charge=charge)
-        with pytest.raises(type(error)) as caught:
-            await target.attempt(envelope(), charge=charge)
-        assert caught.value is error
-        assert caught.value.__context__ is None
+        await result_of(target)
+        result = await result_of(target, charge=charge)
+        assert isinstance(result, Errored)
+        assert result.error is error
+        assert error.__context__ is None
         assert len(raw.requests) == 2
-        assert await target.attempt(envelope(), charge=charge) == Succeeded(status=200), "nothing is held"
+        assert await result_of(target) == Succeeded(status=200), "nothing is held"
 
 
 async def test_a_repeat_waits_as_long_as_its_charge_takes() -> None:
     """The deadline of an attempt is each request's; a gate may stay closed for longer."""
 
-    async def charge() -> None:
-        await asyncio.sleep(0.4)
+    def charge(send: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(0.4, send)
 
     async with RawTarget(stale) as raw, target_at(raw.url, timeout_s=0.2) as target:
         for _ in range(2):
-            assert await target.attempt(envelope(), charge=charge) == Succeeded(status=200)
+            assert await result_of(target, charge=charge) == Succeeded(status=200)
         assert [request.connection for request in raw.requests] == [0, 0, 1]
         assert raw.requests[2].at_s - raw.requests[1].at_s >= 0.4
+
+
+async def test_an_attempt_that_is_abandoned_has_no_result() -> None:
+    """At its beginning, while it waits for an answer, while a repeat waits for its charge, and when it has ended."""
+    results: list[Result] = []
+    loop = asyncio.get_running_loop()
+    async with RawTarget(writing(b"", is_hanging=True)) as silent, target_at(silent.url) as target:
+        target.start(envelope(), charge=refuse, on_result=results.append).abandon()
+        waiting = target.start(envelope(), charge=refuse, on_result=results.append)
+        await eventually(lambda: len(silent.requests) == 1, what="the request")
+        waiting.abandon()
+    charged: list[Callable[[], None]] = []
+    async with RawTarget(stale) as raw, target_at(raw.url) as target:
+        await result_of(target)
+        repeating = target.start(envelope(), charge=charged.append, on_result=results.append)
+        await eventually(lambda: len(charged) == 1, what="the charge")
+        repeating.abandon()
+        charged[0]()
+        ended = loop.create_future()
+        last = target.start(envelope(), charge=refuse, on_result=ended.set_result)
+        assert await ended == Succeeded(status=200)
+        last.abandon()
+        assert [request.connection for request in raw.requests] == [0, 0, 1], "nothing was repeated"
+    assert results == []
+
+
+async def test_the_end_of_a_target_abandons_what_is_in_flight() -> None:
+    results: list[Result] = []
+    async with RawTarget(writing(b"", is_hanging=True)) as silent:
+        async with target_at(silent.url) as target:
+            target.start(envelope(), charge=refuse, on_result=results.append)
+            await eventually(lambda: len(silent.requests) == 1, what="the request")
+        await asyncio.sleep(0)
+    assert results == []
 
 
 @contextmanager
@@ -198,13 +241,18 @@ def no_descriptor_left() -> Iterator[None]:
 async def test_no_descriptor_left_is_ours_and_makes_no_attempt(host: str) -> None:
     """Reproduced on 0.1.0: `ulimit -n 64`: 238 attempts counted against a healthy target."""
     async with RawTarget(writing(OK)) as raw, target_at(raw.url.replace("127.0.0.1", host)) as target:
-        with no_descriptor_left(), pytest.raises(AttemptNotMadeError):
-            await target.attempt(envelope(), charge=asyncio.Event().wait)
-        assert await target.attempt(envelope(), charge=asyncio.Event().wait) == Succeeded(status=200)
+        with no_descriptor_left():
+            assert_not_made(await result_of(target))
+        assert await result_of(target) == Succeeded(status=200)
 
 
 @pytest.mark.parametrize("host", [".default.svc", "a" * 64 + ".test", "127.1"])
 async def test_a_host_that_cannot_be_one_is_no_failure_of_an_event(host: str) -> None:
     """openbikesensor/portal#301, if such a URL gets past the settings. Reproduced on 0.1.0: 20 of 20 events dead."""
-    with pytest.raises(AttemptNotMadeError):
-        await attempt_at(f"http://{host}/")
+    result, _ = await attempt_at(f"http://{host}/")
+    assert_not_made(result)
+
+
+def assert_not_made(result: Result) -> None:
+    assert isinstance(result, Errored)
+    assert isinstance(result.error, AttemptNotMadeError)

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from eventflow.event import Event, is_valid_attribute
 from eventflow.message import Envelope
-from eventflow.settings.sections import TargetSettings
+from eventflow.settings.target import TargetSettings
 from eventflow_processor.target.request import RequestForm, TargetRequest, request_form
 
 NOW = datetime(2025, 7, 13, 12, 0, 0, 500_000, tzinfo=UTC)

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventflow.settings.sections import TargetSettings
-from eventflow_processor.target.success import UNREADABLE, SuccessRule, parsed, success_rule, value_at
+from eventflow.json_pointer import value_at
+from eventflow.settings.target import TargetSettings
+from eventflow_processor.target.success import UNREADABLE, SuccessRule, parsed, success_rule
 
 RFC_6901 = {
     "foo": ["bar", "baz"],

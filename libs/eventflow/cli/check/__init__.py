@@ -1,0 +1,1 @@
+"""`eventflow check`: one module for each thing that it checks."""

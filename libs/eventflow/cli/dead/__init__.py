@@ -1,0 +1,1 @@
+"""`eventflow dead`: commands for dead letters."""

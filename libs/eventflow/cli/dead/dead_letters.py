@@ -1,0 +1,152 @@
+"""Select dead letters, and describe them for people and as JSON."""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from eventflow.amqp.browser import Browsed
+from eventflow.cli.console import printable
+from eventflow.event import format_time
+from eventflow.network.failure import MEANINGS
+from eventflow.outcome import TOO_LARGE
+
+REJECTED = "rejected"
+"""The broker's reason if a processor rejected the message, because its copy would be too large for the broker."""
+UNKNOWN_REASON = "unknown"
+BROKER = "RabbitMQ"
+BODY_SHOWN_CHARACTERS = 2_000
+BODY_SHOWN_BYTES = 128
+READ_MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The dead letters that a command handles: by id, by reason, or all if both are None."""
+
+    id: str | None = None
+    reason: str | None = None
+
+    def has(self, letter: Browsed) -> bool:
+        """Return True if a dead letter is selected."""
+        if self.id is not None:
+            return letter.envelope.event.id == self.id
+        return self.reason is None or reason_of(letter) == self.reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """The reason for which RabbitMQ itself dead-lettered a message, and the queue in which it did.
+
+    Attributes:
+        reason: `expired`, `maxlen` or `delivery_limit`.
+    """
+
+    reason: str
+    queue: str
+
+
+def letters_per_read(max_body_bytes: int) -> int:
+    """Return the number of dead letters to read at a time, so that their bodies have at most 64 MiB together."""
+    return max(1, READ_MAX_BYTES // max_body_bytes)
+
+
+def reason_of(letter: Browsed) -> str:
+    """Return the reason of a dead letter: the broker's if the broker itself moved it, otherwise the processor's."""
+    match _latest_death(letter):
+        case (reason, _):
+            return TOO_LARGE if reason == REJECTED else reason
+    if letter.envelope.failure is not None:
+        return letter.envelope.failure.reason
+    return str(letter.headers.get("x-first-death-reason") or UNKNOWN_REASON)
+
+
+def death_of(letter: Browsed) -> Death | None:
+    """Return the reason if the broker itself moved a message to the dead queue; None if a processor caused it.
+
+    A processor publishes a new message, so only a message that the broker moved carries `x-death`, its latest death
+    first.
+    """
+    match _latest_death(letter):
+        case (reason, queue) if reason != REJECTED:
+            return Death(reason=reason, queue=queue)
+    return None
+
+
+def _latest_death(letter: Browsed) -> tuple[str, str] | None:
+    """Return reason and queue of the latest death. The first one may only be its expiry in a retry queue."""
+    match letter.headers.get("x-death"):
+        case [{"reason": str(reason), "queue": str(queue)}, *_]:
+            return reason, queue
+    return None
+
+
+def shown_reason(letter: Browsed) -> str:
+    """Return the reason for display: `expired (RabbitMQ)` if the broker itself dead-lettered the event."""
+    return reason_of(letter) if death_of(letter) is None else f"{reason_of(letter)} ({BROKER})"
+
+
+def record_of(letter: Browsed) -> dict[str, Any]:
+    """Return a dead letter as a JSON object: the body is in `body` if it is UTF-8, otherwise in `body_base64`."""
+    envelope, event, failure = letter.envelope, letter.envelope.event, letter.envelope.failure
+    record = {
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "time": format_time(event.time),
+        "reason": reason_of(letter),
+        "last_status": failure.status if failure else None,
+        "attempts": envelope.attempt,
+        "first_failed_at": format_time(failure.first_at) if failure else None,
+        "last_failed_at": format_time(failure.last_at) if failure else None,
+        "content_type": event.content_type,
+        "content_encoding": envelope.content_encoding,
+    }
+    if failure is not None and failure.detail is not None:
+        record["detail"] = failure.detail
+    try:
+        return {**record, "body": event.body.decode()}
+    except UnicodeDecodeError:
+        return {**record, "body_base64": base64.b64encode(event.body).decode()}
+
+
+def facts_of(letter: Browsed) -> list[tuple[str, str]]:
+    """Return names and values that `dead show` prints before the headers and the body; unknown values are left out."""
+    record = record_of(letter)
+    names = ("id", "source", "type", "time", "reason", "detail", "last_status", "attempts")
+    times = ("first_failed_at", "last_failed_at", "content_type", "content_encoding")
+    known = [(name.replace("_", " "), str(record[name])) for name in (*names, *times) if record.get(name) is not None]
+    known = [(name, _explained(value) if name == "detail" else value) for name, value in known]
+    death = death_of(letter)
+    if death is not None:
+        known.append(
+            ("given up by", f"{BROKER} in {death.queue}; run eventflow check to find the policy that causes this")
+        )
+    return [*known, ("body", f"{len(letter.envelope.event.body)} bytes")]
+
+
+def _explained(detail: str) -> str:
+    return f"{detail}: {MEANINGS[detail]}" if detail in MEANINGS else detail
+
+
+def shown_body(body: bytes, *, full: bool) -> str:
+    """Return a body for display: JSON indented, other text unchanged, other bytes in hex; cut unless `full`."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        shown = body if full else body[:BODY_SHOWN_BYTES]
+        return shown.hex(" ") + _cut(len(body) - len(shown), "bytes")
+    text = printable(_indented(text))
+    shown_text = text if full else text[:BODY_SHOWN_CHARACTERS]
+    return shown_text + _cut(len(text) - len(shown_text), "characters")
+
+
+def _indented(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _cut(left: int, unit: str) -> str:
+    return f"\n... {left} more {unit}; --full shows all" if left else ""

@@ -1,0 +1,1 @@
+"""`eventflow status`: how many events wait in each queue."""

@@ -1,0 +1,60 @@
+"""State of the collector's spool, read from its metrics: only the collector may open the files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prometheus_client.samples import Sample
+
+from eventflow.cli.scrape import samples_of
+from eventflow.settings.collector import CollectorSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolStatus:
+    """Events that wait in the spool until the broker confirms them.
+
+    Attributes:
+        set_aside: Events that are kept and not sent, because they are larger than the broker accepts.
+        failing: Whether the disk fails or does not answer, so that no event can be spooled.
+    """
+
+    events: int
+    set_aside: int
+    size_bytes: int
+    oldest_s: float
+    failing: bool = False
+
+
+async def spool_status(collector: CollectorSettings) -> SpoolStatus | None:
+    """Return the state of the spool; None if there is no spool, or if the collector cannot be reached from here."""
+    if collector.spool_dir is None:
+        return None
+    samples = await samples_of(collector.admin_host, collector.admin_port)
+    return None if samples is None else spool_of(samples)
+
+
+def spool_of(samples: Sequence[Sample]) -> SpoolStatus:
+    """Return the state that the metrics describe."""
+    values = {sample.name: sample.value for sample in samples}
+    return SpoolStatus(
+        events=int(values.get("eventflow_spool_events", 0)),
+        set_aside=int(values.get("eventflow_spool_set_aside_events", 0)),
+        size_bytes=int(values.get("eventflow_spool_bytes", 0)),
+        oldest_s=values.get("eventflow_spool_oldest_seconds", 0.0),
+        failing=bool(values.get("eventflow_spool_failing", 0)),
+    )
+
+
+def in_words(spool: SpoolStatus) -> str:
+    """Return the state for display."""
+    sentences = []
+    if spool.failing:
+        sentences.append("The disk of the spool fails or does not answer, so no event can be spooled.")
+    if spool.events:
+        size_kb = spool.size_bytes / 1000
+        sentences.append(
+            f"In the spool: {spool.events} events, {size_kb:.1f} kB, the oldest for {spool.oldest_s:.0f} s."
+        )
+    if spool.set_aside:
+        sentences.append(f"Set aside in the spool: {spool.set_aside} events that are larger than RabbitMQ accepts.")
+    return " ".join(sentences) or "The spool is empty."

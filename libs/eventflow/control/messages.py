@@ -1,0 +1,310 @@
+"""Messages on the control exchange: a frozen class for each kind, one `encode` and one `decode`. Pure.
+
+The format is the JSON of 0.1.0, so that processors of different versions understand each other during a rolling
+upgrade. A later version may add a field, which is ignored, and a kind, which is ignored and counted. A field that 0.1.0
+does not send has a default. Times are seconds from now, since the clocks of hosts differ.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar, assert_never
+
+T = TypeVar("T")
+
+BODY_MAX_BYTES = 4096
+"""Larger bodies are not parsed: any client with write permission on the exchange can publish to it."""
+
+
+class Cause(StrEnum):
+    """Why a circuit breaker is open."""
+
+    DOWN = "down"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """The target asked for a pause, which lasts for `for_s` seconds from now."""
+
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerOpened:
+    """The breaker is open, and the sender probes.
+
+    Attributes:
+        cause: `DOWN` if the sender names none, as 0.1.0 does not.
+        status: The HTTP status that every event gets, if the target blocks the flow.
+    """
+
+    cause: Cause = Cause.DOWN
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerClosed:
+    """An attempt of the sender has closed the breaker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateReduced:
+    """The target grants less than the limit: `units_per_s` for all processors of the flow together."""
+
+    units_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """A question of `eventflow why`: the state of an event."""
+
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureCause:
+    """Why an attempt failed; `detail` is absent in messages of 0.1.0."""
+
+    reason: str
+    status: int | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastAttempt:
+    """The latest attempt of an event that the sender has finished.
+
+    Attributes:
+        outcome: The word of an outcome. A later version may have more of them.
+        ago_s: Seconds since its end.
+        delay_s: Delay of the copy that was published; None if there was none.
+        failure: None if the attempt succeeded or did not count.
+    """
+
+    outcome: str
+    attempt: int
+    ago_s: float
+    delay_s: float | None = None
+    failure: FailureCause | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InHand:
+    """A delivery of an event that the sender holds.
+
+    Attributes:
+        state: `in_flight`, `held` or `waiting`. A later version may have more of them.
+        lane: The name of the lane, as its queue's name has it.
+        attempt: Number of the attempt that runs or comes next.
+        here_s: Seconds since the broker delivered it.
+    """
+
+    state: str
+    lane: str
+    attempt: int
+    here_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """The answer to `Why`. Both parts are None if the sender does not know the event."""
+
+    event_id: str
+    last: LastAttempt | None = None
+    in_hand: InHand | None = None
+
+
+ControlMessage = Pause | BreakerOpened | BreakerClosed | RateReduced | Why | Known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broadcast:
+    """A message with its flow and the instance name of its sender."""
+
+    flow: str
+    sender: str
+    message: ControlMessage
+
+
+class Ignored(StrEnum):
+    """Why a body is ignored; the label of a metric."""
+
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    UNKNOWN_KIND = "unknown_kind"
+
+
+def encode(broadcast: Broadcast) -> bytes:
+    """Write a broadcast as JSON."""
+    fields = {**_fields_of(broadcast.message), "flow": broadcast.flow, "from": broadcast.sender}
+    return json.dumps(fields).encode()
+
+
+def decode(body: bytes) -> Broadcast | Ignored:
+    """Read a broadcast, or return why there is none to read. Raises nothing, whatever the bytes are."""
+    if len(body) > BODY_MAX_BYTES:
+        return Ignored.TOO_LARGE
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):  # RecursionError: arrays nested a thousand deep
+        return Ignored.MALFORMED
+    match fields:
+        case {"kind": str() as kind, "flow": str() as flow, "from": str() as sender}:
+            read = _READERS.get(kind)
+        case _:
+            return Ignored.MALFORMED
+    if read is None:
+        return Ignored.UNKNOWN_KIND
+    try:
+        return Broadcast(flow=flow, sender=sender, message=read(fields))
+    except (KeyError, TypeError, ValueError):
+        return Ignored.MALFORMED
+
+
+def facts_of(known: Known) -> dict[str, Any]:
+    """Return an answer in JSON's types, as `eventflow why --json` shows it; empty for an event that is not known."""
+    last = {} if known.last is None else _last_attempt_fields(known.last)
+    if (here := known.in_hand) is not None:
+        return {"last": last, "state": here.state, "lane": here.lane, "attempt": here.attempt, "here_s": here.here_s}
+    return {"last": last, "state": "past"} if last else {}
+
+
+def _fields_of(message: ControlMessage) -> dict[str, Any]:
+    match message:
+        case Pause(for_s=for_s):
+            return {"kind": "pause", "for_s": for_s}
+        case BreakerOpened(cause=cause, status=status):
+            return {"kind": "breaker", "open": True, "cause": cause.value, "status": status}
+        case BreakerClosed():
+            return {"kind": "breaker", "open": False}
+        case RateReduced(units_per_s=units_per_s):
+            return {"kind": "rate", "units_per_s": units_per_s}
+        case Why(event_id=event_id):
+            return {"kind": "why", "id": event_id}
+        case Known(event_id=event_id):
+            return {"kind": "known", "id": event_id, **facts_of(message)}
+        case _:
+            assert_never(message)
+
+
+def _last_attempt_fields(last: LastAttempt) -> dict[str, Any]:
+    fields: dict[str, Any] = {"outcome": last.outcome, "attempt": last.attempt}
+    if last.delay_s is not None:
+        fields["delay_s"] = last.delay_s
+    if (failure := last.failure) is not None:
+        fields |= {"reason": failure.reason, "status": failure.status, "detail": failure.detail}
+    return {**fields, "ago_s": last.ago_s}
+
+
+# Each reader raises KeyError for a missing field, TypeError for one of another type, ValueError for one out of range.
+
+
+def _read_pause(fields: Mapping[str, Any]) -> Pause:
+    return Pause(for_s=_number(fields["for_s"]))
+
+
+def _read_breaker(fields: Mapping[str, Any]) -> BreakerOpened | BreakerClosed:
+    match fields["open"]:
+        case True:
+            is_blocked = fields.get("cause") == Cause.BLOCKED
+            return BreakerOpened(
+                cause=Cause.BLOCKED if is_blocked else Cause.DOWN,  # a cause of a later version is an outage too
+                status=_optional(_integer, fields.get("status")),
+            )
+        case False:
+            return BreakerClosed()
+    raise TypeError("`open` is no truth value")
+
+
+def _read_rate(fields: Mapping[str, Any]) -> RateReduced:
+    units_per_s = _number(fields["units_per_s"])
+    if units_per_s <= 0:
+        raise ValueError("a rate is above 0")
+    return RateReduced(units_per_s=units_per_s)
+
+
+def _read_why(fields: Mapping[str, Any]) -> Why:
+    return Why(event_id=_text(fields["id"]))
+
+
+def _read_known(fields: Mapping[str, Any]) -> Known:
+    last = fields.get("last") or None  # an empty object stands for none
+    return Known(
+        event_id=_text(fields["id"]),
+        last=None if last is None else _read_last_attempt(_object(last)),
+        in_hand=_read_in_hand(fields) if "lane" in fields else None,
+    )
+
+
+def _read_last_attempt(fields: Mapping[str, Any]) -> LastAttempt:
+    return LastAttempt(
+        outcome=_text(fields["outcome"]),
+        attempt=_integer(fields["attempt"]),
+        ago_s=_number(fields["ago_s"]),
+        delay_s=_optional(_number, fields.get("delay_s")),
+        failure=_read_failure(fields) if "reason" in fields else None,
+    )
+
+
+def _read_failure(fields: Mapping[str, Any]) -> FailureCause:
+    return FailureCause(
+        reason=_text(fields["reason"]),
+        status=_optional(_integer, fields.get("status")),
+        detail=_optional(_text, fields.get("detail")),
+    )
+
+
+def _read_in_hand(fields: Mapping[str, Any]) -> InHand:
+    return InHand(
+        state=_text(fields["state"]),
+        lane=_text(fields["lane"]),
+        attempt=_integer(fields["attempt"]),
+        here_s=_number(fields["here_s"]),
+    )
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], ControlMessage]] = {
+    "pause": _read_pause,
+    "breaker": _read_breaker,
+    "rate": _read_rate,
+    "why": _read_why,
+    "known": _read_known,
+}
+
+
+def _optional(read: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else read(value)
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("no object")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _integer(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("no integer")
+    return value
+
+
+def _number(value: Any) -> float:
+    """Return a finite number; JSON as Python reads it has NaN, infinities, and integers too large for a float."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError("no number")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError("no finite number") from None
+    if not math.isfinite(number):
+        raise ValueError("no finite number")
+    return number

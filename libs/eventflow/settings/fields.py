@@ -1,0 +1,100 @@
+"""The base class of all sections, and the field types that several sections share. Pure."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+
+from eventflow.network.host import PORT_MAX, check_host
+from eventflow.settings.secret_text import check_api_key, check_secret, keys_in, secrets_in
+from eventflow.settings.value_text import check_literal
+from eventflow.signing import signing_key
+
+MIB = 1024 * 1024
+SIGNING_KEY_MIN_BYTES = 16
+"""Standard Webhooks asks for 24 to 64. A shorter one is a word that happens to be base64, such as `v1`."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+class Section(BaseModel):
+    """A section of the settings: frozen, and an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_as_written(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str) or info.field_name is None:
+            return value
+        check_literal(value)
+        # The parsers of secrets strip each one themselves. They must see the `FileText` that strip() would lose.
+        return value if is_secret(cls.model_fields[info.field_name]) else value.strip()
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Return True if the value of a setting must never be shown."""
+    return "SecretStr" in repr(field.annotation) or "SecretStr" in repr(field.metadata)
+
+
+def split(value: object) -> object:
+    """Split the text of a variable at its commas; an array from TOML passes unchanged."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def auto(value: object) -> object:
+    """Read `auto` and an empty text as None."""
+    return None if isinstance(value, str) and value in {"auto", ""} else value
+
+
+def checked_by(check: Callable[[str], object]) -> AfterValidator:
+    """Return a validator that applies a check of texts to a secret."""
+
+    def checked(secret: SecretStr) -> SecretStr:
+        check(secret.get_secret_value())
+        return secret
+
+    return AfterValidator(checked)
+
+
+def is_token(name: str) -> bool:
+    """Return True if a text can be the name of a header (RFC 9110)."""
+    return _TOKEN.fullmatch(name) is not None
+
+
+def require_signing_keys(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    """Return the secrets if each can sign as Standard Webhooks prescribes.
+
+    Raises:
+        ValueError: One is not base64, or is too short.
+    """
+    for secret in secrets:
+        if len(signing_key(secret.get_secret_value())) < SIGNING_KEY_MIN_BYTES:
+            raise ValueError(f"base64 of at least {SIGNING_KEY_MIN_BYTES} bytes is expected, usually after whsec_")
+    return secrets
+
+
+def _listening_host(value: str) -> str:
+    host = value.removeprefix("[").removesuffix("]") if ":" in value else value
+    try:
+        check_host(host)
+    except ValueError as error:
+        raise ValueError(f"{error}; 0.0.0.0 is every IPv4 address, :: every IPv6 and IPv4 address") from None
+    return host
+
+
+Secrets = Annotated[tuple[Annotated[SecretStr, checked_by(check_secret)], ...], BeforeValidator(secrets_in)]
+ApiKeys = Annotated[tuple[Annotated[SecretStr, checked_by(check_api_key)], ...], BeforeValidator(keys_in)]
+ListeningHost = Annotated[str, AfterValidator(_listening_host)]
+Port = Annotated[int, Field(ge=0, le=PORT_MAX)]

@@ -1,0 +1,82 @@
+"""All sections together, and the flows that they configure. Pure."""
+
+from collections.abc import Mapping
+from typing import Self, get_args
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.fields import FieldInfo
+
+from eventflow.settings.broker import BrokerSettings
+from eventflow.settings.collector import CollectorSettings
+from eventflow.settings.environment import variable
+from eventflow.settings.fields import Section
+from eventflow.settings.processor import ProcessorSettings
+from eventflow.settings.source import SourceSettings
+from eventflow.settings.target import TargetSettings
+from eventflow.settings.telemetry import TelemetrySettings
+from eventflow.topology import DEFAULT_FLOW, FLOW_NAME
+
+
+class FlowSettings(Section):
+    """One flow: its source and its target."""
+
+    source: SourceSettings = SourceSettings()
+    target: TargetSettings = TargetSettings()
+
+
+class Settings(BaseModel):
+    """The settings of all programs. A new section is one module and one line here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    broker: BrokerSettings = BrokerSettings()
+    collector: CollectorSettings = CollectorSettings()
+    processor: ProcessorSettings = ProcessorSettings()
+    source: SourceSettings | None = None
+    target: TargetSettings | None = None
+    flows: dict[str, FlowSettings] = {}
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+    @model_validator(mode="after")
+    def _check_flows(self) -> Self:
+        for name in self.flows:
+            if not FLOW_NAME.fullmatch(name) or name == DEFAULT_FLOW:
+                raise ValueError(
+                    f"flows.{name}: the name of a flow is made of a-z, 0-9, _ and -, with at most 63 characters, "
+                    f"and {DEFAULT_FLOW!r} is configured by [source] and [target]"
+                )
+        for name in self.processor.flows or ():
+            if name not in self.all_flows:
+                raise ValueError(f"processor.flows names {name!r}, which is none of: {', '.join(self.all_flows)}")
+        return self
+
+    @property
+    def all_flows(self) -> dict[str, FlowSettings]:
+        """Every configured flow by name; includes `default`, unless only other flows are configured."""
+        if self.flows and self.source is None and self.target is None:
+            return dict(self.flows)
+        default = FlowSettings(source=self.source or SourceSettings(), target=self.target or TargetSettings())
+        return {DEFAULT_FLOW: default, **self.flows}
+
+    @property
+    def served_flows(self) -> dict[str, FlowSettings]:
+        """The flows that this processor serves."""
+        wanted = self.processor.flows
+        return {name: flow for name, flow in self.all_flows.items() if wanted is None or name in wanted}
+
+
+def variable_name(flow: str, section: str, field: str) -> str:
+    """Return the environment variable of a flow's setting."""
+    return variable((section, field) if flow == DEFAULT_FLOW else ("flows", flow, section, field))
+
+
+def _section_in(field: FieldInfo) -> type[Section] | None:
+    """Return the section that a field of the settings holds, alone, optionally or by name."""
+    candidates = (field.annotation, *get_args(field.annotation))
+    return next((part for part in candidates if isinstance(part, type) and issubclass(part, Section)), None)
+
+
+SECTIONS: Mapping[str, type[Section]] = {
+    name: section for name, field in Settings.model_fields.items() if (section := _section_in(field)) is not None
+}
+"""The sections by name; `flows` has those of one flow."""

@@ -1,0 +1,83 @@
+"""The events in the body of a request, all of them or none. Pure.
+
+A body is opaque unless its content type, or the flow's sender, says what it holds.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
+from typing import assert_never
+
+from eventflow.errors import EventFlowError, InvalidEventError
+from eventflow.event import Event, new_event_id, require_attribute
+from eventflow_collector.intake import strict_json
+from eventflow_collector.intake.attributes import batch_id, content_type_of, event_of, traceparent_of
+from eventflow_collector.intake.cloudevents import structured_event
+from eventflow_collector.intake.flow import Flow, Limits
+from eventflow_collector.intake.mode import CLOUDEVENT, JSON, Mode
+
+
+class TooLargeError(EventFlowError):
+    """A batch has too many events, or one that is too large."""
+
+
+def read_events(mode: Mode, flow: Flow, *, headers: Mapping[str, str], body: bytes) -> Sequence[Event]:
+    """Make the events of a request, in order.
+
+    Raises:
+        TooLargeError: There are too many, or one is too large.
+        InvalidEventError: One of them is not valid; the message says which, and why.
+    """
+    match mode:
+        case Mode.OPAQUE:
+            return [event_of(flow.identity, flow=flow.name, headers=headers, body=body)]
+        case Mode.STRUCTURED:
+            value, content_type = strict_json.parse(body), content_type_of(headers) or CLOUDEVENT
+            return [structured_event(value, body, content_type=content_type, traceparent=traceparent_of(headers))]
+        case Mode.CLOUDEVENTS_BATCH:
+            return _within(flow.limits, _cloudevents(body, headers))
+        case Mode.NDJSON:
+            return _within(flow.limits, _similar(_lines(body), flow, headers))
+        case Mode.JSON_ARRAY:
+            return _within(flow.limits, _similar((part for _, part in strict_json.elements(body)), flow, headers))
+        case _:
+            assert_never(mode)
+
+
+def _within(limits: Limits, events: Iterator[Event]) -> Sequence[Event]:
+    """Collect a batch within its limits; name the event that an error is about."""
+    batch: list[Event] = []
+    while True:
+        try:
+            event = next(events, None)
+        except InvalidEventError as error:
+            raise InvalidEventError(f"event {len(batch)} of the batch: {error}") from error
+        if event is None:
+            return batch
+        if len(batch) == limits.batch_events:
+            raise TooLargeError(f"a batch may have at most {limits.batch_events} events")
+        if len(event.body) > limits.body_bytes:
+            raise TooLargeError(f"event {len(batch)} of the batch has more than {limits.body_bytes} bytes")
+        batch.append(event)
+
+
+def _cloudevents(body: bytes, headers: Mapping[str, str]) -> Iterator[Event]:
+    traceparent = traceparent_of(headers)
+    for value, part in strict_json.elements(body):
+        yield structured_event(value, part, content_type=CLOUDEVENT, traceparent=traceparent)
+
+
+def _similar(bodies: Iterator[bytes], flow: Flow, headers: Mapping[str, str]) -> Iterator[Event]:
+    """Make events that differ in body and id only. The ids are the same when the batch is sent again."""
+    common = event_of(flow.identity, flow=flow.name, headers=headers, body=b"")
+    request_id = batch_id(flow.identity, headers)
+    for index, body in enumerate(bodies):
+        event_id = new_event_id() if request_id is None else require_attribute("its id", f"{request_id}-{index}")
+        yield replace(common, id=event_id, body=body, content_type=JSON)
+
+
+def _lines(body: bytes) -> Iterator[bytes]:
+    for line in BytesIO(body):
+        if text := line.strip():
+            strict_json.parse(text)
+            yield text

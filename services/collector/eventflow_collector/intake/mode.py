@@ -1,0 +1,61 @@
+"""How a request carries its events, by its content type and the parameter `batch`. Pure."""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+
+from eventflow.errors import EventFlowError, InvalidEventError
+from eventflow_collector.intake.cloudevents import VERSION_HEADER
+
+CLOUDEVENT = "application/cloudevents+json"
+CLOUDEVENTS_BATCH = "application/cloudevents-batch+json"
+NDJSON = "application/x-ndjson"
+JSON = "application/json"
+
+
+class Mode(Enum):
+    """How a request carries its events."""
+
+    OPAQUE = auto()
+    STRUCTURED = auto()
+    CLOUDEVENTS_BATCH = auto()
+    NDJSON = auto()
+    JSON_ARRAY = auto()
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it may carry any number of events."""
+        return self is not Mode.OPAQUE and self is not Mode.STRUCTURED
+
+
+class UnknownModeError(EventFlowError):
+    """The content type cannot be taken this way."""
+
+
+_MODES = {CLOUDEVENT: Mode.STRUCTURED, CLOUDEVENTS_BATCH: Mode.CLOUDEVENTS_BATCH, NDJSON: Mode.NDJSON}
+
+
+def mode_of(headers: Mapping[str, str], *, batch: str | None) -> Mode:
+    """Return how a request carries its events.
+
+    Args:
+        headers: Of the request.
+        batch: The query parameter `batch`; `1` makes each element of a JSON array an event.
+
+    Raises:
+        UnknownModeError: CloudEvents in a format other than JSON, or `batch=1` with a body that cannot be a batch.
+        InvalidEventError: `batch` is neither `1` nor empty.
+    """
+    media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    mode = _MODES.get(media_type, Mode.OPAQUE)
+    if mode is Mode.OPAQUE and media_type.startswith("application/cloudevents"):
+        raise UnknownModeError("CloudEvents are taken in JSON only")
+    if not batch:
+        # A binary CloudEvent whose data are lines of JSON is one event.
+        return Mode.OPAQUE if mode is Mode.NDJSON and headers.get(VERSION_HEADER) else mode
+    if batch != "1":
+        raise InvalidEventError("the parameter batch must be 1 if it is given")
+    if mode is Mode.OPAQUE and media_type == JSON:
+        return Mode.JSON_ARRAY
+    if not mode.is_batch:
+        raise UnknownModeError(f"a batch is a JSON array under {JSON}, or {NDJSON}, or {CLOUDEVENTS_BATCH}")
+    return mode

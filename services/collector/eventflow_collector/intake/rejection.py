@@ -1,0 +1,77 @@
+"""Why a request is not accepted, as a value. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from eventflow_collector.senders.signature import Flaw
+
+
+class Reason(StrEnum):
+    """Why a request is not accepted; with `Flaw` the label of `eventflow_events_rejected_total`."""
+
+    INVALID = "invalid"
+    UNAUTHENTICATED = "unauthenticated"
+    UNKNOWN_FLOW = "unknown_flow"
+    TOO_SLOW = "body_timeout"
+    TOO_LARGE = "body_too_large"
+    ENCODED = "content_encoding"
+    CONTENT_TYPE = "content_type"
+    OVERLOADED = "overloaded"
+    UNCONFIRMED = "unconfirmed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A request that ends without its events being accepted.
+
+    Attributes:
+        reason: For metrics and logs.
+        status: HTTP status of the answer.
+        detail: For the sender.
+        closes: The connection is closed after the answer, because the rest of the request is not read.
+    """
+
+    reason: Reason | Flaw
+    status: int
+    detail: str
+    closes: bool = False
+
+
+UNKNOWN_FLOW = Rejection(reason=Reason.UNKNOWN_FLOW, status=404, detail="There is no such flow.", closes=True)
+ENCODED = Rejection(reason=Reason.ENCODED, status=415, detail="Send the body without Content-Encoding.", closes=True)
+INTERRUPTED = Rejection(
+    reason=Reason.INTERRUPTED, status=400, detail="The body is incomplete or badly framed.", closes=True
+)
+OVERLOADED = Rejection(reason=Reason.OVERLOADED, status=503, detail="Too much is in flight just now.", closes=True)
+UNCONFIRMED = Rejection(
+    reason=Reason.UNCONFIRMED, status=503, detail="The event could not be made durable. Send it again."
+)
+
+
+def unauthenticated(reason: Reason | Flaw) -> Rejection:
+    """Reject a request whose sender is not known. The answer does not show which part of the check failed."""
+    detail = "X-Api-Key or the signature is missing, wrong or too old."
+    return Rejection(reason=reason, status=401, detail=detail, closes=True)
+
+
+def invalid(error: Exception, *, closes: bool = False) -> Rejection:
+    """Reject a request that is not an event."""
+    return Rejection(reason=Reason.INVALID, status=400, detail=f"Not an event: {error}.", closes=closes)
+
+
+def body_too_large(max_bytes: int) -> Rejection:
+    """Reject a body that the flow's settings do not allow."""
+    detail = f"A body may have at most {max_bytes} bytes."
+    return Rejection(reason=Reason.TOO_LARGE, status=413, detail=detail, closes=True)
+
+
+def event_too_large(max_bytes: int) -> Rejection:
+    """Reject an event that the broker does not take."""
+    return Rejection(reason=Reason.TOO_LARGE, status=413, detail=f"An event may have at most {max_bytes} bytes.")
+
+
+def body_too_slow(timeout_s: float) -> Rejection:
+    """Reject a body that has not arrived in time."""
+    detail = f"The body did not arrive within {timeout_s:g} s."
+    return Rejection(reason=Reason.TOO_SLOW, status=408, detail=detail, closes=True)

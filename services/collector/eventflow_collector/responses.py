@@ -1,0 +1,85 @@
+"""Answers to requests, as values: 202 for accepted events, and RFC 9457 problem details for errors. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+RETRY_AFTER_S = 5
+_SERVER_HEADER = {"Server": "event-flow"}
+PROBLEM_TYPE = "application/problem+json"
+
+_JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8", **_SERVER_HEADER}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One answer.
+
+    Attributes:
+        headers: Without those that say where the answer ends and when it was written.
+        closes: The connection is closed after it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    closes: bool = False
+
+
+def accepted(ids: Sequence[str], *, is_batch: bool) -> Response:
+    """Answer 202 with the ids of the events."""
+    body = json.dumps({"ids": ids}).encode() if is_batch else b'{"id": %b}' % json.dumps(ids[0]).encode()
+    return Response(status=202, headers=_JSON_HEADERS, body=body)
+
+
+def description(document: bytes) -> Response:
+    """Answer with the description of the interface, in JSON."""
+    return Response(status=200, headers={"Content-Type": "application/json", **_SERVER_HEADER}, body=document)
+
+
+def problem(status: int, detail: str, *, closes: bool = False, allow: str | None = None) -> Response:
+    """Answer with a problem; 503 names the time to wait, 401 the way to authenticate, 405 the methods that exist.
+
+    Args:
+        status: HTTP status.
+        detail: For the sender.
+        closes: The connection is closed after the answer.
+        allow: The methods of a 405.
+    """
+    headers = {"Content-Type": PROBLEM_TYPE, **_SERVER_HEADER}
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == 401:
+        headers["WWW-Authenticate"] = 'ApiKey realm="events"'
+    if allow is not None:
+        headers["Allow"] = allow
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return Response(status=status, headers=headers, body=json.dumps(document).encode(), closes=closes)
+
+
+def written_accepted(response: Response, *, unix_s: int) -> bytes:
+    """Write a 202 as it goes over a connection that is kept open, by HTTP/1.1.
+
+    Most answers are of this kind, and only date and length differ, so the rest is kept for a second.
+    """
+    return b"%b%d\r\n\r\n%b" % (_accepted_head(unix_s), len(response.body), response.body)
+
+
+def written_final(response: Response) -> bytes:
+    """Write an answer as it goes over a connection that is closed after it."""
+    fields = {**response.headers, "Connection": "close", "Content-Length": len(response.body)}
+    head = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n{_lines(fields)}\r\n"
+    return head.encode() + response.body
+
+
+@lru_cache(maxsize=1)
+def _accepted_head(unix_s: int) -> bytes:
+    fields = {**_JSON_HEADERS, "Date": formatdate(unix_s, usegmt=True)}
+    return f"HTTP/1.1 202 Accepted\r\n{_lines(fields)}Content-Length: ".encode()
+
+
+def _lines(fields: Mapping[str, object]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in fields.items())

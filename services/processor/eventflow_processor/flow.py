@@ -1,0 +1,259 @@
+"""One flow of the processor: its parts, wired together, and how it takes part in the flow and leaves it."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from typing_extensions import override
+
+from eventflow.amqp.consumer import Consumer, MembershipListener
+from eventflow.amqp.presence import Presence
+from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.queues import QueueDepth
+from eventflow.control.bus import ControlBus
+from eventflow.settings.root import FlowSettings, Settings
+from eventflow.settings.target import TargetSettings
+from eventflow.tasks import cancel_and_wait
+from eventflow.telemetry.harmless import InternalErrors, harmless
+from eventflow.telemetry.tracing import Tracer
+from eventflow.topology import Lane, dead_queue, flow_prefix, flow_specs, retry_queue
+from eventflow_processor.backlog.depths import Depths
+from eventflow_processor.backlog.monitor import BacklogMonitor
+from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
+from eventflow_processor.dispatcher import Dispatcher
+from eventflow_processor.gate.gate import Gate
+from eventflow_processor.handler import Handler
+from eventflow_processor.lanes import Lanes
+from eventflow_processor.observe.log import AttemptLog
+from eventflow_processor.observe.metrics import FlowMetrics, ProcessorMetrics
+from eventflow_processor.observe.observer import Observers
+from eventflow_processor.observe.recent import RecentEvents
+from eventflow_processor.observe.tracing import DeliveryTracing
+from eventflow_processor.quota.quota import Quota
+from eventflow_processor.retry import RetryPolicy
+from eventflow_processor.target.feedback import FeedbackReader
+from eventflow_processor.target.http import HttpTarget
+from eventflow_processor.target.request import request_form
+from eventflow_processor.target.success import success_rule
+
+LEAVE_AFTER_S = 2.0
+"""How long the control connection may be lost before the flow is left, in which nothing is attempted meanwhile. A
+processor that only stood still itself finds the connection again at once, and need not join anew."""
+
+log = structlog.stdlib.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Parts that all flows of a processor use."""
+
+    settings: Settings
+    publisher: Publisher
+    control: ControlBus
+    metrics: ProcessorMetrics
+    tracer: Tracer
+    presence: Presence
+
+
+@dataclass(slots=True, kw_only=True)
+class Membership(MembershipListener):
+    """Passes on the observations of the consumer to the parts that need them: quota, backlog and dispatcher."""
+
+    quota: Quota
+    backlog: BacklogMonitor
+    metrics: FlowMetrics
+    internal_errors: InternalErrors
+    dispatcher: Dispatcher | None = None  # it needs the consumer, which needs this
+
+    @override
+    @harmless
+    def joined(self) -> None:
+        self.quota.joined()
+
+    @override
+    @harmless
+    def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
+        if lane is Lane.LIVE:
+            self.quota.looked(depth.consumers, began_s=began_s)
+            if self.dispatcher is not None:
+                self.dispatcher.queue_looked(ready=depth.messages)
+        self.backlog.looked(lane, depth)
+
+    @override
+    @harmless
+    def left(self) -> None:
+        self.quota.left()
+
+    @override
+    @harmless
+    def stuck(self, deliveries: int) -> None:
+        self.metrics.stuck.inc(deliveries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """The running parts of one flow."""
+
+    name: str
+    consumer: Consumer
+    gate: Gate
+    quota: Quota
+    dispatcher: Dispatcher
+    depths: Depths
+    drain_timeout_s: float
+
+    def broadcast_state(self) -> None:
+        """Inform the other processors, for those that join now."""
+        self.gate.broadcast_state(can_attempt=self.consumer.is_consuming)
+        self.quota.broadcast_state()
+
+    async def take_part(self, control: ControlBus) -> None:
+        """Consume while overrides can be received; otherwise leave the flow, and its share of the quota, to others."""
+        while True:
+            await control.found()
+            consuming = asyncio.create_task(self.consumer.run())
+            lost = asyncio.create_task(control.lost_for(LEAVE_AFTER_S))
+            try:
+                await asyncio.wait({consuming, lost}, return_when=asyncio.FIRST_COMPLETED)
+                if consuming.done():
+                    return consuming.result()
+                log.error("flow.left", flow=self.name, reason="the control connection is lost")
+                await self.drain()
+            finally:
+                await cancel_and_wait(consuming, lost)
+
+    async def drain(self) -> None:
+        """Stop consuming, settle what is in flight, and requeue the rest."""
+        await self.consumer.stop()
+        await self.dispatcher.drain(timeout_s=self.drain_timeout_s)
+        await self.consumer.close()
+
+
+async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncExitStack) -> Flow:
+    """Build the parts of one flow. The end of `stack` closes its target."""
+    settings, metrics = flow.target, shared.metrics.bind(name)
+    lanes = Lanes(due_share=settings.due_share, replay_share=settings.replay_share)
+    quota, gate = _quota_of(name, settings, shared), _gate_of(name, settings, shared)
+    recent = RecentEvents(lanes, broadcast=partial(shared.control.broadcast, name))
+    for part in (gate, quota):
+        shared.control.on_overrides(name, part.apply_overrides)
+    for listener in (gate, quota, recent):
+        shared.control.on_peer_message(name, listener.on_peer_message)
+    shared.control.on_connection_change(gate.control_lost)
+
+    backlog = BacklogMonitor(lanes=lanes, metrics=metrics, quota=quota)
+    membership = Membership(
+        quota=quota,
+        backlog=backlog,
+        metrics=metrics,
+        internal_errors=shared.metrics.internal_errors,
+    )
+    consumer = _consumer_of(name, flow, shared, lanes=lanes, membership=membership)
+    tracing = DeliveryTracing(
+        shared.tracer,
+        flow=name,
+        target_url=settings.url or "",
+        internal_errors=shared.metrics.internal_errors,
+    )
+    observers = Observers(
+        [metrics, backlog, tracing, recent, AttemptLog(flow=name)],
+        flow=name,
+        internal_errors=shared.metrics.internal_errors,
+    )
+    handler = Handler(
+        schedule=lanes,
+        gate=gate,
+        quota=quota,
+        target=await stack.enter_async_context(_target_of(settings)),
+        policy=RetryPolicy(
+            max_attempts=settings.max_attempts,
+            delays_s=settings.retry_delays_s,
+            max_retry_after_s=settings.max_retry_after_s,
+        ),
+        consumer=consumer,
+        tracing=tracing,
+        observers=observers,
+    )
+    dispatcher = Dispatcher(
+        flow=name,
+        schedule=lanes,
+        gate=gate,
+        quota=quota,
+        handler=handler,
+        observers=observers,
+        concurrency=concurrency_of(settings),
+        attempt_max_s=settings.timeout_s,
+        held_max_s=held_max_s(settings),
+    )
+    membership.dispatcher = dispatcher
+    recent.find_in_flight = dispatcher.find
+    metrics.follow(gate=gate, quota=quota, held=lambda: consumer.held, in_flight=lambda: dispatcher.in_flight)
+    return Flow(
+        name=name,
+        consumer=consumer,
+        gate=gate,
+        quota=quota,
+        dispatcher=dispatcher,
+        depths=_depths_of(name, settings, shared, metrics),
+        drain_timeout_s=shared.settings.processor.drain_timeout_s,
+    )
+
+
+def _target_of(settings: TargetSettings) -> HttpTarget:
+    return HttpTarget(
+        url=settings.url or "",
+        form=request_form(settings),
+        headers={key: value.get_secret_value() for key, value in settings.headers.items()},
+        timeout_s=settings.timeout_s,
+        feedback=FeedbackReader(mode=settings.feedback, cost=settings.cost),
+        success=success_rule(settings),
+    )
+
+
+def _quota_of(name: str, settings: TargetSettings, shared: Shared) -> Quota:
+    return Quota(
+        flow=name,
+        rate_per_s=settings.rate_per_s,
+        burst=settings.burst,
+        cost=settings.cost,
+        broadcast=partial(shared.control.broadcast, name),
+    )
+
+
+def _gate_of(name: str, settings: TargetSettings, shared: Shared) -> Gate:
+    return Gate(
+        flow=name,
+        instance=shared.control.instance,
+        max_retry_after_s=settings.max_retry_after_s,
+        broadcast=partial(shared.control.broadcast, name),
+    )
+
+
+def _consumer_of(name: str, flow: FlowSettings, shared: Shared, *, lanes: Lanes, membership: Membership) -> Consumer:
+    return Consumer(
+        shared.settings.broker.urls,
+        flow=name,
+        specs=flow_specs(name, flow.target.retry_delays_s),
+        prefetch=prefetch_of(
+            flow.target, configured=shared.settings.processor.prefetch, max_body_bytes=flow.source.max_body_bytes
+        ),
+        sink=lanes,
+        publisher=shared.publisher,
+        listener=membership,
+        held_max_s=held_max_s(flow.target),
+        name=f"{shared.control.instance} consume {name}",
+        presence=shared.presence,
+    )
+
+
+def _depths_of(name: str, settings: TargetSettings, shared: Shared, metrics: FlowMetrics) -> Depths:
+    """Build the measurement of the queues that no processor consumes from."""
+    names = (dead_queue(name), *(retry_queue(name, delay_s) for delay_s in settings.retry_delays_s))
+    return Depths(
+        shared.settings.broker.urls,
+        queues={queue: partial(metrics.set_backlog, queue.removeprefix(flow_prefix(name))) for queue in names},
+        name=f"{shared.control.instance} look {name}",
+        presence=shared.presence,
+    )

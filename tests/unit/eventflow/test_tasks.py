@@ -1,0 +1,107 @@
+"""Waiting for the first of several tasks, racing attempts, and ending tasks."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from eventflow import tasks
+from eventflow.tasks import cancel_and_wait, first_of, race
+
+
+async def never(_: Callable[[], None]) -> str:
+    await asyncio.Event().wait()
+    return "never"
+
+
+async def discard_nothing(result: str) -> None:
+    pytest.fail(f"discarded {result}")
+
+
+async def test_an_attempt_that_is_silent_does_not_keep_the_next_from_succeeding() -> None:
+    async def second(_: Callable[[], None]) -> str:
+        return "second"
+
+    assert await race([never, second], stagger_s=0.01, discard=discard_nothing) == "second"
+
+
+async def test_an_attempt_that_fails_or_allows_it_lets_the_next_begin_at_once() -> None:
+    async def failing(_: Callable[[], None]) -> str:
+        raise OSError("refused")
+
+    async def yielding(next_may_begin: Callable[[], None]) -> str:
+        next_may_begin()
+        return await never(next_may_begin)
+
+    async def last(_: Callable[[], None]) -> str:
+        return "last"
+
+    async with asyncio.timeout(10):
+        assert await race([failing, yielding, last], stagger_s=3600, discard=discard_nothing) == "last"
+
+
+async def test_a_race_that_is_lost_raises_the_error_of_the_last_attempt() -> None:
+    async def fail(reason: str, _: Callable[[], None]) -> str:
+        raise OSError(reason)
+
+    with pytest.raises(OSError, match="second"):
+        await race([partial(fail, "first"), partial(fail, "second")], stagger_s=3600, discard=discard_nothing)
+
+
+async def test_a_second_success_is_discarded() -> None:
+    discarded: list[str] = []
+    has_begun = asyncio.Event()
+
+    async def first(next_may_begin: Callable[[], None]) -> str:
+        next_may_begin()
+        await has_begun.wait()
+        return "first"
+
+    async def second(_: Callable[[], None]) -> str:
+        has_begun.set()
+        return "second"  # in the same tick in which the first goes on, or before it
+
+    async def discard(result: str) -> None:
+        discarded.append(result)
+
+    returned = await race([first, second], stagger_s=3600, discard=discard)
+    assert sorted([returned, *discarded]) == ["first", "second"]
+
+
+async def test_the_first_service_that_ends_ends_the_others_and_gives_its_error() -> None:
+    ended = asyncio.Event()
+
+    async def serving() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def failing() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("it broke")
+
+    with pytest.raises(ValueError, match="it broke"):
+        await first_of(serving(), failing())
+    assert ended.is_set()
+
+
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_S", 0.01)
+    swallowed = 0
+
+    async def swallowing() -> None:
+        nonlocal swallowed
+        while swallowed < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(swallowing())
+    await asyncio.sleep(0)
+    await cancel_and_wait(task)
+    assert task.cancelled()
+    assert swallowed == 2

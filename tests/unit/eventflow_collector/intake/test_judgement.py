@@ -1,0 +1,78 @@
+"""A request judged without a socket: its head, then its body."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+from multidict import CIMultiDict
+
+from eventflow.event import Event
+from eventflow.settings.source import SourceSettings
+from eventflow_collector.intake.flow import Flow, flow_of
+from eventflow_collector.intake.judgement import admit, is_known_key, judge
+from eventflow_collector.intake.rejection import Reason, Rejection
+from eventflow_collector.senders.signature import Flaw
+from tests.support.senders import github
+
+SECRET = "It's a Secret to Everybody"
+OPEN = flow_of("f", SourceSettings(allow_unauthenticated=True, max_body_bytes=10, max_batch_bytes=20))
+SIGNED = flow_of("f", SourceSettings.model_validate({"api_keys": "api-key-1", "verify": "github", "secrets": SECRET}))
+KEY = {"X-Api-Key": "api-key-1"}
+
+
+def judged(
+    flow: Flow | None, headers: dict[str, str], body: bytes = b"{}", *, batch: str | None = None
+) -> Sequence[Event] | Rejection:
+    given = CIMultiDict(headers)
+    admitted = admit(flow, given, batch=batch)
+    return admitted if isinstance(admitted, Rejection) else judge(admitted, given, body, now=datetime.now(UTC))
+
+
+def test_keys_match_exactly() -> None:
+    keys = (b"one", b"two")
+    assert is_known_key("one", keys)
+    assert is_known_key("two", keys)
+    for given_key in (None, "", "on", "one ", "ONE", "\udcff"):
+        assert not is_known_key(given_key, keys)
+
+
+def test_a_request_becomes_its_events() -> None:
+    [event] = judged(OPEN, {"Idempotency-Key": "k"}, b"any bytes")
+    assert (event.id, event.body) == ("k", b"any bytes")
+    [event] = judged(SIGNED, {**KEY, **github(SECRET, b"{}")})
+    assert event.body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("flow", "headers", "body", "batch", "reason", "status", "closes"),
+    [
+        (None, {}, b"", None, Reason.UNKNOWN_FLOW, 404, True),
+        (SIGNED, {}, b"", None, Reason.UNAUTHENTICATED, 401, True),
+        (SIGNED, {"X-Api-Key": "other"}, b"", None, Reason.UNAUTHENTICATED, 401, True),
+        (SIGNED, KEY, b"", None, Flaw.MISSING, 401, True),
+        (SIGNED, {**KEY, "X-Hub-Signature-256": "sha256="}, b"", None, Flaw.MISMATCH, 401, True),
+        (OPEN, {"Content-Encoding": "gzip"}, b"", None, Reason.ENCODED, 415, True),
+        (OPEN, {"Content-Encoding": "identity, gzip"}, b"", None, Reason.ENCODED, 415, True),
+        (OPEN, {"Content-Type": "text/plain"}, b"", "1", Reason.CONTENT_TYPE, 415, True),
+        (OPEN, {"Content-Type": "application/json"}, b"", "2", Reason.INVALID, 400, True),
+        (OPEN, {"Content-Type": "application/json"}, b"{", "1", Reason.INVALID, 400, False),
+        (OPEN, {"Content-Type": "application/json"}, b'["%b"]' % (b"x" * 20), "1", Reason.TOO_LARGE, 413, False),
+        (OPEN, {"Idempotency-Key": "x" * 256}, b"", None, Reason.INVALID, 400, False),
+    ],
+)
+def test_a_request_that_cannot_be_taken_is_rejected_with_its_reason(
+    flow: Flow | None,
+    headers: dict[str, str],
+    body: bytes,
+    batch: str | None,
+    reason: Reason | Flaw,
+    status: int,
+    closes: bool,
+) -> None:
+    rejected = judged(flow, headers, body, batch=batch)
+    assert isinstance(rejected, Rejection)
+    assert (rejected.reason, rejected.status, rejected.closes) == (reason, status, closes)
+
+
+def test_identity_is_no_encoding() -> None:
+    assert not isinstance(judged(OPEN, {"Content-Encoding": " Identity, "}), Rejection)
