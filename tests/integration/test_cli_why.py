@@ -81,7 +81,7 @@ async def test_a_dead_letter_is_found_and_the_dead_queue_stays_whole(eventflow: 
     for _ in range(3):
         ended = await eventflow("why", "d-39")
         assert ended.status == 0
-        assert "after 12 attempts: server_error, HTTP 503; see eventflow dead show" in ended.stdout
+        assert "after 12 attempts: server_error, HTTP 503; for details: eventflow dead show" in ended.stdout
     assert [str(letter.headers["cloudEvents:id"]) for letter in await amqp.drain(dead_queue(flow))] == [
         f"d-{number}" for number in range(40)
     ]

@@ -233,5 +233,5 @@ async def test_nonsense_in_the_stream_of_orders_changes_nothing(
     assert await share_of(service, http) == 20
     ended = await command("rate", "set", flow, "30")
     assert (ended.status, ended.stdout) == (0, f"flow {flow}: 30/s\n")
-    assert "it is replaced" in ended.stderr
+    assert "the new override replaces it" in ended.stderr
     await eventually_shares(http, 30, service)

@@ -167,7 +167,7 @@ def lines_of(state: EventState) -> list[str]:
     if letter is not None:
         lines.append(
             f"dead since {letter['last_failed_at']}, after {letter['attempts']} attempts: {letter['reason']}"
-            f"{_status(letter.get('last_status'))}; see eventflow dead show"
+            f"{_status(letter.get('last_status'))}; for details: eventflow dead show"
         )
     if not state.is_known:
         lines.append(

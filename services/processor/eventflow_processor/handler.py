@@ -244,8 +244,7 @@ class Handler:
         """
         if turn.is_over:
             return
-        self.release(turn.entered)
-        turn.entered = None
+        self._give_back_pass(turn)
         self._observers.attempted(turn.finished(outcome, error))
         if error is None or isinstance(error, DeliveryLostError):
             self._gate.ended_well()
@@ -261,20 +260,20 @@ class Handler:
             turn.end_attempt()
             if turn.attempt is not None:
                 turn.attempt.abandon()
-            self.release(turn.entered)
-            turn.entered = None
-            self._wait_for(turn, self._put_off(turn, error), on_error=self._drop)
+            self._give_back_pass(turn)
+            # At once, and not in the task: the gate must close before the next turn begins.
+            times = self._gate.failed_ourselves(turn.delivery.envelope.event.id, error)
+            self._wait_for(turn, self._put_off(turn, error, times), on_error=self._drop)
         except Exception as another:  # noqa: BLE001 - the guard's own guard
             self._drop(turn, another)
 
-    async def _put_off(self, turn: Turn, error: Exception) -> None:
-        """Requeue a delivery after a pause; if its event has met an error of our own before, move it to a delay queue.
+    async def _put_off(self, turn: Turn, error: Exception, times: int) -> None:
+        """Requeue a delivery after a pause, or move it to a delay queue if its event has met more than one such error.
 
         It waits there longer each time, since it must take no quota and no slots from others.
         """
         delivery, outcome = turn.delivery, None
         try:
-            times = self._gate.failed_ourselves(delivery.envelope.event.id, error)
             if times > 1:
                 defer = Defer(delay_s=self._policy.delay_s(times - 1, dice=0.0))
                 outcome = await self._consumer.settle(delivery, defer)
@@ -294,6 +293,10 @@ class Handler:
         log.error("delivery.unguarded", event_id=shown_id(turn.delivery.envelope.event.id), error=repr(error))
         turn.on_end(turn)
         turn.is_over = True
+
+    def _give_back_pass(self, turn: Turn) -> None:
+        entered, turn.entered = turn.entered, None
+        self.release(entered)
 
     def _wait_for(
         self, turn: Turn, waiting: Coroutine[Any, Any, None], *, on_error: Callable[[Turn, Exception], None]
