@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_INSTALLED := $(BENCH_VENV)/.installed
 COUNT ?= 200
-JOBS ?= 4
+JOBS ?= 6
 LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
@@ -24,7 +24,7 @@ send: $(INSTALLED) ## Send COUNT=200 sample events to what run-local runs, and w
 ##@ Develop
 install: $(INSTALLED) ## Make the virtual environment .venv from requirements-dev.lock
 
-test: $(INSTALLED) ## Run all tests, JOBS=4 files at a time; gets itself a RabbitMQ and a Prometheus where it can
+test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; gets itself a RabbitMQ and a Prometheus where it can
 	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.prometheus || test "$$CI" != true
 	@$(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile -m "not alone"; side_by_side=$$?; \

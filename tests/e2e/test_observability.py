@@ -36,7 +36,7 @@ ARRIVAL_PER_S = 80
 LOAD_S = 8.0
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
-STILL = {"Answering", "Consumers", "Processors that share it", "RabbitMQ alarms"}
+STILL = {"Consumers", "Processors that share the quota", "RabbitMQ alarms", "Services that answer"}
 """Panels whose figures move only when processes come and go, or something is wrong with the machine."""
 
 

@@ -81,7 +81,7 @@ async def test_a_dead_letter_is_found_and_the_dead_queue_stays_whole(eventflow: 
     for _ in range(3):
         ended = await eventflow("why", "d-39")
         assert ended.status == 0
-        assert "after 12 attempts: server_error, HTTP 503; eventflow dead show tells more" in ended.stdout
+        assert "after 12 attempts: server_error, HTTP 503; for details: eventflow dead show" in ended.stdout
     assert [str(letter.headers["cloudEvents:id"]) for letter in await amqp.drain(dead_queue(flow))] == [
         f"d-{number}" for number in range(40)
     ]
@@ -92,5 +92,5 @@ async def test_an_event_that_nobody_knows_is_a_status_of_its_own(eventflow: Comm
     await amqp.publish(lane_queue(flow, Lane.LIVE), aio_pika.Message(b"{}", message_id="waits"))
     ended = await eventflow("why", "waits")
     assert ended.status == 1
-    assert "It may wait in a queue, or never have come." in ended.stdout
+    assert "It may still wait in a queue, or it never arrived." in ended.stdout
     assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == 1

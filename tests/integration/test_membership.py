@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 
-from eventflow.control.bus import LOST_AFTER_S
+from eventflow.control.lease import LOST_AFTER_S
 from eventflow.topology import Lane, lane_queue
 from sandbox.broker.node import PrivateNode
 from tests.integration.test_processor import message

@@ -112,7 +112,7 @@ async def test_a_failed_attempt_is_counted_and_a_later_success_ends_it(
     assert await amqp.depth(dead_queue(flow)) == 0
 
 
-async def test_a_target_that_hangs_resets_or_never_ends_costs_an_attempt_and_no_event(
+async def test_a_target_that_hangs_or_fails_costs_an_attempt_and_no_event(
     start: Start, target: ScriptedTarget, flow: str, amqp: Amqp
 ) -> None:
     async def answer(receipt: Receipt) -> Answer:
@@ -125,7 +125,11 @@ async def test_a_target_that_hangs_resets_or_never_ends_costs_an_attempt_and_no_
     target.answer = answer
     await start(TARGET__TIMEOUT_S="0.5")
     await amqp.publish(lane_queue(flow, Lane.LIVE), message("hangs"), message("fails"))
-    await eventually(lambda: len(target.of("hangs")) == len(target.of("fails")) == 2, what="both tried again")
+    # On a busy machine an answer may come after the time allowed, and then there is a third attempt.
+    await eventually(
+        lambda: all([receipt.attempt for receipt in target.of(id_)[:2]] == [1, 2] for id_ in ("hangs", "fails")),
+        what=lambda: f"both tried again: {target.receipts}",
+    )
 
 
 @pytest.mark.parametrize("timeout_s", ["5", "0.5"])

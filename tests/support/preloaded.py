@@ -39,7 +39,7 @@ class PreloadedProcess(ChildProcess):
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str]) -> tuple[int, str, str]:
-    """Run a program to its end; return its exit status, standard output and standard error."""
+    """Run a command to its end; return its exit status, standard output and standard error."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as stderr:
         program = Forked(command, env=env, stderr=Path(stderr.name))
         with program.stdout as stdout:

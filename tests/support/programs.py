@@ -4,6 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from sandbox.processes import ChildProcess
+from tests.support.preloaded import PreloadedProcess
 from tests.support.services import environment_with
 
 ENDS_WITHIN_S = 20.0
@@ -13,23 +15,20 @@ async def ended(*program: str, cwd: Path, **settings: str) -> tuple[int, str]:
     """Run a program; return its exit status and all that it wrote.
 
     Args:
-        program: Arguments of Python.
+        program: Arguments of Python; a module of ours is forked from a preloaded process.
+        cwd: Working directory.
         settings: Those of `environment_with`.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *program,
-        cwd=cwd,
-        env=environment_with(settings),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    first, *others = program
+    kind = PreloadedProcess if first == "-m" else ChildProcess
+    output: list[str] = []
+    process = kind(
+        program[1], [sys.executable, first, *others], env=environment_with(settings), on_line=output.append, cwd=cwd
     )
+    process.start()
     try:
-        async with asyncio.timeout(ENDS_WITHIN_S):
-            output, _ = await process.communicate()
+        status = await asyncio.to_thread(process.wait, ENDS_WITHIN_S)
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode or 0, output.decode()
+        process.kill()
+    assert status is not None, f"it still runs after {ENDS_WITHIN_S:g} s"
+    return status, "".join(f"{line}\n" for line in output)

@@ -17,7 +17,7 @@ from eventflow.amqp.queues import depth_of
 from eventflow.cli.console import out, printable
 from eventflow.cli.dead.browse import DeadQueue, first
 from eventflow.cli.dead.dead_letters import Selection, record_of
-from eventflow.cli.options import ConfigOption, one_flow_of, settings_of
+from eventflow.cli.options import ConfigOption, OneFlowOption, one_flow_of, settings_of
 from eventflow.cli.session import connected, instance, publishing
 from eventflow.control.bus import ControlBus
 from eventflow.control.messages import (
@@ -41,8 +41,8 @@ LETTERS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
-    """The state of an event.
+class EventState:
+    """The state of an event, as far as it is known.
 
     Attributes:
         answers: The answer of each processor, by its name.
@@ -66,41 +66,38 @@ class Findings:
 
 def why(
     context: typer.Context,
-    id: Annotated[str, typer.Argument(metavar="ID", help="The event's id.")],  # noqa: A002 - the argument's name
-    flow: Annotated[
-        str | None,
-        typer.Option("--flow", metavar="NAME", help="The flow; by default the only one, else `default`."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],  # noqa: A002 - the argument's name
+    flow: OneFlowOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show the state of one event; exit status 1 if it is unknown.
+    """Show the state of one event.
 
     Each processor knows the events that it holds and the outcome of its latest 10000 attempts. The first 10000 dead
     letters are searched and left in place. Waiting queues are not searched, so an event that is still queued is
-    reported as unknown.
+    reported as unknown. The exit status is 1 if the event is unknown.
     """
     settings = settings_of(context, config)
-    place = DeadQueue(settings=settings, flow=one_flow_of(settings, flow))
-    findings = asyncio.run(_find(place, id))
+    queue = DeadQueue(settings=settings, flow=one_flow_of(settings, flow))
+    state = asyncio.run(_find(queue, id))
     if as_json:
-        out.print(json.dumps(document_of(findings), indent=2), soft_wrap=True)
+        out.print(json.dumps(document_of(state), indent=2), soft_wrap=True)
     else:
-        for line in lines_of(findings):
+        for line in lines_of(state):
             out.print(printable(line), soft_wrap=True)
-    if not findings.is_known:
+    if not state.is_known:
         sys.exit(1)
 
 
-async def _find(place: DeadQueue, event_id: str) -> Findings:
-    async with connected(place.settings.broker.urls) as link:
-        depth = await depth_of(link.connection, lane_queue(place.flow, Lane.LIVE))
+async def _find(queue: DeadQueue, event_id: str) -> EventState:
+    async with connected(queue.urls) as link:
+        depth = await depth_of(link.connection, lane_queue(queue.flow, Lane.LIVE))
     processors = depth.consumers if depth else 0
-    answers = await _ask(place, event_id, processors) if processors else {}
-    letters, looked_at = await first(place, Selection(id=event_id), 1, at_most=LETTERS_MAX)
-    return Findings(
+    answers = await _ask(queue, event_id, processors) if processors else {}
+    letters, looked_at = await first(queue, Selection(id=event_id), 1, at_most=LETTERS_MAX)
+    return EventState(
         event_id=event_id,
-        flow=place.flow,
+        flow=queue.flow,
         answers=answers,
         processors=processors,
         letter=record_of(letters[0]) if letters else None,
@@ -108,7 +105,7 @@ async def _find(place: DeadQueue, event_id: str) -> Findings:
     )
 
 
-async def _ask(place: DeadQueue, event_id: str, processors: int) -> dict[str, Known]:
+async def _ask(queue: DeadQueue, event_id: str, processors: int) -> dict[str, Known]:
     """Ask the flow's processors until all have answered, or the time is up."""
     answers: dict[str, Known] = {}
     complete = asyncio.Event()
@@ -125,15 +122,15 @@ async def _ask(place: DeadQueue, event_id: str, processors: int) -> dict[str, Kn
             case _:
                 assert_never(received.message)
 
-    urls = place.settings.broker.urls
+    urls = queue.urls
     async with publishing(urls, (), fanouts=(CONTROL_EXCHANGE,)) as publisher:
         control = ControlBus(urls, instance=instance(), publisher=publisher)
-        control.on_peer_message(place.flow, on_peer_message)
+        control.on_peer_message(queue.flow, on_peer_message)
         receiving = asyncio.create_task(control.run())
         try:
             # Repeated: an answer that comes before the bus has its queue is lost, and the broker gives no notice of it.
             for _ in range(round(ANSWERS_MAX_S / ASK_EVERY_S)):
-                control.broadcast(place.flow, Why(event_id=event_id))
+                control.broadcast(queue.flow, Why(event_id=event_id))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(ASK_EVERY_S):
                         await complete.wait()
@@ -143,39 +140,39 @@ async def _ask(place: DeadQueue, event_id: str, processors: int) -> dict[str, Kn
     return answers
 
 
-def document_of(findings: Findings) -> dict[str, Any]:
+def document_of(state: EventState) -> dict[str, Any]:
     """Return the document of `--json`."""
     return {
-        "id": findings.event_id,
-        "flow": findings.flow,
+        "id": state.event_id,
+        "flow": state.flow,
         "processors": {
-            "all": findings.processors,
-            "answers": {processor: facts_of(known) for processor, known in findings.answers.items()},
+            "all": state.processors,
+            "answers": {processor: facts_of(known) for processor, known in state.answers.items()},
         },
-        "dead": {"looked_at": findings.letters, "letter": findings.letter},
+        "dead": {"looked_at": state.letters, "letter": state.letter},
     }
 
 
-def lines_of(findings: Findings) -> list[str]:
+def lines_of(state: EventState) -> list[str]:
     """Return the state of the event as lines of text."""
     lines = [
         f"{processor}: {sentence}"
-        for processor, answer in sorted(findings.answers.items())
+        for processor, answer in sorted(state.answers.items())
         for sentence in sentences_of(answer)
     ]
-    silent = findings.processors - len(findings.answers)
+    silent = state.processors - len(state.answers)
     if silent > 0:
-        lines.append(f"{silent} of {findings.processors} processors did not answer")
-    letter = findings.letter
+        lines.append(f"{silent} of {state.processors} processors did not answer")
+    letter = state.letter
     if letter is not None:
         lines.append(
             f"dead since {letter['last_failed_at']}, after {letter['attempts']} attempts: {letter['reason']}"
-            f"{_status(letter.get('last_status'))}; eventflow dead show tells more"
+            f"{_status(letter.get('last_status'))}; for details: eventflow dead show"
         )
-    if not findings.is_known:
+    if not state.is_known:
         lines.append(
-            f"nothing is known of it in flow {findings.flow}: no processor has it or remembers it, and it is none of "
-            f"the {findings.letters} dead letters that were looked at. It may wait in a queue, or never have come."
+            f"unknown in flow {state.flow}: no processor holds or remembers it, and it is none of the "
+            f"{state.letters} dead letters that were searched. It may still wait in a queue, or it never arrived."
         )
     return lines
 
@@ -186,12 +183,12 @@ def sentences_of(known: Known) -> list[str]:
 
 
 def _present(delivery: InHand) -> str:
-    state = {
+    present = {
         "in_flight": "in flight now",
         "held": "held in memory, since the target asked to wait",
         "waiting": "waits for its turn",
     }.get(delivery.state, delivery.state)  # a later version may have more states
-    return f"{state}: attempt {delivery.attempt}, lane {delivery.lane}, here for {_seconds(delivery.here_s)}"
+    return f"{present}: attempt {delivery.attempt}, lane {delivery.lane}, here for {_seconds(delivery.here_s)}"
 
 
 def _past(last: LastAttempt) -> str:
@@ -201,7 +198,7 @@ def _past(last: LastAttempt) -> str:
         "retry": f"failed ({failure}) and waits for {_seconds(last.delay_s)} from then on",
         "defer": f"did not count and waits for {_seconds(last.delay_s)} from then on",
         "hold": "did not count, since the target asked to wait",
-        "dead": f"failed ({failure}) and was the last",
+        "dead": f"failed ({failure}) and was the last attempt",
     }.get(last.outcome, "ended")  # a later version may have more outcomes
     return f"attempt {last.attempt}, {_seconds(last.ago_s)} ago, {became}"
 

@@ -12,7 +12,6 @@ grants a lease of 3 s.
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
@@ -25,6 +24,7 @@ from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import declare_queues, measure
 from eventflow.amqp.session import keep_connected
 from eventflow.amqp.streams import follow_stream
+from eventflow.control.lease import ControlLease
 from eventflow.control.messages import Broadcast, ControlMessage, Ignored, decode, encode
 from eventflow.control.overrides import InvalidOverridesError, Overrides, decode_overrides
 from eventflow.errors import BrokerUnavailableError
@@ -33,8 +33,6 @@ from eventflow.topology import CONTROL_EXCHANGE, control_queue, overrides_queue,
 
 BROADCAST_EVERY_S = 1.0
 LOOK_EVERY_S = 1.0
-LOST_AFTER_S = 3.0
-"""How long after the start of the last successful look the connection counts as working; as long as a quota's lease."""
 
 EMPTY_STREAM_S = 0.2
 """How long a start waits for overrides if the broker has counted none: it counts with a delay of seconds."""
@@ -45,7 +43,12 @@ log = structlog.stdlib.get_logger()
 
 
 class ControlBus:
-    """One process on the control exchange, and on the streams of overrides."""
+    """One process on the control exchange, and on the streams of overrides.
+
+    Attributes:
+        instance: Name of this process among its peers.
+        lease: Held while no override can be missed: after the overrides of every flow have been received.
+    """
 
     def __init__(
         self,
@@ -67,42 +70,10 @@ class ControlBus:
         self._on_ignored = on_ignored
         self._peer_listeners: defaultdict[str, list[PeerListener]] = defaultdict(list)
         self._override_listeners: defaultdict[str, list[Callable[[Overrides], None]]] = defaultdict(list)
-        self._connection_listeners: list[Callable[[bool], None]] = []
-        self._known_flows: set[str] = set()  # whose overrides the listeners have received
-        self._found, self._lost = asyncio.Event(), asyncio.Event()
-        self._lost.set()
-        self._lease_end: asyncio.TimerHandle | None = None
+        self._known_flows: set[str] = set()  # flows with overrides that the listeners have received
         self._sessions = 0
         self.instance = instance
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether an override could be missed: no successful look within 3 s, or none yet.
-
-        It is lost as well while the broker refuses what this process publishes.
-        """
-        return self._lost.is_set()
-
-    async def found(self) -> None:
-        """Wait until the connection works."""
-        await self._found.wait()
-
-    async def lost_for(self, seconds: float) -> None:
-        """Wait until the connection has been lost for `seconds` without a break."""
-        while True:
-            await self._lost.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._found.wait()
-                continue
-            return
-
-    def on_connection_change(self, listener: Callable[[bool], None]) -> None:
-        """Call `listener` with True when the connection is lost, and with False when it works again.
-
-        It starts as lost, and works only after the current overrides of every flow have been received.
-        """
-        self._connection_listeners.append(listener)
+        self.lease = ControlLease()
 
     def on_peer_message(self, flow: str, listener: PeerListener) -> None:
         """Call `listener` with each broadcast of another process about `flow`."""
@@ -140,37 +111,16 @@ class ControlBus:
         await first_of(until_closed(channel), self._look_regularly(look), *(ended() for ended in stream_ends))
 
     async def _look_regularly(self, look: Callable[[], Awaitable[object]]) -> NoReturn:
-        """Ask the broker every second for an answer on the connection that brings the overrides."""
+        """Ask the broker every second for an answer on the connection that brings the overrides.
+
+        While the broker refuses the broadcasts of this process, an answer is no lease: peers would miss its pauses.
+        """
         while True:
             began_s = asyncio.get_running_loop().time()
             await look()
             if self._publisher.state != "refused":
-                self._extend_lease(began_s)
+                self.lease.extend(began_s)
             await asyncio.sleep(LOOK_EVERY_S)
-
-    def _extend_lease(self, began_s: float) -> None:
-        """Take the connection as working until 3 s after the start of a look.
-
-        The start counts, not the answer: an answer may have waited in a socket while this process was suspended.
-        """
-        if self._lease_end is not None:
-            self._lease_end.cancel()
-        self._lease_end = asyncio.get_running_loop().call_at(began_s + LOST_AFTER_S, self._lose)
-        if self.is_lost:
-            self._lost.clear()
-            self._found.set()
-            log.info("control.found")
-            self._notify()
-
-    def _lose(self) -> None:
-        log.warning("control.lost", silent_s=LOST_AFTER_S, action="sending nothing until overrides can be received")
-        self._found.clear()
-        self._lost.set()
-        self._notify()
-
-    def _notify(self) -> None:
-        for listener in self._connection_listeners:
-            listener(self.is_lost)
 
     async def _follow_overrides(self, connection: Connection, flow: str) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
         """Hand the overrides of a flow to its listeners; return a function that waits for the end of the stream."""
@@ -182,7 +132,7 @@ class ControlBus:
                 log.error("control.overrides_invalid", flow=flow, reason=str(error))  # noqa: TRY400 - the reason suffices
 
         def on_empty() -> None:
-            # After a reconnect an empty stream is no news: it may have been deleted, and what was in force stays so.
+            # After a reconnect an empty stream is no news: it may have been deleted, and the overrides stay in force.
             if flow not in self._known_flows:
                 self._apply(flow, Overrides())
 

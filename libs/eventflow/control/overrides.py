@@ -1,4 +1,4 @@
-"""Overrides: what an operator may change while a flow runs, kept in the broker. Pure.
+"""Overrides: settings that an operator may change while a flow runs, kept in the broker. Pure.
 
 Each change is a whole document in the stream `eventflow.{flow}.runtime`; the last one counts (ADR 8).
 """

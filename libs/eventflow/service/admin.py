@@ -50,23 +50,7 @@ async def serve(
         AddressUnavailableError: The address is in use, or this host does not have it.
         SettingsError: The address can never be bound.
     """
-
-    async def livez(_: web.Request) -> web.Response:
-        return web.json_response({"status": "alive"})
-
-    async def readyz(_: web.Request) -> web.Response:
-        state = readiness()
-        return web.json_response({"ready": state.ready, **state.details}, status=200 if state.ready else 503)
-
-    async def metrics(request: web.Request) -> web.Response:
-        if refresh is not None:
-            await refresh()
-        # In a thread: collecting and encoding take milliseconds, in which the loop could not serve events.
-        exposed = await asyncio.to_thread(exposition, request.headers.get("Accept", ""))
-        return web.Response(body=exposed.body, headers={"Content-Type": exposed.content_type})
-
-    app = web.Application()
-    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    app = _application(readiness, exposition, refresh)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     loop = asyncio.get_running_loop()
@@ -88,3 +72,25 @@ async def serve(
             server.close()
     finally:
         await runner.cleanup()
+
+
+def _application(
+    readiness: Callable[[], Readiness], exposition: Expose, refresh: Callable[[], Awaitable[None]] | None
+) -> web.Application:
+    async def livez(_: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        state = readiness()
+        return web.json_response({"ready": state.ready, **state.details}, status=200 if state.ready else 503)
+
+    async def metrics(request: web.Request) -> web.Response:
+        if refresh is not None:
+            await refresh()
+        # In a thread: collecting and encoding take milliseconds, in which the loop could not serve events.
+        exposed = await asyncio.to_thread(exposition, request.headers.get("Accept", ""))
+        return web.Response(body=exposed.body, headers={"Content-Type": exposed.content_type})
+
+    app = web.Application()
+    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    return app

@@ -4,6 +4,7 @@ Three paths need no router, and aiohttp's application with its resolver, match a
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -31,7 +32,11 @@ TO_DESCRIPTION: Final = ToDescription()
 
 Route = ToFlow | ToDescription | Response
 
+ROUTES_KEPT_MAX = 128
+"""Flows are few, and their paths come again with every event. The bound holds for paths that nothing serves, too."""
 
+
+@lru_cache(maxsize=ROUTES_KEPT_MAX)
 def route(method: str, raw_path: str) -> Route:
     """Return where a request leads; a `Response` is the error for a request that leads nowhere.
 

@@ -112,9 +112,9 @@ class Flow:
     async def take_part(self, control: ControlBus) -> None:
         """Consume while overrides can be received; otherwise leave the flow, and its share of the quota, to others."""
         while True:
-            await control.found()
+            await control.lease.found()
             consuming = asyncio.create_task(self.consumer.run())
-            lost = asyncio.create_task(control.lost_for(LEAVE_AFTER_S))
+            lost = asyncio.create_task(control.lease.lost_for(LEAVE_AFTER_S))
             try:
                 await asyncio.wait({consuming, lost}, return_when=asyncio.FIRST_COMPLETED)
                 if consuming.done():
@@ -141,7 +141,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         shared.control.on_overrides(name, part.apply_overrides)
     for listener in (gate, quota, recent):
         shared.control.on_peer_message(name, listener.on_peer_message)
-    shared.control.on_connection_change(gate.control_lost)
+    shared.control.lease.on_change(gate.control_lost)
 
     backlog = BacklogMonitor(lanes=lanes, metrics=metrics, quota=quota)
     membership = Membership(

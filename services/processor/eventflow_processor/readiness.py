@@ -10,7 +10,7 @@ from eventflow_processor.flow import Flow, Shared
 
 def readiness_of(flows: Sequence[Flow], shared: Shared, policies: PolicyWatch, stop: asyncio.Event) -> Readiness:
     """Return the answer of /readyz. A processor that is asked to stop is not ready."""
-    publisher, is_control_lost = shared.publisher.state, shared.control.is_lost
+    publisher, is_control_lost = shared.publisher.state, shared.control.lease.is_lost
     consuming = {flow.name: flow.consumer.is_consuming for flow in flows}
     standstills = {flow.name: why for flow in flows if (why := flow.dispatcher.standstill()) is not None}
     blocked = {flow.name: error for flow in flows if (error := flow.gate.blocked_by) is not None}

@@ -6,7 +6,7 @@ import pytest
 
 from eventflow.event import Event
 from eventflow.message import Envelope
-from eventflow.outcome import DeadLetter, Defer, Delivered, Outcome, Retry
+from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow_processor.gate.verdict import Verdict
 from eventflow_processor.retry import Ending, RetryPolicy, decide
 from eventflow_processor.target.feedback import Feedback
@@ -61,3 +61,38 @@ def test_no_answer_delays_an_event_for_longer_than_the_setting_allows() -> None:
     failed = Failed(reason="client_error", status=400, feedback=Feedback(retry_after_s=99))
     assert policy.delay_after_s(failed, 1, dice=0) == 10, "the shortest that is not shorter than 8"
     assert policy.delay_after_s(failed, 3, dice=0) == 100, "its own delay is longer still"
+
+
+DOWN = Failed(reason="server_error", status=502)
+THREE_DELAYS = RetryPolicy(max_attempts=3, delays_s=(1, 30, 600))
+LAST_ATTEMPT = Envelope(event=Event(id="e", source="s", type="t", time=NOW, accepted_at=NOW, body=b""), attempt=3)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "pause_s", "outcome"),
+    [
+        (Verdict.DEFER, 10, Hold()),
+        (Verdict.DEFER, 100, Defer(delay_s=600)),
+        (Verdict.DEFER, 9000, Defer(delay_s=600)),
+        (Verdict.UNCOUNTED, 0, Defer(delay_s=600)),
+    ],
+)
+def test_what_does_not_count_is_never_dead_lettered(verdict: Verdict, pause_s: float, outcome: object) -> None:
+    ending = Ending(result=DOWN, verdict=verdict, pause_s=pause_s, at=NOW, dice=0)
+    assert decide(LAST_ATTEMPT, ending, THREE_DELAYS) == outcome
+
+
+def test_what_counts_is() -> None:
+    ending = Ending(result=DOWN, verdict=Verdict.COUNTS, pause_s=0, at=NOW, dice=0)
+    assert isinstance(decide(LAST_ATTEMPT, ending, THREE_DELAYS), DeadLetter)
+
+
+def test_jitter_is_a_choice_between_neighbouring_delays() -> None:
+    first = Envelope(event=LAST_ATTEMPT.event)
+
+    def delay_s(dice: float) -> float:
+        outcome = decide(first, Ending(result=DOWN, verdict=Verdict.COUNTS, pause_s=0, at=NOW, dice=dice), THREE_DELAYS)
+        assert isinstance(outcome, Retry)
+        return outcome.delay_s
+
+    assert [delay_s(dice) for dice in (0, 0.7, 0.8, 0.99)] == [1, 1, 30, 30]

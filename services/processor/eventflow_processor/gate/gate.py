@@ -165,7 +165,7 @@ class Gate:
         """Take note of the result of an attempt and return how it counts for its event.
 
         Args:
-            no_room_s: For how long the answer says that the target has no room for any attempt.
+            no_room_s: Seconds for which the target has no room for any attempt, according to its answer.
         """
         # The order matters:
         # 1. A probe is released before all else. If something below raised, the gate would otherwise stay closed.
@@ -321,7 +321,7 @@ class Gate:
         self._changed.set()
 
     def _note_own_errors(self) -> None:
-        """Wake what waits, and log whether errors of our own block the flow if that has changed since the last call."""
+        """Wake the waiter, and log whether errors of our own block the flow if that has changed since the last call."""
         self._changed.set()
         blocked_by = self.blocked_by
         if (blocked_by is not None) == self._logged_blocked:
@@ -333,7 +333,7 @@ class Gate:
             self._log.error("flow.blocked", error=blocked_by, action="tries one event at a time")
 
     def _note_breaker(self, *, latest: Failed | None = None) -> None:
-        """Wake what waits, and log whether the breaker is open if that has changed since the last call.
+        """Wake the waiter, and log whether the breaker is open if that has changed since the last call.
 
         Args:
             latest: The failure of an attempt of this processor that has opened it.

@@ -5,7 +5,8 @@ bug, a URL that cannot be used, no free file descriptor. It counts no attempt. I
 a row end in one, the events are not at fault: the flow is *blocked* in this processor. Then one event at a time is
 tried, after pauses of 1 to 10 s, each time another, until a turn ends without such an error (ADR 24).
 
-One event whose own content raises never blocks a flow in which others are handled. It waits longer after each error.
+A single event with content that raises never blocks a flow in which others are handled. It waits longer after each
+error.
 """
 
 import math

@@ -10,7 +10,7 @@ LATENESS_S = 0.01
 up. A second can thus hold more attempts than its quota; together with the jitter of the network, at most 2 % more."""
 
 _HALVINGS = 40
-"""They narrow an interval to less than a float of its size can tell apart."""
+"""They narrow an interval to less than the precision of a float of its size."""
 
 
 def capacity_of(*, share_per_s: float, burst: float, cost: float) -> float:

@@ -107,7 +107,7 @@ class Quota:
                 continue
             is_granted = await self._bucket.acquire()
             # The lease is checked once more, since this process may have been suspended while it waited. Then its share
-            # belongs to the others by now, and what the bucket has granted is lost.
+            # belongs to the others by now, and the grant is void.
             if is_granted and self._lease_s() > 0:
                 return
 

@@ -8,13 +8,9 @@ import pytest
 
 from eventflow.control.messages import BreakerClosed, BreakerOpened, Broadcast, Cause, ControlMessage, Pause
 from eventflow.control.overrides import Overrides
-from eventflow.event import Event
-from eventflow.message import Envelope
-from eventflow.outcome import DeadLetter, Defer, Hold, Retry
 from eventflow_processor.gate.breaker import OUTAGE_S, PROBER_SILENT_S, REFUSING_STATUSES
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass, Verdict
-from eventflow_processor.retry import Ending, RetryPolicy, decide
 from eventflow_processor.target.feedback import Feedback
 from eventflow_processor.target.result import Failed, Succeeded
 
@@ -402,37 +398,3 @@ async def test_it_stays_closed_until_it_is_known_that_no_operator_has_paused_the
     async with asyncio.timeout(1):
         await waiting
     assert fresh.enter() is Pass.ATTEMPT
-
-
-POLICY = RetryPolicy(max_attempts=3, delays_s=(1, 30, 600))
-ENVELOPE = Envelope(event=Event(id="e", source="s", type="t", time=NOW, accepted_at=NOW, body=b""), attempt=3)
-
-
-@pytest.mark.parametrize(
-    ("verdict", "pause_s", "outcome"),
-    [
-        (Verdict.DEFER, 10, Hold()),
-        (Verdict.DEFER, 100, Defer(delay_s=600)),
-        (Verdict.DEFER, 9000, Defer(delay_s=600)),
-        (Verdict.UNCOUNTED, 0, Defer(delay_s=600)),
-    ],
-)
-def test_what_does_not_count_is_never_dead_lettered(verdict: Verdict, pause_s: float, outcome: object) -> None:
-    ending = Ending(result=DOWN, verdict=verdict, pause_s=pause_s, at=NOW, dice=0)
-    assert decide(ENVELOPE, ending, POLICY) == outcome
-
-
-def test_what_counts_is() -> None:
-    ending = Ending(result=DOWN, verdict=Verdict.COUNTS, pause_s=0, at=NOW, dice=0)
-    assert isinstance(decide(ENVELOPE, ending, POLICY), DeadLetter)
-
-
-def test_jitter_is_a_choice_between_neighbouring_delays() -> None:
-    first = Envelope(event=ENVELOPE.event)
-
-    def delay_s(dice: float) -> float:
-        outcome = decide(first, Ending(result=DOWN, verdict=Verdict.COUNTS, pause_s=0, at=NOW, dice=dice), POLICY)
-        assert isinstance(outcome, Retry)
-        return outcome.delay_s
-
-    assert [delay_s(dice) for dice in (0, 0.7, 0.8, 0.99)] == [1, 1, 30, 30]
