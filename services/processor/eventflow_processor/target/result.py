@@ -38,7 +38,7 @@ class Failed:
     Attributes:
         reason: One of `REASONS`.
         status: None if no status line came.
-        detail: The cause of a failure in the network, a word of `network.failure.MEANINGS`; None if there was an answer to judge.
+        detail: Cause of a failure in the network, a word of `network.failure.MEANINGS`; None if an answer was judged.
         asks_to_wait: Whether the target wants fewer requests, and not another one of these.
         reached: Whether there was a connection to send the request on. False if the name was not resolved, or if the
             connection or TLS failed.
