@@ -74,7 +74,7 @@ class ProcessorMetrics(MetricTable):
         "flow",
     )
     internal_error_count = counter(
-        "eventflow_internal_errors", "Errors of our own, logged as internal.error or attempt.not_made", "service"
+        "eventflow_internal_errors", "Internal errors, logged as internal.error or attempt.not_made", "service"
     )
 
     # Gate and quota
@@ -83,7 +83,7 @@ class ProcessorMetrics(MetricTable):
     )
     blocked = gauge(
         "eventflow_blocked",
-        "1 while the target refuses every event with one status, or errors of our own block the flow",
+        "1 while the target refuses every event with one status, or internal errors block the flow",
         "flow",
     )
     rate_limit = gauge(
@@ -120,7 +120,7 @@ class ProcessorMetrics(MetricTable):
         "Settings of policies in effect on queues of the flow that can delete events; none while unseen",
         "flow",
     )
-    policies_seen = gauge("eventflow_policies_seen", "1 if the latest look at the broker's policies succeeded")
+    policies_seen = gauge("eventflow_policies_seen", "1 if the latest check of the broker's policies succeeded")
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class ProcessorMetrics(MetricTable):
         self.control_ignored.labels(reason.value).inc()
 
     def set_policies(self, flows: Collection[str], seen: Look | None) -> None:
-        """Set the gauges of the broker's policies after a look at them; None if it failed."""
+        """Set the gauges of the broker's policies after a check of them; None if it failed."""
         self.policies_seen.set(seen is not None)
         if seen is not None:
             counts = Counts(danger.flow for danger in seen.dangers)
@@ -173,7 +173,7 @@ class FlowMetrics(Observer):
         self.stuck = metrics.stuck.labels(flow)
 
     def follow(self, *, gate: Gate, quota: Quota, held: Callable[[], float], in_flight: Callable[[], float]) -> None:
-        """Let gauges read their values from the parts of the flow, whenever the metrics are read."""
+        """Let gauges read their values from the parts of the flow at each scrape."""
         for one, value in (
             (self._metrics.held, held),
             (self._metrics.in_flight, in_flight),
@@ -219,7 +219,7 @@ class FlowMetrics(Observer):
                     self._flow, copy.failure.reason if copy.failure else "internal"
                 ).inc()
             case None:
-                pass  # it comes again
+                pass  # it is delivered again
             case _:
                 assert_never(attempted.outcome)
 
