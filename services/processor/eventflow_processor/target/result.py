@@ -62,7 +62,7 @@ class AttemptNotMadeError(EventFlowError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errored:
-    """An internal error ended the attempt. It shows nothing about the target: it counts no attempt and changes no rate."""
+    """An internal error ended the attempt. It shows nothing about the target: no attempt counts, no rate changes."""
 
     error: Exception
 
