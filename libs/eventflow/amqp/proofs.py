@@ -1,4 +1,4 @@
-"""Proofs that a user has a right, and that a majority of the brokers answers: found by trying.
+"""Proofs that a user has a right, and that a majority of the brokers answers, by a request that needs it.
 
 No proof takes a message from a queue or leaves anything behind.
 """
@@ -92,7 +92,7 @@ async def missing_rights(connection: Connection, flows: Sequence[str], *, instan
 
     Args:
         connection: A connection that is used for nothing else afterwards.
-        flows: The flows whose queues are tried.
+        flows: The rights on the queues of these flows are tried.
         instance: Names a queue for a consumer of the control exchange, which is deleted with the connection.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Queues: declared with all their arguments, measured, and looked for when one may have vanished."""
+"""Queues: declared with all their arguments, measured, and checked when one may have vanished."""
 
 import asyncio
 import time
@@ -82,7 +82,7 @@ async def find_missing(connection: Connection, presence: Presence, queues: Itera
             if await depth_of(connection, queue) is None:
                 presence.missed(queue)
         except BrokerUnavailableError as error:
-            if not is_refused(error):  # without the right to look, nothing is known
+            if not is_refused(error):  # without the right to check a queue, nothing is known
                 raise
 
 

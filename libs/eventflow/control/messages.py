@@ -66,7 +66,7 @@ class Why:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureCause:
-    """Why an attempt failed; `detail` is absent in messages of 0.1.0."""
+    """The cause of a failed attempt; `detail` is absent in messages of 0.1.0."""
 
     reason: str
     status: int | None = None
@@ -98,7 +98,7 @@ class InHand:
     Attributes:
         state: `in_flight`, `held` or `waiting`. A later version may have more of them.
         lane: The name of the lane, as its queue's name has it.
-        attempt: Number of the attempt that runs or comes next.
+        attempt: Number of the present or next attempt.
         here_s: Seconds since the broker delivered it.
     """
 
@@ -144,7 +144,7 @@ def encode(broadcast: Broadcast) -> bytes:
 
 
 def decode(body: bytes) -> Broadcast | Ignored:
-    """Read a broadcast, or return why there is none to read. Raises nothing, whatever the bytes are."""
+    """Read a broadcast, or return the reason why it cannot be read. Never raises, for any bytes."""
     if len(body) > BODY_MAX_BYTES:
         return Ignored.TOO_LARGE
     try:
