@@ -132,7 +132,7 @@ class ControlBus:
                 log.error("control.overrides_invalid", flow=flow, reason=str(error))  # noqa: TRY400 - the reason suffices
 
         def on_empty() -> None:
-            # After a reconnect an empty stream changes nothing: it may have been deleted, and the overrides still apply.
+            # After a reconnect an empty stream changes nothing: it may have been deleted, and the overrides remain.
             if flow not in self._known_flows:
                 self._apply(flow, Overrides())
 

@@ -1,4 +1,4 @@
-"""The event of a request whose body is any bytes, with the attributes that its headers hold. Pure."""
+"""Event of a request with an opaque body, with the attributes in its headers. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ def batch_id(identity: Identity, headers: Mapping[str, str]) -> str | None:
 
 
 def content_type_of(headers: Mapping[str, str]) -> str | None:
-    """Return the content type; without its parameters if they cannot travel; None if nothing is left."""
+    """Return the content type, without its parameters if a message cannot carry them; None if it cannot be used."""
     value = headers.get("Content-Type")
     if value is None or is_valid_attribute(value):
         return value
@@ -78,7 +78,7 @@ def _id_in_headers(identity: Identity, headers: Mapping[str, str]) -> str | None
 
 
 def _document(body: bytes) -> object:
-    """Parse a body for its sender's attributes; None if it is not JSON, and then the event does without them."""
+    """Parse a body for its sender's attributes; None if it is not JSON, so that the event has none of them."""
     try:
         return strict_json.parse(body)
     except InvalidEventError:

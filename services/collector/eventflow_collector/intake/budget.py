@@ -58,7 +58,7 @@ class Reservation:
         """Hold `size_bytes` more for events that have been read; False if the budget does not allow it.
 
         A request that is alone is allowed any size: if its events take more than the whole budget, it would be refused
-        for ever. Another limit bounds the number of its events.
+        forever. Another limit bounds the number of its events.
         """
         if not self._budget.reserve(size_bytes, beside_bytes=self._size_bytes):
             return False

@@ -1,6 +1,6 @@
-"""JSON that may be looked into: bounded in depth, without NaN, lone surrogates and other encodings than UTF-8. Pure.
+"""Strict parsing of JSON: bounded in depth, without NaN and lone surrogates, in UTF-8 only. Pure.
 
-Only what says that it holds events is parsed. Everything else passes as opaque bytes.
+Only a body that declares events in JSON is parsed. Any other body is opaque.
 """
 
 import json

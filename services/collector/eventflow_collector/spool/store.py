@@ -55,7 +55,7 @@ class SpoolUnavailableError(SpoolError):
 
 
 class SpoolCorruptedError(SpoolError):
-    """The content of the file is not the one that was written."""
+    """The content of the file differs from the written content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ EMPTY = Usage(events=0, set_aside=0, size_bytes=0, oldest=None)
 
 
 class Store:
-    """An open file. The lock of its owner keeps other processes from it."""
+    """An open file. The lock of its owner prevents its use by other processes."""
 
     def __init__(self, path: Path, *, first_seq: int = 1) -> None:
         """Open the file, or create it, readable by its owner only.
@@ -148,7 +148,7 @@ class Store:
         return list(range(first, self._next_seq))
 
     def set_aside(self, seqs: Iterable[int]) -> None:
-        """Pass over rows in `read` until `readmit` or the next open. They stay in the file.
+        """Skip rows in `read` until `readmit` or the next open. They stay in the file.
 
         Raises:
             SpoolError: They are still read.
@@ -261,7 +261,7 @@ class Store:
 
 
 def salvage(path: Path) -> Iterator[Row]:
-    """Read a corrupted file row by row, and pass over rows that cannot be read.
+    """Read a corrupted file row by row, and skip rows that cannot be read.
 
     A damaged page costs the rows on it. The search ends after so many unreadable numbers in sequence that whole
     branches of the tree must be lost.
