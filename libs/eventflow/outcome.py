@@ -1,4 +1,4 @@
-"""Outcomes of an attempt, each with its own settlement of the delivery: a closed set. Pure."""
+"""Outcomes of attempts, by which deliveries are settled: a closed set. Pure."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, assert_never

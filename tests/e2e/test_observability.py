@@ -117,11 +117,14 @@ async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> S
         taking = collector(
             line.url,
             flow=FLOW,
+            preloaded=False,  # Prometheus has to see how they come up
             COLLECTOR__SPOOL_DIR=str(directory / "spool"),
             COLLECTOR__CONFIRM_TIMEOUT_S="0.5",
             **receiver.environment,
         )
-        giving = processor(node.url, flow=FLOW, target_url=target.url, **giving_settings, **receiver.environment)
+        giving = processor(
+            node.url, flow=FLOW, target_url=target.url, preloaded=False, **giving_settings, **receiver.environment
+        )
         prometheus = Prometheus.prepare(
             directory,
             {

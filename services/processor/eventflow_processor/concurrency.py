@@ -1,4 +1,4 @@
-"""Numbers of attempts and of unsettled deliveries of one processor, calculated for settings that are `auto`. Pure."""
+"""Limits of one processor: attempts in flight and unsettled deliveries, computed if they are `auto`. Pure."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Decides the outcome of an attempt: success, retry, delay or dead letter. Pure."""
+"""Decision after an attempt: delivered, retry, defer, hold or dead letter. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,7 +24,7 @@ JITTER_FROM = 0.75
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Number of attempts, and the delays between them.
+    """Limits and delays of repeated attempts.
 
     Attributes:
         max_attempts: Counted attempts before the event is dead-lettered.
@@ -61,13 +61,13 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """End of an attempt: its result, and the further inputs of the decision.
+    """Result of an attempt, and all else that the decision depends on.
 
     Attributes:
-        verdict: The decision whether the result counts.
-        pause_s: Rest of the pause that the target has asked for.
+        verdict: Whether the result counts for its event.
+        pause_s: Time from now for which the target wants no requests.
         dice: Random number from 0 to 1, for the jitter.
-        traceparent: Trace context of the attempt, if its trace is recorded.
+        traceparent: Trace context of the attempt; None if its trace is not recorded.
     """
 
     result: Judged

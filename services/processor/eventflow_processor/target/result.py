@@ -33,12 +33,12 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """Any other result.
+    """The target has not accepted the event.
 
     Attributes:
         reason: One of `REASONS`.
         status: None if there was no status line.
-        detail: Cause of a network failure: a word of `network.failure.MEANINGS`; None if there was a complete answer.
+        detail: Cause of a failure in the network, a word of `network.failure.MEANINGS`; None if an answer was judged.
         asks_to_wait: Whether the target asks for fewer requests, so that the failure is not that of the event.
         reached: Whether there was a connection to send the request on. False if the name was not resolved, or if the
             connection or TLS failed.
