@@ -56,7 +56,7 @@ async def declare_queues(
             if isinstance(cause := error.__cause__, ChannelPreconditionFailed):
                 raise TopologyMismatchError(
                     f"queue {spec.name} exists with other arguments. RabbitMQ's reason: {first_line(cause)}. "
-                    "Drain and delete that queue, or use another broker or virtual host"
+                    "Empty and delete that queue, or use another broker or virtual host"
                 ) from cause
             if not is_refused(error):
                 raise

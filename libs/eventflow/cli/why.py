@@ -1,6 +1,6 @@
 """`eventflow why`: the state of one event, from the processors and from the dead queue.
 
-The events, due and retry queues are never read, since a reader would count as a processor.
+The events, due and retry queues are never read, because a reader would count as a processor.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ LETTERS_MAX = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventState:
-    """The state of an event, as far as it is known.
+    """The known state of an event.
 
     Attributes:
         answers: The answer of each processor, by its name.

@@ -216,13 +216,13 @@ def _read_breaker(fields: Mapping[str, Any]) -> BreakerOpened | BreakerClosed:
             )
         case False:
             return BreakerClosed()
-    raise TypeError("`open` is no truth value")
+    raise TypeError("`open` is not a Boolean")
 
 
 def _read_rate(fields: Mapping[str, Any]) -> RateReduced:
     units_per_s = _number(fields["units_per_s"])
     if units_per_s <= 0:
-        raise ValueError("a rate is above 0")
+        raise ValueError("a rate must be above 0")
     return RateReduced(units_per_s=units_per_s)
 
 
@@ -281,26 +281,26 @@ def _optional(read: Callable[[Any], T], value: Any) -> T | None:
 
 def _object(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError("no object")
+        raise TypeError("not an object")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("no text")
+        raise TypeError("not a text")
     return value
 
 
 def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("no integer")
+        raise TypeError("not an integer")
     return value
 
 
 def _number(value: Any) -> float:
     """Return a finite number; JSON as Python reads it has NaN, infinities, and integers too large for a float."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError("no number")
+        raise TypeError("not a number")
     try:
         number = float(value)
     except OverflowError:

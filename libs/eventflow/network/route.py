@@ -1,4 +1,4 @@
-"""Routes: connecting to a broker over whichever of its addresses works."""
+"""Routes: connections to a broker over any of its addresses that works."""
 
 import asyncio
 import socket

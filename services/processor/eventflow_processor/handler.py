@@ -50,7 +50,7 @@ class Turn:
     Attributes:
         entered: The pass by which the gate admitted it; None after the pass was returned to the gate.
         on_end: Called once, at the end of the turn, to free its slot.
-        attempt: The attempt at the target; None until it has begun.
+        attempt: The attempt at the target; None before it and after the turn.
         waiting: The task for a wait other than that for the target, such as for a confirm.
         result: The result of the request; None until there is one.
         ended_s: Time of that result, or of the internal error that ended the attempt.

@@ -205,7 +205,7 @@ class SpoolDirectory:
                 is_there = path.exists()
             except OSError as error:
                 claim.release()
-                raise SpoolUnavailableError(f"cannot look at {path}: {error.strerror}") from error
+                raise SpoolUnavailableError(f"cannot read the state of {path}: {error.strerror}") from error
             if is_there:
                 yield claim
             else:  # its owner has removed it since we listed it
