@@ -15,7 +15,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body: bytes) -> Event:
-    """Make the event of a request.
+    """Create the event of a request.
 
     A header that is empty, too long or not printable counts as absent, since the event does without it. Two kinds are
     refused: an id, without which a repeated request would be another event, and an attribute that a declared CloudEvent
@@ -53,7 +53,7 @@ def batch_id(identity: Identity, headers: Mapping[str, str]) -> str | None:
     """Return the id of a batch, so that its events have the same ids when it is sent again; None if it has none.
 
     Raises:
-        InvalidEventError: It cannot travel with the events.
+        InvalidEventError: A message cannot carry it.
     """
     return require_id(headers, IDEMPOTENCY_KEY) or _id_in_headers(identity, headers)
 

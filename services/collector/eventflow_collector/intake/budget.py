@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 EVENT_BYTES = 4096
-"""Memory of an event beside its body, from its request to its confirm: attributes, message, frames, publication, and
+"""Memory of an event without its body, from its request to its confirm: attributes, message, frames, publication, and
 the objects that wait for them. Measured on CPython 3.11 as resident memory while the broker confirms nothing: 2.4 to
 3.6 KiB for an event of a batch, 4 KiB for an event that came alone, without its connection."""
 

@@ -31,8 +31,8 @@ from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.spool import Spool
 
 LINGER_S = 1.0
-"""Time for which the rest of a refused body is read and thrown away, so that its sender sees the answer. Meanwhile the
-connection takes the place of another, and anyone can cause this without a key, so it is short."""
+"""Time for which the rest of a refused body is read and dropped, so that its sender gets the answer. It is short,
+because the connection takes the place of another, and any client can cause this without a key."""
 
 BACKLOG = 1024
 

@@ -29,7 +29,7 @@ _NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
-    """Parts that all spans of a lane have in common."""
+    """Attributes that all spans of a lane share."""
 
     queue: str
     span_name: str
@@ -118,7 +118,7 @@ class DeliveryTracing(Observer):
             kind="internal",
             parent=envelope.event.traceparent,
             attributes=_messaging("receive", queue),
-            started_at_ns=max(0, min(_to_ns(since), until_ns)),  # another host's clock, or any time that a sender names
+            started_at_ns=max(0, min(_to_ns(since), until_ns)),  # another host's clock, or a foreign time
         )
         wait.end(at_ns=until_ns)
 
