@@ -86,7 +86,7 @@ class BrokerUrl:
 def parse_broker_url(url: str) -> BrokerUrl:
     """Parse a URL.
 
-    The virtual host is percent-decoded once, as RabbitMQ's URI specification says. Unlike there, an empty one is `/`.
+    The virtual host is percent-decoded once, by RabbitMQ's URI specification. Unlike there, an empty one is `/`.
 
     Raises:
         ValueError: It has no reading, or more than one. The message states the expected form, and no part of the URL.

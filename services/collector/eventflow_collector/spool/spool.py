@@ -111,7 +111,7 @@ class Spool:
         Args:
             message: The event's message.
             queue: The queue that it goes to.
-            accepted_at: When the event was accepted.
+            accepted_at: Time of acceptance of the event.
             unresolved: An earlier publish of it that may still be confirmed; no other is started until it is resolved.
 
         Raises:

@@ -236,9 +236,9 @@ class TargetConnection(ResponseHandler):
 
 
 def _end_of_heads(text: bytes, *, heads: int, start: int = 0) -> int:
-    """Return where the last of so many heads ends in bytes that begin with them; their length if none ends there.
+    """Return the position after the given number of heads, or the length of the bytes if they contain fewer.
 
-    Lines may end without a carriage return, and heads may follow empty lines, as the parser lets them.
+    Lines may end without a carriage return, and heads may follow empty lines, because the parser accepts both.
     """
     for _ in range(heads):
         while text.startswith((b"\r", b"\n"), start):
