@@ -38,7 +38,7 @@ async def answered(action: str, request: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout(RPC_TIMEOUT_S):
             return await request
-    except Exception as error:  # everything, since at the end of a stream the library raises a bare `Exception`
+    except Exception as error:  # everything, because at the end of a stream the library raises a bare `Exception`
         raise BrokerUnavailableError(f"cannot {action}: {first_line(error)}") from error
     except asyncio.CancelledError as error:
         if is_cancelled_by_us():

@@ -2,7 +2,7 @@
 
 The format is the JSON of 0.1.0, so that processors of different versions understand each other during a rolling
 upgrade. A later version may add a field, which is ignored, and a kind, which is ignored and counted. A field that 0.1.0
-does not send has a default. Times are seconds from now, since the clocks of hosts differ.
+does not send has a default. Times are seconds from now, because the clocks of hosts differ.
 """
 
 import json

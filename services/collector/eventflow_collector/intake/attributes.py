@@ -18,9 +18,9 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Event:
     """Create the event of a request that is accepted now.
 
-    A header that is empty, too long or not printable counts as absent, since the event does without it. Two kinds are
-    refused: an id, without which a repeated request would be another event, and an attribute that a declared CloudEvent
-    must have.
+    A header that is empty, too long or not printable counts as absent, because the event does not need it. Two such
+    headers are refused instead: an id, because a repeated request would become a second event without it, and an
+    attribute that a declared CloudEvent must have.
 
     Raises:
         InvalidEventError: The message names the header.

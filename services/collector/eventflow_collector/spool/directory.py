@@ -141,10 +141,10 @@ class SpoolDirectory:
         self._make_private()
 
     def _make_private(self) -> None:
-        """Close the directory to other users, who could list its names; they cannot read the files in any case.
+        """Keep other users from listing the directory; they cannot read its files in any case.
 
-        A directory with files of other programs is left unchanged, since it may be set by mistake: closing /tmp, or the
-        root of the file system, would stop other programs.
+        A directory with files of other programs is left unchanged, because it may be set by mistake: if /tmp or the
+        root of the file system were closed, other programs would fail.
         """
         try:
             if not stat.S_IMODE(self.path.stat().st_mode) & 0o077:

@@ -241,7 +241,7 @@ class Spool:
         claims: list[Claim] = []
         try:
             for claim in self._directory.claim_abandoned():
-                claims.append(claim)  # noqa: PERF402 - one by one, since those before a failure are ours
+                claims.append(claim)  # noqa: PERF402 - one by one, because those before a failure are ours
         except SpoolUnavailableError as error:
             log.warning("spool.adoption_failed", reason=str(error))
         return claims
