@@ -35,9 +35,7 @@ _PLAIN_WIDTH = 160
 
 def main(
     only: Annotated[list[str] | None, typer.Argument(help=f"Groups: {', '.join(GROUPS)}; without any, all.")] = None,
-    quick: Annotated[
-        bool, typer.Option(help="One short round: a functional test, not a measurement.")
-    ] = False,
+    quick: Annotated[bool, typer.Option(help="One short round: a functional test, not a measurement.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all measurements to this file.")] = None,
     write_report: Annotated[bool, typer.Option("--report", help="Write the tables to docs/performance.md.")] = False,
 ) -> None:
