@@ -1,4 +1,4 @@
-# Event Flow's commands. `make run-local` and `make test` need nothing but make and Python 3.11 or newer.
+# Event Flow's commands. `make run-local` and `make test` need only make and Python 3.11 or newer.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -15,64 +15,64 @@ LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe 
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 ##@ Use
-run-local: $(INSTALLED) ## Run everything on this machine until Ctrl-C: broker, target, collector, two processors
+run-local: $(INSTALLED) ## Run broker, target, collector and two processors on this machine until Ctrl-C
 	@exec $(RUN) -m sandbox.up
 
-send: $(INSTALLED) ## Send COUNT=200 sample events to what run-local runs, and watch them arrive
+send: $(INSTALLED) ## Send COUNT=200 sample events to the collector of `make run-local`, and watch them arrive
 	@$(RUN) -m sandbox.source --local --count $(COUNT)
 
 ##@ Develop
-install: $(INSTALLED) ## Make the virtual environment .venv from requirements-dev.lock
+install: $(INSTALLED) ## Create the virtual environment .venv from requirements-dev.lock
 
-test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; gets itself a RabbitMQ and a Prometheus where it can
+test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; starts or installs RabbitMQ and Prometheus if possible
 	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.prometheus || test "$$CI" != true
 	@$(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile -m "not alone"; side_by_side=$$?; \
 		$(RUN) -m pytest -m alone && exit $$side_by_side
 
-test-unit: $(INSTALLED) ## Run the tests that need no broker
+test-unit: $(INSTALLED) ## Run only the tests that need no broker
 	@$(RUN) -m pytest tests/unit
 
-test-integration: $(INSTALLED) ## Run the tests against a real RabbitMQ
+test-integration: $(INSTALLED) ## Run only the tests against a real RabbitMQ
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m pytest tests/integration tests/e2e
 
-chaos: $(INSTALLED) ## Kill, cut and block everything under load and count what is lost; ONLY=... picks faults, CHAOS_SEED=... repeats
+chaos: $(INSTALLED) ## Kill, disconnect and block every part under load and count lost events; ONLY="alarm 22" selects faults, CHAOS_SEED=N repeats a run
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos $(ONLY)
 
-chaos-report: $(INSTALLED) ## The same, and write the table to docs/reliability.md
+chaos-report: $(INSTALLED) ## Run `make chaos`, and write the table to docs/reliability.md
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos --report $(ONLY)
 
-bench: $(INSTALLED) $(BENCH_INSTALLED) ## Measure beside peers and ceilings, 15 minutes; ONLY="ingest delivery" picks groups, ARGS="--quick --json FILE"
+bench: $(INSTALLED) $(BENCH_INSTALLED) ## Compare the speed with peers and ceilings, 15 minutes; ONLY="ingest delivery" selects groups, ARGS="--quick --json FILE"
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.bench $(ARGS) $(ONLY)
 
-bench-report: $(INSTALLED) $(BENCH_INSTALLED) ## The same, and write the tables to docs/performance.md
+bench-report: $(INSTALLED) $(BENCH_INSTALLED) ## Run `make bench`, and write the tables to docs/performance.md
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.bench --report $(ARGS) $(ONLY)
 
-rate-audit: $(INSTALLED) ## Audit at the target's clock whether many processors keep one quota, 12 minutes; ARGS="--quick"
+rate-audit: $(INSTALLED) ## Check by the target's clock that many processors keep to one quota, 12 minutes; ARGS="--quick"
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.rate_audit $(ARGS)
 
-rate-audit-report: $(INSTALLED) ## The same, and write the table to docs/rate-limiting.md
+rate-audit-report: $(INSTALLED) ## Run `make rate-audit`, and write the table to docs/rate-limiting.md
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.rate_audit --report $(ARGS)
 
-lint: $(INSTALLED) ## Check format, style, types, imports and generated documents
+lint: $(INSTALLED) ## Check format, style, types and imports
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-format: $(INSTALLED) ## Format the code, and write generated documents anew
+format: $(INSTALLED) ## Format the code, and generate docs/configuration.md
 	@$(VENV)/bin/ruff check --fix --quiet . || true
 	@$(VENV)/bin/ruff format .
 	@$(RUN) -m eventflow.cli settings --markdown > docs/configuration.md
 
-lock: $(INSTALLED) ## Pin the dependencies anew, with hashes and without index addresses
+lock: $(INSTALLED) ## Pin the dependencies again, with hashes and without index addresses
 	@$(LOCK) --output-file=requirements.lock pyproject.toml
 	@$(LOCK) --constraint=requirements.lock --extra=dev --output-file=requirements-dev.lock pyproject.toml
 	@$(LOCK) --constraint=requirements.lock --extra=bench --output-file=requirements-bench.lock pyproject.toml
@@ -82,7 +82,7 @@ clean: ## Remove the virtual environment, caches and the local broker's data
 	@rm -rf $(VENV) $(BENCH_VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-help: ## Show this
+help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
 		/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST); echo
 

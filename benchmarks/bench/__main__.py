@@ -35,13 +35,11 @@ _PLAIN_WIDTH = 160
 
 def main(
     only: Annotated[list[str] | None, typer.Argument(help=f"Groups: {', '.join(GROUPS)}; without any, all.")] = None,
-    quick: Annotated[
-        bool, typer.Option(help="One short round, which shows that it works and not how fast it is.")
-    ] = False,
+    quick: Annotated[bool, typer.Option(help="One short round: a functional test, not a measurement.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all measurements to this file.")] = None,
     write_report: Annotated[bool, typer.Option("--report", help="Write the tables to docs/performance.md.")] = False,
 ) -> None:
-    """Measure Event Flow beside its peers and its ceilings."""
+    """Compare the speed of Event Flow with its peers and ceilings."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH

@@ -33,7 +33,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
     write_report: Annotated[bool, typer.Option("--report", help="Write the table to docs/rate-limiting.md.")] = False,
 ) -> None:
-    """Check with the target's clock that any number of processors keep one quota; 12 minutes.
+    """Check by the target's clock that any number of processors keep to one quota; 12 minutes.
 
     The exit status is 0 if every row holds or shows a full machine; otherwise 1.
     """

@@ -1,1 +1,1 @@
-"""What the collector and the processor must agree on: events, messages, queues, settings and how they are settled."""
+"""Parts that the collector and the processor share: events, messages, queues, settings and settlement."""

@@ -1,4 +1,4 @@
-"""The clock of leases, which goes on while the machine is suspended."""
+"""The clock of leases, which continues while the machine is suspended."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A message handed to a consumer, to be settled once. Pure: the channel that settles it is a port."""
+"""A message that a consumer has received, to be settled once. Pure: the channel that settles it is a port."""
 
 import time
 from typing import Protocol
@@ -8,21 +8,21 @@ from eventflow.topology import Lane
 
 
 class SettlingChannel(Protocol):
-    """The channel that delivered, as a delivery needs it. To settle is to write a frame, so nothing has to wait."""
+    """Port of the delivering channel. A settlement only writes a frame, so these calls do not wait."""
 
     @property
     def is_open(self) -> bool:
         """Whether deliveries of this channel can still be settled."""
 
     def settle(self, tag: int, *, requeue: bool) -> None:
-        """Ack a delivery, or return it to its queue.
+        """Ack a delivery, or requeue it.
 
         Raises:
             DeliveryLostError: The channel is gone.
         """
 
     def dead_letter(self, tag: int) -> None:
-        """Let the broker move a delivery, whole, to the dead-letter target of its queue.
+        """Let the broker move a delivery, unchanged, to the dead-letter target of its queue.
 
         Raises:
             DeliveryLostError: The channel is gone.
@@ -30,13 +30,13 @@ class SettlingChannel(Protocol):
 
 
 class Delivery:
-    """A message handed to this process, to be settled once; to settle it again does nothing.
+    """A message that this process has received, to be settled once; a second settlement does nothing.
 
     Attributes:
-        envelope: The event and its way so far.
-        received_s: When it came in, by the monotonic clock.
+        envelope: The event, and the state of its delivery.
+        received_s: Time of receipt, by the monotonic clock.
         received_at_ns: The same moment in Unix time.
-        attempts_here: Turns that it has had since it came in; more than 1 if it was held in memory between two.
+        attempts_here: Number of turns since its receipt; more than 1 if it was held in memory in between.
     """
 
     __slots__ = ("_channel", "_held", "_tag", "attempts_here", "envelope", "lane", "received_at_ns", "received_s")
@@ -55,22 +55,22 @@ class Delivery:
 
     @property
     def is_current(self) -> bool:
-        """Whether it can still be settled: it has not been yet, and its channel is open.
+        """Whether it can still be settled: it is unsettled, and its channel is open.
 
-        When that channel is gone, the broker delivers the message again.
+        After the end of that channel, the broker delivers the message again.
         """
         return self._tag in self._held and self._channel.is_open
 
     def ack(self) -> None:
-        """Let the broker forget the message.
+        """Settle the message as done, so that the broker deletes it.
 
         Raises:
-            DeliveryLostError: The channel is gone. A tag means nothing on any other channel.
+            DeliveryLostError: The channel is gone. Its delivery tag is not valid on any other channel.
         """
         self._settle(requeue=False)
 
     def requeue(self) -> None:
-        """Return the message to its queue, in its old place if that is possible.
+        """Requeue the message, at its old position if that is possible.
 
         Raises:
             DeliveryLostError: The channel is gone, so the broker has requeued it already.

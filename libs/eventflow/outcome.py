@@ -10,16 +10,16 @@ Word = Literal["delivered", "retry", "defer", "hold", "dead"]
 """The name of an outcome in metrics, traces, logs and `eventflow why`."""
 
 TOO_LARGE = "too_large"
-"""Reason of an event that is given up because the broker takes no copy of it; its dead letter has the broker's own
-word, `rejected`."""
+"""Reason of an event that is given up because the broker accepts no copy of it. In its dead letter, the broker writes
+`rejected`."""
 
 CONFIRM_MAX_S = 45.0
-"""How long a delivery waits for its copy to be confirmed before it is requeued. Well below a minute."""
+"""Longest time that a delivery waits for the confirm of its copy before it is requeued. Well below a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """The target took the event."""
+    """The target accepted the event."""
 
     word: ClassVar[Word] = "delivered"
 
@@ -40,7 +40,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defer:
-    """The attempt does not count, because the target is down or asked to wait: the event comes back as it is.
+    """The attempt does not count, because the target is down or asked to wait: the event is repeated unchanged.
 
     Attributes:
         delay_s: One of the flow's retry delays.

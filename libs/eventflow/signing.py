@@ -29,7 +29,7 @@ def signing_key(secret: str) -> bytes:
     except ValueError:
         key = b""
     if not key:
-        raise ValueError("base64 is expected, usually behind whsec_")
+        raise ValueError("base64 is expected, usually after whsec_")
     return key
 
 

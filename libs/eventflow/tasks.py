@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 CANCEL_AGAIN_S = 5.0
-"""Time after which a task that goes on is cancelled again."""
+"""Time after which a task that has not ended is cancelled again."""
 
 T = TypeVar("T")
 
@@ -26,8 +26,8 @@ async def first_of(*services: Coroutine[Any, Any, None]) -> None:
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and wait until each has ended. Their results and errors are dropped.
 
-    A task that goes on is cancelled again every few seconds: a library can swallow a cancellation that arrives together
-    with the result that it waits for.
+    A task that does not end is cancelled again every few seconds, because a library can swallow a cancellation that
+    arrives together with the awaited result.
     """
     pending = set(tasks)
     while pending:
@@ -38,7 +38,7 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
 
 
 async def race(attempts: Sequence[Attempt[T]], *, stagger_s: float, discard: Callable[[T], Awaitable[object]]) -> T:
-    """Make attempts that begin one after the other and go on side by side; return the result of the first success.
+    """Make attempts that begin one after the other and run side by side; return the result of the first success.
 
     Args:
         attempts: The attempts, in the order of preference. Each begins after `stagger_s`, or as soon as the one before

@@ -13,7 +13,7 @@ T = TypeVar("T")
 def on_daemon_thread(work: Callable[[], T], *, name: str) -> "asyncio.Future[T]":
     """Start a blocking call on a thread of its own; return a future of its result.
 
-    The call may hang for as long as it likes. asyncio's executor does not allow that: the loop and the interpreter wait
+    The call may hang without a limit. asyncio's executor does not allow that: the loop and the interpreter wait
     for its threads before they end, and its few threads are shared by all calls.
 
     Raises:

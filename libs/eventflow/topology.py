@@ -1,12 +1,12 @@
 """All names and arguments of queues, exchanges and policies, as data. Pure.
 
     eventflow.{flow}.events           live events, from the collector or any other publisher
-    eventflow.{flow}.due              retries whose delay is over
+    eventflow.{flow}.due              retries with an expired delay
     eventflow.{flow}.replay           dead letters that an operator sent again
-    eventflow.{flow}.retry.{delay_ms} retries that wait: one queue per delay, since messages expire only at the head
+    eventflow.{flow}.retry.{delay_ms} retries that wait: one queue per delay, because messages expire only at the head
     eventflow.{flow}.dead             events that were given up, kept until an operator removes or replays them
     eventflow.{flow}.lease            always empty: requests to it prove that a majority of the brokers answers
-    eventflow.{flow}.runtime          an operator's overrides: a stream, whose last message counts
+    eventflow.{flow}.runtime          an operator's overrides: a stream, of which the last message counts
 
 All but the last are durable quorum queues, also on a single node: a classic queue confirms before it has written to
 disk. docs/architecture.md and ADR 3 give the reason for each argument.
@@ -173,7 +173,7 @@ def dead_spec(flow: str) -> QueueSpec:
 
 
 def retry_specs(flow: str, delays_s: tuple[float, ...]) -> tuple[QueueSpec, ...]:
-    """Return one queue for each delay, whose messages expire into the lane `due`."""
+    """Return one queue for each delay. Its messages expire into the lane `due`."""
     arguments = _dead_lettering_to(lane_queue(flow, Lane.DUE))
     return tuple(
         QueueSpec(

@@ -34,7 +34,7 @@ def main(
     ] = None,
     write_report: Annotated[bool, typer.Option("--report", help="Write the table to docs/reliability.md.")] = False,
 ) -> None:
-    """Kill, cut and block everything under load, and check that no event is lost."""
+    """Kill, disconnect and block every part under load, and check that no event is lost."""
     logging.getLogger("aiohttp.server").disabled = True  # the target breaks connections, and its server would log each
     seed = random.randrange(1_000_000) if seed is None else seed
     print(f"seed {seed} ({SEED_VARIABLE}={seed} repeats it)", flush=True)

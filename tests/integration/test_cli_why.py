@@ -72,7 +72,7 @@ async def test_processors_say_what_they_hold_and_what_became_of_attempts(
     held = await known("throttled")
     assert (held["state"], held["last"]["outcome"]) == ("held", "hold")
     told = await eventflow("why", "throttled", TARGET__RETRY_DELAYS_S=DELAYS_S)
-    assert "held in memory, since the target asked to wait: attempt 1, lane events" in told.stdout
+    assert "held in memory, because the target asked to wait: attempt 1, lane events" in told.stdout
 
 
 async def test_a_dead_letter_is_found_and_the_dead_queue_stays_whole(eventflow: Command, flow: str, amqp: Amqp) -> None:

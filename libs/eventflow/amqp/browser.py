@@ -1,4 +1,4 @@
-"""Browsing: an operator reads a queue and leaves it whole. Messages that are not acked are back in place at the end."""
+"""Browsing: an operator reads a queue. At the end, messages that are not acked are requeued at their positions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -114,7 +114,7 @@ class Browser:
 
         A quorum queue delivers requeued messages before all others, and appends the next requeued ones to them. If
         reading ended among messages that were requeued before, those that were read would move behind those that were
-        not. So it goes on to the end of the requeued ones, but for at most 10 000 of them.
+        not. So reading continues to the end of the requeued ones, but for at most 10 000 of them.
 
         Raises:
             BrokerUnavailableError: As `read`.

@@ -27,18 +27,18 @@ async def answered(action: str, request: Awaitable[T]) -> T:
     """Wait for the broker's answer to a request, at most 10 s.
 
     Args:
-        action: The action that the request stands for, as it follows "cannot" in the error's text.
+        action: The action of the request, as it is written after "cannot" in the error's text.
         request: A coroutine of the library.
 
     Raises:
         BrokerUnavailableError: The broker refused it or did not answer, or the connection was lost.
     """
-    # The deadline is ours and not the library's. That one uses `asyncio.wait_for`, which up to Python 3.11 swallows a
-    # cancellation that comes together with the answer.
+    # The deadline is ours, because that of the library uses `asyncio.wait_for`, which up to Python 3.11 swallows a
+    # cancellation that arrives together with the answer.
     try:
         async with asyncio.timeout(RPC_TIMEOUT_S):
             return await request
-    except Exception as error:  # everything, since at the end of a stream the library raises a bare `Exception`
+    except Exception as error:  # everything, because at the end of a stream the library raises a bare `Exception`
         raise BrokerUnavailableError(f"cannot {action}: {first_line(error)}") from error
     except asyncio.CancelledError as error:
         if is_cancelled_by_us():
@@ -59,7 +59,7 @@ def is_refused(error: BaseException) -> bool:
 def is_cancelled_by_us() -> bool:
     """Whether a `CancelledError` is a cancellation of the current task, which must be passed on.
 
-    If not, the library has raised it: it cancels all that waits for an answer when a connection or channel closes.
+    If not, the library has raised it: at the end of a connection or channel, it cancels all waits for an answer.
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
@@ -108,4 +108,4 @@ async def until_cancelled(cancellation: asyncio.Event) -> NoReturn:
         BrokerUnavailableError: It did.
     """
     await cancellation.wait()
-    raise BrokerUnavailableError("the broker cancelled a consumer: its queue was deleted, or its time was up")
+    raise BrokerUnavailableError("the broker cancelled a consumer: its queue was deleted, or its timeout has passed")

@@ -27,8 +27,8 @@ CLOSE_TIMEOUT_S = 2.0
 """Longest time that an orderly close may take. The library alone would wait 33 s for a broker that does not read."""
 
 NEXT_URL_AFTER_S = 0.5
-"""Time after which the next broker is tried beside one that has not accepted us yet. It allows for the 8 round trips of
-a handshake over TLS, and if a broker is silent it leaves most of the 2 s in which a publish must be confirmed."""
+"""Time after which the next broker is tried while one has not answered yet. It suffices for the 8 round trips of a
+handshake over TLS. If a broker is silent, most of the 2 s remain in which a publish must be confirmed."""
 
 log = structlog.stdlib.get_logger()
 
@@ -87,9 +87,9 @@ class BrokerConnection(aio_pika.Connection):
 
     @override
     async def connect(self, timeout: TimeoutType = None) -> None:
-        # If connecting fails or is cancelled, the library closes the connection in order, which over TLS takes as long
-        # as the other side is silent, and it leaves a connection open whose handshake has just ended. So it connects in
-        # a task of its own, and the socket is cut before that task is cancelled.
+        # If connecting fails or is cancelled, the library closes the connection in order. Over TLS this takes until the
+        # other side answers. It also leaves a connection open if the handshake has just ended. So the library connects
+        # in a task of its own, and the socket is aborted before that task is cancelled.
         opening = asyncio.create_task(self._open(timeout))
         try:
             await asyncio.wait({opening})
@@ -164,7 +164,7 @@ async def closing(connection: AbstractConnection) -> AsyncIterator[AbstractConne
 
 
 async def close(connection: AbstractConnection) -> None:
-    """Close a connection: in order if the broker answers within 2 s, else by cutting it."""
+    """Close a connection: in order if the broker answers within 2 s, otherwise by aborting it."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await connection.close()

@@ -18,7 +18,7 @@ from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope, decode
 
 REQUEUE_PAUSE_S = 1.0
-"""Pause before a delivery is requeued that could not be passed on. The broker delivers it again at once."""
+"""Pause before a delivery that could not be passed on is requeued, because the broker delivers it again at once."""
 
 log = structlog.stdlib.get_logger()
 
@@ -105,21 +105,21 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
 
     @override
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
-        # Entered before the consumer is started: its first delivery can arrive in the same read as the answer. So the
-        # consumer tag must be known now, and is the name of the queue instead of one that the broker would choose.
+        # Registered before the consumer is started, because its first delivery can arrive in the same read as the
+        # answer. So the consumer tag must be known now: it is the name of the queue, not one chosen by the broker.
         self._deliver[queue] = deliver
         return await _consume(self._channel, queue, prefetch=prefetch, on_message=_ignore)
 
     @override
     def settle(self, tag: int, *, requeue: bool) -> None:
         if self._channel.is_closed:
-            raise DeliveryLostError("the channel that delivered is closed")
+            raise DeliveryLostError("the delivering channel is closed")
         self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=requeue))
 
     @override
     def dead_letter(self, tag: int) -> None:
         if self._channel.is_closed:
-            raise DeliveryLostError("the channel that delivered is closed")
+            raise DeliveryLostError("the delivering channel is closed")
         self._wire.send(frames.dead_letter_frame(tag, channel=self._channel.number))
 
     @override
@@ -143,8 +143,8 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
                 envelope = _envelope(incoming.header, b"".join(incoming.parts))
                 self._deliver[incoming.consumer_tag](envelope, incoming.tag)
             except Exception:
-                # Raised into the reading of the socket, it would end the connection, and the next one too, since the
-                # broker delivers the same message again.
+                # If this were raised, it would end the reading of the socket and so the connection; and the next one
+                # too, because the broker delivers the same message again.
                 log.exception("delivery.not_taken", queue=incoming.consumer_tag, action="requeued after a pause")
                 asyncio.get_running_loop().call_later(REQUEUE_PAUSE_S, self._requeue, incoming.tag)
         return True
@@ -181,8 +181,8 @@ class LibraryConsumeChannel(ConsumeChannel):
     @override
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
         async def pass_on(message: DeliveredMessage) -> None:
-            # Nothing but the hand-over: aiormq cancels the callbacks that run when the channel closes, which would
-            # abort a call to the target.
+            # This only passes the delivery on: aiormq cancels running callbacks when the channel closes, which would
+            # abort an attempt.
             tag = message.delivery_tag or 0
             try:
                 deliver(envelope_of(message), tag)
@@ -196,7 +196,7 @@ class LibraryConsumeChannel(ConsumeChannel):
     @override
     def settle(self, tag: int, *, requeue: bool) -> None:
         if self._channel.is_closed:
-            raise DeliveryLostError("the channel that delivered is closed")
+            raise DeliveryLostError("the delivering channel is closed")
         if requeue:
             self._write(self._channel.basic_nack(tag, requeue=True, wait=False))
         else:
@@ -205,13 +205,13 @@ class LibraryConsumeChannel(ConsumeChannel):
     @override
     def dead_letter(self, tag: int) -> None:
         if self._channel.is_closed:
-            raise DeliveryLostError("the channel that delivered is closed")
+            raise DeliveryLostError("the delivering channel is closed")
         self._write(self._channel.basic_nack(tag, requeue=False, wait=False))
 
     def _write(self, settlement: Coroutine[Any, Any, None]) -> None:
-        """Let the library write a settlement, in a task, since its methods are coroutines.
+        """Let the library write a settlement, in a task, because its methods are coroutines.
 
-        Tasks start in the order in which they are made, so the frames have the order of the settlements.
+        Tasks start in the order of their creation, so the frames have the order of the settlements.
         """
         writing = asyncio.create_task(_written(settlement))
         self._writing.add(writing)  # the loop itself has only weak references to tasks

@@ -42,7 +42,7 @@ REPUBLISH_PAUSE_MAX_S = 2.0
 
 POLL_S = 1.0
 UNCOUNTED_MAX = 3
-"""Measurements in a row without a consumer after which ours counts as lost, even if the broker has sent no notice."""
+"""Checks in a row that show no consumer, after which ours is considered lost, even without a notice of the broker."""
 
 SETTLED_MAX_S = 2.0
 """Longest wait at a stop until the queues have taken all settlements."""
@@ -57,11 +57,11 @@ class Sink(Protocol):
     """Receives the deliveries."""
 
     def put(self, delivery: Delivery) -> None:
-        """Keep a delivery until its turn. Never blocks."""
+        """Keep a delivery until its turn begins. Never blocks."""
 
 
 class MembershipListener(Protocol):
-    """Is notified when this process joins or leaves the consumers of a flow, and of each measurement."""
+    """Is notified when this process joins or leaves the consumers of a flow, and of each check of the queues."""
 
     def joined(self) -> None:
         """Note that every lane has a consumer of this process now."""
@@ -72,7 +72,7 @@ class MembershipListener(Protocol):
         Args:
             lane: The lane.
             depth: Its ready messages, and its consumers of all processors.
-            began_s: Time by `lease_clock` at the start of the measurement, in which a majority of the brokers answered.
+            began_s: Time by `lease_clock` at the start of the check, in which a majority of the brokers answered.
         """
 
     def left(self) -> None:
@@ -157,7 +157,7 @@ class Consumer:
         await keep_connected(self._urls, name=self._name, session=self._session)
 
     async def stop(self) -> None:
-        """Take no more deliveries. Those that arrived before this returns can still be settled."""
+        """Accept no more deliveries. Those that arrived before this returns can still be settled."""
         self._stopping = True
         if self._channel is None:
             return
@@ -165,7 +165,7 @@ class Consumer:
             *(answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags),
             return_exceptions=True,
         )
-        # Not cancelled when the time is up: the library would close the channel, and later settlements would be lost.
+        # Not cancelled after the timeout: the library would close the channel, and later settlements would be lost.
         done, _ = await asyncio.wait({cancels}, timeout=STOP_MAX_S)
         self._is_silent = not done
         failures = (
@@ -173,7 +173,7 @@ class Consumer:
         )
         if failures:
             log.debug("consumer.cancel_failed", flow=self._flow, reason=failures[0])
-        # Now and not at the end of the session: from here on the other processors spend our share of the quota.
+        # Here and not at the end of the session: from now on the other processors spend our share of the quota.
         self._listener.left()
 
     async def close(self) -> None:
@@ -194,11 +194,11 @@ class Consumer:
             log.debug("consumer.close_failed", flow=self._flow, reason=str(error) or "no answer")
 
     async def settle(self, delivery: Delivery, outcome: Copied) -> Copied:
-        """Publish the copy of a delivery, ack it when the copy is confirmed, and return the outcome in the end.
+        """Publish the copy of a delivery, ack the delivery when the copy is confirmed, and return the final outcome.
 
-        If the copy is not confirmed within 45 s, the delivery is requeued; a confirm that comes later duplicates it. If
-        the copy is too large for the broker, a deferred delivery is requeued, and one that has failed is dead-lettered
-        by the broker itself, whole, with the headers that it came with (ADR 17).
+        If the copy is not confirmed within 45 s, the delivery is requeued; a later confirm means a duplicate. If the
+        copy is too large for the broker, a deferred delivery is requeued. A failed one is dead-lettered by the broker
+        itself, with its whole body and its original headers (ADR 17).
 
         Raises:
             DeliveryLostError: The delivering channel is gone; the broker delivers the message again.
@@ -229,8 +229,8 @@ class Consumer:
         match outcome:
             case Retry(envelope=envelope) | DeadLetter(envelope=envelope) if envelope.failure is not None:
                 if queue in self._unverified:
-                    # A queue without dead-letter arguments deletes what it dead-letters, and ours may have none. The
-                    # message is requeued and comes again at once, so it waits first.
+                    # A queue without dead-letter arguments deletes a rejected message, and this queue may have none. So
+                    # the message is requeued. It waits first, because it is delivered again at once.
                     await asyncio.sleep(left_s)
                     self._requeue(delivery, queue, error)
                     return outcome
@@ -240,7 +240,7 @@ class Consumer:
                     envelope=replace(envelope, attempt=made, failure=replace(envelope.failure, reason=TOO_LARGE))
                 )
             case _:
-                if isinstance(outcome, Defer):  # no delay queue takes it, so its pause is waited out here
+                if isinstance(outcome, Defer):  # no delay queue accepts it, so it waits here
                     await asyncio.sleep(min(left_s, outcome.delay_s))
                 self._requeue(delivery, queue, error)
                 return outcome
@@ -248,22 +248,21 @@ class Consumer:
     async def _move(self, delivery: Delivery, message: Message, *, queue: str) -> None:
         """Publish the copy, wait for its confirm, ack the original.
 
-        The order is what makes a crash harmless: between the confirm and the ack it duplicates the message, and in no
-        place does it lose it.
+        Because of this order, a crash loses no message: between the confirm and the ack it only duplicates one.
         """
         deadline = time.monotonic() + CONFIRM_MAX_S
         publication: Publication | None = None
         for failures in itertools.count():
             if not delivery.is_current:
-                raise DeliveryLostError("the channel that delivered has closed before the copy was confirmed")
+                raise DeliveryLostError("the delivering channel has closed before the copy was confirmed")
             try:
-                # While a publish is unresolved the broker may have the copy, so it is waited for and not sent again.
+                # While a publish is unresolved, the broker may have the copy. So this waits and does not send it again.
                 publication = publication or self._publisher.publish(message, queue=queue)
                 await publication.confirmed(timeout_s=max(0.0, deadline - time.monotonic()))
             except PublishTimeoutError as error:
                 self._requeue(delivery, queue, error)
                 return
-            except MessageTooLargeError:  # a `PublishError` that trying again cannot help
+            except MessageTooLargeError:  # a `PublishError` that a repetition cannot solve
                 raise
             except (PublishError, BrokerUnavailableError) as error:
                 publication = None
@@ -290,11 +289,10 @@ class Consumer:
         # Delivery tags belong to a channel. The broker requeues all that an earlier channel left unsettled.
         self._held = {}
         measuring = await open_channel(connection)
-        # Before consuming: on a node without a majority nothing could be sent, and the deliveries would only be
-        # requeued.
+        # Before consuming: on a node without a majority there is no lease, so every delivery would only be requeued.
         await prove_majority(measuring, lease_queue(self._flow))
-        # The live lane last, because its consumers are counted: if the user lacks the right to one of the other lanes,
-        # the session must not have joined.
+        # The live lane last, because its consumers are counted: if the user lacks a right on one of the other lanes,
+        # this process must not be counted.
         self._tags = [await self._consume(consuming, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
         self._connection, self._channel = connection, channel
         try:
@@ -315,10 +313,10 @@ class Consumer:
             self._connection = self._channel = None
 
     async def _poll(self, channel: Channel) -> NoReturn:
-        """Measure the lanes every second, over the connection of our consumers.
+        """Check the lanes every second, over the connection of our consumers.
 
-        The leader that answers may be cut off from the other brokers, and their processors spend our share of the quota
-        then. So each measurement begins with a request that only a majority can answer. If none does within 10 s, the
+        If the answering leader is disconnected from the other brokers, the processors there spend our share of the
+        quota. So each check begins with a request that only a majority can answer. Without an answer within 10 s, the
         session ends, and the next one may find a broker on the side of the majority.
         """
         uncounted = 0

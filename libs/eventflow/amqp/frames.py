@@ -1,10 +1,10 @@
-"""AMQP 0-9-1 frames of the hot path, written and read without building an object for each field. Pure.
+"""AMQP 0-9-1 frames of the hot path, encoded and decoded without an object for each field. Pure.
 
 https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf describes them. The parts of a publish that never change are
 encoded once for each queue.
 
-A foreign publisher can put anything into a message's properties. Reading them never fails and takes time in proportion
-to their size: nested values are skipped by their length and never parsed.
+A foreign publisher can write any bytes into a message's properties. Reading them never fails, and its time is
+proportional to their size: nested values are skipped by their length and never parsed.
 """
 
 import re
@@ -25,7 +25,7 @@ CONNECTION_CLOSE, CHANNEL_CLOSE = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
 
 FRAME_END = b"\xce"
 OVERHEAD_BYTES = 8
-"""Bytes of a frame beside its payload: type 1, channel 2, size 4, end 1."""
+"""Bytes of a frame in addition to its payload: type 1, channel 2, size 4, end 1."""
 
 BASIC = 60
 PUBLISH, RETURN, DELIVER, ACK, NACK = 40, 50, 60, 80, 120
@@ -52,13 +52,13 @@ _MEASURED = b"SAFx"
 uses, not the specification's. https://www.rabbitmq.com/amqp-0-9-1-errata.html#section_3"""
 
 _MILLISECONDS_ABOVE = 0xFFFFFFFF
-"""A larger timestamp is in milliseconds: in seconds it would be after the year 2106. Foreign publishers write both."""
+"""A larger timestamp is in milliseconds, because in seconds it would be after the year 2106. Publishers use both."""
 
 LIBRARY_HEADER_MAX_BYTES = 16 * 1024
-"""Largest content header that the library is given: pamqp copies the rest of a table for each entry of it."""
+"""Largest content header that is passed to the library: pamqp copies the rest of a table for each of its entries."""
 
 LIBRARY_LEVELS_MAX = 16
-"""Deepest nesting of tables that the library is given: pamqp parses them by recursion."""
+"""Deepest nesting of tables that is passed to the library: pamqp parses them by recursion."""
 
 _PERSISTENT = b"\x02"
 _MANDATORY = b"\x01"
@@ -92,7 +92,7 @@ NO_PROPERTIES = Properties()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
-    """The broker's answer to publishes: to all up to `tag` if it is `multiple`, else to this one."""
+    """The broker's answer to the publish with this tag, or to all up to this tag if `multiple`."""
 
     tag: int
     multiple: bool

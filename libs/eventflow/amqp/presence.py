@@ -1,4 +1,4 @@
-"""Queues that exist as far as this process knows, so that one that vanishes is reported, once."""
+"""Queues that this process has seen, so that a lost one is reported, once."""
 
 from collections.abc import Callable, Iterable
 
@@ -26,7 +26,7 @@ class Presence:
         self._known: set[str] = set()
 
     def known(self, queues: Iterable[str]) -> list[str]:
-        """Return the queues among these that existed when they were last looked at."""
+        """Return the queues among these that existed at their last check."""
         return [queue for queue in queues if queue in self._known]
 
     def found(self, queue: str) -> None:

@@ -1,4 +1,4 @@
-"""Proofs that a user has a right, and that a majority of the brokers answers: found by trying.
+"""Proofs that a user has a right, and that a majority of the brokers answers, by a request that needs it.
 
 No proof takes a message from a queue or leaves anything behind.
 """
@@ -52,7 +52,7 @@ async def prove_publishing(connection: Connection, channel: Channel, *, exchange
 
 
 async def prove_reading(connection: Connection, queue: str) -> None:
-    """Return if this user may consume from a queue; no consumer is started, since it would take messages.
+    """Return if this user may consume from a queue; no consumer is started, because it would take messages.
 
     Raises:
         BrokerUnavailableError: This user may not, or the broker does not answer.
@@ -88,11 +88,11 @@ async def prove_majority(channel: Channel, queue: str) -> None:
 async def missing_rights(connection: Connection, flows: Sequence[str], *, instance: str) -> list[str]:
     """Return the broker's text for each action of the services that it refuses.
 
-    The rights on the control exchange are only tried if it exists, since declaring it would create it.
+    The rights on the control exchange are only tried if it exists, because declaring it would create it.
 
     Args:
         connection: A connection that is used for nothing else afterwards.
-        flows: The flows whose queues are tried.
+        flows: The rights on the queues of these flows are tried.
         instance: Names a queue for a consumer of the control exchange, which is deleted with the connection.
 
     Raises:

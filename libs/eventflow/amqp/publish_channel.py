@@ -88,11 +88,11 @@ class Publication:
         for callback in self._callbacks:
             try:
                 callback()
-            except Exception:  # raised from here, it would end the reading of confirms and so every other publish
+            except Exception:  # otherwise it would end the task that reads confirms, and so every other publish
                 log.exception("publish.callback_failed")
 
     async def _wait(self, timeout_s: float) -> None:
-        # The timer wakes this waiter and cancels nothing: after a timeout the publish goes on.
+        # The timer wakes this waiter and cancels nothing: after a timeout the publish continues.
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._waiters.append(waiter)
@@ -120,7 +120,7 @@ class PublishChannel(Protocol):
     def max_bytes(self) -> int | None:
         """The broker's size limit, if a message above it has closed the channel; None otherwise.
 
-        A publish that is started after that is not sent. It waits to be taken over by the next channel.
+        A publish that is started after that is not sent here; the next channel takes it over.
         """
 
     def send(self, publication: Publication) -> None:
@@ -138,7 +138,7 @@ def publish_channel_on(
     Args:
         connection: The connection of the channel.
         channel: A channel that nothing else publishes on.
-        on_unroutable: Called whenever a message was returned because its queue does not exist.
+        on_unroutable: Called after each message that was returned because its queue does not exist.
     """
     below = wire_of(connection)
     if below is None:
@@ -174,14 +174,14 @@ class WirePublishChannel(PublishChannel, wire.FrameHandler):
 
     @override
     def send(self, publication: Publication) -> None:
-        if not self._is_closed:  # a frame on a channel that the broker has closed makes it close the connection
+        if not self._is_closed:  # after a frame on a closed channel, the broker would close the whole connection
             self._wire.send(
                 frames.publish_frames(
                     publication.message, queue=publication.queue, channel=self._number, frame_max=self._frame_max
                 )
             )
-        # Counted only after the frames are written: their encoding can raise, and a publish that is counted but was
-        # never sent would give each later publish the confirm of the one before it.
+        # Counted only after the frames are written, because their encoding can raise. If a publish was counted and not
+        # sent, each later publish would get the confirm of the one before it.
         self._sent += 1
         self._outstanding[self._sent] = publication
 
@@ -200,8 +200,8 @@ class WirePublishChannel(PublishChannel, wire.FrameHandler):
             case frames.RETURN:
                 self._returned = []
             case _:
-                # The library gets the close too, and answers it. Noted here first, because publishes go on until the
-                # library's answer has closed the channel on our side.
+                # The library gets the close too, and answers it. It is noted here first, because publishes continue
+                # until the library's answer has closed the channel on our side.
                 if payload.startswith(frames.CHANNEL_CLOSE):
                     self._is_closed = True
                     self._max_bytes = frames.message_limit_of(frames.close_reason_of(payload))
@@ -211,9 +211,9 @@ class WirePublishChannel(PublishChannel, wire.FrameHandler):
     def _confirm(self, confirm: frames.Confirm) -> None:
         """Resolve one publish, or all up to a tag.
 
-        Under load RabbitMQ confirms many publishes with one `multiple` ack. Tags grow in the order of the dict, so the
-        loop stops at the first tag above. So the cost depends on the number confirmed, and not on the number
-        outstanding as in aiormq.
+        Under load RabbitMQ confirms many publishes with one `multiple` ack. The dict is in the order of the tags, so
+        the loop stops at the first larger tag. So the cost depends on the number of confirmed publishes, and not on
+        that of all outstanding ones as in aiormq.
         """
         tags = [confirm.tag]
         if confirm.multiple:
@@ -224,7 +224,7 @@ class WirePublishChannel(PublishChannel, wire.FrameHandler):
                     break
                 tags.append(tag)
         for tag in tags:
-            # A returned message is no longer there: RabbitMQ acks it as well, after the return that has resolved it.
+            # A returned message was removed already: RabbitMQ also acks it, after the return that has resolved it.
             publication = self._outstanding.pop(tag, None)
             if publication is not None:
                 publication.resolve(None if confirm.is_ack else PublishRefusedError("the broker refused a message"))
@@ -299,7 +299,7 @@ class LibraryPublishChannel(PublishChannel):
                 routing_key=publication.queue,
                 properties=_properties(publication.message),
                 mandatory=True,
-                wait=False,  # skips the library's locked drain of the socket; the confirm is awaited all the same
+                wait=False,  # the library does not wait for the socket under its lock; the confirm is awaited anyway
             )
         except ReturnedError:
             self._on_unroutable()
@@ -309,10 +309,10 @@ class LibraryPublishChannel(PublishChannel):
         except CONNECTION_ERRORS as error:
             return BrokerUnavailableError(f"the connection was lost before a confirm: {error}")
         except asyncio.CancelledError:
-            # Not passed on: only the library, which cancels all that waits when it closes, and `give_up` cancel this
-            # task, and both mean that the channel is gone.
+            # Not passed on: this task is cancelled only by `give_up`, and by the library when a channel closes. Both
+            # mean that the channel is gone.
             return BrokerUnavailableError("the connection was closed before a confirm")
-        # Only an ack counts, whatever else the library may return.
+        # Only an ack counts, and no other value that the library may return.
         return None if isinstance(answer, Basic.Ack) else PublishRefusedError(f"the broker answered with {answer!r}")
 
 

@@ -33,8 +33,8 @@ WATCH_EVERY_S = 1.0
 PROOF_POLL_S = 0.05
 
 CONFIRM_LOST_AFTER_S = 45.0
-"""Time after which a publish without a confirm ends the session. The library notices a dead connection after 33 s, so a
-confirm that is missing for longer is lost on a connection that lives."""
+"""Time after which a publish without a confirm ends the session. The library detects a dead connection after 33 s, so a
+confirm that is missing for longer is lost although the connection works."""
 
 
 class Publisher:
@@ -77,10 +77,10 @@ class Publisher:
         self._is_refused = False
 
     async def may_publish(self) -> None:
-        """Wait until this user is known to be allowed to publish, or until an alarm delays the proof.
+        """Wait until this user has proved the right to publish, or until an alarm delays the proof.
 
-        A consumer starts only after this. So a missing right is logged once, by the publisher, and no delivery is taken
-        while its copy could not be published.
+        A consumer starts only after this. So a missing right is logged once, by the publisher, and no delivery is
+        accepted while its copy could not be published.
         """
         while not (self._is_proved or self.state == "blocked"):  # noqa: ASYNC110 - an alarm sets no event
             await asyncio.sleep(PROOF_POLL_S)
@@ -93,7 +93,7 @@ class Publisher:
         """
         if self._connection is None or self._channel is None or self._publish_channel is None:
             return self._idle_state
-        # A channel that a message too large has closed is about to be replaced, so the publisher is still up.
+        # A channel that an oversized message has closed is being replaced, so the publisher is still up.
         if self._channel.is_closed and self._publish_channel.max_bytes is None:
             return self._idle_state
         if is_blocked(self._connection):
@@ -145,7 +145,7 @@ class Publisher:
         return publication
 
     def broadcast(self, body: bytes, *, exchange: str) -> None:
-        """Publish to all that listen on a declared exchange now. The message is not kept, and its loss is not reported.
+        """Publish to all present listeners of a declared exchange. The message is not kept; its loss is not reported.
 
         Raises:
             BrokerUnavailableError: Nothing can be published now.
@@ -170,8 +170,8 @@ class Publisher:
         await declare_queues(connection, self._specs, presence=self._presence)
         self._broadcast_channel = await self._open_fanouts(connection)
         opened = asyncio.Event()
-        # The limit is forgotten, because this may be another node or a new configuration. By the library's own methods
-        # it is kept: with them a message too large ends the session, and the same message would end the next one.
+        # The limit is forgotten, because this may be another node or a new configuration. It is kept if the library
+        # publishes: there an oversized message ends the session, and the same message would end the next one.
         if wire_of(connection) is not None:
             self._max_bytes = None
         try:
@@ -188,7 +188,7 @@ class Publisher:
                 publication.resolve(BrokerUnavailableError("the connection was closed before a confirm"))
 
     async def _keep_publish_channel(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
-        """Keep a channel to publish on, and replace it when a message too large has closed it (ADR 17).
+        """Keep a channel to publish on, and replace it after an oversized message has closed it (ADR 17).
 
         Every other unresolved publish of the closed channel is sent again on the next one, in the same order. The
         broker may have kept it already, but its confirm is lost, so this can duplicate a message and loses none.
@@ -212,12 +212,12 @@ class Publisher:
             log.warning("broker.message_too_large", connection=self._name, max_bytes=publish_channel.max_bytes)
 
     def _taken_over(self, publish_channel: PublishChannel) -> Sequence[Publication]:
-        """Return the publishes to send again from a channel that a message too large has closed; resolve the others."""
+        """Return the publishes to send again after an oversized message closed their channel; resolve the others."""
         left = publish_channel.give_up()
         sendable = _without_too_large(left, publish_channel.max_bytes)
         if len(sendable) == len(left):
-            # None is larger than the limit that the broker gave, so the culprit is unknown. Sent again, it would close
-            # the next channel too, and so on without end.
+            # No publish is above the limit in the broker's error, so the oversized one is unknown. Sent again, it would
+            # close the next channel too, and so on without end.
             error = BrokerUnavailableError("the broker closed a channel for a message that was not sent there")
             for publication in sendable:  # the channel has forgotten them, so nothing else would end their waits
                 publication.resolve(error)
@@ -234,7 +234,7 @@ class Publisher:
         return channel
 
     async def _declare_missing(self, connection: Connection) -> NoReturn:
-        """Declare the queues again after each message that was unroutable."""
+        """Declare the queues again after each unroutable message."""
         while True:
             await self._queue_missing.wait()
             # Before the pause: during it another service may declare the queue again, which would hide its loss.
@@ -247,8 +247,8 @@ class Publisher:
     async def _watch(self, connection: Connection, opened: asyncio.Event) -> NoReturn:
         """Prove that publishing is allowed; then end the session if a confirm is missing without an alarm."""
         probe = await open_channel(connection, confirms=True)
-        # The proof publishes, and during an alarm the broker reads nothing from a connection that has published. So
-        # every channel that the session needs is opened before it.
+        # The proof publishes, and during an alarm the broker reads nothing from a connection that has published. So all
+        # channels of the session are opened before it.
         await opened.wait()
         await self._prove(connection, probe)
         while True:
@@ -257,7 +257,7 @@ class Publisher:
                 raise BrokerUnavailableError(f"a publish has not been confirmed for {CONFIRM_LOST_AFTER_S:g} s")
 
     async def _prove(self, connection: Connection, probe: Channel) -> None:
-        """Publish to each exchange in use, so that a missing right shows before an event is accepted."""
+        """Publish to each exchange in use, so that a missing right is detected before an event is accepted."""
         await prove_publishing(connection, probe)
         for exchange in self._fanouts:
             await prove_publishing(connection, probe, exchange=exchange)

@@ -1,4 +1,4 @@
-"""Queues: declared with all their arguments, measured, and looked for when one may have vanished."""
+"""Queues: declared with all their arguments, measured, and checked when one may have vanished."""
 
 import asyncio
 import time
@@ -56,7 +56,7 @@ async def declare_queues(
             if isinstance(cause := error.__cause__, ChannelPreconditionFailed):
                 raise TopologyMismatchError(
                     f"queue {spec.name} exists with other arguments. RabbitMQ's reason: {first_line(cause)}. "
-                    "Drain and delete that queue, or use another broker or virtual host"
+                    "Empty and delete that queue, or use another broker or virtual host"
                 ) from cause
             if not is_refused(error):
                 raise
@@ -82,7 +82,7 @@ async def find_missing(connection: Connection, presence: Presence, queues: Itera
             if await depth_of(connection, queue) is None:
                 presence.missed(queue)
         except BrokerUnavailableError as error:
-            if not is_refused(error):  # without the right to look, nothing is known
+            if not is_refused(error):  # without the right to check a queue, nothing is known
                 raise
 
 

@@ -63,13 +63,13 @@ class _Broker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ending:
-    """The end of a session that did not return of its own accord.
+    """The end of a session by an error.
 
     Attributes:
         error: The error that ended it.
         reason: The same in one line.
-        is_broker_suspect: The connection did not break, or not before it was a second old. So the cause may be the
-            broker's own state, as on a node without a majority, and another broker is the better choice.
+        is_broker_suspect: Whether the connection still worked at the end, or had existed for less than a second. In
+            this case the cause may be the broker's own state, such as a lost majority, so another broker is preferred.
     """
 
     error: BaseException
@@ -78,10 +78,10 @@ class _Ending:
 
 
 async def keep_connected(urls: Sequence[str], *, name: str, session: Session) -> None:
-    """Run `session` on a connection, and on a new one whenever it breaks; return when the session returns.
+    """Run `session` on a connection, and on a new one after each error; return when the session returns.
 
-    The brokers are tried in order, each 0.5 s after the one before or as soon as that one has refused, until one
-    accepts us. From then on this one is tried first, unless its own state may have ended the session.
+    The brokers are tried in order, each 0.5 s after the one before, or immediately after that one has failed, until one
+    accepts the connection. From then on this one is tried first, unless its own state may have ended the session.
 
     Args:
         urls: URLs of the brokers, the preferred one first.
@@ -101,7 +101,7 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
         brokers.remove(broker)
         brokers.insert(len(brokers) if ending.is_broker_suspect else 0, broker)
         if is_refused(ending.error):
-            # A missing right ends every session until it is granted, so it is logged once and not every 5 s.
+            # A missing right ends every session until the right is granted, so it is logged once and not every 5 s.
             refusal = str(ending.error.__cause__)
             if refusal != logged_refusal:
                 log.error(
@@ -116,7 +116,7 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
 
 
 async def _run(session: Session, connection: BrokerConnection, *, name: str) -> _Ending | None:
-    """Run a session and close its connection; return how it ended, None if the session returned."""
+    """Run a session and close its connection; return its ending, or None if the session returned."""
     began_s = time.monotonic()
     is_broker_suspect = False
     try:
@@ -141,9 +141,9 @@ async def _run(session: Session, connection: BrokerConnection, *, name: str) -> 
 
 
 async def _connect_to_first(brokers: Sequence[_Broker], *, name: str) -> tuple[_Broker, BrokerConnection]:
-    """Connect to the first of the brokers that accepts us, without a time limit.
+    """Connect to the first of the brokers that accepts the connection, without a time limit.
 
-    Each broker has retries of its own, so that one that is silent cannot delay another that has just started.
+    Each broker is retried independently, so that a silent one cannot delay one that has just started.
     """
 
     async def attempt(broker: _Broker, next_may_begin: Callable[[], None]) -> tuple[_Broker, BrokerConnection]:

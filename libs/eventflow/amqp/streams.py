@@ -16,7 +16,7 @@ from eventflow.tasks import first_of
 
 STREAM_PREFETCH = 100
 STREAM_SILENCE_S = 0.5
-"""A reader that has got nothing for so long has reached the end."""
+"""Silence after which a reader has reached the end of the stream."""
 
 
 async def follow_stream(
@@ -27,10 +27,10 @@ async def follow_stream(
     on_empty: Callable[[], None],
     silence_s: float,
 ) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
-    """Read the last messages of a stream and each that follows; return once the first has come, or none exists.
+    """Read the last messages of a stream and each that follows; return when the first has arrived, or if none exists.
 
     A broker counts the messages of a stream with a delay of seconds. So a stream is taken as empty only if the broker
-    counts no message and none comes within `silence_s`.
+    counts no message and none arrives within `silence_s`.
 
     Args:
         connection: The connection to read on.
@@ -70,7 +70,7 @@ async def follow_stream(
             await has_come.wait()
     except TimeoutError:
         if counted:
-            raise BrokerUnavailableError(f"cannot {action}: {counted} messages, and none comes") from None
+            raise BrokerUnavailableError(f"cannot {action}: {counted} messages, and none is delivered") from None
         on_empty()
     return ended
 

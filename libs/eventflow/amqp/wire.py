@@ -1,11 +1,11 @@
-"""Below the AMQP library: frames of chosen channels, written and read many at a time (ADR 12).
+"""Below the AMQP library: frames of claimed channels, written and read many at a time (ADR 12).
 
-The library makes the connection: handshake, TLS, heartbeats, opening channels, declaring queues and starting consumers
-stay its own. On a channel that a handler has claimed, publishes, acks, confirms and deliveries bypass the library: all
-that one tick of the event loop sends is one write, and all that one read brings is parsed in one loop.
+Connecting, TLS, heartbeats, opening channels, declaring queues and starting consumers remain with the library. On a
+channel that a handler has claimed, publishes, acks, confirms and deliveries bypass it: all frames of one tick of the
+event loop are one write, and all frames of one read are parsed in one loop.
 
-This stands on two public parts of aiormq, the transport factory and the number of a channel, and on the fact that
-nothing else in the library uses the frames that are taken from it. `is_supported` returns whether the installed version
+This module uses two public parts of aiormq, the transport factory and the number of a channel. It relies on the fact
+that nothing else in the library needs the frames that bypass it. `is_supported` returns whether the installed version
 was tested.
 """
 
@@ -27,8 +27,8 @@ TESTED_VERSIONS = ("7.2.", "7.3.")
 
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 HEARTBEAT_EVERY_S = 2.0
-"""aiormq cuts a connection on which it has seen no frame for three heartbeats. If all frames of a busy connection
-bypass it, the connection looks dead. So aiormq gets a heartbeat frame of ours, more often than the broker sends one."""
+"""aiormq aborts a connection if it has read no frame for three heartbeats. If all frames of a busy connection bypass
+it, the connection seems dead. So aiormq gets a heartbeat frame from us, more often than the broker sends one."""
 
 _FRAME = struct.Struct(">BHI")
 
@@ -96,18 +96,18 @@ class Wire:
 
     def send(self, frames: bytes) -> None:
         """Write whole frames at the end of this tick of the event loop, together with all others of the tick."""
-        # One system call for all publishes of a tick, instead of one each. Each piece is whole frames, so the library's
-        # own frames, which it writes to the same writer, can only come between pieces and never inside one.
+        # One system call for all publishes of a tick. Each piece consists of whole frames. The library writes its own
+        # frames to the same writer, so they can only come between two pieces and never inside one.
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append(frames)
 
     def attach(self, writer: asyncio.StreamWriter) -> None:
-        """Write to this from now on."""
+        """Use this writer from now on."""
         self._writer = writer
 
     def abort(self) -> None:
-        """Cut the connection and drop all that is not sent yet."""
+        """Abort the connection and drop all unsent frames."""
         if self._writer is not None:
             self._writer.transport.abort()
 
@@ -118,17 +118,17 @@ class Wire:
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        # After the end of a connection there is nothing to report here: its session ends, and with it every publish
-        # that is unresolved and every delivery that is unsettled.
+        # The end of a connection is not reported here: its session ends, and with it every unresolved publish and every
+        # unsettled delivery.
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(b"".join(unsent))
 
 
 class FrameReader(asyncio.StreamReader):
-    """The stream that the library reads from: all frames except those that a handler has taken.
+    """The stream that the library reads from: all frames except those that a handler has handled.
 
-    The library reads a frame in two steps, its header and then the rest. That stays possible because only whole frames
-    are passed on, and in their order.
+    The library reads a frame in two steps, its header and then the rest. This works because only whole frames are
+    passed on, in their order.
     """
 
     def __init__(self, wire: Wire, **options: Any) -> None:
@@ -141,9 +141,9 @@ class FrameReader(asyncio.StreamReader):
     @override
     def feed_data(self, data: Iterable[SupportsIndex]) -> None:
         read = bytes(data)
-        # A server that does not speak this version of AMQP answers with its protocol header, "AMQP" and a version, and
-        # not with a frame. Parsed as one, it would announce a frame of 1.3 GB, and the library would never see it. No
-        # frame begins with an "A": the types of frames are 1, 2, 3 and 8.
+        # A server without this version of AMQP does not answer with a frame, but with its protocol header: "AMQP" and a
+        # version. Parsed as a frame, it would have a length of 1.3 GB, and the library would never get it. No frame
+        # begins with an "A": the types of frames are 1, 2, 3 and 8.
         if self._is_framed is None:
             self._is_framed = not read.startswith(b"A")
         if not self._is_framed:
@@ -168,17 +168,18 @@ class FrameReader(asyncio.StreamReader):
             end = position + size + frames.OVERHEAD_BYTES
             if end > len(data):
                 break
-            # The end octet is not checked here: the sizes alone keep us in step, and the library checks its own frames.
+            # The end octet is not checked here: the lengths suffice to find the next frame, and the library checks the
+            # frames that it gets.
             if self._wire.offer(number, kind, data[position + _FRAME.size : end - 1]):
                 is_taken = True
             else:
                 left.append(_for_library(kind, data[position:end]))
             position = end
-        # Copied only here, once for each read. Cutting the rest off after each frame would copy it for every frame.
+        # The rest is copied only here, once for each read. Slicing after each frame would copy it for every frame.
         return data[position:], left, is_taken
 
     def _sign_of_life(self) -> list[bytes]:
-        """Return a heartbeat frame for the library, if it has not been shown one for 2 s."""
+        """Return a heartbeat frame for the library, if the last one was passed on more than 2 s ago."""
         now_s = asyncio.get_running_loop().time()
         if now_s - self._shown_at_s < HEARTBEAT_EVERY_S:
             return []
@@ -187,7 +188,7 @@ class FrameReader(asyncio.StreamReader):
 
 
 def _for_library(kind: int, frame: bytes) -> bytes:
-    """Return a frame that the library can read: nearly always the same one."""
+    """Return a frame that the library can read: usually the same one."""
     payload = frame[_FRAME.size : -1]
     readable = frames.for_library(kind, payload)
     if readable is payload:
@@ -214,7 +215,7 @@ class WireTransportFactory(TransportFactory):
 
     @override
     async def create(self, url: URL, **_: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        # The URL and the options of the library are unused: the route and the context stand for them.
+        # The URL and the options of the library are unused: the route and the context take their place.
         loop = asyncio.get_running_loop()
         reader = FrameReader(self._wire, loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
@@ -227,7 +228,7 @@ class WireTransportFactory(TransportFactory):
                 server_hostname=None if self._context is None else self._server_name,
             )
         except BaseException:
-            connected.close()  # until it has a transport, the socket is closed by nothing else
+            connected.close()  # without a transport, nothing else closes the socket
             raise
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         self._wire.attach(writer)

@@ -52,8 +52,8 @@ one line: the setting, its value (never a secret), and the accepted values.
   `EVENTFLOW_BROKER__URL_FILE=/run/secrets/broker-url`. Set either a variable or its `_FILE`, not both. Settings
   marked *secret* never appear in logs or errors.
 * **Several secrets**: in a file, each line is one secret, and a comma is part of it. In a variable, secrets are
-  separated by commas or written as a JSON array; `v1,whsec_...` is one secret. Two files differ: `..._HEADERS_FILE`
-  holds one JSON object, and the URLs in `EVENTFLOW_BROKER__URL_FILE` may be separated by commas too.
+  separated by commas or written as a JSON array; `v1,whsec_...` is one secret. Two files are exceptions:
+  `..._HEADERS_FILE` holds one JSON object, and the URLs in `EVENTFLOW_BROKER__URL_FILE` may be separated by commas too.
 * **Accepted secrets**: a signing secret has at least 8 characters, and so has an API key in a variable. A secret that
   is set and empty is an error. A placeholder is an error too, such as `null`, `$API_KEY`, `<api-key>`, `changeme` or
   `********`. Files are UTF-8; byte order marks in them are ignored.

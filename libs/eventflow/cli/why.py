@@ -1,6 +1,6 @@
 """`eventflow why`: the state of one event, from the processors and from the dead queue.
 
-The events, due and retry queues are never read, since a reader would count as a processor.
+The events, due and retry queues are never read, because a reader would count as a processor.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ LETTERS_MAX = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventState:
-    """The state of an event, as far as it is known.
+    """The known state of an event.
 
     Attributes:
         answers: The answer of each processor, by its name.
@@ -185,7 +185,7 @@ def sentences_of(known: Known) -> list[str]:
 def _present(delivery: InHand) -> str:
     present = {
         "in_flight": "in flight now",
-        "held": "held in memory, since the target asked to wait",
+        "held": "held in memory, because the target asked to wait",
         "waiting": "waits for its turn",
     }.get(delivery.state, delivery.state)  # a later version may have more states
     return f"{present}: attempt {delivery.attempt}, lane {delivery.lane}, here for {_seconds(delivery.here_s)}"
@@ -197,7 +197,7 @@ def _past(last: LastAttempt) -> str:
         "delivered": "was delivered",
         "retry": f"failed ({failure}) and waits for {_seconds(last.delay_s)} from then on",
         "defer": f"did not count and waits for {_seconds(last.delay_s)} from then on",
-        "hold": "did not count, since the target asked to wait",
+        "hold": "did not count, because the target asked to wait",
         "dead": f"failed ({failure}) and was the last attempt",
     }.get(last.outcome, "ended")  # a later version may have more outcomes
     return f"attempt {last.attempt}, {_seconds(last.ago_s)} ago, {became}"

@@ -1,12 +1,12 @@
 """Transport between the processors of a flow, and from an operator to them.
 
-Processors broadcast over one fanout exchange, and each has an exclusive queue there. A fanout keeps nothing for those
-who join later, so a processor repeats its state every second. No event depends on these messages: a processor that
+Processors broadcast over one fanout exchange, and each has an exclusive queue there. A fanout keeps nothing for
+processors that join later, so each repeats its state every second. No event depends on these messages: a processor that
 receives none acts on its own observations.
 
-The overrides of an operator are kept in a stream for each flow, and the last message counts. A processor that would not
-receive an override must not go on sending. So it asks the broker every second over the same connection, and an answer
-grants a lease of 3 s.
+The overrides of an operator are kept in a stream for each flow, and the last message counts. A processor that cannot
+receive overrides must stop sending. So it checks its queue every second over the same connection, and each answer
+renews a lease of 3 s.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ BROADCAST_EVERY_S = 1.0
 LOOK_EVERY_S = 1.0
 
 EMPTY_STREAM_S = 0.2
-"""How long a start waits for overrides if the broker has counted none: it counts with a delay of seconds."""
+"""Time to wait at the start for overrides if the broker counts none, because it counts with a delay of seconds."""
 
 PeerListener = Callable[[Broadcast], None]
 
@@ -103,7 +103,7 @@ class ControlBus:
         self._sessions += 1
         queue = control_queue(self.instance if self._sessions == 1 else f"{self.instance}.{self._sessions}")
         await consume_fanout(channel, queue, exchange=CONTROL_EXCHANGE, on_body=self._receive)
-        # First the overrides, then the looks: the first look grants the lease, and then nothing may be missing.
+        # Overrides before checks: the first check grants the lease, and by then all overrides must be known.
         stream_ends = await asyncio.gather(
             *(self._follow_overrides(connection, flow) for flow in self._override_listeners)
         )
@@ -111,9 +111,9 @@ class ControlBus:
         await first_of(until_closed(channel), self._look_regularly(look), *(ended() for ended in stream_ends))
 
     async def _look_regularly(self, look: Callable[[], Awaitable[object]]) -> NoReturn:
-        """Ask the broker every second for an answer on the connection that brings the overrides.
+        """Check every second that the broker answers on the connection that receives the overrides.
 
-        While the broker refuses the broadcasts of this process, an answer is no lease: peers would miss its pauses.
+        While the broker refuses the broadcasts of this process, an answer renews no lease: peers would miss its pauses.
         """
         while True:
             began_s = asyncio.get_running_loop().time()
@@ -123,7 +123,7 @@ class ControlBus:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _follow_overrides(self, connection: Connection, flow: str) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
-        """Hand the overrides of a flow to its listeners; return a function that waits for the end of the stream."""
+        """Pass the overrides of a flow to its listeners; return a function that waits for the end of the stream."""
 
         def on_body(body: bytes) -> None:
             try:
@@ -132,7 +132,7 @@ class ControlBus:
                 log.error("control.overrides_invalid", flow=flow, reason=str(error))  # noqa: TRY400 - the reason suffices
 
         def on_empty() -> None:
-            # After a reconnect an empty stream is no news: it may have been deleted, and the overrides stay in force.
+            # After a reconnect an empty stream changes nothing: it may have been deleted, and the overrides remain.
             if flow not in self._known_flows:
                 self._apply(flow, Overrides())
 

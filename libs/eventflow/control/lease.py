@@ -1,4 +1,4 @@
-"""Lease on the connection that brings an operator's overrides: it works as long as the broker answers on it."""
+"""Lease on the connection that receives an operator's overrides: each answer of the broker on it renews the lease."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from contextlib import suppress
 import structlog
 
 LOST_AFTER_S = 3.0
-"""How long after the start of the last successful look the connection counts as working; as long as a quota's lease."""
+"""Duration of the lease, from the start of the last successful check; equal to that of the quota's lease."""
 
 log = structlog.stdlib.get_logger()
 
 
 class ControlLease:
-    """Lease that each successful look at the broker extends. It starts as lost."""
+    """Lease that each successful check of the connection renews. It is lost at first."""
 
     def __init__(self) -> None:
         self._found, self._lost = asyncio.Event(), asyncio.Event()
@@ -23,15 +23,15 @@ class ControlLease:
 
     @property
     def is_lost(self) -> bool:
-        """Whether an override could be missed: no successful look within 3 s, or none yet."""
+        """Whether an override could be missed: there was no successful check within 3 s, or none yet."""
         return self._lost.is_set()
 
     def on_change(self, listener: Callable[[bool], None]) -> None:
-        """Call `listener` with True when the lease is lost, and with False when there is one again."""
+        """Call `listener` with True when the lease is lost, and with False when it is valid again."""
         self._listeners.append(listener)
 
     async def found(self) -> None:
-        """Wait until there is a lease."""
+        """Wait until the lease is valid."""
         await self._found.wait()
 
     async def lost_for(self, seconds: float) -> None:
@@ -45,9 +45,9 @@ class ControlLease:
             return
 
     def extend(self, began_s: float) -> None:
-        """Hold the lease until 3 s after `began_s`, the start of a look by the clock of the event loop.
+        """Renew the lease until 3 s after `began_s`, the start of a check by the clock of the event loop.
 
-        The start counts, not the answer: the answer may have waited in a socket while this process was suspended.
+        The start counts and not the answer, which may have waited in a socket while this process was suspended.
         """
         if self._end is not None:
             self._end.cancel()

@@ -2,7 +2,7 @@
 
 The format is the JSON of 0.1.0, so that processors of different versions understand each other during a rolling
 upgrade. A later version may add a field, which is ignored, and a kind, which is ignored and counted. A field that 0.1.0
-does not send has a default. Times are seconds from now, since the clocks of hosts differ.
+does not send has a default. Times are seconds from now, because the clocks of hosts differ.
 """
 
 import json
@@ -66,7 +66,7 @@ class Why:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureCause:
-    """Why an attempt failed; `detail` is absent in messages of 0.1.0."""
+    """The cause of a failed attempt; `detail` is absent in messages of 0.1.0."""
 
     reason: str
     status: int | None = None
@@ -98,7 +98,7 @@ class InHand:
     Attributes:
         state: `in_flight`, `held` or `waiting`. A later version may have more of them.
         lane: The name of the lane, as its queue's name has it.
-        attempt: Number of the attempt that runs or comes next.
+        attempt: Number of the present or next attempt.
         here_s: Seconds since the broker delivered it.
     """
 
@@ -144,7 +144,7 @@ def encode(broadcast: Broadcast) -> bytes:
 
 
 def decode(body: bytes) -> Broadcast | Ignored:
-    """Read a broadcast, or return why there is none to read. Raises nothing, whatever the bytes are."""
+    """Read a broadcast, or return the reason why it cannot be read. Never raises, for any bytes."""
     if len(body) > BODY_MAX_BYTES:
         return Ignored.TOO_LARGE
     try:
@@ -216,13 +216,13 @@ def _read_breaker(fields: Mapping[str, Any]) -> BreakerOpened | BreakerClosed:
             )
         case False:
             return BreakerClosed()
-    raise TypeError("`open` is no truth value")
+    raise TypeError("`open` is not a Boolean")
 
 
 def _read_rate(fields: Mapping[str, Any]) -> RateReduced:
     units_per_s = _number(fields["units_per_s"])
     if units_per_s <= 0:
-        raise ValueError("a rate is above 0")
+        raise ValueError("a rate must be above 0")
     return RateReduced(units_per_s=units_per_s)
 
 
@@ -281,26 +281,26 @@ def _optional(read: Callable[[Any], T], value: Any) -> T | None:
 
 def _object(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError("no object")
+        raise TypeError("not an object")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("no text")
+        raise TypeError("not a text")
     return value
 
 
 def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("no integer")
+        raise TypeError("not an integer")
     return value
 
 
 def _number(value: Any) -> float:
     """Return a finite number; JSON as Python reads it has NaN, infinities, and integers too large for a float."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError("no number")
+        raise TypeError("not a number")
     try:
         number = float(value)
     except OverflowError:

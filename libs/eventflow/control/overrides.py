@@ -52,4 +52,4 @@ def decode_overrides(body: bytes) -> Overrides:
             not isinstance(rate_per_s, bool) and 0 < rate_per_s <= RATE_MAX_PER_S
         ):
             return Overrides(rate_per_s=float(rate_per_s), is_paused=is_paused)
-    raise InvalidOverridesError(f"no overrides of a flow: {body[:80]!r}")
+    raise InvalidOverridesError(f"not the overrides of a flow: {body[:80]!r}")

@@ -57,10 +57,10 @@ class Danger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """The result of one look at the policies of some flows' queues.
+    """The result of one check of the policies of some flows' queues.
 
     Attributes:
-        queues: Number of queues that were looked at.
+        queues: Number of queues that were checked.
         dangers: Settings that can delete messages.
         unshielded: Queues to which no policy of ours applies.
         unknown: Queues without an entry for policies in the management API yet.
@@ -105,7 +105,7 @@ async def look(management: Management, flows: Collection[str]) -> Look:
 
 
 class PolicyWatch:
-    """Looks at the policies at the start and every minute. Nothing depends on it; its failures are only reported."""
+    """Checks the policies at the start and every minute. Nothing depends on it; its failures are only reported."""
 
     def __init__(
         self, management: Management | None, *, flows: Collection[str], on_look: Callable[[Look | None], None]
@@ -114,8 +114,8 @@ class PolicyWatch:
 
         Args:
             management: The management API; None if it is not configured.
-            flows: The flows whose queues are watched.
-            on_look: Called with the result of each look; None if it failed.
+            flows: The queues of these flows are watched.
+            on_look: Called with the result of each check; None if it failed.
         """
         self._management = management
         self._flows = flows
@@ -129,7 +129,7 @@ class PolicyWatch:
         return {"unseen": self._unseen, "dangerous": [str(danger) for danger in self._dangers[:SHOWN_MAX]]}
 
     async def run(self) -> NoReturn:
-        """Look until cancelled: more often at first, then every minute."""
+        """Check until cancelled: more often at first, then every minute."""
         pause_s = FIRST_PAUSE_S
         while True:
             self._on_look(await self._look())

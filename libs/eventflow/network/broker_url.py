@@ -86,7 +86,7 @@ class BrokerUrl:
 def parse_broker_url(url: str) -> BrokerUrl:
     """Parse a URL.
 
-    The virtual host is percent-decoded once, as RabbitMQ's URI specification says. Unlike there, an empty one is `/`.
+    The virtual host is percent-decoded once, by RabbitMQ's URI specification. Unlike there, an empty one is `/`.
 
     Raises:
         ValueError: It has no reading, or more than one. The message states the expected form, and no part of the URL.
@@ -101,7 +101,7 @@ def parse_broker_url(url: str) -> BrokerUrl:
     options = _options(parts["query"] or "")
     certificates = {name: value for name, value in options.items() if name in Tls.__dataclass_fields__}
     if certificates and not is_secure:
-        raise ValueError("its query has parameters of TLS, which has no effect on amqp://; amqps:// is expected")
+        raise ValueError("its query has TLS parameters, which have no effect with amqp://; amqps:// is expected")
     return BrokerUrl(
         host=_host(parts["host"]),
         port=_port(parts["port"] or "") or (TLS_PORT if is_secure else PORT),
@@ -200,7 +200,7 @@ def _number(text: str) -> str:
 
 
 def _is_true(text: str) -> bool:
-    """Read a truth value as the settings do."""
+    """Read a Boolean as the settings do."""
     if text.lower() in {"1", "true", "t", "yes", "y", "on"}:
         return True
     if text.lower() in {"0", "false", "f", "no", "n", "off"}:

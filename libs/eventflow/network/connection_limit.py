@@ -22,8 +22,8 @@ CLOSED_AT_ONCE_SHARE = 1 / 32
 class ConnectionLimit:
     """The open connections of one listener, at most `limit`.
 
-    A new connection beyond the limit replaces those that have been idle for the longest, or whose peers do not read
-    their answers. If there are none, the new one is refused: a request that is being served is never cut off.
+    A new connection beyond the limit replaces those that have been idle for the longest, or those with peers that do
+    not read their answers. If there are none, the new one is refused: a request in progress is never cut off.
 
     Attributes:
         closed_idle: Number of connections that were closed for new ones.

@@ -1,4 +1,4 @@
-"""Causes of failed connections to a target: one word for each that a person would mend in another place. Pure."""
+"""Causes of failed connections to a target: one word for each cause with a remedy of its own. Pure."""
 
 import errno
 import re

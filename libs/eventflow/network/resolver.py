@@ -28,7 +28,7 @@ FRESH_S = 10.0
 """Time for which addresses are used without another lookup. `getaddrinfo` does not return the time to live."""
 
 STALE_AFTER_S = 1.0
-"""If a lookup takes longer than this, the previous addresses are used while it goes on."""
+"""If a lookup takes longer than this, the previous addresses are used while it continues."""
 
 LOOK_AGAIN_S = 1.0
 """Pause between lookups that failed while the previous addresses are in use."""
@@ -95,7 +95,7 @@ class Resolver:
     def _begin(self, name: _Name, host: str, port: int) -> "asyncio.Future[Sequence[AddressInfo]]":
         lookup = on_daemon_thread(partial(self._look_up, host, port), name=f"look up {host}")
         name.lookup, name.began_s = lookup, self._clock()
-        # Added before any caller waits, so that the cache is up to date when the callers go on.
+        # Added before any caller waits, so that the cache is up to date when the callers continue.
         lookup.add_done_callback(partial(self._end, name))
         return lookup
 

@@ -1,4 +1,4 @@
-"""Routes: connecting to a broker over whichever of its addresses works."""
+"""Routes: connections to a broker over any of its addresses that works."""
 
 import asyncio
 import socket
@@ -10,8 +10,8 @@ from aiohappyeyeballs import start_connection
 from eventflow.network.resolver import NEXT_ADDRESS_AFTER_S, Resolver
 
 _resolvers: "WeakKeyDictionary[asyncio.AbstractEventLoop, Resolver]" = WeakKeyDictionary()
-"""The resolver of all connections to brokers, so that they share the lookup of a name; one for each event loop, since a
-lookup belongs to the loop that waits for it."""
+"""The resolver of all connections to brokers, so that they share the lookup of a name. There is one for each event
+loop, because a lookup belongs to the loop that waits for it."""
 
 
 class Route:

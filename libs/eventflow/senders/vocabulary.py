@@ -1,17 +1,17 @@
 """Vocabulary that describes a sender of webhooks. Pure.
 
-A sender is a value: how it signs a request, and where it writes an event's id, type, source and time. The values are
-part of the library because the settings offer them by name; the collector has the engine that works by them.
+A sender is a value: its signature, and the places of an event's id, type, source and time in its requests. The values
+are part of the library because the settings offer them by name; the collector has the engine that uses them.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 Encoding = Literal["hex", "base64"]
-"""How a digest is written: hex in lower case, or base64 with padding."""
+"""Form of a digest: hex in lower case, or base64 with padding."""
 
 TimeFormat = Literal["rfc3339", "unix_s"]
-"""How a time is written: as RFC 3339, or as whole seconds since 1970."""
+"""Form of a time: RFC 3339, or whole seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Item:
 
 
 Place = Header | Pointer | FirstMember
-"""Where a request holds one text."""
+"""A place of one text in a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Text:
 
     Attributes:
         parts: Joined by the separator; the text is absent if one of them is.
-        suffix: Added behind a separator if it is there and the whole is not too long.
+        suffix: Added after a separator if it is present and the whole is not too long.
     """
 
     parts: tuple[Place, ...]
@@ -82,9 +82,9 @@ class HmacSignature:
         header: The header with the signature.
         separator: Separates several signatures and other items in the header; empty if it holds one signature.
         prefix: Precedes the digest.
-        signed: The text that is signed: `{body}`, with `{timestamp}` and `{id}` as the sender puts them together.
-        timestamp: Where `{timestamp}` is, in whole seconds since 1970; None if none is signed, so that a request is
-            valid for ever.
+        signed: The text that is signed, as a pattern of `{body}`, `{timestamp}` and `{id}`.
+        timestamp: Place of `{timestamp}`, in whole seconds since 1970; None if none is signed, so that a request is
+            valid forever.
         id: Header that holds `{id}`.
         has_base64_secrets: Secrets are base64 of the key, usually behind `whsec_`. Otherwise a secret's text is the
             key.
@@ -108,11 +108,11 @@ class Sender:
     Attributes:
         name: Its name in `EVENTFLOW_SOURCE__VERIFY`.
         title: Its name in prose.
-        signature: How it signs; None if the settings `HMAC_*` of the flow describe that.
-        id: Where it writes an event's id; None if it writes none.
-        type: Where it writes an event's type.
-        source: Where it writes the source of an event.
-        time: Where it writes the time of an event.
+        signature: Its signature; None if the settings `HMAC_*` of the flow describe it.
+        id: Place of an event's id; None if it writes none.
+        type: Place of an event's type.
+        source: Place of an event's source.
+        time: Place of an event's time.
     """
 
     name: str

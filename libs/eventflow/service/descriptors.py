@@ -9,7 +9,7 @@ log = structlog.stdlib.get_logger()
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the limit of open files and sockets as far as the system allows, and return it.
+    """Raise the limit of open files and sockets to the hard limit, if the system allows it, and return the limit.
 
     Shells and systemd set a low soft limit for programs that use `select`, which fails above 1024. This process does
     not use it: its event loop uses epoll or kqueue.

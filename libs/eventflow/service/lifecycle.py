@@ -74,7 +74,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     try:
         uvloop.run(main())
     except (SettingsError, TopologyMismatchError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - one line on stderr, since logs may not be configured yet
+        print(error, file=sys.stderr)  # noqa: T201 - one line on stderr, because logs may not be configured yet
         sys.exit(EXIT_CONFIGURATION)
     except EventFlowError as error:
         log.error("service.failed", error=str(error))  # noqa: TRY400 - expected, so no traceback

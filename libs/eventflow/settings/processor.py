@@ -15,7 +15,7 @@ class ProcessorSettings(Section):
     admin_port: Port = Field(PROCESSOR_ADMIN_PORT, description="port of /livez, /readyz and /metrics; 0 = a free port")
     prefetch: Annotated[int | None, Field(ge=1, le=2000), BeforeValidator(auto)] = Field(
         None,
-        description="unacked live deliveries that a processor holds; auto = rate x timeout, at least 2, at most "
+        description="most unsettled live deliveries of a processor; auto = rate x timeout, at least 2, at most "
         "min(2000, 64 MiB / MAX_BODY_BYTES)",
     )
     flows: Annotated[tuple[str, ...] | None, Field(min_length=1), BeforeValidator(split)] = Field(

@@ -1,4 +1,4 @@
-"""Which settings a program uses, so that it needs no secret of the others. Pure."""
+"""The settings that each program uses, so that it needs no secret of the others. Pure."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -1,7 +1,6 @@
-"""A guard for observers: an error of our own in metrics, traces or logs never affects an event.
+"""A guard for observers: an internal error in metrics, traces or logs never affects an event.
 
-Such an error is logged and counted, and the handling of the event goes on. So it can neither delay an event nor lose
-one.
+Such an error is logged and counted, and the handling of the event continues. So it can neither delay nor lose an event.
 """
 
 from collections.abc import Callable
@@ -19,7 +18,7 @@ log = structlog.stdlib.get_logger()
 
 
 class InternalErrors:
-    """Counts unexpected errors. Each is a bug of ours, which a person must look at."""
+    """Counts unexpected errors. Each is a bug that a person must investigate."""
 
     def __init__(self, counter: Counter) -> None:
         """Count in `counter`, the `eventflow_internal_errors_total` of a service."""

@@ -102,7 +102,7 @@ def command(
     link_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Take events in over HTTP and answer 202 once each is durable."""
+    """Accept events over HTTP, and answer 202 after they are stored durably."""
 
     async def run(settings: Settings, descriptors: int) -> None:
         if listen_fd is None or link_fd is None or parent_pid is None:

@@ -1,4 +1,4 @@
-"""Events made durable: published and confirmed, or kept in the spool if the broker does not confirm them."""
+"""Durable storage of events: published and confirmed, or spooled if the broker does not confirm them."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ class _Sending:
     """An event that is being published.
 
     Attributes:
-        started: Its publish, or the error for which none was started.
+        started: Its publish, or the error that prevented one.
     """
 
     event: Event
@@ -61,16 +61,16 @@ class _Unconfirmed:
 
 
 class DurableWriter:
-    """Makes the events of all flows durable.
+    """Stores the events of all flows durably.
 
-    Guarantee: an event counts as written only after the broker has confirmed it, or the spool has it on disk. An event
-    of a request that is rejected may be written all the same, if its confirm comes late.
+    Guarantee: `write` reports success only after the broker has confirmed each event, or the spool has it on disk. An
+    event of a rejected request may be stored nevertheless, if its confirm comes late.
     """
 
     def __init__(
         self, *, publisher: Publisher, spool: Spool | None, metrics: CollectorMetrics, confirm_timeout_s: float
     ) -> None:
-        """Write to the broker by `publisher`, and to `spool` if there is one."""
+        """Publish with `publisher`; if that fails, store in `spool` if there is one."""
         self._publisher = publisher
         self._spool = spool
         self._metrics = metrics
@@ -78,20 +78,20 @@ class DurableWriter:
 
     @property
     def internal_errors(self) -> InternalErrors:
-        """The count of errors in recording what happens, which must not reach an event."""
+        """Counter of errors in metrics, logs and traces, which must not affect an event."""
         return self._metrics.internal_errors
 
     async def write(
         self, events: Sequence[Event], flow: Flow, *, reservation: Reservation, request: Span
     ) -> Rejection | None:
-        """Write the events of one request; return None once all are durable.
+        """Store the events of one request; return None after all are durable.
 
         All are published before the first confirm is awaited, and share one deadline.
 
         Args:
             events: In the order in which they are published.
             flow: Their flow.
-            reservation: Holds their memory; the part of each publish passes on to it.
+            reservation: Reserves their memory; each publish takes over its own part.
             request: The span of the request.
         """
         max_bytes = self._publisher.max_bytes
@@ -118,18 +118,18 @@ class DurableWriter:
             started = self._publish(message, flow)
         except (BrokerUnavailableError, MessageTooLargeError) as reason:
             return _Sending(event=event, message=message, started=reason, span=span)
-        # The request may end before its publish is resolved. The body stays in memory until then, so it stays counted.
+        # The request may end before its publish is resolved. Until then the body is in memory, so it remains counted.
         release = reservation.split_off(EVENT_BYTES + len(event.body))
         try:
             started.on_resolved(release)
         except BaseException:
-            release()  # otherwise never called
+            release()  # otherwise nothing would call it
             raise
         return _Sending(event=event, message=message, started=started, span=span)
 
     def _publish(self, message: Message, flow: Flow) -> Publication:
         if self._spool is not None and self._spool.is_preferred:
-            # No publish is started that cannot be confirmed in time: a frozen broker costs one timeout, not one each.
+            # No publish is started that cannot be confirmed in time, so that a frozen broker costs only one timeout.
             raise BrokerUnavailableError("the broker is away, or confirms nothing")
         return self._publisher.publish(message, queue=flow.queue)
 
@@ -146,7 +146,7 @@ class DurableWriter:
     async def _spool_all(self, unconfirmed: Sequence[_Unconfirmed], flow: Flow) -> Rejection | None:
         """Spool the events that the broker has not confirmed.
 
-        An event that the broker never takes is rejected, and with it all of its request.
+        If the broker can never accept an event because of its size, the whole request is rejected.
         """
         for one in unconfirmed:
             if isinstance(one.reason, MessageTooLargeError):

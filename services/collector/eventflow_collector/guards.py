@@ -1,4 +1,4 @@
-"""Check before the start that the collector's settings are safe together."""
+"""Check, before the start, that the combination of the collector's settings is safe."""
 
 from eventflow.errors import SettingsError
 from eventflow.settings.root import Settings, variable_name

@@ -1,4 +1,4 @@
-"""Requests that bring events: judged, their bodies read, their events made durable, and only then answered 202."""
+"""Requests with events: judged, their bodies read, their events stored durably, and only then answered 202."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ log = structlog.stdlib.get_logger()
 
 
 class Ingest:
-    """Takes requests for all flows.
+    """Handles the requests with events, for all flows.
 
     Guarantee: 202 is answered only after every event of the request is durable (see `DurableWriter`). After any other
     answer some of them may be durable too. Their ids are the same if the sender repeats the request with the same
@@ -56,7 +56,7 @@ class Ingest:
 
     @property
     def internal_errors(self) -> InternalErrors:
-        """The count of errors in recording what happens, which must not reach an event."""
+        """Counter of errors in metrics, logs and traces, which must not affect an event."""
         return self._metrics.internal_errors
 
     async def receive(self, request: web.BaseRequest, name: str, span: Span) -> Response:
@@ -81,7 +81,7 @@ class Ingest:
         return responses.accepted([event.id for event in events], is_batch=mode.is_batch)
 
     async def report_in_flight(self) -> NoReturn:
-        """Set the metric of requests in flight every second: setting it at each request would cost every event."""
+        """Set the metric of requests in flight every second: setting it at each request would slow down every event."""
         while True:
             self._metrics.in_flight.set(self._in_flight)
             await asyncio.sleep(REPORT_EVERY_S)
@@ -89,7 +89,7 @@ class Ingest:
     async def _take(
         self, flow: Flow, mode: Mode, request: web.BaseRequest, reservation: Reservation, span: Span
     ) -> Sequence[Event] | Rejection:
-        """Return the events of an admitted request once they are durable."""
+        """Return the events of an admitted request after they are durable."""
         max_bytes = flow.limits.for_body_of(mode)
         body = _arrived_body(request, max_bytes, reservation)
         if body is None:
@@ -149,7 +149,7 @@ class Ingest:
 
 
 def _arrived_body(request: web.BaseRequest, max_bytes: int, reservation: Reservation) -> bytes | Rejection | None:
-    """Return a body that has arrived as a whole, as short ones do with their heads; None if it has not yet."""
+    """Return a body that has arrived completely, as short ones do with their heads; None if it has not."""
     if (request.content_length or 0) > max_bytes:
         return rejection.body_too_large(max_bytes)
     if not request.content.is_eof() or request.content.exception() is not None:
@@ -161,14 +161,14 @@ def _arrived_body(request: web.BaseRequest, max_bytes: int, reservation: Reserva
 
 
 def _head_bytes(request: web.BaseRequest) -> int:
-    """Return the bytes of a request's headers. They may be a mebibyte, held until the body has arrived."""
+    """Return the bytes of a request's headers. They can be a mebibyte, in memory until the body has arrived."""
     return sum(len(name) + len(value) for name, value in request.raw_headers)
 
 
 def _held_bytes(events: Sequence[Event], mode: Mode) -> int:
-    """Return the bytes of events beside the body that they were read from: the events themselves and their frames.
+    """Return the bytes of events in addition to the request's body: the events themselves and their frames.
 
-    Parsing takes more, up to thirty times the body, but for one request at a time and only while it lasts.
+    Parsing takes more, up to thirty times the body, but only while it runs, and for one request at a time.
     """
     if not mode.is_batch:
         return EVENT_BYTES + len(events[0].body)

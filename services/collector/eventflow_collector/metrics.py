@@ -38,9 +38,11 @@ class CollectorMetrics(MetricTable):
         buckets=LATENCY_BUCKETS_S,
     )
     in_flight = gauge("eventflow_ingest_in_flight", "Requests that are being received or wait for their confirm")
-    internal_error_count = counter("eventflow_internal_errors", "Unexpected errors in the service: bugs", "service")
+    internal_error_count = counter(
+        "eventflow_internal_errors", "Internal errors, logged as internal.error or request.crashed", "service"
+    )
 
-    # Connections where events come in
+    # Connections on the port for events
     connections = gauge("eventflow_ingest_connections", "Open connections")
     connections_max = gauge("eventflow_ingest_connections_max", "Connections that may be open")
     connections_closed_idle = counter(
@@ -52,30 +54,34 @@ class CollectorMetrics(MetricTable):
 
     # The spool
     spooled = counter(
-        "eventflow_events_spooled", "Events that were kept in the spool because the broker did not confirm them", "flow"
+        "eventflow_events_spooled",
+        "Events that were stored in the spool because the broker did not confirm them",
+        "flow",
     )
     spool_events = gauge("eventflow_spool_events", "Events in the spool")
     spool_set_aside_events = gauge(
         "eventflow_spool_set_aside_events",
         "Events in the spool that are too large for RabbitMQ, not counted in eventflow_spool_events",
     )
-    spool_bytes = gauge("eventflow_spool_bytes", "Bytes that the events in the spool take on disk")
-    spool_max_bytes = gauge("eventflow_spool_max_bytes", "Bytes that the spool may take; 0 if there is none")
+    spool_bytes = gauge("eventflow_spool_bytes", "Disk space of the spooled events, in bytes")
+    spool_max_bytes = gauge("eventflow_spool_max_bytes", "Limit of the spool's disk space, in bytes; 0 without a spool")
     spool_oldest_seconds = gauge(
         "eventflow_spool_oldest_seconds", "Age of the oldest event in the spool; 0 if it is empty"
     )
     spool_failing = gauge(
-        "eventflow_spool_failing", "1 while the spool's disk fails or does not answer, so that no event can be kept"
+        "eventflow_spool_failing", "1 while the spool's disk fails or does not answer, so that no event can be stored"
     )
     spool_corrupted_files = counter(
         "eventflow_spool_corrupted_files", "Files of the spool that were found corrupted and moved aside"
     )
 
     # The broker
-    queues_vanished = counter("eventflow_queues_vanished", "Queues that were gone with their messages", "flow")
+    queues_vanished = counter(
+        "eventflow_queues_vanished", "Queues that no longer existed; their content is lost", "flow"
+    )
 
     def __init__(self, flows: Collection[str]) -> None:
-        """Make the metrics, with a series at 0 for each kind, so that the first of a kind is a rise that alerts see."""
+        """Create the metrics. Each series starts at 0, so that alerts can detect its first increment."""
         super().__init__()
         self.internal_errors = InternalErrors(self.internal_error_count.labels("collector"))
         self.flows = {

@@ -18,8 +18,8 @@ VERSION = "1"
 """Of the interface, not of the program."""
 
 _DESCRIPTION = (
-    "Any body is an event. It is passed on byte for byte with its content type, unless that says that the body is a "
-    "CloudEvent or holds several events. 202 means that every event of the request is kept durably. Ids, types, "
+    "Any body is an event. It is passed on byte for byte with its content type, unless this declares a CloudEvent "
+    "or several events. 202 means that every event of the request is stored durably. Ids, types, "
     f"sources and subjects have 1 to {ATTRIBUTE_MAX_BYTES} bytes of printable characters.\n\n"
     "A flow may demand an API key, a signature, or both. Known signatures: "
     f"{', '.join(sender.title for sender in SENDERS.values())}."
@@ -31,7 +31,7 @@ _PROBLEMS = {
     404: "There is no such flow.",
     408: "The body took too long.",
     413: "The body, an event of it, or their number is too large.",
-    415: "The body is encoded, or its content type cannot be taken this way.",
+    415: "The body is encoded, or its content type is not accepted in this form.",
     417: "The header `Expect` asks for something other than `100-continue`.",
     503: "An event could not be made durable. Some of a batch may have been; send it again under the same ids.",
 }

@@ -18,7 +18,7 @@ class Response(NamedTuple):
     """One answer. A tuple, because one is made for every event, and a frozen dataclass takes three times as long.
 
     Attributes:
-        headers: Without those that say where the answer ends and when it was written.
+        headers: Without the length of the answer and its date.
         closes: The connection is closed after it.
     """
 
@@ -60,7 +60,7 @@ def problem(status: int, detail: str, *, closes: bool = False, allow: str | None
 
 
 def written_accepted(response: Response, *, unix_s: int) -> bytes:
-    """Write a 202 as it goes over a connection that is kept open, by HTTP/1.1.
+    """Encode a 202 for a connection that is kept open, in HTTP/1.1.
 
     Most answers are of this kind, and only date and length differ, so the rest is kept for a second.
     """
@@ -68,7 +68,7 @@ def written_accepted(response: Response, *, unix_s: int) -> bytes:
 
 
 def written_final(response: Response) -> bytes:
-    """Write an answer as it goes over a connection that is closed after it."""
+    """Encode an answer for a connection that is closed after it."""
     fields = {**response.headers, "Connection": "close", "Content-Length": len(response.body)}
     head = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n{_lines(fields)}\r\n"
     return head.encode() + response.body

@@ -1,4 +1,4 @@
-"""The public HTTP interface: the method and path of a request, and the place that it leads to. Pure.
+"""The public HTTP interface: from the method and path of a request to its destination. Pure.
 
 Three paths need no router, and aiohttp's application with its resolver, match and hooks costs every event.
 """
@@ -18,7 +18,7 @@ DESCRIPTION_PATH = "/openapi.json"
 
 @dataclass(frozen=True, slots=True)
 class ToFlow:
-    """A request that brings events for a flow, which need not exist."""
+    """A request with events for a flow, which may not exist."""
 
     name: str
 
@@ -33,12 +33,12 @@ TO_DESCRIPTION: Final = ToDescription()
 Route = ToFlow | ToDescription | Response
 
 ROUTES_KEPT_MAX = 128
-"""Flows are few, and their paths come again with every event. The bound holds for paths that nothing serves, too."""
+"""Number of cached paths. Flows are few, and every event repeats their paths. Unknown paths count too."""
 
 
 @lru_cache(maxsize=ROUTES_KEPT_MAX)
 def route(method: str, raw_path: str) -> Route:
-    """Return where a request leads; a `Response` is the error for a request that leads nowhere.
+    """Return the destination of a request; a `Response` is the error for a request without one.
 
     Args:
         method: As the request has it.
@@ -53,7 +53,7 @@ def route(method: str, raw_path: str) -> Route:
 
 
 def _flow_at(path: str) -> str | None:
-    """Return the name of the flow whose events come in at a path; None if the path is of another kind."""
+    """Return the name of the flow that accepts events at a path; None if the path is of another kind."""
     if path == EVENTS_PATH:
         return DEFAULT_FLOW
     if not path.startswith(f"{EVENTS_PATH}/"):

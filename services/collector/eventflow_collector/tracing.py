@@ -1,4 +1,4 @@
-"""The collector's part of an event's trace: the request that brought the event, its publish, and the write to disk."""
+"""The collector's part of an event's trace: the request with the event, its publish, and the write to disk."""
 
 from collections.abc import Awaitable, Callable
 
@@ -14,7 +14,7 @@ _ROUTE = "/events/{flow}"
 _REQUEST: Attributes = {"http.request.method": "POST", "http.route": _ROUTE}
 
 Receive = Callable[[web.BaseRequest, str, Span], Awaitable[Response]]
-"""Answers a request that brings events for a flow, in a span."""
+"""Answers a request with events for a flow, in a span."""
 
 OnError = Callable[[Exception], None]
 """Records an error of tracing, which must not reach the request. Never raises."""

@@ -44,7 +44,7 @@ async def serve(settings: Settings) -> None:
     """Run the processor until SIGTERM or SIGINT, then drain.
 
     Raises:
-        EventFlowError: It cannot go on.
+        EventFlowError: It cannot continue.
     """
     require_sound_urls(settings.broker.urls)
     stop = lifecycle.stop_requested()
@@ -124,7 +124,7 @@ async def run_until(stop: asyncio.Event, flows: Sequence[Flow], publisher: Publi
 
 
 def command(config: ConfigOption = None) -> None:
-    """Hand every event to its target, at the rate that the target allows."""
+    """Deliver every event to its target, at the rate that the target allows."""
 
     async def run(settings: Settings, _: int) -> None:
         await serve(settings)

@@ -1,4 +1,4 @@
-"""A finished attempt, as the one value that all observers get: log, metrics, traces, `eventflow why`. Pure."""
+"""A finished attempt as one value, for all observers: log, metrics, traces, `eventflow why`. Pure."""
 
 from dataclasses import dataclass, replace
 
@@ -51,14 +51,14 @@ class Attempted:
     """An attempt from its start to the settlement of its delivery.
 
     Attributes:
-        delivery: What was attempted, with the number of this attempt.
-        result: How the request ended; None if the turn was abandoned before.
-        outcome: What became of the delivery; None if it was not settled, so that it comes again.
-        error: Why it was not settled, or the error of our own that its outcome follows from.
-        spans: Of the trace.
-        started_at_ns: When the request began, in Unix time.
-        duration_s: From there to the result.
-        settlement_s: From the result to the settlement: what a copy waited for its confirm.
+        delivery: The delivery, with the number of this attempt.
+        result: The result of the request; None if the turn was abandoned before it.
+        outcome: The outcome of the delivery; None if it was not settled and so is delivered again.
+        error: The reason why it was not settled, or the internal error that caused the outcome.
+        spans: The spans of the attempt.
+        started_at_ns: Start of the request, in Unix time.
+        duration_s: Time from that start to the result.
+        settlement_s: Time from the result to the settlement, such as the wait for the confirm of a copy.
     """
 
     delivery: Delivery
@@ -72,5 +72,5 @@ class Attempted:
 
     @property
     def envelope(self) -> Envelope:
-        """The event and its way until this attempt."""
+        """The event, and its history before this attempt."""
         return self.delivery.envelope

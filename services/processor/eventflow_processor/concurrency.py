@@ -16,19 +16,19 @@ HELD_SLACK_S = 15.0
 
 
 def attempts_per_timeout(target: TargetSettings) -> int | None:
-    """Return how many attempts the quota starts within one attempt's deadline; None when unlimited."""
+    """Return the number of attempts that the quota allows within the deadline of one; None if it is unlimited."""
     if target.rate_per_s is None:
         return None
     return max(1, math.ceil(target.rate_per_s / target.cost * target.timeout_s))
 
 
 def concurrency_of(target: TargetSettings) -> int:
-    """Return how many attempts may be in flight."""
+    """Return the largest number of attempts in flight."""
     return target.concurrency or attempts_per_timeout(target) or UNLIMITED_CONCURRENCY
 
 
 def prefetch_of(target: TargetSettings, *, configured: int | None, max_body_bytes: int) -> dict[Lane, int]:
-    """Return how many unsettled deliveries to hold, by lane; `configured` sets the live lane's."""
+    """Return the largest number of unsettled deliveries of each lane; `configured` sets that of the live lane."""
     wanted = attempts_per_timeout(target) or 2 * concurrency_of(target)
     limit = max(2, min(QUORUM_PREFETCH_MAX, HELD_MAX_BYTES // max_body_bytes))
     live = configured or min(max(2, wanted), limit)
@@ -37,7 +37,7 @@ def prefetch_of(target: TargetSettings, *, configured: int | None, max_body_byte
 
 
 def held_max_s(target: TargetSettings) -> float:
-    """Return how long a delivery may be unsettled at most: it waits, is sent, is sent again, and its copy waits."""
+    """Return the longest time that a delivery may be unsettled: a wait, two requests, and the confirm of its copy."""
     return (
         HELD_IN_MEMORY_S + target.timeout_s + REPEAT_WAIT_MAX_S + target.timeout_s + CONFIRM_MAX_S + CRASH_PAUSE_S
     ) + HELD_SLACK_S

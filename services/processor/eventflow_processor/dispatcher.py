@@ -1,4 +1,4 @@
-"""Start of turns: one by one, as the slots, the gate and the quota allow, each with the delivery whose turn it is."""
+"""Start of the turns: selects the next delivery, one at a time, when a slot, the gate and the quota allow it."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ from eventflow_processor.retry import CRASH_PAUSE_S, HELD_IN_MEMORY_S
 
 CHECK_EVERY_S = 1.0
 STANDSTILL_S = 30.0
-"""Without a new attempt for so long, though nothing forbids one, the processor is not ready."""
+"""If no attempt begins for this time although nothing prevents one, the processor is not ready."""
 
 PROBED_IDS_MAX = 100
 """Events of the latest probes: the next probe takes another event, so that a poison event blocks no healthy one."""
@@ -32,7 +32,7 @@ log = structlog.stdlib.get_logger()
 
 
 class Dispatcher:
-    """Begins the turns of one flow. A turn has a slot, of which there are as many as attempts may be in flight."""
+    """Begins the turns of one flow. Each turn holds a slot; the number of slots is the concurrency of the flow."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Dispatcher:
         Args:
             concurrency: Bounds attempts in flight and copies that wait for their confirm, together.
             attempt_max_s: The deadline of an attempt.
-            held_max_s: A turn whose delivery was received longer ago is given up.
+            held_max_s: Longest time from the receipt of a delivery to the end of its turn; then the turn is given up.
         """
         self._schedule = schedule
         self._gate = gate
@@ -83,7 +83,7 @@ class Dispatcher:
         return next((t.delivery for t in self._turns if t.delivery.envelope.event.id == event_id), None)
 
     async def run(self) -> None:
-        """Dispatch for ever: the single waiter on gate and quota, so that no delivery overtakes another of its lane."""
+        """Dispatch until cancelled. One task alone waits for gate and quota, so each lane keeps its order."""
         while True:
             try:
                 await self._begin_next()
@@ -92,10 +92,10 @@ class Dispatcher:
                 await asyncio.sleep(CRASH_PAUSE_S)
 
     async def check_regularly(self) -> None:
-        """Requeue deliveries that have waited here for too long, and give up turns that have not ended, for ever.
+        """Requeue deliveries that have waited too long, and give up turns that do not end. Runs until cancelled.
 
-        Deliveries wait for long when there is a pause, and none may be unsettled for a minute. A turn that has not
-        ended long after it had to has lost its way, and holds a slot.
+        During a pause deliveries wait long, and none may stay unsettled for a minute. A turn that has not ended by its
+        time limit never will, because of a bug, and occupies a slot.
         """
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
@@ -106,7 +106,7 @@ class Dispatcher:
                 self._observers.note_error(error, where="dispatcher")
 
     async def drain(self, *, timeout_s: float) -> None:
-        """Requeue deliveries that wait, and let turns end; those that have not within `timeout_s` are abandoned.
+        """Requeue deliveries that wait, and wait for turns to end; those still running after `timeout_s` are abandoned.
 
         An abandoned attempt is not lost: its delivery is unsettled, so the broker delivers it again.
         """
@@ -122,12 +122,12 @@ class Dispatcher:
                 self._abandon(turn)
 
     def queue_looked(self, *, ready: int) -> None:
-        """Note how many events the live queue has ready now."""
+        """Note the number of events that are ready in the live queue."""
         if not ready:
             self._queue_empty_at_s = time.monotonic()
 
     def standstill(self) -> str | None:
-        """Return why no attempt has begun for 30 s, with events and an open gate; None if all is well."""
+        """Return the reason why no attempt has begun for 30 s, with events and an open gate; None if all is well."""
         now_s = time.monotonic()
         waited_s = now_s - self._waits_since_s
         if waited_s < STANDSTILL_S or not self._gate.is_open:
@@ -146,8 +146,8 @@ class Dispatcher:
         while self._schedule.is_empty:
             self._arrived.clear()
             await self._arrived.wait()
-        # The slot comes before the quota: granted quota is spent at once, and never waits for a slot. The gate comes
-        # before the quota for the same reason: a pause may last, and quota that waited through it would be a burst.
+        # The slot comes before the quota, so that a granted attempt starts at once. The gate comes before the quota for
+        # the same reason: quota that is granted before a long pause and used after it would be a burst.
         self._begin_wait("a slot")
         await self._slots.acquire()
         has_begun = False
@@ -209,7 +209,7 @@ class Dispatcher:
             self._turn_ended.set()
 
     def _give_up_before(self, received_s: float) -> None:
-        """Abandon turns whose delivery was received before that moment; the end of its session requeues it."""
+        """Abandon turns with a delivery received before `received_s`. The end of the session requeues it."""
         for turn in tuple(self._turns):
             if turn.delivery.received_s < received_s:
                 self._log.error("delivery.given_up", event_id=shown_id(turn.delivery.envelope.event.id))
@@ -223,5 +223,5 @@ class Dispatcher:
 
     def _requeue(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
-            with suppress(DeliveryLostError):  # the broker has it already
+            with suppress(DeliveryLostError):  # the broker has requeued it already
                 delivery.requeue()

@@ -1,4 +1,4 @@
-"""One flow of the processor: its parts, wired together, and how it takes part in the flow and leaves it."""
+"""One flow of the processor: builds its parts, consumes while overrides can be received, and otherwise leaves."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -39,8 +39,8 @@ from eventflow_processor.target.request import request_form
 from eventflow_processor.target.success import success_rule
 
 LEAVE_AFTER_S = 2.0
-"""How long the control connection may be lost before the flow is left, in which nothing is attempted meanwhile. A
-processor that only stood still itself finds the connection again at once, and need not join anew."""
+"""Time from the loss of the control connection until the flow is left; nothing is attempted meanwhile. If only this
+process has stood still, it finds the connection again at once and does not need to leave and join."""
 
 log = structlog.stdlib.get_logger()
 
@@ -105,7 +105,7 @@ class Flow:
     drain_timeout_s: float
 
     def broadcast_state(self) -> None:
-        """Inform the other processors, for those that join now."""
+        """Broadcast the state of gate and quota, for processors that join now."""
         self.gate.broadcast_state(can_attempt=self.consumer.is_consuming)
         self.quota.broadcast_state()
 
@@ -125,7 +125,7 @@ class Flow:
                 await cancel_and_wait(consuming, lost)
 
     async def drain(self) -> None:
-        """Stop consuming, settle what is in flight, and requeue the rest."""
+        """Stop consuming, settle the attempts in flight, and requeue the rest."""
         await self.consumer.stop()
         await self.dispatcher.drain(timeout_s=self.drain_timeout_s)
         await self.consumer.close()

@@ -1,4 +1,4 @@
-"""Check before the start that the processor's settings are complete together."""
+"""Check, before the start, that the combination of the processor's settings is complete."""
 
 from eventflow.errors import SettingsError
 from eventflow.settings.root import Settings, variable_name

@@ -1,9 +1,9 @@
 """From a turn to its outcome: one attempt, the decision that follows from it, and the settlement.
 
-It works by callbacks: a delivery that the target takes is acked within the callback of its result, and a task is made
-only when something has to wait, such as a copy for its confirm. Each callback and each task has a guard. An error in it
-is our own: it counts as no attempt, and the delivery goes back to its queue, or to a delay queue if it is not the first
-error of its event.
+It works by callbacks: a delivery that the target accepts is acked within the callback of its result. A task is created
+only if something has to wait, such as a copy for its confirm. Each callback and each task has a guard. An error in one
+of them is an internal error, which counts no attempt. The delivery is requeued, or if its event has met such an error
+before, it moves to a delay queue.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ log = structlog.stdlib.get_logger()
 
 
 class GateClosedError(EventFlowError):
-    """A request could not be repeated: the gate has closed, or the quota had no room in time."""
+    """A request could not be repeated, because the gate has closed or the quota allowed no attempt in time."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -48,13 +48,13 @@ class Turn:
     """One attempt of a delivery from its start to its settlement.
 
     Attributes:
-        entered: How the gate let it through; None once the gate has its pass back.
-        on_end: Called once, when the turn holds nothing any more.
-        attempt: The attempt at the target; None until it has begun.
-        waiting: The task of whatever the turn waits for beside the target.
-        result: How the request ended; None until then.
-        ended_s: When it did, or when an error of our own ended the attempt.
-        is_over: Whether `on_end` has been called, so that nothing may happen any more.
+        entered: The pass by which the gate admitted it; None after the pass was returned to the gate.
+        on_end: Called once, at the end of the turn, to free its slot.
+        attempt: The attempt at the target; None before it and after the turn.
+        waiting: The task for a wait other than that for the target, such as for a confirm.
+        result: The result of the request; None until there is one.
+        ended_s: Time of that result, or of the internal error that ended the attempt.
+        is_over: Whether `on_end` has been called. After that the turn changes nothing.
     """
 
     delivery: Delivery
@@ -75,7 +75,7 @@ class Turn:
         return self.ended_s is None
 
     def end_attempt(self) -> float:
-        """Note that the attempt ends now, if it has not ended before; return when it did."""
+        """Note that the attempt ends now, if it has not ended before; return the time of its end."""
         if self.ended_s is None:
             self.ended_s = time.monotonic()
         return self.ended_s
@@ -110,7 +110,7 @@ class Handler:
         tracing: DeliveryTracing,
         observers: Observers,
     ) -> None:
-        """Wire one flow; `schedule` gets back the deliveries that are held in memory."""
+        """Wire one flow; a delivery that is held in memory is put back into `schedule`."""
         self._schedule = schedule
         self._gate = gate
         self._quota = quota
@@ -122,15 +122,15 @@ class Handler:
         self._observers = observers
 
     async def spend(self) -> None:
-        """Wait for one attempt's quota; one caller after the other, in the order of their calls."""
+        """Wait until the quota allows one attempt. Callers are served one by one, in the order of their calls."""
         async with self._spending:
             await self._quota.acquire()
 
     def begin(self, turn: Turn) -> None:
-        """Begin the attempt. From here on the turn goes on by itself, until `on_end` is called.
+        """Begin the attempt. From here on the turn continues by itself, until `on_end` is called.
 
-        Guarantee: raises nothing, and when the turn has ended, the gate has its pass back. Its delivery is settled, or
-        waits in the schedule, or the broker has it back.
+        Guarantee: nothing is raised. At the end of the turn, its pass is returned to the gate. Its delivery is settled,
+        or waits in the schedule, or is delivered again by the broker.
         """
         delivery = turn.delivery
         delivery.attempts_here += 1
@@ -149,12 +149,12 @@ class Handler:
             self._fail(turn, error)
 
     def release(self, entered: Pass | None) -> None:
-        """Give the gate back the pass of an attempt that says nothing about the target."""
+        """Return the pass of an attempt without a result of the target to the gate."""
         if entered is Pass.PROBE:
             self._gate.abandon_probe()
 
     def abandon(self, turn: Turn) -> None:
-        """End a turn as it is. Its delivery stays unsettled, so the broker requeues it when the channel closes."""
+        """End a turn at once. Its delivery stays unsettled, so the broker requeues it when the channel closes."""
         if turn.attempt is not None:
             turn.attempt.abandon()
         if turn.waiting is not None:
@@ -178,12 +178,12 @@ class Handler:
             self._fail(turn, error)
 
     def _decide(self, turn: Turn, result: Judged) -> Outcome:
-        """Learn from a result, and decide what becomes of its delivery."""
+        """Adjust quota and gate to a result, and decide the outcome of its delivery."""
         delivery = turn.delivery
         no_room_s = self._quota.learn(result, sent_s=turn.started_s)
         entered = turn.entered or Pass.ATTEMPT
         verdict = self._gate.leave(delivery.envelope.event.id, result, entered, no_room_s=no_room_s)
-        turn.entered = None  # the gate has it back
+        turn.entered = None  # `leave` has returned it to the gate
         ending = Ending(
             result=result,
             verdict=verdict,
@@ -219,7 +219,7 @@ class Handler:
             self._end(turn, settled)
 
     def _charge(self, turn: Turn, send: Callable[[], None]) -> None:
-        """Let a request be repeated as any other begins: if the quota allows it in time, and the gate is open."""
+        """Repeat a request under the same conditions as any other: the quota allows it in time and the gate is open."""
         self._wait_for(turn, self._send_again(turn, send), on_error=self._fail)
 
     async def _send_again(self, turn: Turn, send: Callable[[], None]) -> None:
@@ -227,7 +227,7 @@ class Handler:
             async with asyncio.timeout(REPEAT_WAIT_MAX_S):
                 await self.spend()
         except TimeoutError:
-            why_not = "the quota had no room for a repeated request"
+            why_not = "the quota allowed no repeated request in time"
         else:
             if turn.entered is None or self._gate.is_open_to(turn.entered):
                 send()
@@ -241,8 +241,8 @@ class Handler:
         """End the turn.
 
         Args:
-            outcome: What became of the delivery; None if it was not settled.
-            error: Why it was not, or the error of our own that its outcome follows from.
+            outcome: The outcome of the delivery; None if it was not settled.
+            error: The reason why it was not settled, or the internal error that caused the outcome.
         """
         if turn.is_over:
             return
@@ -258,14 +258,14 @@ class Handler:
         turn.attempt = turn.waiting = None
 
     def _fail(self, turn: Turn, error: Exception) -> None:
-        """Let a delivery come again after an error of our own, with the attempts that it had."""
+        """Repeat a delivery after an internal error, without counting an attempt."""
         try:
             self._observers.note_error(error, where="delivery", delivery=turn.delivery)
             turn.end_attempt()
             if turn.attempt is not None:
                 turn.attempt.abandon()
             self._give_back_pass(turn)
-            # At once, and not in the task: the gate must close before the next turn begins.
+            # Here and not in the task: the gate must close before the next turn begins.
             times = self._gate.failed_ourselves(turn.delivery.envelope.event.id, error)
             self._wait_for(turn, self._put_off(turn, error, times), on_error=self._drop)
         except Exception as another:  # noqa: BLE001 - the guard's own guard
@@ -274,7 +274,7 @@ class Handler:
     async def _put_off(self, turn: Turn, error: Exception, times: int) -> None:
         """Requeue a delivery after a pause, or move it to a delay queue if its event has met more than one such error.
 
-        It waits there longer each time, since it must take no quota and no slots from others.
+        Its delay grows with each error, so that it takes no quota and no slots from other events.
         """
         delivery, outcome = turn.delivery, None
         try:
@@ -282,17 +282,17 @@ class Handler:
                 defer = Defer(delay_s=self._policy.delay_s(times - 1, dice=0.0))
                 outcome = await self._consumer.settle(delivery, defer)
         except DeliveryLostError:
-            pass  # the broker has it already
+            pass  # the broker has requeued it already
         except Exception as another:  # noqa: BLE001 - it can still be requeued
             self._observers.note_error(another, where="delivery", delivery=delivery)
         if delivery.is_current:
-            await asyncio.sleep(CRASH_PAUSE_S)  # it comes again at once, and will most likely fail again
+            await asyncio.sleep(CRASH_PAUSE_S)  # once requeued, it is delivered at once, and most likely fails again
             with suppress(DeliveryLostError):
                 delivery.requeue()
         self._end(turn, outcome, error)
 
     def _drop(self, turn: Turn, error: Exception) -> None:
-        """End a turn whose guard has failed too. Its delivery is stuck, and comes again when its session is ended."""
+        """End a turn after its guard has failed too. Its delivery is stuck until the end of its session repeats it."""
         self._observers.note_error(error, where="guard", delivery=turn.delivery)
         log.error("delivery.unguarded", event_id=shown_id(turn.delivery.envelope.event.id), error=repr(error))
         turn.on_end(turn)
@@ -305,7 +305,7 @@ class Handler:
     def _wait_for(
         self, turn: Turn, waiting: Coroutine[Any, Any, None], *, on_error: Callable[[Turn, Exception], None]
     ) -> None:
-        """Let a task do what has to wait."""
+        """Run `waiting` in a guarded task of the turn."""
         turn.waiting = asyncio.create_task(_guarded(turn, waiting, on_error))
 
 

@@ -1,4 +1,4 @@
-"""Order of the turns: deliveries wait here, by lane, until their turn comes. Pure."""
+"""Order of the turns: deliveries wait here, by lane, until they are taken. Pure."""
 
 import random
 from collections import deque
@@ -16,7 +16,7 @@ class Schedule(Protocol):
     """Deliveries that wait, and the order of their turns.
 
     Attributes:
-        on_arrival: Called after a delivery has come in.
+        on_arrival: Called after a delivery was added.
     """
 
     on_arrival: Callable[[], None]
@@ -27,23 +27,23 @@ class Schedule(Protocol):
         ...
 
     def put(self, delivery: Delivery) -> None:
-        """Keep a delivery until its turn comes."""
+        """Add a delivery as the last of its lane."""
         ...
 
     def put_first(self, delivery: Delivery) -> None:
-        """Keep a delivery that has had a turn already, before all others of its lane."""
+        """Add a delivery that has had a turn already, before all others of its lane."""
         ...
 
     def take(self) -> Delivery | None:
-        """Take the delivery whose turn it is; None if nothing waits. One that cannot be settled any more is dropped."""
+        """Take the next delivery; None if nothing waits. Deliveries that can no longer be settled are dropped."""
         ...
 
     def take_other_than(self, event_ids: Collection[str]) -> Delivery | None:
-        """Take a delivery of an event that is not among these; if there is none, the one whose turn it is."""
+        """Take a delivery of an event that is not among these; if there is none, the next delivery."""
         ...
 
     def take_received_before(self, received_s: float) -> list[Delivery]:
-        """Take all deliveries that came in before that moment of the monotonic clock."""
+        """Take all deliveries received before `received_s` of the monotonic clock."""
         ...
 
     def take_all(self) -> list[Delivery]:
@@ -55,7 +55,7 @@ class Schedule(Protocol):
         ...
 
     def oldest_accepted_at(self) -> datetime | None:
-        """Return when the oldest of the first in each lane was accepted; None if nothing waits."""
+        """Return the earliest time of acceptance among the first delivery of each lane; None if nothing waits."""
         ...
 
 
@@ -98,8 +98,8 @@ class Lanes(Schedule):
 
     @override
     def take_other_than(self, event_ids: Collection[str]) -> Delivery | None:
-        # A live one if possible: a due one has failed before, so it says less about the target. And not the first of
-        # its lane: after a crash, the first are those that were in trouble when it happened.
+        # A live delivery if possible: a due one has failed before, so its failure shows less about the target. Not the
+        # first of the lane: after a crash, the first are those that were in flight during it, perhaps its cause.
         for lane in (Lane.LIVE, Lane.REPLAY, Lane.DUE):
             queue = self._waiting[lane]
             if others := [d for d in queue if d.is_current and d.envelope.event.id not in event_ids]:
@@ -137,7 +137,11 @@ class Lanes(Schedule):
         return next((self._waiting[lane].popleft() for lane in lanes if self._waiting[lane]), None)
 
     def _first_with_credit(self) -> Delivery | None:
-        """Every turn earns a lane its share of a turn; a whole one buys it the next. An idle lane saves no more."""
+        """Take from the first lane with a credit of one turn.
+
+        Each turn adds its share to a lane's credit, and a turn of the lane costs 1. The credit is bounded, so an idle
+        lane cannot save up several turns.
+        """
         for lane, share in self._shares.items():
             self._credit[lane] = min(1.0 + share, self._credit[lane] + share)
         for lane in self._shares:
@@ -148,4 +152,4 @@ class Lanes(Schedule):
 
 
 def _ignore() -> None:
-    """Do nothing about an arrival: nothing dispatches yet."""
+    """Do nothing, because there is no dispatcher yet."""

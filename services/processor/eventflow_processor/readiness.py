@@ -1,4 +1,4 @@
-"""Readiness of a processor: whether it would deliver an event now, and if not, why."""
+"""Readiness of a processor: whether it can deliver an event now, and the reason if it cannot."""
 
 import asyncio
 from collections.abc import Sequence

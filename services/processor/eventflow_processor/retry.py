@@ -13,11 +13,11 @@ HELD_IN_MEMORY_S = 45.0
 """A pause below this is waited out in memory; a longer one in a delay queue. Nothing is held unacked for a minute."""
 
 CRASH_PAUSE_S = 1.0
-"""Pause before a delivery whose turn failed of an error of our own is requeued: it comes again at once, and will most
-likely fail again."""
+"""Pause before a delivery is requeued after an internal error: it is delivered again at once, and most likely fails
+again."""
 
 REPEAT_WAIT_MAX_S = 10.0
-"""How long a request that is to be repeated waits for the quota. Then the event waits its turn like any other."""
+"""Longest time that a repeated request waits for the quota. After it, the event waits for its next turn."""
 
 JITTER_FROM = 0.75
 
@@ -28,8 +28,8 @@ class RetryPolicy:
 
     Attributes:
         max_attempts: Counted attempts before the event is dead-lettered.
-        delays_s: Delay after the first, second, ... failure; the last repeats.
-        max_retry_after_s: The longest delay that a target's `Retry-After` can impose.
+        delays_s: Delay after the first, second, ... failure; the last one repeats.
+        max_retry_after_s: Longest delay that a target's `Retry-After` can impose.
     """
 
     max_attempts: int
@@ -39,16 +39,16 @@ class RetryPolicy:
     def delay_s(self, attempt: int, *, dice: float) -> float:
         """Return the delay that follows the failure of attempt number `attempt`, from 1.
 
-        Delays are queues, so jitter is a choice between neighbours: a `dice`, evenly from 0 to 1, of `JITTER_FROM` or
-        more takes the next longer one, so that failures of one moment do not all come back at one moment.
+        Each delay is a queue, so jitter is a choice between neighbours: if `dice`, a random number from 0 to 1, is
+        `JITTER_FROM` or more, the next longer delay is used. So events that fail together do not all return together.
         """
         step = attempt - 1 + (dice >= JITTER_FROM)
         return self.delays_s[min(step, len(self.delays_s) - 1)]
 
     def delay_after_s(self, result: Judged, attempt: int, *, dice: float) -> float:
-        """Return the delay that follows an attempt: no shorter than the target's answer asks for.
+        """Return the delay that follows an attempt: not shorter than the target's answer asks for.
 
-        Delays are queues, so it can be longer than asked for, up to the next of them.
+        Each delay is a queue, so the result can be longer, up to the next of them.
         """
         usual_s = self.delay_s(attempt, dice=dice)
         asked_s = min(result.feedback.retry_after_s or 0.0, self.max_retry_after_s)
@@ -79,7 +79,7 @@ class Ending:
 
 
 def decide(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Outcome:
-    """Decide the outcome of a delivery. Any answer but a success is a failure, and every failure is retried."""
+    """Decide the outcome of a delivery. Any answer except a success is a failure, and every failure is retried."""
     match ending.verdict:
         case Verdict.DEFER:
             if ending.pause_s < HELD_IN_MEMORY_S:

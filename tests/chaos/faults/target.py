@@ -117,7 +117,7 @@ async def target_misbehaves(world: World) -> None:
 SCENARIOS = (
     Scenario(
         entry="28",
-        name="target resets, half-closes, talks nonsense, hangs, redirects, throttles, drips, never ends, floods",
+        name="target resets, half-closes, sends garbage, hangs, redirects, throttles, drips, never ends, floods",
         fault=target_misbehaves,
         processor={"TARGET__TIMEOUT_S": "1"},
     ),

@@ -34,6 +34,14 @@ def test_every_link_leads_to_a_file_and_a_heading(document: Path) -> None:
             assert anchor in anchors_of(linked), f"{path}#{anchor}"
 
 
+def test_the_list_of_decisions_has_each_record_with_its_title() -> None:
+    records = sorted((ROOT / "docs/adr").glob("0*.md"))
+    titles = [record.read_text().splitlines()[0].removeprefix("# ").split(". ", 1) for record in records]
+    entries = [f"{number}. [{title}]({record.name})" for (number, title), record in zip(titles, records, strict=True)]
+    listed = (ROOT / "docs/adr/README.md").read_text().splitlines()
+    assert [line for line in listed if line[:1].isdigit()] == entries
+
+
 def test_every_log_event_is_documented_and_every_documented_one_exists() -> None:
     documented = set(re.findall(r"`(\w+\.\w+)`", first_cells("Logs")))
     assert set(LOG_EVENT.findall(CODE)) <= documented

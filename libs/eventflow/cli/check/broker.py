@@ -57,7 +57,7 @@ async def _check_queue(link: Link, spec: QueueSpec) -> Finding:
     if depth is None:
         return Finding(subject=subject, verdict=Verdict.WARNING, found="not declared yet", advice=DECLARE_ADVICE)
     try:
-        # Only a declaration verifies the arguments. It would create the queue, so it follows the look that found it.
+        # Only a declaration verifies the arguments. It would create the queue, so it follows the check that found it.
         unverified = await declare_queues(link.connection, [spec])
     except TopologyMismatchError as error:
         advice = f"wait until it is empty, delete it, then {DECLARE_ADVICE}"
@@ -85,7 +85,7 @@ async def _check_leftovers(link: Link, settings: Settings) -> list[Finding]:
 
 
 def leftover(queue: str, events: int) -> Finding:
-    """Judge a retry queue whose delay is in no setting. Its events still come back; once empty, it is useless."""
+    """Judge a retry queue with a delay that no setting has. Its events are still retried; an empty one is useless."""
     advice = "wait: its events come back after their delay" if events else "delete it"
     found = f"left over from an earlier RETRY_DELAYS_S, {events} ready"
     return Finding(subject=f"queue {queue}", verdict=Verdict.WARNING, found=found, advice=advice)

@@ -80,7 +80,7 @@ def commands(management: Management) -> str:
 
 
 async def _effective(management: Management, settings: Settings) -> Look:
-    """Look until our policies are in effect on every queue, for at most 12 s."""
+    """Check until our policies are in effect on every queue, for at most 12 s."""
     deadline_s = time.monotonic() + EFFECTIVE_WITHIN_S
     while True:
         seen = await look(management, settings.all_flows)

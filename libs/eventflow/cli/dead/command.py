@@ -201,7 +201,7 @@ def _selection(event_id: str | None, reason: str | None, *, every: bool) -> Sele
 
 @contextmanager
 def _reported(done: str, queue: DeadQueue, *, console: Console = out) -> Iterator[Tally]:
-    """Print how many dead letters were handled, even if an error ends the command half-way."""
+    """Print the number of dead letters that were handled, even if an error ends the command half-way."""
     tally = Tally()
     try:
         yield tally

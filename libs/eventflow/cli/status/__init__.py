@@ -1,1 +1,1 @@
-"""`eventflow status`: how many events wait in each queue."""
+"""`eventflow status`: the number of events in each queue."""

@@ -67,7 +67,7 @@ async def _once(settings: Settings, flows: Sequence[str]) -> list[FlowStatus]:
 async def _watch(settings: Settings, flows: Sequence[str]) -> None:
     """Show the status every second. Wait for a broker that goes away; fail if there is none at the start."""
     async with connected(settings.broker.urls) as link:
-        old = await leftovers(link, settings)  # only once: a look for a missing queue writes to the broker's log
+        old = await leftovers(link, settings)  # only once: each check for a missing queue writes to the broker's log
         first = shown_of(await statuses(link, settings, flows, old))
     with Live(first, console=out, auto_refresh=False) as live:
         while True:

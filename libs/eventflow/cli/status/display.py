@@ -39,7 +39,7 @@ def table_of(statuses: Sequence[FlowStatus]) -> Table:
 
 
 def waiting(retries: Sequence[RetryStatus]) -> str:
-    """Return the events in each retry queue: `3 in 1 s, 2 in 30 s (old)`. An old delay is in no setting any more."""
+    """Return the events in each retry queue: `3 in 1 s, 2 in 30 s (old)`. An old delay is no longer in a setting."""
     parts = [
         f"{retry.events} in {retry.delay_s:g} s{'' if retry.configured else ' (old)'}"
         for retry in retries

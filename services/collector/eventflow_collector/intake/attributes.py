@@ -1,4 +1,4 @@
-"""The event of a request whose body is any bytes, with the attributes that its headers hold. Pure."""
+"""Event of a request with an opaque body, with the attributes in its headers. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Event:
-    """Make the event of a request that is accepted now.
+    """Create the event of a request that is accepted now.
 
-    A header that is empty, too long or not printable counts as absent, since the event does without it. Two kinds are
-    refused: an id, without which a repeated request would be another event, and an attribute that a declared CloudEvent
-    must have.
+    A header that is empty, too long or not printable counts as absent, because the event does not need it. Two such
+    headers are refused instead: an id, because a repeated request would become a second event without it, and an
+    attribute that a declared CloudEvent must have.
 
     Raises:
         InvalidEventError: The message names the header.
@@ -51,13 +51,13 @@ def batch_id(identity: Identity, headers: Mapping[str, str]) -> str | None:
     """Return the id of a batch, so that its events have the same ids when it is sent again; None if it has none.
 
     Raises:
-        InvalidEventError: It cannot travel with the events.
+        InvalidEventError: A message cannot carry it.
     """
     return require_id(headers, IDEMPOTENCY_KEY) or _id_in_headers(identity, headers)
 
 
 def content_type_of(headers: Mapping[str, str]) -> str | None:
-    """Return the content type; without its parameters if they cannot travel; None if nothing is left."""
+    """Return the content type, without its parameters if a message cannot carry them; None if it cannot be used."""
     value = headers.get("Content-Type")
     if value is None or is_valid_attribute(value):
         return value
@@ -76,7 +76,7 @@ def _id_in_headers(identity: Identity, headers: Mapping[str, str]) -> str | None
 
 
 def _document(body: bytes) -> object:
-    """Parse a body for its sender's attributes; None if it is not JSON, and then the event does without them."""
+    """Parse a body for its sender's attributes; None if it is not JSON, so that the event has none of them."""
     try:
         return strict_json.parse(body)
     except InvalidEventError:

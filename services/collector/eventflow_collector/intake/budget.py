@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 EVENT_BYTES = 4096
-"""Memory of an event beside its body, from its request to its confirm: attributes, message, frames, publication, and
+"""Memory of an event without its body, from its request to its confirm: attributes, message, frames, publication, and
 the objects that wait for them. Measured on CPython 3.11 as resident memory while the broker confirms nothing: 2.4 to
 3.6 KiB for an event of a batch, 4 KiB for an event that came alone, without its connection."""
 
@@ -58,7 +58,7 @@ class Reservation:
         """Hold `size_bytes` more for events that have been read; False if the budget does not allow it.
 
         A request that is alone is allowed any size: if its events take more than the whole budget, it would be refused
-        for ever. Another limit bounds the number of its events.
+        forever. Another limit bounds the number of its events.
         """
         if not self._budget.reserve(size_bytes, beside_bytes=self._size_bytes):
             return False

@@ -30,7 +30,7 @@ def is_declared(headers: Mapping[str, str]) -> bool:
     `ce-` headers without a version are read too, but not required to be complete or valid.
 
     Raises:
-        InvalidEventError: It is declared, and of another version or without a required attribute.
+        InvalidEventError: It declares another version, or lacks a required attribute.
     """
     version = headers.get(VERSION_HEADER)
     if not version or version.isspace():
@@ -81,7 +81,7 @@ def header_time(headers: Mapping[str, str], *, is_strict: bool) -> datetime | No
 
 
 def structured_event(value: Any, body: bytes, *, content_type: str, traceparent: str | None, now: datetime) -> Event:
-    """Make the event of a CloudEvent in JSON that is accepted now. Its body is the whole CloudEvent as it was written.
+    """Create the event of a CloudEvent in JSON that is accepted now. Its body has the original bytes of the CloudEvent.
 
     Args:
         value: The parsed JSON.

@@ -1,6 +1,6 @@
 """The events in the body of a request, all of them or none. Pure.
 
-A body is opaque unless its content type, or the flow's sender, says what it holds.
+A body is opaque unless its content type, or the flow's sender, determines its form.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ def read_events(mode: Mode, flow: Flow, *, headers: Mapping[str, str], body: byt
 
     Raises:
         TooLargeError: There are too many, or one is too large.
-        InvalidEventError: One of them is not valid; the message says which, and why.
+        InvalidEventError: One of them is not valid; the message names it, with the reason.
     """
     match mode:
         case Mode.OPAQUE:
@@ -47,7 +47,7 @@ def read_events(mode: Mode, flow: Flow, *, headers: Mapping[str, str], body: byt
 
 
 def _within(limits: Limits, events: Iterator[Event]) -> Sequence[Event]:
-    """Collect a batch within its limits; name the event that an error is about."""
+    """Collect a batch within its limits; an error names its event."""
     batch: list[Event] = []
     while True:
         try:
@@ -70,7 +70,7 @@ def _cloudevents(body: bytes, headers: Mapping[str, str], now: datetime) -> Iter
 
 
 def _similar(bodies: Iterator[bytes], flow: Flow, headers: Mapping[str, str], now: datetime) -> Iterator[Event]:
-    """Make events that differ in body and id only. The ids are the same when the batch is sent again."""
+    """Create events that differ in body and id only. The ids are the same if the batch is sent again."""
     common = event_of(flow.identity, flow=flow.name, headers=headers, body=b"", now=now)
     request_id = batch_id(flow.identity, headers)
     for index, body in enumerate(bodies):

@@ -13,25 +13,25 @@ from eventflow_collector.senders.signature import Verifier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The most that a request of a flow may carry."""
+    """Limits of the requests of a flow."""
 
     body_bytes: int
     batch_events: int
     batch_bytes: int
 
     def for_body_of(self, mode: Mode) -> int:
-        """Return how many bytes the whole body may have."""
+        """Return the largest number of bytes of a whole body."""
         return self.batch_bytes if mode.is_batch else self.body_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """A flow as its requests meet it.
+    """A flow from the view of its requests.
 
     Attributes:
         api_keys: One of them must be in the header `X-Api-Key`; empty if none is needed.
         verifier: The check of signatures; None if none is needed.
-        identity: Where requests hold an event's attributes.
+        identity: Finds an event's attributes in a request.
     """
 
     name: str

@@ -1,7 +1,6 @@
 """The judgement of a request: by its head alone first, then by its body. Pure and synchronous.
 
-`admit` refuses as much as possible before a body is read. Between it and `judge`, its caller waits for the body; a
-caller that has the whole request calls both at once.
+`admit` refuses as much as possible before the body is read. Then its caller reads the body and calls `judge`.
 """
 
 import hmac
@@ -20,11 +19,11 @@ from eventflow_collector.intake.rejection import Reason, Rejection
 
 
 def admit(flow: Flow, headers: MultiMapping[str], *, batch: str | None) -> Mode | Rejection:
-    """Judge a request by its head; return how it carries its events.
+    """Judge a request by its head; return the mode in which it carries its events.
 
     Args:
-        flow: The flow that it is for.
-        headers: Looked up without regard to case.
+        flow: The flow of the request.
+        headers: A mapping that ignores case.
         batch: The query parameter `batch`.
     """
     if flow.api_keys and not is_known_key(headers.get("X-Api-Key"), flow.api_keys):
@@ -34,7 +33,7 @@ def admit(flow: Flow, headers: MultiMapping[str], *, batch: str | None) -> Mode 
     try:
         return mode_of(headers, batch=batch)
     except UnknownModeError as error:
-        detail = f"Not taken: {error}."
+        detail = f"Not accepted: {error}."
         return Rejection(reason=Reason.CONTENT_TYPE, status=415, detail=detail, closes=True)
     except InvalidEventError as error:
         return rejection.invalid(error, closes=True)
@@ -55,13 +54,13 @@ def judge(
 
 
 def is_known_key(given: str | None, keys: Sequence[bytes]) -> bool:
-    """Whether a text is one of the keys. The time that this takes shows neither which nor how much of it is right."""
+    """Whether a text is one of the keys. The duration of the comparison reveals nothing about the keys."""
     candidate = (given or "").encode(errors="surrogateescape")
     matches = [hmac.compare_digest(candidate, key) for key in keys]
     return any(matches)
 
 
 def _is_identity(headers: MultiMapping[str]) -> bool:
-    """Whether no header line of Content-Encoding, each a list, names an encoding."""
+    """Whether the header lines of Content-Encoding, each a list, contain no encoding except `identity`."""
     lines = headers.getall("Content-Encoding")
     return all(coding.strip().lower() in {"", "identity"} for line in lines for coding in line.split(","))

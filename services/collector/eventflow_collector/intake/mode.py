@@ -1,4 +1,4 @@
-"""How a request carries its events, by its content type and the parameter `batch`. Pure."""
+"""Mode in which a request carries its events, by its content type and the parameter `batch`. Pure."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -13,7 +13,7 @@ JSON = "application/json"
 
 
 class Mode(Enum):
-    """How a request carries its events."""
+    """The ways in which a request can carry its events."""
 
     OPAQUE = auto()
     STRUCTURED = auto()
@@ -28,14 +28,14 @@ class Mode(Enum):
 
 
 class UnknownModeError(EventFlowError):
-    """The content type cannot be taken this way."""
+    """The content type is not accepted in this mode."""
 
 
 _MODES = {CLOUDEVENT: Mode.STRUCTURED, CLOUDEVENTS_BATCH: Mode.CLOUDEVENTS_BATCH, NDJSON: Mode.NDJSON}
 
 
 def mode_of(headers: Mapping[str, str], *, batch: str | None) -> Mode:
-    """Return how a request carries its events.
+    """Return the mode of a request.
 
     Args:
         headers: Of the request.
@@ -50,7 +50,7 @@ def mode_of(headers: Mapping[str, str], *, batch: str | None) -> Mode:
     if mode is Mode.OPAQUE and media_type.startswith("application/cloudevents"):
         raise UnknownModeError("CloudEvents are taken in JSON only")
     if not batch:
-        # A binary CloudEvent whose data are lines of JSON is one event.
+        # A binary CloudEvent is one event, even if its data are lines of JSON.
         return Mode.OPAQUE if mode is Mode.NDJSON and headers.get(VERSION_HEADER) else mode
     if batch != "1":
         raise InvalidEventError("the parameter batch must be 1 if it is given")

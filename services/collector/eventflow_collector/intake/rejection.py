@@ -1,4 +1,4 @@
-"""Why a request is not accepted, as a value. Pure."""
+"""Refusal of a request, as a value with its reason. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from eventflow_collector.senders.signature import Flaw
 
 
 class Reason(StrEnum):
-    """Why a request is not accepted; with `Flaw` the label of `eventflow_events_rejected_total`."""
+    """Reasons of refusals; together with `Flaw` the label of `eventflow_events_rejected_total`."""
 
     INVALID = "invalid"
     UNAUTHENTICATED = "unauthenticated"
@@ -23,7 +23,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """A request that ends without its events being accepted.
+    """The refusal of a request; none of its events counts as accepted.
 
     Attributes:
         reason: For metrics and logs.
@@ -50,7 +50,7 @@ UNCONFIRMED = Rejection(
 
 
 def unauthenticated(reason: Reason | Flaw) -> Rejection:
-    """Reject a request whose sender is not known. The answer does not show which part of the check failed."""
+    """Reject a request from an unknown sender. The answer does not show the failed part of the check."""
     detail = "X-Api-Key or the signature is missing, wrong or too old."
     return Rejection(reason=reason, status=401, detail=detail, closes=True)
 
@@ -67,7 +67,7 @@ def body_too_large(max_bytes: int) -> Rejection:
 
 
 def event_too_large(max_bytes: int) -> Rejection:
-    """Reject an event that the broker does not take."""
+    """Reject an event that is too large for the broker."""
     return Rejection(reason=Reason.TOO_LARGE, status=413, detail=f"An event may have at most {max_bytes} bytes.")
 
 

@@ -1,6 +1,6 @@
-"""JSON that may be looked into: bounded in depth, without NaN, lone surrogates and other encodings than UTF-8. Pure.
+"""Strict parsing of JSON: bounded in depth, without NaN and lone surrogates, in UTF-8 only. Pure.
 
-Only what says that it holds events is parsed. Everything else passes as opaque bytes.
+Only a body that declares events in JSON is parsed. Any other body is opaque.
 """
 
 import json
@@ -32,7 +32,7 @@ def elements(body: bytes) -> Iterator[tuple[Any, bytes]]:
     """Yield the elements of an array, each with the bytes that it was written in.
 
     Raises:
-        InvalidEventError: As `parse`, or it is no array. What was yielded before is no valid part of anything.
+        InvalidEventError: As `parse`, or it is not an array. The elements that were yielded before must not be used.
     """
     text = _text(body)
     position = _skip_blank(text, 0)
@@ -75,7 +75,7 @@ def _value_at(text: str, position: int) -> tuple[Any, int]:
 
 
 def _require_bounds(value: Any, text: str) -> None:
-    """Check what the parser lets pass."""
+    """Check for values that the parser accepts and we do not."""
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(value):
         raise InvalidEventError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
     if _SURROGATE.search(text):

@@ -1,4 +1,4 @@
-"""Find an event's id, type, source and time in a request, as its sender writes them. Pure."""
+"""Find an event's id, type, source and time in a request, by the table of senders. Pure."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -19,14 +19,14 @@ _FindTime = Callable[[_Headers, object], datetime | None]
 
 
 class Identity:
-    """The places in which the requests of one flow hold the attributes of an event, prepared once.
+    """The places of an event's attributes in the requests of one flow, prepared once.
 
-    The headers of all known senders count, in their order. The body counts only as the sender writes it that the flow
-    verifies, and after all headers.
+    First the headers of all known senders are used, in the order of the senders. After them the body is used, but only
+    at the places of the sender that the flow verifies.
 
     Attributes:
-        id_headers: The names of the headers that hold an id, in the order in which they count.
-        reads_body: A place is in the parsed body, so the callers have to parse it.
+        id_headers: The names of the headers with an id, in the order of their use.
+        reads_body: Whether a place is in the parsed body, so that the caller must parse it.
     """
 
     def __init__(self, known: Iterable[Sender], *, verified: Sender | None = None) -> None:
@@ -45,10 +45,10 @@ class Identity:
         self.reads_body = bool(self._id_pointers) or any(map(_is_in_body, others))
 
     def id_in_headers(self, headers: _Headers) -> str | None:
-        """Return the id that the headers hold.
+        """Return the id in the headers; None if there is none.
 
         Raises:
-            InvalidEventError: It cannot travel with the event.
+            InvalidEventError: A message cannot carry it.
         """
         for name in self.id_headers:
             if name in headers and (value := require_id(headers, name)) is not None:
@@ -56,10 +56,10 @@ class Identity:
         return None
 
     def id_in_body(self, document: object) -> str | None:
-        """Return the id that the parsed body holds.
+        """Return the id in the parsed body; None if there is none.
 
         Raises:
-            InvalidEventError: It cannot travel with the event.
+            InvalidEventError: A message cannot carry it.
         """
         for pointer in self._id_pointers:
             value = value_at(document, pointer)
@@ -68,11 +68,11 @@ class Identity:
         return None
 
     def type_of(self, headers: _Headers, body: bytes, document: object) -> str | None:
-        """Return the type; None if there is none that can travel with the event."""
+        """Return the type; None if there is none that a message can carry."""
         return _first(self._types, headers, body, document)
 
     def source_of(self, headers: _Headers, body: bytes, document: object) -> str | None:
-        """Return the source; None if there is none that can travel with the event."""
+        """Return the source; None if there is none that a message can carry."""
         return _first(self._sources, headers, body, document)
 
     def time_of(self, headers: _Headers, document: object) -> datetime | None:
@@ -87,7 +87,8 @@ def require_id(headers: _Headers, name: str) -> str | None:
     """Return the id in a header; None if the header is absent or empty.
 
     Raises:
-        InvalidEventError: It cannot travel. Another id in its place would make a repeated request another event.
+        InvalidEventError: A message cannot carry it. It is not replaced, because a repeated request would then become a
+            second event.
     """
     value = headers.get(name)
     return None if not value or value.isspace() else require_attribute(f"the header {name}", value)
@@ -102,18 +103,18 @@ def moment_of(seconds: object) -> datetime | None:
 
 
 def usable(value: str) -> str | None:
-    """Return a text if it can travel as an attribute of an event, else None."""
+    """Return a text if it can be an attribute of an event; otherwise None."""
     return value if is_valid_attribute(value) else None
 
 
 def _in_order(known: Iterable[T | None], own: Iterable[T | None]) -> list[T]:
-    """Put the places in the headers of all senders before those in the body of the flow's own sender."""
+    """Order the places: the headers of all senders first, then the body of the sender that the flow verifies."""
     in_headers = [place for place in known if place is not None and not _is_in_body(place)]
     return in_headers + [place for place in own if place is not None and _is_in_body(place)]
 
 
 def _is_in_body(place: Text | Time) -> bool:
-    """Whether the body must be parsed to find it."""
+    """Whether the body must be parsed to find the value."""
     places = (place.place,) if isinstance(place, Time) else (*place.parts, place.suffix)
     return any(isinstance(one, Pointer) for one in places)
 

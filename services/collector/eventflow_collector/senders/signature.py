@@ -18,7 +18,7 @@ TIMESTAMP_MAX_DIGITS = 12
 
 
 class Flaw(StrEnum):
-    """Why a signature is not valid: for our metrics, never for the sender."""
+    """Reasons of an invalid signature: for our metrics, never for the sender."""
 
     MISSING = "signature_missing"
     MALFORMED = "signature_malformed"
@@ -33,7 +33,7 @@ class Verifier:
         """Prepare the keys and the text that is signed.
 
         Args:
-            signature: How the sender signs.
+            signature: The sender's form of signature.
             secrets: Each of them is valid, so that they can be rotated.
             tolerance_s: The most that a signed time may differ from now, in either direction.
 
@@ -47,7 +47,7 @@ class Verifier:
         self._segments = tuple(_segments(signature.signed))
 
     def flaw_of(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Flaw | None:
-        """Return why a request's signature is not valid; None if one of the secrets has made it."""
+        """Return the reason why a request's signature is not valid; None if it was made with one of the secrets."""
         signature = self._signature
         given = headers.get(signature.header)
         if given is None:

@@ -1,4 +1,4 @@
-"""aiohttp's way through the collector: each request is routed, taken by `Ingest`, and answered."""
+"""Connects aiohttp with the collector: each request is routed, passed to its destination, and answered."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -48,11 +48,11 @@ def request_handler(ingest: Ingest, tracer: Tracer, *, on_error: OnError) -> Req
 
 
 async def _can_continue(request: web.BaseRequest) -> bool:
-    """Let a sender go on that waits for `100 Continue`; False if it expects anything else."""
+    """Answer `100 Continue` to a sender that waits for it; return False if it expects anything else."""
     if request.version < HttpVersion11:
         return True  # RFC 9110, 10.1.1: the header is ignored in HTTP/1.0
     if request.headers["Expect"].lower() != CONTINUE:
         return False
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0  # `handle_error` takes any output for an answer that has begun
+    request.writer.output_size = 0  # `handle_error` treats any output as the start of an answer
     return True

@@ -43,11 +43,11 @@ class ProblemProtocol(BoundedProtocol):
         self._on_crash = on_crash
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's returns nothing: close at once
-        """Keep the connection open for the answers if there is any to give. A torn request gets none."""
+        """Keep the connection open if an answer is still due. An incomplete request gets none."""
         if self.idle_since_s is not None:
-            return False  # no whole request is there, and an idle connection must not hold its descriptor
+            return False  # without a whole request, an idle connection must not keep its descriptor
         if not self._messages:
-            # Only in the next tick: a request that aiohttp has just begun to serve is `_current_request` by then.
+            # Only in the next tick: by then, a request that aiohttp has just begun to serve is `_current_request`.
             self._loop.call_soon(self._end)
             return True
         if not self._messages[-1][1].is_eof():
@@ -64,7 +64,7 @@ class ProblemProtocol(BoundedProtocol):
             self.force_close()  # ends what waits for the rest of the body
 
     def _close_when_answered(self) -> None:
-        # Queued after the requests, so that aiohttp comes to it when each of them is answered.
+        # Queued after the requests, so that aiohttp handles it after the answer to each of them.
         self._messages.append((_ErrInfo(status=400, exc=EndOfRequestsError(), message=""), EMPTY_PAYLOAD))
 
     def log_exception(self, *args: Any, **options: Any) -> None:
@@ -83,7 +83,7 @@ class ProblemProtocol(BoundedProtocol):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - aiohttp's quotes the request, which is not sent back
     ) -> web.StreamResponse:
-        """Answer a request that could not be parsed (400), or whose handler failed (500), and close."""
+        """Answer a request that could not be parsed (400), or after an error of its handler (500), and close."""
         if isinstance(exc, EndOfRequestsError):
             raise exc  # aiohttp closes the connection on it, without an answer
         if status >= 500:

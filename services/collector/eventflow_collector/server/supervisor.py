@@ -1,8 +1,8 @@
 """Several worker processes behind one bound socket.
 
-The parent binds once and serves admin; workers inherit the socket. Each worker shares a socket pair with the parent,
-the link: the worker reports its readiness and metrics on it, and each side sees the
-end of the other as an end of file.
+The parent binds the socket once and serves the admin port; the workers inherit the socket. A socket pair, the *link*,
+connects each worker with the parent. The worker reports its readiness and metrics over it, and each side detects the
+end of the other by an end of file.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ KILL_AFTER_S = 5.0
 METRICS_EVERY_S = 5.0
 METRICS_WITHIN_S = 1.0
 REPORT_MAX_BYTES = 64 * 1024 * 1024
-"""Length of one line on the link: far more than the metrics of a thousand flows need."""
+"""Longest line on the link, far longer than the metrics of a thousand flows."""
 
 log = structlog.stdlib.get_logger()
 
@@ -72,7 +72,7 @@ class Supervisor:
         self._stopping = False
 
     def readiness(self) -> Readiness:
-        """Return whether any worker is ready; it serves the connections that the others cannot take now."""
+        """Return whether any worker is ready: one suffices, because it can serve all connections."""
         ready = [state for state in self._states.values() if state.ready]
         details = {
             "workers": self._workers,
@@ -83,7 +83,7 @@ class Supervisor:
         return Readiness(ready=bool(ready) and not self._stopping, details=details)
 
     async def refresh_metrics(self) -> None:
-        """Ask every worker for its metrics and wait a short time for the answers: a worker may be busy or ending."""
+        """Request the metrics of every worker. The wait for them is short, because a worker may be busy or ending."""
         questions = {next(self._asked): link for link in self._links.values()}
         answers = {number: asyncio.get_running_loop().create_future() for number in questions}
         self._questions |= answers
@@ -114,7 +114,7 @@ class Supervisor:
         while True:
             try:
                 status = await self._run_worker(index)
-            except OSError as error:  # no process or no descriptor can be had now; later there may be one
+            except OSError as error:  # the system has no free process or descriptor now, and may have one later
                 log.error("worker.not_started", worker=index, reason=str(error))  # noqa: TRY400 - expected
             else:
                 if self._stopping:
@@ -125,7 +125,7 @@ class Supervisor:
 
     def _count_crash(self, status: int) -> None:
         if status == lifecycle.EXIT_CONFIGURATION:
-            raise SettingsError("a worker cannot work with these settings; its own message stands above")
+            raise SettingsError("a worker cannot work with these settings; its own error message is above this one")
         now = time.monotonic()
         if len(self._crashes) == CRASHES_MAX and now - self._crashes[0] < CRASHES_WINDOW_S:
             raise WorkerFailedError(f"crash loop: more than {CRASHES_MAX} workers died within {CRASHES_WINDOW_S:g} s")
@@ -145,7 +145,7 @@ class Supervisor:
                 sys.executable,
                 *("-m", "eventflow_collector", *arguments),
                 pass_fds=(self._listener.fileno(), theirs.fileno()),
-                start_new_session=True,  # Ctrl-C in a terminal reaches the parent alone, which stops its workers
+                start_new_session=True,  # so that Ctrl-C in a terminal reaches only the parent, which stops its workers
             )
         log.info("worker.started", worker=index, pid=process.pid)
         self._processes.add(process)
@@ -205,12 +205,12 @@ class ParentLink:
         self._write({"ready": state.ready, "details": dict(state.details)})
 
     async def answer_questions(self) -> None:
-        """Report the metrics whenever the parent asks, until the parent has ended."""
+        """Report the metrics at each request of the parent, until the parent has ended."""
         while line := await self._reader.readline():
             self._report_metrics(question=int(line))
 
     async def report_metrics_regularly(self) -> None:
-        """Report the metrics regularly, so that only the last seconds of a worker that is killed are missing."""
+        """Report the metrics regularly, so that only the last seconds of a killed worker are missing."""
         while True:
             await asyncio.sleep(METRICS_EVERY_S)
             if not self._writer.transport.get_write_buffer_size():  # otherwise a parent that does not read fills memory
@@ -232,7 +232,7 @@ async def run_as_worker(
 
     def link_ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            # An error counts like an end of file: a parent that dies before it has read all reports resets the link.
+            # An error means the same as an end of file: if the parent dies with unread reports, the link is reset.
             log.warning("worker.orphaned", action="stopping", reason=str(task.exception() or "end of file"))
             stop.set()
 

@@ -1,4 +1,4 @@
-"""One process that takes requests from a bound socket: the whole collector, or one worker of several."""
+"""One process that accepts requests on a bound socket: the whole collector, or one worker of several."""
 
 import asyncio
 import socket
@@ -31,8 +31,8 @@ from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.spool import Spool
 
 LINGER_S = 1.0
-"""Time for which the rest of a refused body is read and thrown away, so that its sender sees the answer. Meanwhile the
-connection takes the place of another, and anyone can cause this without a key, so it is short."""
+"""Time for which the rest of a refused body is read and dropped, so that its sender gets the answer. It is short,
+because the connection takes the place of another, and any client can cause this without a key."""
 
 BACKLOG = 1024
 
@@ -48,7 +48,7 @@ log = structlog.stdlib.get_logger()
 
 
 def connections_max(setting: int | None, *, descriptors: int) -> int:
-    """Return how many connections a worker may keep open if it may open so many files."""
+    """Return the number of connections that a worker may keep open under a limit of open files."""
     kept = max(DESCRIPTORS_KEPT_MIN, int(descriptors * DESCRIPTORS_KEPT_SHARE))
     return max(1, min(setting or CONNECTIONS_MAX, descriptors - kept))
 
@@ -109,7 +109,7 @@ class Worker:
         )
 
     async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
-        """Take requests until `stop`, then finish those in flight.
+        """Accept requests until `stop`, then finish those in flight.
 
         Raises:
             TopologyMismatchError: A queue exists with other arguments.
@@ -133,7 +133,7 @@ class Worker:
                 await self._tracer.close()
 
     async def _report_connections(self) -> NoReturn:
-        """Update the metrics of connections every second, and log when there was no room for all."""
+        """Update the metrics of connections every second, and log if there was no room for a connection."""
         closed_idle = refused = 0
         while True:
             connections = self._connections
@@ -204,7 +204,7 @@ class Worker:
 async def report_changes(
     readiness: Callable[[], Readiness], report: Callable[[Readiness], None], *, every_s: float
 ) -> NoReturn:
-    """Report the readiness at once, and again whenever it has changed."""
+    """Report the readiness at once, and again after each change."""
     reported: Readiness | None = None
     while True:
         current = readiness()

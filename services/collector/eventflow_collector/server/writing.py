@@ -24,9 +24,9 @@ def aiohttp_response(response: Response) -> web.Response:
 
 
 class _Accepted(web.StreamResponse):
-    """A 202 on a connection that is kept open, written in one piece: aiohttp takes longer to put it together.
+    """A 202 on a connection that is kept open, written in one piece, because aiohttp takes longer to build it.
 
-    No header has to say that the connection stays open, since that is the default of HTTP/1.1.
+    No header is needed to keep the connection open, because this is the default of HTTP/1.1.
     """
 
     def __init__(self, response: Response) -> None:
@@ -41,7 +41,7 @@ class _Accepted(web.StreamResponse):
     @override
     async def prepare(self, request: web.BaseRequest) -> None:
         await request.writer.write(written_accepted(self._response, unix_s=int(time.time())))
-        await request.writer.drain()  # a peer that does not read its answers is waited for
+        await request.writer.drain()  # waits for a peer that does not read its answers
 
     @override
     async def write_eof(self, data: bytes = b"") -> None:

@@ -29,11 +29,11 @@ COMPANIONS = (JOURNAL, "-shm")
 SET_ASIDE = ".corrupt-"
 
 LOCK_TRIES = 16
-"""Tries to lock a lock file that is removed between its opening and its locking. Another process does that once, but on
-a file system that gives a file a new inode number at every look, it would seem to happen every time."""
+"""Attempts to lock a lock file that is removed between its opening and its locking. Another process removes it once.
+On a file system with a new inode number at every `stat`, it would seem removed every time."""
 
 FILES_MAX = 1000
-"""Files that are tried in search of a free one: far more than there are workers."""
+"""Number of files that are tried in search of a free one, far above the number of workers."""
 
 PERMANENT_ERRORS = frozenset(
     {
@@ -68,7 +68,7 @@ class Disk:
 
 
 def room_bytes(*, used_bytes: int, journal_bytes: int, max_bytes: int, disk: Disk) -> int:
-    """Return how many more bytes may be kept, by the bounds of the spool and of the disk; at least 0.
+    """Return the number of further bytes that fit within the bounds of the spool and of the disk; at least 0.
 
     Each event takes room twice: in the journal, and in the file once the journal is copied there.
     """
@@ -141,10 +141,10 @@ class SpoolDirectory:
         self._make_private()
 
     def _make_private(self) -> None:
-        """Close the directory to other users, who could list its names; they cannot read the files in any case.
+        """Keep other users from listing the directory; they cannot read its files in any case.
 
-        A directory with files of other programs is left unchanged, since it may be set by mistake: closing /tmp, or the
-        root of the file system, would stop other programs.
+        A directory with files of other programs is left unchanged, because it may be set by mistake: if /tmp or the
+        root of the file system were closed, other programs would fail.
         """
         try:
             if not stat.S_IMODE(self.path.stat().st_mode) & 0o077:
@@ -205,14 +205,14 @@ class SpoolDirectory:
                 is_there = path.exists()
             except OSError as error:
                 claim.release()
-                raise SpoolUnavailableError(f"cannot look at {path}: {error.strerror}") from error
+                raise SpoolUnavailableError(f"cannot read the state of {path}: {error.strerror}") from error
             if is_there:
                 yield claim
             else:  # its owner has removed it since we listed it
                 claim.remove()
 
     def room_bytes(self, path: Path, *, used_bytes: int) -> int:
-        """Return how many more bytes may be kept in the file `path`, which now uses `used_bytes`."""
+        """Return the number of further bytes that fit into the file `path`, which now uses `used_bytes`."""
         try:
             figures = os.statvfs(self.path)
             others_bytes = sum(_size(other) for other in self._paths() if other != path)
@@ -294,8 +294,8 @@ class SpoolDirectory:
         raise SpoolUnavailableError(f"cannot lock {path}: its lock file is replaced at every look")
 
     def _skip(self, path: Path) -> None:
-        """Pass over a file of another user. Its events stay in it until that user's collector sends them."""
-        if path not in self._skipped:  # logged once, not at every look
+        """Skip a file of another user. Its events stay in it until that user's collector sends them."""
+        if path not in self._skipped:  # logged once, not at every search
             self._skipped.add(path)
             log.warning("spool.file_skipped", file=str(path), reason="it, or its lock, belongs to another user")
 
@@ -308,14 +308,14 @@ def _locked(lock: int, path: Path) -> Literal["ours", "theirs", "removed"]:
             verdict = "theirs"
         elif _is_same_file(lock, path):
             verdict = "ours"
-    finally:  # also if locking fails: that happens at every look, and would use up all descriptors
+    finally:  # also if locking fails: that happens at every search, and would use up all descriptors
         if verdict != "ours":
             os.close(lock)
     return verdict
 
 
 def _is_granted(lock: int) -> bool:
-    """Ask for the lock of an open file; False if it is taken."""
+    """Try to lock an open file; False if another process holds the lock."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

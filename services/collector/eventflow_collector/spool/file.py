@@ -1,9 +1,9 @@
-"""A spool file in use. One thread for each file does all work on the disk; the event loop sees futures.
+"""A spool file in use. One thread for each file does all work on the disk; the event loop waits for futures.
 
 Group commit: all work that is requested while the thread is busy shares the next transaction, and so one fsync.
 
-A disk may hang, perhaps for ever. Then the thread hangs, and nothing else: the event loop and the end of the process
-wait for it in bounded time only.
+A disk may hang, perhaps forever. In this case only the thread hangs: the event loop and the end of the process wait for
+it in bounded time.
 """
 
 import asyncio
@@ -113,8 +113,8 @@ class _Report:
 class SpoolFile:
     """The event loop's side of a file.
 
-    Guarantee: `put` returns only after the event is on disk. A row whose publish is unresolved is *held*: `read` passes
-    over it. If that publish is confirmed, the row is deleted; otherwise `read` returns it again.
+    Guarantee: `put` returns only after the event is on disk. While the publish of a row is unresolved, the row is
+    *held*, and `read` skips it. A confirm of that publish deletes the row; otherwise `read` returns it again.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class SpoolFile:
         Args:
             claim: The right to use the file.
             directory: Measures the room for it.
-            on_changed: Called on the event loop when `usage`, `is_open`, `is_full` and `is_failing` are new.
+            on_changed: Called on the event loop after an update of `usage`, `is_open`, `is_full` and `is_failing`.
             on_corrupted: Called on the thread.
 
         Raises:
@@ -161,12 +161,12 @@ class SpoolFile:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is known to hold no event."""
+        """Whether it certainly contains no event."""
         return self.is_open and self.usage.events + self.usage.set_aside == 0 and not self._held
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the disk has not answered in time, and still does not."""
+        """Whether the present work on the disk takes longer than `ANSWER_WITHIN_S`."""
         return time.monotonic() - self._busy_since_s > ANSWER_WITHIN_S
 
     async def opened(self) -> None:
@@ -208,12 +208,12 @@ class SpoolFile:
         unresolved.on_resolved(partial(self._resolved, seq, unresolved))
 
     def set_aside(self, seq: int) -> None:
-        """Pass over a row in `read` until `readmit` or the next start. It stays in the file."""
-        self._held.add(seq)  # a read that is under way does not know of it yet
+        """Skip a row in `read` until `readmit` or the next start. It stays in the file."""
+        self._held.add(seq)  # a read that has begun already would return it otherwise
         self._inbox.add(asides={seq})
 
     def readmit(self) -> None:
-        """Return the rows that were set aside by `read` again."""
+        """Let `read` return the rows again that were set aside."""
         self._inbox.add(readmits=True)
 
     async def until_resolved(self) -> None:
@@ -238,7 +238,7 @@ class SpoolFile:
 
     def _resolved(self, seq: int, publication: Unresolved) -> None:
         if publication.is_confirmed:
-            self._inbox.add(deletes={seq})  # held until it is deleted: a read that is under way may return it
+            self._inbox.add(deletes={seq})  # held until it is deleted, because a read in progress may return it
         else:
             self._held.discard(seq)
 
@@ -266,10 +266,10 @@ class SpoolFile:
         call_on_loop(self._loop, partial(self._take, report))
 
     def _take(self, report: _Report) -> None:
-        # The order matters. One report may have stored a row and read it too: holds are set first, so that the read
-        # leaves out a row whose first publish is still unresolved. Only then are holds of deleted rows dropped.
+        # The order matters, because one report may contain the write and a read of the same row. First the holds are
+        # set, so that the read omits a row with an unresolved publish. The holds of deleted rows are dropped last.
         for put, seq in report.stored:
-            if put.done.cancelled():  # too late: its sender was answered 503, and repeats it
+            if put.done.cancelled():  # stored too late: its sender was answered 503 and repeats the event
                 self._held.add(seq)
                 self._inbox.add(deletes={seq})
                 continue
@@ -305,7 +305,7 @@ class SpoolFile:
 
 
 class _Inbox:
-    """Collects work for the thread; all work that is there when the thread is free becomes one transaction."""
+    """Collects work for the thread; all work that waits when the thread is free becomes one transaction."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -337,13 +337,13 @@ class _Inbox:
             self._pending.puts.remove(put)
 
     def take(self, *, timeout_s: float) -> _Work:
-        """Wait for work and take it, with no more puts than fit one transaction; empty work after `timeout_s`."""
+        """Wait for work and take it, with no more puts than fit into one transaction; after `timeout_s` it is empty."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._pending), timeout_s)
             taken, self._pending = self._pending, _Work()
             count = _leading(taken.puts)
             if count < len(taken.puts):
-                # Closing waits for the puts that are left over: they were requested before it.
+                # Closing waits for the remaining puts, because they were requested before it.
                 self._pending = _Work(puts=taken.puts[count:], closing=taken.closing)
                 taken.puts, taken.closing = taken.puts[:count], False
             return taken
@@ -366,8 +366,8 @@ def _leading(puts: Sequence[_Put]) -> int:
 class _Clerk:
     """The thread's side: does the work, opens the file, and replaces it if it is corrupted.
 
-    It never raises a `SpoolError`: each failure becomes a part of the report, and the next work tries again. All its
-    attributes belong to the thread. The event loop sees the file only by reports, so neither needs a lock.
+    It never raises a `SpoolError`: each failure becomes a part of the report, and the next work tries again. Only the
+    thread uses its attributes, and the event loop gets only reports, so no lock is needed.
     """
 
     def __init__(self, claim: Claim, directory: SpoolDirectory, *, on_corrupted: Callable[[], None]) -> None:
@@ -389,7 +389,7 @@ class _Clerk:
         try:
             seqs, deleted = self._write([put.record for put in fitting])
         except SpoolError as error:
-            # Deleting may succeed where storing failed, for example on a full disk, and makes room.
+            # Deleting may succeed although storing has failed, for example on a full disk, and then makes room.
             seqs, deleted = [], self._delete_only() if fitting else set()
             refused += [(put, error) for put in fitting]
             self._failed(error)
@@ -447,7 +447,7 @@ class _Clerk:
             return set()
 
     def _set_aside(self, work: _Work) -> set[int]:
-        """Set rows aside, or readmit all; return the rows that need not be held any more.
+        """Set rows aside, or readmit all; return the rows that no longer need to be held.
 
         If this fails, the sender reads the rows again and sets them aside again.
         """
@@ -510,7 +510,7 @@ class _Clerk:
         self._on_corrupted()
 
     def _take_over(self, aside: Path) -> int:
-        """Copy the readable rows of a corrupted file into the new one, as far as there is room; return their number."""
+        """Copy the readable rows of a corrupted file into the new one while there is room; return their number."""
         recovered = 0
         rows = (row.record for row in salvage(aside) if row.seq not in self._undeleted)
         with suppress(SpoolError):
@@ -523,7 +523,7 @@ class _Clerk:
         return recovered
 
     def _failed(self, error: SpoolError) -> None:
-        """Count the file as full for a while; open it again, unless only room was lacking."""
+        """Treat the file as full for some seconds, and open it again unless a lack of room was the only reason."""
         if self._failed_at_s is None:
             log.error("spool.failed", file=self._claim.path.name, reason=str(error))
         self._failed_at_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""Kind of the file system that a path is on, by Linux's `/proc/self/mountinfo`. Pure, but for `mount_of`."""
+"""Kind of the file system that a path is on, by Linux's `/proc/self/mountinfo`. Pure, except `mount_of`."""
 
 import os
 import re
@@ -16,7 +16,7 @@ class Mount:
     """A mounted file system.
 
     Attributes:
-        point: Where it is mounted.
+        point: The path at which it is mounted.
         kind: Its type, such as `ext4`.
     """
 
@@ -25,7 +25,7 @@ class Mount:
 
     @property
     def loses_files(self) -> str | None:
-        """Why files on it may be gone after a restart; None if no reason is known."""
+        """The reason why files on it may be lost after a restart; None if no reason is known."""
         if self.kind in IN_MEMORY:
             return f"{self.kind} is memory: its files are gone after a restart"
         if self.kind in CONTAINER_LAYERS and self.point == PurePosixPath("/"):
@@ -45,7 +45,7 @@ def find_mount(path: PurePosixPath, mountinfo: str) -> Mount | None:
     """Find the mount of an absolute path in the text of a `mountinfo` (proc_pid_mountinfo(5))."""
     mounts = [mount for line in mountinfo.splitlines() if (mount := _read(line)) is not None]
     above = [mount for mount in mounts if path.is_relative_to(mount.point)]
-    # Reversed, since of several mounts at one point the last covers the others, and `max` takes the first.
+    # Reversed, because the last of several mounts at one point covers the others, and `max` returns the first.
     return max(reversed(above), key=lambda mount: len(mount.point.parts), default=None)
 
 

@@ -28,7 +28,7 @@ class SpoolSender:
     Guarantee: a row is deleted only after the confirm of its publish. A row that the broker refuses stays; the rows
     after it are sent all the same, and it is tried again after a growing pause. A row that is too large for the broker
     is set aside until the next connect, when the limit may have changed (ADR 17). After a crash, rows that were
-    confirmed just before it may be sent again. Live publishes go on between those of the file.
+    confirmed just before it may be sent again. Live publishes continue between those of the file.
     """
 
     def __init__(

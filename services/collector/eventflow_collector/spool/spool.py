@@ -1,10 +1,10 @@
 """The collector's durable local buffer: events that the broker does not confirm are kept on disk until it does (ADR 5).
 
-Each worker process writes and empties a file of its own, and adopts the files of workers that have ended. From the
-outside in: `spool`, `sender`, `file` (the thread), `store` (the database), `directory` (locks and room).
+Each worker process writes and empties a file of its own, and adopts the files of workers that have ended. The layers
+from top to bottom: `spool`, `sender`, `file` (the thread), `store` (the database), `directory` (locks and room).
 
-Nothing here touches the disk on the event loop, and every wait for the disk is bounded: a collector whose disk hangs
-goes on like one without a spool (ADR 26).
+Nothing here touches the disk on the event loop, and every wait for the disk is bounded. So if its disk hangs, a
+collector continues as one without a spool (ADR 26).
 """
 
 import asyncio
@@ -111,7 +111,7 @@ class Spool:
         Args:
             message: The event's message.
             queue: The queue that it goes to.
-            accepted_at: When the event was accepted.
+            accepted_at: Time of acceptance of the event.
             unresolved: An earlier publish of it that may still be confirmed; no other is started until it is resolved.
 
         Raises:
@@ -233,7 +233,7 @@ class Spool:
             return []
         files: list[SpoolFile] = []
         for claim in claims:
-            with suppress(SpoolUnavailableError):  # its claim is released again, so that the next look finds it
+            with suppress(SpoolUnavailableError):  # its claim is released, so that the next search finds it
                 files.append(self._open(claim))
         return files
 
@@ -241,7 +241,7 @@ class Spool:
         claims: list[Claim] = []
         try:
             for claim in self._directory.claim_abandoned():
-                claims.append(claim)  # noqa: PERF402 - one by one, since those before a failure are ours
+                claims.append(claim)  # noqa: PERF402 - one by one, because those before a failure are ours
         except SpoolUnavailableError as error:
             log.warning("spool.adoption_failed", reason=str(error))
         return claims

@@ -43,7 +43,7 @@ _PRIMARY_CODE = 0xFF  # of an SQLite result code; extended ones carry more above
 
 
 class SpoolError(EventFlowError):
-    """The spool cannot keep an event."""
+    """The spool cannot store an event."""
 
 
 class SpoolFullError(SpoolError):
@@ -55,12 +55,12 @@ class SpoolUnavailableError(SpoolError):
 
 
 class SpoolCorruptedError(SpoolError):
-    """The content of the file is not the one that was written."""
+    """The content of the file differs from the written content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The kept form of an event: its message and the queue that it goes to."""
+    """The stored form of an event: its message, and its queue."""
 
     queue: str
     message: Message
@@ -68,7 +68,7 @@ class Record:
 
     @property
     def size_bytes(self) -> int:
-        """Roughly the bytes that it takes in a file; `Usage` has the exact sum of those in it."""
+        """Approximate size in a file; `Usage` has the exact size of all records."""
         return len(self.message.body) + 32 * len(self.message.headers) + 256
 
 
@@ -88,7 +88,7 @@ class Usage:
         events: Number of events, without those that are set aside.
         set_aside: Number of events that are too large for the broker, kept until its limit changes.
         size_bytes: Pages in use beyond those of an empty file; a file that was larger keeps free pages for later.
-        oldest: When the first event that is not set aside was accepted; None if there is none.
+        oldest: Time of acceptance of the first event that is not set aside; None if there is none.
     """
 
     events: int
@@ -101,7 +101,7 @@ EMPTY = Usage(events=0, set_aside=0, size_bytes=0, oldest=None)
 
 
 class Store:
-    """An open file. The lock of its owner keeps other processes from it."""
+    """An open file. The lock of its owner prevents its use by other processes."""
 
     def __init__(self, path: Path, *, first_seq: int = 1) -> None:
         """Open the file, or create it, readable by its owner only.
@@ -148,7 +148,7 @@ class Store:
         return list(range(first, self._next_seq))
 
     def set_aside(self, seqs: Iterable[int]) -> None:
-        """Pass over rows in `read` until `readmit` or the next open. They stay in the file.
+        """Skip rows in `read` until `readmit` or the next open. They stay in the file.
 
         Raises:
             SpoolError: They are still read.
@@ -166,7 +166,7 @@ class Store:
     def read(self, *, after: int, max_events: int, max_bytes: int) -> list[Row]:
         """Read the rows above the number `after`, in order; if there is any, at least one of any size.
 
-        Those that are set aside are passed over.
+        Those that are set aside are skipped.
 
         Raises:
             SpoolCorruptedError: A row differs from the one that was written.
@@ -215,7 +215,7 @@ class Store:
             "journal_mode=WAL",
             "synchronous=FULL",
             "fullfsync=ON",  # macOS: its plain fsync stops at the disk's cache
-            "secure_delete=OFF",  # if it is on, deleting needs room, which a full disk lacks
+            "secure_delete=OFF",  # otherwise a deletion needs room, which a full disk lacks
             "temp_store=MEMORY",
             f"wal_autocheckpoint={JOURNAL_PAGES}",
             f"journal_size_limit={JOURNAL_BYTES}",
@@ -261,7 +261,7 @@ class Store:
 
 
 def salvage(path: Path) -> Iterator[Row]:
-    """Read a corrupted file row by row, and pass over rows that cannot be read.
+    """Read a corrupted file row by row, and skip rows that cannot be read.
 
     A damaged page costs the rows on it. The search ends after so many unreadable numbers in sequence that whole
     branches of the tree must be lost.

@@ -1,4 +1,4 @@
-"""Calls that may hang as long as a disk does, on threads that nothing waits for."""
+"""Calls that hang while a disk hangs, on threads that nothing waits for."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ def on_thread(work: Callable[[], T], *, name: str) -> "asyncio.Future[T]":
     """Start a blocking call on a thread of its own; return a future of its result.
 
     Raises:
-        SpoolUnavailableError: There can be no further thread; in the future.
+        SpoolUnavailableError: No further thread can be started. The future raises it.
     """
     try:
         return on_daemon_thread(work, name=name)
@@ -31,7 +31,7 @@ def start_thread(work: Callable[[], None], *, name: str) -> None:
     """Start a thread that the end of the process does not wait for.
 
     Raises:
-        SpoolUnavailableError: There can be no further thread now: a limit of processes, or no memory.
+        SpoolUnavailableError: No further thread can be started now: a limit is reached, or there is no memory.
     """
     try:
         threading.Thread(target=work, name=name, daemon=True).start()

@@ -1,1 +1,1 @@
-"""Backlog of a flow: its size, age and order, and when it will be gone."""
+"""Backlog of a flow: its size, age and order, and the time until it is gone."""

@@ -1,7 +1,7 @@
 """Estimate of the time until a backlog is gone: backlog / (departure rate - arrival rate), over the last minute. Pure.
 
-Each processor counts its own departures, and all have equal shares of the quota, so the sum is a multiple of them. The
-arrivals follow from the departures and the change of the backlog.
+Each processor counts its own departures. All have equal shares of the quota, so the total is this number times the
+number of processors. The arrivals are calculated from the departures and the change of the backlog.
 """
 
 import math
@@ -14,10 +14,10 @@ WINDOW_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacklogEstimate:
-    """Rates of a flow, and the time that follows if they do not change.
+    """Rates of a flow, and the time until the backlog is gone if they do not change.
 
     Attributes:
-        arrival_per_s: Events per second that come into the lanes.
+        arrival_per_s: Events per second that enter the lanes.
         departure_per_s: Events per second that leave them, with any outcome.
         eta_s: Seconds until the backlog is gone; infinite if it does not shrink.
     """
@@ -35,7 +35,7 @@ class _Look:
 
 
 class BacklogEstimator:
-    """Estimates of one flow, each from the looks of the last minute."""
+    """Estimates of one flow, each from the checks of the last minute."""
 
     def __init__(self) -> None:
         self._looks: deque[_Look] = deque()
@@ -45,10 +45,10 @@ class BacklogEstimator:
     def look(
         self, *, at_s: float, waiting: int, departed_here: int, processors: int, quota_per_s: float
     ) -> BacklogEstimate:
-        """Add a look at the queues and return the new estimate.
+        """Add a check of the queues and return the new estimate.
 
         Args:
-            at_s: Time of the look by a monotonic clock.
+            at_s: Time of the check by a monotonic clock.
             waiting: Events ready in the lanes.
             departed_here: Events that have left the lanes through this processor since its start.
             processors: Number of processors, this one included.
@@ -57,7 +57,7 @@ class BacklogEstimator:
         self._departed += (departed_here - self._departed_here) * max(1, processors)
         self._departed_here = departed_here
         self._looks.append(_Look(at_s, waiting, self._departed))
-        # One look from before the window stays, so that the looks span all of it.
+        # One check from before the window is kept, so that the checks span the whole window.
         while len(self._looks) > 2 and self._looks[1].at_s <= at_s - WINDOW_S:
             self._looks.popleft()
         return self._estimate(quota_per_s)

@@ -1,4 +1,4 @@
-"""Backlog of a flow, from the attempts of this processor and its looks at the queues: size, age, order and ETA."""
+"""Backlog of a flow, from the attempts of this processor and its checks of the queues: size, age, order and ETA."""
 
 import time
 
@@ -34,7 +34,7 @@ class BacklogMonitor(Observer):
     def attempted(self, attempted: Attempted) -> None:
         match attempted.outcome:
             case None | Hold():
-                return  # it is still in its lane, or comes back to it
+                return  # it is still in its lane, or returns to it
             case Delivered():
                 # An event that another program published can carry a time in the future.
                 accepted_at = min(attempted.envelope.event.accepted_at, utc_now())
@@ -43,7 +43,7 @@ class BacklogMonitor(Observer):
         self._departed += 1
 
     def looked(self, lane: Lane, depth: QueueDepth) -> None:
-        """Take note of a look at the queue of a lane, and estimate anew once every lane has been looked at."""
+        """Note the depth of a lane's queue, and estimate again when every lane has been checked at least once."""
         self._metrics.set_backlog(lane.value, depth.messages)
         self._depths[lane] = depth
         if len(self._depths) < len(Lane):

@@ -1,1 +1,1 @@
-"""Admission: when an attempt of a flow may start, and how its result counts."""
+"""Gate: decides if an attempt of a flow may start now, and if its result counts."""

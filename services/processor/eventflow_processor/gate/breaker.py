@@ -24,14 +24,14 @@ OUTAGE_S = 60.0
 PROBE_PAUSE_MIN_S = 1.0
 PROBE_PAUSE_MAX_S = 60.0
 PROBER_SILENT_S = 5.0
-"""A prober that has sent nothing for so long counts as gone, and the next processor with an event probes instead. It
-broadcasts every second, so five lost broadcasts in a row are no coincidence."""
+"""A prober without a broadcast for this time is considered gone, and the next processor with an event probes instead.
+It broadcasts every second, so five lost broadcasts in a row are no coincidence."""
 
 TARGET_WIDE_REASONS = frozenset({"connection", "timeout", "server_error"})
 
 REFUSING_STATUSES = frozenset({401, 402, 403, 407, 423})
 """Statuses about the sender and its account, not about the event: credentials, payment, a locked shop. Any other 4xx is
-an answer to an event, so a row of them can be the fault of the events."""
+an answer to one event, so several in a row can be the fault of the events."""
 
 GATEWAY_STATUSES = frozenset({502, 503, 504})
 """Answers of a proxy in front of the application."""
@@ -62,7 +62,7 @@ def trouble_of(result: Failed) -> Trouble | None:
 
 @dataclass(slots=True)
 class _Row:
-    """Failures in a row, and the first different events among them."""
+    """Failures in a row, and the first three different events among them."""
 
     failures: int = 0
     events: set[str] = field(default_factory=set)
@@ -84,7 +84,7 @@ class Breaker:
     Attributes:
         instance: Name of this processor.
         prober: Name of the processor that probes; None while the breaker is closed.
-        cause: Why the breaker is open; None while it is closed.
+        cause: The cause for which the breaker is open; None while it is closed.
         status: The status that every event gets, if the cause is `BLOCKED`.
     """
 
@@ -102,7 +102,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the target counts as down, or as refusing every event."""
+        """Whether the target is considered down, or refuses every event."""
         return self.prober is not None
 
     @property
@@ -111,18 +111,18 @@ class Breaker:
         return self.prober == self.instance
 
     def close(self) -> None:
-        """Note that the target takes events: an attempt succeeded, here or at a peer."""
+        """Note that the target accepts events: an attempt succeeded, here or at a peer."""
         self.prober = self.cause = self.status = None
-        if self._failed.failures or self._refused.failures:  # called at every success, and most follow another
+        if self._failed.failures or self._refused.failures:  # rarely true, and this is called at every success
             self._failed, self._refused = _Row(), _Row()
         self._unanswered_since_s = math.inf
 
     def failed(self, event_id: str, trouble: Trouble | None, *, now_s: float) -> bool:
-        """Note a failed attempt while the breaker is closed; return whether that has opened it."""
+        """Note a failed attempt while the breaker is closed; return whether this opened it."""
         if trouble is None or not trouble.is_unanswered:
             self._unanswered_since_s = math.inf  # the application has answered
         if trouble is None:
-            self._refused = _Row()  # the target accepts the sender
+            self._refused = _Row()  # the target does not refuse us: this failure concerns its event alone
         elif trouble.cause is Cause.BLOCKED:
             self._note_refusal(event_id, trouble.status, now_s=now_s)
         else:
@@ -130,11 +130,11 @@ class Breaker:
         return self.is_open
 
     def is_ended_by(self, trouble: Trouble | None) -> bool:
-        """Whether a failed probe with this `trouble` ends the present cause, since the application answers again."""
+        """Whether a failed probe with this `trouble` ends the present cause, because the application answers again."""
         return trouble is None or (self.cause is Cause.DOWN and trouble.cause is Cause.BLOCKED)
 
     def probe_failed(self, *, now_s: float) -> None:
-        """Note that a probe of this processor failed: the next follows after twice the pause."""
+        """Note that a probe of this processor failed: the pause before the next one is doubled."""
         self._pause_s = min(PROBE_PAUSE_MAX_S, self._pause_s * 2)
         self._probe_at_s = now_s + self._pause_s
 
@@ -145,8 +145,8 @@ class Breaker:
     def peer_opened(self, prober: str, *, cause: Cause, status: int | None, now_s: float) -> None:
         """Note that a peer has opened the breaker and probes.
 
-        Two processors can open it at the same moment. Each receives the message of the other, and the first by name
-        goes on, so that exactly one of them stops.
+        Two processors can open it at the same moment. Each receives the message of the other. The first by name
+        continues to probe, so that exactly one of them stops.
         """
         if self.is_prober and self.instance < prober:
             return
@@ -156,12 +156,12 @@ class Breaker:
     def probe_in_s(self, *, now_s: float, takes_over: bool) -> float:
         """Return the seconds until an attempt may start here.
 
-        That is 0 while the breaker is closed, the time until the next probe for the prober, and the time until the
-        prober would count as gone for its peers.
+        While the breaker is closed, this is 0. For the prober it is the time until its next probe. For a peer it is the
+        time until the prober is considered gone.
 
         Args:
-            takes_over: Whether this processor becomes the prober if the present one is gone. Pass True only with an
-                event to probe with: a prober without one would keep the others from probing.
+            takes_over: Whether this processor becomes the prober if the present one is gone. Pass True only if there is
+                an event to probe with: a prober without one would keep the others from probing.
         """
         if not self.is_open:
             return 0.0
@@ -183,7 +183,7 @@ class Breaker:
             self._open(Cause.DOWN, None, now_s=now_s)
 
     def _note_refusal(self, event_id: str, status: int | None, *, now_s: float) -> None:
-        if status != self._refused_status:  # a row is of one status
+        if status != self._refused_status:  # only equal statuses count as a row
             self._refused, self._refused_status = _Row(), status
         self._refused.add(event_id)
         if self._refused.is_of_several_events:

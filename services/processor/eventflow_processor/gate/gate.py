@@ -1,10 +1,10 @@
-"""The gate of a flow: whether an attempt may start now, and how the result of one counts.
+"""The gate of a flow: decides if an attempt may start now, and if its result counts.
 
 No attempt starts while an operator has paused the flow, while the target has asked for a pause, while the target is
-down or refuses every event, or while errors of our own keep every event from being handled. What the gate learns from
-an attempt is broadcast to the flow's other processors, and their messages are followed.
+down or refuses every event, or while internal errors keep every event from being handled. Pauses and the state of the
+breaker are broadcast to the flow's other processors, and their broadcasts are applied here.
 
-All decisions are synchronous. `Gate.wait` alone waits, until one of them changes or a time has come.
+All decisions are synchronous. Only `Gate.wait` waits, until a decision changes or a time has come.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from eventflow_processor.target.result import Failed, Judged, Succeeded
 DEFERRALS_MAX = 3
 REMEMBERED_IDS_MAX = 10_000
 UNSTATED_PAUSE_S = 1.0
-"""The pause after a 429 that names none."""
+"""Pause after a 429 without a time."""
 
 UNTIL_CHANGED_S = 3600.0
 """Upper bound of a wait that a change ends early."""
@@ -47,13 +47,13 @@ log = structlog.stdlib.get_logger()
 
 
 class _Memory:
-    """For each of the latest events: how often it was noted, and the number of successes at that time."""
+    """For each of the latest events: the number of notes about it, and the number of successes at that time."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def take(self, event_id: str) -> tuple[int, int]:
-        """Forget an event; return how often it was noted, and the successes; zeros if it is unknown."""
+        """Forget an event; return its number of notes and the number of successes, or zeros if it is unknown."""
         return self._of.pop(event_id, (0, 0))
 
     def note(self, event_id: str, times: int, successes: int) -> None:
@@ -78,7 +78,7 @@ class Gate:
         """Start closed, until the first overrides are known.
 
         Args:
-            max_retry_after_s: The longest pause that an answer can impose.
+            max_retry_after_s: Longest pause that an answer can impose.
             broadcast: Sends a message to the flow's other processors.
         """
         self._breaker = Breaker(instance=instance)
@@ -106,17 +106,17 @@ class Gate:
 
     @property
     def is_breaker_open(self) -> bool:
-        """Whether the target counts as down, or as refusing every event."""
+        """Whether the target is considered down, or refuses every event."""
         return self._breaker.is_open
 
     @property
     def cause(self) -> Cause | None:
-        """Why the breaker is open; None while it is closed."""
+        """The cause for which the breaker is open; None while it is closed."""
         return self._breaker.cause
 
     @property
     def blocked_by(self) -> str | None:
-        """The type of the error of our own that blocks the flow in this processor; None if none does."""
+        """The type of the internal error that blocks the flow in this processor; None if none does."""
         return self._own_errors.blocked_by
 
     @property
@@ -126,7 +126,7 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether an attempt may start now. Unlike `enter`, the question makes no prober of this processor."""
+        """Whether an attempt may start now. Unlike `enter`, this never makes this processor the prober."""
         return self._closed_s(takes_over=False) <= 0
 
     def is_open_to(self, entered: Pass) -> bool:
@@ -138,7 +138,7 @@ class Gate:
     async def wait(self) -> None:
         """Wait until an attempt may start."""
         while (closed_s := self._closed_s()) > 0:
-            # Cleared only after the look above: nothing runs between the two, so no change is missed.
+            # Cleared only after the check above: nothing runs between the two, so no change is missed.
             self._changed.clear()
             try:
                 async with asyncio.timeout(closed_s):
@@ -156,52 +156,52 @@ class Gate:
         return Pass.PROBE
 
     def abandon_probe(self) -> None:
-        """Release a probe that made no attempt, or that was lost to an error of our own."""
+        """Release a probe that made no attempt, or that ended in an internal error."""
         self._probing = False
         self._breaker.probe_abandoned(now_s=self._clock())
         self._changed.set()
 
     def leave(self, event_id: str, result: Judged, entered: Pass, *, no_room_s: float = 0.0) -> Verdict:
-        """Take note of the result of an attempt and return how it counts for its event.
+        """Note the result of an attempt, and return the verdict: whether it counts for its event.
 
         Args:
             no_room_s: Seconds for which the target has no room for any attempt, according to its answer.
         """
         # The order matters:
-        # 1. A probe is released before all else. If something below raised, the gate would otherwise stay closed.
+        # 1. A probe is released first. Otherwise an exception below would leave the gate closed.
         if entered is Pass.PROBE:
             self._probing = False
             self._changed.set()
-        # 2. A success closes the breaker, also one of an attempt that began before the breaker opened: it is the
-        #    newest knowledge of the target.
+        # 2. A success closes the breaker, even if its attempt began before the breaker opened, because it is the latest
+        #    answer of the target.
         if isinstance(result, Succeeded):
             self._successes += 1
             self._deferrals.take(event_id)
             self._close_breaker()
             self._pause_for(no_room_s, result)
             return Verdict.COUNTS
-        # 3. A refusal such as 429 is a failure too, but the target is alive. So it comes before the rules for failures,
-        #    and ends the outage that a probe was sent for; then its pause keeps the gate closed.
+        # 3. A refusal such as 429 is a failure too, but the target is alive. So it is handled before the rules for
+        #    failures. If it answers a probe, it ends the outage; then its pause keeps the gate closed.
         if result.asks_to_wait:
             if entered is Pass.PROBE:
                 self._close_breaker()
             return self._throttle(event_id, result, no_room_s)
-        # 4. A pause holds for any failure, whatever the verdict, and the retry policy reads `pause_s` after this call.
+        # 4. A pause applies after any failure, with any verdict. The retry policy reads `pause_s` after this call.
         self._pause_for(no_room_s, result)
         return self._fail(event_id, result, entered)
 
     def failed_ourselves(self, event_id: str, error: Exception) -> int:
-        """Note that a turn ended in an error of our own; return how many turns of this event have.
+        """Note that a turn ended in an internal error; return the number of such turns of this event.
 
-        Peers are not informed, since the error may concern this processor alone.
+        Peers are not informed, because the error may concern this processor alone.
         """
         times = self._own_errors.failed(event_id, error, now_s=self._clock())
         self._note_own_errors()
         return times
 
     def ended_well(self) -> None:
-        """Note that a turn ended without an error of our own."""
-        if self._own_errors.has_any:  # seldom, and this is called for every turn
+        """Note that a turn ended without an internal error."""
+        if self._own_errors.has_any:  # rarely true, and this is called for every turn
             self._own_errors.ended_well()
             self._note_own_errors()
 
@@ -221,7 +221,7 @@ class Gate:
         self._changed.set()
 
     def on_peer_message(self, received: Broadcast) -> None:
-        """Follow a peer."""
+        """Apply a broadcast of a peer."""
         match received.message:
             case Pause(for_s=for_s):
                 self._pause(for_s)
@@ -240,7 +240,8 @@ class Gate:
         """Broadcast the present pause, and the breaker if this processor probes; a peer that joins needs both.
 
         Args:
-            can_attempt: Whether this processor could probe now. A prober that cannot is silent, so a peer takes over.
+            can_attempt: Whether this processor could probe now. A prober that cannot sends nothing, so a peer takes its
+                place.
         """
         if (pause_s := self.pause_s) > 0:
             self._broadcast(Pause(for_s=round(pause_s, 3)))
@@ -253,7 +254,7 @@ class Gate:
         if self._probing or self._is_control_lost or self._is_paused is not False:
             return UNTIL_CHANGED_S
         now_s = self._clock()
-        # While blocked, the breaker is not asked, since the question can make this processor the prober.
+        # While blocked, `probe_in_s` is not called, because the call can make this processor the prober.
         if (blocked_s := self._own_errors.closed_s(now_s=now_s)) > 0:
             return max(blocked_s, self.pause_s)
         return max(self.pause_s, self._breaker.probe_in_s(now_s=now_s, takes_over=takes_over))
@@ -281,13 +282,13 @@ class Gate:
         if self._breaker.is_open and entered is Pass.PROBE and self._breaker.is_ended_by(trouble):
             self._close_breaker()
         if self._breaker.is_open:
-            # Either the probe failed, or an attempt ends that began before the breaker opened.
+            # Either the probe has failed, or this attempt began before the breaker opened.
             if entered is Pass.PROBE:
                 self._is_outdated = False
                 self._breaker.probe_failed(now_s=self._clock())
             return Verdict.COUNTS if trouble is None else Verdict.UNCOUNTED
         if self._breaker.failed(event_id, trouble, now_s=self._clock()):
-            # The failure that opens the breaker belongs to the outage, and could be the last attempt of its event.
+            # The failure that opens the breaker is a part of the outage. It must not use up its event's last attempt.
             self._note_breaker(latest=result)
             self.broadcast_state()
             return Verdict.UNCOUNTED
@@ -296,22 +297,22 @@ class Gate:
         return Verdict.COUNTS if result.reached else self._verdict_unreached(event_id)
 
     def _verdict_unreached(self, event_id: str) -> Verdict:
-        """Judge a failure to connect: it counts only if other events succeeded since the last such failure.
+        """Judge a failure to connect: it counts only if other events succeeded since its last such failure.
 
-        Without a success in between, an outage and a poison event look alike, and waiting loses nothing.
+        Without a success in between, an outage cannot be distinguished from a poison event, and waiting loses nothing.
         """
         times, successes = self._unreached.take(event_id)
         self._unreached.note(event_id, times + 1, self._successes)
         return Verdict.COUNTS if times and self._successes > successes else Verdict.UNCOUNTED
 
     def _pause_for(self, asked_s: float, result: Judged) -> None:
-        """Pause the flow in all processors, for at most the longest time that an answer can impose."""
+        """Pause the flow in all processors, for at most `max_retry_after_s`."""
         pause_s = min(asked_s, self._max_retry_after_s)
         if pause_s <= self.pause_s:
             return
         self._pause(pause_s)
         self._broadcast(Pause(for_s=pause_s))
-        # A leaky bucket of the target has no room for an instant after every request, which is normal operation.
+        # A leaky bucket at the target often has no room for a moment after a request. This is normal, so not info.
         log_it = self._log.info if isinstance(result, Failed) or pause_s >= UNSTATED_PAUSE_S else self._log.debug
         log_it("target.throttled", status=result.status, pause_s=round(pause_s, 3), asked_s=round(asked_s, 3))
 
@@ -321,7 +322,7 @@ class Gate:
         self._changed.set()
 
     def _note_own_errors(self) -> None:
-        """Wake the waiter, and log whether errors of our own block the flow if that has changed since the last call."""
+        """Wake the waiter. If the flow is blocked by internal errors or no longer is, log this change."""
         self._changed.set()
         blocked_by = self.blocked_by
         if (blocked_by is not None) == self._logged_blocked:
@@ -333,10 +334,10 @@ class Gate:
             self._log.error("flow.blocked", error=blocked_by, action="tries one event at a time")
 
     def _note_breaker(self, *, latest: Failed | None = None) -> None:
-        """Wake the waiter, and log whether the breaker is open if that has changed since the last call.
+        """Wake the waiter. If the breaker has opened or closed since the last call, log this change.
 
         Args:
-            latest: The failure of an attempt of this processor that has opened it.
+            latest: The failure that has opened it, if the attempt was made by this processor.
         """
         self._changed.set()
         cause = self._breaker.cause

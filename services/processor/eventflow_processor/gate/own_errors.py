@@ -1,12 +1,12 @@
-"""Errors of our own in a row: after a few, attempts stop, so that they neither repeat requests nor hold events. Pure.
+"""Internal errors in a row: after three events, attempts stop, so that they neither repeat requests nor hold events.
 
-An error of our own is any exception in a turn that is neither an answer of the target nor a failure of the network: a
+An internal error is any exception in a turn that is neither an answer of the target nor a failure of the network: a
 bug, a URL that cannot be used, no free file descriptor. It counts no attempt. If the turns of three different events in
 a row end in one, the events are not at fault: the flow is *blocked* in this processor. Then one event at a time is
-tried, after pauses of 1 to 10 s, each time another, until a turn ends without such an error (ADR 24).
+tried, a different one each time, after pauses of 1 to 10 s, until a turn ends without such an error (ADR 24).
 
 A single event with content that raises never blocks a flow in which others are handled. It waits longer after each
-error.
+error. Pure.
 """
 
 import math
@@ -19,10 +19,10 @@ REMEMBERED_EVENTS_MAX = 10_000
 
 
 class OwnErrors:
-    """Errors of our own in one flow of this processor; the caller passes the time.
+    """Internal errors in one flow of this processor; the caller passes the time.
 
     Attributes:
-        blocked_by: Type of the latest error while the flow is blocked, else None. Not its text, which may hold secrets.
+        blocked_by: Type of the latest error while the flow is blocked; otherwise None. Its text may contain secrets.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class OwnErrors:
         self._try_at_s = -math.inf
 
     def failed(self, event_id: str, error: Exception, *, now_s: float) -> int:
-        """Note that a turn ended in an error; return how many turns of this event have."""
+        """Note that a turn ended in an internal error; return the number of such turns of this event."""
         times = self._times.pop(event_id, 0) + 1
         self._times[event_id] = times
         if len(self._times) > REMEMBERED_EVENTS_MAX:
@@ -44,7 +44,7 @@ class OwnErrors:
                 return times
             self._pause_s = TRY_PAUSE_MIN_S
         elif now_s < self._try_at_s:
-            return times  # the turn began before the flow was blocked, so it is no try and does not double the pause
+            return times  # its turn began before the flow was blocked, so it was no trial and doubles no pause
         else:
             self._pause_s = min(TRY_PAUSE_MAX_S, self._pause_s * 2)
         self.blocked_by = type(error).__name__
@@ -57,7 +57,7 @@ class OwnErrors:
         return bool(self._in_a_row)
 
     def ended_well(self) -> None:
-        """Note that a turn ended without an error of our own, whatever the target answered."""
+        """Note that a turn ended without an internal error, with any answer of the target."""
         self._in_a_row.clear()
         self.blocked_by = None
 

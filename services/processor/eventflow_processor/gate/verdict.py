@@ -1,4 +1,4 @@
-"""How the gate admits an attempt, and how its result counts. Pure."""
+"""Roles in which the gate admits an attempt, and verdicts on its result. Pure."""
 
 from enum import Enum, auto
 
@@ -11,10 +11,10 @@ class Pass(Enum):
 
 
 class Verdict(Enum):
-    """How a result counts for its event."""
+    """The decision whether a result counts for its event."""
 
     COUNTS = auto()
     DEFER = auto()
-    """The target asked to wait: the event keeps its attempt, in memory while the pause is short."""
+    """The target asked to wait: no attempt counts. During a short pause the event waits in memory."""
     UNCOUNTED = auto()
-    """The target is down, or refuses every event: the event goes to a delay queue and keeps its attempt."""
+    """The target is down, or refuses every event: no attempt counts, and the event goes to a delay queue."""

@@ -1,4 +1,4 @@
-"""The log of attempts: one wide line for each, with all identifiers and the decision."""
+"""Log of the attempts: one wide line for each, with all identifiers and the decision."""
 
 import logging
 import math
@@ -17,7 +17,7 @@ from eventflow_processor.observe.observer import Observer
 from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
 
 SAME_DETAIL_S = 60.0
-"""A failure in the network is a warning at most this often for each `detail`, since an outage fails every attempt."""
+"""Shortest time between two warnings with the same `detail`, because in an outage every attempt fails."""
 
 log = structlog.stdlib.get_logger()
 
@@ -26,7 +26,7 @@ class AttemptLog(Observer):
     """Writes `delivery.attempted` for every attempt that has an outcome, and `delivery.lost` if its channel closed.
 
     The levels: an event that is given up is an error, one that is retried is info, all others are debug. The first
-    failure in the network with a certain `detail` is a warning, whether or not it counts for its event.
+    failure in the network with a certain `detail` within a minute is a warning, even if it does not count.
     """
 
     def __init__(self, *, flow: str) -> None:
@@ -39,10 +39,10 @@ class AttemptLog(Observer):
         if attempted.outcome is None:
             if isinstance(attempted.error, DeliveryLostError):
                 reason = str(attempted.error)
-                self._log.warning("delivery.lost", **_identifiers(attempted), reason=reason, action="comes again")
+                self._log.warning("delivery.lost", **_identifiers(attempted), reason=reason, action="delivered again")
             return
         level = self._level_of(attempted.outcome, attempted.result)
-        if self._log.is_enabled_for(level):  # for most it is not, and then the fields are not worth their time
+        if self._log.is_enabled_for(level):  # usually debug is off, and building the fields would cost time
             fields = _identifiers(attempted) | self._decision_of(attempted.outcome) | _answer_of(attempted)
             self._log.log(level, "delivery.attempted", **{k: v for k, v in fields.items() if v is not None})
 
@@ -90,7 +90,7 @@ def _identifiers(attempted: Attempted) -> dict[str, Any]:
 
 
 def _answer_of(attempted: Attempted) -> dict[str, Any]:
-    """Describe how the request ended. The reason is the dead letter's if there is one: it names more than answers."""
+    """Describe the result of the request. A dead letter's reason comes first: it can be `too_large`, as no answer's."""
     failure = attempted.outcome.envelope.failure if isinstance(attempted.outcome, DeadLetter) else None
     times = {"duration_s": round(attempted.duration_s, 6), "settlement_s": round(attempted.settlement_s, 6)}
     match attempted.result:

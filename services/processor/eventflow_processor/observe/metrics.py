@@ -41,13 +41,13 @@ class ProcessorMetrics(MetricTable):
     )
     failed = counter(
         "eventflow_attempts_failed",
-        "Failed attempts, also those that do not count for their event, by reason and by what failed in the network",
+        "Failed attempts, including those that do not count, by reason and by the cause of a network failure",
         "flow",
         "reason",
         "detail",
     )
     throttled = counter("eventflow_throttled", "Answers by which the target asked for fewer requests", "flow")
-    delivered = counter("eventflow_events_delivered", "Events that the target took", "flow")
+    delivered = counter("eventflow_events_delivered", "Events that the target accepted", "flow")
     retried = counter("eventflow_events_retried", "Failed attempts that are repeated later", "flow", "reason")
     dead_lettered = counter("eventflow_events_dead_lettered", "Events given up", "flow", "reason")
     age_seconds = histogram(
@@ -55,7 +55,7 @@ class ProcessorMetrics(MetricTable):
     )
     reorder_seconds = histogram(
         "eventflow_reorder_seconds",
-        "Time from the first delivery of an event that was accepted later to that of this one; 0 if it was in order",
+        "Lateness: time since the first delivery of an event that was accepted after this one; 0 if there was none",
         "flow",
         buckets=REORDER_BUCKETS_S,
     )
@@ -65,32 +65,32 @@ class ProcessorMetrics(MetricTable):
     held = gauge("eventflow_held_events", "Events that were delivered to this processor and are not settled", "flow")
     oldest_seconds = gauge(
         "eventflow_oldest_event_seconds",
-        "Time since the oldest event that waits here for its turn was accepted; 0 if none waits",
+        "Age of the oldest event that waits in this processor; 0 if none waits",
         "flow",
     )
     stuck = counter(
         "eventflow_stuck_deliveries",
-        "Deliveries that were unsettled for longer than any may be, so that the session ended",
+        "Deliveries that were unsettled for too long, so that their session was ended",
         "flow",
     )
     internal_error_count = counter(
-        "eventflow_internal_errors", "Errors of our own, logged as internal.error or attempt.not_made", "service"
+        "eventflow_internal_errors", "Internal errors, logged as internal.error or attempt.not_made", "service"
     )
 
     # Gate and quota
     breaker_open = gauge(
-        "eventflow_breaker_open", "1 while the target counts as down, or as refusing every event", "flow"
+        "eventflow_breaker_open", "1 while the target is considered down, or refuses every event", "flow"
     )
     blocked = gauge(
         "eventflow_blocked",
-        "1 while the target refuses every event with one status, or errors of our own block the flow",
+        "1 while the target refuses every event with one status, or internal errors block the flow",
         "flow",
     )
     rate_limit = gauge(
-        "eventflow_rate_limit_units_per_second", "Quota of all processors together now; +Inf if there is none", "flow"
+        "eventflow_rate_limit_units_per_second", "Quota of all processors together now; +Inf without a limit", "flow"
     )
     rate_share = gauge(
-        "eventflow_rate_share_units_per_second", "This processor's part of the quota; 0 while it may not spend", "flow"
+        "eventflow_rate_share_units_per_second", "This processor's part of the quota; 0 while it may not send", "flow"
     )
     processors = gauge("eventflow_processors", "Processors that share the quota; 0 while unknown", "flow")
     control_ignored = counter(
@@ -103,24 +103,26 @@ class ProcessorMetrics(MetricTable):
     backlog = gauge("eventflow_backlog_events", "Events ready in a queue of the flow", "flow", "queue")
     drain_eta_seconds = gauge(
         "eventflow_drain_eta_seconds",
-        "Time until the lanes are empty if nothing changes; +Inf if they never are",
+        "Time until the lanes are empty, at the present rates; +Inf if they never are",
         "flow",
     )
     arrival_per_second = gauge(
-        "eventflow_arrival_events_per_second", "Events that come into the lanes, over the last minute", "flow"
+        "eventflow_arrival_events_per_second", "Events that enter the lanes, over the last minute", "flow"
     )
     departure_per_second = gauge(
         "eventflow_departure_events_per_second",
         "Events that leave the lanes, over the last minute, of all processors together",
         "flow",
     )
-    queues_vanished = counter("eventflow_queues_vanished", "Queues that were gone with what was in them", "flow")
+    queues_vanished = counter(
+        "eventflow_queues_vanished", "Queues that no longer existed; their content is lost", "flow"
+    )
     dangerous_policies = gauge(
         "eventflow_dangerous_policies",
-        "Settings of policies in effect on queues of the flow that can delete events; none while unseen",
+        "Settings of policies in effect that can delete events of the flow; absent until the first successful read",
         "flow",
     )
-    policies_seen = gauge("eventflow_policies_seen", "1 if the latest look at the broker's policies succeeded")
+    policies_seen = gauge("eventflow_policies_seen", "1 if the latest check of the broker's policies succeeded")
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,7 +139,7 @@ class ProcessorMetrics(MetricTable):
         self.control_ignored.labels(reason.value).inc()
 
     def set_policies(self, flows: Collection[str], seen: Look | None) -> None:
-        """Set the gauges of the broker's policies after a look at them; None if it failed."""
+        """Set the gauges of the broker's policies after a check of them; None if it failed."""
         self.policies_seen.set(seen is not None)
         if seen is not None:
             counts = Counts(danger.flow for danger in seen.dangers)
@@ -173,7 +175,7 @@ class FlowMetrics(Observer):
         self.stuck = metrics.stuck.labels(flow)
 
     def follow(self, *, gate: Gate, quota: Quota, held: Callable[[], float], in_flight: Callable[[], float]) -> None:
-        """Let gauges read their values from the parts of the flow, whenever the metrics are read."""
+        """Let gauges read their values from the parts of the flow at each scrape."""
         for one, value in (
             (self._metrics.held, held),
             (self._metrics.in_flight, in_flight),
@@ -219,7 +221,7 @@ class FlowMetrics(Observer):
                     self._flow, copy.failure.reason if copy.failure else "internal"
                 ).inc()
             case None:
-                pass  # it comes again
+                pass  # it is delivered again
             case _:
                 assert_never(attempted.outcome)
 

@@ -20,12 +20,12 @@ class Observer(Protocol):
     """Sees every finished attempt of one flow."""
 
     def attempted(self, attempted: Attempted) -> None:
-        """Take note of a finished attempt, without blocking. An error in here is logged and counted, and ends here."""
+        """Note a finished attempt, without blocking. An exception is logged and counted, and passed on to no caller."""
         ...
 
 
 class Observers(Observer):
-    """All observers of one flow. They only look: nothing that one of them raises reaches a delivery or the others."""
+    """All observers of one flow. An exception in one of them reaches neither the delivery nor the other observers."""
 
     def __init__(self, observers: Sequence[Observer], *, flow: str, internal_errors: InternalErrors) -> None:
         self._observers = observers
@@ -41,11 +41,11 @@ class Observers(Observer):
                 self._internal_errors.note(error, where=type(observer).__name__, flow=self._flow)
 
     def note_error(self, error: Exception, *, where: str, delivery: Delivery | None = None) -> None:
-        """Log and count an error of our own that ended a turn, so that its delivery comes again. Never raises."""
+        """Log and count an internal error that ended a turn; its delivery is repeated. Never raises."""
         shown = {} if delivery is None else {"event_id": shown_id(delivery.envelope.event.id)}
-        if isinstance(error, AttemptNotMadeError):  # its message says all
+        if isinstance(error, AttemptNotMadeError):  # its message suffices, without a traceback
             self._internal_errors.count()
             with suppress(Exception):
-                log.error("attempt.not_made", flow=self._flow, **shown, reason=str(error), action="comes again")
+                log.error("attempt.not_made", flow=self._flow, **shown, reason=str(error), action="delivered again")
         else:
             self._internal_errors.note(error, where=where, flow=self._flow, **shown)

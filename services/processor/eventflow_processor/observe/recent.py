@@ -1,4 +1,4 @@
-"""Memory of recent events of a flow, for the questions of `eventflow why`."""
+"""Memory of a flow's recent events, from which `eventflow why` is answered."""
 
 import time
 from collections import OrderedDict
@@ -29,7 +29,7 @@ from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observer
 
 REMEMBERED_MAX = 10_000
-"""Attempts that are remembered, the latest: some megabytes."""
+"""Number of latest attempts that are remembered; they take some megabytes."""
 
 
 class RecentEvents(Observer):
@@ -46,15 +46,15 @@ class RecentEvents(Observer):
     def attempted(self, attempted: Attempted) -> None:
         envelope, outcome = attempted.envelope, attempted.outcome
         if outcome is None:
-            return  # not settled, so it comes again
-        self._past.pop(envelope.event.id, None)  # so that it becomes the latest
-        # The facts alone: an envelope has the body, and 10 000 of them would take gigabytes.
+            return  # not settled, so it is delivered again
+        self._past.pop(envelope.event.id, None)  # so that the new entry is the last one
+        # Without the envelope: it contains the body, and 10 000 bodies would take gigabytes.
         self._past[envelope.event.id] = _last_attempt(envelope.attempt, outcome), time.monotonic()
         if len(self._past) > REMEMBERED_MAX:
             self._past.popitem(last=False)
 
     def on_peer_message(self, received: Broadcast) -> None:
-        """Answer a question of `eventflow why`, also for an unknown event: the command waits for every processor."""
+        """Answer `eventflow why`, even if the event is unknown here, because the command waits for every processor."""
         match received.message:
             case Why(event_id=event_id):
                 self._broadcast(self.known(event_id))
@@ -64,7 +64,7 @@ class RecentEvents(Observer):
                 assert_never(received.message)
 
     def known(self, event_id: str) -> Known:
-        """Return the state of an event, as far as it is known here."""
+        """Return the state of an event in this processor."""
         now_s = time.monotonic()
         last = None
         if (past := self._past.get(event_id)) is not None:
@@ -88,7 +88,7 @@ class RecentEvents(Observer):
 
 
 def _last_attempt(attempt: int, outcome: Outcome) -> LastAttempt:
-    """Describe an attempt that ends now."""
+    """Describe an attempt that has just ended."""
     ended = LastAttempt(outcome=outcome.word, attempt=attempt, ago_s=0.0)
     match outcome:
         case Delivered() | Hold():

@@ -29,7 +29,7 @@ _NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
-    """Parts that all spans of a lane have in common."""
+    """Attributes that all spans of a lane share."""
 
     queue: str
     span_name: str
@@ -39,8 +39,8 @@ class _Lane:
 class DeliveryTracing(Observer):
     """Traces the deliveries of one flow.
 
-    The target and later copies continue the trace, so two spans begin before the attempt. All others are made when it
-    has finished, with the times that it had.
+    The target and later copies continue the trace, so two spans begin before the attempt. All others are created after
+    its end, with its recorded times.
     """
 
     def __init__(self, tracer: Tracer, *, flow: str, target_url: str, internal_errors: InternalErrors) -> None:
@@ -110,7 +110,7 @@ class DeliveryTracing(Observer):
         spans.process.end(error=error, at_ns=ended_at_ns)
 
     def _note_wait_in_queue(self, delivery: Delivery) -> None:
-        """Make the span of its time on the broker: since it was accepted, or since its last attempt failed."""
+        """Create the span of its time on the broker, from its acceptance or the failure of its last attempt."""
         envelope, queue, until_ns = delivery.envelope, self._lanes[delivery.lane].queue, delivery.received_at_ns
         since = envelope.failure.last_at if envelope.failure else envelope.event.accepted_at
         wait = self._tracer.start(
@@ -118,7 +118,7 @@ class DeliveryTracing(Observer):
             kind="internal",
             parent=envelope.event.traceparent,
             attributes=_messaging("receive", queue),
-            started_at_ns=max(0, min(_to_ns(since), until_ns)),  # another host's clock, or any time that a sender names
+            started_at_ns=max(0, min(_to_ns(since), until_ns)),  # another host's clock, or a foreign time
         )
         wait.end(at_ns=until_ns)
 

@@ -1,1 +1,1 @@
-"""Quota: the rate that a flow may have, and the share of this processor."""
+"""Quota: the rate that a flow may use, and the share of this processor."""

@@ -1,4 +1,4 @@
-"""Leaky bucket from which a processor spends its share: aiolimiter's, replaced whenever the share changes."""
+"""Leaky bucket from which a processor spends its share: aiolimiter's, replaced when the share changes."""
 
 import asyncio
 from contextlib import suppress
@@ -6,8 +6,8 @@ from contextlib import suppress
 from aiolimiter import AsyncLimiter
 
 LATENESS_S = 0.01
-"""Timers fire late, and a bucket that holds a single attempt would lose that time for good. So this much may be caught
-up. A second can thus hold more attempts than its quota; together with the jitter of the network, at most 2 % more."""
+"""Lateness that may be caught up: timers fire late, and a bucket for a single attempt would lose this time. So one
+second can have more attempts than the quota; together with the jitter of the network, at most 2 % more."""
 
 _HALVINGS = 40
 """They narrow an interval to less than the precision of a float of its size."""
@@ -19,11 +19,11 @@ def capacity_of(*, share_per_s: float, burst: float, cost: float) -> float:
 
 
 class Bucket:
-    """Leaky bucket whose rate and capacity can change. Use it inside a running loop, with one waiter at a time.
+    """Leaky bucket with a rate and a capacity that can change. Use it inside a running loop, with one waiter at a time.
 
-    It starts without units, so a restart brings no new burst. The rate of an aiolimiter is fixed, so a change makes a
-    new limiter, which takes over the units and the waiter of the old one: no change grants a fresh burst, and none
-    loses the progress of a slow share.
+    It starts without units, so a restart causes no new burst. The rate of an aiolimiter is fixed, so a change creates a
+    new limiter, which takes over the units and the waiter of the old one. So no change grants a fresh burst, and none
+    loses the units that a slow share has collected.
     """
 
     def __init__(self, *, rate_per_s: float, capacity: float, cost: float) -> None:
@@ -39,12 +39,12 @@ class Bucket:
             self._make(rate_per_s, capacity, left=min(self._left(), capacity))
 
     def keep_at_most(self, units: float) -> None:
-        """Discard all but `units`, such as when the target has no room for more."""
+        """Discard all but `units`, for example if the target has no room for more."""
         if self._left() > units:
             self._make(self._rate_per_s, self._limiter.max_rate, left=units)
 
     def retire(self) -> None:
-        """Grant nothing any more, and release the waiter: the flow has no quota now."""
+        """Grant nothing from now on, and release the waiter: the flow is unlimited now."""
         self._is_retired = True
         self._wake()
 
@@ -59,14 +59,14 @@ class Bucket:
                 continue  # woken for a new limiter, or to retire
             finally:
                 self._waiting = None
-            # The grant and a change can come in the same tick of the event loop. Then the new limiter has taken over
-            # the units that the old one grants here, and to return would spend them twice.
+            # The grant and a change can come in the same tick of the event loop. In this case the new limiter has taken
+            # over the units that the old one grants here, and returning True would spend them twice.
             if limiter is self._limiter:
                 return True
         return False
 
     def _left(self) -> float:
-        """Return the units that are left, by bisection: aiolimiter answers only if there is room for an amount."""
+        """Return the units that are left, by bisection: aiolimiter shows only whether it has capacity for an amount."""
         low, high = 0.0, self._limiter.max_rate
         if self._limiter.has_capacity(high):
             return high
@@ -85,7 +85,7 @@ class Bucket:
         self._wake()
 
     def _wake(self) -> None:
-        # Two changes can come within one tick of the event loop. After the first the waiter's timeout has expired, and
-        # to reschedule it once more raises RuntimeError.
+        # Two changes can come within one tick of the event loop. After the first, the waiter's timeout has expired, and
+        # rescheduling it again raises RuntimeError.
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(asyncio.get_running_loop().time())

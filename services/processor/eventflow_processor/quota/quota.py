@@ -1,4 +1,4 @@
-"""A flow's quota in one processor: how many share it, the rate that holds now, and when an attempt may be charged."""
+"""A flow's quota in one processor: the processors that share it, the rate now, and the grant of each attempt."""
 
 import asyncio
 import math
@@ -27,7 +27,7 @@ from eventflow_processor.target.feedback import Feedback
 from eventflow_processor.target.result import Failed, Judged
 
 UNSTATED_PAUSE_S = 1.0
-"""The pause for a target without room that does not state when it has some again."""
+"""Pause for a target without room, if its answer gives no time."""
 
 log = structlog.stdlib.get_logger()
 
@@ -35,7 +35,7 @@ log = structlog.stdlib.get_logger()
 class Quota:
     """Grants attempts, to one waiter at a time, so that all processors together keep to the quota (ADR 7).
 
-    It fails closed: without a look at the queue within the lease it grants nothing. A flow without a quota never waits.
+    It fails closed: without a valid lease it grants nothing. A flow without a quota never waits.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class Quota:
                 await self._wait_for_change()
                 continue
             is_granted = await self._bucket.acquire()
-            # The lease is checked once more, since this process may have been suspended while it waited. Then its share
-            # belongs to the others by now, and the grant is void.
+            # The lease is checked again, because this process may have been suspended while it waited. In this case its
+            # share belongs to the others by now, and the grant is void.
             if is_granted and self._lease_s() > 0:
                 return
 
@@ -122,7 +122,7 @@ class Quota:
         self._share()
 
     def looked(self, consumers: int, *, began_s: float) -> None:
-        """Note the number of consumers of the events queue, by a look that began at `began_s` of the lease clock."""
+        """Note the number of consumers of the events queue, from a check that began at `began_s` of the lease clock."""
         was_member = self._roster.is_member
         self._roster.looked(consumers, began_s=began_s)
         self._share()
@@ -136,7 +136,7 @@ class Quota:
         """Adjust the rate and the bucket to the answer of a request that was sent at `sent_s`.
 
         Returns:
-            For how many seconds the target has no room for any attempt.
+            Number of seconds for which the target has no room for any attempt.
         """
         now_s, feedback = self._clock(), result.feedback
         if feedback.rate_per_s is not None:
@@ -157,7 +157,7 @@ class Quota:
         self._share()
 
     def on_peer_message(self, received: Broadcast) -> None:
-        """Follow a peer to a lower rate."""
+        """Take over a lower rate from a peer."""
         match received.message:
             case RateReduced(units_per_s=rate_per_s):
                 if self._rate.peer_reduced(rate_per_s, now_s=self._clock()):
@@ -168,14 +168,14 @@ class Quota:
                 assert_never(received.message)
 
     def broadcast_state(self) -> None:
-        """Broadcast the rate if the target grants less than the limit; a peer that joins needs it."""
+        """Broadcast the rate if it is below the limit; a peer that joins needs it."""
         now_s = self._clock()
         rate_per_s = self._rate.rate_per_s(now_s=now_s)
         if rate_per_s is not None and self._rate.is_reduced(now_s=now_s):
             self._broadcast(RateReduced(units_per_s=rate_per_s))
 
     def _step_down(self) -> None:
-        """Go on at a lower rate from an empty bucket, since the target has no room left."""
+        """Continue at a lower rate, with an empty bucket because the target has no room left."""
         self._share()
         if self._bucket is not None:
             self._bucket.keep_at_most(0.0)

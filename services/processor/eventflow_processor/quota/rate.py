@@ -1,7 +1,7 @@
-"""Rate that a flow may have now, from its limit and the target's answers: AIMD, as TCP does it. Pure.
+"""Rate that a flow may use now, from its limit and the target's answers: AIMD, as in TCP. Pure.
 
-AIMD is additive increase, multiplicative decrease: the rate is halved once for an episode of refusals, and grows
-linearly with the time that passes without one.
+AIMD is additive increase, multiplicative decrease: an episode of refusals halves the rate once, and without refusals
+the rate grows linearly with time.
 """
 
 import math
@@ -11,11 +11,11 @@ from eventflow_processor.quota.roster import JOIN_S
 
 DECREASE = 0.5
 RECOVERY_S = 240.0
-"""How long the recovery from 0 to the limit takes, so half of that after one decrease. It is slow on purpose: a target
-that grants less for good is asked for too much only once in minutes."""
+"""Duration of the recovery from 0 to the limit; half of it after one decrease. It is slow on purpose: a target that
+permanently allows less than the limit gets one request too many only once in some minutes."""
 
 PEER_DECREASE = 0.9
-"""A peer's rate below this part of ours is a decrease of its own; above it, an echo of one that is known already."""
+"""A peer's rate below this part of ours is a new decrease. A rate above it repeats a known decrease."""
 
 
 class AimdRate:
@@ -24,7 +24,9 @@ class AimdRate:
     def __init__(self, limit_per_s: float | None) -> None:
         """Start at the limit."""
         self._limit = limit_per_s
-        self._limit_after: tuple[float, float | None] | None = None  # the time from which on another limit holds
+        self._limit_after: tuple[float, float | None] | None = (
+            None  # the next limit, and the time from which it applies
+        )
         self._stated = math.inf
         self._learned = math.inf
         self._learned_at_s = 0.0
@@ -42,17 +44,17 @@ class AimdRate:
         if limit is None:
             return None if math.isinf(self._stated) else max(RATE_MIN_PER_S, self._stated)
         recovered = self._learned + (now_s - self._learned_at_s) * limit / RECOVERY_S
-        # A target or a peer may state any rate above 0. At 1e-300 nothing would be sent for years.
+        # A target or a peer may state any rate above 0. With 1e-300 nothing would be sent for years.
         return min(limit, max(RATE_MIN_PER_S, min(self._stated, recovered)))
 
     def is_reduced(self, *, now_s: float) -> bool:
-        """Whether the target grants less than the limit."""
+        """Whether the rate is below the limit, because of the target's answers."""
         return self.rate_per_s(now_s=now_s) != self.limit_per_s(now_s=now_s)
 
     def set_limit(self, limit_per_s: float | None, *, now_s: float) -> None:
-        """Set another limit. A lower one holds at once, a higher one only after every peer must have received it.
+        """Set another limit. A lower one applies at once, a higher one only after every peer has received it for sure.
 
-        Otherwise the first processors would spend shares of the new limit while the last still spend theirs of the old.
+        Otherwise some processors would use shares of the new limit while others still use shares of the old one.
         """
         current = self.limit_per_s(now_s=now_s)
         self._limit_after = None
@@ -62,9 +64,9 @@ class AimdRate:
             self._limit = limit_per_s
 
     def refused(self, *, sent_s: float, now_s: float) -> bool:
-        """Note a refusal, and decrease the rate once in an episode; return whether it was decreased now.
+        """Note a refusal, and decrease the rate once for each episode; return whether this call decreased it.
 
-        A request that was sent before the last decrease was sent at the old rate, so its refusal is no news.
+        A request that was sent before the last decrease was sent at the old rate, so its refusal has no effect.
         """
         limit = self.limit_per_s(now_s=now_s)
         if limit is None or sent_s <= self._decreased_at_s:
@@ -85,7 +87,7 @@ class AimdRate:
         return is_decrease
 
     def stated(self, rate_per_s: float) -> None:
-        """Take over the rate that the target itself states; it holds until the target states another."""
+        """Take over the rate that the target itself states; it applies until the target states another."""
         self._stated = rate_per_s
 
     def _learn(self, rate_per_s: float, *, now_s: float) -> None:

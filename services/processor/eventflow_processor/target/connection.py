@@ -1,8 +1,8 @@
-"""Connections to a target: aiohttp's, made strict about which bytes are the answer to which request.
+"""Connections to a target: aiohttp's, with strict rules about the bytes that are the answer to a request.
 
-aiohttp keeps what comes in on a connection that waits for its next request and takes it for the next answer; and if
-one read of the socket brings a whole head and then an error, it drops the head. Both are mended here, below its
-client, with its own parser. The tests of tests/integration/test_answers.py hold this over sockets.
+aiohttp keeps bytes that arrive on an idle connection and treats them as the next answer. And if one read of the socket
+contains a whole head and then an error, it drops the head. Both are corrected here, below its client, with its own
+parser. tests/integration/test_answers.py tests this over sockets.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
 
 HEAD_MAX_BYTES = 256 * 1024
-"""All heads of an answer, interim ones too, have room in this; Chrome has the same bound. A longer one is an error."""
+"""Limit for all heads of an answer together, interim ones too, as in Chrome. Longer heads are an error."""
 
 _NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None, "Accept-Encoding": None})
 _TLS_ALERT = b"\x15\x03"
@@ -39,14 +39,14 @@ class Exchange:
     """One request and its answer, as its connection sees them.
 
     Attributes:
-        wants_new: Whether the request must not go out on a kept connection.
+        wants_new: Whether the request must not be sent on a kept connection.
         is_resolving: Whether it waits for the addresses of the target's name.
-        is_sent: Whether there is a connection, so that the request goes out.
+        is_sent: Whether there is a connection, so that the request is sent.
         is_kept: Whether the connection has carried a request before this one.
-        is_answered: Whether a byte of the answer has come in.
-        speaks_tls: Whether bytes that came in instead of an answer are TLS.
+        is_answered: Whether a byte of the answer has arrived.
+        speaks_tls: Whether the bytes in place of an answer are TLS.
         closes: Whether the answer's head ends the connection.
-        lacks_descriptor: Whether no socket could be made because this process or machine has no descriptor left.
+        lacks_descriptor: Whether no socket could be created because this process or machine has no free descriptor.
     """
 
     wants_new: bool = False
@@ -60,7 +60,8 @@ class Exchange:
 
 
 current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
-"""The exchange of the task that makes the request: aiohttp hands nothing of ours down to its connections."""
+"""The exchange of the task that makes the request. It is needed because aiohttp passes no argument of ours on to its
+connections."""
 
 
 class Connector(aiohttp.TCPConnector):
@@ -68,8 +69,8 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, resolver: Resolver) -> None:
         """Start empty."""
-        # No limit: attempts are bounded already, and a connection that an error leaves behind must take no place.
-        # No cache of names: the resolver has one, which knows when the addresses are in doubt.
+        # No limit: attempts are bounded already, and a connection left behind by an error must not block another one.
+        # No cache of names: the resolver has one, and it looks a name up again after a failed connect.
         super().__init__(limit=0, socket_factory=_make_socket, resolver=_Addresses(resolver), use_dns_cache=False)
         self._factory = partial(  # type: ignore[assignment]  # a partial of a subclass is none of its base
             TargetConnection, loop=asyncio.get_running_loop()
@@ -80,7 +81,7 @@ class BareRequest(aiohttp.ClientRequest):
     """A request that carries the caller's headers, `Host` and `Content-Length`, and none of the library's defaults."""
 
     def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:  # noqa: ARG002 - the library's name
-        """Add nothing, and have nothing added later; to sort out the defaults costs 4 % of a request."""
+        """Add no header, now or later; computing the defaults costs 4 % of a request."""
         self._skip_auto_headers = _NOT_ADDED
 
 
@@ -101,11 +102,11 @@ class _Addresses(HttpResolver):
 
 
 class TargetConnection(ResponseHandler):
-    """A connection that takes for an answer only what comes in after its request went out, and only one answer each.
+    """A connection that accepts one answer for each request, only from bytes that arrive after the request was sent.
 
-    Anything beyond the answer closes the connection: a second answer, an interim one that comes late, a 408 for a
-    request that was never made, a stray byte. The answer before it stands. Bytes that arrive when the next request is
-    on its way already cannot be told from its answer; HTTP/1.1 has no mark for that.
+    Any other byte closes the connection: a second answer, a late interim one, a 408 for a request that was never made,
+    a single stray byte. The answer before it remains valid. Bytes that arrive after the next request was sent cannot be
+    distinguished from its answer, because HTTP/1.1 has no mark for this.
     """
 
     def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -123,14 +124,14 @@ class TargetConnection(ResponseHandler):
         self._unread = select.poll()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the socket, to look for what is unread on it."""
+        """Note the socket, so that it can be polled for unread bytes."""
         super().connection_made(transport)
         self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def is_connected(self) -> bool:
         """Whether the connection can carry a request; asked before it is taken from the pool.
 
-        The socket is looked at as well: bytes or the end of the stream may wait on it that the loop has not read yet.
+        The socket is polled too: it may have bytes, or the end of the stream, that the event loop has not read yet.
         """
         is_open = super().is_connected()
         if not is_open or self._is_answer_due:
@@ -139,7 +140,7 @@ class TargetConnection(ResponseHandler):
         return not (exchange is not None and exchange.wants_new) and not self._unread.poll(0)
 
     def set_response_params(self, **params: Any) -> None:
-        """Begin an exchange: its request goes out next."""
+        """Begin an exchange: its request is sent next."""
         exchange = current_exchange.get()
         exchange.is_sent, exchange.is_kept = True, self._exchange is not None
         self._exchange = exchange
@@ -149,7 +150,7 @@ class TargetConnection(ResponseHandler):
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what belongs to the answer that is due, and close the connection for anything else."""
+        """Pass on the bytes of the answer that is due, and close the connection after any other byte."""
         if data and not self._is_answer_due:
             self._spoil()
             return
@@ -169,7 +170,7 @@ class TargetConnection(ResponseHandler):
             self._spoil()
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Take a head from the parser; the first that is not interim is the answer's, and no other may follow."""
+        """Take a head from the parser. The first that is not interim is that of the answer, and no other may follow."""
         message, _ = data
         if not self._is_head_due:
             self._spoil()
@@ -198,10 +199,10 @@ class TargetConnection(ResponseHandler):
             payload.set_exception(aiohttp.ClientPayloadError("the body of the answer is not valid"))
 
     def _read_again(self) -> None:
-        """Parse anew, head by head.
+        """Parse the bytes again, head by head.
 
-        A parser that meets an error drops the heads that it has read in the same call, and they may be those of an
-        answer that counts. aiohttp has closed the connection already.
+        If a parser meets an error, it drops the heads that it has read in the same call, and they may include the head
+        of the answer. aiohttp has closed the connection already.
         """
         self._is_second_reading = True
         super().set_response_params(**self._parser_params)
@@ -214,7 +215,7 @@ class TargetConnection(ResponseHandler):
             super().data_received(self._head[start:])
 
     def _note_body(self, data: bytes, body_bytes: int) -> None:
-        """Note how much of the body has come in, and whether something else came in behind it."""
+        """Note the number of body bytes that have arrived, and whether other bytes follow the body."""
         is_stated = self._body_left_bytes is not None
         if self._body_left_bytes is not None:
             self._body_left_bytes -= body_bytes
@@ -225,19 +226,19 @@ class TargetConnection(ResponseHandler):
         if self._payload is not None and self._payload.is_eof():
             self._is_answer_due = False
             if not is_stated and not self._last_bytes.endswith((b"\n\r\n", b"\n\n")):
-                self._spoil()  # an answer like this ends in an empty line, so this is the beginning of something else
+                self._spoil()  # an answer like this ends in an empty line, so these bytes do not belong to it
 
     def _spoil(self) -> None:
-        """Make sure that no request goes out on this connection any more."""
+        """Ensure that no further request is sent on this connection."""
         self.force_close()
         if self.transport is not None:
             self.transport.close()
 
 
 def _end_of_heads(text: bytes, *, heads: int, start: int = 0) -> int:
-    """Return where the last of so many heads ends in bytes that begin with them; their length if none ends there.
+    """Return the position after the given number of heads, or the length of the bytes if they contain fewer.
 
-    Lines may end without a carriage return, and heads may follow empty lines, as the parser lets them.
+    Lines may end without a carriage return, and heads may follow empty lines, because the parser accepts both.
     """
     for _ in range(heads):
         while text.startswith((b"\r", b"\n"), start):
@@ -264,7 +265,7 @@ def _make_socket(address: tuple[Any, ...]) -> socket.socket:
 
 
 def has_no_descriptor_left() -> bool:
-    """Whether not even a socket can be made now: then a name that was not resolved says nothing about the target."""
+    """Whether no socket can be created now. In this case a failed name lookup shows nothing about the target."""
     try:
         socket.socket().close()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a target's answer says about its quota. Pure.
+"""Rate information in a target's answer. Pure.
 
 standard         Retry-After (RFC 9110, section 10.2.3), RateLimit and RateLimit-Policy
                  (draft-ietf-httpapi-ratelimit-headers), their earlier forms, X-RateLimit-* and X-Rate-Limit-*
@@ -6,8 +6,8 @@ shopify          Retry-After, X-Shopify-Shop-Api-Call-Limit: 32/40
 shopify-graphql  Retry-After, and extensions.cost.throttleStatus in the body
 none             nothing
 
-Times come as seconds from now, as seconds (or parts of them) since 1970, as HTTP dates and as ISO 8601 dates,
-whichever header they are in. No header makes a reader fail; one that makes no sense counts as absent.
+In every header, a time can be seconds from now, seconds (or parts of them) since 1970, an HTTP date or an ISO 8601
+date. No header makes a reader fail; one that cannot be read counts as absent.
 """
 
 import re
@@ -22,15 +22,15 @@ import http_sf
 Mode: TypeAlias = Literal["standard", "shopify", "shopify-graphql", "none"]
 
 _EPOCH_FROM_S = 1_000_000_000
-"""A time is seconds from now with some targets, and since 1970 with others; it is never 30 years from now."""
+"""Some targets write seconds from now, others seconds since 1970. No target means a time 30 years from now."""
 
 _EPOCH_TO_S = 100_000_000_000
-"""From here on, the year 5138, it is milliseconds since 1970, or even smaller parts of a second."""
+"""A number from here on (the year 5138) is milliseconds since 1970, or smaller parts of a second."""
 
 _THROTTLE_WORDS = frozenset(
     {"THROTTLED", "RATE_LIMITED", "RATELIMITED", "RATE_LIMIT", "RATE_LIMIT_EXCEEDED", "TOO_MANY_REQUESTS"}
 )
-"""What GraphQL servers call a refusal for want of quota; MAX_COST_EXCEEDED is none, since waiting does not help."""
+"""Names of GraphQL servers for a refusal by the quota. MAX_COST_EXCEEDED is none, because waiting does not help."""
 
 _DECIMAL = re.compile(r"\s*\d{1,19}(\.\d{1,9})?\s*", re.ASCII)
 _ISO_DATE = re.compile(r"\s*(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d\S*)\s*", re.ASCII)
@@ -39,13 +39,13 @@ _CALL_LIMIT = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """What an answer says about the quota; None where it says nothing.
+    """Rate information in an answer; an attribute that the answer does not have is None.
 
     Attributes:
-        retry_after_s: How long the target wants to be left alone.
-        room: Units that it would take at once now.
-        refilled_after_s: When it has room again at the latest.
-        rate_per_s: Units per second that it says it allows.
+        retry_after_s: Pause that the target asks for.
+        room: Units that it would accept at once now.
+        refilled_after_s: Time after which it has room again at the latest.
+        rate_per_s: Units per second that it allows.
     """
 
     retry_after_s: float | None = None
@@ -59,18 +59,18 @@ NOTHING = Feedback()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackReader:
-    """Reads the answers of a target; `cost` is what one attempt costs, for what they say in requests."""
+    """Reads the answers of a target; `cost` converts their numbers of requests into units."""
 
     mode: Mode
     cost: float = 1.0
 
     @property
     def reads_bodies(self) -> bool:
-        """Whether the body of an answer says something as well."""
+        """Whether the body of an answer is read as well as its headers."""
         return self.mode == "shopify-graphql"
 
     def of_headers(self, headers: Mapping[str, str], *, now: datetime) -> Feedback:
-        """Read the head of an answer; what makes no sense is taken for nothing."""
+        """Read the head of an answer; headers that cannot be read count as absent."""
         if self.mode == "none":
             return NOTHING
         retry_after_s = seconds_until(headers.get("Retry-After"), now=now)
@@ -83,7 +83,7 @@ class FeedbackReader:
         )
 
     def of_document(self, document: object, *, head: Feedback) -> tuple[Feedback, bool]:
-        """Read the body of a GraphQL answer; return also whether it is a refusal, which comes with the status 200."""
+        """Read the body of a GraphQL answer; return also whether it is a refusal, which has the status 200."""
         if not self.reads_bodies:
             return head, False
         cost = _at(document, "extensions", "cost")
@@ -111,14 +111,14 @@ class FeedbackReader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Window:
-    """So many requests remain, until the count starts anew."""
+    """Requests that remain, and the time until the target starts its count again."""
 
     remaining: float
     reset_s: float | None
 
 
 def seconds_until(text: str | None, *, now: datetime) -> float | None:
-    """Return the seconds from now until a time that a header names in any of the known ways; None for anything else."""
+    """Return the seconds from now until the time in a header, in any known form; None for any other text."""
     if text is None:
         return None
     number = _decimal(text)  # whole seconds by the standard, 2.0 with Shopify, fractions with Discord
@@ -180,7 +180,7 @@ def _draft(rate_limit: str, policy: str | None, now: datetime) -> Iterator[_Wind
 def _separate(remaining: str, reset: str | None, now: datetime) -> Iterator[_Window]:
     left = _decimal(remaining.strip().removeprefix("-"))
     if left is not None:
-        is_negative = remaining.strip().startswith("-")  # more has been asked for than there was
+        is_negative = remaining.strip().startswith("-")  # more requests were made than the target allows
         yield _Window(remaining=0.0 if is_negative else left, reset_s=seconds_until(reset, now=now))
 
 
@@ -219,7 +219,7 @@ def _at(document: object, *path: str) -> object:
 
 
 def _is_throttled(error: object) -> bool:
-    """Whether an error is a refusal for want of quota: by its extensions (Shopify, Linear), type (GitHub), message."""
+    """Whether an error is a refusal by the quota: by its extensions (Shopify, Linear), type (GitHub) or message."""
     places = (("extensions", "code"), ("extensions", "type"), ("type",), ("code",), ("message",))
     words = (error, *(_at(error, *place) for place in places))
     return any(isinstance(word, str) and _as_constant(word) in _THROTTLE_WORDS for word in words)

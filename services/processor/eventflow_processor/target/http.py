@@ -1,4 +1,4 @@
-"""The target: one attempt is one POST, with a hard deadline, no redirects and a bounded look at the answer."""
+"""HTTP target: one attempt is one POST, with a hard deadline, no redirects and an answer that is read within bounds."""
 
 import asyncio
 import math
@@ -56,11 +56,11 @@ from eventflow_processor.target.result import (
 from eventflow_processor.target.success import SuccessRule, parsed
 
 RULED_BODY_MAX_BYTES = 1024 * 1024
-"""A body on which success depends is read up to here; a longer one counts as unreadable."""
+"""If the success depends on the body, it is read up to this length; a longer one counts as unreadable."""
 
 DRAINED_BODY_MAX_BYTES = 64 * 1024
 DRAIN_S = 1.0
-"""A body on which nothing depends is read only to keep the connection for others."""
+"""Any other body is read only so that the connection can be used again."""
 
 ASK_FOR_TLS_EVERY_S = 60.0
 ASK_FOR_TLS_S = 1.0
@@ -135,13 +135,13 @@ class HttpTarget(Target):
         return attempt
 
     async def _attempt(self, envelope: Envelope, charge: Charge) -> Judged:
-        """Send the event once. Whatever a target or a network does is a result, and each request ends in time.
+        """Send the event once. Each failure of the target or the network is a result, and each request ends in time.
 
-        If the target has closed a kept connection in the meantime, that is not its failure: the request is repeated
-        once, on a new connection, when `charge` lets it pass. However long that takes, nothing is held meanwhile.
+        If the target has closed an idle connection meanwhile, this is no failure: the request is repeated once, on a
+        new connection, when `charge` allows it. During this wait no connection is held.
 
         Raises:
-            AttemptNotMadeError: Nothing was sent, for a reason of our own.
+            AttemptNotMadeError: Nothing was sent, for an internal reason.
         """
         try:
             return await self._request(envelope, Exchange())
@@ -175,9 +175,9 @@ class HttpTarget(Target):
             return await self._looked_into(_failure(error, exchange), exchange)
 
     async def _looked_into(self, failed: Failed, exchange: Exchange) -> Failed:
-        """Find out, once a minute, if a port that ends plain connections without an answer speaks TLS.
+        """Test, once a minute, whether a port that closes plain connections without an answer speaks TLS.
 
-        Most servers close such a connection without a word, as one that is overloaded does.
+        Most TLS servers close a plain connection without an answer, as an overloaded server does.
         """
         is_plain = self._url.scheme == "http" and exchange.is_sent and not exchange.is_answered
         if not is_plain or failed.detail not in {CLOSED, RESET}:
@@ -192,13 +192,13 @@ class HttpTarget(Target):
         return replace(failed, detail=PLAIN_ON_TLS_PORT, reached=False) if self._speaks_tls else failed
 
     def _doubt_address(self, exchange: Exchange) -> None:
-        """Look the name up anew if nothing, or another server, answers at its addresses: the target may have moved."""
+        """Look the name up again if connecting, or TLS, failed at its addresses: the target may have moved."""
         if not (exchange.is_sent or exchange.is_resolving):
             self._resolver.doubt(self._url.raw_host or "", self._url.port or 0)
 
     async def _result_of(self, answer: aiohttp.ClientResponse, exchange: Exchange) -> Judged:
         if answer.status == 408 and exchange.is_kept and exchange.closes:
-            raise StaleConnectionError  # it was tired of waiting for a request, and this one came too late
+            raise StaleConnectionError  # the target gave up waiting for a request just before this one arrived
         reads_bodies = self._success.reads_bodies or self._feedback.reads_bodies
         is_for_settings = reads_bodies or answer.status in self._success.statuses
         if answer.status == 400 and self._url.scheme == "http" and not is_for_settings and await _refuses_plain(answer):
@@ -221,7 +221,7 @@ class HttpTarget(Target):
             detail=detail,
         )
         if isinstance(result, Succeeded) and not answer.content.is_eof():
-            await _drain(answer)  # it counts from here on, whatever becomes of the rest
+            await _drain(answer)  # the result is already certain, whether or not the rest can be read
         return result
 
 
@@ -241,7 +241,7 @@ class HttpAttempt(Attempt):
 
     @override
     def abandon(self) -> None:
-        self._is_abandoned = True  # the task may have ended already, and its callback be on its way
+        self._is_abandoned = True  # the task may have ended already, with its callback scheduled
         self._task.cancel()
 
     def _ended(self, task: asyncio.Task[Judged]) -> None:
@@ -274,7 +274,7 @@ def _failure(error: Exception, exchange: Exchange) -> Failed:
     lacks_descriptor = exchange.lacks_descriptor or (
         isinstance(error, aiohttp.ClientConnectorError) and has_no_descriptor_left()
     )
-    if lacks_descriptor and not exchange.is_sent:  # another address may have had one
+    if lacks_descriptor and not exchange.is_sent:  # with a second address, a later connection may have got one
         raise AttemptNotMadeError("no file descriptor is left for a connection") from error
     return Failed(
         reason="connection",
@@ -308,7 +308,7 @@ async def _read(answer: aiohttp.ClientResponse) -> tuple[bytes | None, tuple[str
     """Read a body within the attempt's deadline.
 
     Returns:
-        The body, or None if it is cut off or too long; and reason and detail if the network is to blame for that.
+        The body, or None if it is cut off or too long; and the reason and the detail if the network is the cause.
     """
     body = bytearray()
     try:
@@ -334,7 +334,7 @@ async def _refuses_plain(answer: aiohttp.ClientResponse) -> bool:
 
 
 async def _drain(answer: aiohttp.ClientResponse) -> None:
-    """Read a short answer to its end, so that its connection can be used again; give a long or slow one up."""
+    """Read a short answer to its end, so that its connection can be used again; close a long or slow one."""
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(DRAIN_S):
             left_bytes = DRAINED_BODY_MAX_BYTES

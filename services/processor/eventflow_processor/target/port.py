@@ -1,4 +1,4 @@
-"""The target as a handler uses it. Pure: HTTP, or anything else that takes events, is an adapter of this port."""
+"""The port of a target, as the handler uses it. Pure: HTTP, or any other way to send events, is an adapter of it."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,8 +10,8 @@ OnResult = Callable[[Result], None]
 """Takes the result of an attempt. It never raises."""
 
 Charge = Callable[[Callable[[], None]], None]
-"""Asks for one more request within an attempt, such as on a new connection. The request may go out when the function
-that is passed is called. If it may not go out at all, the attempt is abandoned instead."""
+"""Asks for one more request within an attempt, such as on a new connection. The request may be sent when the function
+in the argument is called. If it may not be sent at all, the attempt is abandoned instead."""
 
 
 class Attempt(Protocol):
@@ -23,12 +23,12 @@ class Attempt(Protocol):
 
 
 class Target(Protocol):
-    """Takes events, one attempt at a time for each, any number of attempts at once."""
+    """Accepts events: one attempt at a time for each event, and any number of events at once."""
 
     def start(self, envelope: Envelope, *, charge: Charge, on_result: OnResult) -> Attempt:
         """Begin an attempt and return at once.
 
-        Guarantee: `on_result` is called exactly once, whatever happens, unless the attempt is abandoned before. An
-        error of our own is a result too, and nothing is raised. A quick target may call before this returns.
+        Guarantee: `on_result` is called exactly once, unless the attempt is abandoned before. An internal error is a
+        result too, and nothing is raised. A quick target may call it before this returns.
         """
         ...

@@ -1,4 +1,4 @@
-"""What one attempt sends: the event as it came or in a CloudEvent around it, signed where that is asked for. Pure."""
+"""Request of one attempt: the original body or a CloudEvent around it, signed if the settings demand it. Pure."""
 
 import base64
 import json
@@ -32,10 +32,10 @@ class TargetRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestForm:
-    """How a target wants its events.
+    """Form of the requests to a target.
 
     Attributes:
-        signing_keys: Each makes a signature, so that the target can change its secret.
+        signing_keys: Each creates one signature, so that the target can change its secret.
     """
 
     format: Literal["raw", "cloudevents"] = "raw"
@@ -45,7 +45,7 @@ class RequestForm:
         """Build the request of an attempt that is made now."""
         event = envelope.event
         headers = _delivery_headers(envelope)
-        # No structured CloudEvent can say how its data are encoded.
+        # A structured CloudEvent has no attribute for the encoding of its data.
         if self.format == "raw" or envelope.content_encoding is not None:
             body = event.body
             headers |= _binary_headers(envelope, event_id=headers[IDEMPOTENCY_KEY])
@@ -57,7 +57,7 @@ class RequestForm:
         return TargetRequest(body=body, headers=headers)
 
     def _signed(self, event_id: str, body: bytes, now: datetime) -> dict[str, str]:
-        # Senders choose ids, and a full stop in one could be taken for the end of it.
+        # Senders choose the ids, and the signed text separates its parts by full stops.
         webhook_id = header_value(event_id).replace(".", "%2E")
         timestamp = str(int(now.timestamp()))
         signatures = [
@@ -67,7 +67,7 @@ class RequestForm:
 
 
 def request_form(target: TargetSettings) -> RequestForm:
-    """Prepare what a flow's settings ask for."""
+    """Return the form that a flow's settings demand."""
     return RequestForm(
         format=target.format,
         signing_keys=tuple(signing_key(secret.get_secret_value()) for secret in target.signing_secrets),
@@ -77,7 +77,7 @@ def request_form(target: TargetSettings) -> RequestForm:
 def structured(event: Event) -> bytes:
     """Write an event in the JSON format of CloudEvents 1.0.
 
-    JSON stands in it as it was written, so that no number or order of keys changes; anything else as base64.
+    A JSON body is embedded with its original bytes, so that no number or order of keys changes; any other as base64.
     """
     attributes = {
         "specversion": "1.0",
@@ -96,12 +96,12 @@ def structured(event: Event) -> bytes:
 
 @lru_cache(maxsize=1024)
 def header_value(text: str) -> str:
-    """Percent-encode what a header cannot carry, as the CloudEvents HTTP binding says (section 3.1.3.2)."""
+    """Percent-encode characters that a header cannot carry, by the CloudEvents HTTP binding (section 3.1.3.2)."""
     return _UNSAFE_IN_HEADER.sub(lambda match: quote(match[0], safe=""), text)
 
 
 def _delivery_headers(envelope: Envelope) -> dict[str, str]:
-    """Say which delivery this is, so that the target can drop a duplicate."""
+    """Identify the delivery, so that the target can drop a duplicate."""
     headers = {
         IDEMPOTENCY_KEY: header_value(envelope.event.id),
         "eventflow-attempt": str(envelope.attempt),

@@ -1,4 +1,4 @@
-"""Results of attempts, and the judgement of an answer. Pure."""
+"""Result of an attempt, and the judgement of an answer. Pure."""
 
 from dataclasses import dataclass
 
@@ -20,12 +20,12 @@ REASONS = (
     "connection",
     "internal",
 )
-"""Reasons of failed attempts: a closed set, as labels of metrics must be."""
+"""Reasons of failed attempts: a closed set, because metrics use them as labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succeeded:
-    """The target has taken the event."""
+    """The target has accepted the event."""
 
     status: int
     feedback: Feedback = NOTHING
@@ -33,18 +33,18 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The target has not taken the event.
+    """The target has not accepted the event.
 
     Attributes:
         reason: One of `REASONS`.
-        status: None if no status line came.
+        status: None if there was no status line.
         detail: Cause of a failure in the network, a word of `network.failure.MEANINGS`; None if an answer was judged.
-        asks_to_wait: Whether the target wants fewer requests, and not another one of these.
+        asks_to_wait: Whether the target asks for fewer requests, so that the failure is not that of the event.
         reached: Whether there was a connection to send the request on. False if the name was not resolved, or if the
             connection or TLS failed.
-        answered: Whether a byte of an answer came. If not, the application has most likely not seen the request.
-        feedback: What the answer says about the quota. Its `retry_after_s` holds for the flow if `asks_to_wait`, else
-            for this event alone.
+        answered: Whether a byte of an answer arrived. If not, the application has most likely not seen the request.
+        feedback: The rate information in the answer. Its `retry_after_s` applies to the flow if `asks_to_wait`, and
+            otherwise to this event alone.
     """
 
     reason: str
@@ -57,18 +57,18 @@ class Failed:
 
 
 class AttemptNotMadeError(EventFlowError):
-    """Nothing was sent, for a reason of our own, such as no file descriptor left or a host that cannot be one."""
+    """Nothing was sent, for an internal reason, such as no free file descriptor or a malformed host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errored:
-    """An error of our own ended the attempt. It says nothing about the target, so it neither counts nor steers."""
+    """An internal error ended the attempt. It shows nothing about the target: no attempt counts, no rate changes."""
 
     error: Exception
 
 
 Judged = Succeeded | Failed
-"""Results that say something about the target."""
+"""Results that show the state of the target."""
 
 Result = Judged | Errored
 
@@ -86,12 +86,12 @@ def judge(
     """Distinguish success from failure by the status, and by the verdict on the body if there is one.
 
     Args:
-        feedback: What the answer says about the quota.
-        is_refused: Whether its body says that the request was not carried out for want of quota.
-        steers: Whether answers steer the rate; else a 429 is a failure like any other.
-        success: Which statuses are a success.
-        refusal: Why an answer with such a status is a failure by its body; None if it is none.
-        detail: Why its body could not be read.
+        feedback: The rate information in the answer.
+        is_refused: Whether its body reports that the request was refused because the quota is exhausted.
+        steers: Whether answers control the rate; if not, a 429 is a failure like any other.
+        success: The rules for a success, with its statuses.
+        refusal: Reason for which the body makes an answer with such a status a failure; None if it does not.
+        detail: Cause for which its body could not be read.
     """
     if status in success.statuses and not is_refused:
         if refusal is None:

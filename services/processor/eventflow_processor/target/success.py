@@ -1,4 +1,4 @@
-"""Which answers of a target are a success: by the status, and by a rule on the body if one is set. Pure."""
+"""Rules for a success: by the status of the answer, and by its body if a rule for it is set. Pure."""
 
 import json
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ UNREADABLE: Final = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuccessRule:
-    """When the target has taken an event.
+    """Conditions under which the target has accepted an event.
 
     Attributes:
-        statuses: The answer has one of these.
-        present: JSON pointers (RFC 6901): the body has a value at each.
-        absent: The body has a value at none of these.
-        is_graphql: Whether the body is GraphQL's, in which `errors` without `data` is a failure.
-        user_errors_fail: Whether `userErrors` of a GraphQL mutation are one too.
+        statuses: The answer has one of these statuses.
+        present: JSON pointers (RFC 6901): the body has a value at each of them.
+        absent: JSON pointers: the body has a value at none of them.
+        is_graphql: Whether the body is a GraphQL answer, in which `errors` without `data` are a failure.
+        user_errors_fail: Whether `userErrors` of a GraphQL mutation are a failure too.
     """
 
     statuses: frozenset[int] = frozenset(range(200, 300))
@@ -32,7 +32,7 @@ class SuccessRule:
 
     @property
     def reads_bodies(self) -> bool:
-        """Whether the status alone does not decide."""
+        """Whether the body decides too."""
         return bool(self.is_graphql or self.present or self.absent)
 
     def refuses(self, document: object) -> bool:
@@ -60,7 +60,7 @@ class SuccessRule:
 
 
 def success_rule(target: TargetSettings) -> SuccessRule:
-    """Prepare what a flow's settings ask for."""
+    """Return the rule that a flow's settings demand."""
     return SuccessRule(
         statuses=success_statuses(target.success_status),
         present=target.success_pointer,
@@ -71,7 +71,7 @@ def success_rule(target: TargetSettings) -> SuccessRule:
 
 
 def parsed(body: bytes | None) -> object:
-    """Read JSON: its value, null for an empty body, `UNREADABLE` for anything else and for a body that was not read."""
+    """Parse a JSON body. An empty body is null; one that is not JSON, or was not read, is `UNREADABLE`."""
     if body is None:
         return UNREADABLE
     if not body.strip():
@@ -83,7 +83,7 @@ def parsed(body: bytes | None) -> object:
 
 
 def _has(document: object, pointer: str) -> bool:
-    """Whether there is a value that says anything: null, false, "", [] and {} say that there is none."""
+    """Whether there is a value at a pointer: null, false, "", [] and {} count as none."""
     value = value_at(document, pointer)
     return not (value is None or value is False or value in ("", [], {}))
 
