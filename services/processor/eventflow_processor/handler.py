@@ -80,6 +80,16 @@ class Turn:
             self.ended_s = time.monotonic()
         return self.ended_s
 
+    def close(self) -> None:
+        """Note that the turn is over, and let go of what it waited for.
+
+        An attempt refers to its turn by its callbacks. So a turn that kept its attempt would be a cycle, which only the
+        garbage collector frees, and with it the body of the event: after a thousand turns or more, since it runs so
+        seldom here.
+        """
+        self.is_over = True
+        self.attempt = self.waiting = None
+
     def finished(self, outcome: Outcome | None, error: Exception | None) -> Attempted:
         """Describe the attempt, whose delivery has just been settled or is lost."""
         answered_s = self.end_attempt()
@@ -138,11 +148,13 @@ class Handler:
             turn.spans = self._tracing.begin(delivery)
             # Lines that others log in this turn name the event too, if it has a trace to be found by.
             with _log_context(turn):
-                turn.attempt = self._target.start(
+                attempt = self._target.start(
                     turn.spans.continued_by(delivery.envelope),
                     charge=partial(self._charge, turn),
                     on_result=partial(self._on_result, turn),
                 )
+            if not turn.is_over:  # a quick target has answered already
+                turn.attempt = attempt
         except Exception as error:  # noqa: BLE001 - a guard: a bug costs a repetition, never the event
             self._fail(turn, error)
 
@@ -251,7 +263,7 @@ class Handler:
         if isinstance(outcome, Hold) or isinstance(error, GateClosedError):
             self._schedule.put_first(turn.delivery)  # so late, since its next turn can begin from here on
         turn.on_end(turn)
-        turn.is_over = True  # last of all: if any of this fails, the turn fails, and is ended again
+        turn.close()  # last of all: if any of this fails, the turn fails, and is ended again
 
     def _fail(self, turn: Turn, error: Exception) -> None:
         """Let a delivery come again after an error of our own, with the attempts that it had."""
@@ -292,7 +304,7 @@ class Handler:
         self._observers.note_error(error, where="guard", delivery=turn.delivery)
         log.error("delivery.unguarded", event_id=shown_id(turn.delivery.envelope.event.id), error=repr(error))
         turn.on_end(turn)
-        turn.is_over = True
+        turn.close()
 
     def _give_back_pass(self, turn: Turn) -> None:
         entered, turn.entered = turn.entered, None
