@@ -165,6 +165,7 @@ class Handler:
 
     def abandon(self, turn: Turn) -> None:
         """End a turn as it is. Its delivery stays unsettled, so the broker requeues it when the channel closes."""
+        self._give_back_pass(turn)  # first, as in `_fail`
         if turn.attempt is not None:
             turn.attempt.abandon()
         if turn.waiting is not None:
@@ -172,9 +173,9 @@ class Handler:
         self._end(turn, None, AbandonedError("the turn was abandoned"))
 
     def _on_result(self, turn: Turn, result: Result) -> None:
-        if turn.is_over:
-            return
         try:
+            if not turn.is_in_flight:  # one result is enough, and after an error of our own none counts
+                return
             turn.result = result
             turn.end_attempt()
             match result:
@@ -269,10 +270,13 @@ class Handler:
         """Let a delivery come again after an error of our own, with the attempts that it had."""
         try:
             self._observers.note_error(error, where="delivery", delivery=turn.delivery)
+            if turn.is_over:  # its delivery is settled, or has its next turn by now
+                return
             turn.end_attempt()
+            # First of what may fail: if the pass of a probe were lost, no attempt would ever start again.
+            self._give_back_pass(turn)
             if turn.attempt is not None:
                 turn.attempt.abandon()
-            self._give_back_pass(turn)
             # At once, and not in the task: the gate must close before the next turn begins.
             times = self._gate.failed_ourselves(turn.delivery.envelope.event.id, error)
             self._wait_for(turn, self._put_off(turn, error, times), on_error=self._drop)

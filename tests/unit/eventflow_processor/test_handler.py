@@ -255,6 +255,43 @@ async def test_an_abandoned_turn_ends_once_and_a_late_result_changes_nothing() -
     assert [type(attempted.error) for attempted in stage.seen] == [AbandonedError]
 
 
+async def test_a_result_that_comes_twice_settles_once() -> None:
+    stage = Stage(Target(None))
+    turn = stage.begin()
+    stage.target.on_result(Failed(reason="server_error", status=500))
+    stage.target.on_result(Failed(reason="server_error", status=500))
+    await eventually(lambda: stage.ended == [turn], what="the end")
+    assert len(stage.copies.published) == 1
+    assert len(stage.seen) == 1
+
+
+async def test_an_error_after_the_answer_does_not_requeue_a_delivery_that_waits_for_its_next_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handler, "CRASH_PAUSE_S", 0)
+    asks = Failed(reason="throttled", status=429, asks_to_wait=True, feedback=Feedback(retry_after_s=1))
+    stage = Stage(Target(asks, fails=True))
+    with capture_logs():
+        turn = stage.begin()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*tasks)
+    assert (stage.ended, stage.outcomes, stage.channel.settled) == ([turn], [Hold()], [])
+    assert stage.counted_errors == 1
+
+
+async def test_a_probe_that_cannot_even_be_abandoned_gives_its_pass_back() -> None:
+    for give_up in (
+        lambda stage, _: stage.target.on_result(Errored(error=RuntimeError("a bug"))),
+        lambda stage, turn: stage.handler.abandon(turn),
+    ):
+        stage = Stage(Target(None, fails=True))
+        entered = stage.probe()
+        turn = stage.begin(entered)
+        with capture_logs(), suppress(RuntimeError):
+            give_up(stage, turn)
+        assert stage.gate.is_open or stage.gate._closed_s() < UNTIL_CHANGED_S, "another probe may follow"
+
+
 async def test_a_turn_is_freed_at_its_end_and_not_by_the_garbage_collector() -> None:
     """A thousand bodies of events waited for the collector, which runs seldom (`lifecycle.GC_THRESHOLDS`)."""
     async with (
