@@ -13,9 +13,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from eventflow.amqp.presence import Presence
+from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
 from eventflow.control.bus import ControlBus
 from eventflow.control.overrides import Overrides
+from eventflow.delivery import Delivery
+from eventflow.errors import BrokerUnavailableError
+from eventflow.message import Message
 from eventflow.settings.load import load
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, retry_queue
@@ -195,6 +199,41 @@ async def test_a_delivery_that_nothing_settles_is_given_up_and_comes_again(
             await eventually(lambda: parts.consumer.held == 2, what="both events held")
         await eventually(lambda: target.ids == {"forgotten", "behind-it"}, what="both delivered through the only slot")
         await eventually(lambda: parts.consumer.held == 0, what="nothing held")
+
+
+async def test_a_confirm_that_comes_after_its_turn_was_given_up_acks_nothing(
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its task was cancelled, its delivery has come again, and its slot is free once."""
+    monkeypatch.setattr("eventflow_processor.flow.held_max_s", lambda _: 1.0)
+    await amqp.declare_flow(flow, (DELAY_S,))
+    unconfirmed: list[Publication] = []
+
+    def publish(_: Publisher, sent: Message, *, queue: str) -> Publication:
+        unconfirmed.append(Publication(sent, queue))
+        return unconfirmed[-1]
+
+    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
+        target.answer = lambda _: 422
+        settled: list[Delivery] = []
+        with monkeypatch.context() as bug:
+            bug.setattr(Publisher, "publish", publish)
+            bug.setattr(Delivery, "ack", settled.append)
+            await amqp.publish(lane_queue(flow, Lane.LIVE), message("e"))
+            await eventually(lambda: len(unconfirmed) == 2, what="a second turn, after the first was given up")
+            unconfirmed[0].resolve()
+            await asyncio.sleep(0.2)
+            assert settled == []
+        target.answer = lambda _: 200
+        unconfirmed[1].resolve(BrokerUnavailableError("no confirm"))
+
+        async def at_rest() -> bool:
+            left = [await amqp.depth(queue) for queue in (lane_queue(flow, Lane.DUE), retry_queue(flow, DELAY_S))]
+            return not any(left) and parts.consumer.held == 0
+
+        await eventually(at_rest, what="nothing held")
+        await eventually(lambda: len(target.receipts) == 3, what="the next attempt, through the only slot")
+        await eventually(lambda: parts.dispatcher._slots._value == 1, what="the only slot free, and no other")
 
 
 async def test_a_processor_whose_slots_are_taken_for_good_says_that_it_stands_still(

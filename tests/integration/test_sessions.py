@@ -2,12 +2,19 @@
 
 import asyncio
 
+import pytest
+
+from eventflow.amqp import consumer as consumers
 from eventflow.amqp.channel import open_channel
 from eventflow.amqp.connection import Connection
+from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.session import keep_connected
 from eventflow.errors import BrokerUnavailableError
+from eventflow.tasks import cancel_and_wait
+from eventflow.topology import Lane, flow_specs
 from sandbox.ports import free_port
+from tests.integration.test_too_large import Held, Nobody
 from tests.support.amqp import Amqp
 from tests.support.wait import eventually
 
@@ -66,3 +73,34 @@ async def test_a_publisher_whose_exchange_was_deleted_starts_anew_and_declares_i
     finally:
         running.cancel()
         await asyncio.wait({running})
+
+
+async def test_a_session_that_ends_while_its_consumer_is_closed_ends_nothing_else(
+    broker_url: str, flow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error ended the drain of a processor, in the other flows too."""
+    publisher = Publisher([broker_url], specs=[], name="publish")
+    consumer = Consumer(
+        [broker_url],
+        flow=flow,
+        specs=flow_specs(flow, (1,)),
+        prefetch=dict.fromkeys(Lane, 10),
+        sink=Held(),
+        publisher=publisher,
+        listener=Nobody(),
+        held_max_s=60,
+        name="consume",
+    )
+    publishing, consuming = asyncio.create_task(publisher.run()), asyncio.create_task(consumer.run())
+
+    async def session_ends(*_: object, **__: object) -> bool:
+        await cancel_and_wait(consuming)
+        return True
+
+    monkeypatch.setattr(consumers, "wait_for_consumers", session_ends)
+    try:
+        await eventually(lambda: len(consumer._consumers) == len(Lane), what="the consumers counted")
+        await consumer.stop()
+        await consumer.close()
+    finally:
+        await cancel_and_wait(publishing, consuming)

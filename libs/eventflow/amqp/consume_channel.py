@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -172,6 +173,7 @@ class LibraryConsumeChannel(ConsumeChannel):
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._writing: set[asyncio.Task[None]] = set()
+        self._order = asyncio.Lock()
 
     @property
     @override
@@ -198,31 +200,32 @@ class LibraryConsumeChannel(ConsumeChannel):
         if self._channel.is_closed:
             raise DeliveryLostError("the delivering channel is closed")
         if requeue:
-            self._write(self._channel.basic_nack(tag, requeue=True, wait=False))
+            self._write(partial(self._channel.basic_nack, tag, requeue=True, wait=False))
         else:
-            self._write(self._channel.basic_ack(tag, wait=False))
+            self._write(partial(self._channel.basic_ack, tag, wait=False))
 
     @override
     def dead_letter(self, tag: int) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the delivering channel is closed")
-        self._write(self._channel.basic_nack(tag, requeue=False, wait=False))
+        self._write(partial(self._channel.basic_nack, tag, requeue=False, wait=False))
 
-    def _write(self, settlement: Coroutine[Any, Any, None]) -> None:
+    def _write(self, settlement: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Let the library write a settlement, in a task, because its methods are coroutines.
 
-        Tasks start in the order of their creation, so the frames have the order of the settlements.
+        The frames have the order of the settlements: tasks start in the order of their creation, and the lock keeps
+        this order. Without it, of the tasks that wait until the library has room for a frame, any could be the next.
         """
-        writing = asyncio.create_task(_written(settlement))
+        writing = asyncio.create_task(self._written(settlement))
         self._writing.add(writing)  # the loop itself has only weak references to tasks
         writing.add_done_callback(self._writing.discard)
 
-
-async def _written(settlement: Coroutine[Any, Any, None]) -> None:
-    try:
-        await settlement
-    except CONNECTION_ERRORS as error:  # the channel has just closed, so the broker delivers the message again
-        log.debug("delivery.settlement_lost", reason=str(error))
+    async def _written(self, settlement: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            async with self._order:
+                await settlement()
+        except CONNECTION_ERRORS as error:  # the channel has just closed, so the broker delivers the message again
+            log.debug("delivery.settlement_lost", reason=str(error))
 
 
 async def _consume(

@@ -178,18 +178,17 @@ class Consumer:
 
     async def close(self) -> None:
         """Close the channel after the queues have received all settlements, so that a clean stop repeats no event."""
-        if self._channel is None or self._connection is None or self._is_silent:
+        connection, channel = self._connection, self._channel  # both are gone if the session ends meanwhile
+        if channel is None or connection is None or self._is_silent:
             return
         waits = [
-            wait_for_consumers(
-                self._connection, lane_queue(self._flow, lane), at_most=consumers - 1, timeout_s=SETTLED_MAX_S
-            )
+            wait_for_consumers(connection, lane_queue(self._flow, lane), at_most=consumers - 1, timeout_s=SETTLED_MAX_S)
             for lane, consumers in self._consumers.items()
         ]
         try:
             async with asyncio.timeout(SETTLED_MAX_S + STOP_MAX_S):
                 await asyncio.gather(*waits)
-                await answered("close the channel", self._channel.close())
+                await answered("close the channel", channel.close())
         except (BrokerUnavailableError, TimeoutError) as error:
             log.debug("consumer.close_failed", flow=self._flow, reason=str(error) or "no answer")
 

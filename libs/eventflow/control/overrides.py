@@ -49,7 +49,7 @@ def decode_overrides(body: bytes) -> Overrides:
         case {"rate_per_s": None, "paused": bool() as is_paused}:
             return Overrides(is_paused=is_paused)
         case {"rate_per_s": int() | float() as rate_per_s, "paused": bool() as is_paused} if (
-            not isinstance(rate_per_s, bool) and 0 < rate_per_s <= RATE_MAX_PER_S
+            not isinstance(rate_per_s, bool) and RATE_MIN_PER_S <= rate_per_s <= RATE_MAX_PER_S
         ):
             return Overrides(rate_per_s=float(rate_per_s), is_paused=is_paused)
     raise InvalidOverridesError(f"not the overrides of a flow: {body[:80]!r}")

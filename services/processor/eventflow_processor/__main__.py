@@ -63,6 +63,7 @@ async def serve(settings: Settings) -> None:
                 setting="EVENTFLOW_PROCESSOR__ADMIN_PORT",
                 readiness=partial(readiness_of, flows, shared, policies, stop),
                 exposition=exposition_of(shared.metrics.registry),
+                refresh=shared.metrics.refresh,
             )
         )
         log.info("processor.started", flows=[flow.name for flow in flows], admin_port=port, pid=os.getpid())

@@ -80,6 +80,16 @@ class Turn:
             self.ended_s = time.monotonic()
         return self.ended_s
 
+    def close(self) -> None:
+        """Note that the turn is over, and let go of what it waited for.
+
+        An attempt refers to its turn by its callbacks. So a turn that kept its attempt would be a cycle, which only the
+        garbage collector frees, and with it the body of the event: after a thousand turns or more, since it runs so
+        seldom here.
+        """
+        self.is_over = True
+        self.attempt = self.waiting = None
+
     def finished(self, outcome: Outcome | None, error: Exception | None) -> Attempted:
         """Describe the attempt, whose delivery has just been settled or is lost."""
         answered_s = self.end_attempt()
@@ -143,7 +153,7 @@ class Handler:
                     charge=partial(self._charge, turn),
                     on_result=partial(self._on_result, turn),
                 )
-            if not turn.is_over:
+            if not turn.is_over:  # a quick target has answered already
                 turn.attempt = attempt
         except Exception as error:  # noqa: BLE001 - a guard: a bug costs a repetition, never the event
             self._fail(turn, error)
@@ -155,6 +165,7 @@ class Handler:
 
     def abandon(self, turn: Turn) -> None:
         """End a turn at once. Its delivery stays unsettled, so the broker requeues it when the channel closes."""
+        self._give_back_pass(turn)  # first, as in `_fail`
         if turn.attempt is not None:
             turn.attempt.abandon()
         if turn.waiting is not None:
@@ -162,9 +173,9 @@ class Handler:
         self._end(turn, None, AbandonedError("the turn was abandoned"))
 
     def _on_result(self, turn: Turn, result: Result) -> None:
-        if turn.is_over:
-            return
         try:
+            if not turn.is_in_flight:  # one result is enough, and after an error of our own none counts
+                return
             turn.result = result
             turn.end_attempt()
             match result:
@@ -253,19 +264,20 @@ class Handler:
         if isinstance(outcome, Hold) or isinstance(error, GateClosedError):
             self._schedule.put_first(turn.delivery)  # so late, since its next turn can begin from here on
         turn.on_end(turn)
-        turn.is_over = True  # so late: if any of this fails, the turn fails, and is ended again
-        # The attempt refers to the turn. Without this the event would stay in memory until a search for such cycles.
-        turn.attempt = turn.waiting = None
+        turn.close()  # last of all: if any of this fails, the turn fails, and is ended again
 
     def _fail(self, turn: Turn, error: Exception) -> None:
         """Repeat a delivery after an internal error, without counting an attempt."""
         try:
             self._observers.note_error(error, where="delivery", delivery=turn.delivery)
+            if turn.is_over:  # its delivery is settled, or has its next turn by now
+                return
             turn.end_attempt()
+            # First of what may fail: if the pass of a probe were lost, no attempt would ever start again.
+            self._give_back_pass(turn)
             if turn.attempt is not None:
                 turn.attempt.abandon()
-            self._give_back_pass(turn)
-            # Here and not in the task: the gate must close before the next turn begins.
+            # At once, and not in the task: the gate must close before the next turn begins.
             times = self._gate.failed_ourselves(turn.delivery.envelope.event.id, error)
             self._wait_for(turn, self._put_off(turn, error, times), on_error=self._drop)
         except Exception as another:  # noqa: BLE001 - the guard's own guard
@@ -296,7 +308,7 @@ class Handler:
         self._observers.note_error(error, where="guard", delivery=turn.delivery)
         log.error("delivery.unguarded", event_id=shown_id(turn.delivery.envelope.event.id), error=repr(error))
         turn.on_end(turn)
-        turn.is_over = True
+        turn.close()
 
     def _give_back_pass(self, turn: Turn) -> None:
         entered, turn.entered = turn.entered, None

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -20,7 +21,7 @@ from eventflow.telemetry.tracers import NoTracer
 from eventflow.topology import Lane
 from eventflow_processor import handler
 from eventflow_processor.attempt import AbandonedError, Attempted
-from eventflow_processor.gate.gate import Gate
+from eventflow_processor.gate.gate import UNTIL_CHANGED_S, Gate
 from eventflow_processor.gate.verdict import Pass
 from eventflow_processor.handler import GateClosedError, Handler, Turn
 from eventflow_processor.lanes import Lanes
@@ -28,9 +29,13 @@ from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import RetryPolicy
-from eventflow_processor.target.feedback import Feedback
+from eventflow_processor.target.feedback import Feedback, FeedbackReader
+from eventflow_processor.target.http import HttpTarget
 from eventflow_processor.target.port import Charge, OnResult
+from eventflow_processor.target.port import Target as AnyTarget
+from eventflow_processor.target.request import RequestForm
 from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
+from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
 
@@ -58,6 +63,8 @@ class Target:
     on_result: OnResult = print
     sent_again: int = 0
     abandoned: int = 0
+    fails: bool = False
+    """Raises from `start` after its answer, and from `abandon`."""
 
     def start(self, envelope: Envelope, *, charge: Charge, on_result: OnResult) -> "Begun":
         self.on_result = on_result
@@ -65,6 +72,8 @@ class Target:
             charge(self._send_again)
         elif self.result is not None:
             on_result(self.result)
+        if self.fails and self.result is not None:
+            raise RuntimeError("a bug")
         return Begun(self, on_result)
 
     def _send_again(self) -> None:
@@ -81,12 +90,18 @@ class Begun:
 
     def abandon(self) -> None:
         self.target.abandoned += 1
+        if self.target.fails:
+            raise RuntimeError("a bug")
 
 
 class Copies:
     """Stands for the consumer: confirms every copy after a moment."""
 
+    def __init__(self) -> None:
+        self.published: list[Copied] = []
+
     async def settle(self, delivery: Delivery, outcome: Copied) -> Copied:
+        self.published.append(outcome)
         await asyncio.sleep(0)
         delivery.ack()
         return outcome
@@ -98,6 +113,7 @@ class Stage:
 
     target: Target
     observe: Callable[[Attempted], None] = lambda _: None
+    http: AnyTarget | None = None
     seen: list[Attempted] = field(default_factory=list)
     ended: list[Turn] = field(default_factory=list)
 
@@ -108,13 +124,14 @@ class Stage:
         self.gate.apply_overrides(Overrides())
         self.errors = Counter("errors", "Errors", registry=CollectorRegistry())
         errors = InternalErrors(self.errors)
+        self.copies = Copies()
         self.handler = Handler(
             schedule=self.lanes,
             gate=self.gate,
             quota=Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None),
-            target=self.target,
+            target=self.http or self.target,
             policy=RetryPolicy(max_attempts=3, delays_s=(1, 5)),
-            consumer=Copies(),  # type: ignore[arg-type]  # the part that a handler uses
+            consumer=self.copies,  # type: ignore[arg-type]  # the part that a handler uses
             tracing=DeliveryTracing(NoTracer(), flow="f", target_url="http://t/", internal_errors=errors),
             observers=Observers([self, Recorder(self.seen)], flow="f", internal_errors=errors),
         )
@@ -129,6 +146,16 @@ class Stage:
         turn = Turn(delivery=delivery, entered=entered, on_end=self.ended.append)
         self.handler.begin(turn)
         return turn
+
+    def probe(self) -> Pass:
+        """Open the breaker and let a probe enter."""
+        while not self.gate.is_breaker_open:
+            for event_id in ("a", "b", "c"):
+                self.gate.leave(event_id, Failed(reason="server_error", status=500), Pass.ATTEMPT)
+        self.gate._breaker._probe_at_s = 0.0
+        entered = self.gate.enter()
+        assert entered is Pass.PROBE
+        return entered
 
     @property
     def outcomes(self) -> list[Outcome | None]:
@@ -253,3 +280,62 @@ async def test_an_abandoned_turn_ends_once_and_a_late_result_changes_nothing() -
     stage.handler.abandon(turn)
     assert (stage.ended, stage.channel.settled) == ([turn], [])
     assert [type(attempted.error) for attempted in stage.seen] == [AbandonedError]
+
+
+async def test_a_result_that_comes_twice_settles_once() -> None:
+    stage = Stage(Target(None))
+    turn = stage.begin()
+    stage.target.on_result(Failed(reason="server_error", status=500))
+    stage.target.on_result(Failed(reason="server_error", status=500))
+    await eventually(lambda: stage.ended == [turn], what="the end")
+    assert len(stage.copies.published) == 1
+    assert len(stage.seen) == 1
+
+
+async def test_an_error_after_the_answer_does_not_requeue_a_delivery_that_waits_for_its_next_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handler, "CRASH_PAUSE_S", 0)
+    asks = Failed(reason="throttled", status=429, asks_to_wait=True, feedback=Feedback(retry_after_s=1))
+    stage = Stage(Target(asks, fails=True))
+    with capture_logs():
+        turn = stage.begin()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*tasks)
+    assert (stage.ended, stage.outcomes, stage.channel.settled) == ([turn], [Hold()], [])
+    assert stage.counted_errors == 1
+
+
+async def test_a_probe_that_cannot_even_be_abandoned_gives_its_pass_back() -> None:
+    for give_up in (
+        lambda stage, _: stage.target.on_result(Errored(error=RuntimeError("a bug"))),
+        lambda stage, turn: stage.handler.abandon(turn),
+    ):
+        stage = Stage(Target(None, fails=True))
+        entered = stage.probe()
+        turn = stage.begin(entered)
+        with capture_logs(), suppress(RuntimeError):
+            give_up(stage, turn)
+        assert stage.gate.is_open or stage.gate._closed_s() < UNTIL_CHANGED_S, "another probe may follow"
+
+
+async def test_a_turn_is_freed_at_its_end_and_not_by_the_garbage_collector() -> None:
+    """A thousand bodies of events waited for the collector, which runs seldom (`lifecycle.GC_THRESHOLDS`)."""
+    async with (
+        ScriptedTarget(answer=lambda _: 200) as scripted,
+        HttpTarget(
+            url=scripted.url, form=RequestForm(), headers={}, timeout_s=5, feedback=FeedbackReader(mode="none")
+        ) as http,
+    ):
+        stage = Stage(Target(None), http=http)
+        gc.collect()
+        gc.disable()
+        try:
+            stage.begin()
+            await eventually(lambda: len(stage.ended) == 1, what="the end")
+            stage.ended.clear()
+            stage.seen.clear()
+            await asyncio.sleep(0)
+            assert not [kept for kept in gc.get_objects() if isinstance(kept, Turn)]
+        finally:
+            gc.enable()

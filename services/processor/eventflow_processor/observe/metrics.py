@@ -4,6 +4,7 @@ from collections import Counter as Counts
 from collections.abc import Callable, Collection
 from typing import assert_never
 
+from prometheus_client import Gauge
 from typing_extensions import override
 
 from eventflow.control.messages import Cause, Ignored
@@ -126,6 +127,7 @@ class ProcessorMetrics(MetricTable):
 
     def __init__(self) -> None:
         super().__init__()
+        self._bound: list[FlowMetrics] = []
         self.internal_errors = InternalErrors(self.internal_error_count.labels("processor"))
         for reason in Ignored:
             self.control_ignored.labels(reason.value)
@@ -148,7 +150,18 @@ class ProcessorMetrics(MetricTable):
 
     def bind(self, flow: str) -> "FlowMetrics":
         """Return the metrics of one flow."""
-        return FlowMetrics(self, flow)
+        bound = FlowMetrics(self, flow)
+        self._bound.append(bound)
+        return bound
+
+    async def refresh(self) -> None:
+        """Set the gauges that follow parts of the flows. Await this on the event loop before each exposition.
+
+        The exposition runs on another thread. There, these parts could change while they are read: the attempts in
+        flight are counted one by one, and a rate that has become due is taken over by the first who asks for it.
+        """
+        for bound in self._bound:
+            bound.refresh()
 
 
 class FlowMetrics(Observer):
@@ -173,19 +186,27 @@ class FlowMetrics(Observer):
         self.arrival_per_second = metrics.arrival_per_second.labels(flow)
         self.departure_per_second = metrics.departure_per_second.labels(flow)
         self.stuck = metrics.stuck.labels(flow)
+        self._followed: list[tuple[Gauge, Callable[[], float]]] = []
 
     def follow(self, *, gate: Gate, quota: Quota, held: Callable[[], float], in_flight: Callable[[], float]) -> None:
-        """Let gauges read their values from the parts of the flow at each scrape."""
-        for one, value in (
-            (self._metrics.held, held),
-            (self._metrics.in_flight, in_flight),
-            (self._metrics.breaker_open, lambda: gate.is_breaker_open),
-            (self._metrics.blocked, lambda: gate.cause is Cause.BLOCKED or gate.blocked_by is not None),
-            (self._metrics.rate_limit, lambda: quota.rate_per_s),
-            (self._metrics.rate_share, lambda: quota.share_per_s),
-            (self._metrics.processors, lambda: quota.processors),
-        ):
-            one.labels(self._flow).set_function(value)
+        """Let gauges take their values from the parts of the flow at each `refresh`."""
+        self._followed = [
+            (one.labels(self._flow), value)
+            for one, value in (
+                (self._metrics.held, held),
+                (self._metrics.in_flight, in_flight),
+                (self._metrics.breaker_open, lambda: gate.is_breaker_open),
+                (self._metrics.blocked, lambda: gate.cause is Cause.BLOCKED or gate.blocked_by is not None),
+                (self._metrics.rate_limit, lambda: quota.rate_per_s),
+                (self._metrics.rate_share, lambda: quota.share_per_s),
+                (self._metrics.processors, lambda: quota.processors),
+            )
+        ]
+
+    def refresh(self) -> None:
+        """Set the gauges that follow parts of the flow."""
+        for one, value in self._followed:
+            one.set(value())
 
     def set_backlog(self, queue: str, events: int) -> None:
         """Set the number of events that a queue has ready; `queue` is the end of its name."""

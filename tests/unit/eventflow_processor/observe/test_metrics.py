@@ -1,10 +1,14 @@
 """Counts of attempts, and gauges that read the parts of a flow."""
 
+import asyncio
+import threading
+
 import pytest
 
 from eventflow.control.messages import Ignored
 from eventflow.control.overrides import Overrides
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow.telemetry.metrics import exposition_of
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
 from eventflow_processor.observe.metrics import FlowMetrics, ProcessorMetrics
@@ -65,26 +69,49 @@ def test_the_time_of_an_attempt_is_that_of_an_answer(
     assert value(metrics, "attempt_seconds_sum") == 0.25 * answers
 
 
-def test_gauges_read_gate_and_quota_as_they_are_now(metrics: ProcessorMetrics, flow: FlowMetrics) -> None:
+async def test_gauges_read_gate_and_quota_as_they_are_now(metrics: ProcessorMetrics, flow: FlowMetrics) -> None:
     gate = Gate(flow="f", instance="a", max_retry_after_s=900, broadcast=lambda _: None)
     quota = Quota(flow="f", rate_per_s=10, burst=1, cost=1, broadcast=lambda _: None)
     flow.follow(gate=gate, quota=quota, held=lambda: 7, in_flight=lambda: 3)
+    await metrics.refresh()
     assert (value(metrics, "held_events"), value(metrics, "in_flight")) == (7, 3)
     assert (value(metrics, "rate_limit_units_per_second"), value(metrics, "rate_share_units_per_second")) == (10, 0)
     assert (value(metrics, "breaker_open"), value(metrics, "blocked")) == (0, 0)
     gate.apply_overrides(Overrides())
     for event_id in "123":
         gate.leave(event_id, UNAUTHORIZED, Pass.ATTEMPT)
+    await metrics.refresh()
     assert (value(metrics, "breaker_open"), value(metrics, "blocked")) == (1, 1)
 
 
-def test_errors_of_our_own_block_a_flow_without_an_open_breaker(metrics: ProcessorMetrics, flow: FlowMetrics) -> None:
+async def test_errors_of_our_own_block_a_flow_without_an_open_breaker(
+    metrics: ProcessorMetrics, flow: FlowMetrics
+) -> None:
     gate = Gate(flow="f", instance="a", max_retry_after_s=900, broadcast=lambda _: None)
     quota = Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None)
     flow.follow(gate=gate, quota=quota, held=lambda: 0, in_flight=lambda: 0)
     for event_id in "123":
         gate.failed_ourselves(event_id, OSError())
+    await metrics.refresh()
     assert (value(metrics, "breaker_open"), value(metrics, "blocked")) == (0, 1)
+
+
+async def test_what_gauges_follow_is_read_on_the_event_loop_and_not_on_the_thread_of_the_exposition(
+    metrics: ProcessorMetrics, flow: FlowMetrics
+) -> None:
+    """Counted on the other thread, the attempts in flight failed one exposition in 200: the set changed meanwhile."""
+    threads: set[int] = set()
+
+    def read() -> float:
+        threads.add(threading.get_ident())
+        return 1.0
+
+    gate = Gate(flow="f", instance="a", max_retry_after_s=900, broadcast=lambda _: None)
+    quota = Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None)
+    flow.follow(gate=gate, quota=quota, held=read, in_flight=read)
+    await metrics.refresh()
+    await asyncio.to_thread(exposition_of(metrics.registry), "")
+    assert threads == {threading.get_ident()}
 
 
 def test_every_reason_to_ignore_a_message_rises_from_0(metrics: ProcessorMetrics) -> None:
