@@ -235,7 +235,7 @@ async def test_the_start_logs_where_the_spool_is_and_how_much_room_it_has(
 CLAIM = """
 import os, sys
 from pathlib import Path
-from collector.spool_directory import SpoolDirectory
+from eventflow_collector.spool.directory import SpoolDirectory
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
@@ -259,9 +259,9 @@ def test_a_file_that_another_user_left_is_passed_over_with_a_warning(left: str) 
 WITHOUT_THREADS = """
 import asyncio, os, resource
 from pathlib import Path
-from collector.spool_directory import SpoolDirectory
-from collector.spool_store import SpoolUnavailableError
-from collector.spool_thread import on_thread
+from eventflow_collector.spool.directory import SpoolDirectory
+from eventflow_collector.spool.store import SpoolUnavailableError
+from eventflow_collector.spool.thread import on_thread
 resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 os.setgroups([])
 os.setgid(65534)
