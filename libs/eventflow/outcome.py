@@ -1,4 +1,4 @@
-"""What became of an attempt, as a delivery must be settled: a closed set. Pure."""
+"""Outcomes of attempts, by which deliveries are settled: a closed set. Pure."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, assert_never

@@ -36,7 +36,7 @@ ARRIVAL_PER_S = 80
 LOAD_S = 8.0
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
-STILL = {"Answering", "Consumers", "Processors that share it", "RabbitMQ alarms"}
+STILL = {"Consumers", "Processors that share the quota", "RabbitMQ alarms", "Services that answer"}
 """Panels whose figures move only when processes come and go, or something is wrong with the machine."""
 
 
@@ -117,11 +117,14 @@ async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> S
         taking = collector(
             line.url,
             flow=FLOW,
+            preloaded=False,  # Prometheus has to see how they come up
             COLLECTOR__SPOOL_DIR=str(directory / "spool"),
             COLLECTOR__CONFIRM_TIMEOUT_S="0.5",
             **receiver.environment,
         )
-        giving = processor(node.url, flow=FLOW, target_url=target.url, **giving_settings, **receiver.environment)
+        giving = processor(
+            node.url, flow=FLOW, target_url=target.url, preloaded=False, **giving_settings, **receiver.environment
+        )
         prometheus = Prometheus.prepare(
             directory,
             {

@@ -94,7 +94,8 @@ async def test_each_cause_has_its_word_in_metrics_and_log_and_counts_no_attempt(
     }
     for name in (flow, *flows):
         await amqp.declare_flow(name, (1.0,))
-    service = processor(broker_url, flow=flow, target_url=urls["no_listener"], **of_flows)
+    # Not forked: aiohttp reads SSL_CERT_FILE when it is imported.
+    service = processor(broker_url, flow=flow, target_url=urls["no_listener"], preloaded=False, **of_flows)
     with service.process:
         await service.ready(http)
         for name in flows:

@@ -52,7 +52,8 @@ class Forked:
 
     Args:
         command: Module and arguments.
-        env: Whole environment. Variables that the interpreter or the dynamic linker reads at its start have no effect.
+        env: Whole environment. Variables that the interpreter, the dynamic linker or a library reads at its start have
+            no effect, such as SSL_CERT_FILE.
         cwd: Working directory.
         stderr: File that takes standard error; None to put it into `stdout`.
     """

@@ -1,6 +1,6 @@
 """`eventflow`: assembles the commands, and turns errors into exit statuses."""
 
-from eventflow.service.entry import begin
+from eventflow.service.entry import begin, imported
 
 begin()
 
@@ -21,6 +21,8 @@ from eventflow.cli.topology import topology
 from eventflow.cli.why import why
 from eventflow.errors import EventFlowError, SettingsError
 from eventflow.service.lifecycle import EXIT_CONFIGURATION, EXIT_PROBLEM
+
+imported()
 
 app = typer.Typer(
     name="eventflow",

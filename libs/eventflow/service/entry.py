@@ -1,5 +1,6 @@
-"""The first step of each program, before its other imports, which take half a second."""
+"""The first steps of each program: before and after its other imports, which take half a second."""
 
+import gc
 import os
 import signal
 from types import FrameType
@@ -14,6 +15,13 @@ def begin() -> None:
     """
     signal.signal(signal.SIGTERM, _end)
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    gc.disable()  # imports leave hardly any garbage, and looking for it takes a fifth of their time
+
+
+def imported() -> None:
+    """Turn on garbage collection, which `begin` turned off, and leave out of it all that the imports have made."""
+    gc.freeze()
+    gc.enable()
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -1,6 +1,6 @@
 """`eventflow-collector`: builds the collector and runs it until a signal."""
 
-from eventflow.service.entry import begin
+from eventflow.service.entry import begin, imported
 
 begin()
 
@@ -28,6 +28,8 @@ from eventflow_collector.guards import require_safe_exposure
 from eventflow_collector.metrics import LARGEST
 from eventflow_collector.server.supervisor import Supervisor, run_as_worker
 from eventflow_collector.server.worker import BACKLOG, Worker
+
+imported()
 
 SERVICE = "eventflow-collector"
 

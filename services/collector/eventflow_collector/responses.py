@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from typing import NamedTuple
 
 RETRY_AFTER_S = 5
 _SERVER_HEADER = {"Server": "event-flow"}
@@ -14,9 +14,8 @@ PROBLEM_TYPE = "application/problem+json"
 _JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8", **_SERVER_HEADER}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
-    """One answer.
+class Response(NamedTuple):
+    """One answer. A tuple, because one is made for every event, and a frozen dataclass takes three times as long.
 
     Attributes:
         headers: Without those that say where the answer ends and when it was written.

@@ -1,6 +1,6 @@
 """`eventflow-processor`: wires the processor together and runs it until a signal."""
 
-from eventflow.service.entry import begin
+from eventflow.service.entry import begin, imported
 
 begin()
 
@@ -32,6 +32,8 @@ from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.guards import require_target_urls
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.readiness import readiness_of
+
+imported()
 
 SERVICE = "eventflow-processor"
 

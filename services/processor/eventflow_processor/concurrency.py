@@ -1,4 +1,4 @@
-"""How much one processor holds at a time, worked out where the settings say `auto`. Pure."""
+"""Limits of one processor: attempts in flight and unsettled deliveries, computed if they are `auto`. Pure."""
 
 import math
 

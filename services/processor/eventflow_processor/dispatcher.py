@@ -1,4 +1,4 @@
-"""When the next turn begins, and of which delivery: one by one, as the slots, the gate and the quota allow."""
+"""Start of turns: one by one, as the slots, the gate and the quota allow, each with the delivery whose turn it is."""
 
 import asyncio
 import time

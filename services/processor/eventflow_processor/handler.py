@@ -138,11 +138,13 @@ class Handler:
             turn.spans = self._tracing.begin(delivery)
             # Lines that others log in this turn name the event too, if it has a trace to be found by.
             with _log_context(turn):
-                turn.attempt = self._target.start(
+                attempt = self._target.start(
                     turn.spans.continued_by(delivery.envelope),
                     charge=partial(self._charge, turn),
                     on_result=partial(self._on_result, turn),
                 )
+            if not turn.is_over:
+                turn.attempt = attempt
         except Exception as error:  # noqa: BLE001 - a guard: a bug costs a repetition, never the event
             self._fail(turn, error)
 
@@ -251,7 +253,9 @@ class Handler:
         if isinstance(outcome, Hold) or isinstance(error, GateClosedError):
             self._schedule.put_first(turn.delivery)  # so late, since its next turn can begin from here on
         turn.on_end(turn)
-        turn.is_over = True  # last of all: if any of this fails, the turn fails, and is ended again
+        turn.is_over = True  # so late: if any of this fails, the turn fails, and is ended again
+        # The attempt refers to the turn. Without this the event would stay in memory until a search for such cycles.
+        turn.attempt = turn.waiting = None
 
     def _fail(self, turn: Turn, error: Exception) -> None:
         """Let a delivery come again after an error of our own, with the attempts that it had."""

@@ -1,4 +1,4 @@
-"""What follows from an attempt. Pure."""
+"""Decision after an attempt: delivered, retry, defer, hold or dead letter. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,7 +24,7 @@ JITTER_FROM = 0.75
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and how late a failed attempt is repeated.
+    """Limits and delays of repeated attempts.
 
     Attributes:
         max_attempts: Counted attempts before the event is dead-lettered.
@@ -61,13 +61,13 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How an attempt ended, and what bears on what follows.
+    """Result of an attempt, and all else that the decision depends on.
 
     Attributes:
-        verdict: How the result counts.
-        pause_s: How long the target wants to be left alone from now on.
-        dice: Evenly from 0 to 1, for the jitter.
-        traceparent: Trace context of the attempt, where its trace is recorded.
+        verdict: Whether the result counts for its event.
+        pause_s: Time from now for which the target wants no requests.
+        dice: Random number from 0 to 1, for the jitter.
+        traceparent: Trace context of the attempt; None if its trace is not recorded.
     """
 
     result: Judged
@@ -79,7 +79,7 @@ class Ending:
 
 
 def decide(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Outcome:
-    """Decide what becomes of a delivery. Any answer but a success is a failure, and every failure is retried."""
+    """Decide the outcome of a delivery. Any answer but a success is a failure, and every failure is retried."""
     match ending.verdict:
         case Verdict.DEFER:
             if ending.pause_s < HELD_IN_MEMORY_S:

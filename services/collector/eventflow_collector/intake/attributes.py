@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 
 from eventflow.errors import InvalidEventError
-from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id, utc_now
+from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id
 from eventflow_collector.intake import cloudevents, strict_json
 from eventflow_collector.intake.cloudevents import header_attribute
 from eventflow_collector.senders.identity import Identity, require_id
@@ -14,8 +15,8 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body: bytes) -> Event:
-    """Make the event of a request.
+def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Event:
+    """Make the event of a request that is accepted now.
 
     A header that is empty, too long or not printable counts as absent, since the event does without it. Two kinds are
     refused: an id, without which a repeated request would be another event, and an attribute that a declared CloudEvent
@@ -26,7 +27,6 @@ def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body:
     """
     is_strict = cloudevents.is_declared(headers)
     document = _document(body) if identity.reads_body else None
-    accepted_at = utc_now()
     return Event(
         id=_id_in_headers(identity, headers)
         or identity.id_in_body(document)
@@ -38,10 +38,8 @@ def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body:
         type=header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
         or identity.type_of(headers, body, document)
         or DEFAULT_TYPE,
-        time=cloudevents.header_time(headers, is_strict=is_strict)
-        or identity.time_of(headers, document)
-        or accepted_at,
-        accepted_at=accepted_at,
+        time=cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(headers, document) or now,
+        accepted_at=now,
         body=body,
         content_type=content_type_of(headers),
         subject=header_attribute(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict),

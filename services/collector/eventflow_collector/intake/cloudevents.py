@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from eventflow.errors import InvalidEventError
-from eventflow.event import Event, is_valid_attribute, parse_time, require_attribute, utc_now
+from eventflow.event import Event, is_valid_attribute, parse_time, require_attribute
 
 SPEC_VERSION = "1.0"
 
@@ -80,8 +80,8 @@ def header_time(headers: Mapping[str, str], *, is_strict: bool) -> datetime | No
     return moment
 
 
-def structured_event(value: Any, body: bytes, *, content_type: str, traceparent: str | None) -> Event:
-    """Make the event of a CloudEvent in JSON. Its body is the whole CloudEvent as it was written.
+def structured_event(value: Any, body: bytes, *, content_type: str, traceparent: str | None, now: datetime) -> Event:
+    """Make the event of a CloudEvent in JSON that is accepted now. Its body is the whole CloudEvent as it was written.
 
     Args:
         value: The parsed JSON.
@@ -96,13 +96,12 @@ def structured_event(value: Any, body: bytes, *, content_type: str, traceparent:
         raise InvalidEventError("a CloudEvent is a JSON object")
     if value.get("specversion") != SPEC_VERSION:
         raise InvalidEventError(f"specversion must be {SPEC_VERSION!r}")
-    accepted_at = utc_now()
     return Event(
         id=_required(value, "id"),
         source=_required(value, "source"),
         type=_required(value, "type"),
-        time=_time(value) or accepted_at,
-        accepted_at=accepted_at,
+        time=_time(value) or now,
+        accepted_at=now,
         body=body,
         content_type=content_type,
         subject=_member(value, "subject"),

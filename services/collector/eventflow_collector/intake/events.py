@@ -5,6 +5,7 @@ A body is opaque unless its content type, or the flow's sender, says what it hol
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from io import BytesIO
 from typing import assert_never
 
@@ -21,8 +22,8 @@ class TooLargeError(EventFlowError):
     """A batch has too many events, or one that is too large."""
 
 
-def read_events(mode: Mode, flow: Flow, *, headers: Mapping[str, str], body: bytes) -> Sequence[Event]:
-    """Make the events of a request, in order.
+def read_events(mode: Mode, flow: Flow, *, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Event]:
+    """Make the events of a request that is accepted now, in order.
 
     Raises:
         TooLargeError: There are too many, or one is too large.
@@ -30,16 +31,17 @@ def read_events(mode: Mode, flow: Flow, *, headers: Mapping[str, str], body: byt
     """
     match mode:
         case Mode.OPAQUE:
-            return [event_of(flow.identity, flow=flow.name, headers=headers, body=body)]
+            return [event_of(flow.identity, flow=flow.name, headers=headers, body=body, now=now)]
         case Mode.STRUCTURED:
             value, content_type = strict_json.parse(body), content_type_of(headers) or CLOUDEVENT
-            return [structured_event(value, body, content_type=content_type, traceparent=traceparent_of(headers))]
+            traceparent = traceparent_of(headers)
+            return [structured_event(value, body, content_type=content_type, traceparent=traceparent, now=now)]
         case Mode.CLOUDEVENTS_BATCH:
-            return _within(flow.limits, _cloudevents(body, headers))
+            return _within(flow.limits, _cloudevents(body, headers, now))
         case Mode.NDJSON:
-            return _within(flow.limits, _similar(_lines(body), flow, headers))
+            return _within(flow.limits, _similar(_lines(body), flow, headers, now))
         case Mode.JSON_ARRAY:
-            return _within(flow.limits, _similar((part for _, part in strict_json.elements(body)), flow, headers))
+            return _within(flow.limits, _similar((part for _, part in strict_json.elements(body)), flow, headers, now))
         case _:
             assert_never(mode)
 
@@ -61,15 +63,15 @@ def _within(limits: Limits, events: Iterator[Event]) -> Sequence[Event]:
         batch.append(event)
 
 
-def _cloudevents(body: bytes, headers: Mapping[str, str]) -> Iterator[Event]:
+def _cloudevents(body: bytes, headers: Mapping[str, str], now: datetime) -> Iterator[Event]:
     traceparent = traceparent_of(headers)
     for value, part in strict_json.elements(body):
-        yield structured_event(value, part, content_type=CLOUDEVENT, traceparent=traceparent)
+        yield structured_event(value, part, content_type=CLOUDEVENT, traceparent=traceparent, now=now)
 
 
-def _similar(bodies: Iterator[bytes], flow: Flow, headers: Mapping[str, str]) -> Iterator[Event]:
+def _similar(bodies: Iterator[bytes], flow: Flow, headers: Mapping[str, str], now: datetime) -> Iterator[Event]:
     """Make events that differ in body and id only. The ids are the same when the batch is sent again."""
-    common = event_of(flow.identity, flow=flow.name, headers=headers, body=b"")
+    common = event_of(flow.identity, flow=flow.name, headers=headers, body=b"", now=now)
     request_id = batch_id(flow.identity, headers)
     for index, body in enumerate(bodies):
         event_id = new_event_id() if request_id is None else require_attribute("its id", f"{request_id}-{index}")

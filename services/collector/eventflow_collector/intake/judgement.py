@@ -47,7 +47,7 @@ def judge(
     if flow.verifier is not None and (flaw := flow.verifier.flaw_of(headers, body, now=now)) is not None:
         return rejection.unauthenticated(flaw)
     try:
-        return read_events(mode, flow, headers=headers, body=body)
+        return read_events(mode, flow, headers=headers, body=body, now=now)
     except TooLargeError as error:
         return Rejection(reason=Reason.TOO_LARGE, status=413, detail=f"Too large: {error}.")
     except InvalidEventError as error:

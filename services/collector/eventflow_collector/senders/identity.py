@@ -95,6 +95,8 @@ def require_id(headers: _Headers, name: str) -> str | None:
 
 def moment_of(seconds: object) -> datetime | None:
     """Return the moment of whole seconds since 1970, as a number or its digits; None for anything else."""
+    if seconds is None:
+        return None
     text = str(seconds) if isinstance(seconds, int | str) and not isinstance(seconds, bool) else ""
     return datetime.fromtimestamp(int(text), UTC) if _SECONDS.fullmatch(text) else None
 

@@ -1,4 +1,4 @@
-"""How an attempt ended, and the judgement of an answer. Pure."""
+"""Results of attempts, and the judgement of an answer. Pure."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ REASONS = (
     "connection",
     "internal",
 )
-"""Why attempts fail: a closed set, as metrics need it."""
+"""Reasons of failed attempts: a closed set, as labels of metrics must be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,12 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """Anything else.
+    """The target has not taken the event.
 
     Attributes:
         reason: One of `REASONS`.
         status: None if no status line came.
-        detail: Why, more closely: a word of `network.failure.MEANINGS`; None if there was an answer to judge.
+        detail: Cause of a failure in the network, a word of `network.failure.MEANINGS`; None if an answer was judged.
         asks_to_wait: Whether the target wants fewer requests, and not another one of these.
         reached: Whether there was a connection to send the request on. False if the name was not resolved, or if the
             connection or TLS failed.

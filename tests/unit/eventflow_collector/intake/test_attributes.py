@@ -8,7 +8,7 @@ import pytest
 from multidict import CIMultiDict
 
 from eventflow.errors import InvalidEventError
-from eventflow.event import DEFAULT_TYPE, Event
+from eventflow.event import DEFAULT_TYPE, Event, utc_now
 from eventflow.senders.table import SENDERS
 from eventflow_collector.intake import attributes
 from eventflow_collector.intake.attributes import IDEMPOTENCY_KEY
@@ -22,7 +22,7 @@ DECLARED = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type":
 
 
 def event_of(headers: Mapping[str, str], body: bytes = b"", *, identity: Identity = PLAIN) -> Event:
-    return attributes.event_of(identity, flow="f", headers=CIMultiDict(headers), body=body)
+    return attributes.event_of(identity, flow="f", headers=CIMultiDict(headers), body=body, now=utc_now())
 
 
 def event_with(body: bytes = b"x", **headers: str) -> Event:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from eventflow.errors import InvalidEventError
-from eventflow.event import Event, is_valid_attribute
+from eventflow.event import Event, is_valid_attribute, utc_now
 from eventflow.message import Envelope, encode
 from eventflow.settings.source import SourceSettings
 from eventflow_collector.intake.events import TooLargeError, read_events
@@ -24,7 +24,7 @@ CLOUDEVENT = "application/cloudevents+json"
 def read(content_type: str, body: bytes, *, batch: str | None = None, **headers: str) -> list[Event]:
     given_headers = CIMultiDict({"Content-Type": content_type, **headers})
     mode = mode_of(given_headers, batch=batch)
-    return list(read_events(mode, FLOW, headers=given_headers, body=body))
+    return list(read_events(mode, FLOW, headers=given_headers, body=body, now=utc_now()))
 
 
 @pytest.mark.parametrize(

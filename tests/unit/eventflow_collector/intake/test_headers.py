@@ -68,7 +68,7 @@ FIELDS = st.dictionaries(st.sampled_from(NAMES), VALUES | st.integers(0, 10**13)
 def test_no_header_of_an_event_is_a_surprise(fields: dict[str, str], is_cloudevent: bool) -> None:
     headers = CIMultiDict(fields | ({"ce-specversion": "1.0"} if is_cloudevent else {}))
     with suppress(InvalidEventError):
-        event_of(PLAIN.identity, flow="default", headers=headers, body=b"{}")
+        event_of(PLAIN.identity, flow="default", headers=headers, body=b"{}", now=datetime.now(UTC))
     with suppress(InvalidEventError):
         batch_id(PLAIN.identity, headers)
     with suppress(UnknownModeError):
