@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, WithJsonSchema, field_validator
 
 from eventflow.senders.table import NO_SENDER, SENDERS
 from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, is_token, require_signing_keys
@@ -10,7 +10,7 @@ from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, is_token, 
 _VERIFY_NAMES = (*SENDERS, NO_SENDER)
 
 
-def _sender_name(value: str) -> str:
+def _sender_name(value: object) -> object:
     if value not in _VERIFY_NAMES:
         raise ValueError(f"one of these is expected: {', '.join(map(repr, _VERIFY_NAMES))}")
     return value
@@ -29,7 +29,10 @@ class SourceSettings(Section):
         (), description="accepted values of the header `X-Api-Key`, separated by commas; several = rotation"
     )
     verify: Annotated[
-        str, AfterValidator(_sender_name), WithJsonSchema({"type": "string", "enum": list(_VERIFY_NAMES)})
+        # Before the type is checked: a value in TOML may be no text, and that error would not list the names.
+        str,
+        BeforeValidator(_sender_name),
+        WithJsonSchema({"type": "string", "enum": list(_VERIFY_NAMES)}),
     ] = Field(NO_SENDER, description="signature that each request must carry, in addition to a key if there are keys")
     secrets: Secrets = Field(
         (),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from eventflow.errors import SettingsError
+from eventflow.settings.load import load
 from tests.support.settings import loaded
 
 
@@ -50,6 +51,15 @@ def test_a_wrong_setting_is_named_in_one_line_with_its_value_and_what_is_accepte
     assert "\n" not in text
     for part in expected:
         assert part in text
+
+
+@pytest.mark.parametrize("value", ["5", "true", '["github"]', '{github = "yes"}'])
+def test_a_sender_that_is_no_text_in_toml_is_answered_with_the_names_that_are_accepted(
+    tmp_path: Path, value: str
+) -> None:
+    (tmp_path / "some.toml").write_text(f"source.verify = {value}")
+    with pytest.raises(SettingsError, match=r"^EVENTFLOW_SOURCE__VERIFY = .*'shopify', 'github'.*'none'$"):
+        load(tmp_path / "some.toml")
 
 
 @pytest.mark.parametrize(
