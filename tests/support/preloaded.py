@@ -2,8 +2,8 @@
 
 The imports take 0.6 s of processor time, and the tests start hundreds of programs. A forked program is still a process
 and a session of its own with its own environment, and runs its `__main__` from the first line. What a fork cannot
-show is tested with started interpreters: the first moments of a program, settings at its start, its entry points,
-the whole way, and the chaos suite.
+show is tested with started interpreters: the first moments of a program, the workers of a collector, the whole way,
+and the chaos suite.
 """
 
 import multiprocessing
