@@ -78,12 +78,12 @@ class Gate:
         """Start closed, until the first overrides are known.
 
         Args:
-            max_retry_after_s: Longest pause that an answer can impose.
+            max_retry_after_s: Longest pause that an answer can impose. It counts as at least `PAUSE_MIN_S`.
             broadcast: Sends a message to the flow's other processors.
         """
         self._breaker = Breaker(instance=instance)
         self._own_errors = OwnErrors()
-        self._max_retry_after_s = max_retry_after_s
+        self._max_retry_after_s = max(PAUSE_MIN_S, max_retry_after_s)
         self._broadcast = broadcast
         self._logged_cause: Cause | None = None
         self._logged_blocked = False

@@ -9,7 +9,7 @@ import pytest
 from eventflow.control.messages import BreakerClosed, BreakerOpened, Broadcast, Cause, ControlMessage, Pause
 from eventflow.control.overrides import Overrides
 from eventflow_processor.gate.breaker import OUTAGE_S, PROBER_SILENT_S, REFUSING_STATUSES
-from eventflow_processor.gate.gate import Gate
+from eventflow_processor.gate.gate import PAUSE_MIN_S, Gate
 from eventflow_processor.gate.verdict import Pass, Verdict
 from eventflow_processor.target.feedback import Feedback
 from eventflow_processor.target.result import Failed, Succeeded
@@ -352,9 +352,12 @@ def test_a_pause_is_capped() -> None:
     assert gate.pause_s == 60
 
 
-def test_retry_after_0_is_a_short_pause_and_no_loop() -> None:
-    gate = Bench().gate()
-    gate.leave("e", throttled(0), Pass.ATTEMPT)
+@pytest.mark.parametrize(("retry_after_s", "max_retry_after_s"), [(0, 900), (None, 0), (5, 0)])
+def test_a_refusal_is_at_least_a_short_pause_and_no_loop(retry_after_s: float | None, max_retry_after_s: float) -> None:
+    """With `max_retry_after_s` 0, which is allowed, one event was sent 3 300 times a second."""
+    gate = Bench().gate(max_retry_after_s=max_retry_after_s)
+    gate.leave("e", throttled(retry_after_s), Pass.ATTEMPT)
+    assert gate.pause_s == pytest.approx(PAUSE_MIN_S)
     assert gate.enter() is None
 
 
