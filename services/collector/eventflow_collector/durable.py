@@ -108,11 +108,21 @@ class DurableWriter:
             except (BrokerUnavailableError, PublishError) as reason:
                 failure = reason
                 unconfirmed.append(_Unconfirmed(sending=sending, reason=reason))
-            self._record_confirm(sending, flow, failure, confirm_s=time.perf_counter() - started_s)
+            try:
+                self._record_confirm(sending, flow, failure, confirm_s=time.perf_counter() - started_s)
+            except Exception as error:  # noqa: BLE001 - the event is confirmed or not, recorded or not
+                self._metrics.internal_errors.note(error)
         return await self._keep(unconfirmed, flow, request) if unconfirmed else None
 
     def _send(self, event: Event, flow: Flow, reservation: Reservation, request: Span) -> _Sending:
-        span, traceparent = self._begin_publish(event, flow, request) or (UNRECORDED, None)
+        span: Span = UNRECORDED
+        traceparent = None
+        # In this form, and not by `harmless`, on the way of every event: the decorator's own call costs it a little.
+        try:
+            span = publishing(request, event, queue=flow.queue)
+            traceparent = span.traceparent
+        except Exception as error:  # noqa: BLE001 - an event needs no trace
+            self._metrics.internal_errors.note(error)
         message = encode(Envelope(event=event), traceparent=traceparent)
         try:
             started = self._publish(message, flow)
@@ -173,11 +183,6 @@ class DurableWriter:
         return None
 
     @harmless
-    def _begin_publish(self, event: Event, flow: Flow, request: Span) -> tuple[Span, str | None]:
-        span = publishing(request, event, queue=flow.queue)
-        return span, span.traceparent
-
-    @harmless
     def _begin_spooling(self, request: Span) -> Span:
         return request.child("spool")
 
@@ -185,7 +190,6 @@ class DurableWriter:
     def _end(self, span: Span, error: str | None) -> None:
         span.end(error=error)
 
-    @harmless
     def _record_confirm(
         self, sending: _Sending, flow: Flow, failure: EventFlowError | None, *, confirm_s: float
     ) -> None:

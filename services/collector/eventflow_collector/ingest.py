@@ -77,7 +77,10 @@ class Ingest:
         finally:
             self._in_flight -= 1
             reservation.release()
-        self._record_accepted(name, events)
+        try:
+            self._record_accepted(name, events)
+        except Exception as error:  # noqa: BLE001 - the events are durable, recorded or not
+            self._metrics.internal_errors.note(error)
         return responses.accepted([event.id for event in events], is_batch=mode.is_batch)
 
     async def report_in_flight(self) -> NoReturn:
@@ -129,7 +132,6 @@ class Ingest:
         self._record_rejected(name, rejected)
         return responses.problem(rejected.status, rejected.detail, closes=rejected.closes)
 
-    @harmless
     def _record_accepted(self, name: str, events: Sequence[Event]) -> None:
         self._metrics.flows[name].accepted.inc(len(events))
         if self._logs_events:
