@@ -176,7 +176,7 @@ async def test_collector_killed_while_it_spools_and_while_it_drains_loses_nothin
     ids = await arrived(amqp, flow)
     assert load.accepted <= set(ids)
     assert set(load.refused) == set()
-    assert len(ids) - len(set(ids)) <= 256, "at most one window of the drainer"
+    assert len(ids) - len(set(ids)) <= 256, "at most one window of the spool's sender"
 
 
 @pytest.mark.alone

@@ -10,6 +10,7 @@ from typing_extensions import override
 from eventflow.control.messages import Cause, Ignored
 from eventflow.event import utc_now
 from eventflow.management.policies import Look
+from eventflow.message import Envelope
 from eventflow.outcome import TOO_LARGE, DeadLetter, Defer, Delivered, Hold, Retry
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import (
@@ -233,14 +234,12 @@ class FlowMetrics(Observer):
                 self._age_seconds.observe((utc_now() - accepted_at).total_seconds(), exemplar)
             case Retry(envelope=copy):
                 self._outcomes["retry"].inc()
-                self._metrics.retried.labels(self._flow, copy.failure.reason if copy.failure else "internal").inc()
+                self._metrics.retried.labels(self._flow, _reason_of(copy)).inc()
             case Defer() | Hold():
                 self._outcomes["defer"].inc()
             case DeadLetter(envelope=copy):
                 self._outcomes["dead"].inc()
-                self._metrics.dead_lettered.labels(
-                    self._flow, copy.failure.reason if copy.failure else "internal"
-                ).inc()
+                self._metrics.dead_lettered.labels(self._flow, _reason_of(copy)).inc()
             case None:
                 pass  # it is delivered again
             case _:
@@ -250,3 +249,7 @@ class FlowMetrics(Observer):
         self._metrics.failed.labels(self._flow, result.reason, result.detail or "").inc()
         if result.asks_to_wait:
             self._throttled.inc()
+
+
+def _reason_of(copy: Envelope) -> str:
+    return "internal" if copy.failure is None else copy.failure.reason

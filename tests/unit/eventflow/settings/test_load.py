@@ -25,10 +25,7 @@ def test_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     target = settings.all_flows["default"].target
     assert (target.rate_per_s, target.retry_delays_s) == (2.5, (1, 5))
     assert target.headers["Authorization"].get_secret_value() == "Bearer x"
-    assert [key.get_secret_value() for key in settings.all_flows["default"].source.api_keys] == [
-        "first-key",
-        "other-key",
-    ]
+    assert texts(settings.all_flows["default"].source.api_keys) == ["first-key", "other-key"]
 
 
 def test_environment_overrides_the_toml_file_field_by_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +43,7 @@ def test_a_secret_is_read_from_the_file_that_its_variable_names(
 ) -> None:
     (tmp_path / "keys").write_text("key-one-\n,key,two\n")
     settings = loaded(monkeypatch, SOURCE__API_KEYS_FILE=str(tmp_path / "keys"))
-    assert [key.get_secret_value() for key in settings.all_flows["default"].source.api_keys] == ["key-one-", ",key,two"]
+    assert texts(settings.all_flows["default"].source.api_keys) == ["key-one-", ",key,two"]
 
 
 def test_a_byte_order_mark_is_no_part_of_a_secret_or_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

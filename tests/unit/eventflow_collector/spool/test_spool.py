@@ -409,7 +409,7 @@ async def test_a_thread_that_fails_of_a_bug_says_so_and_keeps_nobody_waiting(tmp
     await file.close()
 
 
-# The drainer
+# The sender
 
 
 @dataclass(slots=True)
@@ -435,14 +435,14 @@ class FakePublisher:
 
 @asynccontextmanager
 async def draining(file: SpoolFile, publisher: FakePublisher) -> AsyncIterator[None]:
-    drainer = SpoolSender(
+    sender = SpoolSender(
         file,
         publisher,  # type: ignore[arg-type]
         can_send=lambda: publisher.state == "up",
         confirm_timeout_s=1,
         tracer=NoTracer(),
     )
-    task = asyncio.create_task(drainer.run())
+    task = asyncio.create_task(sender.run())
     try:
         yield
     finally:
