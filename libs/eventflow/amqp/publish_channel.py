@@ -51,6 +51,11 @@ class Publication:
         """Whether the broker has confirmed it."""
         return self._is_resolved and self._error is None
 
+    @property
+    def error(self) -> EventFlowError | None:
+        """The reason for which it was not confirmed; None if it is confirmed, or still unresolved."""
+        return self._error
+
     async def confirmed(self, *, timeout_s: float) -> None:
         """Return once the broker has confirmed. Waiting again after a timeout is allowed.
 
