@@ -11,18 +11,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.bench import stage
-from benchmarks.bench.figures import Known, MeasureError, Role
-from benchmarks.bench.instruments import loopback
+from benchmarks.bench.figures import Known, MeasureError, Role, Sample
+from benchmarks.bench.instruments import loopback, wrk
 from benchmarks.bench.instruments.wire import Wire
-from benchmarks.bench.stage import Body, Stage
-from eventflow.topology import DEFAULT_FLOW, Lane, ingest_specs, lane_queue
+from benchmarks.bench.stage import LIVE_QUEUE, Body, Stage
+from benchmarks.bench.watch import Watch
+from eventflow.topology import DEFAULT_FLOW, ingest_specs
 from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import ChildProcess, wait_until
 
 OURS = "Event Flow"
-LIVE_QUEUE = lane_queue(DEFAULT_FLOW, Lane.LIVE)
+SIGNED = f"{OURS}, GitHub's signature verified"
+OVER_TLS = f"{OURS}, over TLS"
+GO = "Go (net/http, amqp091-go)"
+GO_ONE_THREAD = "Go, GOMAXPROCS=1"
+AIO_PIKA_INGEST, AIO_PIKA_DELIVERY = "aiohttp + aio-pika", "aio-pika + aiohttp"
+FASTSTREAM_INGEST, FASTSTREAM_DELIVERY = "FastAPI + FastStream", "FastStream + aiohttp"
 READY_WITHIN_S = 30.0
 JSON = "application/json"
+_GO_QUEUE = "peer.go"
+_GO_THREADS: Mapping[str, Mapping[str, str]] = {GO: {}, GO_ONE_THREAD: {"GOMAXPROCS": "1"}}
+_FAST_PER_S = 25_000
 _API_KEY = "a-key-of-the-benchmark"
 _SECRET = "a-secret-of-the-benchmark"
 
@@ -63,6 +72,23 @@ class Ingester:
             return False
         return True
 
+    def load(self, here: Stage, body: Path, headers: Mapping[str, str], *, connections: int, events: int = 1) -> Sample:
+        """Send requests as fast as they are answered, and return the accepted events per second.
+
+        Args:
+            body: File with the body of a request.
+            events: Number of events in a request.
+
+        Raises:
+            MeasureError: The program refused a request or broke a connection.
+        """
+        watch = Watch(self.process)
+        try:
+            answered = wrk.load(self.url, body=body, headers=headers, connections=connections, for_s=here.plan.for_s)
+        except MeasureError as error:
+            raise MeasureError(f"{self.name}, {connections} connections, {body.name}: {error}") from error
+        return watch.sample(events * answered.per_s, events=events * answered.requests)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Deliverer:
@@ -79,7 +105,7 @@ class Deliverer:
     process: ChildProcess
     shape: str = "plain"
     queue: str | None = None
-    most_per_s: int = 9_000
+    most_per_s: int
     known: Known | None = None
 
 
@@ -143,7 +169,7 @@ def github_collector(here: Stage) -> Ingester:
     """Prepare our collector with GitHub's signature."""
     return collector(
         here,
-        name=f"{OURS}, GitHub's signature verified",
+        name=SIGNED,
         EVENTFLOW_SOURCE__VERIFY="github",
         EVENTFLOW_SOURCE__SECRETS=_SECRET,
     )
@@ -155,18 +181,14 @@ def ingest_ceiling() -> Ingester:
 
 
 def ingest_peers(here: Stage) -> list[Ingester]:
-    """Prepare the peers of the collector."""
+    """Prepare the peers of the collector in Python."""
     url = here.broker_url
     return [
         _peer_ingester(
-            "aiohttp + aio-pika", "aio_pika_ingest", url, queue="peer.aio-pika", known=Known(least=3200, most=6000)
+            AIO_PIKA_INGEST, "aio_pika_ingest", url, queue="peer.aio-pika", known=Known(least=3200, most=6000)
         ),
         _peer_ingester(
-            "FastAPI + FastStream",
-            "faststream_ingest",
-            url,
-            queue="peer.faststream",
-            known=Known(least=3000, most=3000),
+            FASTSTREAM_INGEST, "faststream_ingest", url, queue="peer.faststream", known=Known(least=3000, most=3000)
         ),
         _peer_ingester("FastAPI + Celery", "celery_ingest", url, queue="peer.celery", known=Known(least=780, most=780)),
     ]
@@ -182,17 +204,38 @@ def _peer_ingester(
     )
 
 
-def processor(here: Stage, target_url: str) -> Deliverer:
-    """Prepare our processor."""
+def go_ingesters(here: Stage) -> list[Ingester]:
+    """Prepare the peer in Go, with the threads that it likes and with one; nothing if there is no Go here."""
+    ports = {name: str(free_port()) for name in _GO_THREADS}
+    return [
+        Ingester(
+            name=name,
+            role=Role.PEER,
+            process=_go(name, here.go_peer, "ingest", PEER_AMQP_URL=here.broker_url, PEER_PORT=port),
+            url=f"http://{LOOPBACK}:{port}/events",
+            queue=_GO_QUEUE,
+        )
+        for name, port in ports.items()
+        if here.go_peer is not None
+    ]
+
+
+def _go(name: str, program: Path, command: str, **environment: str) -> ChildProcess:
+    return stage.program(name, program, [command], {**environment, **_GO_THREADS[name]})
+
+
+def processor(here: Stage, target_url: str, *, name: str = OURS, ca_file: Path | None = None) -> Deliverer:
+    """Prepare our processor; `ca_file` is the certificate of a target with TLS."""
     process = stage.own(
-        OURS,
+        name,
         "eventflow_processor",
         EVENTFLOW_BROKER__URL=here.broker_url,
         EVENTFLOW_PROCESSOR__ADMIN_PORT=str(free_port()),
         EVENTFLOW_TARGET__URL=f"{target_url}/",
         **here.traces,
+        **({} if ca_file is None else {"SSL_CERT_FILE": str(ca_file)}),
     )
-    return Deliverer(name=OURS, role=Role.OURS, process=process, shape="ours", queue=LIVE_QUEUE)
+    return Deliverer(name=name, role=Role.OURS, process=process, shape="ours", queue=LIVE_QUEUE, most_per_s=_FAST_PER_S)
 
 
 def delivery_ceiling(target_url: str, body: Path) -> Deliverer:
@@ -201,16 +244,16 @@ def delivery_ceiling(target_url: str, body: Path) -> Deliverer:
     process = stage.peer(
         name, "benchmarks.peers.aiohttp_delivery", str(body), PEER_AMQP_URL="", PEER_TARGET_URL=target_url
     )
-    return Deliverer(name=name, role=Role.CEILING, process=process, most_per_s=25_000)
+    return Deliverer(name=name, role=Role.CEILING, process=process, most_per_s=_FAST_PER_S)
 
 
 def delivery_peers(here: Stage, target_url: str) -> list[Deliverer]:
-    """Prepare the peers of the processor."""
+    """Prepare the peers of the processor in Python."""
     environment = {"PEER_AMQP_URL": here.broker_url, "PEER_TARGET_URL": f"{target_url}/"}
     celery_options = ("-A", "benchmarks.peers.celery_app", "worker", "--pool", "threads", "--concurrency", "64")
     return [
         Deliverer(
-            name="aio-pika + aiohttp",
+            name=AIO_PIKA_DELIVERY,
             role=Role.PEER,
             process=stage.peer("aio-pika", "benchmarks.peers.aio_pika_delivery", **environment),
             queue="peer.aio-pika",
@@ -218,7 +261,7 @@ def delivery_peers(here: Stage, target_url: str) -> list[Deliverer]:
             known=Known(least=3500, most=5000),
         ),
         Deliverer(
-            name="FastStream + aiohttp",
+            name=FASTSTREAM_DELIVERY,
             role=Role.PEER,
             process=stage.peer("FastStream", "benchmarks.peers.faststream_delivery", **environment),
             queue="peer.faststream",
@@ -233,6 +276,22 @@ def delivery_peers(here: Stage, target_url: str) -> list[Deliverer]:
             shape="celery",
             most_per_s=4_000,
         ),
+    ]
+
+
+def go_deliverers(here: Stage, target_url: str) -> list[Deliverer]:
+    """Prepare the peer in Go, with the threads that it likes and with one; nothing if there is no Go here."""
+    environment = {"PEER_AMQP_URL": here.broker_url, "PEER_TARGET_URL": f"{target_url}/"}
+    return [
+        Deliverer(
+            name=name,
+            role=Role.PEER,
+            process=_go(name, here.go_peer, "deliver", **environment),
+            queue=_GO_QUEUE,
+            most_per_s=_FAST_PER_S,
+        )
+        for name in _GO_THREADS
+        if here.go_peer is not None
     ]
 
 

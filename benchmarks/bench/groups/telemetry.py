@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from benchmarks.bench import contestants
-from benchmarks.bench.contestants import LIVE_QUEUE, Ingester
-from benchmarks.bench.figures import Role, Row, Section
-from benchmarks.bench.groups import ingest
+from benchmarks.bench.contestants import Ingester
+from benchmarks.bench.figures import Role, Row, Sample, Section
 from benchmarks.bench.instruments.wire import Wire
-from benchmarks.bench.stage import SMALL, TRACES_URL, Stage
+from benchmarks.bench.stage import LIVE_QUEUE, SMALL, TRACES_URL, Stage
 
+WITHOUT = "no telemetry"
 IN_PRODUCTION = "metrics, 1 % of traces"
 _NO_TRACES = {TRACES_URL: ""}
 _ALL_TRACES = {"OTEL_TRACES_SAMPLER": "parentbased_always_on"}
@@ -27,7 +27,7 @@ def measure(here: Stage) -> Section:
     collectors are loaded at once and not in turn: other work affects both, and each gets half of the machine.
     """
     section = Section(name="telemetry", title=_TITLE)
-    none = contestants.collector(here, name="no telemetry", module="benchmarks.bench.instruments.silent", **_NO_TRACES)
+    none = contestants.collector(here, name=WITHOUT, module="benchmarks.bench.instruments.silent", **_NO_TRACES)
     metrics = contestants.collector(here, name="metrics", **_NO_TRACES)
     sampled = contestants.collector(here, name=IN_PRODUCTION)
     traced = contestants.collector(here, name="metrics, all traces", **_ALL_TRACES)
@@ -40,14 +40,18 @@ def measure(here: Stage) -> Section:
 
 def _side_by_side(here: Stage, wire: Wire, none: Ingester, one: Ingester, *, rounds: int) -> Sequence[Row]:
     here.show_step(f"telemetry: {one.name}")
-    load = partial(ingest.load, here, connections=_CONNECTIONS, body=SMALL)
-    samples: tuple[list[float], list[float]] = ([], [])
-    with ThreadPoolExecutor(len(samples)) as at_once:
+    samples: list[Sequence[Sample]] = []
+    with ThreadPoolExecutor(2) as at_once:
         for _ in range(rounds):
             with wire.emptied(LIVE_QUEUE):
-                for of_one, rate in zip(samples, at_once.map(load, (none, one)), strict=True):
-                    of_one.append(rate)
+                samples.append(list(at_once.map(partial(_load, here), (none, one))))
     return [
         Row(case=one.name, name=collector.name, role=role, samples=of_one)
-        for collector, role, of_one in zip((none, one), (Role.CEILING, Role.OURS), samples, strict=True)
+        for collector, role, of_one in zip(
+            (none, one), (Role.CEILING, Role.OURS), zip(*samples, strict=True), strict=True
+        )
     ]
+
+
+def _load(here: Stage, collector: Ingester) -> Sample:
+    return collector.load(here, SMALL.path, collector.headers_for(SMALL.content), connections=_CONNECTIONS)

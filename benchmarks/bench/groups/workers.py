@@ -4,7 +4,7 @@ from functools import partial
 
 from benchmarks.bench import contestants
 from benchmarks.bench.figures import Role, Section, Turn, in_turn
-from benchmarks.bench.groups.ingest import HEADLINE, events_per_s
+from benchmarks.bench.groups.ingest import HEADLINE, load
 from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import SMALL, Stage
 
@@ -21,7 +21,7 @@ def measure(here: Stage) -> Section:
             Turn(
                 name=one.name,
                 role=Role.OURS,
-                run=partial(events_per_s, here, wire, one, connections=64, body=SMALL),
+                run=partial(load, here, wire, one, connections=64, body=SMALL),
             )
             for one in collectors
         ]
