@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -22,20 +23,26 @@ from benchmarks.bench.stage import Plan, ShowStep, Stage
 from sandbox.broker.node import NodeError
 from sandbox.broker.provision import BrokerNotAvailable, print_notice
 
-GROUPS: Mapping[str, Callable[[Stage], Section]] = {
-    "ingest": ingest.measure,
-    "batches": batches.measure,
-    "workers": workers.measure,
-    "delivery": delivery.measure,
-    "latency": latency.measure,
-    "growth": growth.measure,
-    "telemetry": telemetry.measure,
-    "spool": spool.measure,
-    "soak": soak.measure,
-}
-USUAL_GROUPS = [name for name in GROUPS if name != "soak"]
-"""Groups of a run that names none."""
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Measurements that belong together, with their usual duration."""
+
+    measure: Callable[[Stage], Section]
+    minutes: float
+
+
+GROUPS: Mapping[str, Group] = {
+    "ingest": Group(measure=ingest.measure, minutes=4.5),
+    "batches": Group(measure=batches.measure, minutes=0.5),
+    "workers": Group(measure=workers.measure, minutes=0.5),
+    "delivery": Group(measure=delivery.measure, minutes=5),
+    "latency": Group(measure=latency.measure, minutes=3.5),
+    "growth": Group(measure=growth.measure, minutes=5.5),
+    "telemetry": Group(measure=telemetry.measure, minutes=2.5),
+    "spool": Group(measure=spool.measure, minutes=1.5),
+    "soak": Group(measure=soak.measure, minutes=21),
+}
 _PLAIN_WIDTH = 160
 _LINE_EVERY_S = 60.0
 
@@ -60,7 +67,7 @@ def main(
             raise typer.BadParameter(f"{name} is not one of {', '.join(GROUPS)}")
     try:
         wrk.ensure(print_notice)
-        machine, sections = _measure_all(only or USUAL_GROUPS, stage.QUICK if quick else Plan(), console)
+        machine, sections = _measure_all(only, stage.QUICK if quick else Plan(), console)
     except (MeasureError, NodeError, BrokerNotAvailable) as error:
         console.print(str(error), style="red", markup=False)
         sys.exit(1)
@@ -72,11 +79,15 @@ def main(
     sys.exit(0 if all(section.counts for section in sections) else 1)
 
 
-def _measure_all(names: Sequence[str], plan: Plan, console: Console) -> tuple[report.Machine, list[Section]]:
+def _measure_all(only: Sequence[str] | None, plan: Plan, console: Console) -> tuple[report.Machine, list[Section]]:
     go_peer = go.ensure(print_notice)
     sections = []
     with _progress(console) as show_step, stage.opened(plan, show_step, go_peer=go_peer) as here:
         machine = report.machine(rabbitmq=here.broker_version, go=None if go_peer is None else go.version(go_peer))
+        names = only or list(_usual_groups(here))
+        if plan is not stage.QUICK:
+            minutes = sum(GROUPS[name].minutes for name in names)
+            console.print(f"This takes about {minutes:.0f} minutes. Run nothing else on this machine meanwhile.")
         for name in names:
             section = _measured(name, here)
             sections.append(section)
@@ -84,6 +95,13 @@ def _measure_all(names: Sequence[str], plan: Plan, console: Console) -> tuple[re
             for remark in report.remarks(section):
                 console.print(remark, style="yellow", markup=False, soft_wrap=True)
     return machine, sections
+
+
+def _usual_groups(here: Stage) -> Iterator[str]:
+    """Yield the groups of a run that names none: not the long one, nor one that cannot be measured with this broker."""
+    for name in GROUPS:
+        if name != "soak" and (name != "spool" or here.node is not None):
+            yield name
 
 
 @contextmanager
@@ -107,7 +125,7 @@ def _progress(console: Console) -> Iterator[ShowStep]:
 def _measured(name: str, here: Stage) -> Section:
     """Measure one group. If that fails, the others are still measured."""
     try:
-        return GROUPS[name](here)
+        return GROUPS[name].measure(here)
     except (MeasureError, NodeError, OSError) as error:
         return Section(name=name, title=name, problems=[str(error)])
 

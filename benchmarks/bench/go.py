@@ -14,7 +14,8 @@ SOURCES = ROOT / "benchmarks" / "peers" / "go"
 BUILT = ROOT / ".local" / "bench"
 TRIES = 3
 PAUSE_S = 2.0
-WITHIN_S = 120.0
+DOWNLOAD_WITHIN_S = 45.0
+BUILD_WITHIN_S = 300.0
 
 # Go must not replace itself by another version, which it would download.
 _ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false", "CGO_ENABLED": "0"}
@@ -52,7 +53,7 @@ def _download() -> str | None:
     for number in range(TRIES):
         if number:
             time.sleep(PAUSE_S)
-        problem = _go("mod", "download")
+        problem = _go("mod", "download", within_s=DOWNLOAD_WITHIN_S)
         if problem is None:
             return None
     return problem
@@ -61,13 +62,13 @@ def _download() -> str | None:
 def _build(program: Path) -> str | None:
     BUILT.mkdir(parents=True, exist_ok=True)
     unfinished = program.with_suffix(".new")  # an interrupted build must not leave half a program
-    problem = _go("build", "-o", str(unfinished))
+    problem = _go("build", "-o", str(unfinished), within_s=BUILD_WITHIN_S)
     if problem is None:
         unfinished.replace(program)
     return problem
 
 
-def _go(*arguments: str) -> str | None:
+def _go(*arguments: str, within_s: float) -> str | None:
     """Run a command of Go; return the last line of its output if it failed."""
     try:
         done = subprocess.run(
@@ -78,10 +79,10 @@ def _go(*arguments: str) -> str | None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=WITHIN_S,
+            timeout=within_s,
         )
     except subprocess.TimeoutExpired:
-        return f"`go {arguments[0]}` took longer than {WITHIN_S:.0f} s"
+        return f"`go {arguments[0]}` took longer than {within_s:.0f} s"
     if done.returncode == 0:
         return None
     return next(reversed(done.stderr.strip().splitlines()), f"`go {arguments[0]}` ended with {done.returncode}")

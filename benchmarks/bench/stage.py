@@ -51,7 +51,8 @@ class Plan:
 
     Attributes:
         rounds: Rounds of the most important cases.
-        few_rounds: Rounds of all other cases.
+        few_rounds: Rounds of most other cases.
+        side_rounds: Rounds of cases that no goal refers to.
         for_s: Length of one measurement; whole seconds, because wrk accepts no others.
         backlogs: Numbers of queued events, starting with none.
         soak_min: Length of the soak, in minutes.
@@ -59,12 +60,13 @@ class Plan:
 
     rounds: int = 9
     few_rounds: int = 5
+    side_rounds: int = 3
     for_s: float = 2.0
     backlogs: tuple[int, ...] = (0, 100_000, 1_000_000)
     soak_min: int = 20
 
 
-QUICK = Plan(rounds=1, few_rounds=1, for_s=1.0, backlogs=(0, 20_000), soak_min=3)
+QUICK = Plan(rounds=1, few_rounds=1, side_rounds=1, for_s=1.0, backlogs=(0, 20_000), soak_min=3)
 
 
 class ShowStep(Protocol):

@@ -39,7 +39,7 @@ def measure(here: Stage) -> Section:
                 for one in ingesters
                 if is_headline or one.role is Role.CEILING or one.name in _IN_EVERY_CASE
             ]
-            section.rows += in_turn(case, turns, rounds=here.plan.rounds if is_headline else here.plan.few_rounds)
+            section.rows += in_turn(case, turns, rounds=here.plan.rounds if is_headline else here.plan.side_rounds)
     return section
 
 

@@ -25,5 +25,5 @@ def measure(here: Stage) -> Section:
             )
             for one in collectors
         ]
-        section.rows += in_turn(HEADLINE, turns, rounds=here.plan.few_rounds)
+        section.rows += in_turn(HEADLINE, turns, rounds=here.plan.side_rounds)
     return section
