@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks.bench import go, report, stage
+from benchmarks.bench import report, stage
+from benchmarks.bench.contestants import go
 from benchmarks.bench.figures import MeasureError, Section
 from benchmarks.bench.groups import batches, delivery, growth, ingest, latency, soak, spool, telemetry, workers
 from benchmarks.bench.instruments import wrk

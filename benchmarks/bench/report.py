@@ -13,7 +13,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from benchmarks.bench.figures import Role, Row, Section
-from benchmarks.bench.goals import Judged, Verdict, judged
+from benchmarks.bench.goal import Judged, Verdict
+from benchmarks.bench.goals import judged
 from benchmarks.bench.stage import PEERS_PYTHON
 from benchmarks.markdown import table as markdown_table
 from benchmarks.markdown import write_section

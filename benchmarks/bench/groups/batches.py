@@ -5,8 +5,8 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import Ingester
+from benchmarks.bench.contestants import ingesters
+from benchmarks.bench.contestants.ingesters import Ingester
 from benchmarks.bench.figures import Role, Sample, Section, Turn, in_turn
 from benchmarks.bench.instruments import raw
 from benchmarks.bench.instruments.wire import Wire
@@ -24,10 +24,10 @@ def measure(here: Stage) -> Section:
     """Measure collector and ceiling in turn, each with an empty queue."""
     section = Section(name="batches", title="Ingest in batches")
     line = json.dumps(json.loads(SMALL.content), separators=(",", ":"))
-    collector = contestants.collector(here)
+    collector = ingesters.collector(here)
     with (
         tempfile.TemporaryDirectory() as directory,
-        contestants.running([collector], SMALL),
+        ingesters.running([collector], SMALL),
         Wire(here.broker_url) as wire,
     ):
         batch = Path(directory) / "batch.ndjson"

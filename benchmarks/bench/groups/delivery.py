@@ -3,8 +3,8 @@
 import time
 from functools import partial
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import Deliverer
+from benchmarks.bench.contestants import deliverers, names
+from benchmarks.bench.contestants.deliverers import Deliverer
 from benchmarks.bench.figures import MeasureError, Sample, Section, Turn, in_turn
 from benchmarks.bench.instruments import certificate
 from benchmarks.bench.instruments.messages import frames
@@ -32,18 +32,18 @@ def measure(here: Stage) -> Section:
         Wire(here.broker_url) as wire,
     ):
         tls_url = f"https://{LOOPBACK}:{tls_port}"
-        deliverers = [
-            contestants.delivery_ceiling(target_url, SMALL.path),
-            contestants.processor(here, target_url),
-            contestants.processor(here, tls_url, name=contestants.OVER_TLS, ca_file=pem),
-            *contestants.go_deliverers(here, target_url),
-            *contestants.delivery_peers(here, target_url),
+        compared = [
+            deliverers.ceiling(target_url, SMALL.path),
+            deliverers.processor(here, target_url),
+            deliverers.processor(here, tls_url, name=names.OVER_TLS, ca_file=pem),
+            *deliverers.go_peers(here, target_url),
+            *deliverers.peers(here, target_url),
         ]
-        for deliverer in deliverers:
-            contestants.declare(wire, deliverer)
+        for deliverer in compared:
+            deliverers.declare(wire, deliverer)
         turns = [
             Turn(name=one.name, role=one.role, run=partial(_drain, here, wire, target_url, one), known=one.known)
-            for one in deliverers
+            for one in compared
         ]
         section.rows += in_turn(CASE, turns, rounds=here.plan.few_rounds)
     return section

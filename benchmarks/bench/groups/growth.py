@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import OURS, Ingester
+from benchmarks.bench.contestants import deliverers, ingesters
+from benchmarks.bench.contestants.ingesters import Ingester
+from benchmarks.bench.contestants.names import OURS
 from benchmarks.bench.figures import Role, Row, Sample, Section, Turn, in_turn
 from benchmarks.bench.groups.delivery import drained, wanted
 from benchmarks.bench.instruments import raw
@@ -63,7 +64,7 @@ class Growth:
         return raw.consumed(self.here, LIVE_QUEUE, count=RAW_EVENTS)
 
     def _delivered(self) -> Sample:
-        processor = contestants.processor(self.here, self.target_url)
+        processor = deliverers.processor(self.here, self.target_url)
         needed = wanted(processor, for_s=self.here.plan.for_s)
         self._fill("delivery", at_least=needed)
         return drained(processor, self.target_url, for_s=self.here.plan.for_s, queued=needed)
@@ -99,8 +100,8 @@ def measure(here: Stage) -> Section:
 
 @contextmanager
 def _started(here: Stage) -> Iterator[tuple[Wire, Ingester, str]]:
-    collector = contestants.collector(here)
-    with contestants.running([collector], SMALL), sink() as target_url, Wire(here.broker_url) as wire:
+    collector = ingesters.collector(here)
+    with ingesters.running([collector], SMALL), sink() as target_url, Wire(here.broker_url) as wire:
         yield wire, collector, target_url
 
 

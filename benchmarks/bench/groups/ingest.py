@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import Ingester
+from benchmarks.bench.contestants import ingesters, names
+from benchmarks.bench.contestants.ingesters import Ingester
 from benchmarks.bench.figures import Role, Sample, Section, Turn, in_turn
 from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import LARGE, MIDDLE, SMALL, Body, Stage
@@ -12,20 +12,20 @@ HEADLINE = "64 connections, 0.3 kB"
 CASES = ((64, SMALL), (256, SMALL), (64, MIDDLE), (64, LARGE))
 """Goals and known ranges refer to the first case. The others compare fewer programs, to save time."""
 
-_IN_EVERY_CASE = {contestants.OURS, contestants.GO, contestants.AIO_PIKA_INGEST}
+_IN_EVERY_CASE = {names.OURS, names.GO, names.AIO_PIKA_INGEST}
 
 
 def measure(here: Stage) -> Section:
     """Measure all programs in turn, each with an empty queue."""
     section = Section(name="ingest", title="Ingest, single events")
-    ingesters = [
-        contestants.ingest_ceiling(),
-        contestants.collector(here),
-        contestants.github_collector(here),
-        *contestants.go_ingesters(here),
-        *contestants.ingest_peers(here),
+    compared = [
+        ingesters.ceiling(),
+        ingesters.collector(here),
+        ingesters.github_collector(here),
+        *ingesters.go_peers(here),
+        *ingesters.peers(here),
     ]
-    with contestants.running(ingesters, SMALL), Wire(here.broker_url) as wire:
+    with ingesters.running(compared, SMALL), Wire(here.broker_url) as wire:
         for connections, body in CASES:
             case = f"{connections} connections, {body.title}"
             is_headline = case == HEADLINE
@@ -36,7 +36,7 @@ def measure(here: Stage) -> Section:
                     run=partial(load, here, wire, one, connections=connections, body=body),
                     known=one.known if is_headline else None,
                 )
-                for one in ingesters
+                for one in compared
                 if is_headline or one.role is Role.CEILING or one.name in _IN_EVERY_CASE
             ]
             section.rows += in_turn(case, turns, rounds=here.plan.rounds if is_headline else here.plan.side_rounds)

@@ -5,8 +5,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from benchmarks.bench import contestants, stage
-from benchmarks.bench.contestants import OURS, Ingester
+from benchmarks.bench import stage
+from benchmarks.bench.contestants import deliverers, ingesters
+from benchmarks.bench.contestants.ingesters import Ingester
+from benchmarks.bench.contestants.names import OURS
 from benchmarks.bench.figures import MeasureError, Role, Row, Sample, Section, take_turns
 from benchmarks.bench.instruments import raw
 from benchmarks.bench.instruments.paced import LAST_WITHIN_S, WARM_UP_S
@@ -31,8 +33,8 @@ WHOLE_WAY = "from the 202 to the target"
 def measure(here: Stage) -> Section:
     """Measure the collector alone beside raw frames, then collector and processor."""
     section = Section(name="latency", title="Latency at half load")
-    collector = contestants.collector(here)
-    with contestants.running([collector], SMALL), Wire(here.broker_url) as wire:
+    collector = ingesters.collector(here)
+    with ingesters.running([collector], SMALL), Wire(here.broker_url) as wire:
         here.show_step("latency: capacity of the collector")
         with wire.emptied(LIVE_QUEUE):
             headers = collector.headers_for(SMALL.content)
@@ -69,7 +71,7 @@ def _whole_way(here: Stage, collector: Ingester, rate_per_s: float) -> Iterator[
     """Measure collector and processor together."""
     port, for_s = free_port(), here.plan.for_s * LONGER
     here.show_step(f"latency, whole way, {rate_per_s:.0f} events/s")
-    with contestants.processor(here, f"http://{LOOPBACK}:{port}").process:
+    with deliverers.processor(here, f"http://{LOOPBACK}:{port}").process:
         time.sleep(PROCESSOR_STARTS_S)
         results = [paced(collector, rate_per_s, for_s=for_s, target_port=port) for _ in range(here.plan.rounds)]
     for case, figure in ((WHOLE_WAY_202, "answer"), (WHOLE_WAY, "way")):
@@ -94,7 +96,7 @@ def delivered_per_s(here: Stage, collector: Ingester) -> float:
 
 @contextmanager
 def _delivering(here: Stage) -> Iterator[str]:
-    with sink() as target_url, contestants.processor(here, target_url).process as process:
+    with sink() as target_url, deliverers.processor(here, target_url).process as process:
         time.sleep(PROCESSOR_STARTS_S)
         yield target_url
         process.kill()  # the rest of the queue is not needed

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import Ingester
+from benchmarks.bench.contestants import deliverers, ingesters
+from benchmarks.bench.contestants.ingesters import Ingester
 from benchmarks.bench.figures import Role, Row, Sample, Section
 from benchmarks.bench.groups.latency import PROCESSOR_STARTS_S, delivered_per_s, paced
 from benchmarks.bench.instruments.wire import Wire
@@ -31,8 +31,8 @@ def measure(here: Stage) -> Section:
     section = Section(name="soak", title=f"Soak: {here.plan.soak_min} min at half load")
     if here.plan is QUICK:
         section.title += " (a short trial: growth needs more time to show)"
-    collector = contestants.collector(here)
-    with contestants.running([collector], SMALL), Wire(here.broker_url) as wire:
+    collector = ingesters.collector(here)
+    with ingesters.running([collector], SMALL), Wire(here.broker_url) as wire:
         with wire.emptied(LIVE_QUEUE):
             rate_per_s = delivered_per_s(here, collector) / 2
         memory_mb = _memory_mb(here, collector, rate_per_s)
@@ -43,7 +43,7 @@ def measure(here: Stage) -> Section:
 def _memory_mb(here: Stage, collector: Ingester, rate_per_s: float) -> Mapping[str, Sequence[float]]:
     """Return the memory of each service after each slice."""
     port = free_port()
-    processor = contestants.processor(here, f"http://{LOOPBACK}:{port}")
+    processor = deliverers.processor(here, f"http://{LOOPBACK}:{port}")
     services = {"collector": collector.process, "processor": processor.process}
     memory_mb: dict[str, list[float]] = {service: [] for service in services}
     length_s = here.plan.soak_min * 60

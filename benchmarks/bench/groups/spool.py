@@ -3,8 +3,8 @@
 import tempfile
 import time
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import Ingester
+from benchmarks.bench.contestants import ingesters
+from benchmarks.bench.contestants.ingesters import Ingester
 from benchmarks.bench.figures import MeasureError, Role, Row, Sample, Section
 from benchmarks.bench.instruments.loopback import get
 from benchmarks.bench.instruments.wire import Wire
@@ -29,8 +29,8 @@ def measure(here: Stage) -> Section:
         raise MeasureError("the spool needs a broker that the benchmark may kill, so none that the environment names")
     section = Section(name="spool", title="Spool")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        collector = contestants.collector(here, EVENTFLOW_COLLECTOR__SPOOL_DIR=directory)
-        with contestants.running([collector], SMALL):
+        collector = ingesters.collector(here, EVENTFLOW_COLLECTOR__SPOOL_DIR=directory)
+        with ingesters.running([collector], SMALL):
             try:
                 rounds = [
                     (_filled(here, here.node, collector), _emptied(here, here.node, collector))
@@ -51,7 +51,7 @@ def measure(here: Stage) -> Section:
 def _filled(here: Stage, node: PrivateNode, collector: Ingester) -> Sample:
     here.show_step("spool: filling it")
     node.kill()
-    contestants.wait_ready(collector, SMALL)
+    ingesters.wait_ready(collector, SMALL)
     return collector.load(here, SMALL.path, collector.headers_for(SMALL.content), connections=CONNECTIONS)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import Ingester
+from benchmarks.bench.contestants import ingesters
+from benchmarks.bench.contestants.ingesters import Ingester
 from benchmarks.bench.figures import Role, Row, Sample, Section
 from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import LIVE_QUEUE, SMALL, TRACES_URL, Stage
@@ -27,11 +27,11 @@ def measure(here: Stage) -> Section:
     collectors are loaded at once and not in turn: other work affects both, and each gets half of the machine.
     """
     section = Section(name="telemetry", title=_TITLE)
-    none = contestants.collector(here, name=WITHOUT, module="benchmarks.bench.instruments.silent", **_NO_TRACES)
-    metrics = contestants.collector(here, name="metrics", **_NO_TRACES)
-    sampled = contestants.collector(here, name=IN_PRODUCTION)
-    traced = contestants.collector(here, name="metrics, all traces", **_ALL_TRACES)
-    with contestants.running([none, metrics, sampled, traced], SMALL), Wire(here.broker_url) as wire:
+    none = ingesters.collector(here, name=WITHOUT, module="benchmarks.bench.instruments.silent", **_NO_TRACES)
+    metrics = ingesters.collector(here, name="metrics", **_NO_TRACES)
+    sampled = ingesters.collector(here, name=IN_PRODUCTION)
+    traced = ingesters.collector(here, name="metrics, all traces", **_ALL_TRACES)
+    with ingesters.running([none, metrics, sampled, traced], SMALL), Wire(here.broker_url) as wire:
         section.rows += _side_by_side(here, wire, none, metrics, rounds=here.plan.few_rounds)
         section.rows += _side_by_side(here, wire, none, sampled, rounds=_TIMES_THE_ROUNDS * here.plan.rounds)
         section.rows += _side_by_side(here, wire, none, traced, rounds=here.plan.few_rounds)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from benchmarks.bench import contestants
+from benchmarks.bench.contestants import ingesters
 from benchmarks.bench.figures import Role, Section, Turn, in_turn
 from benchmarks.bench.groups.ingest import HEADLINE, load
 from benchmarks.bench.instruments.wire import Wire
@@ -14,9 +14,9 @@ def measure(here: Stage) -> Section:
     section = Section(name="workers", title="Ingest by worker processes")
     names = {1: "1 worker process", 2: "2 worker processes"}
     collectors = [
-        contestants.collector(here, name=name, EVENTFLOW_COLLECTOR__WORKERS=str(count)) for count, name in names.items()
+        ingesters.collector(here, name=name, EVENTFLOW_COLLECTOR__WORKERS=str(count)) for count, name in names.items()
     ]
-    with contestants.running(collectors, SMALL), Wire(here.broker_url) as wire:
+    with ingesters.running(collectors, SMALL), Wire(here.broker_url) as wire:
         turns = [
             Turn(
                 name=one.name,

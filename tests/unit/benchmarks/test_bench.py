@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench import go, report
-from benchmarks.bench.contestants import GO, OURS
+from benchmarks.bench import report
+from benchmarks.bench.contestants import go
+from benchmarks.bench.contestants.names import GO, OURS
 from benchmarks.bench.figures import Known, Role, Row, Sample, Section, Turn, in_turn, percentiles
-from benchmarks.bench.goals import GOALS, Goal, Judged, Verdict, judged
+from benchmarks.bench.goal import Goal, Judged, Verdict
+from benchmarks.bench.goals import GOALS, judged
 from benchmarks.bench.groups import soak, telemetry
 from benchmarks.bench.groups.ingest import HEADLINE
 from benchmarks.bench.instruments.messages import SHAPES, frames

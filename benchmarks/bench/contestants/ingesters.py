@@ -1,7 +1,4 @@
-"""The measured programs: their start, and their known figures on a machine with 2 cores.
-
-Our services run as in production: with an API key, metrics, JSON logs, and traces of 1 % of the events.
-"""
+"""Programs that accept events over HTTP."""
 
 import hashlib
 import hmac
@@ -11,27 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.bench import stage
+from benchmarks.bench.contestants import go
+from benchmarks.bench.contestants.names import AIO_PIKA_INGEST, FASTSTREAM_INGEST, OURS, SIGNED
 from benchmarks.bench.figures import Known, MeasureError, Role, Sample
 from benchmarks.bench.instruments import loopback, wrk
-from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import LIVE_QUEUE, Body, Stage
 from benchmarks.bench.watch import Watch
-from eventflow.topology import DEFAULT_FLOW, ingest_specs
 from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import ChildProcess, wait_until
 
-OURS = "Event Flow"
-SIGNED = f"{OURS}, GitHub's signature verified"
-OVER_TLS = f"{OURS}, over TLS"
-GO = "Go (net/http, amqp091-go)"
-GO_ONE_THREAD = "Go, GOMAXPROCS=1"
-AIO_PIKA_INGEST, AIO_PIKA_DELIVERY = "aiohttp + aio-pika", "aio-pika + aiohttp"
-FASTSTREAM_INGEST, FASTSTREAM_DELIVERY = "FastAPI + FastStream", "FastStream + aiohttp"
 READY_WITHIN_S = 30.0
 JSON = "application/json"
-_GO_QUEUE = "peer.go"
-_GO_THREADS: Mapping[str, Mapping[str, str]] = {GO: {}, GO_ONE_THREAD: {"GOMAXPROCS": "1"}}
-_FAST_PER_S = 18_000
 _API_KEY = "a-key-of-the-benchmark"
 _SECRET = "a-secret-of-the-benchmark"
 
@@ -88,26 +75,6 @@ class Ingester:
         except MeasureError as error:
             raise MeasureError(f"{self.name}, {connections} connections, {body.name}: {error}") from error
         return watch.sample(events * answered.per_s, events=events * answered.requests)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Deliverer:
-    """Program that delivers events from a queue to the target.
-
-    Attributes:
-        shape: Shape of its messages, a key of `messages.SHAPES`.
-        queue: Queue with its events; None if it generates them.
-        most_per_s: Events that are queued for each second of the measurement. A faster program, by up to a half, is
-            measured for a shorter time.
-    """
-
-    name: str
-    role: Role
-    process: ChildProcess
-    shape: str = "plain"
-    queue: str | None = None
-    most_per_s: int
-    known: Known | None = None
 
 
 @contextmanager
@@ -176,12 +143,12 @@ def github_collector(here: Stage) -> Ingester:
     )
 
 
-def ingest_ceiling() -> Ingester:
+def ceiling() -> Ingester:
     """Prepare an aiohttp server that keeps nothing."""
     return _peer_ingester("aiohttp answering 202, no broker", "aiohttp_ingest", "", role=Role.CEILING, known=None)
 
 
-def ingest_peers(here: Stage) -> list[Ingester]:
+def peers(here: Stage) -> list[Ingester]:
     """Prepare the peers of the collector in Python."""
     url = here.broker_url
     return [
@@ -205,101 +172,17 @@ def _peer_ingester(
     )
 
 
-def go_ingesters(here: Stage) -> list[Ingester]:
+def go_peers(here: Stage) -> list[Ingester]:
     """Prepare the peer in Go, with the threads that it likes and with one; nothing if there is no Go here."""
-    ports = {name: str(free_port()) for name in _GO_THREADS}
+    ports = {name: str(free_port()) for name in go.THREADS}
     return [
         Ingester(
             name=name,
             role=Role.PEER,
-            process=_go(name, here.go_peer, "ingest", PEER_AMQP_URL=here.broker_url, PEER_PORT=port),
+            process=go.process(name, here.go_peer, "ingest", PEER_AMQP_URL=here.broker_url, PEER_PORT=port),
             url=f"http://{LOOPBACK}:{port}/events",
-            queue=_GO_QUEUE,
+            queue=go.QUEUE,
         )
         for name, port in ports.items()
         if here.go_peer is not None
     ]
-
-
-def _go(name: str, program: Path, command: str, **environment: str) -> ChildProcess:
-    return stage.program(name, program, [command], {**environment, **_GO_THREADS[name]})
-
-
-def processor(here: Stage, target_url: str, *, name: str = OURS, ca_file: Path | None = None) -> Deliverer:
-    """Prepare our processor; `ca_file` is the certificate of a target with TLS."""
-    process = stage.own(
-        name,
-        "eventflow_processor",
-        EVENTFLOW_BROKER__URL=here.broker_url,
-        EVENTFLOW_PROCESSOR__ADMIN_PORT=str(free_port()),
-        EVENTFLOW_TARGET__URL=f"{target_url}/",
-        **here.traces,
-        **({} if ca_file is None else {"SSL_CERT_FILE": str(ca_file)}),
-    )
-    return Deliverer(name=name, role=Role.OURS, process=process, shape="ours", queue=LIVE_QUEUE, most_per_s=_FAST_PER_S)
-
-
-def delivery_ceiling(target_url: str, body: Path) -> Deliverer:
-    """Prepare aiohttp's client, which posts until it is killed."""
-    name = "aiohttp's client alone"
-    process = stage.peer(
-        name, "benchmarks.peers.aiohttp_delivery", str(body), PEER_AMQP_URL="", PEER_TARGET_URL=target_url
-    )
-    return Deliverer(name=name, role=Role.CEILING, process=process, most_per_s=3 * _FAST_PER_S)
-
-
-def delivery_peers(here: Stage, target_url: str) -> list[Deliverer]:
-    """Prepare the peers of the processor in Python."""
-    environment = {"PEER_AMQP_URL": here.broker_url, "PEER_TARGET_URL": f"{target_url}/"}
-    celery_options = ("-A", "benchmarks.peers.celery_app", "worker", "--pool", "threads", "--concurrency", "64")
-    return [
-        Deliverer(
-            name=AIO_PIKA_DELIVERY,
-            role=Role.PEER,
-            process=stage.peer("aio-pika", "benchmarks.peers.aio_pika_delivery", **environment),
-            queue="peer.aio-pika",
-            most_per_s=8_000,
-            known=Known(least=3500, most=5000),
-        ),
-        Deliverer(
-            name=FASTSTREAM_DELIVERY,
-            role=Role.PEER,
-            process=stage.peer("FastStream", "benchmarks.peers.faststream_delivery", **environment),
-            queue="peer.faststream",
-            most_per_s=5_000,
-            known=Known(least=1700, most=1700),
-        ),
-        Deliverer(
-            name="Celery + requests",
-            role=Role.PEER,
-            process=stage.peer("Celery", "celery", *celery_options, "--without-gossip", **environment),
-            queue="peer.celery",
-            shape="celery",
-            most_per_s=4_000,
-        ),
-    ]
-
-
-def go_deliverers(here: Stage, target_url: str) -> list[Deliverer]:
-    """Prepare the peer in Go, with the threads that it likes and with one; nothing if there is no Go here."""
-    environment = {"PEER_AMQP_URL": here.broker_url, "PEER_TARGET_URL": f"{target_url}/"}
-    return [
-        Deliverer(
-            name=name,
-            role=Role.PEER,
-            process=_go(name, here.go_peer, "deliver", **environment),
-            queue=_GO_QUEUE,
-            most_per_s=_FAST_PER_S,
-        )
-        for name in _GO_THREADS
-        if here.go_peer is not None
-    ]
-
-
-def declare(wire: Wire, deliverer: Deliverer) -> None:
-    """Declare the queue of a program, in the same way as the program itself."""
-    if deliverer.role is Role.OURS:
-        for spec in ingest_specs(DEFAULT_FLOW):
-            wire.declare(spec.name, spec.arguments)
-    elif deliverer.queue is not None:
-        wire.declare(deliverer.queue, {"x-queue-type": "quorum"})

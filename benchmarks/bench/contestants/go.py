@@ -5,11 +5,18 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from benchmarks.bench import stage
+from benchmarks.bench.contestants.names import GO, GO_ONE_THREAD
 from benchmarks.bench.stage import ROOT
+from sandbox.processes import ChildProcess
 
+THREADS: Mapping[str, Mapping[str, str]] = {GO: {}, GO_ONE_THREAD: {"GOMAXPROCS": "1"}}
+"""Variables of the environment by the name of the contestant: as many threads as Go likes, or one for Go code."""
+
+QUEUE = "peer.go"
 SOURCES = ROOT / "benchmarks" / "peers" / "go"
 BUILT = ROOT / ".local" / "bench"
 TRIES = 3
@@ -40,6 +47,11 @@ def version(program: Path) -> str:
     """Return the version of Go that built the program."""
     done = subprocess.run([program, "version"], capture_output=True, text=True, check=True)
     return done.stdout.strip().removeprefix("go")
+
+
+def process(name: str, program: Path, command: str, **environment: str) -> ChildProcess:
+    """Prepare the program as a contestant, a key of `THREADS`."""
+    return stage.program(name, program, [command], {**environment, **THREADS[name]})
 
 
 def _digest() -> str:
