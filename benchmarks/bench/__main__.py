@@ -40,7 +40,7 @@ GROUPS: Mapping[str, Group] = {
     "delivery": Group(measure=delivery.measure, minutes=5),
     "latency": Group(measure=latency.measure, minutes=3.5),
     "growth": Group(measure=growth.measure, minutes=5.5),
-    "telemetry": Group(measure=telemetry.measure, minutes=2.5),
+    "telemetry": Group(measure=telemetry.measure, minutes=4),
     "spool": Group(measure=spool.measure, minutes=1.5),
     "soak": Group(measure=soak.measure, minutes=21),
 }

@@ -1,5 +1,6 @@
 """Programs that deliver events from a queue to a target."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,17 +37,23 @@ class Deliverer:
     known: Known | None = None
 
 
-def processor(here: Stage, target_url: str, *, name: str = OURS, ca_file: Path | None = None) -> Deliverer:
-    """Prepare our processor; `ca_file` is the certificate of a target with TLS."""
-    process = stage.own(
-        name,
-        "eventflow_processor",
-        EVENTFLOW_BROKER__URL=here.broker_url,
-        EVENTFLOW_PROCESSOR__ADMIN_PORT=str(free_port()),
-        EVENTFLOW_TARGET__URL=f"{target_url}/",
+def processor(
+    here: Stage, target_url: str, *, name: str = OURS, within: Sequence[str] = (), **settings: str
+) -> Deliverer:
+    """Prepare our processor.
+
+    Args:
+        within: Module that runs it, if it does not run by itself.
+        settings: More variables of its environment.
+    """
+    environment = {
+        "EVENTFLOW_BROKER__URL": here.broker_url,
+        "EVENTFLOW_PROCESSOR__ADMIN_PORT": str(free_port()),
+        "EVENTFLOW_TARGET__URL": f"{target_url}/",
         **here.traces,
-        **({} if ca_file is None else {"SSL_CERT_FILE": str(ca_file)}),
-    )
+        **settings,
+    }
+    process = stage.own(name, *within, "eventflow_processor", **environment)
     return Deliverer(name=name, role=Role.OURS, process=process, shape="ours", queue=LIVE_QUEUE, most_per_s=_FAST_PER_S)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,8 +110,13 @@ def wait_ready(ingester: Ingester, body: Body) -> None:
         raise MeasureError(process.explain(f"{ingester.name} ended with {process.returncode}"))
 
 
-def collector(here: Stage, *, name: str = OURS, module: str = "eventflow_collector", **settings: str) -> Ingester:
-    """Prepare our collector; `settings` are more variables of its environment."""
+def collector(here: Stage, *, name: str = OURS, within: Sequence[str] = (), **settings: str) -> Ingester:
+    """Prepare our collector.
+
+    Args:
+        within: Module that runs it, if it does not run by itself.
+        settings: More variables of its environment.
+    """
     port, admin_port = free_port(), free_port()
     environment = {
         "EVENTFLOW_BROKER__URL": here.broker_url,
@@ -124,7 +129,7 @@ def collector(here: Stage, *, name: str = OURS, module: str = "eventflow_collect
     return Ingester(
         name=name,
         role=Role.OURS,
-        process=stage.own(name, module, **environment),
+        process=stage.own(name, *within, "eventflow_collector", **environment),
         url=f"http://{LOOPBACK}:{port}/events",
         headers={"X-Api-Key": _API_KEY},
         signature_secret=settings.get("EVENTFLOW_SOURCE__SECRETS"),

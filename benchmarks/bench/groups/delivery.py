@@ -35,7 +35,7 @@ def measure(here: Stage) -> Section:
         compared = [
             deliverers.ceiling(target_url, SMALL.path),
             deliverers.processor(here, target_url),
-            deliverers.processor(here, tls_url, name=names.OVER_TLS, ca_file=pem),
+            deliverers.processor(here, tls_url, name=names.OVER_TLS, SSL_CERT_FILE=str(pem)),
             *deliverers.go_peers(here, target_url),
             *deliverers.peers(here, target_url),
         ]
@@ -73,7 +73,7 @@ def drained(deliverer: Deliverer, target_url: str, *, for_s: float, queued: int)
     """
     end = read_count(target_url).requests + round(queued * NEARLY_ALL)
     with deliverer.process:
-        first = _settled(deliverer, target_url)
+        first = settled(deliverer, target_url)
         watch, last = Watch(deliverer.process), first
         while last.at_s - first.at_s < for_s and last.requests < end:
             time.sleep(POLL_S)
@@ -86,8 +86,12 @@ def drained(deliverer: Deliverer, target_url: str, *, for_s: float, queued: int)
     return sample
 
 
-def _settled(deliverer: Deliverer, target_url: str) -> Count:
-    """Wait for the first deliveries, and then until the rate is stable."""
+def settled(deliverer: Deliverer, target_url: str) -> Count:
+    """Wait for the first deliveries, and then until the rate is stable.
+
+    Raises:
+        MeasureError: The program delivered nothing.
+    """
     before, process = read_count(target_url), deliverer.process
     try:
         wait_until(
