@@ -1,4 +1,4 @@
-"""Processor time and memory of the machine and of single programs. Known on Linux only, from /proc and its clocks."""
+"""CPU time and memory of the machine and of single programs. Known on Linux only, from /proc and its clocks."""
 
 import os
 import time
@@ -13,7 +13,7 @@ FULL_SHARE = 0.93
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SCHEDULED = 2
-"""Linux's number for the clock that counts the processor time of all threads of a process, ended ones too."""
+"""Linux's number for the clock that counts the CPU time of all threads of a process, ended ones too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Meter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Processor time and resident memory of a program up to now, with its worker processes."""
+    """CPU time and resident memory of a program up to now, with its worker processes."""
 
     cpu_s: float
     resident_bytes: int
@@ -82,7 +82,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _seconds_used(pids: Sequence[int]) -> list[float] | None:
-    """Return the processor time of the machine, and of each process; None if it is unknown."""
+    """Return the CPU time of the machine, and of each process; None if it is unknown."""
     try:
         return [_of_machine(), *(_of_process(pid) for pid in pids)]
     except OSError:

@@ -34,10 +34,10 @@ class Group:
 
 
 GROUPS: Mapping[str, Group] = {
-    "ingest": Group(measure=ingest.measure, minutes=4.5),
+    "ingest": Group(measure=ingest.measure, minutes=4),
     "batches": Group(measure=batches.measure, minutes=0.5),
     "workers": Group(measure=workers.measure, minutes=0.5),
-    "delivery": Group(measure=delivery.measure, minutes=5),
+    "delivery": Group(measure=delivery.measure, minutes=4.5),
     "latency": Group(measure=latency.measure, minutes=3.5),
     "growth": Group(measure=growth.measure, minutes=5.5),
     "telemetry": Group(measure=telemetry.measure, minutes=4),

@@ -40,7 +40,7 @@ class Sample:
 
     Attributes:
         figure: Rate, time, size or ratio, in the unit of its row.
-        cpu_us: Processor time of the program for one event; None if it is unknown.
+        cpu_us: CPU time of the program for one event; None if it is unknown.
         resident_mb: Its resident memory at the end of the measurement; None if it is unknown.
     """
 
@@ -73,7 +73,7 @@ class Row:
 
     @property
     def cpu_us(self) -> Sequence[float]:
-        """Processor times of the samples; empty if one of them is unknown."""
+        """CPU times of the samples; empty if one of them is unknown."""
         return _all_known(sample.cpu_us for sample in self.samples)
 
     @property

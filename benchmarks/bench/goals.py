@@ -34,7 +34,7 @@ def _rates(group: str, case: str, name: str, other: str) -> Read:
 
 
 def _cpu_times(group: str, case: str, name: str, other: str) -> Read:
-    """Read the ratio of the processor times for an event of two programs."""
+    """Read the ratio of the CPU times for an event of two programs."""
     return lambda sections: _ratio(sections[group], case, name, other, lambda row: row.cpu_us)
 
 
@@ -68,7 +68,7 @@ def _slowest_answer(sections: Sections) -> float | None:
 
 
 def _telemetry_us(case: str) -> Read:
-    """Read the processor time that telemetry adds, as the median of the pairs that were loaded at once."""
+    """Read the CPU time that telemetry adds, as the median of the pairs that were loaded at once."""
 
     def read(sections: Sections) -> float | None:
         names = (telemetry.WITHOUT, telemetry.IN_PRODUCTION)
@@ -92,7 +92,7 @@ def _soak(case: str) -> Read:
 
 GOALS = (
     Goal(
-        measure="ingest: processor time for an event / Go's",
+        measure="ingest: CPU time for an event / Go's",
         group="ingest",
         must=1.25,
         aim=1.0,
@@ -138,7 +138,7 @@ GOALS = (
         read=_rates("ingest", ingest.HEADLINE, SIGNED, OURS),
     ),
     Goal(
-        measure="delivery: processor time for an event / Go's",
+        measure="delivery: CPU time for an event / Go's",
         group="delivery",
         must=1.5,
         aim=1.1,
@@ -162,7 +162,7 @@ GOALS = (
         read=_of_ceiling("delivery", delivery.CASE),
     ),
     Goal(
-        measure="delivery: processor time for an event over TLS / without TLS",
+        measure="delivery: CPU time for an event over TLS / without TLS",
         group="delivery",
         must=1.3,
         aim=1.15,
@@ -200,7 +200,7 @@ GOALS = (
         is_limit=True,
     ),
     Goal(
-        measure="ingest: processor time that metrics and 1 % of traces add to an event",
+        measure="ingest: CPU time that metrics and 1 % of traces add to an event",
         group="telemetry",
         must=12,
         aim=6,
@@ -209,7 +209,7 @@ GOALS = (
         is_limit=True,
     ),
     Goal(
-        measure="delivery: processor time that metrics and 1 % of traces add to an event",
+        measure="delivery: CPU time that metrics and 1 % of traces add to an event",
         group="telemetry",
         must=12,
         aim=6,

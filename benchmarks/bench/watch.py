@@ -1,4 +1,4 @@
-"""Processor time for an event, and memory, of a measured program."""
+"""CPU time for an event, and memory, of a measured program."""
 
 from benchmarks.bench.figures import Sample
 from benchmarks.cpu import Usage

@@ -310,7 +310,7 @@ def pace(url: str, queue: str, body: Path, in_flight: int, rate_per_s: float, wa
 
 
 def _print_cost(url: str, run: Callable[[Wire], int]) -> None:
-    """Print the number of messages, and the time and the processor time that they took."""
+    """Print the number of messages, and the time and the CPU time that they took."""
     with Wire(url) as wire:
         started_s, used_s = time.monotonic(), time.process_time()
         events = run(wire)

@@ -98,13 +98,13 @@ def test_share_of_the_ceiling_must_come_close_to_the_share_of_go() -> None:
 
 def test_processor_times_are_compared_in_the_same_round_and_smaller_is_better() -> None:
     section = section_of(row(OURS, Role.OURS, 1, cpu_us=60), row(GO, Role.PEER, 1, cpu_us=50))
-    each = one_judged("processor time for an event / Go's", section)
+    each = one_judged("CPU time for an event / Go's", section)
     assert (each.value, each.verdict) == (1.2, Verdict.MUST)
 
 
 def test_unknown_processor_time_is_no_figure() -> None:
     section = section_of(row(OURS, Role.OURS, 1), row(GO, Role.PEER, 1, cpu_us=50))
-    assert one_judged("processor time for an event / Go's", section).value is None
+    assert one_judged("CPU time for an event / Go's", section).value is None
 
 
 def test_cost_of_telemetry_is_the_median_difference_of_the_pairs() -> None:

@@ -1,4 +1,4 @@
-"""Processor time and memory of programs."""
+"""CPU time and memory of programs."""
 
 import os
 import subprocess
