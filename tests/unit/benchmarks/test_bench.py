@@ -1,12 +1,14 @@
 """What the benchmark makes of what it measures."""
 
 import asyncio
+import ssl
 import struct
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from benchmarks.bench import report
+from benchmarks.bench import report, stage
 from benchmarks.bench.contestants import go
 from benchmarks.bench.contestants.names import GO, OURS
 from benchmarks.bench.figures import Known, Role, Row, Sample, Section, Turn, in_turn, percentiles
@@ -14,9 +16,11 @@ from benchmarks.bench.goal import Goal, Judged, Verdict
 from benchmarks.bench.goals import GOALS, judged
 from benchmarks.bench.groups import soak, telemetry
 from benchmarks.bench.groups.ingest import HEADLINE
+from benchmarks.bench.instruments import certificate
 from benchmarks.bench.instruments.messages import SHAPES, frames
-from benchmarks.bench.instruments.sink import OK, Sink
+from benchmarks.bench.instruments.sink import OK, Sink, read_count
 from benchmarks.bench.instruments.wire import Confirms, WireError
+from sandbox.ports import LOOPBACK, free_port
 
 
 def section_of(*rows: Row) -> Section:
@@ -231,3 +235,12 @@ def test_target_counts_whole_requests_however_they_are_cut(piece_bytes: int) -> 
         sink.data_received((request * 3)[start : start + piece_bytes])
     assert len(heads) == 3
     assert wire.written == OK * 3
+
+
+def test_target_counts_requests_with_and_without_tls_together() -> None:
+    tls_port = free_port()
+    with certificate.made() as pem, stage.sink("--tls-port", str(tls_port), "--pem", str(pem)) as url:
+        trust = ssl.create_default_context(cafile=pem)
+        for each in (url, f"https://{LOOPBACK}:{tls_port}"):
+            urllib.request.urlopen(each, data=b"{}", context=trust, timeout=10).close()
+        assert read_count(url).requests == 2
