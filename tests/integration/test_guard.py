@@ -30,7 +30,7 @@ from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.gate import own_errors
 from eventflow_processor.handler import Handler
 from eventflow_processor.observe.metrics import ProcessorMetrics
-from eventflow_processor.target.http import HttpTarget
+from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.injector import Injector
@@ -54,7 +54,7 @@ def collected() -> Iterator[None]:
 INSIDE = (
     Dispatcher._begin_next,
     Handler.begin,
-    HttpTarget._attempt,
+    AiohttpTarget._attempt,
     Handler._on_result,
     handler._guarded,  # tasks of a turn: settlements that wait, repeated requests, errors of our own
 )
@@ -194,7 +194,7 @@ async def test_a_delivery_that_nothing_settles_is_given_up_and_comes_again(
     await amqp.declare_flow(flow, (DELAY_S,))
     async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
         with monkeypatch.context() as bug:
-            bug.setattr(HttpTarget, "start", hang)
+            bug.setattr(AiohttpTarget, "start", hang)
             await amqp.publish(lane_queue(flow, Lane.LIVE), message("forgotten"), message("behind-it"))
             await eventually(lambda: parts.consumer.held == 2, what="both events held")
         await eventually(lambda: target.ids == {"forgotten", "behind-it"}, what="both delivered through the only slot")
@@ -242,7 +242,7 @@ async def test_a_processor_whose_slots_are_taken_for_good_says_that_it_stands_st
     """Reproduced on 0.1.0: with 15 of 20 slots dead /readyz answered 200 throughout."""
     monkeypatch.setattr(dispatcher, "STANDSTILL_S", 0.2)
     monkeypatch.setenv(f"EVENTFLOW_FLOWS__{flow.upper()}__TARGET__TIMEOUT_S", "0.2")
-    monkeypatch.setattr(HttpTarget, "start", hang)
+    monkeypatch.setattr(AiohttpTarget, "start", hang)
     await amqp.declare_flow(flow, (DELAY_S,))
     async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
         await amqp.publish(lane_queue(flow, Lane.LIVE), message("1"), message("2"))

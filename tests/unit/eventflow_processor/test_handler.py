@@ -29,8 +29,8 @@ from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import RetryPolicy
+from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import Feedback, FeedbackReader
-from eventflow_processor.target.http import HttpTarget
 from eventflow_processor.target.port import Charge, OnResult
 from eventflow_processor.target.port import Target as AnyTarget
 from eventflow_processor.target.request import RequestForm
@@ -323,7 +323,7 @@ async def test_a_turn_is_freed_at_its_end_and_not_by_the_garbage_collector() -> 
     """A thousand bodies of events waited for the collector, which runs seldom (`lifecycle.GC_THRESHOLDS`)."""
     async with (
         ScriptedTarget(answer=lambda _: 200) as scripted,
-        HttpTarget(
+        AiohttpTarget(
             url=scripted.url, form=RequestForm(), headers={}, timeout_s=5, feedback=FeedbackReader(mode="none")
         ) as http,
     ):

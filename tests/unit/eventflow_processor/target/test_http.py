@@ -12,8 +12,8 @@ import pytest
 
 from eventflow.event import Event, new_event_id, utc_now
 from eventflow.message import Envelope
+from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import FeedbackReader
-from eventflow_processor.target.http import HttpTarget
 from eventflow_processor.target.port import Charge
 from eventflow_processor.target.request import RequestForm
 from eventflow_processor.target.result import AttemptNotMadeError, Errored, Failed, Result, Succeeded
@@ -34,8 +34,8 @@ def envelope() -> Envelope:
     return Envelope(event=Event(id=new_event_id(), source="/", type="t", time=now, accepted_at=now, body=b"{}"))
 
 
-def target_at(url: str, *, timeout_s: float = 5) -> HttpTarget:
-    return HttpTarget(
+def target_at(url: str, *, timeout_s: float = 5) -> AiohttpTarget:
+    return AiohttpTarget(
         url=url,
         form=RequestForm(),
         headers={},
@@ -48,7 +48,7 @@ def refuse(_: Callable[[], None]) -> None:
     raise AssertionError("no request was repeated")
 
 
-async def result_of(target: HttpTarget, sent: Envelope | None = None, charge: Charge = refuse) -> Result:
+async def result_of(target: AiohttpTarget, sent: Envelope | None = None, charge: Charge = refuse) -> Result:
     """Return the result of an attempt."""
     ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
     target.start(sent or envelope(), charge=charge, on_result=ended.set_result)
@@ -116,7 +116,7 @@ async def test_an_answer_that_the_settings_call_a_success_is_one_whatever_its_bo
 
     async with RawTarget(answer) as raw:
         for statuses in (frozenset({200}), frozenset({200, 400})):
-            async with HttpTarget(
+            async with AiohttpTarget(
                 url=raw.url,
                 form=RequestForm(),
                 headers={},
@@ -132,7 +132,7 @@ async def test_a_request_carries_our_headers_and_the_settings_ones_in_their_plac
     """Nothing is added by the library: no type that the event has not, no offer to read a compressed answer."""
     async with (
         ScriptedTarget() as scripted,
-        HttpTarget(
+        AiohttpTarget(
             url=scripted.url,
             form=RequestForm(),
             headers={"user-agent": "shop/1", "X-Key": "k"},
