@@ -10,6 +10,7 @@ import aiohttp
 from typing_extensions import override
 from yarl import URL
 
+from eventflow.errors import EventFlowError
 from eventflow.event import utc_now
 from eventflow.message import Envelope
 from eventflow.network.failure import ANSWER_TIMEOUT, BAD_ANSWER, CLOSED, CUT_OFF, PLAIN_ON_TLS_PORT, detail_of
@@ -19,7 +20,6 @@ from eventflow_processor.target.answer import NO_BODY, AnswerBody, AnswerJudge, 
 from eventflow_processor.target.exchange import (
     HEAD_MAX_BYTES,
     Exchange,
-    StaleConnectionError,
     has_no_descriptor_left,
 )
 from eventflow_processor.target.feedback import FeedbackReader
@@ -28,6 +28,10 @@ from eventflow_processor.target.port import Attempt, Charge, OnResult, Target
 from eventflow_processor.target.request import RequestForm, fixed_headers
 from eventflow_processor.target.result import BY_STATUS, AttemptNotMadeError, Errored, Judged, Result
 from eventflow_processor.target.success import SuccessRule
+
+
+class StaleConnectionError(EventFlowError):
+    """A connection that was kept from an earlier request was closed before it answered this one."""
 
 
 class AiohttpTarget(Target):
@@ -113,6 +117,8 @@ class AiohttpTarget(Target):
             self._origin.doubt_address_after(exchange)
             return exchange.late()
         except (aiohttp.ClientError, OSError) as error:
+            if exchange.is_stale:
+                raise StaleConnectionError from error
             self._origin.doubt_address_after(exchange)
             if isinstance(error, aiohttp.ClientConnectorError) and has_no_descriptor_left():
                 exchange.lacks_descriptor = True

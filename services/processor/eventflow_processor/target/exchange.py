@@ -5,7 +5,6 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from eventflow.errors import EventFlowError
 from eventflow.network.failure import ANSWER_TIMEOUT, CONNECT_TIMEOUT, NOT_RESOLVED
 from eventflow_processor.target.result import AttemptNotMadeError, Failed
 
@@ -16,10 +15,6 @@ TLS_ALERT = b"\x15\x03"
 """First bytes of the answer of a TLS port to a request without TLS."""
 
 _OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
-
-
-class StaleConnectionError(EventFlowError):
-    """A connection that was kept from an earlier request was closed before it answered this one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +41,11 @@ class Exchange:
     closes: bool = False
     lacks_descriptor: bool = False
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the end of the connection is no failure: it was kept, and has not carried a byte of the answer."""
+        return self.is_kept and not self.is_answered
+
     def is_unheard(self, status: int) -> bool:
         """Whether an answer is none to this request: the target gave up waiting just before the request arrived."""
         return status == 408 and self.is_kept and self.closes
@@ -69,11 +69,8 @@ class Exchange:
         """Return the failure of an exchange that an error has ended.
 
         Raises:
-            StaleConnectionError: A kept connection was closed before a byte of the answer.
             AttemptNotMadeError: We had no file descriptor for the connection, or for resolving the name.
         """
-        if self.is_kept and not self.is_answered:
-            raise StaleConnectionError
         if self.lacks_descriptor and not self.is_sent:  # with a second address, a later connection may have got one
             raise AttemptNotMadeError("no file descriptor is left for a connection")
         return Failed(reason="connection", detail=detail, reached=self.is_sent, answered=self.is_answered)
