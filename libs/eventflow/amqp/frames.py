@@ -1,7 +1,7 @@
 """AMQP 0-9-1 frames of the hot path, encoded and decoded without an object for each field. Pure.
 
-https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf describes them. The parts of a publish that never change are
-encoded once for each queue.
+https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf describes them. The parts that many publishes have in common are
+encoded once.
 
 A foreign publisher can write any bytes into a message's properties. Reading them never fails, and its time is
 proportional to their size: nested values are skipped by their length and never parsed.
@@ -13,22 +13,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from pamqp.header import ContentHeader
 
-from eventflow.message import Message
+from eventflow.message import SOURCE, TYPE, Message
 
 METHOD, HEADER, BODY = 1, 2, 3
+
 CONNECTION_CLOSE, CHANNEL_CLOSE = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
-"""The first bytes of the methods that close a connection or a channel: class and method number."""
+PUBLISH, RETURN, DELIVER = b"\x00\x3c\x00\x28", b"\x00\x3c\x00\x32", b"\x00\x3c\x00\x3c"
+ACK, NACK = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x78"
+"""Methods, by the first bytes of their frames' payloads: class and method number."""
+
+HEAD_BYTES = 7
+"""Bytes of a frame before its payload: type 1, channel 2, size 4."""
 
 FRAME_END = b"\xce"
-OVERHEAD_BYTES = 8
-"""Bytes of a frame in addition to its payload: type 1, channel 2, size 4, end 1."""
+OVERHEAD_BYTES = HEAD_BYTES + len(FRAME_END)
+"""Bytes of a frame in addition to its payload."""
 
-BASIC = 60
-PUBLISH, RETURN, DELIVER, ACK, NACK = 40, 50, 60, 80, 120
+_BASIC = 60
+_METHOD_BYTES = len(PUBLISH)
 
 _HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING, _HAS_HEADERS = 1 << 15, 1 << 14, 1 << 13
 _HAS_DELIVERY_MODE, _HAS_PRIORITY = 1 << 12, 1 << 11
@@ -60,15 +66,19 @@ LIBRARY_HEADER_MAX_BYTES = 16 * 1024
 LIBRARY_LEVELS_MAX = 16
 """Deepest nesting of tables that is passed to the library: pamqp parses them by recursion."""
 
+_REPEATED = frozenset((SOURCE, TYPE))
+"""Headers that many messages have in common, with the same values."""
+
 _PERSISTENT = b"\x02"
 _MANDATORY = b"\x01"
+_REQUEUE = 0b10
 _SHORT_MAX_BYTES = 255
 
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 
 _FRAME_HEAD = struct.Struct(">BHI")
 _CONTENT_HEAD = struct.Struct(">HHQH")
-_METHOD_ID = struct.Struct(">HH")
+_SETTLEMENT = struct.Struct(f">BHI{_METHOD_BYTES}sQBc")
 _TAG_AND_BITS = struct.Struct(">QB")
 _SHORT = struct.Struct(">H")
 _LONG = struct.Struct(">I")
@@ -76,48 +86,45 @@ _LONG_LONG = struct.Struct(">Q")
 _SIGNED = struct.Struct(">i")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Properties:
-    """The properties of a message that Event Flow uses; the others are skipped."""
+    """The properties of a message that Event Flow uses; the others are skipped. Its fields are final, as of `Event`."""
 
-    content_type: str | None = None
-    content_encoding: str | None = None
-    headers: Mapping[str, Any] = field(default_factory=dict)
-    message_id: str | None = None
-    timestamp: datetime | None = None
+    content_type: Final[str | None] = None
+    content_encoding: Final[str | None] = None
+    headers: Final[Mapping[str, Any]] = field(default_factory=dict)
+    message_id: Final[str | None] = None
+    timestamp: Final[datetime | None] = None
 
 
 NO_PROPERTIES = Properties()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirm:
-    """The broker's answer to the publish with this tag, or to all up to this tag if `multiple`."""
-
-    tag: int
-    multiple: bool
-    is_ack: bool
-
-
 def publish_frames(message: Message, *, queue: str, channel: int, frame_max: int) -> bytes:
     """Encode the publish of a persistent, mandatory message to the default exchange."""
     body = message.body
-    frames = [_publish_method(queue, channel), _frame(HEADER, channel, _content_header(message, body_bytes=len(body)))]
+    header = _content_header(message, body_bytes=len(body))
+    parts = [_publish_method(queue, channel), _FRAME_HEAD.pack(HEADER, channel, len(header)), header, FRAME_END]
     step = frame_max - OVERHEAD_BYTES
-    frames += [_frame(BODY, channel, body[start : start + step]) for start in range(0, len(body), step)]
-    return b"".join(frames)
+    for start in range(0, len(body), step):
+        part = body[start : start + step]
+        parts += (_FRAME_HEAD.pack(BODY, channel, len(part)), part, FRAME_END)
+    return b"".join(parts)
 
 
 def dead_letter_frame(tag: int, *, channel: int) -> bytes:
     """Encode the nack that makes the broker move a delivery to the dead-letter target of its queue."""
-    return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, NACK) + _TAG_AND_BITS.pack(tag, 0))
+    return _settlement(NACK, tag, 0, channel)
 
 
 def settle_frame(tag: int, *, channel: int, requeue: bool) -> bytes:
     """Encode the ack of a delivery, or the nack that requeues it."""
-    if requeue:
-        return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, NACK) + _TAG_AND_BITS.pack(tag, 0b10))
-    return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, ACK) + _TAG_AND_BITS.pack(tag, 0))
+    return _settlement(NACK, tag, _REQUEUE, channel) if requeue else _settlement(ACK, tag, 0, channel)
+
+
+def payload_of(read: bytes, start: int, end: int) -> bytes:
+    """Return the payload of the frame from `start` to `end`."""
+    return read[start + HEAD_BYTES : end - len(FRAME_END)]
 
 
 def close_reason_of(payload: bytes) -> str:
@@ -138,23 +145,46 @@ def message_limit_of(reason: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def method_of(payload: bytes) -> int | None:
-    """Return the number of a method of the class basic; None for one of another class."""
-    class_id, method_id = _METHOD_ID.unpack_from(payload)
-    return method_id if class_id == BASIC else None
+def method_of(payload: bytes) -> bytes:
+    """Return the method of a method frame, such as `DELIVER`."""
+    return payload[:_METHOD_BYTES]
 
 
-def confirm_of(payload: bytes, method: int) -> Confirm:
-    """Read an ack or nack of publishes."""
-    tag, bits = _TAG_AND_BITS.unpack_from(payload, _METHOD_ID.size)
-    return Confirm(tag=tag, multiple=bool(bits & 1), is_ack=method == ACK)
+def confirm_of(payload: bytes) -> tuple[int, bool]:
+    """Read an ack or nack of publishes: its delivery tag, and whether it applies to all publishes up to this tag."""
+    tag, bits = _TAG_AND_BITS.unpack_from(payload, _METHOD_BYTES)
+    return tag, bool(bits & 1)
 
 
-def deliver_of(payload: bytes) -> tuple[str, int]:
+def deliver_of(payload: bytes) -> tuple[bytes, int]:
     """Read the consumer tag and the delivery tag of a delivery."""
     end = 5 + payload[4]
     tag: int = _TAG_AND_BITS.unpack_from(payload, end)[0]
-    return payload[5:end].decode(), tag
+    return payload[5:end], tag
+
+
+def content_at(read: bytes, start: int, *, channel: int) -> tuple[bytes, bytes, int] | None:
+    """Read the content that begins at `start`, if it is one header frame and one body frame, both whole.
+
+    Returns:
+        The content header, the body, and the position after both; None for any other content, and if the frames of
+        another channel come between them.
+    """
+    try:
+        kind, number, header_bytes = _FRAME_HEAD.unpack_from(read, start)
+        if kind != HEADER or number != channel:
+            return None
+        header_at = start + HEAD_BYTES
+        header_end = header_at + header_bytes
+        body_start = header_end + len(FRAME_END)
+        kind, number, body_bytes = _FRAME_HEAD.unpack_from(read, body_start)
+    except struct.error:  # the read ends before
+        return None
+    header = read[header_at:header_end]
+    end = body_start + body_bytes + OVERHEAD_BYTES
+    if kind != BODY or number != channel or end > len(read) or body_bytes_of(header) != body_bytes:
+        return None
+    return header, read[body_start + HEAD_BYTES : end - len(FRAME_END)], end
 
 
 def properties_of(header: bytes) -> Properties:
@@ -371,39 +401,61 @@ def _name(encoded: bytes) -> str:
 
 
 def _content_header(message: Message, *, body_bytes: int) -> bytes:
-    flags = _HAS_HEADERS | _HAS_DELIVERY_MODE | _HAS_MESSAGE_ID
-    properties = []
-    if message.content_type is not None:
+    flags, before_headers = _content_properties(message.content_type, message.content_encoding)
+    table = _table(message.headers)
+    message_id = message.message_id.encode()
+    return b"".join(
+        (
+            _CONTENT_HEAD.pack(_BASIC, 0, body_bytes, flags),
+            before_headers,
+            _LONG.pack(len(table)),
+            table,
+            _PERSISTENT,
+            bytes((len(message_id),)),
+            message_id,
+        )
+    )
+
+
+@lru_cache(maxsize=256)
+def _content_properties(content_type: str | None, content_encoding: str | None) -> tuple[int, bytes]:
+    """Return the flags of a publish, and its properties before the headers table."""
+    flags, properties = _HAS_HEADERS | _HAS_DELIVERY_MODE | _HAS_MESSAGE_ID, b""
+    if content_type is not None:
         flags |= _HAS_CONTENT_TYPE
-        properties.append(_short(message.content_type))
-    if message.content_encoding is not None:
+        properties += _short(content_type)
+    if content_encoding is not None:
         flags |= _HAS_CONTENT_ENCODING
-        properties.append(_short(message.content_encoding))
-    properties += [_table(message.headers), _PERSISTENT, _short(message.message_id)]
-    return _CONTENT_HEAD.pack(BASIC, 0, body_bytes, flags) + b"".join(properties)
+        properties += _short(content_encoding)
+    return flags, properties
 
 
 def _table(headers: Mapping[str, str | int]) -> bytes:
-    entries = []
-    for name, value in headers.items():
-        if isinstance(value, int):
-            entries += [_table_key(name, b"I"), _SIGNED.pack(value)]
-        else:
-            text = value.encode()
-            entries += [_table_key(name, b"S"), _LONG.pack(len(text)), text]
-    table = b"".join(entries)
-    return _LONG.pack(len(table)) + table
+    """Encode the entries of a headers table."""
+    return b"".join(
+        [_repeated_entry(name, value) if name in _REPEATED else _entry(name, value) for name, value in headers.items()]
+    )
 
 
-@lru_cache(maxsize=64)
-def _table_key(name: str, kind: bytes) -> bytes:
-    return _short(name) + kind
+def _entry(name: str, value: str | int) -> bytes:
+    if isinstance(value, int):
+        return _short(name) + b"I" + _SIGNED.pack(value)
+    text = value.encode()
+    return _before_text(name, len(text)) + text
+
+
+_repeated_entry = lru_cache(maxsize=256)(_entry)
+
+
+@lru_cache(maxsize=1024)
+def _before_text(name: str, text_bytes: int) -> bytes:
+    return _short(name) + b"S" + _LONG.pack(text_bytes)
 
 
 @lru_cache(maxsize=1024)
 def _publish_method(queue: str, channel: int) -> bytes:
     reserved_and_exchange = b"\x00\x00\x00"
-    return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, PUBLISH) + reserved_and_exchange + _short(queue) + _MANDATORY)
+    return _frame(METHOD, channel, PUBLISH + reserved_and_exchange + _short(queue) + _MANDATORY)
 
 
 def _short(text: str) -> bytes:
@@ -411,5 +463,10 @@ def _short(text: str) -> bytes:
     return bytes((len(encoded),)) + encoded
 
 
+def _settlement(method: bytes, tag: int, bits: int, channel: int) -> bytes:
+    payload_bytes = _METHOD_BYTES + _TAG_AND_BITS.size
+    return _SETTLEMENT.pack(METHOD, channel, payload_bytes, method, tag, bits, FRAME_END)
+
+
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:
-    return b"%b%b\xce" % (_FRAME_HEAD.pack(kind, channel, len(payload)), payload)
+    return _FRAME_HEAD.pack(kind, channel, len(payload)) + payload + FRAME_END

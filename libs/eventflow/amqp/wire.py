@@ -41,8 +41,17 @@ def is_supported() -> bool:
 class FrameHandler(Protocol):
     """Handles the frames of one channel."""
 
-    def handle(self, kind: int, payload: bytes) -> bool:
-        """Handle a frame; return False to leave it to the library. Never raises."""
+    def handle(self, read: bytes, start: int, end: int) -> int:
+        """Handle the frame from `start` to `end`, and any number of those that follow it. Never raises.
+
+        Args:
+            read: Received bytes. Later frames in it may belong to other channels, and the last may be incomplete.
+            start: Position of the frame, which is complete.
+            end: The position after it.
+
+        Returns:
+            The position after the last frame that was handled; `start` to leave the frame to the library.
+        """
 
 
 class CloseWatcher(FrameHandler):
@@ -55,10 +64,11 @@ class CloseWatcher(FrameHandler):
         self.reason: str | None = None
 
     @override
-    def handle(self, kind: int, payload: bytes) -> bool:
-        if kind == frames.METHOD and payload.startswith(frames.CONNECTION_CLOSE):
+    def handle(self, read: bytes, start: int, end: int) -> int:
+        payload = frames.payload_of(read, start, end)
+        if read[start] == frames.METHOD and frames.method_of(payload) == frames.CONNECTION_CLOSE:
             self.reason = frames.close_reason_of(payload)
-        return False
+        return start
 
 
 class Wire:
@@ -111,10 +121,10 @@ class Wire:
         if self._writer is not None:
             self._writer.transport.abort()
 
-    def offer(self, number: int, kind: int, payload: bytes) -> bool:
-        """Offer a received frame to the handler of its channel; return whether it was handled."""
+    def offer(self, number: int, read: bytes, start: int, end: int) -> int:
+        """Offer a received frame, and those after it, to the handler of its channel, as `FrameHandler.handle`."""
         handler = self._handlers.get(number)
-        return handler is not None and handler.handle(kind, payload)
+        return start if handler is None else handler.handle(read, start, end)
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -170,11 +180,12 @@ class FrameReader(asyncio.StreamReader):
                 break
             # The end octet is not checked here: the lengths suffice to find the next frame, and the library checks the
             # frames that it gets.
-            if self._wire.offer(number, kind, data[position + _FRAME.size : end - 1]):
-                is_taken = True
+            handled_to = self._wire.offer(number, data, position, end)
+            if handled_to > position:
+                is_taken, position = True, handled_to
             else:
                 left.append(_for_library(kind, data[position:end]))
-            position = end
+                position = end
         # The rest is copied only here, once for each read. Slicing after each frame would copy it for every frame.
         return data[position:], left, is_taken
 
