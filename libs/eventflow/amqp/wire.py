@@ -54,20 +54,30 @@ class FrameHandler(Protocol):
         """
 
 
-class CloseWatcher(FrameHandler):
-    """Reads the reason for which the broker closes a connection, and leaves each frame to the library.
+class ConnectionWatcher(FrameHandler):
+    """Reads the announcements of the broker about the connection, and leaves each frame to the library.
 
-    While a connection is being made, the library's error shows the object that holds the reason, not the reason itself.
+    Attributes:
+        close_reason: The reason for which the broker closes the connection. While a connection is being made, the
+            library's error shows the object that holds the reason, not the reason itself.
+        is_blocked: Whether the broker blocks publishing. The library has no property for it, only a coroutine that
+            waits for the end of the alarm.
     """
 
     def __init__(self) -> None:
-        self.reason: str | None = None
+        self.close_reason: str | None = None
+        self.is_blocked = False
 
     @override
     def handle(self, read: bytes, start: int, end: int) -> int:
         payload = frames.payload_of(read, start, end)
-        if read[start] == frames.METHOD and frames.method_of(payload) == frames.CONNECTION_CLOSE:
-            self.reason = frames.close_reason_of(payload)
+        match frames.method_of(payload) if read[start] == frames.METHOD else None:
+            case frames.CONNECTION_CLOSE:
+                self.close_reason = frames.close_reason_of(payload)
+            case frames.CONNECTION_BLOCKED:
+                self.is_blocked = True
+            case frames.CONNECTION_UNBLOCKED:
+                self.is_blocked = False
         return start
 
 
@@ -76,15 +86,20 @@ class Wire:
 
     def __init__(self) -> None:
         self._writer: asyncio.StreamWriter | None = None
-        self._close = CloseWatcher()
-        self._handlers: dict[int, FrameHandler] = {0: self._close}  # methods of the connection itself are on channel 0
+        self._watcher = ConnectionWatcher()
+        self._handlers: dict[int, FrameHandler] = {0: self._watcher}  # methods of the connection itself
         self._unsent: list[bytes] = []
         self._is_at_end = False
 
     @property
     def close_reason(self) -> str | None:
         """The broker's reason for closing the connection; None if it does not close it."""
-        return self._close.reason
+        return self._watcher.close_reason
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker blocks publishing on this connection, because of a memory or disk alarm."""
+        return self._watcher.is_blocked
 
     @property
     def is_lost(self) -> bool:

@@ -217,6 +217,18 @@ async def test_a_server_of_another_protocol_is_left_to_the_library() -> None:
     assert await bench.reader.readexactly(8) == b"AMQP\x00\x00\x09\x01"
 
 
+async def test_an_alarm_is_noted_and_left_to_the_library() -> None:
+    bench = Bench()
+    blocked, unblocked = commands.Connection.Blocked("low on memory"), commands.Connection.Unblocked()
+    bench.broker_says(blocked, channel=0)
+    assert bench.wire.is_blocked
+    bench.broker_says(unblocked, channel=0)
+    assert not bench.wire.is_blocked
+    bench.reader.feed_eof()
+    left = b"".join(pamqp.frame.marshal(frame, 0) for frame in (blocked, unblocked))
+    assert await bench.reader.read() == left
+
+
 async def test_a_channel_that_is_closed_for_a_message_too_large_is_written_to_no_more() -> None:
     """A publish on a closed channel would end the connection, so from then on publishes wait for the next channel."""
     bench = Bench()
