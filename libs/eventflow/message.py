@@ -42,7 +42,7 @@ FOREIGN_SOURCE: Final = "amqp"
 
 @dataclass(slots=True, kw_only=True)
 class Message:
-    """An AMQP message as it is published, persistent and mandatory, to one queue. Its fields are final, as of `Event`.
+    """An AMQP message as it is published, persistent and mandatory, to one queue. Its fields are final as in `Event`.
 
     Attributes:
         headers: Our headers only. Each value is a short string or an integer.
@@ -86,7 +86,7 @@ class Failure:
 
 @dataclass(slots=True, kw_only=True)
 class Envelope:
-    """An event, and the state of its delivery. Its fields are final, as of `Event`.
+    """An event, and the state of its delivery. Its fields are final as in `Event`.
 
     Attributes:
         attempt: Number of the next attempt, from 1. In a dead letter: number of attempts that were made.

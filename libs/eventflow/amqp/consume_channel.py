@@ -69,7 +69,7 @@ def envelope_of(message: DeliveredMessage) -> Envelope:
 
 @dataclass(slots=True, kw_only=True)
 class Incoming:
-    """A delivery whose frames arrive in several reads, or in more than three frames."""
+    """A delivery whose frames have not all arrived, or that has no body frame or several."""
 
     consumer_tag: bytes
     tag: int
@@ -132,7 +132,7 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
         if frames.method_of(payload) != frames.DELIVER:
             return start
         consumer_tag, tag = frames.deliver_of(payload)
-        # A small message is nearly always whole in one read. So it needs no state between its frames.
+        # Nearly every delivery has one body frame and is whole in one read, so it needs no state between its frames.
         content = frames.content_at(read, end, channel=self._number)
         if content is None:
             self._incoming = Incoming(consumer_tag=consumer_tag, tag=tag)

@@ -89,7 +89,7 @@ _SIGNED = struct.Struct(">i")
 
 @dataclass(slots=True, kw_only=True)
 class Properties:
-    """The properties of a message that Event Flow uses; the others are skipped. Its fields are final, as of `Event`."""
+    """The properties of a message that Event Flow uses; the others are skipped. Its fields are final as in `Event`."""
 
     content_type: Final[str | None] = None
     content_encoding: Final[str | None] = None
@@ -165,11 +165,15 @@ def deliver_of(payload: bytes) -> tuple[bytes, int]:
 
 
 def content_at(read: bytes, start: int, *, channel: int) -> tuple[bytes, bytes, int] | None:
-    """Read the content that begins at `start`, if it is one header frame and one body frame, both whole.
+    """Read the content of a delivery at once, if it is one header frame and one body frame, side by side in one read.
+
+    Args:
+        read: Received bytes.
+        start: Position after the method frame of the delivery.
+        channel: The channel of the delivery. Frames of other channels may come in between.
 
     Returns:
-        The content header, the body, and the position after both; None for any other content, and if the frames of
-        another channel come between them.
+        The content header, the body, and the position after both; None if the content is different or incomplete.
     """
     try:
         kind, number, header_bytes = _FRAME_HEAD.unpack_from(read, start)
@@ -179,7 +183,7 @@ def content_at(read: bytes, start: int, *, channel: int) -> tuple[bytes, bytes, 
         header_end = header_at + header_bytes
         body_start = header_end + len(FRAME_END)
         kind, number, body_bytes = _FRAME_HEAD.unpack_from(read, body_start)
-    except struct.error:  # the read ends before
+    except struct.error:  # the read ends before the body
         return None
     header = read[header_at:header_end]
     end = body_start + body_bytes + OVERHEAD_BYTES
@@ -465,8 +469,7 @@ def _short(text: str) -> bytes:
 
 
 def _settlement(method: bytes, tag: int, bits: int, channel: int) -> bytes:
-    payload_bytes = _METHOD_BYTES + _TAG_AND_BITS.size
-    return _SETTLEMENT.pack(METHOD, channel, payload_bytes, method, tag, bits, FRAME_END)
+    return _SETTLEMENT.pack(METHOD, channel, _METHOD_BYTES + _TAG_AND_BITS.size, method, tag, bits, FRAME_END)
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:
