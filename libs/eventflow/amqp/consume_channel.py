@@ -14,6 +14,7 @@ from typing_extensions import override
 from eventflow.amqp import frames, wire
 from eventflow.amqp.channel import CONNECTION_ERRORS, answered
 from eventflow.amqp.connection import Connection, wire_of
+from eventflow.amqp.templates import MessageReader
 from eventflow.delivery import SettlingChannel
 from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope, decode
@@ -96,6 +97,7 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
         self._wire = below
         self._channel = channel
         self._number = channel.number
+        self._messages = MessageReader()
         self._deliver: dict[bytes, Deliver] = {}  # by consumer tag
         self._incoming: Incoming | None = None  # one at a time: frames of two deliveries never mix on a channel
         below.claim_channel(channel.number, self)
@@ -153,7 +155,7 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
 
     def _pass_on(self, consumer_tag: bytes, tag: int, header: bytes, body: bytes) -> None:
         try:
-            self._deliver[consumer_tag](_envelope(header, body), tag)
+            self._deliver[consumer_tag](self._messages.read(header, body), tag)
         except Exception:
             # If this were raised, it would end the reading of the socket and so the connection; and the next one too,
             # because the broker delivers the same message again.
@@ -165,18 +167,6 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
     def _requeue(self, tag: int) -> None:
         if not self._channel.is_closed:
             self._wire.send(frames.settle_frame(tag, channel=self._number, requeue=True))
-
-
-def _envelope(header: bytes, body: bytes) -> Envelope:
-    properties = frames.properties_of(header)
-    return decode(
-        body=body,
-        headers=properties.headers,
-        message_id=properties.message_id,
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        timestamp=properties.timestamp,
-    )
 
 
 class LibraryConsumeChannel(ConsumeChannel):

@@ -9,7 +9,7 @@ proportional to their size: nested values are skipped by their length and never 
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -20,6 +20,12 @@ from pamqp.header import ContentHeader
 from eventflow.message import SOURCE, TYPE, Message
 
 METHOD, HEADER, BODY = 1, 2, 3
+
+Text = tuple[str, int, int]
+"""The name, the start and the end of a text in a content header."""
+
+BODY_SIZE_END = 12
+"""Position after the size of the body in a content header, where the flags of its properties begin."""
 
 CONNECTION_CLOSE, CHANNEL_CLOSE = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
 CONNECTION_BLOCKED, CONNECTION_UNBLOCKED = b"\x00\x0a\x00\x3c", b"\x00\x0a\x00\x3d"
@@ -41,6 +47,9 @@ _HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING, _HAS_HEADERS = 1 << 15, 1 << 14, 1 << 
 _HAS_DELIVERY_MODE, _HAS_PRIORITY = 1 << 12, 1 << 11
 _HAS_CORRELATION_ID, _HAS_REPLY_TO, _HAS_EXPIRATION = 1 << 10, 1 << 9, 1 << 8
 _HAS_MESSAGE_ID, _HAS_TIMESTAMP = 1 << 7, 1 << 6
+_FLAGS = _HAS_HEADERS | _HAS_DELIVERY_MODE | _HAS_MESSAGE_ID
+"""Flags of every message of ours; a content type or a content encoding add their own."""
+
 _HAS_MORE_FLAGS = 1
 _SKIPPED = _HAS_PRIORITY | _HAS_CORRELATION_ID | _HAS_REPLY_TO | _HAS_EXPIRATION
 
@@ -203,6 +212,38 @@ def properties_of(header: bytes) -> Properties:
     except (LookupError, struct.error):
         return NO_PROPERTIES
     return properties if end <= len(header) else NO_PROPERTIES
+
+
+def texts_of(header: bytes, names: Collection[str]) -> Sequence[Text]:
+    """Find the texts with these names in the headers table of a message of ours, and, as the last, its message id.
+
+    Returns:
+        The name, the start and the end of each; the name of the message id is empty. Nothing if one of them is not a
+        text, or if the content header has another form than `publish_frames` gives it.
+    """
+    try:
+        flags, position = _flags(header)
+        for bit in (_HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING):
+            if flags & bit:
+                flags ^= bit
+                position += 1 + header[position]
+        end = position + _LONG.size + _LONG.unpack_from(header, position)[0]
+        position += _LONG.size
+        texts = []
+        while position < end:
+            kind_at = position + 1 + header[position]
+            name, position = _name(header[position + 1 : kind_at]), _end_of_value(header, kind_at)
+            if name in names:
+                if header[kind_at] != _STRING:
+                    return ()
+                texts.append((name, kind_at + 1 + _LONG.size, position))
+        id_at = end + len(_PERSISTENT) + 1
+        id_end = id_at + header[id_at - 1]
+    except (LookupError, struct.error):
+        return ()
+    if flags != _FLAGS or position != end or id_end != len(header):
+        return ()
+    return (*texts, ("", id_at, id_end))
 
 
 def body_bytes_of(header: bytes) -> int:
@@ -425,7 +466,7 @@ def _content_header(message: Message, *, body_bytes: int) -> bytes:
 @lru_cache(maxsize=256)
 def _content_properties(content_type: str | None, content_encoding: str | None) -> tuple[int, bytes]:
     """Return the flags of a publish, and its properties before the headers table."""
-    flags, properties = _HAS_HEADERS | _HAS_DELIVERY_MODE | _HAS_MESSAGE_ID, b""
+    flags, properties = _FLAGS, b""
     if content_type is not None:
         flags |= _HAS_CONTENT_TYPE
         properties += _short(content_type)
