@@ -21,7 +21,7 @@ _TEXTS = _TIMES | {ID, SOURCE, TYPE, SUBJECT, TRACEPARENT}
 """Headers that differ from event to event."""
 
 _REQUIRED = _TIMES | {ID}
-"""Headers of every template: without them, each event gets a new id, or the present time."""
+"""Headers of every template. An event without them gets a new id, or the present time."""
 
 
 class MessageReader:
@@ -45,16 +45,16 @@ class MessageReader:
             content_encoding=properties.content_encoding,
             timestamp=properties.timestamp,
         )
-        if template is None:
+        if template is None and properties.headers.keys() >= _REQUIRED:
             self._keep(header, envelope)
         return envelope
 
     def _keep(self, header: bytes, envelope: Envelope) -> None:
-        """Keep a template. The first of its length stays: two in turns would cost more than they save."""
-        if len(header) <= HEADER_MAX_BYTES and len(self._templates) < TEMPLATES_MAX:
-            texts = frames.texts_of(header, _TEXTS)
-            if {name for name, _, _ in texts} >= _REQUIRED:
-                self._templates[len(header)] = Template(header, texts, envelope)
+        """Keep a message as the template for its length, for good: a new one for each difference would save nothing."""
+        if len(header) > HEADER_MAX_BYTES or len(self._templates) == TEMPLATES_MAX:
+            return
+        if texts := frames.texts_of(header, _TEXTS):
+            self._templates[len(header)] = Template(header, texts, envelope)
 
 
 class Template:
@@ -63,7 +63,7 @@ class Template:
     __slots__ = ("_attributes", "_envelope", "_names", "_others", "_split")
 
     def __init__(self, header: bytes, texts: Sequence[frames.Text], envelope: Envelope) -> None:
-        """Cut the texts out of the header, each given by name, start and end; the last one is the end of the header."""
+        """Cut the texts out of the header. It ends with the last of them."""
         position = frames.BODY_SIZE_END  # the size of the body is not among the properties
         layout = [f"{position}x"]
         for _, start, end in texts:
@@ -76,7 +76,7 @@ class Template:
         self._envelope = replace(envelope, event=replace(envelope.event, body=b""))  # so that the body is freed
 
     def read(self, header: bytes, body: bytes) -> Envelope | None:
-        """Read a message whose header has the same length; None if it differs in more than valid texts."""
+        """Read a message whose header has the same length; None if other bytes differ, or if a text is not valid."""
         parts = self._split(header)
         if parts[::2] != self._others:
             return None
@@ -86,7 +86,9 @@ class Template:
             return None
         accepted_at = parse_time(texts[ACCEPTED_AT])
         time = accepted_at if texts[TIME] == texts[ACCEPTED_AT] else parse_time(texts[TIME])
-        if accepted_at is None or time is None or not all(is_valid_attribute(texts[name]) for name in self._attributes):
+        if accepted_at is None or time is None:
+            return None
+        if not all(map(is_valid_attribute, map(texts.__getitem__, self._attributes))):
             return None
         earlier = self._envelope
         event = earlier.event
