@@ -15,6 +15,7 @@ from eventflow.message import ACCEPTED_AT, ID, SOURCE, SUBJECT, TIME, TRACEPAREN
 
 TEMPLATES_MAX = 256
 HEADER_MAX_BYTES = 4096
+"""Limits of the memory of templates: together, headers of 1 MiB for each channel."""
 
 _TIMES = frozenset((TIME, ACCEPTED_AT))
 _TEXTS = _TIMES | {ID, SOURCE, TYPE, SUBJECT, TRACEPARENT}
@@ -25,7 +26,7 @@ _REQUIRED = _TIMES | {ID}
 
 
 class MessageReader:
-    """Reads the messages of one channel. Guarantee: the result is that of `frames.properties_of` and `decode`."""
+    """Reads the messages of one channel, each as `frames.properties_of` and `decode` alone would read it."""
 
     def __init__(self) -> None:
         self._templates: dict[int, Template] = {}  # by the length of the content header
