@@ -33,8 +33,10 @@ PUBLISH, RETURN, DELIVER = b"\x00\x3c\x00\x28", b"\x00\x3c\x00\x32", b"\x00\x3c\
 ACK, NACK = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x78"
 """Methods, by the first bytes of their frames' payloads: class and method number."""
 
-HEAD_BYTES = 7
-"""Bytes of a frame before its payload: type 1, channel 2, size 4."""
+FRAME_HEAD = struct.Struct(">BHI")
+"""The part of a frame before its payload: type, channel and size of the payload."""
+
+HEAD_BYTES = FRAME_HEAD.size
 
 FRAME_END = b"\xce"
 OVERHEAD_BYTES = HEAD_BYTES + len(FRAME_END)
@@ -86,7 +88,6 @@ _SHORT_MAX_BYTES = 255
 
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 
-_FRAME_HEAD = struct.Struct(">BHI")
 _CONTENT_HEAD = struct.Struct(">HHQH")
 _SETTLEMENT = struct.Struct(f">BHI{_METHOD_BYTES}sQBc")
 _TAG_AND_BITS = struct.Struct(">QB")
@@ -114,11 +115,11 @@ def publish_frames(message: Message, *, queue: str, channel: int, frame_max: int
     """Encode the publish of a persistent, mandatory message to the default exchange."""
     body = message.body
     header = _content_header(message, body_bytes=len(body))
-    parts = [_publish_method(queue, channel), _FRAME_HEAD.pack(HEADER, channel, len(header)), header, FRAME_END]
+    parts = [_publish_method(queue, channel), FRAME_HEAD.pack(HEADER, channel, len(header)), header, FRAME_END]
     step = frame_max - OVERHEAD_BYTES
     for start in range(0, len(body), step):
         part = body[start : start + step]
-        parts += (_FRAME_HEAD.pack(BODY, channel, len(part)), part, FRAME_END)
+        parts += (FRAME_HEAD.pack(BODY, channel, len(part)), part, FRAME_END)
     return b"".join(parts)
 
 
@@ -185,13 +186,13 @@ def content_at(read: bytes, start: int, *, channel: int) -> tuple[bytes, bytes, 
         The content header, the body, and the position after both; None if the content is different or incomplete.
     """
     try:
-        kind, number, header_bytes = _FRAME_HEAD.unpack_from(read, start)
+        kind, number, header_bytes = FRAME_HEAD.unpack_from(read, start)
         if kind != HEADER or number != channel:
             return None
         header_at = start + HEAD_BYTES
         header_end = header_at + header_bytes
         body_start = header_end + len(FRAME_END)
-        kind, number, body_bytes = _FRAME_HEAD.unpack_from(read, body_start)
+        kind, number, body_bytes = FRAME_HEAD.unpack_from(read, body_start)
     except struct.error:  # the read ends before the body
         return None
     header = read[header_at:header_end]
@@ -514,4 +515,4 @@ def _settlement(method: bytes, tag: int, bits: int, channel: int) -> bytes:
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:
-    return _FRAME_HEAD.pack(kind, channel, len(payload)) + payload + FRAME_END
+    return FRAME_HEAD.pack(kind, channel, len(payload)) + payload + FRAME_END

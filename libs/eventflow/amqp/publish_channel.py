@@ -75,7 +75,7 @@ class Publication:
             raise self._error
 
     def on_resolved(self, callback: Callable[[], object]) -> None:
-        """Call back once, as soon as the publish is no longer unresolved."""
+        """Call back once, when it is resolved: within the reading of the confirms, and in their order."""
         if self._is_resolved:
             asyncio.get_running_loop().call_soon(callback)  # never before this returns, as for one that is unresolved
         else:

@@ -11,7 +11,6 @@ was tested.
 
 import asyncio
 import ssl
-import struct
 from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any, Protocol, SupportsIndex
@@ -29,8 +28,6 @@ HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 HEARTBEAT_EVERY_S = 2.0
 """aiormq aborts a connection if it has read no frame for three heartbeats. If all frames of a busy connection bypass
 it, the connection seems dead. So aiormq gets a heartbeat frame from us, more often than the broker sends one."""
-
-_FRAME = struct.Struct(">BHI")
 
 
 def is_supported() -> bool:
@@ -188,8 +185,8 @@ class FrameReader(asyncio.StreamReader):
     def _parse(self, data: bytes) -> tuple[bytes, list[bytes], bool]:
         """Return the beginning of an incomplete frame, the frames left to the library, and whether any was handled."""
         left, position, is_taken = [], 0, False
-        while len(data) - position >= _FRAME.size:
-            kind, number, size = _FRAME.unpack_from(data, position)
+        while len(data) - position >= frames.HEAD_BYTES:
+            kind, number, size = frames.FRAME_HEAD.unpack_from(data, position)
             end = position + size + frames.OVERHEAD_BYTES
             if end > len(data):
                 break
@@ -215,11 +212,11 @@ class FrameReader(asyncio.StreamReader):
 
 def _for_library(kind: int, frame: bytes) -> bytes:
     """Return a frame that the library can read: usually the same one."""
-    payload = frame[_FRAME.size : -1]
+    payload = frame[frames.HEAD_BYTES : -1]
     readable = frames.for_library(kind, payload)
     if readable is payload:
         return frame
-    return _FRAME.pack(kind, int.from_bytes(frame[1:3], "big"), len(readable)) + readable + frames.FRAME_END
+    return frames.FRAME_HEAD.pack(kind, int.from_bytes(frame[1:3], "big"), len(readable)) + readable + frames.FRAME_END
 
 
 class WireTransportFactory(TransportFactory):
