@@ -61,7 +61,7 @@ class Exchange:
             raise
 
     def late(self) -> Failed:
-        """Return the failure of an exchange whose deadline has passed."""
+        """Return the failure of an exchange that has met its deadline."""
         detail = ANSWER_TIMEOUT if self.is_sent else NOT_RESOLVED if self.is_resolving else CONNECT_TIMEOUT
         return Failed(reason="timeout", detail=detail, reached=self.is_sent, answered=self.is_answered)
 

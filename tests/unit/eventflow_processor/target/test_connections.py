@@ -285,7 +285,7 @@ async def test_a_connection_that_is_idle_for_long_is_closed(monkeypatch: pytest.
 
 
 async def test_a_connection_is_not_kept_if_bytes_may_wait_behind_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read that fills the buffer may leave bytes in the TLS layer, where a poll of the socket does not see them."""
+    """A read that fills the buffer may leave bytes in the TLS layer, unseen by a poll of the socket."""
     for size, connections in ((len(OK), [0, 1, 2]), (len(OK) + 1, [0, 0, 0])):
         monkeypatch.setattr("eventflow_processor.target.lean.client.READ_MAX_BYTES", size)
         async with RawTarget(answering(OK)) as raw, target_at(LeanTarget, raw.url) as target:

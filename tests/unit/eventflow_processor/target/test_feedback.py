@@ -1,4 +1,4 @@
-"""What answers say about a target's quota, and what is read into nonsense: nothing."""
+"""The quota of a target as its answers state it. Nonsense states nothing."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -106,7 +106,7 @@ def test_standard_reads_the_draft_and_what_came_before_it(
     headers: dict[str, str], room: float, refilled_after_s: float | None
 ) -> None:
     assert read(headers) == Feedback(room=room, refilled_after_s=refilled_after_s)
-    assert read(headers, cost=5).room == room * 5, "what is said in requests counts in units"
+    assert read(headers, cost=5).room == room * 5, "a number of requests is converted into units"
 
 
 def test_shopify_tells_how_full_its_bucket_is() -> None:

@@ -1,4 +1,4 @@
-"""One attempt: which failures are the target's, which are those of a connection kept too long, and which are ours."""
+"""One attempt: failures of the target, of a connection that was kept too long, and of our own."""
 
 import asyncio
 import os
@@ -31,11 +31,11 @@ def client(request: pytest.FixtureRequest) -> type[HttpTarget]:
     return cast("type[HttpTarget]", request.param)
 
 
-async def test_a_target_that_nobody_listens_for_is_not_asked_twice(client: type[HttpTarget]) -> None:
+async def test_a_target_without_a_listener_is_not_asked_twice(client: type[HttpTarget]) -> None:
     assert await attempt_at(client, f"http://127.0.0.1:{free_port()}/") == (NO_LISTENER, 0)
 
 
-async def test_a_target_whose_name_is_not_known_is_not_asked_twice(
+async def test_a_target_with_an_unknown_name_is_not_asked_twice(
     client: type[HttpTarget], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*_: object, **__: object) -> None:
@@ -76,7 +76,7 @@ async def test_a_target_that_does_not_speak_tls_is_not_reached(client: type[Http
         )
 
 
-async def test_an_answer_that_the_settings_call_a_success_is_one_whatever_its_body(client: type[HttpTarget]) -> None:
+async def test_an_answer_that_is_a_success_by_the_settings_is_one_with_any_body(client: type[HttpTarget]) -> None:
     """Found by reading: a 400 with these words was taken for a TLS port's, and its event sent again and again."""
 
     async def answer(_: RawRequest, writer: asyncio.StreamWriter) -> None:

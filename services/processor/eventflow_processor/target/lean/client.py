@@ -1,8 +1,8 @@
 """Target over the lean client: one attempt is one POST with a hard deadline, without redirects.
 
 An attempt on a kept connection needs no task, no future and no timer of its own. `start` writes its request, and the
-callback that reads the last byte of its answer reports its result. Coroutines do only what waits seldom: they open a
-connection, and test a port that may expect TLS.
+callback that reads the last byte of its answer reports its result. Coroutines are left to rare waits: for a new
+connection, and for the test of a port that may expect TLS.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The reader of answers: which bytes are the answer to a request, in whatever pieces they arrive."""
+"""The reader of answers: the bytes that are the answer to a request, in any pieces."""
 
 import gc
 import weakref
@@ -64,7 +64,7 @@ def test_the_head_decides_whether_the_connection_is_kept(text: bytes, keeps_aliv
     reader = read(text)
     assert reader.is_whole
     assert reader.keeps_alive is keeps_alive
-    assert reader.is_broken is (reader.status == 101), "what follows is no HTTP"
+    assert reader.is_broken is (reader.status == 101), "the next bytes are not HTTP"
 
 
 def test_the_end_of_the_connection_is_the_end_of_a_body_without_another_one() -> None:
@@ -90,7 +90,7 @@ def test_tls_in_place_of_an_answer_is_named() -> None:
 
 
 @pytest.mark.parametrize("size", [HEAD_MAX_BYTES, 4096])
-def test_heads_have_a_limit_in_whatever_pieces_they_arrive(size: int) -> None:
+def test_heads_have_a_limit_in_any_pieces(size: int) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: " + b"x" * HEAD_MAX_BYTES
     body = head[: HEAD_MAX_BYTES - 4] + b"\r\n\r\n"
     for text, failure in ((head + b"\r\n\r\n", "bad_answer"), (body, None), (INTERIM * 5000 + OK, "bad_answer")):
