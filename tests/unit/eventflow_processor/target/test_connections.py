@@ -1,6 +1,7 @@
 """Connections of an HTTP client: an answer is given to no other attempt, and no connection is used after its end."""
 
 import asyncio
+import gc
 import random
 import socket
 import ssl
@@ -15,6 +16,8 @@ import pytest
 from eventflow.network.resolver import Resolver
 from eventflow_processor.target.answer import AnswerJudge
 from eventflow_processor.target.lean.client import LeanTarget
+from eventflow_processor.target.lean.connection import Connection
+from eventflow_processor.target.lean.reader import AnswerReader
 from eventflow_processor.target.port import Attempt
 from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
 from eventflow_processor.target.success import SuccessRule
@@ -299,6 +302,27 @@ async def test_the_end_of_a_target_closes_its_connections(client: type[HttpTarge
         async with target_at(client, raw.url) as target:
             await asyncio.gather(*(result_of(target) for _ in range(5)))
         await eventually(lambda: all(writer.transport.is_closing() for writer in raw.writers), what="the ends")
+
+
+async def test_a_closed_connection_does_not_wait_for_the_garbage_collector() -> None:
+    """Some targets close each connection after its answer, and the collector runs seldom in a service."""
+
+    async def answer(_: RawRequest, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with RawTarget(answer) as raw, target_at(LeanTarget, raw.url) as target:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                assert await result_of(target) == Succeeded(status=200)
+            await eventually(
+                lambda: not any(isinstance(kept, Connection | AnswerReader) for kept in gc.get_objects()),
+                what="the end of all connections",
+            )
+        finally:
+            gc.enable()
 
 
 # Addresses and TLS
