@@ -2,7 +2,9 @@
 
 import runpy
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
+
+from eventflow.telemetry.histogram import Histogram
 
 _METHODS = {Counter: ("inc",), Gauge: ("inc", "dec", "set"), Histogram: ("observe",)}
 
