@@ -215,7 +215,7 @@ class FlowMetrics(Observer):
 
     @override
     def attempted(self, attempted: Attempted) -> None:
-        exemplar = exemplar_of(attempted.spans.request)
+        exemplar = None if attempted.spans is None else exemplar_of(attempted.spans.request)
         match attempted.result:
             case Succeeded():
                 self._attempt_seconds.observe(attempted.duration_s, exemplar)
@@ -230,7 +230,7 @@ class FlowMetrics(Observer):
             case Delivered():
                 self._outcomes["delivered"].inc()
                 self._delivered.inc()
-                accepted_at = attempted.envelope.event.accepted_at
+                accepted_at = attempted.delivery.envelope.event.accepted_at
                 self._age_seconds.observe((utc_now() - accepted_at).total_seconds(), exemplar)
             case Retry(envelope=copy):
                 self._outcomes["retry"].inc()

@@ -44,7 +44,7 @@ class RecentEvents(Observer):
 
     @override
     def attempted(self, attempted: Attempted) -> None:
-        envelope, outcome = attempted.envelope, attempted.outcome
+        envelope, outcome = attempted.delivery.envelope, attempted.outcome
         if outcome is None:
             return  # not settled, so it is delivered again
         self._past.pop(envelope.event.id, None)  # so that the new entry is the last one
