@@ -115,3 +115,11 @@ def test_the_buckets_of_all_hold_no_more_than_burst_or_an_attempt_each() -> None
 
     assert [of_all(n, burst=1000, cost=50) for n in (1, 4, 20)] == [1000, 1000, 1000]
     assert of_all(8, burst=1, cost=1) == 8
+
+
+async def test_an_attempt_at_once_takes_only_what_the_bucket_holds() -> None:
+    bucket = Bucket(rate_per_s=100, capacity=2, cost=1)
+    assert not bucket.acquire_at_once(), "it starts empty"
+    await asyncio.sleep(0.05)
+    assert [bucket.acquire_at_once() for _ in range(3)] == [True, True, False]
+    assert await seconds_for(bucket, 2) >= 0.01
