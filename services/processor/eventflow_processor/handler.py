@@ -211,7 +211,8 @@ class Handler:
             self._observers.note_error(error, where="delivery", delivery=turn.delivery)
             if turn.is_over:  # its delivery is settled, or has its next turn by now
                 return
-            turn.end_attempt()
+            if turn.is_in_flight:
+                turn.end_attempt()
             # First of what may fail: if the pass of a probe were lost, no attempt would ever start again.
             self._give_back_pass(turn)
             if turn.attempt is not None:

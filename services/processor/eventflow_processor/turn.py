@@ -59,13 +59,13 @@ class Turn:
         return self.settled_s - self.ended_s
 
     def end_attempt(self) -> None:
-        """Note that the attempt ends now, if it has not ended before."""
-        if self.is_in_flight:
-            self.ended_s, self.is_in_flight = time.monotonic(), False
+        """Note that the attempt ends now."""
+        self.ended_s, self.is_in_flight = time.monotonic(), False
 
     def settle(self, outcome: Outcome | None, error: Exception | None) -> None:
         """Note that the delivery has just been settled or is lost; from here on observers may read the turn."""
-        self.end_attempt()
+        if self.is_in_flight:
+            self.end_attempt()
         self.outcome, self.error, self.settled_s = outcome, error, time.monotonic()
 
     def close(self) -> None:

@@ -260,7 +260,9 @@ class Gate:
         if self._probing or self._is_control_lost or self._is_paused is not False:
             return UNTIL_CHANGED_S
         now_s = self._clock()
-        pause_s = max(0.0, self._resume_at_s - now_s)
+        pause_s = self._resume_at_s - now_s
+        if self.blocked_by is None and not self._breaker.is_open:  # true of most calls, and each event makes two
+            return pause_s
         # While blocked, `probe_in_s` is not called, because the call can make this processor the prober.
         if (blocked_s := self._own_errors.closed_s(now_s=now_s)) > 0:
             return max(blocked_s, pause_s)
