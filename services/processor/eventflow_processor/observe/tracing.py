@@ -62,6 +62,9 @@ class DeliveryTracing(Observer):
     def begin(self, delivery: Delivery) -> Spans | None:
         """Begin the spans of an attempt that starts now; None if its trace is not recorded. Never raises."""
         try:
+            parent = delivery.envelope.event.traceparent
+            if parent is not None and self._tracer.ignores(parent):  # true of most events
+                return None
             return self._begin(delivery)
         except Exception as error:  # noqa: BLE001 - a guard: no error of a trace may reach the event
             self._internal_errors.note(error, where=type(self).__name__)
