@@ -34,6 +34,7 @@ from eventflow_processor.target.result import Errored, Failed, Judged, Result, S
 from eventflow_processor.turn import Turn
 
 DELIVERED = Delivered()
+"""The outcome of each success. It has no state, so one instance serves all."""
 
 log = structlog.stdlib.get_logger()
 
@@ -131,7 +132,7 @@ class Handler:
         entered = turn.entered or Pass.ATTEMPT
         verdict = self._gate.leave(delivery.envelope.event.id, result, entered, no_room_s=no_room_s)
         turn.entered = None  # `leave` has returned it to the gate
-        if isinstance(result, Succeeded):
+        if isinstance(result, Succeeded):  # it always counts
             return DELIVERED
         ending = Ending(
             result=result,
