@@ -169,8 +169,8 @@ class Dispatcher:
             await self._wait_for("the quota", self._quota.acquire())
         self._begin_turn()
 
-    async def _wait_for(self, what: WaitsFor, waiting: Awaitable[object]) -> None:
-        self._waits_for, self._waits_since_s = what, time.monotonic()
+    async def _wait_for(self, waits_for: WaitsFor, waiting: Awaitable[object]) -> None:
+        self._waits_for, self._waits_since_s = waits_for, time.monotonic()
         try:
             await waiting
         finally:

@@ -214,7 +214,7 @@ class Handler:
                 return
             if turn.is_in_flight:
                 turn.end_attempt()
-            # First of what may fail: if the pass of a probe were lost, no attempt would ever start again.
+            # First, because the rest may fail: if the pass of a probe were lost, no attempt would ever start again.
             self._give_back_pass(turn)
             if turn.attempt is not None:
                 turn.attempt.abandon()

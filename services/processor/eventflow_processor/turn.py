@@ -69,7 +69,7 @@ class Turn:
         self.outcome, self.error, self.settled_s = outcome, error, time.monotonic()
 
     def close(self) -> None:
-        """Note that the turn is over, and let go of what it waited for.
+        """Note that the turn is over, and drop the attempt or the task that it waited for.
 
         An attempt refers to its turn by its callbacks. So a turn that kept its attempt would be a cycle, which only the
         garbage collector frees, and with it the body of the event: after a thousand turns or more, since it runs so

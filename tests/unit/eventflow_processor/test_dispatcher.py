@@ -39,7 +39,7 @@ class Begun:
 
 @dataclass
 class Target:
-    """Answers at once, or when the test says so."""
+    """Answers at once, or at a call of the test."""
 
     is_quick: bool = True
     started: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""From a turn to its settlement, with a target that answers at once: no task is made but for what has to wait."""
+"""From a turn to its settlement, with a target that answers at once: a task is created only for a wait."""
 
 import asyncio
 import gc

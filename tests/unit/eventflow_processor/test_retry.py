@@ -1,4 +1,4 @@
-"""What follows from a failed attempt."""
+"""Decisions after a failed attempt."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ POLICY = RetryPolicy(max_attempts=4, delays_s=(1, 5))
 
 
 def after(envelope: Envelope, result: Failed, *, at: datetime = NOW) -> Outcome:
-    """Decide what follows from a result that counts, without jitter."""
+    """Decide the outcome after a failure that counts, without jitter."""
     return decide(envelope, Ending(result=result, verdict=Verdict.COUNTS, pause_s=0, at=at, dice=0), POLICY)
 
 
