@@ -46,7 +46,7 @@ chaos-report: $(INSTALLED) ## Run `make chaos`, and write the table to docs/reli
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos --report $(ONLY)
 
-bench: $(INSTALLED) $(BENCH_INSTALLED) ## Compare the speed with peers and ceilings, 15 minutes; ONLY="ingest delivery" selects groups, ARGS="--quick --json FILE"
+bench: $(INSTALLED) $(BENCH_INSTALLED) ## Compare the speed with peers and ceilings, 25 minutes; ONLY="ingest delivery" (9) or ONLY=soak (20) selects groups, ARGS="--quick --json FILE"
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.bench $(ARGS) $(ONLY)
 
