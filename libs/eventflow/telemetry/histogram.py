@@ -1,7 +1,7 @@
 """Histograms that one thread writes and any thread reads.
 
-An observation by `prometheus_client` takes two locks and searches the buckets in Python. That costs five times as much,
-and each delivered event has three of them.
+An observation by `prometheus_client` takes two locks and searches the buckets in Python, which costs five times as
+much. Each delivered event has three observations.
 """
 
 import math

@@ -40,8 +40,8 @@ class Spans:
 class Attempted(Protocol):
     """An attempt from its start to the settlement of its delivery.
 
-    It is the turn itself, without the right to change it: a value of its own would cost each event a microsecond. An
-    observer keeps no reference to it, because that would keep the body of the event in memory.
+    It is a read-only view of the turn, because a separate value would cost each event a microsecond. An observer must
+    keep no reference to it: the body of the event would stay in memory.
     """
 
     @property

@@ -1,8 +1,8 @@
 """Start of the turns: selects the next delivery, one at a time, when a slot, the gate and the quota allow it.
 
-One coroutine does this for all deliveries of a flow. It waits only if it must: while deliveries, slots and quota are
-there, it begins turn after turn. The rest of a turn is callbacks, so a target that answers at once adds no recursion:
-the end of a turn frees its slot, and the next turn begins in the loop here.
+One coroutine does this for all deliveries of a flow. It waits only if it must: as long as there are deliveries, free
+slots and quota, it begins one turn after the other. The end of a turn only frees its slot, and the next turn always
+begins in this loop. So a target that answers at once causes no recursion.
 """
 
 import asyncio

@@ -81,7 +81,7 @@ class Handler:
             if spans is None:
                 attempt = self._start(turn, delivery.envelope)
             else:
-                # Lines that others log in this turn name the event too, because it has a trace to be found by.
+                # Log lines of other modules in this turn have the ids too: the trace is recorded and can be looked up.
                 event_id = shown_id(delivery.envelope.event.id)
                 with structlog.contextvars.bound_contextvars(trace_id=spans.trace_id, event_id=event_id):
                     attempt = self._start(turn, spans.continued_by(delivery.envelope))

@@ -178,7 +178,7 @@ class FlowMetrics(Observer):
         metrics.queues_vanished.labels(flow)
         self._outcomes = {word: metrics.attempts.labels(flow, word) for word in ("delivered", "retry", "defer", "dead")}
         self._attempt_seconds = metrics.attempt_seconds.labels(flow)
-        self._new_deliveries = 0  # counted at each refresh: a counter takes a lock, and these are two for each event
+        self._new_deliveries = 0  # added to two counters at each refresh, because a counter takes a lock
         self._throttled = metrics.throttled.labels(flow)
         self._delivered = metrics.delivered.labels(flow)
         self._age_seconds = metrics.age_seconds.labels(flow)

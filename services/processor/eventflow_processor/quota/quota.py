@@ -68,7 +68,7 @@ class Quota:
         self._bucket: Bucket | None = None
         self._share_per_s = 0.0
         self._waiters = 0
-        self._first = asyncio.Lock()  # of the waiter that is the first: a bucket has one waiter at a time
+        self._first = asyncio.Lock()  # held by the first waiter, because a bucket has one waiter at a time
         self._changed = asyncio.Event()
         self._log = log.bind(flow=flow)
         self._share()
