@@ -49,10 +49,10 @@ async def test_changes_hand_out_no_burst_and_lose_no_progress() -> None:
 
 async def test_what_is_granted_while_the_bucket_changes_is_granted_once() -> None:
     """Both come in one tick: the old bucket wakes the waiter, and the new one takes over the units that were left."""
-    bucket = Bucket(rate_per_s=100, capacity=1, cost=1)
+    bucket = Bucket(rate_per_s=2, capacity=1, cost=1)  # slow: a busy machine must not fill it before the wait begins
     waiting = asyncio.create_task(bucket.acquire())
     await asyncio.sleep(0)
-    time.sleep(0.02)  # noqa: ASYNC251 - the timer is due, and has not run
+    time.sleep(0.51)  # noqa: ASYNC251 - the timer is due, and has not run
     asyncio.get_running_loop().call_later(0, lambda: bucket.change(rate_per_s=0.01, capacity=1))
     await waiting
     granted_again = asyncio.create_task(bucket.acquire())
