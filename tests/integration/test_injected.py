@@ -11,9 +11,11 @@ import aiohttp
 import pytest
 from prometheus_client import generate_latest
 
+from eventflow.amqp.publish_channel import Publication
 from eventflow.settings.load import load
 from eventflow.telemetry import logging
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, Attributes
+from eventflow_collector.durable import DurableWriter
 from eventflow_collector.server.protocol import ProblemProtocol
 from eventflow_collector.server.worker import Worker
 from sandbox.ports import free_port
@@ -27,13 +29,13 @@ TELEMETRY = (
     *("eventflow_collector.metrics", "eventflow.telemetry", "prometheus_client", "structlog", "logging", __name__),
     *(
         "eventflow_collector.tracing.publishing",
-        "eventflow_collector.tracing._record_end",
         "eventflow_collector.tracing._to_queue",
     ),
 )
 GUARD = (
     "eventflow_collector.intake.budget.Reservation.release",
     "eventflow_collector.intake.budget.ByteBudget.release",
+    "eventflow_collector.durable._Sending._resolved",
 )
 """These give back. An error from the very call that gives back cannot be made good by another call."""
 OUTERMOST = "eventflow.telemetry.harmless.harmless.<locals>.guarded"
@@ -156,7 +158,11 @@ async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_serv
         while True:
             at += 1
             injector = Injector(
-                inside=[ProblemProtocol._handle_request],  # to the end of the answer
+                inside=[
+                    ProblemProtocol._handle_request,  # to the end of the answer
+                    Publication.resolve,
+                    DurableWriter._keep,
+                ],
                 packages=["eventflow_collector", "eventflow"],
                 at=at,
             )
