@@ -36,9 +36,6 @@ CHECK_EVERY_S = 0.5
 INCOMPLETE_MAX_S = 0.2
 """Time after which aiohttp receives the rest of an incomplete request, with a limit on its duration."""
 
-KEPT_MAX_BYTES = 64 * 1024
-"""Largest incomplete request that waits here for its rest."""
-
 
 class State(Enum):
     """The states of a connection; see the module."""
@@ -115,6 +112,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answers",
+        "_has_ended",
         "_idle_since_s",
         "_incomplete_since_s",
         "_is_body_incomplete",
@@ -140,6 +138,7 @@ class Connection(asyncio.Protocol):
         self._incomplete_since_s = math.inf
         self._is_body_incomplete = False
         self._is_reading_paused = False
+        self._has_ended = False  # the peer has shut its writing side
         self._idle_since_s = self._loop.time()
         self.stalled_since_s = math.inf
 
@@ -173,9 +172,14 @@ class Connection(asyncio.Protocol):
 
     @override
     def eof_received(self) -> bool:
-        """Keep the connection open while answers are due. An incomplete request gets none."""
-        self.end()
-        return self._state is not State.GONE
+        """Keep the connection open while answers are due. An incomplete request is left to aiohttp."""
+        self._has_ended = True
+        if self._rest and self._state is State.READING:
+            self._leave(self._rest)
+            self._go_on_guarded()
+        elif self._state is State.READING:
+            self.end()
+        return True  # it is closed here, and not by the transport
 
     @override
     def pause_writing(self) -> None:
@@ -280,7 +284,7 @@ class Connection(asyncio.Protocol):
 
     def _keep_unread(self, rest: bytes, reason: Unread) -> None:
         """Keep a request that is incomplete; leave any other to aiohttp, which reads it from its first byte."""
-        if reason is Unread.NOT_PLAIN or len(rest) > KEPT_MAX_BYTES or not self._shared.budget.reserve(len(rest)):
+        if reason is Unread.NOT_PLAIN or not self._shared.budget.reserve(len(rest)):
             self._leave(rest)
             return
         self._rest, self._reserved_bytes = rest, len(rest)
@@ -336,6 +340,8 @@ class Connection(asyncio.Protocol):
         protocol.connection_made(transport)
         self._resume_reading()  # before the data: aiohttp may pause it again because of them
         protocol.data_received(rest)
+        if self._has_ended and not protocol.eof_received():
+            transport.close()
 
     def _close(self) -> None:
         self._state = State.GONE

@@ -18,6 +18,9 @@ from eventflow_collector.router import EVENTS_PATH, ROUTES_KEPT_MAX, ToFlow, rou
 HEAD_MAX_BYTES = 8000
 """aiohttp refuses a line above 8190 bytes, so no line of a plain head comes near."""
 
+KEPT_MAX_BYTES = 64 * 1024
+"""Largest request of which the beginning is kept until the rest arrives. A larger incomplete one is not plain."""
+
 HEADERS_MAX = 100
 """aiohttp refuses more than 128."""
 
@@ -100,7 +103,7 @@ class PlainReader:
             return Unread.NOT_PLAIN
         end = body_at + int(length[1])
         if end > len(data):
-            return Unread.INCOMPLETE_BODY
+            return Unread.INCOMPLETE_BODY if end - start <= KEPT_MAX_BYTES else Unread.NOT_PLAIN
         if not self._agrees(data if (start, end) == (0, len(data)) else data[start:end], length[1]):
             return Unread.NOT_PLAIN
         return PlainRequest(target[0], target[1], CIMultiDict(self._headers), data[body_at:end], end)
