@@ -235,10 +235,13 @@ class _Sending:
 
     def _resolved(self) -> None:
         # The reader of confirms calls this. An error must end this request only, and not leave it without an answer.
+        publication = self.publication
         try:
             self._release()
-            if not self.is_settled and self.publication is not None:  # settled: the confirm comes too late
-                self._write.settle(self, self.publication.error)
+            if publication is not None and not self.is_settled:  # otherwise the confirm comes too late
+                if publication.error is None:
+                    self.publication = None  # which has a reference to this: without the cycle both end at once
+                self._write.settle(self, publication.error)
         except Exception as error:  # noqa: BLE001 - see above
             self._write.fail(error)
 
@@ -322,6 +325,7 @@ class _Write:
         if self.unconfirmed:
             self._writer.keep(self)
         else:
+            self._sendings.clear()  # they have references to this: without the cycle all end at once
             self.stored.stored(None)
 
     def _record(self, sending: _Sending) -> None:
