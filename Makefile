@@ -11,6 +11,7 @@ BENCH_VENV := .venv-bench
 BENCH_INSTALLED := $(BENCH_VENV)/.installed
 COUNT ?= 200
 JOBS ?= 6
+SIDE_BY_SIDE = $(RUN) -m pytest --dist loadfile --no-loadscope-reorder
 LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
@@ -27,8 +28,8 @@ install: $(INSTALLED) ## Create the virtual environment .venv from requirements-
 test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; starts or installs RabbitMQ and Prometheus if possible
 	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.prometheus || test "$$CI" != true
-	@$(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile -m "not alone"; side_by_side=$$?; \
-		$(RUN) -m pytest -m alone && exit $$side_by_side
+	@$(SIDE_BY_SIDE) --numprocesses $(JOBS) -m "not timed"; untimed=$$?; \
+		$(SIDE_BY_SIDE) --numprocesses 2 -m timed && exit $$untimed
 
 test-unit: $(INSTALLED) ## Run only the tests that need no broker
 	@$(RUN) -m pytest tests/unit
@@ -45,7 +46,7 @@ chaos-report: $(INSTALLED) ## Run `make chaos`, and write the table to docs/reli
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos --report $(ONLY)
 
-bench: $(INSTALLED) $(BENCH_INSTALLED) ## Compare the speed with peers and ceilings, 15 minutes; ONLY="ingest delivery" selects groups, ARGS="--quick --json FILE"
+bench: $(INSTALLED) $(BENCH_INSTALLED) ## Compare the speed with peers and ceilings, 25 minutes; ONLY="ingest delivery" (9) or ONLY=soak (20) selects groups, ARGS="--quick --json FILE"
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.bench $(ARGS) $(ONLY)
 

@@ -1,142 +1,246 @@
-"""Goals: figures that must be reached, and figures to aim at. Pure.
+"""All goals, and their figures among the measurements. Pure.
 
-They are ratios within one run on one machine, except for the last two, which apply to a machine with 2 cores.
+Most are ratios within one run on one machine. The others (in ms, µs and MB) apply to a machine with 2 cores.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
 
-from benchmarks.bench.figures import Role, Row, Section
-from benchmarks.bench.groups import growth, ingest, latency, telemetry
-
-Sections = Mapping[str, Section]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """Goal for one figure.
-
-    Attributes:
-        must: Bound that must be reached.
-        aim: Bound to aim at.
-        read: Finds the figure among the measurements; None if it was not measured.
-        is_limit: Whether smaller figures are better.
-    """
-
-    measure: str
-    must: float
-    aim: float
-    read: Callable[[Sections], float | None]
-    unit: str = ""
-    is_limit: bool = False
-
-    def judge(self, value: float) -> str:
-        """Return the bound that a figure reaches: aim, must or missed."""
-        if self._reaches(value, self.aim):
-            return "aim"
-        return "must" if self._reaches(value, self.must) else "missed"
-
-    def _reaches(self, value: float, bound: float) -> bool:
-        return value <= bound if self.is_limit else value >= bound
+from benchmarks.bench.contestants.names import (
+    AIO_PIKA_INGEST,
+    FASTSTREAM_DELIVERY,
+    FASTSTREAM_INGEST,
+    GO,
+    OURS,
+    OVER_TLS,
+    SIGNED,
+)
+from benchmarks.bench.figures import Role, Row, Section, ratio
+from benchmarks.bench.goal import Goal, Judged, Read, Sections
+from benchmarks.bench.groups import batches, delivery, growth, ingest, latency, soak, telemetry
 
 
-def _of_ceiling(group: str, case: str | None = None) -> Callable[[Sections], float | None]:
+def judged(sections: Sequence[Section]) -> Iterator[Judged]:
+    """Yield each goal of the groups of a run."""
+    by_name = {section.name: section for section in sections}
+    for goal in GOALS:
+        if goal.group in by_name:
+            yield goal.judged(by_name)
+
+
+def _rates(group: str, case: str, name: str, other: str) -> Read:
+    """Read the ratio of the rates of two programs."""
+    return lambda sections: _ratio(sections[group], case, name, other, lambda row: row.figures)
+
+
+def _cpu_times(group: str, case: str, name: str, other: str) -> Read:
+    """Read the ratio of the CPU times for an event of two programs."""
+    return lambda sections: _ratio(sections[group], case, name, other, lambda row: row.cpu_us)
+
+
+def _ratio(
+    section: Section, case: str, name: str, other: str, figures: Callable[[Row], Sequence[float]]
+) -> float | None:
+    one, another = section.row(case, name), section.row(case, other)
+    return None if one is None or another is None else ratio(figures(one), figures(another))
+
+
+def _of_ceiling(group: str, case: str, name: str = OURS, *, share: float = 1.0) -> Read:
+    """Read a share of the ratio of a program's rate to the ceiling."""
+
     def read(sections: Sections) -> float | None:
-        row = _ours(sections, group, case)
-        return sections[group].of_ceiling(row) if row is not None else None
-
-    return read
-
-
-def _times(group: str, peer: str, case: str | None = None) -> Callable[[Sections], float | None]:
-    def read(sections: Sections) -> float | None:
-        rows = _rows(sections, group, case)
-        row = next((row for row in rows if row.name == peer), None)
-        return sections[group].times_peer(row) if row is not None else None
+        row = sections[group].row(case, name)
+        of_ceiling = None if row is None else sections[group].of_ceiling(row)
+        return None if of_ceiling is None else share * of_ceiling
 
     return read
 
 
 def _growth(sections: Sections) -> float | None:
-    """Return the smaller ratio of the two rates, each relative to the same ratio of raw frames."""
-    rows = [row for row in _rows(sections, "growth") if row.unit == "" and row.role is Role.OURS]
-    shares = [sections["growth"].of_ceiling(row) for row in rows]
-    return min((share for share in shares if share is not None), default=None)
+    rows = [row for row in sections["growth"].rows if row.case.startswith(growth.INGEST) and not row.unit]
+    return next((sections["growth"].of_ceiling(row) for row in rows if row.role is Role.OURS), None)
 
 
 def _slowest_answer(sections: Sections) -> float | None:
     cases = (latency.COLLECTOR_ALONE, latency.WHOLE_WAY_202)
-    rows = [row for row in _rows(sections, "latency") if row.case.startswith(cases) and row.name.endswith("p99")]
-    return max((row.value for row in rows), default=None)
+    rows = [row for row in sections["latency"].rows if row.case.startswith(cases) and row.case.endswith("p99")]
+    return max((row.value for row in rows if row.role is Role.OURS), default=None)
+
+
+def _telemetry_us(case: str) -> Read:
+    """Read the CPU time that telemetry adds, as the median of the pairs that were loaded at once."""
+
+    def read(sections: Sections) -> float | None:
+        names = (telemetry.WITHOUT, telemetry.IN_PRODUCTION)
+        without, with_it = (sections["telemetry"].row(case, name) for name in names)
+        if without is None or with_it is None or not without.cpu_us or not with_it.cpu_us:
+            return None
+        return median(more - less for more, less in zip(with_it.cpu_us, without.cpu_us, strict=True))
+
+    return read
 
 
 def _most_memory(sections: Sections) -> float | None:
-    return max((row.value for row in _rows(sections, "growth") if row.unit == growth.MEMORY_UNIT), default=None)
+    ours = [row for row in sections["growth"].rows if row.role is Role.OURS and row.resident_mb]
+    return max((median(row.resident_mb) for row in ours), default=None)
 
 
-def _rows(sections: Sections, group: str, case: str | None = None) -> Sequence[Row]:
-    section = sections.get(group)
-    if section is None:
-        return ()
-    return section.rows if case is None else section.of_case(case)
-
-
-def _ours(sections: Sections, group: str, case: str | None) -> Row | None:
-    return next((row for row in _rows(sections, group, case) if row.role is Role.OURS), None)
+def _soak(case: str) -> Read:
+    """Read the largest figure of both services."""
+    return lambda sections: max((row.value for row in sections["soak"].rows if row.case.endswith(case)), default=None)
 
 
 GOALS = (
     Goal(
-        measure=f"single-event ingest / ceiling ({ingest.HEADLINE})",
-        must=0.35,
-        aim=0.50,
+        measure="ingest: CPU time for an event / Go's",
+        group="ingest",
+        must=1.25,
+        aim=1.0,
+        read=_cpu_times("ingest", ingest.HEADLINE, OURS, GO),
+        is_limit=True,
+        needs_go=True,
+    ),
+    Goal(
+        measure="ingest: rate / Go's",
+        group="ingest",
+        must=0.85,
+        aim=1.0,
+        read=_rates("ingest", ingest.HEADLINE, OURS, GO),
+        needs_go=True,
+    ),
+    Goal(
+        measure="ingest: rate / aiohttp answering 202 (must: 0.90 of Go's ratio)",
+        group="ingest",
+        must=_of_ceiling("ingest", ingest.HEADLINE, GO, share=0.90),
+        aim=0.65,
         read=_of_ceiling("ingest", ingest.HEADLINE),
+        needs_go=True,
     ),
     Goal(
-        measure="... / FastAPI + FastStream",
-        must=3,
-        aim=5,
-        read=_times("ingest", "FastAPI + FastStream", ingest.HEADLINE),
+        measure="ingest: rate / aiohttp + aio-pika",
+        group="ingest",
+        must=2.6,
+        aim=3.3,
+        read=_rates("ingest", ingest.HEADLINE, OURS, AIO_PIKA_INGEST),
     ),
     Goal(
-        measure="... / aiohttp + aio-pika",
-        must=1.8,
-        aim=3,
-        read=_times("ingest", "aiohttp + aio-pika", ingest.HEADLINE),
+        measure="ingest: rate / FastAPI + FastStream",
+        group="ingest",
+        must=5.5,
+        aim=7,
+        read=_rates("ingest", ingest.HEADLINE, OURS, FASTSTREAM_INGEST),
     ),
-    Goal(measure="... / FastAPI + Celery", must=10, aim=15, read=_times("ingest", "FastAPI + Celery", ingest.HEADLINE)),
-    Goal(measure="batch ingest / raw AMQP ceiling", must=0.45, aim=0.70, read=_of_ceiling("batches")),
-    Goal(measure="delivery / aiohttp's client alone", must=0.36, aim=0.55, read=_of_ceiling("delivery")),
-    Goal(measure="delivery / aio-pika + aiohttp", must=1.2, aim=1.7, read=_times("delivery", "aio-pika + aiohttp")),
-    Goal(measure="delivery / FastStream", must=2.5, aim=4, read=_times("delivery", "FastStream + aiohttp")),
     Goal(
-        measure="(rate with the largest backlog / with none) / the same of raw frames",
-        must=0.9,
+        measure="ingest: rate with GitHub's signature / without",
+        group="ingest",
+        must=0.90,
+        aim=0.95,
+        read=_rates("ingest", ingest.HEADLINE, SIGNED, OURS),
+    ),
+    Goal(
+        measure="delivery: CPU time for an event / Go's",
+        group="delivery",
+        must=1.5,
+        aim=1.1,
+        read=_cpu_times("delivery", delivery.CASE, OURS, GO),
+        is_limit=True,
+        needs_go=True,
+    ),
+    Goal(
+        measure="delivery: rate / Go's",
+        group="delivery",
+        must=0.75,
+        aim=1.0,
+        read=_rates("delivery", delivery.CASE, OURS, GO),
+        needs_go=True,
+    ),
+    Goal(
+        measure="delivery: rate / aiohttp's client alone",
+        group="delivery",
+        must=0.70,
+        aim=1.0,
+        read=_of_ceiling("delivery", delivery.CASE),
+    ),
+    Goal(
+        measure="delivery: CPU time for an event over TLS / without TLS",
+        group="delivery",
+        must=1.3,
+        aim=1.15,
+        read=_cpu_times("delivery", delivery.CASE, OVER_TLS, OURS),
+        is_limit=True,
+    ),
+    Goal(
+        measure="delivery: rate / FastStream + aiohttp",
+        group="delivery",
+        must=5,
+        aim=7,
+        read=_rates("delivery", delivery.CASE, OURS, FASTSTREAM_DELIVERY),
+    ),
+    Goal(
+        measure="ingest in batches: rate / raw AMQP frames",
+        group="batches",
+        must=0.65,
+        aim=0.80,
+        read=_of_ceiling("batches", batches.CASE),
+    ),
+    Goal(
+        measure="ingest: (rate with the largest backlog / with none) / the same of raw frames",
+        group="growth",
+        must=0.90,
         aim=0.98,
         read=_growth,
     ),
     Goal(
-        measure="ingest with metrics and 1 % of traces / without telemetry",
-        must=0.9,
-        aim=0.95,
-        read=_of_ceiling("telemetry", telemetry.IN_PRODUCTION),
+        measure="p99 of the 202 at half load",
+        group="latency",
+        must=15,
+        aim=8,
+        read=_slowest_answer,
+        unit="ms",
+        is_limit=True,
     ),
-    Goal(measure="p99 of the 202 at half load", must=25, aim=10, read=_slowest_answer, unit="ms", is_limit=True),
+    Goal(
+        measure="ingest: CPU time that metrics and 1 % of traces add to an event",
+        group="telemetry",
+        must=12,
+        aim=6,
+        read=_telemetry_us(telemetry.INGEST),
+        unit="µs",
+        is_limit=True,
+    ),
+    Goal(
+        measure="delivery: CPU time that metrics and 1 % of traces add to an event",
+        group="telemetry",
+        must=12,
+        aim=6,
+        read=_telemetry_us(telemetry.DELIVERY),
+        unit="µs",
+        is_limit=True,
+    ),
     Goal(
         measure="resident memory of a service at any backlog",
-        must=150,
-        aim=100,
+        group="growth",
+        must=90,
+        aim=80,
         read=_most_memory,
-        unit=growth.MEMORY_UNIT,
+        unit=soak.MEMORY_UNIT,
+        is_limit=True,
+    ),
+    Goal(
+        measure="resident memory of a service at the end of the soak",
+        group="soak",
+        must=90,
+        aim=80,
+        read=_soak(soak.QUARTERS[-1]),
+        unit=soak.MEMORY_UNIT,
+        is_limit=True,
+    ),
+    Goal(
+        measure="resident memory in the soak: last quarter / second quarter",
+        group="soak",
+        must=1.02,
+        aim=1.0,
+        read=_soak(soak.GROWTH),
         is_limit=True,
     ),
 )
-
-
-def reached(sections: Sequence[Section]) -> Iterator[tuple[Goal, float]]:
-    """Yield each measured goal with its figure."""
-    by_name = {section.name: section for section in sections}
-    for goal in GOALS:
-        value = goal.read(by_name)
-        if value is not None:
-            yield goal, value

@@ -6,24 +6,28 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 
 from benchmarks.bench.figures import Role, Row, Section
-from benchmarks.bench.goals import reached
+from benchmarks.bench.goal import Judged, Verdict
+from benchmarks.bench.goals import judged
 from benchmarks.bench.stage import PEERS_PYTHON
 from benchmarks.markdown import table as markdown_table
 from benchmarks.markdown import write_section
-from sandbox.broker.erlang import find_program
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- make bench-report: begin -->", "<!-- end -->"
-COLUMNS = ("case", "program", "median", "from - to", "of the ceiling", "ours / it")
+COLUMNS = ("case", "program", "median", "from - to", "of the ceiling", "ours / it", "CPU / event", "memory")
 OWN_PACKAGES = ("aiohttp", "aio-pika", "aiormq", "uvloop")
 PEERS_PACKAGES = ("celery", "fastapi", "faststream", "uvicorn")
 GOAL_COLUMNS = ("measure", "must", "aim", "measured", "reached")
+_GOAL_STYLES = {Verdict.MISSED: "red", Verdict.NO_GO: "dim", Verdict.UNKNOWN: "dim"}
+
+Machine = Mapping[str, str | int]
 
 
 def table(section: Section) -> RenderableType:
@@ -46,8 +50,8 @@ def goals_table(sections: Sequence[Section]) -> RenderableType:
     shown = Table(*GOAL_COLUMNS, title="Reached", title_justify="left", title_style="bold")
     for column in shown.columns[1:4]:
         column.justify = "right"
-    for cells in _goal_cells(sections):
-        shown.add_row(*cells, style="red" if cells[-1] == "missed" else "")
+    for each in judged(sections):
+        shown.add_row(*_goal_cells(each), style=_GOAL_STYLES.get(each.verdict, ""))
     return shown
 
 
@@ -62,20 +66,26 @@ def remarks(section: Section) -> list[str]:
     return [*section.problems, *void]
 
 
-def markdown(sections: Sequence[Section]) -> str:
+def markdown(sections: Sequence[Section], on: Machine) -> str:
     """Return all tables for a page."""
-    reached_table = markdown_table(GOAL_COLUMNS, justify="lrrrl", rows=_goal_cells(sections))
+    reached_table = markdown_table(GOAL_COLUMNS, justify="lrrrl", rows=map(_goal_cells, judged(sections)))
     groups = (_markdown_section(section) for section in sections)
-    return "\n\n".join([_conditions(), f"### Reached\n\n{reached_table}", *groups])
+    return "\n\n".join([_conditions(on), f"### Reached\n\n{reached_table}", *groups])
 
 
-def as_json(sections: Sequence[Section]) -> str:
+def as_json(sections: Sequence[Section], on: Machine) -> str:
     """Return all measurements as JSON."""
     document = {
-        "machine": machine(),
+        "machine": on,
         "goals": [
-            {"measure": goal.measure, "must": goal.must, "aim": goal.aim, "value": value, "reached": goal.judge(value)}
-            for goal, value in reached(sections)
+            {
+                "measure": each.goal.measure,
+                "must": each.must,
+                "aim": each.goal.aim,
+                "value": each.value,
+                "reached": each.verdict.value,
+            }
+            for each in judged(sections)
         ],
         "sections": [_section_document(section) for section in sections],
     }
@@ -91,14 +101,15 @@ def write(text: str, page: Path = PAGE) -> None:
     write_section(page, text, begin=BEGIN, end=END)
 
 
-def machine() -> Mapping[str, str | int]:
+def machine(*, rabbitmq: str, go: str | None) -> Machine:
     """Return the machine and the versions behind the measurements."""
     return {
         "cores": os.cpu_count() or 1,
         "processor": _processor(),
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
-        "rabbitmq": _rabbitmq_version(),
+        "rabbitmq": rabbitmq,
+        "go": go or "none",
         **{package: version(package) for package in OWN_PACKAGES},
         **{one.name: one.version for one in _peers_packages() if one.name in PEERS_PACKAGES},
     }
@@ -110,10 +121,16 @@ def _cells(section: Section, row: Row, *, is_first: bool = True) -> Sequence[str
         row.case if is_first else "",
         row.name,
         _quantity(row.value, row.unit),
-        f"{_number(min(row.samples))} - {_number(max(row.samples))}",
+        f"{_number(min(row.figures))} - {_number(max(row.figures))}",
         "" if share is None else f"{share:.2f}",
         "" if times is None else f"{times:.2f} x",
+        _median(row.cpu_us, "µs"),
+        _median(row.resident_mb, "MB"),
     )
+
+
+def _median(figures: Sequence[float], unit: str) -> str:
+    return _quantity(median(figures), unit) if figures else ""
 
 
 def _quantity(value: float, unit: str) -> str:
@@ -124,25 +141,27 @@ def _number(value: float) -> str:
     return f"{value:,.0f}".replace(",", " ") if value >= 100 else f"{value:.3g}"
 
 
-def _conditions() -> str:
-    of = machine()
-    packages = ", ".join(f"{name} {of[name]}" for name in (*OWN_PACKAGES, *PEERS_PACKAGES) if name in of)
+def _conditions(on: Machine) -> str:
+    packages = ", ".join(f"{name} {on[name]}" for name in (*OWN_PACKAGES, *PEERS_PACKAGES) if name in on)
     return (
-        f"{of['cores']} cores ({of['processor']}), {of['system']}, Python {of['python']}, RabbitMQ {of['rabbitmq']}, "
-        f"{packages}."
+        f"{on['cores']} cores ({on['processor']}), {on['system']}, Python {on['python']}, RabbitMQ {on['rabbitmq']}, "
+        f"Go {on['go']}, {packages}."
     )
 
 
 def _markdown_section(section: Section) -> str:
     rows = (_cells(section, row) for row in section.rows)
     notes = [f"{remark}." for remark in remarks(section)]
-    return "\n\n".join([f"### {section.title}", markdown_table(COLUMNS, justify="llrrrr", rows=rows), *notes])
+    return "\n\n".join([f"### {section.title}", markdown_table(COLUMNS, justify="llrrrrrr", rows=rows), *notes])
 
 
-def _goal_cells(sections: Sequence[Section]) -> Iterator[Sequence[str]]:
-    for goal, value in reached(sections):
-        bounds = (_quantity(bound, goal.unit) for bound in (goal.must, goal.aim))
-        yield (goal.measure, *bounds, _quantity(value, goal.unit), goal.judge(value))
+def _goal_cells(each: Judged) -> Sequence[str]:
+    figures = (each.must, each.goal.aim, each.value)
+    return (
+        each.goal.measure,
+        *("" if figure is None else _quantity(figure, each.goal.unit) for figure in figures),
+        each.verdict.value,
+    )
 
 
 def _section_document(section: Section) -> Mapping[str, Any]:
@@ -162,7 +181,9 @@ def _row_documents(section: Section) -> Iterator[Mapping[str, Any]]:
             "role": row.role.value,
             "unit": row.unit,
             "median": row.value,
-            "samples": list(row.samples),
+            "samples": list(row.figures),
+            "cpu_us": list(row.cpu_us),
+            "resident_mb": list(row.resident_mb),
             "of_ceiling": section.of_ceiling(row),
             "ours_times": section.times_peer(row),
             "is_far_below": row.is_far_below,
@@ -181,10 +202,3 @@ def _processor() -> str:
         return platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
-
-
-def _rabbitmq_version() -> str:
-    """Return the version in the directory of the installation: `.../rabbitmq_server-3.10.8/...`."""
-    program = find_program("rabbitmq-server")
-    home = "" if program is None else str(program.resolve())
-    return home.partition("rabbitmq_server-")[2].partition("/")[0] or "unknown"

@@ -18,7 +18,7 @@ def busiest_second(times_s: list[float]) -> int:
     return max(sum(1 for at_s in times_s if start_s <= at_s < start_s + 1) for start_s in times_s)
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_assumption_1_the_targets_limit_cannot_be_raised_so_it_is_never_exceeded(way: Start) -> None:
     running = await way(TARGET__RATE_PER_S="30")
     await asyncio.gather(*(running.send(str(number)) for number in range(120)))
@@ -26,7 +26,7 @@ async def test_assumption_1_the_targets_limit_cannot_be_raised_so_it_is_never_ex
     assert busiest_second([receipt.at_s for receipt in running.target.receipts]) <= 32
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_assumption_2_lag_is_acceptable_so_a_slow_target_never_slows_the_source(way: Start) -> None:
     running = await way(TARGET__RATE_PER_S="10")
     began = time.monotonic()
@@ -36,7 +36,7 @@ async def test_assumption_2_lag_is_acceptable_so_a_slow_target_never_slows_the_s
     await eventually(lambda: len(running.target.receipts) >= 30, what="the backlog shrinking")
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_assumption_3_peaks_above_the_rate_drain_when_the_average_is_below_it(way: Start) -> None:
     running = await way(TARGET__RATE_PER_S="50")
     for peak in range(3):
@@ -64,7 +64,7 @@ async def test_assumption_4_the_target_is_idempotent_so_a_duplicate_carries_the_
     assert first.body == second.body
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_assumption_5_events_are_out_of_order_by_no_more_than_their_retry_delays(way: Start) -> None:
     running = await way(TARGET__RATE_PER_S="50")
     running.target.answer = lambda receipt: 503 if receipt.attempt == 1 and int(receipt.id) % 10 == 0 else 200
@@ -78,7 +78,7 @@ async def test_assumption_5_events_are_out_of_order_by_no_more_than_their_retry_
     assert reorder_s < 5, "far within the user's 60 s, whatever waits in the backlog"
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_assumption_6_a_target_that_takes_too_long_or_answers_an_error_gets_the_event_again(way: Start) -> None:
     running = await way(TARGET__TIMEOUT_S="0.5", TARGET__MAX_ATTEMPTS="20")
     answers: dict[str, int] = {"400": 400, "404": 404, "302": 302, "500": 500, "503": 503}

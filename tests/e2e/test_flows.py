@@ -13,7 +13,7 @@ from tests.support.services import API_KEY, collector, processor
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 SENT = 40
 EVERY_S = 0.05

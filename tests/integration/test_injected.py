@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import structlog
 from prometheus_client import generate_latest
 
 from eventflow.amqp.publish_channel import Publication
@@ -80,7 +81,9 @@ class RecordingTracer:
 @asynccontextmanager
 async def running(**settings: str) -> AsyncIterator[tuple[Worker, str]]:
     """Run a worker in this process, where its calls can be seen; yields its URL too."""
+    previous = structlog.get_config()
     logging.configure(service="collector", log_format="json", level="debug")
+    structlog.configure(cache_logger_on_first_use=False)  # a cached logger would keep this configuration in later tests
     os.environ.update({f"EVENTFLOW_{name}": value for name, value in settings.items()})
     worker = Worker(load(), RecordingTracer(), descriptors=1024)
     stop = asyncio.Event()
@@ -92,6 +95,7 @@ async def running(**settings: str) -> AsyncIterator[tuple[Worker, str]]:
         finally:
             stop.set()
             await task
+            structlog.configure(**previous)
 
 
 def internal_errors(worker: Worker) -> float:

@@ -17,6 +17,7 @@ from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.proxy import Link, Proxy, no_link
+from tests.support.rights import add_user, set_rights
 from tests.support.services import Service, processor
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
@@ -128,12 +129,12 @@ async def test_a_processor_that_may_not_listen_never_joins(
     held events for ever and counted in the quota.
     """
     user = f"u{secrets.token_hex(4)}"
-    await asyncio.to_thread(node.ctl, "add_user", user, "secret")
+    url = await add_user(node, user)
     own = f"^eventflow[.]{flow}[.]"
-    await asyncio.to_thread(node.ctl, "set_permissions", user, own, ".*", own)
+    await set_rights(node, user, (own, ".*", own))
     async with Amqp(node.url) as amqp:
         await amqp.declare_flow(flow)
-        limited, healthy = start(node.url.replace("guest:guest", f"{user}:secret")), start(node.url)
+        limited, healthy = start(url), start(node.url)
         await healthy.ready(http)
         await eventually(lambda: "ACCESS_REFUSED" in limited.output, what="a refusal")
         await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(number)) for number in range(100)))

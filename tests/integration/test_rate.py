@@ -66,7 +66,7 @@ def highest_second(receipts: list[Receipt]) -> int:
     return second.maximum
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_processors_that_come_and_go_share_one_quota(
     prepare: Prepare, target: ScriptedTarget, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
@@ -88,7 +88,7 @@ async def test_processors_that_come_and_go_share_one_quota(
     assert highest_second(target.receipts) <= RATE_PER_S + 3 + 1, "a unit for each bucket, and 2 % for lateness"
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_a_processor_that_cannot_look_spends_nothing(
     prepare: Prepare, target: ScriptedTarget, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
@@ -108,7 +108,7 @@ async def test_a_processor_that_cannot_look_spends_nothing(
     assert highest_second(target.receipts) <= RATE_PER_S + 2 + 1
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_a_target_whose_window_is_used_up_is_left_alone_by_all(
     prepare: Prepare, target: ScriptedTarget, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
@@ -156,7 +156,7 @@ async def test_a_graphql_answer_that_refuses_with_200_is_no_success(
     assert await amqp.depth(dead_queue(flow)) == 0
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_a_paused_flow_stays_paused_until_it_is_resumed_whoever_serves_it(
     prepare: Prepare, target: ScriptedTarget, flow: str, amqp: Amqp, command: Command, http: aiohttp.ClientSession
 ) -> None:
@@ -178,7 +178,7 @@ async def test_a_paused_flow_stays_paused_until_it_is_resumed_whoever_serves_it(
     await eventually(lambda: len(target.ids) == 5, what="all events after the end of the pause")
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_an_ordered_rate_holds_for_all_and_after_a_restart(
     prepare: Prepare, flow: str, command: Command, http: aiohttp.ClientSession
 ) -> None:
@@ -218,7 +218,7 @@ async def test_rates_can_be_shown_before_anything_runs(command: Command, flow: s
     assert flow in ended.stdout
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_nonsense_in_the_stream_of_orders_changes_nothing(
     prepare: Prepare, target: ScriptedTarget, flow: str, amqp: Amqp, command: Command, http: aiohttp.ClientSession
 ) -> None:

@@ -8,7 +8,7 @@ from benchmarks.rate_audit.row import Row
 from benchmarks.rate_audit.scenarios import steady
 from benchmarks.rate_audit.stage import opened
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 QUOTA = Quota(rate_per_s=25)
 

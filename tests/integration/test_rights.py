@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,11 +16,12 @@ from eventflow.topology import RIGHTS, Lane, ingest_specs, lane_queue
 from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
+from tests.support.rights import Rights, add_user, add_vhost, forbid_connections, queues_of, set_rights
 from tests.support.services import API_KEY, Service, collector, processor
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
-Rights = tuple[str, str, str]
+Obstacle = Callable[[PrivateNode, str, str], Awaitable[None]]
 NO_DEFAULT_EXCHANGE: Rights = (".*", "^eventflow[.]", ".*")
 NO_CONTROL: Rights = (".*", "^amq[.]default$", ".*")
 
@@ -29,12 +31,11 @@ def user() -> str:
     return f"u{secrets.token_hex(4)}"
 
 
-async def grant(node: PrivateNode, user: str, rights: Rights, *, is_new: bool = True) -> str:
-    """Give a user rights; return its URL."""
-    if is_new:
-        await asyncio.to_thread(node.ctl, "add_user", user, "secret")
-    await asyncio.to_thread(node.ctl, "set_permissions", user, *rights)
-    return node.url.replace("guest:guest", f"{user}:secret")
+async def grant(node: PrivateNode, user: str, rights: Rights) -> str:
+    """Give a user rights, and make it if there is none; return its URL."""
+    url = await add_user(node, user)
+    await set_rights(node, user, rights)
+    return url
 
 
 def refusals(service: Service) -> list[dict[str, str]]:
@@ -60,7 +61,7 @@ async def test_a_processor_that_may_not_publish_takes_no_event_until_it_may(
             (line,) = refusals(limited)
             assert "ACCESS_REFUSED" in line["reason"]
             assert line["advice"].startswith(f"rabbitmqctl set_permissions -p / {user} ")
-            await grant(node, user, RIGHTS, is_new=False)
+            await grant(node, user, RIGHTS)
             await limited.ready(http)
             assert await amqp.consumers(lane_queue(flow, Lane.LIVE)) == 2
 
@@ -99,7 +100,7 @@ async def test_a_collector_that_may_not_publish_says_so_once_and_is_not_ready(
             assert answer.status == (202 if has_spool else 503)
         (line,) = refusals(service)
         assert "amq.default" in line["reason"]
-        await grant(node, user, RIGHTS, is_new=False)
+        await grant(node, user, RIGHTS)
         await service.ready(http)
         assert len(refusals(service)) == 1
 
@@ -181,41 +182,52 @@ async def test_a_publisher_that_connects_during_an_alarm_keeps_its_connection(
         await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
 
 
+async def no_virtual_host(node: PrivateNode, user: str, vhost: str) -> None:
+    """Do nothing: there is none."""
+
+
+async def no_access(node: PrivateNode, user: str, vhost: str) -> None:
+    await add_vhost(node, vhost)
+
+
+async def limit_of_the_virtual_host(node: PrivateNode, user: str, vhost: str) -> None:
+    await add_vhost(node, vhost)
+    await set_rights(node, user, RIGHTS, vhost=vhost)
+    await forbid_connections(node, vhost=vhost)
+
+
+async def limit_of_the_user(node: PrivateNode, user: str, vhost: str) -> None:
+    await add_vhost(node, vhost)
+    await set_rights(node, user, RIGHTS, vhost=vhost)
+    await forbid_connections(node, user=user)
+
+
+async def wrong_password(node: PrivateNode, user: str, vhost: str) -> None:
+    await add_user(node, user, password="another")
+
+
+LIMIT_OF_VHOST = "NOT_ALLOWED - access to vhost '{vhost}' refused for user '{user}': connection limit (0) is reached"
+
+
 @pytest.mark.parametrize(
-    ("commands", "words"),
+    ("obstacle", "words"),
     [
-        ([], "NOT_ALLOWED - vhost {vhost} not found"),
-        ([("add_vhost", "{vhost}")], "NOT_ALLOWED - access to vhost '{vhost}' refused for user '{user}'"),
-        (
-            [
-                ("add_vhost", "{vhost}"),
-                ("set_permissions", "-p", "{vhost}", "{user}", *RIGHTS),
-                ("set_vhost_limits", "-p", "{vhost}", '{{"max-connections": 0}}'),
-            ],
-            "NOT_ALLOWED - access to vhost '{vhost}' refused for user '{user}': connection limit (0) is reached",
-        ),
-        (
-            [
-                ("add_vhost", "{vhost}"),
-                ("set_permissions", "-p", "{vhost}", "{user}", *RIGHTS),
-                ("set_user_limits", "{user}", '{{"max-connections": 0}}'),
-            ],
-            "user connection limit (0) is reached",
-        ),
-        ([("change_password", "{user}", "another")], "ACCESS_REFUSED - Login was refused"),
+        (no_virtual_host, "NOT_ALLOWED - vhost {vhost} not found"),
+        (no_access, "NOT_ALLOWED - access to vhost '{vhost}' refused for user '{user}'"),
+        (limit_of_the_virtual_host, LIMIT_OF_VHOST),
+        (limit_of_the_user, "user connection limit (0) is reached"),
+        (wrong_password, "ACCESS_REFUSED - Login was refused"),
     ],
-    ids=["no virtual host", "no access to it", "its connection limit", "the user's", "wrong password"],
 )
 async def test_the_log_has_the_brokers_own_words_for_not_letting_us_in(
-    node: PrivateNode, user: str, flow: str, commands: list[tuple[str, ...]], words: str
+    node: PrivateNode, user: str, flow: str, obstacle: Obstacle, words: str
 ) -> None:
     """Stands for aiorabbit#7, aio-pika#584. Reproduced on 0.1.0: the log had "Expected one of ['Connection.OpenOk'],
     got <Connection.Close object at 0x...>".
     """
     vhost = f"v{user}"
     url = await grant(node, user, RIGHTS)
-    for command in commands:
-        await asyncio.to_thread(node.ctl, *(part.format(vhost=vhost, user=user) for part in command))
+    await obstacle(node, user, vhost)
     service = collector(url.removesuffix("/") + f"/{vhost}", flow=flow)
     with service.process:
         await eventually(lambda: "broker.connection_failed" in service.output, what=lambda: service.output)
@@ -237,11 +249,10 @@ async def test_a_virtual_host_may_have_any_name(
     node: PrivateNode, flow: str, http: aiohttp.ClientSession, vhost: str
 ) -> None:
     """Reproduced on 0.1.0: for `a%252Fb` the virtual host `a/b` was asked for, and for `%2E%2E` none."""
-    await asyncio.to_thread(node.ctl, "add_vhost", vhost)
+    await asyncio.to_thread(node.ctl, "add_vhost", vhost)  # in a URL, `..` has a meaning of its own
     await asyncio.to_thread(node.ctl, "set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
     encoded = quote(vhost, safe="").replace(".", "%2E")
     service = collector(node.url.removesuffix("/") + f"/{encoded}", flow=flow)
     with service.process:
         await service.ready(http)
-        queues = await asyncio.to_thread(node.ctl, "list_queues", "-p", vhost, "name")
-        assert f"eventflow.{flow}.events" in queues
+        assert f"eventflow.{flow}.events" in await queues_of(node, vhost)

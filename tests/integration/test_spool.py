@@ -179,7 +179,7 @@ async def test_collector_killed_while_it_spools_and_while_it_drains_loses_nothin
     assert len(ids) - len(set(ids)) <= 256, "at most one window of the spool's sender"
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_broker_frozen_under_load_late_confirms_empty_the_spool_without_duplicates(
     node: PrivateNode, flow: str, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
@@ -209,7 +209,7 @@ async def test_broker_frozen_under_load_late_confirms_empty_the_spool_without_du
     assert "Traceback" not in service.output
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 async def test_a_late_confirm_deletes_the_event(
     node: PrivateNode, flow: str, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:

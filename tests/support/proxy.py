@@ -144,9 +144,13 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        tasks = [task for link in self._links for task in link.tasks]
+        await asyncio.sleep(0)  # a connection that was just accepted becomes a link
+        links = list(self._links)
         self.cut()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(task for link in links for task in link.tasks), return_exceptions=True)
+        for writer in (writer for link in links for writer in link.writers):
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def cut(self, applies: Callable[[Link], bool] = any_link) -> None:
         """End the connections that are open now."""

@@ -1,16 +1,18 @@
 """Rate of delivery from a queue to a target that costs almost nothing."""
 
 import time
-from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import Deliverer
-from benchmarks.bench.figures import MeasureError, Section, Turn, in_turn
+from benchmarks.bench.contestants import deliverers, names
+from benchmarks.bench.contestants.deliverers import Deliverer
+from benchmarks.bench.figures import MeasureError, Sample, Section, Turn, in_turn
+from benchmarks.bench.instruments import certificate
 from benchmarks.bench.instruments.messages import frames
 from benchmarks.bench.instruments.sink import Count, read_count
 from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import SMALL, Stage, sink
+from benchmarks.bench.watch import Watch
+from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import wait_until
 
 CASE = "64 at once, 0.3 kB"
@@ -20,36 +22,34 @@ NEARLY_ALL = 0.97
 POLL_S = 0.02
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drained:
-    """Rate of a program, and its memory at the end."""
-
-    per_s: float
-    resident_mb: float
-
-
 def measure(here: Stage) -> Section:
     """Let each program in turn deliver a backlog that was queued before its start."""
     section = Section(name="delivery", title="Delivery, unlimited rate")
-    with sink() as target_url, Wire(here.broker_url) as wire:
-        deliverers = [
-            contestants.delivery_ceiling(target_url, SMALL.path),
-            contestants.processor(here, target_url),
-            *contestants.delivery_peers(here, target_url),
+    tls_port = free_port()
+    with (
+        certificate.made() as pem,
+        sink("--tls-port", str(tls_port), "--pem", str(pem)) as target_url,
+        Wire(here.broker_url) as wire,
+    ):
+        tls_url = f"https://{LOOPBACK}:{tls_port}"
+        compared = [
+            deliverers.ceiling(target_url, SMALL.path),
+            deliverers.processor(here, target_url),
+            deliverers.processor(here, tls_url, name=names.OVER_TLS, SSL_CERT_FILE=str(pem)),
+            *deliverers.go_peers(here, target_url),
+            *deliverers.peers(here, target_url),
         ]
-        for deliverer in deliverers:
-            contestants.declare(wire, deliverer)
+        for deliverer in compared:
+            deliverers.declare(wire, deliverer)
         turns = [
-            Turn(
-                name=one.name, role=one.role, run=partial(_drained_per_s, here, wire, target_url, one), known=one.known
-            )
-            for one in deliverers
+            Turn(name=one.name, role=one.role, run=partial(_drain, here, wire, target_url, one), known=one.known)
+            for one in compared
         ]
         section.rows += in_turn(CASE, turns, rounds=here.plan.few_rounds)
     return section
 
 
-def _drained_per_s(here: Stage, wire: Wire, target_url: str, deliverer: Deliverer) -> float:
+def _drain(here: Stage, wire: Wire, target_url: str, deliverer: Deliverer) -> Sample:
     here.show_step(f"delivery: {deliverer.name}")
     queued = wanted(deliverer, for_s=here.plan.for_s)
     with wire.emptied(deliverer.queue):
@@ -57,7 +57,7 @@ def _drained_per_s(here: Stage, wire: Wire, target_url: str, deliverer: Delivere
             message = frames(deliverer.shape, SMALL.content, queue=deliverer.queue)
             wire.publish(message, in_flight=1000, count=queued)
             time.sleep(SETTLES_S)  # the broker still writes for a while after the last confirm
-        return drained(deliverer, target_url, for_s=here.plan.for_s, queued=queued).per_s
+        return drained(deliverer, target_url, for_s=here.plan.for_s, queued=queued)
 
 
 def wanted(deliverer: Deliverer, *, for_s: float) -> int:
@@ -65,7 +65,7 @@ def wanted(deliverer: Deliverer, *, for_s: float) -> int:
     return round(deliverer.most_per_s * (for_s + SETTLES_S))
 
 
-def drained(deliverer: Deliverer, target_url: str, *, for_s: float, queued: int) -> Drained:
+def drained(deliverer: Deliverer, target_url: str, *, for_s: float, queued: int) -> Sample:
     """Run a program and measure its rate once it delivers, until the time is over or its queue is nearly empty.
 
     Raises:
@@ -73,21 +73,25 @@ def drained(deliverer: Deliverer, target_url: str, *, for_s: float, queued: int)
     """
     end = read_count(target_url).requests + round(queued * NEARLY_ALL)
     with deliverer.process:
-        first = _settled(deliverer, target_url)
-        last = first
+        first = settled(deliverer, target_url)
+        watch, last = Watch(deliverer.process), first
         while last.at_s - first.at_s < for_s and last.requests < end:
             time.sleep(POLL_S)
             last = read_count(target_url)
-        resident_mb = deliverer.process.resident_bytes / 1e6
+        delivered, for_s_measured = last.requests - first.requests, last.at_s - first.at_s
+        if for_s_measured < for_s / 2:
+            raise MeasureError(f"{deliverer.name} emptied its queue before it could be measured")
+        sample = watch.sample(delivered / for_s_measured, events=delivered)
         deliverer.process.kill()  # the rest of the queue is not needed
-    if last.at_s - first.at_s < for_s / 2:
-        raise MeasureError(f"{deliverer.name} emptied its queue before it could be measured")
-    per_s = (last.requests - first.requests) / (last.at_s - first.at_s)
-    return Drained(per_s=per_s, resident_mb=resident_mb)
+    return sample
 
 
-def _settled(deliverer: Deliverer, target_url: str) -> Count:
-    """Wait for the first deliveries, and then until the rate is stable."""
+def settled(deliverer: Deliverer, target_url: str) -> Count:
+    """Wait for the first deliveries, and then until the rate is stable.
+
+    Raises:
+        MeasureError: The program delivered nothing.
+    """
     before, process = read_count(target_url), deliverer.process
     try:
         wait_until(

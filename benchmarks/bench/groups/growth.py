@@ -2,48 +2,46 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import LIVE_QUEUE, OURS, Ingester
-from benchmarks.bench.figures import Role, Row, Section, Turn, in_turn
+from benchmarks.bench.contestants import deliverers, ingesters
+from benchmarks.bench.contestants.ingesters import Ingester
+from benchmarks.bench.contestants.names import OURS
+from benchmarks.bench.figures import Role, Row, Sample, Section, Turn, in_turn
 from benchmarks.bench.groups.delivery import drained, wanted
 from benchmarks.bench.instruments import raw
 from benchmarks.bench.instruments.messages import frames
 from benchmarks.bench.instruments.wire import Wire
-from benchmarks.bench.instruments.wrk import requests_per_s
-from benchmarks.bench.stage import SMALL, Stage, sink
+from benchmarks.bench.stage import LIVE_QUEUE, SMALL, Stage, sink
 
 CONNECTIONS = 64
+IN_FLIGHT = CONNECTIONS
+"""Raw frames have as many publishes in flight as the collector has requests. A larger window would hide the pauses in
+which the broker works on its own files, which are longer with a long queue."""
+
 RAW_EVENTS = 40_000
 """Number of raw messages to publish and to consume; every backlog contains so many."""
 
-IN_FLIGHT = 1000
-MEMORY_UNIT = "MB"
+FILL_IN_FLIGHT = 1000
 INGEST, DELIVERY = "ingest", "delivery"
 RATIO = "{rate}: rate with {most} queued / rate with none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """Measurements at one backlog.
-
-    Attributes:
-        memory_mb: Samples of the resident memory, by service.
-    """
+    """Measurements at one backlog."""
 
     here: Stage
     wire: Wire
     collector: Ingester
     target_url: str
     backlog: int
-    memory_mb: dict[str, list[float]] = field(default_factory=dict)
 
     def turns(self) -> dict[str, list[Turn]]:
         """Return the measurements of each rate."""
         return {
             INGEST: [
-                Turn(name=raw.NAME, role=Role.CEILING, run=self._published),
+                Turn(name=raw.name(IN_FLIGHT), role=Role.CEILING, run=self._published),
                 Turn(name=OURS, role=Role.OURS, run=self._ingested),
             ],
             DELIVERY: [
@@ -52,30 +50,24 @@ class Growth:
             ],
         }
 
-    def _published(self) -> float:
+    def _published(self) -> Sample:
         self._fill("raw publishes")
-        return raw.published_per_s(self.here, LIVE_QUEUE, count=RAW_EVENTS)
+        return raw.published(self.here, LIVE_QUEUE, in_flight=IN_FLIGHT, count=RAW_EVENTS)
 
-    def _ingested(self) -> float:
+    def _ingested(self) -> Sample:
         self._fill("ingest")
         headers = self.collector.headers_for(SMALL.content)
-        per_s = requests_per_s(
-            self.collector.url, body=SMALL.path, headers=headers, connections=CONNECTIONS, for_s=self.here.plan.for_s
-        )
-        self._record_memory("collector", self.collector.process.resident_bytes / 1e6)
-        return per_s
+        return self.collector.load(self.here, SMALL.path, headers, connections=CONNECTIONS)
 
-    def _consumed(self) -> float:
+    def _consumed(self) -> Sample:
         self._fill("raw deliveries", at_least=RAW_EVENTS)
-        return raw.consumed_per_s(self.here, LIVE_QUEUE, count=RAW_EVENTS)
+        return raw.consumed(self.here, LIVE_QUEUE, count=RAW_EVENTS)
 
-    def _delivered(self) -> float:
-        processor = contestants.processor(self.here, self.target_url)
+    def _delivered(self) -> Sample:
+        processor = deliverers.processor(self.here, self.target_url)
         needed = wanted(processor, for_s=self.here.plan.for_s)
         self._fill("delivery", at_least=needed)
-        done = drained(processor, self.target_url, for_s=self.here.plan.for_s, queued=needed)
-        self._record_memory("processor", done.resident_mb)
-        return done.per_s
+        return drained(processor, self.target_url, for_s=self.here.plan.for_s, queued=needed)
 
     def _fill(self, step: str, *, at_least: int = 0) -> None:
         """Bring the queue to the backlog, or to the number of events that a turn consumes."""
@@ -86,13 +78,10 @@ class Growth:
             self.wire.purge(LIVE_QUEUE)
         elif ready > goal:
             with Wire(self.here.broker_url) as consumer:
-                consumer.consume(LIVE_QUEUE, prefetch=IN_FLIGHT, count=ready - goal)
+                consumer.consume(LIVE_QUEUE, prefetch=FILL_IN_FLIGHT, count=ready - goal)
         elif ready < goal:
             message = frames("ours", SMALL.content, queue=LIVE_QUEUE)
-            self.wire.publish(message, in_flight=IN_FLIGHT, count=goal - ready)
-
-    def _record_memory(self, service: str, resident_mb: float) -> None:
-        self.memory_mb.setdefault(service, []).append(resident_mb)
+            self.wire.publish(message, in_flight=FILL_IN_FLIGHT, count=goal - ready)
 
 
 def measure(here: Stage) -> Section:
@@ -103,16 +92,6 @@ def measure(here: Stage) -> Section:
             growth = Growth(here=here, wire=wire, collector=collector, target_url=target_url, backlog=backlog)
             for rate, turns in growth.turns().items():
                 section.rows += in_turn(_case(rate, backlog), turns, rounds=here.plan.few_rounds)
-            section.rows += [
-                Row(
-                    case=f"memory, {grouped(backlog)} queued",
-                    name=service,
-                    role=Role.OURS,
-                    samples=samples,
-                    unit=MEMORY_UNIT,
-                )
-                for service, samples in growth.memory_mb.items()
-            ]
         wire.purge(LIVE_QUEUE)
     for rate in (INGEST, DELIVERY):
         section.rows += _ratios(section, rate, here.plan.backlogs[-1])
@@ -121,8 +100,8 @@ def measure(here: Stage) -> Section:
 
 @contextmanager
 def _started(here: Stage) -> Iterator[tuple[Wire, Ingester, str]]:
-    collector = contestants.collector(here)
-    with contestants.running([collector], SMALL), sink() as target_url, Wire(here.broker_url) as wire:
+    collector = ingesters.collector(here)
+    with ingesters.running([collector], SMALL), sink() as target_url, Wire(here.broker_url) as wire:
         yield wire, collector, target_url
 
 
@@ -139,4 +118,4 @@ def _ratios(section: Section, rate: str, most: int) -> list[Row]:
     """Return the rates at the largest backlog relative to those at none, for both programs."""
     pairs = zip(section.of_case(_case(rate, most)), section.of_case(_case(rate, 0)), strict=True)
     case = RATIO.format(rate=rate, most=grouped(most))
-    return [Row(case=case, name=a.name, role=a.role, samples=[a.value / b.value], unit="") for a, b in pairs]
+    return [Row(case=case, name=a.name, role=a.role, samples=[Sample(a.value / b.value)], unit="") for a, b in pairs]

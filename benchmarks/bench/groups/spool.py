@@ -3,13 +3,14 @@
 import tempfile
 import time
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import LIVE_QUEUE, Ingester
-from benchmarks.bench.figures import MeasureError, Role, Row, Section
-from benchmarks.bench.instruments import wrk
+from benchmarks.bench.contestants import ingesters
+from benchmarks.bench.contestants.ingesters import Ingester
+from benchmarks.bench.figures import MeasureError, Role, Row, Sample, Section
 from benchmarks.bench.instruments.loopback import get
 from benchmarks.bench.instruments.wire import Wire
-from benchmarks.bench.stage import SMALL, Stage
+from benchmarks.bench.stage import LIVE_QUEUE, SMALL, Stage
+from benchmarks.bench.watch import Watch
+from sandbox.broker.node import PrivateNode
 
 CONNECTIONS = 64
 CASE = f"{CONNECTIONS} connections, 0.3 kB"
@@ -19,14 +20,20 @@ _METRIC = "eventflow_spool_events"
 
 
 def measure(here: Stage) -> Section:
-    """Kill the broker, load the collector, start the broker and wait until the spool is empty; repeat."""
+    """Kill the broker, load the collector, start the broker and wait until the spool is empty; repeat.
+
+    Raises:
+        MeasureError: The broker is not one that the benchmark started.
+    """
+    if here.node is None:
+        raise MeasureError("the spool needs a broker that the benchmark may kill, so none that the environment names")
     section = Section(name="spool", title="Spool")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        collector = contestants.collector(here, EVENTFLOW_COLLECTOR__SPOOL_DIR=directory)
-        with contestants.running([collector], SMALL):
+        collector = ingesters.collector(here, EVENTFLOW_COLLECTOR__SPOOL_DIR=directory)
+        with ingesters.running([collector], SMALL):
             try:
                 rounds = [
-                    (_filled_per_s(here, collector), _emptied_per_s(here, collector))
+                    (_filled(here, here.node, collector), _emptied(here, here.node, collector))
                     for _ in range(here.plan.few_rounds)
                 ]
             finally:
@@ -41,32 +48,29 @@ def measure(here: Stage) -> Section:
     return section
 
 
-def _filled_per_s(here: Stage, collector: Ingester) -> float:
+def _filled(here: Stage, node: PrivateNode, collector: Ingester) -> Sample:
     here.show_step("spool: filling it")
-    here.node.kill()
-    contestants.wait_ready(collector, SMALL)
-    headers = collector.headers_for(SMALL.content)
-    return wrk.requests_per_s(
-        collector.url, body=SMALL.path, headers=headers, connections=CONNECTIONS, for_s=here.plan.for_s
-    )
+    node.kill()
+    ingesters.wait_ready(collector, SMALL)
+    return collector.load(here, SMALL.path, collector.headers_for(SMALL.content), connections=CONNECTIONS)
 
 
-def _emptied_per_s(here: Stage, collector: Ingester) -> float:
+def _emptied(here: Stage, node: PrivateNode, collector: Ingester) -> Sample:
     here.show_step("spool: emptying it")
     filled = _spooled(collector)
-    here.node.start()
+    node.start()
     deadline_s = time.monotonic() + EMPTIED_WITHIN_S
-    began_s, began = time.monotonic(), filled
+    began_s, began, watch = time.monotonic(), filled, Watch(collector.process)
     while (left := _spooled(collector)) > 0:
         if left == filled:
-            began_s, began = time.monotonic(), left  # the collector has not started to publish
+            began_s, began, watch = time.monotonic(), left, Watch(collector.process)  # publishing has not started
         if time.monotonic() > deadline_s:
             raise MeasureError(f"{left:.0f} events are still in the spool after {EMPTIED_WITHIN_S:.0f} s")
         time.sleep(POLL_S)
-    per_s = began / (time.monotonic() - began_s)
+    sample = watch.sample(began / (time.monotonic() - began_s), events=round(began))
     with Wire(here.broker_url) as wire:
         wire.purge(LIVE_QUEUE)
-    return per_s
+    return sample
 
 
 def _spooled(collector: Ingester) -> float:

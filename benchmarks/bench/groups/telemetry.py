@@ -1,53 +1,107 @@
-"""Cost of metrics and traces in the collector."""
+"""Cost of metrics and traces in collector and processor."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 
-from benchmarks.bench import contestants
-from benchmarks.bench.contestants import LIVE_QUEUE, Ingester
-from benchmarks.bench.figures import Role, Row, Section
-from benchmarks.bench.groups import ingest
+from benchmarks.bench.contestants import deliverers, ingesters
+from benchmarks.bench.contestants.deliverers import Deliverer
+from benchmarks.bench.contestants.ingesters import Ingester
+from benchmarks.bench.figures import MeasureError, Role, Row, Sample, Section
+from benchmarks.bench.groups.delivery import settled, wanted
+from benchmarks.bench.instruments.messages import frames
+from benchmarks.bench.instruments.sink import read_count
 from benchmarks.bench.instruments.wire import Wire
-from benchmarks.bench.stage import SMALL, TRACES_URL, Stage
+from benchmarks.bench.stage import LIVE_QUEUE, SMALL, TRACES_URL, Stage, sink
+from benchmarks.bench.watch import Watch
 
+WITHOUT = "no telemetry"
 IN_PRODUCTION = "metrics, 1 % of traces"
+DELIVERY = f"delivery: {IN_PRODUCTION}"
+INGEST = f"ingest: {IN_PRODUCTION}"
+_SILENT = ("benchmarks.bench.instruments.silent",)
 _NO_TRACES = {TRACES_URL: ""}
 _ALL_TRACES = {"OTEL_TRACES_SAMPLER": "parentbased_always_on"}
 _CONNECTIONS = 64
-_TITLE = f"Cost of telemetry to ingest: two collectors loaded at once ({_CONNECTIONS} connections each, {SMALL.title})"
+_TITLE = f"Cost of telemetry: two services loaded at once (ingest: {_CONNECTIONS} connections each; {SMALL.title})"
 _TIMES_THE_ROUNDS = 5
-"""The ratio of a pair varies by a tenth; 45 pairs show a difference of 2 or 3 %."""
+"""The rates of a pair differ by a tenth at random; 45 pairs show a difference of 2 or 3 %."""
 
 
 def measure(here: Stage) -> Section:
-    """Measure collectors with some telemetry, each at the same time as one without any.
+    """Measure services with some telemetry, each at the same time as one without any.
 
     The difference is a few percent, while the speed of a machine may change by a third within seconds. So the two
-    collectors are loaded at once and not in turn: other work affects both, and each gets half of the machine.
+    services are loaded at once and not in turn: other work affects both, and each gets half of the machine.
     """
     section = Section(name="telemetry", title=_TITLE)
-    none = contestants.collector(here, name="no telemetry", module="benchmarks.bench.instruments.silent", **_NO_TRACES)
-    metrics = contestants.collector(here, name="metrics", **_NO_TRACES)
-    sampled = contestants.collector(here, name=IN_PRODUCTION)
-    traced = contestants.collector(here, name="metrics, all traces", **_ALL_TRACES)
-    with contestants.running([none, metrics, sampled, traced], SMALL), Wire(here.broker_url) as wire:
-        section.rows += _side_by_side(here, wire, none, metrics, rounds=here.plan.few_rounds)
-        section.rows += _side_by_side(here, wire, none, sampled, rounds=_TIMES_THE_ROUNDS * here.plan.rounds)
-        section.rows += _side_by_side(here, wire, none, traced, rounds=here.plan.few_rounds)
+    none = ingesters.collector(here, name=WITHOUT, within=_SILENT, **_NO_TRACES)
+    metrics = ingesters.collector(here, name="metrics", **_NO_TRACES)
+    sampled = ingesters.collector(here, name=IN_PRODUCTION)
+    traced = ingesters.collector(here, name="metrics, all traces", **_ALL_TRACES)
+    with Wire(here.broker_url) as wire:
+        with ingesters.running([none, metrics, sampled, traced], SMALL):
+            section.rows += _accept_at_once(here, wire, none, metrics, rounds=here.plan.few_rounds)
+            section.rows += _accept_at_once(here, wire, none, sampled, rounds=_TIMES_THE_ROUNDS * here.plan.rounds)
+            section.rows += _accept_at_once(here, wire, none, traced, rounds=here.plan.few_rounds)
+        section.rows += _deliver_at_once(here, wire, rounds=2 * here.plan.rounds)
     return section
 
 
-def _side_by_side(here: Stage, wire: Wire, none: Ingester, one: Ingester, *, rounds: int) -> Sequence[Row]:
-    here.show_step(f"telemetry: {one.name}")
-    load = partial(ingest.load, here, connections=_CONNECTIONS, body=SMALL)
-    samples: tuple[list[float], list[float]] = ([], [])
-    with ThreadPoolExecutor(len(samples)) as at_once:
+def _accept_at_once(here: Stage, wire: Wire, none: Ingester, one: Ingester, *, rounds: int) -> Sequence[Row]:
+    here.show_step(f"telemetry, ingest: {one.name}")
+    samples: list[Sequence[Sample]] = []
+    with ThreadPoolExecutor(2) as at_once:
         for _ in range(rounds):
             with wire.emptied(LIVE_QUEUE):
-                for of_one, rate in zip(samples, at_once.map(load, (none, one)), strict=True):
-                    of_one.append(rate)
+                samples.append(list(at_once.map(partial(_accepted, here), (none, one))))
+    return _rows(f"ingest: {one.name}", (none.name, one.name), samples)
+
+
+def _accepted(here: Stage, collector: Ingester) -> Sample:
+    return collector.load(here, SMALL.path, collector.headers_for(SMALL.content), connections=_CONNECTIONS)
+
+
+def _deliver_at_once(here: Stage, wire: Wire, *, rounds: int) -> Sequence[Row]:
+    """Let two processors, each with a target of its own, share one queue that is filled again for each round."""
+    here.show_step(f"telemetry, delivery: {IN_PRODUCTION}")
+    message = frames("ours", SMALL.content, queue=LIVE_QUEUE)
+    samples: list[Sequence[Sample]] = []
+    with sink() as none_url, sink() as one_url, ExitStack() as stack, wire.emptied(LIVE_QUEUE):
+        none = deliverers.processor(here, none_url, name=WITHOUT, within=_SILENT, **_NO_TRACES)
+        one = deliverers.processor(here, one_url, name=IN_PRODUCTION)
+        pairs = ((none, none_url), (one, one_url))
+        count = wanted(one, for_s=here.plan.for_s)
+        for processor, _ in pairs:
+            processor.process.start()
+            stack.callback(processor.process.kill)
+        wire.publish(message, in_flight=1000, count=count)
+        for processor, url in pairs:
+            settled(processor, url)
+        for _ in range(rounds):
+            wire.publish(message, in_flight=1000, count=max(0, count - wire.depth(LIVE_QUEUE)))
+            samples.append(_delivered(pairs, for_s=here.plan.for_s))
+    return _rows(DELIVERY, (none.name, one.name), samples)
+
+
+def _delivered(pairs: Sequence[tuple[Deliverer, str]], *, for_s: float) -> Sequence[Sample]:
+    """Return the rate of each processor at its own target, in the same time."""
+    before = [(Watch(processor.process), read_count(url)) for processor, url in pairs]
+    time.sleep(for_s)
+    samples = []
+    for (processor, url), (watch, first) in zip(pairs, before, strict=True):
+        last = read_count(url)
+        events = last.requests - first.requests
+        if events == 0:
+            raise MeasureError(processor.process.explain(f"{processor.name} delivered nothing"))
+        samples.append(watch.sample(events / (last.at_s - first.at_s), events=events))
+    return samples
+
+
+def _rows(case: str, names: tuple[str, str], rounds: Sequence[Sequence[Sample]]) -> Sequence[Row]:
     return [
-        Row(case=one.name, name=collector.name, role=role, samples=of_one)
-        for collector, role, of_one in zip((none, one), (Role.CEILING, Role.OURS), samples, strict=True)
+        Row(case=case, name=name, role=role, samples=samples)
+        for name, role, samples in zip(names, (Role.CEILING, Role.OURS), zip(*rounds, strict=True), strict=True)
     ]

@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
 import typer
 import uvloop
 
+from benchmarks.bench.figures import percentiles
 from benchmarks.bench.instruments.sink import OK, Sink, header_value
 from sandbox.ports import LOOPBACK
 
@@ -152,8 +152,8 @@ class Load:
             "accepted": len(accepted),
             "refused": self.refused,
             "missing": len(accepted) - len(ways_s),
-            **_percentiles("answer", answers_s),
-            **_percentiles("way", ways_s),
+            **percentiles("answer", answers_s),
+            **percentiles("way", ways_s),
         }
 
     def _send_due(self) -> None:
@@ -166,13 +166,6 @@ class Load:
             if condition():
                 return
             await asyncio.sleep(POLL_S)
-
-
-def _percentiles(name: str, values_s: Sequence[float]) -> dict[str, float]:
-    if len(values_s) < 2:
-        return {}
-    cuts_s = quantiles(values_s, n=100)
-    return {f"{name}_p50_ms": cuts_s[49] * 1e3, f"{name}_p99_ms": cuts_s[98] * 1e3}
 
 
 async def send(url: str, request: Request, *, rate_per_s: float, for_s: float, target_port: int | None) -> None:

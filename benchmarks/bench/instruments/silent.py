@@ -1,6 +1,10 @@
-"""The collector with metrics that record nothing, as the base line for the cost of telemetry."""
+"""A service with metrics that record nothing, as the base line for the cost of telemetry.
+
+python -m benchmarks.bench.instruments.silent eventflow_collector
+"""
 
 import runpy
+import sys
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -14,4 +18,4 @@ if __name__ == "__main__":
     for kind, methods in _METHODS.items():
         for method in methods:
             setattr(kind, method, _ignore)
-    runpy.run_module("eventflow_collector", run_name="__main__", alter_sys=True)
+    runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)

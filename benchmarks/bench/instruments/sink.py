@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
+from pathlib import Path
+from typing import Annotated, cast
 
 import typer
 import uvloop
@@ -90,16 +93,25 @@ class Counter:
         return OK
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, *, tls_port: int | None, pem: Path | None) -> None:
     """Serve until the process is ended."""
-    counter = Counter()
-    server = await asyncio.get_running_loop().create_server(lambda: Sink(counter.take), LOOPBACK, port, backlog=1024)
-    await server.serve_forever()
+    counter, loop = Counter(), asyncio.get_running_loop()
+    listen = partial(loop.create_server, lambda: Sink(counter.take), LOOPBACK, backlog=1024)
+    servers = [await listen(port)]
+    if tls_port is not None and pem is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pem)
+        servers.append(await listen(tls_port, ssl=context))
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
-def main(port: int) -> None:
+def main(
+    port: int,
+    tls_port: Annotated[int | None, typer.Option(help="Port for the same with TLS; needs --pem.")] = None,
+    pem: Annotated[Path | None, typer.Option(help="Certificate and key of the port with TLS.")] = None,
+) -> None:
     """Run the target until a signal."""
-    uvloop.run(serve(port))
+    uvloop.run(serve(port, tls_port=tls_port, pem=pem))
 
 
 if __name__ == "__main__":

@@ -4,26 +4,33 @@ It implements only the part of the protocol that the benchmark needs: one channe
 """
 
 import json
+import select
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Self, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import typer
 from pamqp import commands, frame
 from pamqp.base import Frame
 from pamqp.header import ProtocolHeader
 
-from benchmarks.bench.figures import MeasureError
+from benchmarks.bench.figures import MeasureError, percentiles
 from benchmarks.bench.instruments.messages import Frames, frames
 from sandbox.broker.probes import BrokerAddress
 
 CHUNK = 100
-"""Number of messages in one write, and of deliveries in one ack."""
+"""Largest number of messages in one write, and of deliveries in one ack."""
+
+WRITES = 10
+"""Number of writes that fill the window of unconfirmed messages, so that it never waits for its last confirm."""
+
+TICK_S = 0.001
 
 TIMEOUT_S = 60.0
 _RECEIVE_BYTES = 256 * 1024
@@ -44,19 +51,26 @@ class Wire:
     """Connection with one channel. Use it as a context manager."""
 
     def __init__(self, url: str) -> None:
-        """Connect and open the channel."""
+        """Connect and open the channel.
+
+        Raises:
+            WireError: The broker refuses, or its URL asks for TLS.
+        """
         address = BrokerAddress.of(url)
+        if address.encrypted:
+            raise WireError("the benchmark needs a broker that is reached without TLS")
         self._socket = socket.create_connection((address.host, address.port), timeout=TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = bytearray()
         self._confirms = Confirms()
         self._socket.sendall(frame.marshal(ProtocolHeader(0, 9, 1), 0))
-        self._expect(commands.Connection.Start)
+        start = self._expect(commands.Connection.Start)
+        self.broker_version = str(start.server_properties.get("version", "unknown"))
         login = f"\0{address.login}\0{address.password}"
         self._send(commands.Connection.StartOk({}, "PLAIN", login, "en_US"), channel=0)
         tune = self._expect(commands.Connection.Tune)
         self._send(commands.Connection.TuneOk(tune.channel_max, tune.frame_max, 0), channel=0)
-        self._send(commands.Connection.Open("/"), channel=0)
+        self._send(commands.Connection.Open(unquote(urlsplit(url).path[1:]) or "/"), channel=0)
         self._expect(commands.Connection.OpenOk)
         self._call(commands.Channel.Open(), commands.Channel.OpenOk)
 
@@ -72,6 +86,17 @@ class Wire:
         """Declare a durable queue."""
         declare = commands.Queue.Declare(queue=queue, durable=True, arguments=dict(arguments))
         self._call(declare, commands.Queue.DeclareOk)
+
+    def has(self, queue: str) -> bool:
+        """Return whether a queue exists. If not, the broker closes the channel, so a new one is opened."""
+        self._send(commands.Queue.Declare(queue=queue, passive=True))
+        try:
+            self._expect(commands.Queue.DeclareOk)
+        except WireError:
+            self._send(commands.Channel.CloseOk())
+            self._call(commands.Channel.Open(), commands.Channel.OpenOk)
+            return False
+        return True
 
     def depth(self, queue: str) -> int:
         """Return the number of ready messages in a queue."""
@@ -105,10 +130,11 @@ class Wire:
         ends_s = time.monotonic() + (for_s or TIMEOUT_S * 60)
         first = sent = self._confirms.count  # delivery tags continue over the life of the channel
         goal = None if count is None else first + count
+        chunk = max(1, min(CHUNK, in_flight // WRITES))
         while goal is None or self._confirms.count < goal:
             if goal is None and time.monotonic() >= ends_s:
                 goal = sent
-            room = min(CHUNK, in_flight) if goal is None else min(CHUNK, in_flight, goal - sent)
+            room = chunk if goal is None else min(chunk, goal - sent)
             if room and sent - self._confirms.count + room <= in_flight:
                 self._socket.sendall(b"".join(map(message.numbered, range(sent, sent + room))))
                 sent += room
@@ -116,6 +142,32 @@ class Wire:
                 for kind, payload in self._frames():
                     self._confirms.add(kind, payload)
         return sent - first
+
+    def pace(self, message: Frames, *, in_flight: int, rate_per_s: float, for_s: float) -> list[float]:
+        """Publish on schedule; return, for each message, the seconds from its planned time to its confirm.
+
+        Args:
+            in_flight: Largest number of unconfirmed messages; messages above it wait, and their time counts.
+
+        Raises:
+            WireError: A message was refused or returned.
+        """
+        self._call(commands.Confirm.Select(), commands.Confirm.SelectOk)
+        first, total = self._confirms.count, round(rate_per_s * for_s)
+        began_s, sent = time.monotonic(), 0
+        took_s = [0.0] * total
+        while (confirmed := self._confirms.count - first) < total:
+            planned = min(total, int((time.monotonic() - began_s) * rate_per_s))
+            room = min(planned - sent, in_flight - (sent - confirmed))
+            if room > 0:
+                self._socket.sendall(b"".join(map(message.numbered, range(sent, sent + room))))
+                sent += room
+            if select.select([self._socket], [], [], TICK_S)[0]:
+                tags = [tag for kind, payload in self._frames() for tag in self._confirms.add(kind, payload)]
+                now_s = time.monotonic()
+                for number in (tag - first - 1 for tag in tags):  # the first tag of a channel is 1
+                    took_s[number] = now_s - began_s - number / rate_per_s
+        return took_s
 
     def consume(self, queue: str, *, prefetch: int, count: int | None = None, for_s: float | None = None) -> int:
         """Consume and ack messages up to a count or for a time; return their number."""
@@ -196,8 +248,8 @@ class Confirms:
         """Number of confirmed publishes, including those after a gap."""
         return self._through + len(self._beyond)
 
-    def add(self, kind: int, payload: memoryview) -> None:
-        """Record a frame of the broker.
+    def add(self, kind: int, payload: memoryview) -> Sequence[int]:
+        """Record a frame of the broker, and return the tags that it confirms.
 
         Raises:
             WireError: The frame is not an ack.
@@ -207,6 +259,7 @@ class Confirms:
         class_id, method_id, tag, multiple = _ACK.unpack(payload)
         if (class_id, method_id) != (_BASIC, _BASIC_ACK):
             raise WireError("a publish was refused or returned")
+        tags = [each for each in range(self._through + 1, tag + 1) if each not in self._beyond] if multiple else [tag]
         if multiple:
             self._through = max(self._through, tag)
             self._beyond = {beyond for beyond in self._beyond if beyond > self._through}
@@ -215,6 +268,7 @@ class Confirms:
         while self._through + 1 in self._beyond:
             self._through += 1
             self._beyond.remove(self._through)
+        return tags
 
 
 app = typer.Typer()
@@ -225,32 +279,43 @@ def publish(
     url: str,
     queue: str,
     body: Path,
-    shape: str = "ours",
-    in_flight: int = 1000,
+    in_flight: int,
     count: Annotated[int | None, typer.Option(help="Number of messages.")] = None,
     for_s: Annotated[float | None, typer.Option(help="Seconds, if no count is given.")] = None,
 ) -> None:
-    """Publish persistent messages and wait for all confirms."""
-    with Wire(url) as wire:
-        message = frames(shape, body.read_bytes(), queue=queue)
-        started_s = time.monotonic()
-        events = wire.publish(message, in_flight=in_flight, count=count, for_s=for_s)
-        print(json.dumps({"events": events, "seconds": time.monotonic() - started_s}))
+    """Publish persistent messages of our collector and wait for all confirms."""
+    message = frames("ours", body.read_bytes(), queue=queue)
+    _print_cost(url, lambda wire: wire.publish(message, in_flight=in_flight, count=count, for_s=for_s))
 
 
 @app.command()
 def consume(
     url: str,
     queue: str,
-    prefetch: int = 200,
+    prefetch: int,
     count: Annotated[int | None, typer.Option(help="Number of messages.")] = None,
     for_s: Annotated[float | None, typer.Option(help="Seconds, if no count is given.")] = None,
 ) -> None:
     """Consume messages and ack them."""
+    _print_cost(url, lambda wire: wire.consume(queue, prefetch=prefetch, count=count, for_s=for_s))
+
+
+@app.command()
+def pace(url: str, queue: str, body: Path, in_flight: int, rate_per_s: float, warm_up_s: float, for_s: float) -> None:
+    """Publish messages on schedule, and print percentiles of the times until their confirms, without the warm-up."""
+    message = frames("ours", body.read_bytes(), queue=queue)
     with Wire(url) as wire:
-        started_s = time.monotonic()
-        events = wire.consume(queue, prefetch=prefetch, count=count, for_s=for_s)
-        print(json.dumps({"events": events, "seconds": time.monotonic() - started_s}))
+        took_s = wire.pace(message, in_flight=in_flight, rate_per_s=rate_per_s, for_s=warm_up_s + for_s)
+    print(json.dumps(percentiles("answer", took_s[round(warm_up_s * rate_per_s) :])))
+
+
+def _print_cost(url: str, run: Callable[[Wire], int]) -> None:
+    """Print the number of messages, and the time and the CPU time that they took."""
+    with Wire(url) as wire:
+        started_s, used_s = time.monotonic(), time.process_time()
+        events = run(wire)
+        cost = {"seconds": time.monotonic() - started_s, "cpu_s": time.process_time() - used_s}
+    print(json.dumps({"events": events, **cost}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bench.figures import MeasureError
@@ -29,8 +30,21 @@ def ensure(notify: Callable[[str], None]) -> None:
         raise MeasureError(f"wrk is needed (apt-get install wrk), but its installation failed: {error}") from error
 
 
-def requests_per_s(url: str, *, body: Path, headers: Mapping[str, str], connections: int, for_s: float) -> float:
-    """Load a server and return the successful answers per second.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """Successful answers in a time."""
+
+    requests: int
+    seconds: float
+
+    @property
+    def per_s(self) -> float:
+        """Answers per second."""
+        return self.requests / self.seconds
+
+
+def load(url: str, *, body: Path, headers: Mapping[str, str], connections: int, for_s: float) -> Answered:
+    """Load a server and return its successful answers.
 
     Raises:
         MeasureError: The server refused a request or broke a connection.
@@ -53,4 +67,4 @@ def requests_per_s(url: str, *, body: Path, headers: Mapping[str, str], connecti
     result = json.loads(done.stdout.splitlines()[-1])
     if result["refused"] or result["broken"]:
         raise MeasureError(f"{url}: {result['refused']} requests refused, {result['broken']} broken")
-    return float(result["requests"] / result["seconds"])
+    return Answered(requests=result["requests"], seconds=result["seconds"])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from eventflow.event import ATTRIBUTE_MAX_BYTES, Event, is_valid_attribute, new_event_id
 from eventflow.message import Envelope, Failure, decode, encode, restarted
 
-attributes = st.text(min_size=1, max_size=60).filter(is_valid_attribute)
+printable = st.characters(exclude_categories=["C", "Z"]) | st.just(" ")
+attributes = st.text(printable, min_size=1, max_size=60).filter(is_valid_attribute)
 moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)).map(  # noqa: DTZ001
     lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 )

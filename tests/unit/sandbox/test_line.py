@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -61,6 +62,9 @@ async def echo() -> AsyncIterator[Echo]:
         line.unblock()
         writer.close()
         await served.wait()
+    for end in (writer, *ends):
+        with suppress(ConnectionError):
+            await end.wait_closed()  # else its socket is left to the garbage collector, in the middle of another test
     server.close()
 
 

@@ -1,26 +1,22 @@
-"""The measured programs: their start, and their known figures on a machine with 2 cores.
-
-Our services run as in production: with an API key, metrics, JSON logs, and traces of 1 % of the events.
-"""
+"""Programs that accept events over HTTP."""
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.bench import stage
-from benchmarks.bench.figures import Known, MeasureError, Role
-from benchmarks.bench.instruments import loopback
-from benchmarks.bench.instruments.wire import Wire
-from benchmarks.bench.stage import Body, Stage
-from eventflow.topology import DEFAULT_FLOW, Lane, ingest_specs, lane_queue
+from benchmarks.bench.contestants import go
+from benchmarks.bench.contestants.names import AIO_PIKA_INGEST, FASTSTREAM_INGEST, OURS, SIGNED
+from benchmarks.bench.figures import Known, MeasureError, Role, Sample
+from benchmarks.bench.instruments import loopback, wrk
+from benchmarks.bench.stage import LIVE_QUEUE, Body, Stage
+from benchmarks.bench.watch import Watch
 from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import ChildProcess, wait_until
 
-OURS = "Event Flow"
-LIVE_QUEUE = lane_queue(DEFAULT_FLOW, Lane.LIVE)
 READY_WITHIN_S = 30.0
 JSON = "application/json"
 _API_KEY = "a-key-of-the-benchmark"
@@ -63,24 +59,22 @@ class Ingester:
             return False
         return True
 
+    def load(self, here: Stage, body: Path, headers: Mapping[str, str], *, connections: int, events: int = 1) -> Sample:
+        """Send requests as fast as they are answered, and return the accepted events per second.
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Deliverer:
-    """Program that delivers events from a queue to the target.
+        Args:
+            body: File with the body of a request.
+            events: Number of events in a request.
 
-    Attributes:
-        shape: Shape of its messages, a key of `messages.SHAPES`.
-        queue: Queue with its events; None if it generates them.
-        most_per_s: Rate above its capacity. So many events are queued for each second of the measurement.
-    """
-
-    name: str
-    role: Role
-    process: ChildProcess
-    shape: str = "plain"
-    queue: str | None = None
-    most_per_s: int = 9_000
-    known: Known | None = None
+        Raises:
+            MeasureError: The program refused a request or broke a connection.
+        """
+        watch = Watch(self.process)
+        try:
+            answered = wrk.load(self.url, body=body, headers=headers, connections=connections, for_s=here.plan.for_s)
+        except MeasureError as error:
+            raise MeasureError(f"{self.name}, {connections} connections, {body.name}: {error}") from error
+        return watch.sample(events * answered.per_s, events=events * answered.requests)
 
 
 @contextmanager
@@ -116,8 +110,13 @@ def wait_ready(ingester: Ingester, body: Body) -> None:
         raise MeasureError(process.explain(f"{ingester.name} ended with {process.returncode}"))
 
 
-def collector(here: Stage, *, name: str = OURS, module: str = "eventflow_collector", **settings: str) -> Ingester:
-    """Prepare our collector; `settings` are more variables of its environment."""
+def collector(here: Stage, *, name: str = OURS, within: Sequence[str] = (), **settings: str) -> Ingester:
+    """Prepare our collector.
+
+    Args:
+        within: Module that runs it, if it does not run by itself.
+        settings: More variables of its environment.
+    """
     port, admin_port = free_port(), free_port()
     environment = {
         "EVENTFLOW_BROKER__URL": here.broker_url,
@@ -130,7 +129,7 @@ def collector(here: Stage, *, name: str = OURS, module: str = "eventflow_collect
     return Ingester(
         name=name,
         role=Role.OURS,
-        process=stage.own(name, module, **environment),
+        process=stage.own(name, *within, "eventflow_collector", **environment),
         url=f"http://{LOOPBACK}:{port}/events",
         headers={"X-Api-Key": _API_KEY},
         signature_secret=settings.get("EVENTFLOW_SOURCE__SECRETS"),
@@ -143,30 +142,26 @@ def github_collector(here: Stage) -> Ingester:
     """Prepare our collector with GitHub's signature."""
     return collector(
         here,
-        name=f"{OURS}, GitHub's signature verified",
+        name=SIGNED,
         EVENTFLOW_SOURCE__VERIFY="github",
         EVENTFLOW_SOURCE__SECRETS=_SECRET,
     )
 
 
-def ingest_ceiling() -> Ingester:
+def ceiling() -> Ingester:
     """Prepare an aiohttp server that keeps nothing."""
     return _peer_ingester("aiohttp answering 202, no broker", "aiohttp_ingest", "", role=Role.CEILING, known=None)
 
 
-def ingest_peers(here: Stage) -> list[Ingester]:
-    """Prepare the peers of the collector."""
+def peers(here: Stage) -> list[Ingester]:
+    """Prepare the peers of the collector in Python."""
     url = here.broker_url
     return [
         _peer_ingester(
-            "aiohttp + aio-pika", "aio_pika_ingest", url, queue="peer.aio-pika", known=Known(least=3200, most=6000)
+            AIO_PIKA_INGEST, "aio_pika_ingest", url, queue="peer.aio-pika", known=Known(least=3200, most=6000)
         ),
         _peer_ingester(
-            "FastAPI + FastStream",
-            "faststream_ingest",
-            url,
-            queue="peer.faststream",
-            known=Known(least=3000, most=3000),
+            FASTSTREAM_INGEST, "faststream_ingest", url, queue="peer.faststream", known=Known(least=3000, most=3000)
         ),
         _peer_ingester("FastAPI + Celery", "celery_ingest", url, queue="peer.celery", known=Known(least=780, most=780)),
     ]
@@ -182,64 +177,17 @@ def _peer_ingester(
     )
 
 
-def processor(here: Stage, target_url: str) -> Deliverer:
-    """Prepare our processor."""
-    process = stage.own(
-        OURS,
-        "eventflow_processor",
-        EVENTFLOW_BROKER__URL=here.broker_url,
-        EVENTFLOW_PROCESSOR__ADMIN_PORT=str(free_port()),
-        EVENTFLOW_TARGET__URL=f"{target_url}/",
-        **here.traces,
-    )
-    return Deliverer(name=OURS, role=Role.OURS, process=process, shape="ours", queue=LIVE_QUEUE)
-
-
-def delivery_ceiling(target_url: str, body: Path) -> Deliverer:
-    """Prepare aiohttp's client, which posts until it is killed."""
-    name = "aiohttp's client alone"
-    process = stage.peer(
-        name, "benchmarks.peers.aiohttp_delivery", str(body), PEER_AMQP_URL="", PEER_TARGET_URL=target_url
-    )
-    return Deliverer(name=name, role=Role.CEILING, process=process, most_per_s=25_000)
-
-
-def delivery_peers(here: Stage, target_url: str) -> list[Deliverer]:
-    """Prepare the peers of the processor."""
-    environment = {"PEER_AMQP_URL": here.broker_url, "PEER_TARGET_URL": f"{target_url}/"}
-    celery_options = ("-A", "benchmarks.peers.celery_app", "worker", "--pool", "threads", "--concurrency", "64")
+def go_peers(here: Stage) -> list[Ingester]:
+    """Prepare the peer in Go, with the threads that it likes and with one; nothing if there is no Go here."""
+    ports = {name: str(free_port()) for name in go.THREADS}
     return [
-        Deliverer(
-            name="aio-pika + aiohttp",
+        Ingester(
+            name=name,
             role=Role.PEER,
-            process=stage.peer("aio-pika", "benchmarks.peers.aio_pika_delivery", **environment),
-            queue="peer.aio-pika",
-            most_per_s=8_000,
-            known=Known(least=3500, most=5000),
-        ),
-        Deliverer(
-            name="FastStream + aiohttp",
-            role=Role.PEER,
-            process=stage.peer("FastStream", "benchmarks.peers.faststream_delivery", **environment),
-            queue="peer.faststream",
-            most_per_s=5_000,
-            known=Known(least=1700, most=1700),
-        ),
-        Deliverer(
-            name="Celery + requests",
-            role=Role.PEER,
-            process=stage.peer("Celery", "celery", *celery_options, "--without-gossip", **environment),
-            queue="peer.celery",
-            shape="celery",
-            most_per_s=4_000,
-        ),
+            process=go.process(name, here.go_peer, "ingest", PEER_AMQP_URL=here.broker_url, PEER_PORT=port),
+            url=f"http://{LOOPBACK}:{port}/events",
+            queue=go.QUEUE,
+        )
+        for name, port in ports.items()
+        if here.go_peer is not None
     ]
-
-
-def declare(wire: Wire, deliverer: Deliverer) -> None:
-    """Declare the queue of a program, in the same way as the program itself."""
-    if deliverer.role is Role.OURS:
-        for spec in ingest_specs(DEFAULT_FLOW):
-            wire.declare(spec.name, spec.arguments)
-    elif deliverer.queue is not None:
-        wire.declare(deliverer.queue, {"x-queue-type": "quorum"})
