@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
         try:
             self._read(data)
         except Exception as error:  # noqa: BLE001 - a bug
-            self._crash(error)
+            self.crash(error)
 
     @override
     def eof_received(self) -> bool:
@@ -226,15 +226,17 @@ class Connection(asyncio.Protocol):
             # At once, although other answers may be due before it: no request behind this one is received.
             self._state = State.ENDING
             self._forget_rest()
-        try:
-            self._write_answers()
-            self._go_on()
-        except Exception as error:  # noqa: BLE001 - a bug, and an answer may be lost: the next one would take its place
-            self._crash(error)
+        self._write_answers()
+        self._go_on()
 
     def crashed(self, error: BaseException) -> None:
         """Record an unexpected error. Never raises."""
         self._shared.on_crash(error)
+
+    def crash(self, error: BaseException) -> None:
+        """Cut the connection after an error that has left its answers or its bytes uncertain."""
+        self.crashed(error)
+        self.abort()
 
     def _write_answers(self) -> None:
         answers, pieces = self._answers, []
@@ -330,7 +332,7 @@ class Connection(asyncio.Protocol):
         try:
             self._go_on()
         except Exception as error:  # noqa: BLE001 - a bug
-            self._crash(error)
+            self.crash(error)
 
     def _hand_over(self) -> None:
         rest, transport = self._rest, self._transport
@@ -346,11 +348,6 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         self._state = State.GONE
         self._transport.close()  # after it has sent the rest; then `connection_lost` is called
-
-    def _crash(self, error: BaseException) -> None:
-        """Cut the connection after an error that has left its answers or its bytes uncertain."""
-        self.crashed(error)
-        self.abort()
 
     def _forget_all(self) -> None:
         self._state = State.GONE
@@ -382,7 +379,10 @@ class _Answer(Exchange):
     def answer(self, response: Response) -> None:
         if self.response is None:
             self.response = response
-            self._connection.answered(response)
+            try:
+                self._connection.answered(response)
+            except Exception as error:  # noqa: BLE001 - a bug, and an answer may be lost: the next would take its place
+                self._connection.crash(error)
 
     @override
     def fail(self, error: Exception) -> None:
