@@ -145,9 +145,8 @@ class Connection(asyncio.Protocol):
     @property
     def idle_since_s(self) -> float | None:
         """Time by the loop's clock at which the last request ended; None while one is being served."""
-        if self._answers or self._is_body_incomplete or self._state is not State.READING:
-            return None
-        return self._idle_since_s
+        is_idle = not (self._answers or self._is_body_incomplete) and self._may_receive
+        return self._idle_since_s if is_idle else None
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -212,7 +211,8 @@ class Connection(asyncio.Protocol):
 
     def check(self, now_s: float, *, idle_max_s: float) -> None:
         """Close a connection that has been idle for too long, and leave an incomplete request to aiohttp."""
-        if self._state is State.READING and now_s - self._incomplete_since_s > INCOMPLETE_MAX_S:
+        is_slow = now_s - self._incomplete_since_s > INCOMPLETE_MAX_S
+        if is_slow and self._may_receive:  # otherwise it is not the peer that is slow
             self._leave(self._rest)
             self._go_on_guarded()
         elif (since_s := self.idle_since_s) is not None and now_s - since_s > idle_max_s:
