@@ -17,6 +17,7 @@ from tests.support.services import API_KEY, Service, collector
 from tests.support.wait import eventually
 
 CONFIRM_TIMEOUT_S = 1.0
+LONG = b"e" * 200
 
 
 def request(flow: str, number: int, *fields: str, body: bytes = b"{}") -> bytes:
@@ -147,18 +148,20 @@ async def test_a_peer_that_reads_no_answers_is_not_read_and_gets_all_of_them_lat
 
     async def send() -> None:
         for number in range(count):
-            writer.write(request(flow, number, body=b"x" * 1000))
+            # Long ids, so that their answers fill the buffers of the kernel.
+            writer.write(request(flow, number, body=b"x" * 1000).replace(b"ce-id: e", b"ce-id: " + LONG))
             await writer.drain()
 
     sending = asyncio.create_task(send())
     done, _ = await asyncio.wait({sending}, timeout=15)
     assert not done
+    assert await amqp.depth(lane_queue(flow, Lane.LIVE)) < count
     writer.transport.resume_reading()
     seen = 0
     async with asyncio.timeout(60):
         while seen < count:
             answer = await reader.readuntil(b"}")
-            assert b'{"id": "e%d"}' % seen in answer
+            assert LONG + b'%d"}' % seen in answer
             seen += 1
         await sending
     writer.close()
