@@ -40,9 +40,9 @@ LAST_TRACEPARENT: Final = "eventflow-last-traceparent"
 FOREIGN_SOURCE: Final = "amqp"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Message:
-    """An AMQP message as it is published, persistent and mandatory, to one queue.
+    """An AMQP message as it is published, persistent and mandatory, to one queue. Its fields are final as in `Event`.
 
     Attributes:
         headers: Our headers only. Each value is a short string or an integer.
@@ -50,11 +50,11 @@ class Message:
             taken for the other's, and the returned message would look acked.
     """
 
-    body: bytes
-    headers: Mapping[str, str | int]
-    content_type: str | None = None
-    content_encoding: str | None = None
-    message_id: str
+    body: Final[bytes]
+    headers: Final[Mapping[str, str | int]]
+    content_type: Final[str | None] = None
+    content_encoding: Final[str | None] = None
+    message_id: Final[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +84,9 @@ class Failure:
         return {"reason": self.reason, "status": self.status, "detail": self.detail}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Envelope:
-    """An event, and the state of its delivery.
+    """An event, and the state of its delivery. Its fields are final as in `Event`.
 
     Attributes:
         attempt: Number of the next attempt, from 1. In a dead letter: number of attempts that were made.
@@ -94,10 +94,10 @@ class Envelope:
         content_encoding: The AMQP property of a foreign message, passed on with the body that it describes.
     """
 
-    event: Event
-    attempt: int = 1
-    failure: Failure | None = None
-    content_encoding: str | None = None
+    event: Final[Event]
+    attempt: Final[int] = 1
+    failure: Final[Failure | None] = None
+    content_encoding: Final[str | None] = None
 
 
 def encode(envelope: Envelope, *, traceparent: str | None = None) -> Message:
@@ -176,7 +176,7 @@ def decode(
 
 def new_message_id() -> str:
     """Make the id of one publish."""
-    return f"{random.getrandbits(128):032x}"  # no secret
+    return random.randbytes(16).hex()  # noqa: S311 - no secret
 
 
 def restarted(envelope: Envelope) -> Envelope:
@@ -212,16 +212,14 @@ def _event_time(headers: Mapping[str, Any], accepted_at: datetime) -> datetime:
 
 
 def _text(value: object) -> str | None:
-    if value is None:
-        return None
     if isinstance(value, bytes):
         value = value[: ATTRIBUTE_MAX_BYTES + 1].decode(errors="replace")
     return value if isinstance(value, str) and is_valid_attribute(value) else None
 
 
 def _time(headers: Mapping[str, Any], name: str) -> datetime | None:
-    text = _text(headers.get(name))
-    return parse_time(text) if text else None
+    value = headers.get(name)
+    return parse_time(value) if isinstance(value, str) else None
 
 
 def _count(value: object) -> int | None:

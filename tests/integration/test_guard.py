@@ -233,7 +233,7 @@ async def test_a_confirm_that_comes_after_its_turn_was_given_up_acks_nothing(
 
         await eventually(at_rest, what="nothing held")
         await eventually(lambda: len(target.receipts) == 3, what="the next attempt, through the only slot")
-        await eventually(lambda: parts.dispatcher._slots._value == 1, what="the only slot free, and no other")
+        await eventually(lambda: not parts.dispatcher._turns, what="the only slot free, and no other")
 
 
 async def test_a_processor_whose_slots_are_taken_for_good_says_that_it_stands_still(

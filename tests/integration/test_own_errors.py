@@ -24,7 +24,7 @@ Start = Callable[..., "asyncio.Future[Service]"]
 async def start(
     broker_url: str, flow: str, target: ScriptedTarget, http: aiohttp.ClientSession, amqp: Amqp
 ) -> AsyncIterator[Start]:
-    """Starts a processor of the flow whose events have two attempts each."""
+    """Starts a processor of a flow with two attempts for each event."""
     await amqp.declare_flow(flow, DELAYS_S)
     settings_of_all = {"TARGET__RETRY_DELAYS_S": ",".join(map(str, DELAYS_S)), "TARGET__MAX_ATTEMPTS": "2"}
     async with starting(http, has_bugs=True) as start:

@@ -27,7 +27,7 @@ Start = Callable[..., "asyncio.Future[Service]"]
 
 
 def message(event_id: str, body: bytes = b"{}", *, attempt: int = 1) -> aio_pika.Message:
-    """Build what the collector would publish."""
+    """Build a message as the collector publishes it."""
     now = utc_now()
     event = Event(id=event_id, source="test", type="t", time=now, accepted_at=now, body=body, content_type="x/y")
     ours = encode(Envelope(event=event, attempt=attempt))
@@ -334,7 +334,7 @@ async def test_one_processors_pause_is_everybodys(start: Start, target: Scripted
     await eventually(lambda: len(target.ids) == 20, what="all events")
     times = [receipt.at_s for receipt in target.receipts]
     gap_s = max(later - earlier for earlier, later in pairwise(times))
-    assert gap_s >= 1.9, "nobody sends while one was told to wait"
+    assert gap_s >= 1.9, "no processor sends while one was asked to wait"
 
 
 async def test_a_stale_kept_connection_costs_no_attempt(start: Start, flow: str, amqp: Amqp) -> None:
@@ -390,7 +390,7 @@ async def test_the_events_queue_deleted_comes_back_and_is_consumed_again(
 
     service = await start()
     await amqp.delete(lane_queue(flow, Lane.LIVE))
-    # Declared again by the processor itself: RabbitMQ 3.10 loses a consumer whose queue is made again at once.
+    # Declared again by the processor itself: RabbitMQ 3.10 loses a consumer if its queue is declared again at once.
 
     def sessions() -> int:
         lines = service.output.splitlines()

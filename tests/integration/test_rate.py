@@ -92,7 +92,7 @@ async def test_processors_that_come_and_go_share_one_quota(
 async def test_a_processor_that_cannot_look_spends_nothing(
     prepare: Prepare, target: ScriptedTarget, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
-    """Its peers go on with their shares: what it does not spend is not theirs until the broker has dropped it."""
+    """Its peers keep their shares: they get the units that it does not spend only after the broker has dropped it."""
     await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(number)) for number in range(RATE_PER_S * 30)))
     one, two = prepare(), prepare()
     for service in (one, two):
@@ -112,7 +112,7 @@ async def test_a_processor_that_cannot_look_spends_nothing(
 async def test_a_target_whose_window_is_used_up_is_left_alone_by_all(
     prepare: Prepare, target: ScriptedTarget, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
-    """RateLimit says that nothing remains for 2 s; it was told to one processor."""
+    """A RateLimit header states that nothing remains for 2 s; one processor has received it."""
     used_up: list[float] = []
 
     def answer(receipt: Receipt) -> web.Response | int:

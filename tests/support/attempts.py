@@ -9,6 +9,7 @@ from eventflow.outcome import Outcome
 from eventflow.topology import Lane
 from eventflow_processor.attempt import Attempted
 from eventflow_processor.target.result import Result, Succeeded
+from eventflow_processor.turn import Turn
 
 
 class OpenChannel:
@@ -39,13 +40,25 @@ def delivery(of: Envelope | None = None, *, lane: Lane = Lane.LIVE) -> Delivery:
 
 
 def attempted(
-    outcome: Outcome | None, *, of: Envelope | None = None, result: Result | None = None, duration_s: float = 0.25
+    outcome: Outcome | None,
+    *,
+    of: Envelope | None = None,
+    lane: Lane = Lane.LIVE,
+    result: Result | None = None,
+    error: Exception | None = None,
+    duration_s: float = 0.25,
+    settlement_s: float = 0.5,
 ) -> Attempted:
-    return Attempted(
-        delivery=delivery(of),
-        result=result or Succeeded(status=200),
-        outcome=outcome,
+    return Turn(
+        delivery=delivery(of, lane=lane),
+        entered=None,
+        on_end=lambda _: None,
         started_at_ns=0,
-        duration_s=duration_s,
-        settlement_s=0.0,
+        started_s=0.0,
+        result=result or Succeeded(status=200),
+        is_in_flight=False,
+        ended_s=duration_s,
+        outcome=outcome,
+        error=error,
+        settled_s=duration_s + settlement_s,
     )

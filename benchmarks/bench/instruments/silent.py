@@ -6,7 +6,9 @@ python -m benchmarks.bench.instruments.silent eventflow_collector
 import runpy
 import sys
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
+
+from eventflow.telemetry.histogram import Histogram
 
 _METHODS = {Counter: ("inc",), Gauge: ("inc", "dec", "set"), Histogram: ("observe",)}
 

@@ -177,16 +177,7 @@ async def close(connection: AbstractConnection) -> None:
 
 def is_blocked(connection: AbstractConnection) -> bool:
     """Whether the broker blocks publishing on this connection, because of a memory or disk alarm."""
-    # The library has no property for it, only a coroutine that waits for the end of the alarm. Its first step is
-    # enough: without an alarm the coroutine returns at once.
-    waiting = transport_of(connection).ready()
-    try:
-        waiting.send(None)
-    except StopIteration:
-        return False
-    finally:
-        waiting.close()
-    return True
+    return isinstance(connection, BrokerConnection) and connection.wire.is_blocked
 
 
 def server_version(connection: AbstractConnection) -> str:

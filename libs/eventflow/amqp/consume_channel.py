@@ -14,6 +14,7 @@ from typing_extensions import override
 from eventflow.amqp import frames, wire
 from eventflow.amqp.channel import CONNECTION_ERRORS, answered
 from eventflow.amqp.connection import Connection, wire_of
+from eventflow.amqp.templates import MessageReader
 from eventflow.delivery import SettlingChannel
 from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope, decode
@@ -69,9 +70,9 @@ def envelope_of(message: DeliveredMessage) -> Envelope:
 
 @dataclass(slots=True, kw_only=True)
 class Incoming:
-    """A delivery whose frames have not all arrived."""
+    """A delivery whose frames have not all arrived, or that has no body frame or several."""
 
-    consumer_tag: str
+    consumer_tag: bytes
     tag: int
     header: bytes | None = None
     parts: list[bytes] = field(default_factory=list)
@@ -95,7 +96,9 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
         """Claim the channel. It must have no consumer yet."""
         self._wire = below
         self._channel = channel
-        self._deliver: dict[str, Deliver] = {}
+        self._number = channel.number
+        self._messages = MessageReader()
+        self._deliver: dict[bytes, Deliver] = {}  # by consumer tag
         self._incoming: Incoming | None = None  # one at a time: frames of two deliveries never mix on a channel
         below.claim_channel(channel.number, self)
 
@@ -108,30 +111,37 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
         # Registered before the consumer is started, because its first delivery can arrive in the same read as the
         # answer. So the consumer tag must be known now: it is the name of the queue, not one chosen by the broker.
-        self._deliver[queue] = deliver
+        self._deliver[queue.encode()] = deliver
         return await _consume(self._channel, queue, prefetch=prefetch, on_message=_ignore)
 
     @override
     def settle(self, tag: int, *, requeue: bool) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the delivering channel is closed")
-        self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=requeue))
+        self._wire.send(frames.settle_frame(tag, channel=self._number, requeue=requeue))
 
     @override
     def dead_letter(self, tag: int) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the delivering channel is closed")
-        self._wire.send(frames.dead_letter_frame(tag, channel=self._channel.number))
+        self._wire.send(frames.dead_letter_frame(tag, channel=self._number))
 
     @override
-    def handle(self, kind: int, payload: bytes) -> bool:
-        if kind != frames.METHOD:
-            return self._add_content(payload)
+    def handle(self, read: bytes, start: int, end: int) -> int:
+        payload = frames.payload_of(read, start, end)
+        if read[start] != frames.METHOD:
+            return end if self._add_content(payload) else start
         if frames.method_of(payload) != frames.DELIVER:
-            return False
+            return start
         consumer_tag, tag = frames.deliver_of(payload)
-        self._incoming = Incoming(consumer_tag=consumer_tag, tag=tag)
-        return True
+        # Nearly every delivery has one body frame and is whole in one read, so it needs no state between its frames.
+        content = frames.content_at(read, end, channel=self._number)
+        if content is None:
+            self._incoming = Incoming(consumer_tag=consumer_tag, tag=tag)
+            return end
+        header, body, content_end = content
+        self._pass_on(consumer_tag, tag, header, body)
+        return content_end
 
     def _add_content(self, payload: bytes) -> bool:
         """Add a header or body frame, and pass the delivery on when it is complete."""
@@ -140,31 +150,23 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
             return False
         if incoming.add(payload) and incoming.header is not None:
             self._incoming = None
-            try:
-                envelope = _envelope(incoming.header, b"".join(incoming.parts))
-                self._deliver[incoming.consumer_tag](envelope, incoming.tag)
-            except Exception:
-                # If this were raised, it would end the reading of the socket and so the connection; and the next one
-                # too, because the broker delivers the same message again.
-                log.exception("delivery.not_taken", queue=incoming.consumer_tag, action="requeued after a pause")
-                asyncio.get_running_loop().call_later(REQUEUE_PAUSE_S, self._requeue, incoming.tag)
+            self._pass_on(incoming.consumer_tag, incoming.tag, incoming.header, b"".join(incoming.parts))
         return True
+
+    def _pass_on(self, consumer_tag: bytes, tag: int, header: bytes, body: bytes) -> None:
+        try:
+            self._deliver[consumer_tag](self._messages.read(header, body), tag)
+        except Exception:
+            # If this were raised, it would end the reading of the socket and so the connection; and the next one too,
+            # because the broker delivers the same message again.
+            log.exception(
+                "delivery.not_taken", queue=consumer_tag.decode(errors="replace"), action="requeued after a pause"
+            )
+            asyncio.get_running_loop().call_later(REQUEUE_PAUSE_S, self._requeue, tag)
 
     def _requeue(self, tag: int) -> None:
         if not self._channel.is_closed:
-            self._wire.send(frames.settle_frame(tag, channel=self._channel.number, requeue=True))
-
-
-def _envelope(header: bytes, body: bytes) -> Envelope:
-    properties = frames.properties_of(header)
-    return decode(
-        body=body,
-        headers=properties.headers,
-        message_id=properties.message_id,
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        timestamp=properties.timestamp,
-    )
+            self._wire.send(frames.settle_frame(tag, channel=self._number, requeue=True))
 
 
 class LibraryConsumeChannel(ConsumeChannel):

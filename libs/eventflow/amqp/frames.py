@@ -1,7 +1,7 @@
 """AMQP 0-9-1 frames of the hot path, encoded and decoded without an object for each field. Pure.
 
-https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf describes them. The parts of a publish that never change are
-encoded once for each queue.
+https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf describes them. The parts that many publishes have in common are
+encoded once.
 
 A foreign publisher can write any bytes into a message's properties. Reading them never fails, and its time is
 proportional to their size: nested values are skipped by their length and never parsed.
@@ -9,31 +9,49 @@ proportional to their size: nested values are skipped by their length and never 
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from pamqp.header import ContentHeader
 
-from eventflow.message import Message
+from eventflow.message import SOURCE, TYPE, Message
 
 METHOD, HEADER, BODY = 1, 2, 3
+
+Text = tuple[str, int, int]
+"""The name, the start and the end of a text in a content header."""
+
+BODY_SIZE_END = 12
+"""Position after the size of the body in a content header, where the flags of its properties begin."""
+
 CONNECTION_CLOSE, CHANNEL_CLOSE = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
-"""The first bytes of the methods that close a connection or a channel: class and method number."""
+CONNECTION_BLOCKED, CONNECTION_UNBLOCKED = b"\x00\x0a\x00\x3c", b"\x00\x0a\x00\x3d"
+PUBLISH, RETURN, DELIVER = b"\x00\x3c\x00\x28", b"\x00\x3c\x00\x32", b"\x00\x3c\x00\x3c"
+ACK, NACK = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x78"
+"""Methods, by the first bytes of their frames' payloads: class and method number."""
+
+FRAME_HEAD = struct.Struct(">BHI")
+"""The part of a frame before its payload: type, channel and size of the payload."""
+
+HEAD_BYTES = FRAME_HEAD.size
 
 FRAME_END = b"\xce"
-OVERHEAD_BYTES = 8
-"""Bytes of a frame in addition to its payload: type 1, channel 2, size 4, end 1."""
+OVERHEAD_BYTES = HEAD_BYTES + len(FRAME_END)
+"""Bytes of a frame in addition to its payload."""
 
-BASIC = 60
-PUBLISH, RETURN, DELIVER, ACK, NACK = 40, 50, 60, 80, 120
+_BASIC = 60
+_METHOD_BYTES = len(PUBLISH)
 
 _HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING, _HAS_HEADERS = 1 << 15, 1 << 14, 1 << 13
 _HAS_DELIVERY_MODE, _HAS_PRIORITY = 1 << 12, 1 << 11
 _HAS_CORRELATION_ID, _HAS_REPLY_TO, _HAS_EXPIRATION = 1 << 10, 1 << 9, 1 << 8
 _HAS_MESSAGE_ID, _HAS_TIMESTAMP = 1 << 7, 1 << 6
+_FLAGS = _HAS_HEADERS | _HAS_DELIVERY_MODE | _HAS_MESSAGE_ID
+"""Flags of every message of ours; a content type or a content encoding add their own."""
+
 _HAS_MORE_FLAGS = 1
 _SKIPPED = _HAS_PRIORITY | _HAS_CORRELATION_ID | _HAS_REPLY_TO | _HAS_EXPIRATION
 
@@ -60,15 +78,18 @@ LIBRARY_HEADER_MAX_BYTES = 16 * 1024
 LIBRARY_LEVELS_MAX = 16
 """Deepest nesting of tables that is passed to the library: pamqp parses them by recursion."""
 
+_REPEATED = frozenset((SOURCE, TYPE))
+"""Headers that many messages have in common, with the same values."""
+
 _PERSISTENT = b"\x02"
 _MANDATORY = b"\x01"
+_REQUEUE = 0b10
 _SHORT_MAX_BYTES = 255
 
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 
-_FRAME_HEAD = struct.Struct(">BHI")
 _CONTENT_HEAD = struct.Struct(">HHQH")
-_METHOD_ID = struct.Struct(">HH")
+_SETTLEMENT = struct.Struct(f">BHI{_METHOD_BYTES}sQBc")
 _TAG_AND_BITS = struct.Struct(">QB")
 _SHORT = struct.Struct(">H")
 _LONG = struct.Struct(">I")
@@ -76,48 +97,45 @@ _LONG_LONG = struct.Struct(">Q")
 _SIGNED = struct.Struct(">i")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Properties:
-    """The properties of a message that Event Flow uses; the others are skipped."""
+    """The properties of a message that Event Flow uses; the others are skipped. Its fields are final as in `Event`."""
 
-    content_type: str | None = None
-    content_encoding: str | None = None
-    headers: Mapping[str, Any] = field(default_factory=dict)
-    message_id: str | None = None
-    timestamp: datetime | None = None
+    content_type: Final[str | None] = None
+    content_encoding: Final[str | None] = None
+    headers: Final[Mapping[str, Any]] = field(default_factory=dict)
+    message_id: Final[str | None] = None
+    timestamp: Final[datetime | None] = None
 
 
 NO_PROPERTIES = Properties()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirm:
-    """The broker's answer to the publish with this tag, or to all up to this tag if `multiple`."""
-
-    tag: int
-    multiple: bool
-    is_ack: bool
-
-
 def publish_frames(message: Message, *, queue: str, channel: int, frame_max: int) -> bytes:
     """Encode the publish of a persistent, mandatory message to the default exchange."""
     body = message.body
-    frames = [_publish_method(queue, channel), _frame(HEADER, channel, _content_header(message, body_bytes=len(body)))]
+    header = _content_header(message, body_bytes=len(body))
+    parts = [_publish_method(queue, channel), FRAME_HEAD.pack(HEADER, channel, len(header)), header, FRAME_END]
     step = frame_max - OVERHEAD_BYTES
-    frames += [_frame(BODY, channel, body[start : start + step]) for start in range(0, len(body), step)]
-    return b"".join(frames)
+    for start in range(0, len(body), step):
+        part = body[start : start + step]
+        parts += (FRAME_HEAD.pack(BODY, channel, len(part)), part, FRAME_END)
+    return b"".join(parts)
 
 
 def dead_letter_frame(tag: int, *, channel: int) -> bytes:
     """Encode the nack that makes the broker move a delivery to the dead-letter target of its queue."""
-    return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, NACK) + _TAG_AND_BITS.pack(tag, 0))
+    return _settlement(NACK, tag, 0, channel)
 
 
 def settle_frame(tag: int, *, channel: int, requeue: bool) -> bytes:
     """Encode the ack of a delivery, or the nack that requeues it."""
-    if requeue:
-        return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, NACK) + _TAG_AND_BITS.pack(tag, 0b10))
-    return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, ACK) + _TAG_AND_BITS.pack(tag, 0))
+    return _settlement(NACK, tag, _REQUEUE, channel) if requeue else _settlement(ACK, tag, 0, channel)
+
+
+def payload_of(read: bytes, start: int, end: int) -> bytes:
+    """Return the payload of the frame from `start` to `end`."""
+    return read[start + HEAD_BYTES : end - len(FRAME_END)]
 
 
 def close_reason_of(payload: bytes) -> str:
@@ -138,23 +156,50 @@ def message_limit_of(reason: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def method_of(payload: bytes) -> int | None:
-    """Return the number of a method of the class basic; None for one of another class."""
-    class_id, method_id = _METHOD_ID.unpack_from(payload)
-    return method_id if class_id == BASIC else None
+def method_of(payload: bytes) -> bytes:
+    """Return the method of a method frame, such as `DELIVER`."""
+    return payload[:_METHOD_BYTES]
 
 
-def confirm_of(payload: bytes, method: int) -> Confirm:
-    """Read an ack or nack of publishes."""
-    tag, bits = _TAG_AND_BITS.unpack_from(payload, _METHOD_ID.size)
-    return Confirm(tag=tag, multiple=bool(bits & 1), is_ack=method == ACK)
+def confirm_of(payload: bytes) -> tuple[int, bool]:
+    """Read an ack or nack of publishes: its delivery tag, and whether it applies to all publishes up to this tag."""
+    tag, bits = _TAG_AND_BITS.unpack_from(payload, _METHOD_BYTES)
+    return tag, bool(bits & 1)
 
 
-def deliver_of(payload: bytes) -> tuple[str, int]:
+def deliver_of(payload: bytes) -> tuple[bytes, int]:
     """Read the consumer tag and the delivery tag of a delivery."""
     end = 5 + payload[4]
     tag: int = _TAG_AND_BITS.unpack_from(payload, end)[0]
-    return payload[5:end].decode(), tag
+    return payload[5:end], tag
+
+
+def content_at(read: bytes, start: int, *, channel: int) -> tuple[bytes, bytes, int] | None:
+    """Read the content of a delivery at once, if it is one header frame and one body frame, side by side in one read.
+
+    Args:
+        read: Received bytes.
+        start: Position after the method frame of the delivery.
+        channel: The channel of the delivery. Frames of other channels may come in between.
+
+    Returns:
+        The content header, the body, and the position after both; None if the content is different or incomplete.
+    """
+    try:
+        kind, number, header_bytes = FRAME_HEAD.unpack_from(read, start)
+        if kind != HEADER or number != channel:
+            return None
+        header_at = start + HEAD_BYTES
+        header_end = header_at + header_bytes
+        body_start = header_end + len(FRAME_END)
+        kind, number, body_bytes = FRAME_HEAD.unpack_from(read, body_start)
+    except struct.error:  # the read ends before the body
+        return None
+    header = read[header_at:header_end]
+    end = body_start + body_bytes + OVERHEAD_BYTES
+    if kind != BODY or number != channel or end > len(read) or body_bytes_of(header) != body_bytes:
+        return None
+    return header, read[body_start + HEAD_BYTES : end - len(FRAME_END)], end
 
 
 def properties_of(header: bytes) -> Properties:
@@ -168,6 +213,38 @@ def properties_of(header: bytes) -> Properties:
     except (LookupError, struct.error):
         return NO_PROPERTIES
     return properties if end <= len(header) else NO_PROPERTIES
+
+
+def texts_of(header: bytes, names: Collection[str]) -> Sequence[Text]:
+    """Find the texts with these names in the headers table of a message of ours, and, as the last, its message id.
+
+    Returns:
+        The name, the start and the end of each; the name of the message id is empty. Nothing if one of them is not a
+        text, or if the content header has another form than `publish_frames` gives it.
+    """
+    try:
+        flags, position = _flags(header)
+        for bit in (_HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING):
+            if flags & bit:
+                flags ^= bit
+                position += 1 + header[position]
+        end = position + _LONG.size + _LONG.unpack_from(header, position)[0]
+        position += _LONG.size
+        texts = []
+        while position < end:
+            kind_at = position + 1 + header[position]
+            name, position = _name(header[position + 1 : kind_at]), _end_of_value(header, kind_at)
+            if name in names:
+                if header[kind_at] != _STRING:
+                    return ()
+                texts.append((name, kind_at + 1 + _LONG.size, position))
+        id_at = end + len(_PERSISTENT) + 1
+        id_end = id_at + header[id_at - 1]
+    except (LookupError, struct.error):
+        return ()
+    if flags != _FLAGS or position != end or id_end != len(header):
+        return ()
+    return (*texts, ("", id_at, id_end))
 
 
 def body_bytes_of(header: bytes) -> int:
@@ -371,39 +448,61 @@ def _name(encoded: bytes) -> str:
 
 
 def _content_header(message: Message, *, body_bytes: int) -> bytes:
-    flags = _HAS_HEADERS | _HAS_DELIVERY_MODE | _HAS_MESSAGE_ID
-    properties = []
-    if message.content_type is not None:
+    flags, before_headers = _content_properties(message.content_type, message.content_encoding)
+    table = _table(message.headers)
+    message_id = message.message_id.encode()
+    return b"".join(
+        (
+            _CONTENT_HEAD.pack(_BASIC, 0, body_bytes, flags),
+            before_headers,
+            _LONG.pack(len(table)),
+            table,
+            _PERSISTENT,
+            bytes((len(message_id),)),
+            message_id,
+        )
+    )
+
+
+@lru_cache(maxsize=256)
+def _content_properties(content_type: str | None, content_encoding: str | None) -> tuple[int, bytes]:
+    """Return the flags of a publish, and its properties before the headers table."""
+    flags, properties = _FLAGS, b""
+    if content_type is not None:
         flags |= _HAS_CONTENT_TYPE
-        properties.append(_short(message.content_type))
-    if message.content_encoding is not None:
+        properties += _short(content_type)
+    if content_encoding is not None:
         flags |= _HAS_CONTENT_ENCODING
-        properties.append(_short(message.content_encoding))
-    properties += [_table(message.headers), _PERSISTENT, _short(message.message_id)]
-    return _CONTENT_HEAD.pack(BASIC, 0, body_bytes, flags) + b"".join(properties)
+        properties += _short(content_encoding)
+    return flags, properties
 
 
 def _table(headers: Mapping[str, str | int]) -> bytes:
-    entries = []
-    for name, value in headers.items():
-        if isinstance(value, int):
-            entries += [_table_key(name, b"I"), _SIGNED.pack(value)]
-        else:
-            text = value.encode()
-            entries += [_table_key(name, b"S"), _LONG.pack(len(text)), text]
-    table = b"".join(entries)
-    return _LONG.pack(len(table)) + table
+    """Encode the entries of a headers table."""
+    return b"".join(
+        [_repeated_entry(name, value) if name in _REPEATED else _entry(name, value) for name, value in headers.items()]
+    )
 
 
-@lru_cache(maxsize=64)
-def _table_key(name: str, kind: bytes) -> bytes:
-    return _short(name) + kind
+def _entry(name: str, value: str | int) -> bytes:
+    if isinstance(value, int):
+        return _short(name) + b"I" + _SIGNED.pack(value)
+    text = value.encode()
+    return _before_text(name, len(text)) + text
+
+
+_repeated_entry = lru_cache(maxsize=256)(_entry)
+
+
+@lru_cache(maxsize=1024)
+def _before_text(name: str, text_bytes: int) -> bytes:
+    return _short(name) + b"S" + _LONG.pack(text_bytes)
 
 
 @lru_cache(maxsize=1024)
 def _publish_method(queue: str, channel: int) -> bytes:
     reserved_and_exchange = b"\x00\x00\x00"
-    return _frame(METHOD, channel, _METHOD_ID.pack(BASIC, PUBLISH) + reserved_and_exchange + _short(queue) + _MANDATORY)
+    return _frame(METHOD, channel, PUBLISH + reserved_and_exchange + _short(queue) + _MANDATORY)
 
 
 def _short(text: str) -> bytes:
@@ -411,5 +510,9 @@ def _short(text: str) -> bytes:
     return bytes((len(encoded),)) + encoded
 
 
+def _settlement(method: bytes, tag: int, bits: int, channel: int) -> bytes:
+    return _SETTLEMENT.pack(METHOD, channel, _METHOD_BYTES + _TAG_AND_BITS.size, method, tag, bits, FRAME_END)
+
+
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:
-    return b"%b%b\xce" % (_FRAME_HEAD.pack(kind, channel, len(payload)), payload)
+    return FRAME_HEAD.pack(kind, channel, len(payload)) + payload + FRAME_END

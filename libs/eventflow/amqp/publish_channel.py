@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import takewhile
 from typing import Protocol
 
 import structlog
@@ -35,7 +37,7 @@ class Publication:
     A publish is not undone when its caller stops waiting: the broker may still keep the message.
     """
 
-    __slots__ = ("_callbacks", "_error", "_is_resolved", "_waiters", "message", "queue", "started_s")
+    __slots__ = ("_callbacks", "_error", "_is_resolved", "message", "queue", "started_s")
 
     def __init__(self, message: Message, queue: str) -> None:
         self.message = message
@@ -43,8 +45,7 @@ class Publication:
         self.started_s = time.monotonic()
         self._is_resolved = False
         self._error: EventFlowError | None = None
-        self._waiters: list[asyncio.Future[None]] = []
-        self._callbacks: list[Callable[[], object]] = []
+        self._callbacks: tuple[Callable[[], object], ...] = ()
 
     @property
     def is_confirmed(self) -> bool:
@@ -74,23 +75,22 @@ class Publication:
             raise self._error
 
     def on_resolved(self, callback: Callable[[], object]) -> None:
-        """Call back once, as soon as the publish is no longer unresolved."""
+        """Call back once, when it is resolved: within the reading of the confirms, and in their order."""
         if self._is_resolved:
             asyncio.get_running_loop().call_soon(callback)  # never before this returns, as for one that is unresolved
         else:
-            self._callbacks.append(callback)
+            self._callbacks += (callback,)
 
     def resolve(self, error: EventFlowError | None = None) -> None:
-        """Record the outcome, confirmed or `error`, and wake all that wait. Only the first outcome counts.
+        """Record the outcome, confirmed or `error`, and call back all that wait for it. Only the first outcome counts.
 
         Called by the channel that publishes it.
         """
         if self._is_resolved:
             return
         self._is_resolved, self._error = True, error
-        for waiter in self._waiters:
-            _wake(waiter)
-        for callback in self._callbacks:
+        callbacks, self._callbacks = self._callbacks, ()  # so that they, and all that they refer to, are freed now
+        for callback in callbacks:
             try:
                 callback()
             except Exception:  # otherwise it would end the task that reads confirms, and so every other publish
@@ -100,13 +100,14 @@ class Publication:
         # The timer wakes this waiter and cancels nothing: after a timeout the publish continues.
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
-        self._waiters.append(waiter)
-        timer = loop.call_later(timeout_s, _wake, waiter)
+        wake = partial(_wake, waiter)
+        self.on_resolved(wake)
+        timer = loop.call_later(timeout_s, wake)
         try:
             await waiter
         finally:
             timer.cancel()
-            self._waiters.remove(waiter)
+            self._callbacks = tuple(callback for callback in self._callbacks if callback is not wake)
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:
@@ -196,43 +197,40 @@ class WirePublishChannel(PublishChannel, wire.FrameHandler):
         return list(left.values())
 
     @override
-    def handle(self, kind: int, payload: bytes) -> bool:
-        if kind != frames.METHOD:
-            return self._add_to_returned(payload)
+    def handle(self, read: bytes, start: int, end: int) -> int:
+        payload = frames.payload_of(read, start, end)
+        if read[start] != frames.METHOD:
+            return end if self._add_to_returned(payload) else start
         match frames.method_of(payload):
             case (frames.ACK | frames.NACK) as method:
-                self._confirm(frames.confirm_of(payload, method))
+                self._confirm(payload, is_ack=method == frames.ACK)
             case frames.RETURN:
                 self._returned = []
-            case _:
+            case frames.CHANNEL_CLOSE:
                 # The library gets the close too, and answers it. It is noted here first, because publishes continue
                 # until the library's answer has closed the channel on our side.
-                if payload.startswith(frames.CHANNEL_CLOSE):
-                    self._is_closed = True
-                    self._max_bytes = frames.message_limit_of(frames.close_reason_of(payload))
-                return False
-        return True
+                self._is_closed = True
+                self._max_bytes = frames.message_limit_of(frames.close_reason_of(payload))
+                return start
+            case _:
+                return start
+        return end
 
-    def _confirm(self, confirm: frames.Confirm) -> None:
+    def _confirm(self, payload: bytes, *, is_ack: bool) -> None:
         """Resolve one publish, or all up to a tag.
 
         Under load RabbitMQ confirms many publishes with one `multiple` ack. The dict is in the order of the tags, so
-        the loop stops at the first larger tag. So the cost depends on the number of confirmed publishes, and not on
+        the search stops at the first larger tag. So the cost depends on the number of confirmed publishes, and not on
         that of all outstanding ones as in aiormq.
         """
-        tags = [confirm.tag]
-        if confirm.multiple:
-            # Collected before any is resolved: a callback may publish at once, which changes the dict.
-            tags = []
-            for tag in self._outstanding:
-                if tag > confirm.tag:
-                    break
-                tags.append(tag)
+        last, is_multiple = frames.confirm_of(payload)
+        # Collected before any is resolved: a callback may publish at once, which changes the dict.
+        tags = list(takewhile(last.__ge__, self._outstanding)) if is_multiple else (last,)
         for tag in tags:
             # A returned message was removed already: RabbitMQ also acks it, after the return that has resolved it.
             publication = self._outstanding.pop(tag, None)
             if publication is not None:
-                publication.resolve(None if confirm.is_ack else PublishRefusedError("the broker refused a message"))
+                publication.resolve(None if is_ack else PublishRefusedError("the broker refused a message"))
 
     def _add_to_returned(self, payload: bytes) -> bool:
         """Collect the header and body frames of a returned message; return False if none is being returned."""

@@ -11,7 +11,6 @@ was tested.
 
 import asyncio
 import ssl
-import struct
 from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any, Protocol, SupportsIndex
@@ -30,8 +29,6 @@ HEARTBEAT_EVERY_S = 2.0
 """aiormq aborts a connection if it has read no frame for three heartbeats. If all frames of a busy connection bypass
 it, the connection seems dead. So aiormq gets a heartbeat frame from us, more often than the broker sends one."""
 
-_FRAME = struct.Struct(">BHI")
-
 
 def is_supported() -> bool:
     """Whether this module was tested with the installed library. If not, callers use the library's own methods."""
@@ -41,24 +38,44 @@ def is_supported() -> bool:
 class FrameHandler(Protocol):
     """Handles the frames of one channel."""
 
-    def handle(self, kind: int, payload: bytes) -> bool:
-        """Handle a frame; return False to leave it to the library. Never raises."""
+    def handle(self, read: bytes, start: int, end: int) -> int:
+        """Handle the frame from `start` to `end`, and any number of those that follow it. Never raises.
+
+        Args:
+            read: Received bytes. Later frames in it may belong to other channels, and the last may be incomplete.
+            start: Position of the frame, which is complete.
+            end: The position after it.
+
+        Returns:
+            The position after the last frame that was handled; `start` to leave the frame to the library.
+        """
 
 
-class CloseWatcher(FrameHandler):
-    """Reads the reason for which the broker closes a connection, and leaves each frame to the library.
+class ConnectionWatcher(FrameHandler):
+    """Reads the announcements of the broker about the connection, and leaves each frame to the library.
 
-    While a connection is being made, the library's error shows the object that holds the reason, not the reason itself.
+    Attributes:
+        close_reason: The reason for which the broker closes the connection. While a connection is being made, the
+            library's error shows the object that holds the reason, not the reason itself.
+        is_blocked: Whether the broker blocks publishing. The library has no property for it, only a coroutine that
+            waits for the end of the alarm.
     """
 
     def __init__(self) -> None:
-        self.reason: str | None = None
+        self.close_reason: str | None = None
+        self.is_blocked = False
 
     @override
-    def handle(self, kind: int, payload: bytes) -> bool:
-        if kind == frames.METHOD and payload.startswith(frames.CONNECTION_CLOSE):
-            self.reason = frames.close_reason_of(payload)
-        return False
+    def handle(self, read: bytes, start: int, end: int) -> int:
+        payload = frames.payload_of(read, start, end)
+        match frames.method_of(payload) if read[start] == frames.METHOD else None:
+            case frames.CONNECTION_CLOSE:
+                self.close_reason = frames.close_reason_of(payload)
+            case frames.CONNECTION_BLOCKED:
+                self.is_blocked = True
+            case frames.CONNECTION_UNBLOCKED:
+                self.is_blocked = False
+        return start
 
 
 class Wire:
@@ -66,15 +83,20 @@ class Wire:
 
     def __init__(self) -> None:
         self._writer: asyncio.StreamWriter | None = None
-        self._close = CloseWatcher()
-        self._handlers: dict[int, FrameHandler] = {0: self._close}  # methods of the connection itself are on channel 0
+        self._watcher = ConnectionWatcher()
+        self._handlers: dict[int, FrameHandler] = {0: self._watcher}  # methods of the connection itself
         self._unsent: list[bytes] = []
         self._is_at_end = False
 
     @property
     def close_reason(self) -> str | None:
         """The broker's reason for closing the connection; None if it does not close it."""
-        return self._close.reason
+        return self._watcher.close_reason
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker blocks publishing on this connection, because of a memory or disk alarm."""
+        return self._watcher.is_blocked
 
     @property
     def is_lost(self) -> bool:
@@ -111,10 +133,10 @@ class Wire:
         if self._writer is not None:
             self._writer.transport.abort()
 
-    def offer(self, number: int, kind: int, payload: bytes) -> bool:
-        """Offer a received frame to the handler of its channel; return whether it was handled."""
+    def offer(self, number: int, read: bytes, start: int, end: int) -> int:
+        """Offer a received frame, and those after it, to the handler of its channel, as `FrameHandler.handle`."""
         handler = self._handlers.get(number)
-        return handler is not None and handler.handle(kind, payload)
+        return start if handler is None else handler.handle(read, start, end)
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -163,18 +185,19 @@ class FrameReader(asyncio.StreamReader):
     def _parse(self, data: bytes) -> tuple[bytes, list[bytes], bool]:
         """Return the beginning of an incomplete frame, the frames left to the library, and whether any was handled."""
         left, position, is_taken = [], 0, False
-        while len(data) - position >= _FRAME.size:
-            kind, number, size = _FRAME.unpack_from(data, position)
+        while len(data) - position >= frames.HEAD_BYTES:
+            kind, number, size = frames.FRAME_HEAD.unpack_from(data, position)
             end = position + size + frames.OVERHEAD_BYTES
             if end > len(data):
                 break
             # The end octet is not checked here: the lengths suffice to find the next frame, and the library checks the
             # frames that it gets.
-            if self._wire.offer(number, kind, data[position + _FRAME.size : end - 1]):
-                is_taken = True
+            handled_to = self._wire.offer(number, data, position, end)
+            if handled_to > position:
+                is_taken, position = True, handled_to
             else:
                 left.append(_for_library(kind, data[position:end]))
-            position = end
+                position = end
         # The rest is copied only here, once for each read. Slicing after each frame would copy it for every frame.
         return data[position:], left, is_taken
 
@@ -189,11 +212,11 @@ class FrameReader(asyncio.StreamReader):
 
 def _for_library(kind: int, frame: bytes) -> bytes:
     """Return a frame that the library can read: usually the same one."""
-    payload = frame[_FRAME.size : -1]
+    payload = frame[frames.HEAD_BYTES : -1]
     readable = frames.for_library(kind, payload)
     if readable is payload:
         return frame
-    return _FRAME.pack(kind, int.from_bytes(frame[1:3], "big"), len(readable)) + readable + frames.FRAME_END
+    return frames.FRAME_HEAD.pack(kind, int.from_bytes(frame[1:3], "big"), len(readable)) + readable + frames.FRAME_END
 
 
 class WireTransportFactory(TransportFactory):

@@ -14,7 +14,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     Metric,
     ProcessCollector,
     disable_created_metrics,
@@ -22,6 +21,8 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from typing_extensions import override
+
+from eventflow.telemetry.histogram import HistogramFamily
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 AGE_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
@@ -58,9 +59,9 @@ def gauge(name: str, text: str, *labels: str) -> Row[Gauge]:
     return Row(partial(Gauge, name, text, labels))
 
 
-def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Row[Histogram]:
-    """Declare a histogram with the upper bounds of its buckets."""
-    return Row(partial(Histogram, name, text, labels, buckets=buckets))
+def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Row[HistogramFamily]:
+    """Declare a histogram with the upper bounds of its buckets. Only one thread may observe values."""
+    return Row(partial(HistogramFamily, name, text, labels, buckets=buckets))
 
 
 class MetricTable:

@@ -77,7 +77,7 @@ class OtlpTracer(Tracer):
         attributes: Attributes = NO_ATTRIBUTES,
         started_at_ns: int | None = None,
     ) -> Span:
-        if parent is not None and self._follows_parent and _is_unsampled(parent):
+        if parent is not None and self.ignores(parent):
             return UNRECORDED
         above = None if parent is None else _context_of(parent)
         bits = random.getrandbits(_SPAN_ID_BITS + _TRACE_ID_BITS)  # no secret
@@ -103,6 +103,10 @@ class OtlpTracer(Tracer):
             started_at_ns=started_at_ns,
             links=() if linked is None else _links_to(linked),
         )
+
+    @override
+    def ignores(self, parent: str) -> bool:
+        return self._follows_parent and _is_unsampled(parent)
 
     @override
     async def close(self) -> None:

@@ -21,6 +21,10 @@ class NoTracer(Tracer):
         return UNRECORDED
 
     @override
+    def ignores(self, parent: str) -> bool:
+        return True
+
+    @override
     async def close(self) -> None:
         """Do nothing: there is nothing to export."""
 

@@ -78,6 +78,10 @@ class Tracer(Protocol):
         """
         ...
 
+    def ignores(self, parent: str) -> bool:
+        """Whether nothing is recorded below this `traceparent`, so that no span needs to be started."""
+        ...
+
     async def close(self) -> None:
         """Export the spans that are left, within a few seconds."""
         ...

@@ -3,9 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from eventflow.telemetry.harmless import InternalErrors
+from eventflow.telemetry.histogram import Histogram
 from eventflow.telemetry.metrics import LATENCY_BUCKETS_S, MetricTable, counter, gauge, histogram
 from eventflow_collector.intake.rejection import Reason
 from eventflow_collector.senders.signature import Flaw

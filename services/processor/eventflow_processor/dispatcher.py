@@ -1,8 +1,15 @@
-"""Start of the turns: selects the next delivery, one at a time, when a slot, the gate and the quota allow it."""
+"""Start of the turns: selects the next delivery, one at a time, when a slot, the gate and the quota allow it.
+
+One coroutine does this for all deliveries of a flow. It waits only if it must: as long as there are deliveries, free
+slots and quota, it begins one turn after the other. The end of a turn only frees its slot, and the next turn always
+begins in this loop. So a target that answers at once causes no recursion.
+"""
 
 import asyncio
+import itertools
 import time
 from collections import deque
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Literal, assert_never
 
@@ -13,11 +20,12 @@ from eventflow.errors import DeliveryLostError
 from eventflow.telemetry.logging import shown_id
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
-from eventflow_processor.handler import Handler, Turn
+from eventflow_processor.handler import Handler
 from eventflow_processor.lanes import Schedule
 from eventflow_processor.observe.observer import Observers
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import CRASH_PAUSE_S, HELD_IN_MEMORY_S
+from eventflow_processor.turn import Turn
 
 CHECK_EVERY_S = 1.0
 STANDSTILL_S = 30.0
@@ -25,6 +33,9 @@ STANDSTILL_S = 30.0
 
 PROBED_IDS_MAX = 100
 """Events of the latest probes: the next probe takes another event, so that a poison event blocks no healthy one."""
+
+TURNS_IN_A_ROW = 32
+"""Turns that begin without a pause for the rest of the event loop, such as sockets and timers: a few milliseconds."""
 
 WaitsFor = Literal["a delivery", "a slot", "the gate", "the quota"]
 
@@ -64,12 +75,11 @@ class Dispatcher:
         self._held_max_s = held_max_s
         self._arrived = asyncio.Event()
         schedule.on_arrival = self._arrived.set
-        self._slots = asyncio.Semaphore(concurrency)
         self._turns: set[Turn] = set()
         self._turn_ended = asyncio.Event()
         self._probed: deque[str] = deque(maxlen=PROBED_IDS_MAX)
-        self._waits_for: WaitsFor = "a delivery"
-        self._waits_since_s = time.monotonic()
+        self._waits_for: WaitsFor | None = None
+        self._waits_since_s = 0.0
         self._queue_empty_at_s = time.monotonic()
         self._log = log.bind(flow=flow)
 
@@ -84,12 +94,14 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatch until cancelled. One task alone waits for gate and quota, so each lane keeps its order."""
-        while True:
+        for turns in itertools.count(1):
             try:
                 await self._begin_next()
             except Exception as error:  # noqa: BLE001 - as for a delivery: one turn is lost, and the next begins
                 self._observers.note_error(error, where="dispatcher")
                 await asyncio.sleep(CRASH_PAUSE_S)
+            if turns % TURNS_IN_A_ROW == 0:
+                await asyncio.sleep(0)
 
     async def check_regularly(self) -> None:
         """Requeue deliveries that have waited too long, and give up turns that do not end. Runs until cancelled.
@@ -142,34 +154,33 @@ class Dispatcher:
         return None
 
     async def _begin_next(self) -> None:
-        self._begin_wait("a delivery")
         while self._schedule.is_empty:
             self._arrived.clear()
-            await self._arrived.wait()
+            await self._wait_for("a delivery", self._arrived.wait())
         # The slot comes before the quota, so that a granted attempt starts at once. The gate comes before the quota for
-        # the same reason: quota that is granted before a long pause and used after it would be a burst.
-        self._begin_wait("a slot")
-        await self._slots.acquire()
-        has_begun = False
+        # the same reason: quota that is granted before a long pause and used after it would be a burst. Only this task
+        # takes slots, so one that is free now is still free when the turn begins.
+        while len(self._turns) >= self._concurrency:
+            self._turn_ended.clear()
+            await self._wait_for("a slot", self._turn_ended.wait())
+        if not self._gate.may_enter:
+            await self._wait_for("the gate", self._gate.wait())
+        if not self._quota.acquire_at_once():
+            await self._wait_for("the quota", self._quota.acquire())
+        self._begin_turn()
+
+    async def _wait_for(self, waits_for: WaitsFor, waiting: Awaitable[object]) -> None:
+        self._waits_for, self._waits_since_s = waits_for, time.monotonic()
         try:
-            self._begin_wait("the gate")
-            await self._gate.wait()
-            self._begin_wait("the quota")
-            await self._handler.spend()
-            has_begun = self._begin_turn()
+            await waiting
         finally:
-            if not has_begun:
-                self._slots.release()
+            self._waits_for = None
 
-    def _begin_wait(self, waits_for: WaitsFor) -> None:
-        self._waits_for = waits_for
-        self._waits_since_s = time.monotonic()
-
-    def _begin_turn(self) -> bool:
+    def _begin_turn(self) -> None:
         """Begin the turn that has a slot and quota, if the gate is still open and a delivery still waits."""
         entered = self._gate.enter()
         if entered is None:
-            return False
+            return
         turn: Turn | None = None
         delivery: Delivery | None = None
         has_begun = False
@@ -188,7 +199,6 @@ class Dispatcher:
                 if delivery is not None:
                     self._schedule.put_first(delivery)
                 self._handler.release(entered)
-        return has_begun
 
     def _take(self, entered: Pass) -> Delivery | None:
         match entered:
@@ -203,10 +213,8 @@ class Dispatcher:
                 assert_never(entered)
 
     def _ended(self, turn: Turn) -> None:
-        if turn in self._turns:
-            self._turns.remove(turn)
-            self._slots.release()
-            self._turn_ended.set()
+        self._turns.discard(turn)
+        self._turn_ended.set()
 
     def _give_up_before(self, received_s: float) -> None:
         """Abandon turns with a delivery received before `received_s`. The end of the session requeues it."""

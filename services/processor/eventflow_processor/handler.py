@@ -8,22 +8,20 @@ before, it moves to a delay queue.
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from functools import partial
 from typing import Any, assert_never
 
 import structlog
 
 from eventflow.amqp.consumer import Consumer
-from eventflow.delivery import Delivery
 from eventflow.errors import DeliveryLostError, EventFlowError
 from eventflow.event import utc_now
+from eventflow.message import Envelope
 from eventflow.outcome import Copied, DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.telemetry.logging import shown_id
-from eventflow_processor.attempt import NO_SPANS, AbandonedError, Attempted, Spans
+from eventflow_processor.attempt import AbandonedError
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
 from eventflow_processor.lanes import Schedule
@@ -33,76 +31,16 @@ from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import CRASH_PAUSE_S, REPEAT_WAIT_MAX_S, Ending, RetryPolicy, decide
 from eventflow_processor.target.port import Attempt, Target
 from eventflow_processor.target.result import Errored, Failed, Judged, Result, Succeeded
+from eventflow_processor.turn import Turn
 
-_NO_LOG_CONTEXT = nullcontext()
+DELIVERED = Delivered()
+"""The outcome of each success. It has no state, so one instance serves all."""
 
 log = structlog.stdlib.get_logger()
 
 
 class GateClosedError(EventFlowError):
     """A request could not be repeated, because the gate has closed or the quota allowed no attempt in time."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Turn:
-    """One attempt of a delivery from its start to its settlement.
-
-    Attributes:
-        entered: The pass by which the gate admitted it; None after the pass was returned to the gate.
-        on_end: Called once, at the end of the turn, to free its slot.
-        attempt: The attempt at the target; None before it and after the turn.
-        waiting: The task for a wait other than that for the target, such as for a confirm.
-        result: The result of the request; None until there is one.
-        ended_s: Time of that result, or of the internal error that ended the attempt.
-        is_over: Whether `on_end` has been called. After that the turn changes nothing.
-    """
-
-    delivery: Delivery
-    entered: Pass | None
-    on_end: "Callable[[Turn], None]"
-    spans: Spans = NO_SPANS
-    started_at_ns: int = field(default_factory=time.time_ns)
-    started_s: float = field(default_factory=time.monotonic)
-    attempt: Attempt | None = None
-    waiting: asyncio.Task[None] | None = None
-    result: Result | None = None
-    ended_s: float | None = None
-    is_over: bool = False
-
-    @property
-    def is_in_flight(self) -> bool:
-        """Whether the attempt has not ended yet."""
-        return self.ended_s is None
-
-    def end_attempt(self) -> float:
-        """Note that the attempt ends now, if it has not ended before; return the time of its end."""
-        if self.ended_s is None:
-            self.ended_s = time.monotonic()
-        return self.ended_s
-
-    def close(self) -> None:
-        """Note that the turn is over, and let go of what it waited for.
-
-        An attempt refers to its turn by its callbacks. So a turn that kept its attempt would be a cycle, which only the
-        garbage collector frees, and with it the body of the event: after a thousand turns or more, since it runs so
-        seldom here.
-        """
-        self.is_over = True
-        self.attempt = self.waiting = None
-
-    def finished(self, outcome: Outcome | None, error: Exception | None) -> Attempted:
-        """Describe the attempt, whose delivery has just been settled or is lost."""
-        answered_s = self.end_attempt()
-        return Attempted(
-            delivery=self.delivery,
-            result=self.result,
-            outcome=outcome,
-            error=error,
-            spans=self.spans,
-            started_at_ns=self.started_at_ns,
-            duration_s=answered_s - self.started_s,
-            settlement_s=time.monotonic() - answered_s,
-        )
 
 
 class Handler:
@@ -124,17 +62,11 @@ class Handler:
         self._schedule = schedule
         self._gate = gate
         self._quota = quota
-        self._spending = asyncio.Lock()
         self._target = target
         self._policy = policy
         self._consumer = consumer
         self._tracing = tracing
         self._observers = observers
-
-    async def spend(self) -> None:
-        """Wait until the quota allows one attempt. Callers are served one by one, in the order of their calls."""
-        async with self._spending:
-            await self._quota.acquire()
 
     def begin(self, turn: Turn) -> None:
         """Begin the attempt. From here on the turn continues by itself, until `on_end` is called.
@@ -145,18 +77,23 @@ class Handler:
         delivery = turn.delivery
         delivery.attempts_here += 1
         try:
-            turn.spans = self._tracing.begin(delivery)
-            # Lines that others log in this turn name the event too, if it has a trace to be found by.
-            with _log_context(turn):
-                attempt = self._target.start(
-                    turn.spans.continued_by(delivery.envelope),
-                    charge=partial(self._charge, turn),
-                    on_result=partial(self._on_result, turn),
-                )
+            turn.spans = spans = self._tracing.begin(delivery)
+            if spans is None:
+                attempt = self._start(turn, delivery.envelope)
+            else:
+                # Log lines of other modules in this turn have the ids too: the trace is recorded and can be looked up.
+                event_id = shown_id(delivery.envelope.event.id)
+                with structlog.contextvars.bound_contextvars(trace_id=spans.trace_id, event_id=event_id):
+                    attempt = self._start(turn, spans.continued_by(delivery.envelope))
             if not turn.is_over:  # a quick target has answered already
                 turn.attempt = attempt
         except Exception as error:  # noqa: BLE001 - a guard: a bug costs a repetition, never the event
             self._fail(turn, error)
+
+    def _start(self, turn: Turn, envelope: Envelope) -> Attempt:
+        return self._target.start(
+            envelope, charge=partial(self._charge, turn), on_result=partial(self._on_result, turn)
+        )
 
     def release(self, entered: Pass | None) -> None:
         """Return the pass of an attempt without a result of the target to the gate."""
@@ -195,13 +132,15 @@ class Handler:
         entered = turn.entered or Pass.ATTEMPT
         verdict = self._gate.leave(delivery.envelope.event.id, result, entered, no_room_s=no_room_s)
         turn.entered = None  # `leave` has returned it to the gate
+        if isinstance(result, Succeeded):  # it always counts
+            return DELIVERED
         ending = Ending(
             result=result,
             verdict=verdict,
             pause_s=self._gate.pause_s,
             at=utc_now(),
             dice=random.random(),  # noqa: S311
-            traceparent=turn.spans.linkable,
+            traceparent=None if turn.spans is None else turn.spans.request.traceparent,
         )
         return decide(delivery.envelope, ending, self._policy)
 
@@ -236,7 +175,7 @@ class Handler:
     async def _send_again(self, turn: Turn, send: Callable[[], None]) -> None:
         try:
             async with asyncio.timeout(REPEAT_WAIT_MAX_S):
-                await self.spend()
+                await self._quota.acquire()
         except TimeoutError:
             why_not = "the quota allowed no repeated request in time"
         else:
@@ -258,7 +197,8 @@ class Handler:
         if turn.is_over:
             return
         self._give_back_pass(turn)
-        self._observers.attempted(turn.finished(outcome, error))
+        turn.settle(outcome, error)
+        self._observers.attempted(turn)
         if error is None or isinstance(error, DeliveryLostError):
             self._gate.ended_well()
         if isinstance(outcome, Hold) or isinstance(error, GateClosedError):
@@ -272,8 +212,9 @@ class Handler:
             self._observers.note_error(error, where="delivery", delivery=turn.delivery)
             if turn.is_over:  # its delivery is settled, or has its next turn by now
                 return
-            turn.end_attempt()
-            # First of what may fail: if the pass of a probe were lost, no attempt would ever start again.
+            if turn.is_in_flight:
+                turn.end_attempt()
+            # First, because the rest may fail: if the pass of a probe were lost, no attempt would ever start again.
             self._give_back_pass(turn)
             if turn.attempt is not None:
                 turn.attempt.abandon()
@@ -326,11 +267,3 @@ async def _guarded(turn: Turn, waiting: Coroutine[Any, Any, None], on_error: Cal
         await waiting
     except Exception as error:  # noqa: BLE001 - a guard, as in `Handler.begin`
         on_error(turn, error)
-
-
-def _log_context(turn: Turn) -> AbstractContextManager[object]:
-    if turn.spans.trace_id is None:
-        return _NO_LOG_CONTEXT
-    return structlog.contextvars.bound_contextvars(
-        trace_id=turn.spans.trace_id, event_id=shown_id(turn.delivery.envelope.event.id)
-    )

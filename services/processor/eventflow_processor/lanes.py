@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -68,14 +69,15 @@ class Lanes(Schedule):
     def __init__(self, *, due_share: float, replay_share: float) -> None:
         """Start empty; each share is the largest part of the turns that a lane gets while live events wait."""
         self.on_arrival: Callable[[], None] = _ignore
-        self._waiting: dict[Lane, deque[Delivery]] = {lane: deque() for lane in (Lane.DUE, Lane.REPLAY, Lane.LIVE)}
-        self._shares = {Lane.DUE: due_share, Lane.REPLAY: replay_share}
-        self._credit = dict.fromkeys(self._shares, 1.0)
+        due, replay = _Side(share=due_share), _Side(share=replay_share)
+        self._sides = due, replay
+        self._live: deque[Delivery] = deque()
+        self._waiting = {Lane.DUE: due.queue, Lane.REPLAY: replay.queue, Lane.LIVE: self._live}
 
     @property
     @override
     def is_empty(self) -> bool:
-        return not any(self._waiting.values())
+        return not (self._live or any(side.queue for side in self._sides))
 
     @override
     def put(self, delivery: Delivery) -> None:
@@ -92,9 +94,9 @@ class Lanes(Schedule):
         for queue in self._waiting.values():
             while queue and not queue[0].is_current:
                 queue.popleft()
-        if not self._waiting[Lane.LIVE]:
-            return self._first_of(Lane.DUE, Lane.REPLAY)
-        return self._first_with_credit() or self._waiting[Lane.LIVE].popleft()
+        if not self._live:
+            return next((side.queue.popleft() for side in self._sides if side.queue), None)
+        return self._first_with_credit() or self._live.popleft()
 
     @override
     def take_other_than(self, event_ids: Collection[str]) -> Delivery | None:
@@ -133,22 +135,28 @@ class Lanes(Schedule):
     def oldest_accepted_at(self) -> datetime | None:
         return min((queue[0].envelope.event.accepted_at for queue in self._waiting.values() if queue), default=None)
 
-    def _first_of(self, *lanes: Lane) -> Delivery | None:
-        return next((self._waiting[lane].popleft() for lane in lanes if self._waiting[lane]), None)
-
     def _first_with_credit(self) -> Delivery | None:
-        """Take from the first lane with a credit of one turn.
+        """Take from the first lane with a credit of one turn. All of them earn their share of this turn."""
+        taken = None
+        for side in self._sides:
+            side.earn()
+            if taken is None and side.queue and side.credit >= 1.0:
+                side.credit -= 1.0
+                taken = side.queue.popleft()
+        return taken
 
-        Each turn adds its share to a lane's credit, and a turn of the lane costs 1. The credit is bounded, so an idle
-        lane cannot save up several turns.
-        """
-        for lane, share in self._shares.items():
-            self._credit[lane] = min(1.0 + share, self._credit[lane] + share)
-        for lane in self._shares:
-            if self._waiting[lane] and self._credit[lane] >= 1.0:
-                self._credit[lane] -= 1.0
-                return self._waiting[lane].popleft()
-        return None
+
+@dataclass(slots=True, kw_only=True)
+class _Side:
+    """A lane beside the live one, and its credit: each turn adds the lane's share, and a turn of the lane costs 1."""
+
+    share: float
+    credit: float = 1.0
+    queue: deque[Delivery] = field(default_factory=deque)
+
+    def earn(self) -> None:
+        """Add the share of one turn. The credit is bounded, so an idle lane cannot save up several turns."""
+        self.credit = min(1.0, self.credit) + self.share
 
 
 def _ignore() -> None:

@@ -1,13 +1,13 @@
-"""Decision after an attempt: delivered, retry, defer, hold or dead letter. Pure."""
+"""Decision after a failed attempt: retry, defer, hold or dead letter. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
 from eventflow.message import Envelope, Failure
-from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow.outcome import Copied, DeadLetter, Defer, Hold, Retry
 from eventflow_processor.gate.verdict import Verdict
-from eventflow_processor.target.result import Failed, Judged, Succeeded
+from eventflow_processor.target.result import Failed
 
 HELD_IN_MEMORY_S = 45.0
 """A pause below this is waited out in memory; a longer one in a delay queue. Nothing is held unacked for a minute."""
@@ -45,8 +45,8 @@ class RetryPolicy:
         step = attempt - 1 + (dice >= JITTER_FROM)
         return self.delays_s[min(step, len(self.delays_s) - 1)]
 
-    def delay_after_s(self, result: Judged, attempt: int, *, dice: float) -> float:
-        """Return the delay that follows an attempt: not shorter than the target's answer asks for.
+    def delay_after_s(self, result: Failed, attempt: int, *, dice: float) -> float:
+        """Return the delay that follows a failed attempt: not shorter than the target's answer asks for.
 
         Each delay is a queue, so the result can be longer, up to the next of them.
         """
@@ -61,16 +61,16 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """Result of an attempt, and all else that the decision depends on.
+    """Failure of an attempt, and all else that the decision depends on.
 
     Attributes:
-        verdict: Whether the result counts for its event.
+        verdict: Whether the failure counts for its event.
         pause_s: Time from now for which the target wants no requests.
         dice: Random number from 0 to 1, for the jitter.
         traceparent: Trace context of the attempt; None if its trace is not recorded.
     """
 
-    result: Judged
+    result: Failed
     verdict: Verdict
     pause_s: float
     at: datetime
@@ -78,8 +78,8 @@ class Ending:
     traceparent: str | None = None
 
 
-def decide(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Outcome:
-    """Decide the outcome of a delivery. Any answer except a success is a failure, and every failure is retried."""
+def decide(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Hold | Copied:
+    """Decide the outcome of a delivery after a failure. Every failure is retried, until the last counted attempt."""
     match ending.verdict:
         case Verdict.DEFER:
             if ending.pause_s < HELD_IN_MEMORY_S:
@@ -93,25 +93,19 @@ def decide(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Outcome:
             assert_never(ending.verdict)
 
 
-def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Outcome:
-    match ending.result:
-        case Succeeded():
-            return Delivered()
-        case Failed(reason=reason, status=status, detail=detail):
-            first_at = envelope.failure.first_at if envelope.failure else ending.at
-            failure = Failure(
-                reason=reason,
-                status=status,
-                first_at=first_at,
-                last_at=ending.at,
-                detail=detail,
-                traceparent=ending.traceparent,
-            )
-            if envelope.attempt >= policy.max_attempts:
-                return DeadLetter(envelope=replace(envelope, failure=failure))
-            return Retry(
-                envelope=replace(envelope, attempt=envelope.attempt + 1, failure=failure),
-                delay_s=policy.delay_after_s(ending.result, envelope.attempt, dice=ending.dice),
-            )
-        case _:
-            assert_never(ending.result)
+def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Retry | DeadLetter:
+    failed = ending.result
+    failure = Failure(
+        reason=failed.reason,
+        status=failed.status,
+        first_at=envelope.failure.first_at if envelope.failure else ending.at,
+        last_at=ending.at,
+        detail=failed.detail,
+        traceparent=ending.traceparent,
+    )
+    if envelope.attempt >= policy.max_attempts:
+        return DeadLetter(envelope=replace(envelope, failure=failure))
+    return Retry(
+        envelope=replace(envelope, attempt=envelope.attempt + 1, failure=failure),
+        delay_s=policy.delay_after_s(failed, envelope.attempt, dice=ending.dice),
+    )

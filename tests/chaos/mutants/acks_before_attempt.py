@@ -2,7 +2,8 @@
 
 from eventflow_processor import flow
 from eventflow_processor.__main__ import main
-from eventflow_processor.handler import Handler, Turn
+from eventflow_processor.handler import Handler
+from eventflow_processor.turn import Turn
 
 
 class Mutant(Handler):

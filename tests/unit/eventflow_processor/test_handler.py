@@ -1,4 +1,4 @@
-"""From a turn to its settlement, with a target that answers at once: no task is made but for what has to wait."""
+"""From a turn to its settlement, with a target that answers at once: a task is created only for a wait."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ from eventflow_processor import handler
 from eventflow_processor.attempt import AbandonedError, Attempted
 from eventflow_processor.gate.gate import UNTIL_CHANGED_S, Gate
 from eventflow_processor.gate.verdict import Pass
-from eventflow_processor.handler import GateClosedError, Handler, Turn
+from eventflow_processor.handler import GateClosedError, Handler
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.tracing import DeliveryTracing
@@ -35,6 +35,7 @@ from eventflow_processor.target.port import Charge, OnResult
 from eventflow_processor.target.port import Target as AnyTarget
 from eventflow_processor.target.request import RequestForm
 from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
+from eventflow_processor.turn import Turn
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 

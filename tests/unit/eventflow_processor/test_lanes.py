@@ -1,4 +1,4 @@
-"""Whose turn it is."""
+"""The order of the turns."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -37,9 +37,11 @@ class BacklogMonitor(Observer):
                 return  # it is still in its lane, or returns to it
             case Delivered():
                 # An event that another program published can carry a time in the future.
-                accepted_at = min(attempted.envelope.event.accepted_at, utc_now())
-                late_s = self._reorder.delivered(accepted_s=accepted_at.timestamp(), now_s=time.monotonic())
-                self._metrics.reorder_seconds.observe(late_s, exemplar_of(attempted.spans.request))
+                accepted_s = min(attempted.delivery.envelope.event.accepted_at.timestamp(), time.time())
+                late_s = self._reorder.delivered(accepted_s=accepted_s, now_s=time.monotonic())
+                self._metrics.reorder_seconds.observe(
+                    late_s, None if attempted.spans is None else exemplar_of(attempted.spans.request)
+                )
         self._departed += 1
 
     def looked(self, lane: Lane, depth: QueueDepth) -> None:

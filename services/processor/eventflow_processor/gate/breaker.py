@@ -106,6 +106,11 @@ class Breaker:
         return self.prober is not None
 
     @property
+    def has_failures(self) -> bool:
+        """Whether failures were noted since it closed, or it is open, so that `close` has something to do."""
+        return bool(self.prober or self._failed.failures or self._refused.failures)
+
+    @property
     def is_prober(self) -> bool:
         """Whether this processor probes."""
         return self.prober == self.instance
@@ -113,8 +118,7 @@ class Breaker:
     def close(self) -> None:
         """Note that the target accepts events: an attempt succeeded, here or at a peer."""
         self.prober = self.cause = self.status = None
-        if self._failed.failures or self._refused.failures:  # rarely true, and this is called at every success
-            self._failed, self._refused = _Row(), _Row()
+        self._failed, self._refused = _Row(), _Row()
         self._unanswered_since_s = math.inf
 
     def failed(self, event_id: str, trouble: Trouble | None, *, now_s: float) -> bool:

@@ -129,6 +129,11 @@ class Gate:
         """Whether an attempt may start now. Unlike `enter`, this never makes this processor the prober."""
         return self._closed_s(takes_over=False) <= 0
 
+    @property
+    def may_enter(self) -> bool:
+        """Whether `enter` would admit an attempt now. Like `enter`, this can make this processor the prober."""
+        return self._closed_s() <= 0
+
     def is_open_to(self, entered: Pass) -> bool:
         """Whether an attempt that was admitted as `entered` may send its request once more."""
         if self._is_control_lost or self._is_paused is not False or self.pause_s > 0:
@@ -177,7 +182,8 @@ class Gate:
         if isinstance(result, Succeeded):
             self._successes += 1
             self._deferrals.take(event_id)
-            self._close_breaker()
+            if self._breaker.has_failures:  # rarely true
+                self._close_breaker()
             self._pause_for(no_room_s, result)
             return Verdict.COUNTS
         # 3. A refusal such as 429 is a failure too, but the target is alive. So it is handled before the rules for
@@ -254,10 +260,13 @@ class Gate:
         if self._probing or self._is_control_lost or self._is_paused is not False:
             return UNTIL_CHANGED_S
         now_s = self._clock()
+        pause_s = self._resume_at_s - now_s
+        if self.blocked_by is None and not self._breaker.is_open:  # true of most calls, and each event makes two
+            return pause_s
         # While blocked, `probe_in_s` is not called, because the call can make this processor the prober.
         if (blocked_s := self._own_errors.closed_s(now_s=now_s)) > 0:
-            return max(blocked_s, self.pause_s)
-        return max(self.pause_s, self._breaker.probe_in_s(now_s=now_s, takes_over=takes_over))
+            return max(blocked_s, pause_s)
+        return max(pause_s, self._breaker.probe_in_s(now_s=now_s, takes_over=takes_over))
 
     def _close_breaker(self) -> None:
         was_open = self._breaker.is_open
@@ -307,6 +316,8 @@ class Gate:
 
     def _pause_for(self, asked_s: float, result: Judged) -> None:
         """Pause the flow in all processors, for at most `max_retry_after_s`."""
+        if asked_s <= 0:
+            return
         pause_s = min(asked_s, self._max_retry_after_s)
         if pause_s <= self.pause_s:
             return

@@ -80,10 +80,10 @@ def _level_of_outcome(outcome: Outcome) -> int:
 
 
 def _identifiers(attempted: Attempted) -> dict[str, Any]:
-    trace = {} if attempted.spans.trace_id is None else {"trace_id": attempted.spans.trace_id}
+    trace = {} if attempted.spans is None else {"trace_id": attempted.spans.trace_id}
     return {
-        "event_id": shown_id(attempted.envelope.event.id),
-        "attempt": attempted.envelope.attempt,
+        "event_id": shown_id(attempted.delivery.envelope.event.id),
+        "attempt": attempted.delivery.envelope.attempt,
         "lane": attempted.delivery.lane.value,
         **trace,
     }

@@ -1,5 +1,6 @@
 """Metrics of the processor: their table, and those of one flow, which are bound once so that a hot path only counts."""
 
+import time
 from collections import Counter as Counts
 from collections.abc import Callable, Collection
 from typing import assert_never
@@ -8,7 +9,6 @@ from prometheus_client import Gauge
 from typing_extensions import override
 
 from eventflow.control.messages import Cause, Ignored
-from eventflow.event import utc_now
 from eventflow.management.policies import Look
 from eventflow.message import Envelope
 from eventflow.outcome import TOO_LARGE, DeadLetter, Defer, Delivered, Hold, Retry
@@ -156,7 +156,7 @@ class ProcessorMetrics(MetricTable):
         return bound
 
     async def refresh(self) -> None:
-        """Set the gauges that follow parts of the flows. Await this on the event loop before each exposition.
+        """Bring the metrics of the flows up to date. Await this on the event loop before each exposition.
 
         The exposition runs on another thread. There, these parts could change while they are read: the attempts in
         flight are counted one by one, and a rate that has become due is taken over by the first who asks for it.
@@ -178,6 +178,7 @@ class FlowMetrics(Observer):
         metrics.queues_vanished.labels(flow)
         self._outcomes = {word: metrics.attempts.labels(flow, word) for word in ("delivered", "retry", "defer", "dead")}
         self._attempt_seconds = metrics.attempt_seconds.labels(flow)
+        self._new_deliveries = 0  # added to two counters at each refresh, because a counter takes a lock
         self._throttled = metrics.throttled.labels(flow)
         self._delivered = metrics.delivered.labels(flow)
         self._age_seconds = metrics.age_seconds.labels(flow)
@@ -205,7 +206,10 @@ class FlowMetrics(Observer):
         ]
 
     def refresh(self) -> None:
-        """Set the gauges that follow parts of the flow."""
+        """Set the gauges that follow parts of the flow, and count the deliveries since the last refresh."""
+        new, self._new_deliveries = self._new_deliveries, 0
+        self._outcomes["delivered"].inc(new)
+        self._delivered.inc(new)
         for one, value in self._followed:
             one.set(value())
 
@@ -215,7 +219,7 @@ class FlowMetrics(Observer):
 
     @override
     def attempted(self, attempted: Attempted) -> None:
-        exemplar = exemplar_of(attempted.spans.request)
+        exemplar = None if attempted.spans is None else exemplar_of(attempted.spans.request)
         match attempted.result:
             case Succeeded():
                 self._attempt_seconds.observe(attempted.duration_s, exemplar)
@@ -228,10 +232,9 @@ class FlowMetrics(Observer):
                 assert_never(attempted.result)
         match attempted.outcome:
             case Delivered():
-                self._outcomes["delivered"].inc()
-                self._delivered.inc()
-                accepted_at = attempted.envelope.event.accepted_at
-                self._age_seconds.observe((utc_now() - accepted_at).total_seconds(), exemplar)
+                self._new_deliveries += 1
+                accepted_s = attempted.delivery.envelope.event.accepted_at.timestamp()
+                self._age_seconds.observe(time.time() - accepted_s, exemplar)
             case Retry(envelope=copy):
                 self._outcomes["retry"].inc()
                 self._metrics.retried.labels(self._flow, _reason_of(copy)).inc()

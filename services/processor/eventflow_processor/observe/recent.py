@@ -3,7 +3,6 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from typing import assert_never
 
 from typing_extensions import override
@@ -22,14 +21,18 @@ from eventflow.control.messages import (
     Why,
 )
 from eventflow.delivery import Delivery
-from eventflow.message import Envelope
-from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
+from eventflow.message import Failure
+from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry, Word
 from eventflow_processor.attempt import Attempted
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observer
 
 REMEMBERED_MAX = 10_000
 """Number of latest attempts that are remembered; they take some megabytes."""
+
+_Past = tuple[Word, int, float | None, Failure | None, float]
+"""Outcome, attempt, delay and failure of a latest attempt, and its end by the monotonic clock. A plain tuple, because
+each event makes one, and hardly any is asked for."""
 
 
 class RecentEvents(Observer):
@@ -40,16 +43,17 @@ class RecentEvents(Observer):
         self._lanes = lanes
         self._broadcast = broadcast
         self.find_in_flight: Callable[[str], Delivery | None] = lambda _: None  # set once there is a dispatcher
-        self._past: OrderedDict[str, tuple[LastAttempt, float]] = OrderedDict()  # with the time of its end
+        self._past: OrderedDict[str, _Past] = OrderedDict()
 
     @override
     def attempted(self, attempted: Attempted) -> None:
-        envelope, outcome = attempted.envelope, attempted.outcome
+        envelope, outcome = attempted.delivery.envelope, attempted.outcome
         if outcome is None:
             return  # not settled, so it is delivered again
-        self._past.pop(envelope.event.id, None)  # so that the new entry is the last one
+        event_id = envelope.event.id
+        self._past.pop(event_id, None)  # so that the new entry is the last one
         # Without the envelope: it contains the body, and 10 000 bodies would take gigabytes.
-        self._past[envelope.event.id] = _last_attempt(envelope.attempt, outcome), time.monotonic()
+        self._past[event_id] = outcome.word, envelope.attempt, *_consequence_of(outcome), time.monotonic()
         if len(self._past) > REMEMBERED_MAX:
             self._past.popitem(last=False)
 
@@ -68,8 +72,14 @@ class RecentEvents(Observer):
         now_s = time.monotonic()
         last = None
         if (past := self._past.get(event_id)) is not None:
-            attempt, ended_s = past
-            last = replace(attempt, ago_s=round(now_s - ended_s, 3))
+            word, attempt, delay_s, failure, ended_s = past
+            last = LastAttempt(
+                outcome=word,
+                attempt=attempt,
+                ago_s=round(now_s - ended_s, 3),
+                delay_s=delay_s,
+                failure=None if failure is None else _cause_of(failure),
+            )
         return Known(event_id=event_id, last=last, in_hand=self._in_hand(event_id, now_s))
 
     def _in_hand(self, event_id: str, now_s: float) -> InHand | None:
@@ -87,24 +97,20 @@ class RecentEvents(Observer):
         )
 
 
-def _last_attempt(attempt: int, outcome: Outcome) -> LastAttempt:
-    """Describe an attempt that has just ended."""
-    ended = LastAttempt(outcome=outcome.word, attempt=attempt, ago_s=0.0)
+def _consequence_of(outcome: Outcome) -> tuple[float | None, Failure | None]:
+    """Return the delay until the next attempt, and the failure that is its reason or that of the dead letter."""
     match outcome:
         case Delivered() | Hold():
-            return ended
+            return None, None
         case Defer(delay_s=delay_s):
-            return replace(ended, delay_s=delay_s)
+            return delay_s, None
         case Retry(envelope=copy, delay_s=delay_s):
-            return replace(ended, delay_s=delay_s, failure=_cause_of(copy))
+            return delay_s, copy.failure
         case DeadLetter(envelope=copy):
-            return replace(ended, failure=_cause_of(copy))
+            return None, copy.failure
         case _:
             assert_never(outcome)
 
 
-def _cause_of(envelope: Envelope) -> FailureCause | None:
-    failure = envelope.failure
-    if failure is None:
-        return None
+def _cause_of(failure: Failure) -> FailureCause:
     return FailureCause(reason=failure.reason, status=failure.status, detail=failure.detail)

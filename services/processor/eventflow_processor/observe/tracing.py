@@ -17,10 +17,10 @@ from typing_extensions import override
 
 from eventflow.delivery import Delivery
 from eventflow.outcome import copy_queue
-from eventflow.telemetry.harmless import InternalErrors, harmless
+from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.tracing import Attributes, Tracer, attributes_of
 from eventflow.topology import Lane, lane_queue
-from eventflow_processor.attempt import NO_SPANS, Attempted, Spans
+from eventflow_processor.attempt import Attempted, Spans
 from eventflow_processor.observe.observer import Observer
 from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
 
@@ -45,7 +45,7 @@ class DeliveryTracing(Observer):
 
     def __init__(self, tracer: Tracer, *, flow: str, target_url: str, internal_errors: InternalErrors) -> None:
         """Prepare the parts that all spans of the flow have in common."""
-        self.internal_errors = internal_errors
+        self._internal_errors = internal_errors
         self._tracer = tracer
         self._flow = flow
         self._lanes = {
@@ -59,12 +59,18 @@ class DeliveryTracing(Observer):
             "server.port": url.port or (443 if url.scheme == "https" else 80),
         }
 
-    def begin(self, delivery: Delivery) -> Spans:
-        """Begin the spans of an attempt that starts now. Never raises."""
-        return self._begin(delivery) or NO_SPANS
+    def begin(self, delivery: Delivery) -> Spans | None:
+        """Begin the spans of an attempt that starts now; None if its trace is not recorded. Never raises."""
+        try:
+            parent = delivery.envelope.event.traceparent
+            if parent is not None and self._tracer.ignores(parent):  # true of most events
+                return None
+            return self._begin(delivery)
+        except Exception as error:  # noqa: BLE001 - a guard: no error of a trace may reach the event
+            self._internal_errors.note(error, where=type(self).__name__)
+            return None
 
-    @harmless
-    def _begin(self, delivery: Delivery) -> Spans:
+    def _begin(self, delivery: Delivery) -> Spans | None:
         envelope, lane = delivery.envelope, self._lanes[delivery.lane]
         process = self._tracer.start(
             lane.span_name,
@@ -78,14 +84,15 @@ class DeliveryTracing(Observer):
             # No sender gave one: the trace begins here, and copies continue it.
             delivery.envelope = replace(envelope, event=envelope.event.traced(process.traceparent))
         if process.trace_id is None:
-            return NO_SPANS
+            return None
         return Spans(process=process, request=process.child("POST", kind="client", attributes=self._request))
 
     @override
     def attempted(self, attempted: Attempted) -> None:
-        spans, delivery, envelope = attempted.spans, attempted.delivery, attempted.envelope
-        if spans.trace_id is None:
+        if (spans := attempted.spans) is None:
             return
+        delivery = attempted.delivery
+        envelope = delivery.envelope
         spans.process.note({**attributes_of(envelope.event), "eventflow.attempt": envelope.attempt})
         if delivery.attempts_here == 1:
             self._note_wait_in_queue(delivery)

@@ -48,6 +48,13 @@ class Bucket:
         self._is_retired = True
         self._wake()
 
+    def acquire_at_once(self) -> bool:
+        """Spend one attempt's cost if the bucket holds it; return whether it does. Call this only if no one waits."""
+        if not self._limiter.has_capacity(self._cost):
+            return False
+        self._spend(self._cost)
+        return True
+
     async def acquire(self) -> bool:
         """Wait until the bucket holds one attempt's cost, and spend it; False if the bucket was retired instead."""
         while not self._is_retired:
@@ -78,11 +85,13 @@ class Bucket:
     def _make(self, rate_per_s: float, capacity: float, *, left: float) -> None:
         self._rate_per_s = rate_per_s
         self._limiter = AsyncLimiter(capacity, capacity / rate_per_s)
-        # Spend all but `left` at once, without a running task: a fresh limiter has room, so that its coroutine ends at
-        # the first step.
-        with suppress(StopIteration):
-            self._limiter.acquire(capacity - left).send(None)
+        self._spend(capacity - left)
         self._wake()
+
+    def _spend(self, units: float) -> None:
+        """Spend units that the limiter has: then its coroutine ends at the first step, and needs no task."""
+        with suppress(StopIteration):
+            self._limiter.acquire(units).send(None)
 
     def _wake(self) -> None:
         # Two changes can come within one tick of the event loop. After the first, the waiter's timeout has expired, and

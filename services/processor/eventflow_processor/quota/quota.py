@@ -23,8 +23,8 @@ from eventflow.control.overrides import Overrides
 from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.rate import AimdRate
 from eventflow_processor.quota.roster import Roster
-from eventflow_processor.target.feedback import Feedback
-from eventflow_processor.target.result import Failed, Judged
+from eventflow_processor.target.feedback import NOTHING, Feedback
+from eventflow_processor.target.result import Failed, Judged, Succeeded
 
 UNSTATED_PAUSE_S = 1.0
 """Pause for a target without room, if its answer gives no time."""
@@ -33,7 +33,7 @@ log = structlog.stdlib.get_logger()
 
 
 class Quota:
-    """Grants attempts, to one waiter at a time, so that all processors together keep to the quota (ADR 7).
+    """Grants attempts, in the order of the requests, so that all processors together keep to the quota (ADR 7).
 
     It fails closed: without a valid lease it grants nothing. A flow without a quota never waits.
     """
@@ -67,6 +67,8 @@ class Quota:
         self._rate = AimdRate(rate_per_s)
         self._bucket: Bucket | None = None
         self._share_per_s = 0.0
+        self._waiters = 0
+        self._first = asyncio.Lock()  # held by the first waiter, because a bucket has one waiter at a time
         self._changed = asyncio.Event()
         self._log = log.bind(flow=flow)
         self._share()
@@ -99,8 +101,24 @@ class Quota:
         """Seconds of this processor's share that one attempt takes; 0 without a quota."""
         return max(1, self._roster.processors) / self.attempts_per_s
 
+    def acquire_at_once(self) -> bool:
+        """Charge one more attempt if it may start now; return whether it may."""
+        if self._waiters:
+            return False  # they were first
+        if self._rate.rate_per_s(now_s=self._clock()) is None:
+            return True
+        return self._bucket is not None and self._lease_s() > 0 and self._bucket.acquire_at_once()
+
     async def acquire(self) -> None:
-        """Wait until one more attempt may start, and charge it."""
+        """Wait until one more attempt may start, and charge it. Callers are served in the order of their calls."""
+        self._waiters += 1
+        try:
+            async with self._first:
+                await self._acquire()
+        finally:
+            self._waiters -= 1
+
+    async def _acquire(self) -> None:
         while self._rate.rate_per_s(now_s=self._clock()) is not None:
             if self._bucket is None or self._lease_s() <= 0:
                 await self._wait_for_change()
@@ -138,7 +156,10 @@ class Quota:
         Returns:
             Number of seconds for which the target has no room for any attempt.
         """
-        now_s, feedback = self._clock(), result.feedback
+        feedback = result.feedback
+        if feedback is NOTHING and isinstance(result, Succeeded):
+            return 0.0  # true of most answers
+        now_s = self._clock()
         if feedback.rate_per_s is not None:
             self._rate.stated(feedback.rate_per_s)
         if isinstance(result, Failed) and result.asks_to_wait and self._rate.refused(sent_s=sent_s, now_s=now_s):

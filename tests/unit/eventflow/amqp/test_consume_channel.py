@@ -1,8 +1,106 @@
-"""Settlements by the library's own methods."""
+"""Deliveries below the library, and settlements by the library's own methods."""
 
 import asyncio
+from types import SimpleNamespace
 
-from eventflow.amqp.consume_channel import LibraryConsumeChannel
+import pamqp.frame
+from hypothesis import given
+from hypothesis import strategies as st
+from pamqp import commands
+from pamqp.body import ContentBody
+from pamqp.header import ContentHeader
+
+from eventflow.amqp.consume_channel import LibraryConsumeChannel, WireConsumeChannel
+from eventflow.amqp.wire import HEARTBEAT_FRAME, FrameReader, Wire
+from eventflow.message import Envelope
+
+QUEUE = "eventflow.f.events"
+OURS, THEIRS = 2, 1
+
+
+class Reading:
+    """A consuming channel below a library that only reads, and the deliveries that it passed on."""
+
+    def __init__(self) -> None:
+        wire = Wire()
+        self.reader = FrameReader(wire, loop=asyncio.get_running_loop())
+        channel = LibraryChannel()
+        consuming = WireConsumeChannel(wire, channel)  # type: ignore[arg-type]  # the part that the wire uses
+        self.delivered: list[tuple[int, str, bytes]] = []
+        self._started = asyncio.create_task(consuming.consume(QUEUE, prefetch=10, deliver=self._deliver))
+
+    async def started(self) -> "Reading":
+        assert await self._started == QUEUE
+        return self
+
+    def _deliver(self, envelope: Envelope, tag: int) -> None:
+        self.delivered.append((tag, envelope.event.id, envelope.event.body))
+
+
+class LibraryChannel:
+    """Stands for the library's channel, on which a consumer starts at once."""
+
+    number = OURS
+    is_closed = False
+
+    async def basic_qos(self, *, prefetch_count: int) -> None:
+        assert prefetch_count == 10
+
+    async def basic_consume(self, queue: str, _: object, *, consumer_tag: str) -> SimpleNamespace:
+        assert queue == consumer_tag
+        return SimpleNamespace(consumer_tag=consumer_tag)
+
+
+def delivery(tag: int, *parts: bytes) -> list[bytes]:
+    """Return the frames of a delivery whose body is split into these parts."""
+    properties = commands.Basic.Properties(message_id=f"m-{tag}")
+    frames = (
+        commands.Basic.Deliver(QUEUE, tag, False, "", QUEUE),
+        ContentHeader(body_size=sum(map(len, parts)), properties=properties),
+        *map(ContentBody, parts),
+    )
+    return [pamqp.frame.marshal(frame, OURS) for frame in frames]
+
+
+THEIR_CONTENT = b"".join(
+    pamqp.frame.marshal(frame, THEIRS)
+    for frame in (ContentHeader(body_size=2, properties=commands.Basic.Properties()), ContentBody(b"{}"))
+)
+
+
+@given(
+    bodies=st.lists(st.lists(st.binary(min_size=1, max_size=20), max_size=3), min_size=1, max_size=5),
+    step=st.integers(1, 400),
+    data=st.data(),
+)
+def test_deliveries_are_the_same_however_their_frames_arrive(
+    bodies: list[list[bytes]], step: int, data: st.DataObject
+) -> None:
+    """In one read or in many, with the body in no, one or several frames, and between frames of another channel."""
+    mine = [frame for tag, parts in enumerate(bodies, start=1) for frame in delivery(tag, *parts)]
+    theirs = b""
+    arriving = b""
+    for frame in mine:
+        other = data.draw(st.sampled_from([b"", THEIR_CONTENT]))
+        theirs += other
+        arriving += other + frame
+
+    async def play() -> None:
+        reading = await Reading().started()
+        for start in range(0, len(arriving), step):
+            reading.reader.feed_data(arriving[start : start + step])
+        assert reading.delivered == [(tag, f"m-{tag}", b"".join(parts)) for tag, parts in enumerate(bodies, start=1)]
+        reading.reader.feed_eof()
+        assert (await reading.reader.read()).replace(HEARTBEAT_FRAME, b"") == theirs
+
+    asyncio.run(play())
+
+
+async def test_a_delivery_of_an_unknown_consumer_ends_nothing() -> None:
+    reading = await Reading().started()
+    method = pamqp.frame.marshal(commands.Basic.Deliver("unknown", 1, False, "", QUEUE), OURS)
+    reading.reader.feed_data(b"".join([method, *delivery(1, b"{}")[1:], *delivery(2, b"{}")]))
+    assert reading.delivered == [(2, "m-2", b"{}")]
 
 
 class Channel:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 
 import pamqp.frame
@@ -92,6 +93,29 @@ async def test_a_multiple_confirm_resolves_all_up_to_its_tag_and_no_more() -> No
     bench.broker_says(commands.Basic.Nack(4, multiple=True))
     with pytest.raises(PublishRefusedError):
         await publications[3].confirmed(timeout_s=0)
+
+
+async def test_callbacks_run_within_the_confirm_in_the_order_of_the_publishes() -> None:
+    bench = Bench()
+    called: list[int] = []
+    for number in range(4):
+        bench.publish()[0].on_resolved(partial(called.append, number))
+    bench.broker_says(commands.Basic.Ack(2))
+    assert called == [1]
+    bench.broker_says(commands.Basic.Ack(4, multiple=True), commands.Basic.Ack(4))
+    assert called == [1, 0, 2, 3], "each once"
+
+
+async def test_a_callback_may_publish_at_once() -> None:
+    bench = Bench()
+    later: list[Publication] = []
+    publications = [bench.publish()[0] for _ in range(3)]
+    for publication in publications:
+        publication.on_resolved(lambda: later.append(bench.publish()[0]))
+    bench.broker_says(commands.Basic.Ack(3, multiple=True))
+    assert await outcomes(*publications, *later) == ["confirmed"] * 3 + ["PublishTimeoutError"] * 3
+    bench.broker_says(commands.Basic.Ack(6, multiple=True))
+    assert await outcomes(*later) == ["confirmed"] * 3
 
 
 async def test_a_returned_message_fails_its_own_publish_though_it_is_acked_next() -> None:
@@ -191,6 +215,18 @@ async def test_a_server_of_another_protocol_is_left_to_the_library() -> None:
     bench.reader.feed_data(b"AMQP\x00\x00")
     bench.reader.feed_data(b"\x09\x01")
     assert await bench.reader.readexactly(8) == b"AMQP\x00\x00\x09\x01"
+
+
+async def test_an_alarm_is_noted_and_left_to_the_library() -> None:
+    bench = Bench()
+    blocked, unblocked = commands.Connection.Blocked("low on memory"), commands.Connection.Unblocked()
+    bench.broker_says(blocked, channel=0)
+    assert bench.wire.is_blocked
+    bench.broker_says(unblocked, channel=0)
+    assert not bench.wire.is_blocked
+    bench.reader.feed_eof()
+    left = b"".join(pamqp.frame.marshal(frame, 0) for frame in (blocked, unblocked))
+    assert await bench.reader.read() == left
 
 
 async def test_a_channel_that_is_closed_for_a_message_too_large_is_written_to_no_more() -> None:

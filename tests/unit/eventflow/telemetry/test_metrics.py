@@ -70,17 +70,17 @@ class Table(MetricTable):
 
     events = counter("table_events", "Events", "flow", "reason")
     depth = gauge("table_depth", "Depth")
-    seconds = histogram("table_seconds", "Time", buckets=(1, 2))
+    seconds = histogram("table_seconds", "Time", "flow", buckets=(1, 2))
 
 
 def test_each_instance_of_a_table_has_its_own_metrics() -> None:
     one, two = Table(), Table()
     one.events.labels("f", "r").inc()
     one.depth.set(2)
-    one.seconds.observe(1.5)
+    one.seconds.labels("f").observe(1.5)
     value = one.registry.get_sample_value
     assert value("table_events_total", {"flow": "f", "reason": "r"}) == 1
-    assert (value("table_depth"), value("table_seconds_bucket", {"le": "2.0"})) == (2, 1)
+    assert (value("table_depth"), value("table_seconds_bucket", {"flow": "f", "le": "2.0"})) == (2, 1)
     assert two.registry.get_sample_value("table_depth") == 0
     with pytest.raises(AttributeError):
         _ = Table.events

@@ -12,7 +12,7 @@ from eventflow_processor.backlog.estimate import BacklogEstimate, BacklogEstimat
 def watched(
     *, quota: float, seconds: int, waiting: float, arrival: float, departure: float, processors: int = 1
 ) -> BacklogEstimate:
-    """Look once a second at a backlog that changes evenly; return what is said at the end."""
+    """Look once a second at a backlog that changes evenly; return the last estimate."""
     estimator = BacklogEstimator()
     for second in range(seconds + 1):
         estimate = estimator.look(

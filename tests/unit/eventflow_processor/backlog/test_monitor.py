@@ -1,4 +1,4 @@
-"""The monitor of a backlog: what it counts, and the gauges that it sets."""
+"""The monitor of a backlog: the events that it counts, and the gauges that it sets."""
 
 from datetime import timedelta
 

@@ -34,9 +34,9 @@ def test_lateness_is_that_of_the_definition_within_the_resolution(steps: list[tu
     delivered: list[tuple[int, float]] = []
     for accepted_s, pause_s in steps:
         now_s += pause_s
-        told = reorder.delivered(accepted_s=accepted_s, now_s=now_s)
+        late_s = reorder.delivered(accepted_s=accepted_s, now_s=now_s)
         exact = now_s - min((at_s for other_s, at_s in delivered if other_s > accepted_s), default=now_s)
-        assert exact <= told + 1e-9 <= exact + RESOLUTION_S + 2e-9
+        assert exact <= late_s + 1e-9 <= exact + RESOLUTION_S + 2e-9
         delivered.append((accepted_s, now_s))
 
 

@@ -211,7 +211,7 @@ def test_a_target_that_comes_back_and_refuses_one_event_is_up() -> None:
 
 
 def test_a_pause_of_a_success_without_room_is_stated_as_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
-    """Reproduced on 0.1.0: the log said 1.0 s and the flow stood for 900 s."""
+    """Reproduced on 0.1.0: the log had 1.0 s, and the flow stood still for 900 s."""
     gate = Bench().gate(max_retry_after_s=900)
     gate.leave("e", throttled(1), Pass.ATTEMPT, no_room_s=1e9)
     assert gate.pause_s == 900
@@ -229,7 +229,7 @@ def test_a_repeated_request_meets_the_gate_as_any_other() -> None:
     assert not gate.is_open_to(Pass.ATTEMPT)
     bench.now_s += 1
     assert gate.enter() is Pass.PROBE
-    assert gate.is_open_to(Pass.PROBE), "the probe is what the gate is closed for"
+    assert gate.is_open_to(Pass.PROBE), "the gate is closed because of this probe"
     gate.apply_overrides(Overrides(is_paused=True))
     assert not gate.is_open_to(Pass.PROBE)
 

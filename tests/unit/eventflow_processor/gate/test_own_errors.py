@@ -1,4 +1,4 @@
-"""Errors of our own in a row: when they block a flow, and what ends that."""
+"""Internal errors in a row: when they block a flow, and when the flow continues."""
 
 from eventflow_processor.gate.own_errors import TRY_PAUSE_MAX_S, OwnErrors
 from eventflow_processor.gate.verdict import Pass, Verdict

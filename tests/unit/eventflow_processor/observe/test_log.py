@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from eventflow.delivery import Delivery, Held
 from eventflow.errors import DeliveryLostError
 from eventflow.event import Event, utc_now
 from eventflow.message import Envelope, Failure
@@ -15,6 +14,7 @@ from eventflow.topology import Lane
 from eventflow_processor.attempt import Attempted
 from eventflow_processor.observe.log import AttemptLog
 from eventflow_processor.target.result import Failed, Result, Succeeded
+from tests.support import attempts
 
 NOW = utc_now()
 ENVELOPE = Envelope(
@@ -25,28 +25,14 @@ REFUSED = Failed(reason="client_error", status=422)
 UNREACHED = Failed(reason="connection", detail="no_listener")
 
 
-class Channel:
-    is_open = True
-
-    def settle(self, tag: int, *, requeue: bool) -> None: ...
-
-    def dead_letter(self, tag: int) -> None: ...
-
-
 def failed(reason: str) -> Envelope:
     failure = Failure(reason=reason, status=422, first_at=NOW, last_at=NOW)
     return Envelope(event=ENVELOPE.event, attempt=3, failure=failure)
 
 
 def attempted(result: Result, outcome: Outcome | None, error: Exception | None = None) -> Attempted:
-    return Attempted(
-        delivery=Delivery(envelope=ENVELOPE, lane=Lane.DUE, channel=Channel(), tag=1, held=Held()),
-        result=result,
-        outcome=outcome,
-        error=error,
-        started_at_ns=0,
-        duration_s=0.25,
-        settlement_s=0.5,
+    return attempts.attempted(
+        outcome, of=ENVELOPE, lane=Lane.DUE, result=result, error=error, duration_s=0.25, settlement_s=0.5
     )
 
 

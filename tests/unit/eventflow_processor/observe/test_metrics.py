@@ -47,8 +47,10 @@ def test_every_outcome_counts_one_attempt(
     metrics: ProcessorMetrics, flow: FlowMetrics, outcome: Outcome, label: str
 ) -> None:
     flow.attempted(attempted(outcome))
+    flow.refresh()
     counts = {word: value(metrics, "attempts_total", outcome=word) for word in ("delivered", "retry", "defer", "dead")}
     assert counts == {"delivered": 0, "retry": 0, "defer": 0, "dead": 0, label: 1}
+    assert value(metrics, "events_delivered_total") == counts["delivered"]
 
 
 def test_a_failure_counts_by_its_reason_whatever_its_outcome(metrics: ProcessorMetrics, flow: FlowMetrics) -> None:

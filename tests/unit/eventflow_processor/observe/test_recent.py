@@ -1,4 +1,4 @@
-"""What a processor answers to `eventflow why`."""
+"""Answers of a processor to `eventflow why`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Grants of a bucket whose rate and capacity change."""
+"""Grants of a bucket with a rate and a capacity that change."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ async def test_an_idle_bucket_grants_its_burst_at_once() -> None:
 
 
 async def test_changes_hand_out_no_burst_and_lose_no_progress() -> None:
-    """A slow share that changes far more often than it grants: in the end it has granted what its rates allow."""
+    """A slow share that changes far more often than it grants: in the end it has granted as much as its rates allow."""
     bucket = Bucket(rate_per_s=2, capacity=1, cost=1)
 
     async def change_often() -> None:
@@ -43,16 +43,16 @@ async def test_changes_hand_out_no_burst_and_lose_no_progress() -> None:
     changing = asyncio.create_task(change_often())
     taken_s = await seconds_for(bucket, 3)
     changing.cancel()
-    # 3 units at 2 to 4 per second, in whatever mixture timers make of it; lost progress would take 2.5 s.
+    # 3 units at 2 to 4 per second, in a mixture that depends on the timers; lost progress would take 2.5 s.
     assert 0.74 <= taken_s <= 1.7
 
 
 async def test_what_is_granted_while_the_bucket_changes_is_granted_once() -> None:
-    """Both come in one tick: the old bucket wakes whoever waits, and the new one takes over what was left in it."""
-    bucket = Bucket(rate_per_s=100, capacity=1, cost=1)
+    """Both come in one tick: the old bucket wakes the waiter, and the new one takes over the units that were left."""
+    bucket = Bucket(rate_per_s=2, capacity=1, cost=1)  # slow: a busy machine must not fill it before the wait begins
     waiting = asyncio.create_task(bucket.acquire())
     await asyncio.sleep(0)
-    time.sleep(0.02)  # noqa: ASYNC251 - the timer is due, and has not run
+    time.sleep(0.51)  # noqa: ASYNC251 - the timer is due, and has not run
     asyncio.get_running_loop().call_later(0, lambda: bucket.change(rate_per_s=0.01, capacity=1))
     await waiting
     granted_again = asyncio.create_task(bucket.acquire())
@@ -115,3 +115,11 @@ def test_the_buckets_of_all_hold_no_more_than_burst_or_an_attempt_each() -> None
 
     assert [of_all(n, burst=1000, cost=50) for n in (1, 4, 20)] == [1000, 1000, 1000]
     assert of_all(8, burst=1, cost=1) == 8
+
+
+async def test_an_attempt_at_once_takes_only_what_the_bucket_holds() -> None:
+    bucket = Bucket(rate_per_s=100, capacity=2, cost=1)
+    assert not bucket.acquire_at_once(), "it starts empty"
+    await asyncio.sleep(0.05)
+    assert [bucket.acquire_at_once() for _ in range(3)] == [True, True, False]
+    assert await seconds_for(bucket, 2) >= 0.01

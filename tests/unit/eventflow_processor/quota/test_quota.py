@@ -168,3 +168,25 @@ async def test_an_order_replaces_the_configured_rate_until_it_is_taken_back() ->
     bench.now_s += JOIN_S
     bench.look(consumers=1)
     assert bench.quotas["a"].rate_per_s == 100
+
+
+async def test_nothing_is_granted_at_once_past_one_who_waits_or_without_a_lease() -> None:
+    bench = Bench()
+    quota = bench.quota("a", rate_per_s=100)
+    assert not quota.acquire_at_once(), "no share yet"
+    quota.joined()
+    bench.look(consumers=1)
+    await asyncio.sleep(0.05)
+    assert quota.acquire_at_once()
+    waiting = [asyncio.create_task(quota.acquire()) for _ in range(2)]
+    await waiting[0]
+    await asyncio.sleep(0)
+    assert not quota.acquire_at_once(), "the other one waits"
+    await waiting[1]
+    await asyncio.sleep(0.05)
+    bench.now_s += LEASE_S + 1
+    assert not quota.acquire_at_once(), "the lease has ended"
+
+
+async def test_an_unlimited_flow_grants_at_once() -> None:
+    assert Bench().quota("a", rate_per_s=None).acquire_at_once()

@@ -9,7 +9,7 @@ from eventflow_processor.quota.roster import JOIN_S
 def test_a_refusal_halves_the_rate_once_and_it_recovers_step_by_step() -> None:
     rate = AimdRate(100)
     assert rate.refused(sent_s=10, now_s=11)
-    assert not rate.refused(sent_s=10.9, now_s=11.1), "sent before the step: it tells nothing new"
+    assert not rate.refused(sent_s=10.9, now_s=11.1), "sent before the step, so it is no news"
     assert rate.rate_per_s(now_s=11) == 50
     assert rate.rate_per_s(now_s=11 + RECOVERY_S / 4) == pytest.approx(75)
     assert rate.rate_per_s(now_s=11 + RECOVERY_S) == 100

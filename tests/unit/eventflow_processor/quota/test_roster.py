@@ -68,7 +68,7 @@ class Flow:
 
     @property
     def spent_share(self) -> float:
-        """What part of the quota is spent, where everyone who may spends its share."""
+        """Return the part of the quota that is spent if each processor that may spend uses its share."""
         return sum(
             1 / member.roster.processors
             for member in self.members
@@ -87,14 +87,14 @@ def test_the_shares_of_all_never_add_up_to_more_than_the_quota(story: list[tuple
     flow = Flow()
     flow.join()
     flow.pass_time()
-    for what, number, ticks in story:
-        match what:
+    for change, number, ticks in story:
+        match change:
             case "join":
                 flow.join()
             case "end":
                 flow.end(number)
             case "stall" | "cut":
-                flow.lose(number, stands_still=what == "stall")
+                flow.lose(number, stands_still=change == "stall")
             case "recover":
                 flow.recover()
         for _ in range(ticks):
