@@ -235,13 +235,10 @@ class _Sending:
 
     def _resolved(self) -> None:
         # The reader of confirms calls this. An error must end this request only, and not leave it without an answer.
-        publication = self.publication
         try:
             self._release()
-            if publication is not None and not self.is_settled:  # otherwise the confirm comes too late
-                if publication.error is None:
-                    self.publication = None  # which has a reference to this: without the cycle both end at once
-                self._write.settle(self, publication.error)
+            if self.publication is not None and not self.is_settled:  # otherwise the confirm comes too late
+                self._write.settle(self, self.publication.error)
         except Exception as error:  # noqa: BLE001 - see above
             self._write.fail(error)
 

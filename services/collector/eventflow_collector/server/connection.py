@@ -33,7 +33,7 @@ UNANSWERED_MAX = 32
 
 CHECK_EVERY_S = 0.5
 
-INCOMPLETE_MAX_S = 0.2
+INCOMPLETE_MAX_S = 0.5
 """Time after which aiohttp receives the rest of an incomplete request, with a limit on its duration."""
 
 
@@ -189,6 +189,10 @@ class Connection(asyncio.Protocol):
     @override
     def resume_writing(self) -> None:
         self.stalled_since_s = math.inf
+        # Times count from here: the peer could not send while nothing was read.
+        self._idle_since_s = self._loop.time()
+        if self._incomplete_since_s != math.inf:
+            self._incomplete_since_s = self._idle_since_s
         self._go_on_guarded()
 
     @override
