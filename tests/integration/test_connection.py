@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -138,10 +137,7 @@ async def test_a_peer_that_reads_no_answers_is_not_read_and_gets_all_of_them_lat
     service: Service, flow: str, amqp: Amqp
 ) -> None:
     count = 30_000
-    place = urlsplit(service.url)
-    peer = socket.create_connection((place.hostname, place.port))
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-    reader, writer = await asyncio.open_connection(sock=peer)
+    reader, writer = await connect(service)
     writer.transport.pause_reading()
 
     async def send() -> None:
