@@ -23,13 +23,16 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
 
 
-@pytest.fixture
-async def start(broker_url: str, flow: str, http: aiohttp.ClientSession, amqp: Amqp) -> AsyncIterator[Start]:
-    """Starts a processor of the flow, its queues declared before."""
+@pytest.fixture(params=["lean", "aiohttp"])
+async def start(
+    request: pytest.FixtureRequest, broker_url: str, flow: str, http: aiohttp.ClientSession, amqp: Amqp
+) -> AsyncIterator[Start]:
+    """Starts a processor of the flow with each HTTP client, its queues declared before."""
     await amqp.declare_flow(flow)
     async with starting(http) as start:
 
         async def start_one(target_url: str, **settings: str) -> Service:
+            settings |= {"TARGET__CLIENT": request.param}
             return await start(processor(broker_url, flow=flow, target_url=target_url, **settings))
 
         yield start_one

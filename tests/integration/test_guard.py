@@ -30,7 +30,9 @@ from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.gate import own_errors
 from eventflow_processor.handler import Handler
 from eventflow_processor.observe.metrics import ProcessorMetrics
-from eventflow_processor.target.http import HttpTarget
+from eventflow_processor.target.aiohttp_client import AiohttpTarget
+from eventflow_processor.target.lean.client import LeanTarget
+from eventflow_processor.target.lean.connection import Connection
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.injector import Injector
@@ -54,10 +56,14 @@ def collected() -> Iterator[None]:
 INSIDE = (
     Dispatcher._begin_next,
     Handler.begin,
-    HttpTarget._attempt,
+    AiohttpTarget._attempt,
+    LeanTarget._send_on_new,
+    Connection.buffer_updated,
+    Connection.connection_lost,
     Handler._on_result,
     handler._guarded,  # tasks of a turn: settlements that wait, repeated requests, errors of our own
 )
+CLIENTS = ["lean", "aiohttp"]
 OURS = ("eventflow", "eventflow_processor")
 DELAY_S = 0.05
 EVENTS = 250
@@ -66,7 +72,13 @@ EVENTS = 250
 
 @asynccontextmanager
 async def running(
-    broker_url: str, flow: str, target_url: str, monkeypatch: pytest.MonkeyPatch, *, max_attempts: int = 2
+    broker_url: str,
+    flow: str,
+    target_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    max_attempts: int = 2,
+    client: str = "lean",
 ) -> AsyncIterator[Flow]:
     """Run a processor of one flow in this process."""
     prefix = f"EVENTFLOW_FLOWS__{flow.upper()}__TARGET__"
@@ -75,6 +87,8 @@ async def running(
         f"{prefix}URL": target_url,
         f"{prefix}RETRY_DELAYS_S": str(DELAY_S),
         f"{prefix}MAX_ATTEMPTS": str(max_attempts),
+        f"{prefix}CLIENT": client,
+        f"{prefix}TIMEOUT_S": "0.5",  # the last guard of an attempt whose callbacks fail
         f"{prefix}CONCURRENCY": "1",  # one turn after the other; a slot that is lost stops the flow
     }.items():
         monkeypatch.setenv(name, value)
@@ -119,22 +133,24 @@ async def fail_each_call(
     assert injector.is_complete, f"{injector.failed} were not all calls of a turn"
 
 
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_no_call_that_fails_holds_a_delivery_that_the_target_takes(
-    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
     """Reproduced on 0.1.0: an error in tracing, metrics or the quota left its delivery and its slot taken for good."""
     await amqp.declare_flow(flow, (DELAY_S,))
-    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
+    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch, client=client) as parts:
         await fail_each_call(parts, amqp, flow, lambda ids: ids == target.ids)
     assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == 0
 
 
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_no_call_that_fails_holds_a_delivery_that_is_copied(
-    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
     """Through a retry and into the dead queue: nothing is settled before its copy is safe, and nothing is held."""
     await amqp.declare_flow(flow, (DELAY_S,))
-    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
+    async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch, client=client) as parts:
         target.answer = lambda _: 422
         await fail_each_call(
             parts,
@@ -153,8 +169,9 @@ async def test_no_call_that_fails_holds_a_delivery_that_is_copied(
     assert len(dead) == EVENTS
 
 
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_no_call_that_fails_holds_a_probe(
-    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
     """Reproduced on 0.1.0: an exception between the entry of a probe and its end stopped the flow in all processors."""
     await amqp.declare_flow(flow, (DELAY_S,))
@@ -162,7 +179,7 @@ async def test_no_call_that_fails_holds_a_probe(
     monkeypatch.setattr("eventflow_processor.gate.breaker.PROBE_PAUSE_MAX_S", 0.0)
     async with (
         ScriptedTarget() as target,
-        running(broker_url, flow, target.url, monkeypatch, max_attempts=100) as parts,
+        running(broker_url, flow, target.url, monkeypatch, max_attempts=100, client=client) as parts,
     ):
 
         def answer(receipt: Receipt) -> int:
@@ -194,7 +211,7 @@ async def test_a_delivery_that_nothing_settles_is_given_up_and_comes_again(
     await amqp.declare_flow(flow, (DELAY_S,))
     async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
         with monkeypatch.context() as bug:
-            bug.setattr(HttpTarget, "start", hang)
+            bug.setattr(LeanTarget, "start", hang)
             await amqp.publish(lane_queue(flow, Lane.LIVE), message("forgotten"), message("behind-it"))
             await eventually(lambda: parts.consumer.held == 2, what="both events held")
         await eventually(lambda: target.ids == {"forgotten", "behind-it"}, what="both delivered through the only slot")
@@ -242,7 +259,7 @@ async def test_a_processor_whose_slots_are_taken_for_good_says_that_it_stands_st
     """Reproduced on 0.1.0: with 15 of 20 slots dead /readyz answered 200 throughout."""
     monkeypatch.setattr(dispatcher, "STANDSTILL_S", 0.2)
     monkeypatch.setenv(f"EVENTFLOW_FLOWS__{flow.upper()}__TARGET__TIMEOUT_S", "0.2")
-    monkeypatch.setattr(HttpTarget, "start", hang)
+    monkeypatch.setattr(LeanTarget, "start", hang)
     await amqp.declare_flow(flow, (DELAY_S,))
     async with ScriptedTarget() as target, running(broker_url, flow, target.url, monkeypatch) as parts:
         await amqp.publish(lane_queue(flow, Lane.LIVE), message("1"), message("2"))

@@ -82,15 +82,22 @@ async def urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         }
 
 
+@pytest.mark.parametrize("client", ["lean", "aiohttp"])
 async def test_each_cause_has_its_word_in_metrics_and_log_and_counts_no_attempt(
-    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, urls: dict[str, str]
+    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, urls: dict[str, str], client: str
 ) -> None:
     """negotiator#1058. Reproduced on 0.1.0: all of them were `connection`, and the cause was nowhere."""
     flows = {f"{flow}x{number}": word for number, word in enumerate(urls)}
     of_flows = {
         f"FLOWS__{name.upper()}__TARGET__{setting}": value
         for name, word in flows.items()
-        for setting, value in {"URL": urls[word], "TIMEOUT_S": "1", "RETRY_DELAYS_S": "1", "MAX_ATTEMPTS": "1"}.items()
+        for setting, value in {
+            "URL": urls[word],
+            "TIMEOUT_S": "1",
+            "RETRY_DELAYS_S": "1",
+            "MAX_ATTEMPTS": "1",
+            "CLIENT": client,
+        }.items()
     }
     for name in (flow, *flows):
         await amqp.declare_flow(name, (1.0,))
@@ -139,12 +146,15 @@ async def reset(_: RawRequest, writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+@pytest.mark.parametrize("client", ["lean", "aiohttp"])
 async def test_a_dead_letter_keeps_the_word_and_dead_show_explains_it(
-    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, client: str
 ) -> None:
     await amqp.declare_flow(flow)
     async with RawTarget(reset) as target:
-        service = processor(broker_url, flow=flow, target_url=target.url, TARGET__MAX_ATTEMPTS="1")
+        service = processor(
+            broker_url, flow=flow, target_url=target.url, TARGET__MAX_ATTEMPTS="1", TARGET__CLIENT=client
+        )
         with service.process:
             await service.ready(http)
             await amqp.publish(lane_queue(flow, Lane.LIVE), message("e-1"))
@@ -159,8 +169,9 @@ async def test_a_dead_letter_keeps_the_word_and_dead_show_explains_it(
     assert (letter.headers["eventflow-reason"], letter.headers["eventflow-detail"]) == ("connection", "reset")
 
 
+@pytest.mark.parametrize("client", ["lean", "aiohttp"])
 async def test_a_refusal_of_plain_http_by_a_tls_port_burns_no_event(
-    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, client: str
 ) -> None:
     """nginx, Go and Apache answer 400 to plain HTTP on a TLS port: it is the URL that is wrong, not the event."""
 
@@ -169,7 +180,9 @@ async def test_a_refusal_of_plain_http_by_a_tls_port_burns_no_event(
 
     await amqp.declare_flow(flow)
     async with RawTarget(refuse) as target:
-        service = processor(broker_url, flow=flow, target_url=target.url, TARGET__MAX_ATTEMPTS="1")
+        service = processor(
+            broker_url, flow=flow, target_url=target.url, TARGET__MAX_ATTEMPTS="1", TARGET__CLIENT=client
+        )
         with service.process:
             await service.ready(http)
             await amqp.publish(lane_queue(flow, Lane.LIVE), message("e-1"))

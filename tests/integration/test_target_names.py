@@ -19,6 +19,7 @@ from tests.support.services import processor
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
+CLIENTS = ["lean", "aiohttp"]
 SILENT = tuple(f"silent{number}.test" for number in range(4))
 EVENTS = 25
 
@@ -32,8 +33,9 @@ async def names(tmp_path: Path) -> AsyncIterator[NameServer]:
         cannot(str(error))
 
 
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_silent_names_of_other_flows_delay_neither_a_healthy_flow_nor_the_end(
-    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, names: NameServer
+    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, names: NameServer, client: str
 ) -> None:
     """nodejs/node#8436. Reproduced on 0.1.0: 0 of 25 events delivered, and SIGTERM took 16 s."""
     names.silent |= set(SILENT)
@@ -41,14 +43,21 @@ async def test_silent_names_of_other_flows_delay_neither_a_healthy_flow_nor_the_
     others = {
         f"FLOWS__{name.upper()}__TARGET__{setting}": value
         for name, host in silent_flows.items()
-        for setting, value in {"URL": f"http://{host}/", "TIMEOUT_S": "1.5", "RETRY_DELAYS_S": "0.2,0.5"}.items()
+        for setting, value in {
+            "URL": f"http://{host}/",
+            "TIMEOUT_S": "1.5",
+            "RETRY_DELAYS_S": "0.2,0.5",
+            "CLIENT": client,
+        }.items()
     }
     for name in (flow, *silent_flows):
         await amqp.declare_flow(name, (0.2, 0.5))
     async with ScriptedTarget() as target:
         target.answer = lambda _: web.Response(headers={"Connection": "close"})  # each event needs the address
         url = target.url.replace("127.0.0.1", "target.test")
-        service = processor(broker_url, flow=flow, target_url=url, prefix=names.seen_by, **others)
+        service = processor(
+            broker_url, flow=flow, target_url=url, prefix=names.seen_by, TARGET__CLIENT=client, **others
+        )
         with service.process:
             await service.ready(http)
             for name in silent_flows:
@@ -63,14 +72,17 @@ async def test_silent_names_of_other_flows_delay_neither_a_healthy_flow_nor_the_
             assert not service.tracebacks
 
 
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_a_target_that_moves_is_found_at_once_and_one_that_stays_is_reached_while_no_name_is_answered(
-    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, names: NameServer
+    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, names: NameServer, client: str
 ) -> None:
     """An address where nothing listens is asked for anew, and serves on if no name server answers."""
     await amqp.declare_flow(flow, (0.2, 0.5))
     queue = lane_queue(flow, Lane.LIVE)
     port = free_port()
-    service = processor(broker_url, flow=flow, target_url=f"http://target.test:{port}/", prefix=names.seen_by)
+    service = processor(
+        broker_url, flow=flow, target_url=f"http://target.test:{port}/", prefix=names.seen_by, TARGET__CLIENT=client
+    )
     with service.process:
         await service.ready(http)
         async with ScriptedTarget(port=port) as target:

@@ -1,4 +1,4 @@
-"""Answers that a target might give by mistake or in malice, drawn with dice; each is clear about what it means."""
+"""Answers that a target might give by mistake or in malice, drawn with dice. The meaning of each is clear."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -67,13 +67,13 @@ FAILURES = (b"301 Moved", b"400 Bad Request", b"404 Not Found", b"409 Conflict",
 
 
 class Ending(Enum):
-    """What becomes of the connection after an answer."""
+    """State of the connection after an answer."""
 
     KEPT = auto()
     CLOSED = auto()
     RESET = auto()
     DEAF = auto()
-    """It stays open, and nothing is read from it any more: what goes out on it is lost."""
+    """It stays open, and nothing is read from it any more: a request that is sent on it is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 import asyncio
 import re
+import ssl
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -29,8 +30,29 @@ class RawRequest:
     at_s: float
 
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Serves one connection."""
+
 Answer = Callable[[RawRequest, asyncio.StreamWriter], Awaitable[None]]
 """Writes the answer to a request; the connection goes on unless it was closed."""
+
+
+@asynccontextmanager
+async def serving(serve: Serve, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Run a target below HTTP, and end with the end of its last connection. Yield its port."""
+    connections: set[asyncio.Task[None]] = set()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await serve(reader, writer)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(serve_one, host, 0, ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*connections)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A target that answers as a test tells it to and keeps what it received."""
+"""A target that answers as a test demands, and keeps the requests that it received."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +10,7 @@ from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Answer = web.StreamResponse | int | Handler
-"""What a request gets; a handler may do to the connection whatever it likes."""
+"""The answer to a request. A handler may do anything to the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,9 @@ class ScriptedTarget:
     answer: Callable[[Receipt], Answer | Awaitable[Answer]] = lambda _: 200
     receipts: list[Receipt] = field(default_factory=list)
     taken: list[Receipt] = field(default_factory=list)
-    """Those answered 2xx while whoever sent them was still there."""
+    """Those that were answered with 2xx while their sender was still connected."""
     unheard: list[Receipt] = field(default_factory=list)
-    """Those answered 2xx when whoever sent them had gone: they will come again."""
+    """Those that were answered with 2xx after their sender had disconnected: they will come again."""
     url: str = ""
     port: int = 0
     _runner: web.AppRunner | None = None
@@ -46,7 +46,7 @@ class ScriptedTarget:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/{path:.*}", self._receive)
         app.on_response_prepare.append(self._take)
-        # A body is what was sent, whatever its encoding.
+        # The bytes of a body stay as they were sent, with any encoding.
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, auto_decompress=False)
         await self._runner.setup()
         await web.TCPSite(self._runner, self.host, self.port).start()

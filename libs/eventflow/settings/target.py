@@ -103,6 +103,11 @@ class TargetSettings(Section):
     headers: Annotated[dict[str, SecretStr], BeforeValidator(_json_object), AfterValidator(_headers)] = Field(
         {}, description="JSON object of static headers, such as authorization"
     )
+    client: Literal["lean", "aiohttp"] = Field(
+        "lean",
+        description="HTTP client: `lean`, which takes the least processor time, or `aiohttp`, which is in wider use; "
+        "both send the same requests and judge answers by the same rules",
+    )
     format: Literal["raw", "cloudevents"] = Field(
         "raw",
         description="`raw`: the body unchanged, with `ce-*` headers; `cloudevents`: a structured CloudEvent that "

@@ -33,8 +33,9 @@ from eventflow_processor.observe.recent import RecentEvents
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import RetryPolicy
+from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import FeedbackReader
-from eventflow_processor.target.http import HttpTarget
+from eventflow_processor.target.lean.client import LeanTarget
 from eventflow_processor.target.request import request_form
 from eventflow_processor.target.success import success_rule
 
@@ -201,8 +202,9 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
     )
 
 
-def _target_of(settings: TargetSettings) -> HttpTarget:
-    return HttpTarget(
+def _target_of(settings: TargetSettings) -> LeanTarget | AiohttpTarget:
+    client: type[LeanTarget | AiohttpTarget] = LeanTarget if settings.client == "lean" else AiohttpTarget
+    return client(
         url=settings.url or "",
         form=request_form(settings),
         headers={key: value.get_secret_value() for key, value in settings.headers.items()},

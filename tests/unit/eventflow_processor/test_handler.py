@@ -29,13 +29,12 @@ from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import RetryPolicy
-from eventflow_processor.target.feedback import Feedback, FeedbackReader
-from eventflow_processor.target.http import HttpTarget
+from eventflow_processor.target.feedback import Feedback
 from eventflow_processor.target.port import Charge, OnResult
 from eventflow_processor.target.port import Target as AnyTarget
-from eventflow_processor.target.request import RequestForm
 from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
 from eventflow_processor.turn import Turn
+from tests.support.http_targets import CLIENTS, HttpTarget, target_at
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
@@ -320,13 +319,12 @@ async def test_a_probe_that_cannot_even_be_abandoned_gives_its_pass_back() -> No
         assert stage.gate.is_open or stage.gate._closed_s() < UNTIL_CHANGED_S, "another probe may follow"
 
 
-async def test_a_turn_is_freed_at_its_end_and_not_by_the_garbage_collector() -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_a_turn_is_freed_at_its_end_and_not_by_the_garbage_collector(client: type[HttpTarget]) -> None:
     """A thousand bodies of events waited for the collector, which runs seldom (`lifecycle.GC_THRESHOLDS`)."""
     async with (
         ScriptedTarget(answer=lambda _: 200) as scripted,
-        HttpTarget(
-            url=scripted.url, form=RequestForm(), headers={}, timeout_s=5, feedback=FeedbackReader(mode="none")
-        ) as http,
+        target_at(client, scripted.url) as http,
     ):
         stage = Stage(Target(None), http=http)
         gc.collect()

@@ -32,6 +32,12 @@ _THROTTLE_WORDS = frozenset(
 )
 """Names of GraphQL servers for a refusal by the quota. MAX_COST_EXCEEDED is none, because waiting does not help."""
 
+_SEPARATE = tuple(
+    (f"{prefix}-remaining", f"{prefix}-reset-after", f"{prefix}-reset")
+    for prefix in ("ratelimit", "x-ratelimit", "x-rate-limit")
+)
+"""Names of headers with one number each."""
+
 _DECIMAL = re.compile(r"\s*\d{1,19}(\.\d{1,9})?\s*", re.ASCII)
 _ISO_DATE = re.compile(r"\s*(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d\S*)\s*", re.ASCII)
 _CALL_LIMIT = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*")
@@ -70,10 +76,14 @@ class FeedbackReader:
         return self.mode == "shopify-graphql"
 
     def of_headers(self, headers: Mapping[str, str], *, now: datetime) -> Feedback:
-        """Read the head of an answer; headers that cannot be read count as absent."""
+        """Read the head of an answer; headers that cannot be read count as absent.
+
+        Args:
+            headers: Their names are in lower case, or the mapping ignores the case.
+        """
         if self.mode == "none":
             return NOTHING
-        retry_after_s = seconds_until(headers.get("Retry-After"), now=now)
+        retry_after_s = seconds_until(headers.get("retry-after"), now=now)
         windows = list(self._windows(headers, now))
         if not windows:
             return NOTHING if retry_after_s is None else Feedback(retry_after_s=retry_after_s)
@@ -99,13 +109,13 @@ class FeedbackReader:
 
     def _windows(self, headers: Mapping[str, str], now: datetime) -> Iterator["_Window"]:
         if self.mode == "shopify":
-            yield from _call_limit(headers.get("X-Shopify-Shop-Api-Call-Limit"))
+            yield from _call_limit(headers.get("x-shopify-shop-api-call-limit"))
         elif self.mode == "standard":
-            if (rate_limit := headers.get("RateLimit")) is not None:
-                yield from _draft(rate_limit, headers.get("RateLimit-Policy"), now)
-            for prefix in ("RateLimit", "X-RateLimit", "X-Rate-Limit"):
-                if (remaining := headers.get(f"{prefix}-Remaining")) is not None:
-                    reset = headers.get(f"{prefix}-Reset-After") or headers.get(f"{prefix}-Reset")
+            if (rate_limit := headers.get("ratelimit")) is not None:
+                yield from _draft(rate_limit, headers.get("ratelimit-policy"), now)
+            for remaining_name, *reset_names in _SEPARATE:
+                if (remaining := headers.get(remaining_name)) is not None:
+                    reset = next(filter(None, map(headers.get, reset_names)), None)
                     yield from _separate(remaining, reset, now)
 
 

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Literal
 from urllib.parse import quote
+
+from multidict import CIMultiDict
 
 from eventflow.event import Event, format_time
 from eventflow.message import Envelope
 from eventflow.settings.target import TargetSettings
 from eventflow.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signature, signing_key
 
+USER_AGENT = f"event-flow/{version('event-flow')}"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 CLOUDEVENT = "application/cloudevents+json"
 
@@ -72,6 +76,13 @@ def request_form(target: TargetSettings) -> RequestForm:
         format=target.format,
         signing_keys=tuple(signing_key(secret.get_secret_value()) for secret in target.signing_secrets),
     )
+
+
+def fixed_headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """Return the headers that are the same for each request: those of the settings, and ours that they leave out."""
+    fixed = CIMultiDict({"Accept": "*/*", "User-Agent": USER_AGENT})
+    fixed.update(headers)
+    return fixed
 
 
 def structured(event: Event) -> bytes:

@@ -22,8 +22,9 @@ from eventflow_collector.guards import require_safe_exposure
 from eventflow_collector.intake.flow import flow_of
 from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
 from eventflow_processor.guards import require_target_urls
+from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import FeedbackReader
-from eventflow_processor.target.http import HttpTarget
+from eventflow_processor.target.lean.client import LeanTarget
 from eventflow_processor.target.request import request_form
 from eventflow_processor.target.success import success_rule
 
@@ -148,7 +149,7 @@ def check_start(role: Role, config: Path | None = None) -> None:
 
 def check_flow(name: str, flow: FlowSettings, *, configured_prefetch: int | None) -> None:
     target = flow.target
-    HttpTarget(
+    {"lean": LeanTarget, "aiohttp": AiohttpTarget}[target.client](
         url=target.url or "",
         form=request_form(target),
         headers={name: value.get_secret_value() for name, value in target.headers.items()},

@@ -1,4 +1,4 @@
-"""What answers say about a target's quota, and what is read into nonsense: nothing."""
+"""The quota of a target as its answers state it. Nonsense states nothing."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -6,6 +6,7 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from eventflow_processor.target.feedback import NOTHING, Feedback, FeedbackReader, Mode, seconds_until
 from eventflow_processor.target.result import Failed, judge
@@ -16,7 +17,7 @@ RESET = int(NOW.timestamp()) + 30
 
 
 def read(headers: dict[str, str], *, mode: Mode = "standard", cost: float = 1.0) -> Feedback:
-    return FeedbackReader(mode=mode, cost=cost).of_headers(headers, now=NOW)
+    return FeedbackReader(mode=mode, cost=cost).of_headers(CIMultiDict(headers), now=NOW)
 
 
 @pytest.mark.parametrize("name", ["Retry-After", "X-RateLimit-Reset", "RateLimit-Reset", "X-Rate-Limit-Reset"])
@@ -105,7 +106,7 @@ def test_standard_reads_the_draft_and_what_came_before_it(
     headers: dict[str, str], room: float, refilled_after_s: float | None
 ) -> None:
     assert read(headers) == Feedback(room=room, refilled_after_s=refilled_after_s)
-    assert read(headers, cost=5).room == room * 5, "what is said in requests counts in units"
+    assert read(headers, cost=5).room == room * 5, "a number of requests is converted into units"
 
 
 def test_shopify_tells_how_full_its_bucket_is() -> None:

@@ -1,4 +1,4 @@
-"""What the target gets: raw or as a CloudEvent, which the official SDK reads, signed as the reference library does."""
+"""The request of an attempt: raw, or a CloudEvent that the official SDK reads, signed as by the reference library."""
 
 import base64
 import json

@@ -6,12 +6,10 @@ parser. tests/integration/test_answers.py tests this over sockets.
 """
 
 import asyncio
-import errno
 import select
 import socket
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,39 +23,9 @@ from multidict import CIMultiDict
 
 from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
-
-HEAD_MAX_BYTES = 256 * 1024
-"""Limit for all heads of an answer together, interim ones too, as in Chrome. Longer heads are an error."""
+from eventflow_processor.target.exchange import HEAD_MAX_BYTES, TLS_ALERT, Exchange
 
 _NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None, "Accept-Encoding": None})
-_TLS_ALERT = b"\x15\x03"
-_OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
-
-
-@dataclass(slots=True, kw_only=True)
-class Exchange:
-    """One request and its answer, as its connection sees them.
-
-    Attributes:
-        wants_new: Whether the request must not be sent on a kept connection.
-        is_resolving: Whether it waits for the addresses of the target's name.
-        is_sent: Whether there is a connection, so that the request is sent.
-        is_kept: Whether the connection has carried a request before this one.
-        is_answered: Whether a byte of the answer has arrived.
-        speaks_tls: Whether the bytes in place of an answer are TLS.
-        closes: Whether the answer's head ends the connection.
-        lacks_descriptor: Whether no socket could be created because this process or machine has no free descriptor.
-    """
-
-    wants_new: bool = False
-    is_resolving: bool = False
-    is_sent: bool = False
-    is_kept: bool = False
-    is_answered: bool = False
-    speaks_tls: bool = False
-    closes: bool = False
-    lacks_descriptor: bool = False
-
 
 current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 """The exchange of the task that makes the request. It is needed because aiohttp passes no argument of ours on to its
@@ -188,7 +156,7 @@ class TargetConnection(ResponseHandler):
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Take an error of the parser or the network, after all heads that came before it."""
         if isinstance(exc, HttpProcessingError) and self._exchange is not None:
-            self._exchange.speaks_tls = self._head.startswith(_TLS_ALERT)
+            self._exchange.speaks_tls = self._head.startswith(TLS_ALERT)
         if isinstance(exc, HttpProcessingError) and self._is_head_due and not self._is_second_reading:
             self._read_again()
             return
@@ -255,19 +223,4 @@ def _end_of_heads(text: bytes, *, heads: int, start: int = 0) -> int:
 
 
 def _make_socket(address: tuple[Any, ...]) -> socket.socket:
-    family, kind, protocol, _, _ = address
-    try:
-        return socket.socket(family=family, type=kind, proto=protocol)
-    except OSError as error:
-        if error.errno in _OUR_ERRNOS:
-            current_exchange.get().lacks_descriptor = True
-        raise
-
-
-def has_no_descriptor_left() -> bool:
-    """Whether no socket can be created now. In this case a failed name lookup shows nothing about the target."""
-    try:
-        socket.socket().close()
-    except OSError as error:
-        return error.errno in _OUR_ERRNOS
-    return False
+    return current_exchange.get().make_socket(address)
