@@ -12,12 +12,16 @@ import pytest
 import structlog
 from prometheus_client import generate_latest
 
+from eventflow.amqp.publish_channel import Publication
 from eventflow.settings.load import load
 from eventflow.telemetry import logging
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, Attributes
+from eventflow_collector.durable import DurableWriter
+from eventflow_collector.server.connection import Connection
 from eventflow_collector.server.protocol import ProblemProtocol
 from eventflow_collector.server.worker import Worker
 from sandbox.ports import free_port
+from tests.support.aiohttp_alone import aiohttp_alone
 from tests.support.injector import Injector
 from tests.support.services import API_KEY
 from tests.support.wait import eventually
@@ -28,17 +32,19 @@ TELEMETRY = (
     *("eventflow_collector.metrics", "eventflow.telemetry", "prometheus_client", "structlog", "logging", __name__),
     *(
         "eventflow_collector.tracing.publishing",
-        "eventflow_collector.tracing._record_end",
         "eventflow_collector.tracing._to_queue",
     ),
 )
 GUARD = (
     "eventflow_collector.intake.budget.Reservation.release",
     "eventflow_collector.intake.budget.ByteBudget.release",
+    "eventflow_collector.durable._Sending._resolved",
 )
 """These give back. An error from the very call that gives back cannot be made good by another call."""
 OUTERMOST = "eventflow.telemetry.harmless.harmless.<locals>.guarded"
 """The guard around telemetry. It cannot guard against an error from its own call."""
+
+WAYS = {"own": Connection, "aiohttp": aiohttp_alone}
 
 
 class RecordingSpan:
@@ -96,11 +102,17 @@ async def running(**settings: str) -> AsyncIterator[tuple[Worker, str]]:
             structlog.configure(**previous)
 
 
+def give_back(worker: Worker) -> None:
+    budget = worker._ingest._budget
+    budget.release(budget.held_bytes)
+
+
 def internal_errors(worker: Worker) -> float:
     lines = generate_latest(worker.metrics.registry).decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("eventflow_internal_errors_total{"))
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("means", "headers", "body", "status"),
     [
@@ -120,6 +132,7 @@ async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_serv
     flow: str,
     http: aiohttp.ClientSession,
     tmp_path: Path,
+    way: str,
     means: str,
     headers: dict[str, str],
     body: bytes,
@@ -138,6 +151,7 @@ async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_serv
         "COLLECTOR__SPOOL_DIR": str(tmp_path / "spool") if means == "spool" else "",
         "SOURCE__API_KEYS": API_KEY,
     }
+    monkeypatch.setattr("eventflow_collector.server.worker.Connection", WAYS[way])
     plain = 503 if means == "nothing" else 202
     async with running(**settings) as (worker, url):
 
@@ -160,7 +174,12 @@ async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_serv
         while True:
             at += 1
             injector = Injector(
-                inside=[ProblemProtocol._handle_request],  # to the end of the answer
+                inside=[
+                    Connection.data_received,
+                    ProblemProtocol._handle_request,  # to the end of the answer
+                    Publication.resolve,
+                    DurableWriter._keep,
+                ],
                 packages=["eventflow_collector", "eventflow"],
                 at=at,
             )
@@ -170,8 +189,7 @@ async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_serv
                 assert answered == status
                 break
             if injector.raised_from in GUARD:
-                budget = worker._ingest._budget
-                budget.release(budget.held_bytes)
+                give_back(worker)
                 continue
             seen[f"{at} {injector.raised_from}"] = answered
             is_telemetry = injector.raised_from.startswith(TELEMETRY) and injector.raised_from != OUTERMOST

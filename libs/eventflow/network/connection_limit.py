@@ -7,7 +7,7 @@ process without free descriptors cannot open its spool, reach its broker or answ
 import asyncio
 import heapq
 import math
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from aiohttp import web
 from typing_extensions import override
@@ -17,6 +17,18 @@ STALLED_S = 5.0
 
 CLOSED_AT_ONCE_SHARE = 1 / 32
 """Share of the limit that is closed together: looking for the longest idle passes over all connections."""
+
+
+class Bounded(Protocol):
+    """A connection that counts against a limit."""
+
+    @property
+    def idle_since_s(self) -> float | None:
+        """Time by the loop's clock at which the last request ended; None while one is being served."""
+
+    @property
+    def stalled_since_s(self) -> float:
+        """Time by the loop's clock from which the peer has not read its answers; infinity if it reads."""
 
 
 class ConnectionLimit:
@@ -32,14 +44,14 @@ class ConnectionLimit:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: dict[BoundedProtocol, asyncio.Transport] = {}
+        self._open: dict[Bounded, asyncio.Transport] = {}
         self.closed_idle = 0
         self.refused = 0
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def admit(self, newcomer: "BoundedProtocol", transport: asyncio.Transport, *, now_s: float) -> bool:
+    def admit(self, newcomer: Bounded, transport: asyncio.Transport, *, now_s: float) -> bool:
         """Count a new connection; False if there is no room for it."""
         if len(self._open) >= self._limit and not self._make_room(now_s):
             self.refused += 1
@@ -47,7 +59,7 @@ class ConnectionLimit:
         self._open[newcomer] = transport
         return True
 
-    def forget(self, protocol: "BoundedProtocol") -> None:
+    def forget(self, protocol: Bounded) -> None:
         """Remove a connection that is closed."""
         self._open.pop(protocol, None)
 
@@ -113,7 +125,7 @@ class BoundedProtocol(web.RequestHandler):
         self.stalled_since_s = math.inf
 
 
-def _unused_since_s(protocol: BoundedProtocol, transport: asyncio.Transport, now_s: float) -> float | None:
+def _unused_since_s(protocol: Bounded, transport: asyncio.Transport, now_s: float) -> float | None:
     """Return the time from which a connection has served nothing; None if it must stay."""
     if transport.is_closing():  # still open although it is closing: its peer does not read the unsent rest
         return -math.inf

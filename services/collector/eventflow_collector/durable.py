@@ -1,15 +1,24 @@
-"""Durable storage of events: published and confirmed, or spooled if the broker does not confirm them."""
+"""Durable storage of events: published and confirmed, or spooled if the broker does not confirm them.
+
+Publishes and their confirms are handled in callbacks. Only the spool needs a task, because it waits for the disk.
+"""
 
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import takewhile
+from typing import Protocol
 
 import structlog
 
 from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
-from eventflow.errors import BrokerUnavailableError, EventFlowError, MessageTooLargeError, PublishError
+from eventflow.errors import (
+    BrokerUnavailableError,
+    EventFlowError,
+    MessageTooLargeError,
+    PublishTimeoutError,
+)
 from eventflow.event import Event
 from eventflow.message import Envelope, Message, encode
 from eventflow.telemetry.harmless import InternalErrors, harmless
@@ -27,37 +36,16 @@ from eventflow_collector.tracing import publishing
 log = structlog.stdlib.get_logger()
 
 
-@dataclass(slots=True, kw_only=True)
-class _Sending:
-    """An event that is being published.
+class Stored(Protocol):
+    """The side of a request that waits until its events are stored. One of these methods is called, once."""
 
-    Attributes:
-        started: Its publish, or the error that prevented one.
-    """
+    __slots__ = ()
 
-    event: Event
-    message: Message
-    started: Publication | BrokerUnavailableError | MessageTooLargeError
-    span: Span
+    def stored(self, rejected: Rejection | None) -> None:
+        """Note the end: all events are durable (None), or the request is refused."""
 
-    async def confirmed(self, *, timeout_s: float) -> None:
-        """Wait for the confirm; raises as `Publication.confirmed` does."""
-        if not isinstance(self.started, Publication):
-            raise self.started
-        await self.started.confirmed(timeout_s=timeout_s)
-
-    @property
-    def unresolved(self) -> Publication | None:
-        """The publish that may still be confirmed."""
-        return self.started if isinstance(self.started, Publication) else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Unconfirmed:
-    """An event that the broker has not confirmed, and the reason."""
-
-    sending: _Sending
-    reason: BrokerUnavailableError | PublishError
+    def fail(self, error: Exception) -> None:
+        """Note an unexpected error; some of the events may be durable."""
 
 
 class DurableWriter:
@@ -75,16 +63,19 @@ class DurableWriter:
         self._spool = spool
         self._metrics = metrics
         self._confirm_timeout_s = confirm_timeout_s
+        self._writes: dict[_Write, None] = {}  # not ended, the oldest first: all have the same time to end
+        self._timer: asyncio.TimerHandle | None = None
+        self._keeping: set[asyncio.Task[None]] = set()
 
     @property
     def internal_errors(self) -> InternalErrors:
         """Counter of errors in metrics, logs and traces, which must not affect an event."""
         return self._metrics.internal_errors
 
-    async def write(
-        self, events: Sequence[Event], flow: Flow, *, reservation: Reservation, request: Span
-    ) -> Rejection | None:
-        """Store the events of one request; return None after all are durable.
+    def write(
+        self, events: Sequence[Event], flow: Flow, *, reservation: Reservation, request: Span, stored: Stored
+    ) -> None:
+        """Store the events of one request, and call `stored` at the end: at once, or later.
 
         All are published before the first confirm is awaited, and share one deadline.
 
@@ -93,91 +84,100 @@ class DurableWriter:
             flow: Their flow.
             reservation: Reserves their memory; each publish takes over its own part.
             request: The span of the request.
+            stored: Called at the end.
         """
         max_bytes = self._publisher.max_bytes
         if max_bytes is not None and any(len(event.body) > max_bytes for event in events):
-            return rejection.event_too_large(max_bytes)
-        started_s = time.perf_counter()
-        sendings = [self._send(event, flow, reservation, request) for event in events]
-        unconfirmed: list[_Unconfirmed] = []
-        for sending in sendings:
-            waited_s = time.perf_counter() - started_s
-            failure: EventFlowError | None = None
-            try:
-                await sending.confirmed(timeout_s=max(0.0, self._confirm_timeout_s - waited_s))
-            except (BrokerUnavailableError, PublishError) as reason:
-                failure = reason
-                unconfirmed.append(_Unconfirmed(sending=sending, reason=reason))
-            try:
-                self._record_confirm(sending, flow, failure, confirm_s=time.perf_counter() - started_s)
-            except Exception as error:  # noqa: BLE001 - the event is confirmed or not, recorded or not
-                self._metrics.internal_errors.note(error)
-        return await self._keep(unconfirmed, flow, request) if unconfirmed else None
-
-    def _send(self, event: Event, flow: Flow, reservation: Reservation, request: Span) -> _Sending:
-        span: Span = UNRECORDED
-        traceparent = None
-        # In this form, and not by `harmless`, on the way of every event: the decorator's own call costs it a little.
+            stored.stored(rejection.event_too_large(max_bytes))
+            return
+        write = _Write(self, flow, request, stored)
+        self._writes[write] = None
+        self._start_timer()
         try:
-            span = publishing(request, event, queue=flow.queue)
-            traceparent = span.traceparent
-        except Exception as error:  # noqa: BLE001 - an event needs no trace
-            self._metrics.internal_errors.note(error)
-        message = encode(Envelope(event=event), traceparent=traceparent)
-        try:
-            started = self._publish(message, flow)
-        except (BrokerUnavailableError, MessageTooLargeError) as reason:
-            return _Sending(event=event, message=message, started=reason, span=span)
-        # The request may end before its publish is resolved. Until then the body is in memory, so it remains counted.
-        release = reservation.split_off(EVENT_BYTES + len(event.body))
-        try:
-            started.on_resolved(release)
+            write.send(events, reservation)
         except BaseException:
-            release()  # otherwise nothing would call it
+            self.forget(write)
             raise
-        return _Sending(event=event, message=message, started=started, span=span)
 
-    def _publish(self, message: Message, flow: Flow) -> Publication:
+    def publish(self, message: Message, flow: Flow) -> Publication:
+        """Start a publish; raises as `Publisher.publish` does."""
         if self._spool is not None and self._spool.is_preferred:
             # No publish is started that cannot be confirmed in time, so that a frozen broker costs only one timeout.
             raise BrokerUnavailableError("the broker is away, or confirms nothing")
         return self._publisher.publish(message, queue=flow.queue)
 
-    async def _keep(self, unconfirmed: Sequence[_Unconfirmed], flow: Flow, request: Span) -> Rejection | None:
-        span = self._begin_spooling(request) or UNRECORDED
+    def observe_confirm(self, write: "_Write", span: Span) -> None:
+        """Measure the time to a confirm."""
+        confirm_s = time.perf_counter() - write.started_s
+        self._metrics.flows[write.flow.name].confirm_seconds.observe(confirm_s, exemplar_of(span))
+
+    def forget(self, write: "_Write") -> None:
+        """Remove a write that has ended. A second call changes nothing."""
+        self._writes.pop(write, None)
+
+    def keep(self, write: "_Write") -> None:
+        """Store the unconfirmed events of a write in the spool, in a task, because the disk takes time."""
+        keeping = asyncio.create_task(self._keep(write))
+        self._keeping.add(keeping)
+        keeping.add_done_callback(self._keeping.discard)
+
+    def _start_timer(self) -> None:
+        """Start the one timer of all writes, unless it runs. It is due with the oldest write."""
+        oldest = next(iter(self._writes), None)
+        if self._timer is None and oldest is not None:
+            left_s = oldest.started_s + self._confirm_timeout_s - time.perf_counter()
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        due_s = time.perf_counter() - self._confirm_timeout_s
+        for write in list(takewhile(lambda write: write.started_s <= due_s, self._writes)):
+            # Removed first, in any case: one that remained would make the timer due at once, without end.
+            self.forget(write)
+            write.expire(self._confirm_timeout_s)
+        self._start_timer()
+
+    async def _keep(self, write: "_Write") -> None:
         try:
-            rejected = await self._spool_all(unconfirmed, flow)
+            write.stored.stored(await self._keep_traced(write))
+        except Exception as error:  # noqa: BLE001 - it is passed on; here it would only end this task
+            write.stored.fail(error)
+
+    async def _keep_traced(self, write: "_Write") -> Rejection | None:
+        span = self._begin_spooling(write.request) or UNRECORDED
+        try:
+            rejected = await self._spool_all(write.unconfirmed, write.flow)
         except BaseException as error:
             self._end(span, type(error).__name__)
             raise
         self._end(span, None if rejected is None else "rejected")
         return rejected
 
-    async def _spool_all(self, unconfirmed: Sequence[_Unconfirmed], flow: Flow) -> Rejection | None:
+    async def _spool_all(self, unconfirmed: Sequence["_Sending"], flow: Flow) -> Rejection | None:
         """Spool the events that the broker has not confirmed.
 
         If the broker can never accept an event because of its size, the whole request is rejected.
         """
         for one in unconfirmed:
-            if isinstance(one.reason, MessageTooLargeError):
-                return rejection.event_too_large(one.reason.max_bytes)
+            if isinstance(one.failure, MessageTooLargeError):
+                return rejection.event_too_large(one.failure.max_bytes)
         first = unconfirmed[0]
         if self._spool is None:
-            self._log_unconfirmed(first.sending.event, flow, first.reason, events=len(unconfirmed))
+            self._log_unconfirmed(first.event, flow, first.failure, events=len(unconfirmed))
             return rejection.UNCONFIRMED
         puts = [
             self._spool.put(
-                one.sending.message,
+                one.message,
                 queue=flow.queue,
-                accepted_at=one.sending.event.accepted_at,
-                unresolved=one.sending.unresolved,
+                accepted_at=one.event.accepted_at,
+                unresolved=one.publication,
             )
             for one in unconfirmed
         ]
         try:
             await asyncio.gather(*puts)  # together, so that they share a transaction and its fsync
         except SpoolError as error:
-            self._log_unconfirmed(first.sending.event, flow, error, events=len(unconfirmed))
+            self._log_unconfirmed(first.event, flow, error, events=len(unconfirmed))
             return rejection.UNCONFIRMED
         self._record_spooled(unconfirmed, flow)
         return None
@@ -190,21 +190,144 @@ class DurableWriter:
     def _end(self, span: Span, error: str | None) -> None:
         span.end(error=error)
 
-    def _record_confirm(
-        self, sending: _Sending, flow: Flow, failure: EventFlowError | None, *, confirm_s: float
-    ) -> None:
-        if failure is None:
-            sending.span.end()
-            self._metrics.flows[flow.name].confirm_seconds.observe(confirm_s, exemplar_of(sending.span))
-        else:
-            sending.span.end(error=type(failure).__name__)
-
     @harmless
-    def _record_spooled(self, unconfirmed: Sequence[_Unconfirmed], flow: Flow) -> None:
+    def _record_spooled(self, unconfirmed: Sequence["_Sending"], flow: Flow) -> None:
         self._metrics.flows[flow.name].spooled.inc(len(unconfirmed))
         for one in unconfirmed:
-            log.debug("event.spooled", flow=flow.name, event_id=shown_id(one.sending.event.id), reason=str(one.reason))
+            log.debug("event.spooled", flow=flow.name, event_id=shown_id(one.event.id), reason=str(one.failure))
 
     @harmless
-    def _log_unconfirmed(self, event: Event, flow: Flow, reason: EventFlowError, *, events: int) -> None:
+    def _log_unconfirmed(self, event: Event, flow: Flow, reason: EventFlowError | None, *, events: int) -> None:
         log.warning("event.unconfirmed", flow=flow.name, event_id=shown_id(event.id), events=events, reason=str(reason))
+
+
+class _Sending:
+    """An event that is being published.
+
+    Attributes:
+        publication: Its publish, which may still be confirmed after a failure; None if none could be started.
+        failure: The reason for which it is not confirmed; None if it is confirmed, or if that is not known yet.
+    """
+
+    __slots__ = ("_release", "_write", "event", "failure", "is_settled", "message", "publication", "span")
+
+    def __init__(self, write: "_Write", event: Event, message: Message, span: Span) -> None:
+        self._write = write
+        self.event = event
+        self.message = message
+        self.span = span
+        self.publication: Publication | None = None
+        self.failure: EventFlowError | None = None
+        self.is_settled = False
+
+    def follow(self, publication: Publication, reservation: Reservation) -> None:
+        """Wait for the confirm.
+
+        The request may end before its publish is resolved. Until then the body is in memory, so it remains counted.
+        """
+        self.publication = publication
+        self._release = reservation.split_off(EVENT_BYTES + len(self.event.body))
+        try:
+            publication.on_resolved(self._resolved)
+        except BaseException:
+            self._release()  # otherwise nothing would call it
+            raise
+
+    def _resolved(self) -> None:
+        # The reader of confirms calls this. An error must end this request only, and not leave it without an answer.
+        try:
+            self._release()
+            if self.publication is not None and not self.is_settled:  # otherwise the confirm comes too late
+                self._write.settle(self, self.publication.error)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._write.fail(error)
+
+
+class _Write:
+    """The events of one request, from their publishes until each is confirmed or has failed.
+
+    Attributes:
+        started_s: Time of the first publish, by the performance counter.
+        unconfirmed: The events that the broker has not confirmed, each with its failure.
+    """
+
+    __slots__ = ("_left", "_sendings", "_writer", "flow", "request", "started_s", "stored", "unconfirmed")
+
+    def __init__(self, writer: DurableWriter, flow: Flow, request: Span, stored: Stored) -> None:
+        self._writer = writer
+        self._left = 1  # for `send` itself, so that the write does not end before all are sent
+        self._sendings: list[_Sending] = []
+        self.flow = flow
+        self.request = request
+        self.stored = stored
+        self.started_s = time.perf_counter()
+        self.unconfirmed: list[_Sending] = []
+
+    def send(self, events: Sequence[Event], reservation: Reservation) -> None:
+        """Publish all events. If none is unresolved after that, the write ends at once."""
+        self._left += len(events)
+        for event in events:
+            self._send(event, reservation)
+        self._end_one()
+
+    def settle(self, sending: _Sending, failure: EventFlowError | None) -> None:
+        """Note the outcome of one publish; the last one ends the write."""
+        sending.is_settled, sending.failure = True, failure
+        if failure is not None:
+            self.unconfirmed.append(sending)
+        try:
+            self._record(sending)
+        except Exception as error:  # noqa: BLE001 - the event is confirmed or not, recorded or not
+            self._writer.internal_errors.note(error)
+        self._end_one()
+
+    def expire(self, timeout_s: float) -> None:
+        """Count each event without a confirm as failed. Never raises."""
+        try:
+            for sending in self._sendings:
+                if not sending.is_settled:
+                    self.settle(sending, PublishTimeoutError(f"no confirm within {timeout_s:g} s"))
+        except Exception as error:  # noqa: BLE001 - the timer serves all other writes too
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """End the write because of an unexpected error."""
+        self._writer.forget(self)
+        self.stored.fail(error)
+
+    def _send(self, event: Event, reservation: Reservation) -> None:
+        span: Span = UNRECORDED
+        traceparent = None
+        # In this form, and not by `harmless`, on the way of every event: the decorator's own call costs it a little.
+        try:
+            span = publishing(self.request, event, queue=self.flow.queue)
+            traceparent = span.traceparent
+        except Exception as error:  # noqa: BLE001 - an event needs no trace
+            self._writer.internal_errors.note(error)
+        sending = _Sending(self, event, encode(Envelope(event=event), traceparent=traceparent), span)
+        self._sendings.append(sending)
+        try:
+            publication = self._writer.publish(sending.message, self.flow)
+        except (BrokerUnavailableError, MessageTooLargeError) as failure:
+            self.settle(sending, failure)
+        else:
+            sending.follow(publication, reservation)
+
+    def _end_one(self) -> None:
+        self._left -= 1
+        if self._left:
+            return
+        # Each event has an outcome now, and only a confirm adds nothing to `unconfirmed`.
+        self._writer.forget(self)
+        if self.unconfirmed:
+            self._writer.keep(self)
+        else:
+            self._sendings.clear()  # they have references to this: without the cycle all end at once
+            self.stored.stored(None)
+
+    def _record(self, sending: _Sending) -> None:
+        if sending.failure is None:
+            sending.span.end()
+            self._writer.observe_confirm(self, sending.span)
+        else:
+            sending.span.end(error=type(sending.failure).__name__)

@@ -1,19 +1,24 @@
-"""Requests with events: judged, their bodies read, their events stored durably, and only then answered 202."""
+"""Requests with events, from the head of each to its answer: 202 only after its events are durable. Without coroutines.
+
+Both ways to read a request call the same steps: the collector's own protocol with a whole request at once, and the
+handler of aiohttp's server with a head first and a body later.
+"""
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import structlog
-from aiohttp import web
+from multidict import MultiMapping
+from typing_extensions import override
 
 from eventflow.event import Event, utc_now
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Span
 from eventflow_collector import responses
-from eventflow_collector.durable import DurableWriter
+from eventflow_collector.durable import DurableWriter, Stored
 from eventflow_collector.intake import rejection
 from eventflow_collector.intake.budget import EVENT_BYTES, ByteBudget, Reservation
 from eventflow_collector.intake.flow import Flow
@@ -22,14 +27,27 @@ from eventflow_collector.intake.mode import Mode
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.responses import Response
+from eventflow_collector.tracing import RequestTraces
 
 REPORT_EVERY_S = 1.0
 
 log = structlog.stdlib.get_logger()
 
 
+class Exchange(Protocol):
+    """A request that waits for its answer. Only the first call counts. Neither method raises."""
+
+    __slots__ = ()
+
+    def answer(self, response: Response) -> None:
+        """Send the answer."""
+
+    def fail(self, error: Exception) -> None:
+        """Answer 500 because of an unexpected error."""
+
+
 class Ingest:
-    """Handles the requests with events, for all flows.
+    """Receives the requests with events, for all flows.
 
     Guarantee: 202 is answered only after every event of the request is durable (see `DurableWriter`). After any other
     answer some of them may be durable too. Their ids are the same if the sender repeats the request with the same
@@ -43,15 +61,15 @@ class Ingest:
         writer: DurableWriter,
         budget: ByteBudget,
         metrics: CollectorMetrics,
-        body_timeout_s: float,
+        traces: RequestTraces,
     ) -> None:
         """Take the parts that all requests share."""
-        self._flows = flows
-        self._writer = writer
+        self.traces = traces
+        self.flows = flows
+        self.writer = writer
         self._budget = budget
         self._metrics = metrics
-        self._body_timeout_s = body_timeout_s
-        self._in_flight = 0
+        self.in_flight = 0
         self._logs_events = log.is_enabled_for(logging.DEBUG)
 
     @property
@@ -59,112 +77,168 @@ class Ingest:
         """Counter of errors in metrics, logs and traces, which must not affect an event."""
         return self._metrics.internal_errors
 
-    async def receive(self, request: web.BaseRequest, name: str, span: Span) -> Response:
-        """Answer one request with events for the flow `name`."""
-        reservation = Reservation(self._budget)
-        self._in_flight += 1
-        try:
-            flow = self._flows.get(name)
-            if flow is None:
-                return self._reject(name, rejection.UNKNOWN_FLOW)
-            batch = request.query.get("batch") if request.query_string else None
-            mode = admit(flow, request.headers, batch=batch)
-            if isinstance(mode, Rejection):
-                return self._reject(name, mode)
-            events = await self._take(flow, mode, request, reservation, span)
-            if isinstance(events, Rejection):
-                return self._reject(name, events)
-        finally:
-            self._in_flight -= 1
-            reservation.release()
-        try:
-            self._record_accepted(name, events)
-        except Exception as error:  # noqa: BLE001 - the events are durable, recorded or not
-            self._metrics.internal_errors.note(error)
-        return responses.accepted([event.id for event in events], is_batch=mode.is_batch)
+    def begin(self, name: str, *, traceparent: str | None, exchange: Exchange) -> "Reception":
+        """Begin to receive a request with events for the flow `name`, in the trace of its sender."""
+        return Reception(self, name, Reservation(self._budget), self.traces.begin(traceparent), exchange)
 
     async def report_in_flight(self) -> NoReturn:
         """Set the metric of requests in flight every second: setting it at each request would slow down every event."""
         while True:
-            self._metrics.in_flight.set(self._in_flight)
+            self._metrics.in_flight.set(self.in_flight)
             await asyncio.sleep(REPORT_EVERY_S)
 
-    async def _take(
-        self, flow: Flow, mode: Mode, request: web.BaseRequest, reservation: Reservation, span: Span
-    ) -> Sequence[Event] | Rejection:
-        """Return the events of an admitted request after they are durable."""
-        max_bytes = flow.limits.for_body_of(mode)
-        body = _arrived_body(request, max_bytes, reservation)
-        if body is None:
-            body = await self._arriving_body(request, max_bytes, reservation)
-        if isinstance(body, Rejection):
-            return body
-        events = judge(flow, mode, request.headers, body, now=utc_now())
-        if isinstance(events, Rejection):
-            return events
-        if not reservation.grow_for_events(_held_bytes(events, mode)):
-            return rejection.OVERLOADED
-        rejected = await self._writer.write(events, flow, reservation=reservation, request=span)
-        return rejected or events
-
-    async def _arriving_body(
-        self, request: web.BaseRequest, max_bytes: int, reservation: Reservation
-    ) -> bytes | Rejection:
-        """Read a body as it arrives, within its deadline; each part is reserved before the next is read."""
-        if not reservation.grow_for_events(_head_bytes(request)):
-            return rejection.OVERLOADED
-        body = bytearray()
+    def record_accepted(self, name: str, events: Sequence[Event]) -> None:
+        """Count and log durable events. Never raises: they are durable, recorded or not."""
         try:
-            async with asyncio.timeout(self._body_timeout_s):
-                async for chunk in request.content.iter_any():
-                    body += chunk
-                    if len(body) > max_bytes:
-                        return rejection.body_too_large(max_bytes)
-                    if not reservation.grow(len(chunk)):
-                        return rejection.OVERLOADED
-        except TimeoutError:
-            return rejection.body_too_slow(self._body_timeout_s)
-        except (web.RequestPayloadError, ConnectionError):
-            return rejection.INTERRUPTED
-        return bytes(body)
-
-    def _reject(self, name: str, rejected: Rejection) -> Response:
-        self._record_rejected(name, rejected)
-        return responses.problem(rejected.status, rejected.detail, closes=rejected.closes)
-
-    def _record_accepted(self, name: str, events: Sequence[Event]) -> None:
-        self._metrics.flows[name].accepted.inc(len(events))
-        if self._logs_events:
-            for event in events:
-                log.debug(
-                    "event.accepted",
-                    flow=name,
-                    event_id=shown_id(event.id),
-                    type=event.type,
-                    source=shown_id(event.source),
-                )
+            self._metrics.flows[name].accepted.inc(len(events))
+            if self._logs_events:
+                self._log_accepted(name, events)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._metrics.internal_errors.note(error)
 
     @harmless
-    def _record_rejected(self, name: str, rejected: Rejection) -> None:
+    def record_rejected(self, name: str, rejected: Rejection) -> None:
+        """Count and log a refused request."""
         self._metrics.count_rejected(name, rejected.reason)
         log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
 
-
-def _arrived_body(request: web.BaseRequest, max_bytes: int, reservation: Reservation) -> bytes | Rejection | None:
-    """Return a body that has arrived completely, as short ones do with their heads; None if it has not."""
-    if (request.content_length or 0) > max_bytes:
-        return rejection.body_too_large(max_bytes)
-    if not request.content.is_eof() or request.content.exception() is not None:
-        return None
-    body = request.content.read_nowait()
-    if len(body) > max_bytes:
-        return rejection.body_too_large(max_bytes)
-    return body if reservation.grow(len(body)) else rejection.OVERLOADED
+    def _log_accepted(self, name: str, events: Sequence[Event]) -> None:
+        for event in events:
+            log.debug(
+                "event.accepted",
+                flow=name,
+                event_id=shown_id(event.id),
+                type=event.type,
+                source=shown_id(event.source),
+            )
 
 
-def _head_bytes(request: web.BaseRequest) -> int:
-    """Return the bytes of a request's headers. They can be a mebibyte, in memory until the body has arrived."""
-    return sum(len(name) + len(value) for name, value in request.raw_headers)
+class Reception(Stored):
+    """One request, in steps: `admit` its head, `reserve` the parts of its body, `take` it. Each step may refuse it.
+
+    The answer goes to the exchange: at once after a refusal, otherwise when the events are stored.
+
+    Attributes:
+        max_bytes: The largest body that the flow allows, once the head is admitted.
+        span: The span of the request.
+    """
+
+    __slots__ = (
+        "_events",
+        "_exchange",
+        "_flow",
+        "_ingest",
+        "_is_open",
+        "_mode",
+        "_name",
+        "_reservation",
+        "max_bytes",
+        "span",
+    )
+
+    def __init__(self, ingest: Ingest, name: str, reservation: Reservation, span: Span, exchange: Exchange) -> None:
+        self._ingest = ingest
+        self._name = name
+        self._reservation = reservation
+        self.span = span
+        self._exchange = exchange
+        self._is_open = True
+        self._events: Sequence[Event] = ()
+        ingest.in_flight += 1
+
+    def admit(self, headers: MultiMapping[str], *, batch: str | None) -> bool:
+        """Judge the head; return False after a refusal."""
+        flow = self._ingest.flows.get(self._name)
+        if flow is None:
+            return self.refuse(rejection.UNKNOWN_FLOW)
+        mode = admit(flow, headers, batch=batch)
+        if isinstance(mode, Rejection):
+            return self.refuse(mode)
+        self._flow, self._mode = flow, mode
+        self.max_bytes = flow.limits.for_body_of(mode)
+        return True
+
+    def receive(self, headers: MultiMapping[str], body: bytes, *, batch: str | None) -> None:
+        """Take all steps for a request that has arrived completely."""
+        if self.span.trace_id is None:
+            self._receive(headers, body, batch)
+        else:
+            self._ingest.traces.call(self.span, self._receive, headers, body, batch)
+
+    def reserve_head(self, size_bytes: int) -> bool:
+        """Count the memory of a head whose body is still to come; return False after a refusal."""
+        return self._reservation.grow_for_events(size_bytes) or self.refuse(rejection.OVERLOADED)
+
+    def reserve(self, size_bytes: int, *, total_bytes: int) -> bool:
+        """Count the memory of a part of the body; return False after a refusal.
+
+        Args:
+            size_bytes: Of this part.
+            total_bytes: Of the body so far.
+        """
+        if total_bytes > self.max_bytes:
+            return self.refuse(rejection.body_too_large(self.max_bytes))
+        return self._reservation.grow(size_bytes) or self.refuse(rejection.OVERLOADED)
+
+    def take(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Judge the whole request and store its events. Its body has been reserved."""
+        events = judge(self._flow, self._mode, headers, body, now=utc_now())
+        if isinstance(events, Rejection):
+            self.refuse(events)
+        elif not self._reservation.grow_for_events(_held_bytes(events, self._mode)):
+            self.refuse(rejection.OVERLOADED)
+        else:
+            self._events = events
+            self._ingest.writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
+
+    def refuse(self, rejected: Rejection) -> bool:
+        """Answer a refusal; always returns False."""
+        if self._is_open:
+            self._ingest.record_rejected(self._name, rejected)
+            self._end(responses.problem(rejected.status, rejected.detail, closes=rejected.closes))
+        return False
+
+    @override
+    def stored(self, rejected: Rejection | None) -> None:
+        if self.span.trace_id is None:
+            self._answer_stored(rejected)
+        else:
+            self._ingest.traces.call(self.span, self._answer_stored, rejected)
+
+    @override
+    def fail(self, error: Exception) -> None:
+        try:
+            self.abandon(error)
+        finally:  # answered in any case: an error may have come from `abandon` itself
+            self._exchange.fail(error)
+
+    def abandon(self, error: BaseException) -> None:
+        """Release all that is held, because of an error; nothing is answered. A second call changes nothing."""
+        if self._is_open:
+            self._close()
+            self._ingest.traces.end_failed(self.span, error)
+
+    def _close(self) -> None:
+        self._is_open = False
+        self._ingest.in_flight -= 1
+        self._reservation.release()
+
+    def _receive(self, headers: MultiMapping[str], body: bytes, batch: str | None) -> None:
+        size_bytes = len(body)
+        if self.admit(headers, batch=batch) and self.reserve(size_bytes, total_bytes=size_bytes):
+            self.take(headers, body)
+
+    def _answer_stored(self, rejected: Rejection | None) -> None:
+        if rejected is not None:
+            self.refuse(rejected)
+        elif self._is_open:
+            self._ingest.record_accepted(self._name, self._events)
+            self._end(responses.accepted([event.id for event in self._events], is_batch=self._mode.is_batch))
+
+    def _end(self, response: Response) -> None:
+        self._close()
+        self._ingest.traces.end(self.span, response.status)
+        self._exchange.answer(response)
 
 
 def _held_bytes(events: Sequence[Event], mode: Mode) -> int:

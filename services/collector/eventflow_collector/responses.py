@@ -67,9 +67,23 @@ def written_accepted(response: Response, *, unix_s: int) -> bytes:
     return b"%b%d\r\n\r\n%b" % (_accepted_head(unix_s), len(response.body), response.body)
 
 
+def written(response: Response, *, unix_s: int) -> bytes:
+    """Encode any answer to a request in HTTP/1.1, as aiohttp writes it."""
+    if response.status == 202 and not response.closes:
+        return written_accepted(response, unix_s=unix_s)
+    fields = {**response.headers, "Content-Length": len(response.body), "Date": formatdate(unix_s, usegmt=True)}
+    if response.closes:
+        fields["Connection"] = "close"
+    return _written(response, fields)
+
+
 def written_final(response: Response) -> bytes:
     """Encode an answer for a connection that is closed after it."""
     fields = {**response.headers, "Connection": "close", "Content-Length": len(response.body)}
+    return _written(response, fields)
+
+
+def _written(response: Response, fields: Mapping[str, object]) -> bytes:
     head = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n{_lines(fields)}\r\n"
     return head.encode() + response.body
 

@@ -1,62 +1,85 @@
 """The collector's part of an event's trace: the request with the event, its publish, and the write to disk."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
+from contextvars import Token
+from typing import Any, ParamSpec
 
-from aiohttp import web
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from eventflow.event import Event
 from eventflow.message import TRACEPARENT, Message
 from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of
-from eventflow_collector.responses import Response
 
 _ROUTE = "/events/{flow}"
+_SPAN_NAME = f"POST {_ROUTE}"
 _REQUEST: Attributes = {"http.request.method": "POST", "http.route": _ROUTE}
-
-Receive = Callable[[web.BaseRequest, str, Span], Awaitable[Response]]
-"""Answers a request with events for a flow, in a span."""
 
 OnError = Callable[[Exception], None]
 """Records an error of tracing, which must not reach the request. Never raises."""
 
+P = ParamSpec("P")
 
-def traced(
-    receive: Receive, tracer: Tracer, *, on_error: OnError
-) -> Callable[[web.BaseRequest, str], Awaitable[Response]]:
-    """Return a function that traces each request, in the trace of its sender if the sender has one.
+_Bound = Mapping[str, Token[Any]]
+_NOT_BOUND: _Bound = {}
 
-    Guarantee: a request is answered as it would be without a trace, even if the tracer raises.
+
+class RequestTraces:
+    """Spans of requests with events, each in the trace of its sender if the sender has one.
+
+    Guarantee: nothing here raises, so a request is answered as it would be without a trace.
     """
 
-    async def trace(request: web.BaseRequest, flow: str) -> Response:
-        span: Span = UNRECORDED
-        try:
-            span = tracer.start(
-                f"POST {_ROUTE}", kind="server", parent=request.headers.get(TRACEPARENT), attributes=_REQUEST
-            )
-            trace_id = span.trace_id
-            if trace_id is not None:
-                bind_contextvars(trace_id=trace_id)  # aiohttp gives each request a context of its own
-        except Exception as error:  # noqa: BLE001 - see the guarantee
-            span, trace_id = UNRECORDED, None
-            on_error(error)
-        if trace_id is None:
-            return await receive(request, flow, span)
-        try:
-            response = await receive(request, flow, span)
-        except BaseException as error:
-            try:
-                span.end(error=type(error).__name__)
-            except Exception as problem:  # noqa: BLE001 - see the guarantee
-                on_error(problem)
-            raise
-        try:
-            _record_end(span, response.status)
-        except Exception as problem:  # noqa: BLE001 - see the guarantee
-            on_error(problem)
-        return response
+    def __init__(self, tracer: Tracer, *, on_error: OnError) -> None:
+        """Trace with `tracer`; its errors go to `on_error`."""
+        self._tracer = tracer
+        self._on_error = on_error
 
-    return trace
+    def begin(self, traceparent: str | None) -> Span:
+        """Begin the span of a request; `traceparent` is the sender's."""
+        try:
+            return self._tracer.start(_SPAN_NAME, kind="server", parent=traceparent, attributes=_REQUEST)
+        except Exception as error:  # noqa: BLE001 - see the guarantee
+            self._on_error(error)
+            return UNRECORDED
+
+    def end(self, span: Span, status: int) -> None:
+        """End the span of a request that is answered."""
+        try:
+            span.note({"http.response.status_code": status})
+            span.end(error=str(status) if status >= 500 else None)  # 4xx are the sender's own
+        except Exception as error:  # noqa: BLE001 - see the guarantee
+            self._on_error(error)
+
+    def call(self, span: Span, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call a function once. If the span is recorded, the log lines of the function have the id of its trace."""
+        bound = self.bind(span)
+        try:
+            function(*args, **kwargs)
+        finally:
+            if bound:
+                self._unbind(bound)
+
+    def bind(self, span: Span) -> _Bound:
+        """Add the id of a recorded trace to all further log lines of this context."""
+        try:
+            trace_id = span.trace_id
+            return _NOT_BOUND if trace_id is None else bind_contextvars(trace_id=trace_id)
+        except Exception as error:  # noqa: BLE001 - see the guarantee
+            self._on_error(error)
+            return _NOT_BOUND
+
+    def _unbind(self, bound: _Bound) -> None:
+        try:
+            reset_contextvars(**bound)
+        except Exception as error:  # noqa: BLE001 - see the guarantee
+            self._on_error(error)
+
+    def end_failed(self, span: Span, failure: BaseException) -> None:
+        """End the span of a request that an unexpected error, or the end of its connection, has ended."""
+        try:
+            span.end(error=type(failure).__name__)
+        except Exception as error:  # noqa: BLE001 - see the guarantee
+            self._on_error(error)
 
 
 def publishing(request: Span, event: Event, *, queue: str) -> Span:
@@ -73,11 +96,6 @@ def publishing_from_spool(tracer: Tracer, message: Message, *, queue: str) -> Sp
     if not isinstance(parent, str):
         return UNRECORDED
     return tracer.start(f"publish {queue}", kind="producer", parent=parent, attributes=_to_queue(queue))
-
-
-def _record_end(span: Span, status: int) -> None:
-    span.note({"http.response.status_code": status})
-    span.end(error=str(status) if status >= 500 else None)  # 4xx are the sender's own
 
 
 def _to_queue(queue: str) -> Attributes:

@@ -1,33 +1,33 @@
-"""Connects aiohttp with the collector: each request is routed, passed to its destination, and answered."""
+"""Adapter for aiohttp's server: each of its requests is routed, received part by part, and answered."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from aiohttp import HttpVersion11, web
+from typing_extensions import override
 
-from eventflow.telemetry.tracing import Tracer
+from eventflow.message import TRACEPARENT
 from eventflow_collector import responses
-from eventflow_collector.ingest import Ingest
+from eventflow_collector.ingest import Exchange, Ingest, Reception
+from eventflow_collector.intake import rejection
 from eventflow_collector.openapi import document
 from eventflow_collector.responses import Response
 from eventflow_collector.router import ToDescription, ToFlow, route
 from eventflow_collector.server.writing import aiohttp_response, response_to
-from eventflow_collector.tracing import OnError, traced
 
 CONTINUE = "100-continue"
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def request_handler(ingest: Ingest, tracer: Tracer, *, on_error: OnError) -> RequestHandler:
+def request_handler(ingest: Ingest, *, body_timeout_s: float) -> RequestHandler:
     """Return the function that answers every request.
 
     Args:
         ingest: Takes the requests that bring events.
-        tracer: Traces them.
-        on_error: Records errors of tracing.
+        body_timeout_s: The longest time in which a body may arrive.
     """
-    receive = traced(ingest.receive, tracer, on_error=on_error)
     description = responses.description(json.dumps(document()).encode())
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -36,7 +36,7 @@ def request_handler(ingest: Ingest, tracer: Tracer, *, on_error: OnError) -> Req
             return aiohttp_response(responses.problem(417, detail, closes=True))
         match route(request.method, request.rel_url.raw_path):
             case ToFlow(name=name):
-                return response_to(request, await receive(request, name))
+                return response_to(request, await _receive(ingest, name, request, body_timeout_s))
             case ToDescription():
                 return aiohttp_response(description)
             case Response() as error:
@@ -45,6 +45,85 @@ def request_handler(ingest: Ingest, tracer: Tracer, *, on_error: OnError) -> Req
                 assert_never(routed)
 
     return handle
+
+
+class _Awaited(Exchange):
+    """A request whose handler awaits the answer. The handler may have ended, because its connection was closed."""
+
+    def __init__(self) -> None:
+        self.answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+
+    @override
+    def answer(self, response: Response) -> None:
+        if not self.answered.done():
+            self.answered.set_result(response)
+
+    @override
+    def fail(self, error: Exception) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(error)
+
+
+async def _receive(ingest: Ingest, name: str, request: web.BaseRequest, body_timeout_s: float) -> Response:
+    """Answer a request with events for the flow `name`."""
+    exchange = _Awaited()
+    reception = ingest.begin(name, traceparent=request.headers.get(TRACEPARENT), exchange=exchange)
+    try:
+        ingest.traces.bind(reception.span)  # aiohttp gives each request a context of its own
+        batch = request.query.get("batch") if request.query_string else None
+        if reception.admit(request.headers, batch=batch):
+            body = _arrived_body(request, reception)
+            if body is None and not exchange.answered.done():
+                body = await _arriving_body(request, reception, timeout_s=body_timeout_s)
+            if body is not None:
+                reception.take(request.headers, body)
+        return await exchange.answered
+    except BaseException as error:
+        exchange.answered.cancel()  # an answer that comes later is dropped
+        reception.abandon(error)
+        raise
+
+
+def _arrived_body(request: web.BaseRequest, reception: Reception) -> bytes | None:
+    """Return a body that has arrived completely, as short ones do with their heads.
+
+    None: it has not arrived, or the request is refused.
+    """
+    if (request.content_length or 0) > reception.max_bytes:
+        reception.refuse(rejection.body_too_large(reception.max_bytes))
+        return None
+    if not request.content.is_eof() or request.content.exception() is not None:
+        return None
+    body = request.content.read_nowait()
+    return body if reception.reserve(len(body), total_bytes=len(body)) else None
+
+
+async def _arriving_body(request: web.BaseRequest, reception: Reception, *, timeout_s: float) -> bytes | None:
+    """Read a body as it arrives, within its deadline; each part is reserved before the next is read.
+
+    None: the request is refused.
+    """
+    if not reception.reserve_head(_head_bytes(request)):
+        return None
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if not reception.reserve(len(chunk), total_bytes=len(body)):
+                    return None
+    except TimeoutError:
+        reception.refuse(rejection.body_too_slow(timeout_s))
+        return None
+    except (web.RequestPayloadError, ConnectionError):
+        reception.refuse(rejection.INTERRUPTED)
+        return None
+    return bytes(body)
+
+
+def _head_bytes(request: web.BaseRequest) -> int:
+    """Return the bytes of a request's headers. They can be a mebibyte, in memory until the body has arrived."""
+    return sum(len(name) + len(value) for name, value in request.raw_headers)
 
 
 async def _can_continue(request: web.BaseRequest) -> bool:

@@ -25,10 +25,12 @@ from eventflow_collector.ingest import REPORT_EVERY_S, Ingest
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.metrics import CollectorMetrics
+from eventflow_collector.server.connection import Connection, Shared
 from eventflow_collector.server.handler import request_handler
 from eventflow_collector.server.protocol import ProblemProtocol
 from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.spool import Spool
+from eventflow_collector.tracing import RequestTraces
 
 LINGER_S = 1.0
 """Time for which the rest of a refused body is read and dropped, so that its sender gets the answer. It is short,
@@ -74,6 +76,7 @@ class Worker:
             presence=Presence(self.metrics.count_vanished),
         )
         self._spool = self._make_spool(settings)
+        self._budget = ByteBudget(settings.collector.max_in_flight_bytes)
         self._ingest = Ingest(
             flows={name: flow_of(name, flow.source) for name, flow in flows.items()},
             writer=DurableWriter(
@@ -82,10 +85,11 @@ class Worker:
                 metrics=self.metrics,
                 confirm_timeout_s=settings.collector.confirm_timeout_s,
             ),
-            budget=ByteBudget(settings.collector.max_in_flight_bytes),
+            budget=self._budget,
             metrics=self.metrics,
-            body_timeout_s=settings.collector.body_timeout_s,
+            traces=RequestTraces(tracer, on_error=self.metrics.internal_errors.note),
         )
+        self._body_timeout_s = settings.collector.body_timeout_s
         self._confirm_timeout_s = settings.collector.confirm_timeout_s
         self._drain_timeout_s = settings.collector.drain_timeout_s
         self._keep_alive_s = settings.collector.keep_alive_s
@@ -176,29 +180,42 @@ class Worker:
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        http = web.Server(request_handler(self._ingest, self._tracer, on_error=self.metrics.internal_errors.note))
+        http = web.Server(request_handler(self._ingest, body_timeout_s=self._body_timeout_s))
         runner = web.ServerRunner(http, shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         loop = asyncio.get_running_loop()
-        protocol = partial(
+        to_aiohttp = partial(
             ProblemProtocol,
             http,
             connections=self._connections,
-            on_crash=partial(self.metrics.internal_errors.note, event="request.crashed"),
+            on_crash=self._note_crash,
             loop=loop,
             keepalive_timeout=self._keep_alive_s,
             lingering_time=LINGER_S,
             auto_decompress=False,  # a body is passed on as it was sent
             access_log=None,  # turns it off
         )
-        server = await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
+        shared = Shared(
+            self._ingest,
+            budget=self._budget,
+            limit=self._connections,
+            to_aiohttp=to_aiohttp,
+            on_crash=self._note_crash,
+        )
+        # With `to_aiohttp` in its place, aiohttp alone serves all requests, with the same answers (ADR 29).
+        server = await loop.create_server(partial(Connection, shared), sock=listener, backlog=BACKLOG)
+        watching = asyncio.create_task(shared.watch(idle_max_s=self._keep_alive_s))
         self._is_listening = True
         try:
             yield
         finally:
             self._is_listening = False
             server.close()
-            await runner.cleanup()
+            await asyncio.gather(shared.close(within_s=self._drain_timeout_s), runner.cleanup())
+            await cancel_and_wait(watching)
+
+    def _note_crash(self, error: BaseException) -> None:
+        self.metrics.internal_errors.note(error, event="request.crashed")
 
 
 async def report_changes(

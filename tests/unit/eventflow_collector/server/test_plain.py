@@ -1,0 +1,156 @@
+"""The plain requests that the collector parses itself, and the others, which are left to aiohttp."""
+
+import pytest
+
+from eventflow_collector.server.plain import HEAD_MAX_BYTES, KEPT_MAX_BYTES, PlainReader, PlainRequest, Unread
+
+
+def request(*fields: bytes, line: bytes = b"POST /events HTTP/1.1", body: bytes = b"{}") -> bytes:
+    return b"\r\n".join([line, b"Host: x", *fields, b"Content-Length: %d" % len(body), b"", body])
+
+
+def read(data: bytes) -> PlainRequest | Unread:
+    return PlainReader().read(data, 0)
+
+
+def test_a_plain_request_is_read_with_its_flow_headers_and_body() -> None:
+    data = request(b"ce-id: 7", line=b"POST /events/orders HTTP/1.1", body=b"\x00\xff")
+    plain = read(data)
+    assert isinstance(plain, PlainRequest)
+    assert (plain.flow, plain.batch, plain.body, plain.end) == ("orders", None, b"\x00\xff", len(data))
+    assert plain.headers["CE-ID"] == "7"
+
+
+def test_requests_are_read_one_after_the_other() -> None:
+    first, second = request(b"ce-id: 1"), request(b"ce-id: 2", body=b"")
+    reader = PlainReader()
+    one = reader.read(first + second, 0)
+    assert isinstance(one, PlainRequest)
+    two = reader.read(first + second, one.end)
+    assert isinstance(two, PlainRequest)
+    assert (one.headers["ce-id"], two.headers["ce-id"], two.end) == ("1", "2", len(first + second))
+
+
+def test_headers_of_a_request_are_not_those_of_the_one_before() -> None:
+    reader = PlainReader()
+    assert isinstance(reader.read(request(b"ce-id: 1"), 0), PlainRequest)
+    plain = reader.read(request(), 0)
+    assert isinstance(plain, PlainRequest)
+    assert "ce-id" not in plain.headers
+
+
+def test_a_batch_is_plain_in_its_simplest_form_only() -> None:
+    plain = read(request(line=b"POST /events?batch=1 HTTP/1.1"))
+    assert isinstance(plain, PlainRequest)
+    assert plain.batch == "1"
+    assert read(request(line=b"POST /events?batch=2 HTTP/1.1")) is Unread.NOT_PLAIN
+
+
+@pytest.mark.parametrize("length", range(len(request(b"ce-id: 7"))))
+def test_each_beginning_of_a_plain_request_is_incomplete_and_can_be_read_again(length: int) -> None:
+    data = request(b"ce-id: 7")
+    reader = PlainReader()
+    at_body = data.index(b"\r\n\r\n") + 4
+    expected = Unread.INCOMPLETE_BODY if length >= at_body else Unread.INCOMPLETE_HEAD
+    assert reader.read(data[:length], 0) is expected
+    assert isinstance(reader.read(data, 0), PlainRequest)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Content-Length: 2",
+        b"content-length: 2",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: identity",
+        b"Connection: close",
+        b"Connection: Upgrade",
+        b"Connection: keep-alive, close",
+        b"Upgrade: h2c",
+        b"Expect: 100-continue",
+        b"Content-Encoding: identity",
+        b"Trailer: X-A",
+        b"TE: trailers",
+        b"Sec-WebSocket-Key1: 1",
+        b"Host: y",
+        b"X-A: 1\r\nx-a: 2",
+        b"X-A:",  # httptools joins the name with that of the next header
+        b"X-A: ",
+        b"X-A:  1",
+        b"X-A: 1 ",
+        b"X-A:\t1",
+        b"X-A: a\tb",
+        b"X-A : 1",
+        b"X-A",
+        b": 1",
+        b"X A: 1",
+        b"X(A): 1",
+        b" X-A: 1",
+        b"X-A: 1\r\n 2",
+        b"X-A: 1\n2",
+        b"X-A: 1\r2",
+        b"X-A: 1\nX-B: 2",
+        b"X-A: \x00",
+        b"X-A: \x7f",
+        b"X-A: \xe9",
+        b"X\xe9: 1",
+        b"X-A: " + b"a" * HEAD_MAX_BYTES,
+        b"\r\n".join(b"X-%d: 1" % number for number in range(120)),
+    ],
+)
+def test_a_header_that_leaves_room_for_a_second_reading_is_not_plain(field: bytes) -> None:
+    assert read(request(field)) is Unread.NOT_PLAIN
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /events HTTP/1.1",
+        b"PUT /events HTTP/1.1",
+        b"POST /events HTTP/1.0",
+        b"POST /events HTTP/1.2",
+        b"POST /events HTTP/2.0",
+        b"POST /events http/1.1",
+        b"POST  /events HTTP/1.1",
+        b"POST /events HTTP/1.1 ",
+        b" POST /events HTTP/1.1",
+        b"\r\nPOST /events HTTP/1.1",
+        b"POST /events\tHTTP/1.1",
+        b"POST /events",
+        b"POST http://x/events HTTP/1.1",
+        b"POST //events HTTP/1.1",
+        b"POST /events/a/b HTTP/1.1",
+        b"POST /events/ HTTP/1.1",
+        b"POST /events/%61 HTTP/1.1",
+        b"POST /events/../events HTTP/1.1",
+        b"POST /events#x HTTP/1.1",
+        b"POST /events? HTTP/1.1",
+        b"POST /events?batch=1&batch=2 HTTP/1.1",
+        b"POST /openapi.json HTTP/1.1",
+        b"POST /events/\xff HTTP/1.1",
+        b"POST /events\x00 HTTP/1.1",
+    ],
+)
+def test_a_first_line_of_another_form_is_not_plain(line: bytes) -> None:
+    assert read(request(line=line)) is Unread.NOT_PLAIN
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST /events HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /events HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}",
+        b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 2, 2\r\n\r\n{}",
+        b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 0x2\r\n\r\n{}",
+        b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n{}",
+        b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{}" % KEPT_MAX_BYTES,
+        b"\x16\x03\x01",
+        b"GET",
+        b"POST /x",
+        b"P" * 20_000,
+        b"POST /events HTTP/1.1\r\n" + b"x" * 20_000,
+    ],
+)
+def test_requests_without_a_plain_length_host_or_beginning_are_not_plain(data: bytes) -> None:
+    assert read(data) is Unread.NOT_PLAIN
