@@ -77,10 +77,10 @@ async def find_missing(connection: Connection, presence: Presence, queues: Itera
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
     """
-    for queue in presence.known(queues):
+    for queue, discovery in presence.known(queues).items():
         try:
             if await depth_of(connection, queue) is None:
-                presence.missed(queue)
+                presence.missed(queue, discovery)
         except BrokerUnavailableError as error:
             if not is_refused(error):  # without the right to check a queue, nothing is known
                 raise

@@ -41,9 +41,10 @@ class Depths:
     async def _session(self, connection: Connection) -> None:
         while True:
             for queue, on_depth in self._queues.items():
+                discovery = self._presence.known([queue]).get(queue)  # first: others may declare it during the check
                 depth = await depth_of(connection, queue)
                 if depth is None:
-                    self._presence.missed(queue)
+                    self._presence.missed(queue, discovery)
                 else:
                     self._presence.found(queue)
                 on_depth(depth.messages if depth else 0)
