@@ -205,7 +205,9 @@ class Connection(asyncio.Protocol):
         if self._state is not State.GONE:
             self._state = State.ENDING
             self._forget_rest()
-            self._pause_reading()
+            # Bytes that still arrive are dropped. If they stayed unread, the kernel would close the connection by a
+            # reset, and the peer might lose its last answers.
+            self._resume_reading()
             self._go_on_guarded()
 
     def abort(self) -> None:
@@ -340,6 +342,10 @@ class Connection(asyncio.Protocol):
 
     def _hand_over(self) -> None:
         rest, transport = self._rest, self._transport
+        if transport.is_closing():
+            # The peer is gone, and `connection_lost` is already scheduled. aiohttp's protocol would get it before its
+            # own task has started, which then fails.
+            return
         self._forget_all()  # its place in the limit too, which aiohttp's protocol takes
         protocol = self._shared.to_aiohttp()
         transport.set_protocol(protocol)
