@@ -241,7 +241,7 @@ def send_and_reset(service: Service, data: bytes) -> None:
 async def test_a_peer_that_resets_its_connection_is_no_internal_error(
     service: Service, flow: str, http: aiohttp.ClientSession
 ) -> None:
-    """An answer, or `100 Continue`, is written to a connection that has just been lost. The fixture looks for errors."""
+    """An answer or `100 Continue` is written to a connection that is being lost. The fixture looks for tracebacks."""
     data = request(flow, 1, "Expect: 100-continue")
     for count in range(400):
         await asyncio.to_thread(send_and_reset, service, request(flow, 0) * (count % 3) + data)
