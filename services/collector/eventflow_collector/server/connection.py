@@ -352,8 +352,10 @@ class Connection(asyncio.Protocol):
         protocol.connection_made(transport)
         self._resume_reading()  # before the data: aiohttp may pause it again because of them
         protocol.data_received(rest)
-        if self._has_ended and not protocol.eof_received():
-            transport.close()
+        if self._has_ended:
+            # In the next tick, as the end of a connection always comes after its data: an incomplete request may be
+            # refused by its head alone, and aiohttp's task has not seen it yet.
+            self._loop.call_soon(_pass_on_end, protocol, transport)
 
     def _close(self) -> None:
         self._state = State.GONE
@@ -398,6 +400,11 @@ class _Answer(Exchange):
     def fail(self, error: Exception) -> None:
         self._connection.crashed(error)
         self.answer(problem(500, HTTPStatus.INTERNAL_SERVER_ERROR.description, closes=True))
+
+
+def _pass_on_end(protocol: ProblemProtocol, transport: asyncio.Transport) -> None:
+    if not protocol.eof_received():
+        transport.close()
 
 
 def _set_options(connection: socket.socket | None) -> None:
