@@ -63,6 +63,12 @@ class Authority:
         whole.write_text(made.read_text() + key.read_text())
         return whole
 
+    def server_of(self, *names: str) -> ssl.SSLContext:
+        """Return the TLS of a server with a certificate for `names`."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.issue(*names))
+        return context
+
 
 def _openssl(*arguments: str) -> None:
     if shutil.which("openssl") is None:

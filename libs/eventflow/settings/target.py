@@ -105,7 +105,7 @@ class TargetSettings(Section):
     )
     client: Literal["lean", "aiohttp"] = Field(
         "lean",
-        description="HTTP client: `lean`, which takes the least processor time, or `aiohttp`, which is in wider use; "
+        description="HTTP client: `lean`, which takes the least CPU time, or `aiohttp`, which is in wider use; "
         "both send the same requests and judge answers by the same rules",
     )
     format: Literal["raw", "cloudevents"] = Field(

@@ -6,7 +6,6 @@ parser. tests/integration/test_answers.py tests this over sockets.
 """
 
 import asyncio
-import select
 import socket
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -24,6 +23,7 @@ from multidict import CIMultiDict
 from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
 from eventflow_processor.target.exchange import HEAD_MAX_BYTES, TLS_ALERT, Exchange
+from eventflow_processor.target.idle_socket import IdleSocket
 
 _NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None, "Accept-Encoding": None})
 
@@ -89,23 +89,19 @@ class TargetConnection(ResponseHandler):
         self._last_bytes = b""
         self._body_left_bytes: int | None = None  # None if it is not stated
         self._parser_params: dict[str, Any] = {}
-        self._unread = select.poll()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the socket, so that it can be polled for unread bytes."""
+        """Note the socket, so that it can be polled."""
         super().connection_made(transport)
-        self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._socket = IdleSocket(transport)
 
     def is_connected(self) -> bool:
-        """Whether the connection can carry a request; asked before it is taken from the pool.
-
-        The socket is polled too: it may have bytes, or the end of the stream, that the event loop has not read yet.
-        """
+        """Whether the connection can carry a request; asked before it is taken from the pool."""
         is_open = super().is_connected()
         if not is_open or self._is_answer_due:
             return is_open
         exchange = current_exchange.get(None)
-        return not (exchange is not None and exchange.wants_new) and not self._unread.poll(0)
+        return not (exchange is not None and exchange.wants_new) and self._socket.is_quiet()
 
     def set_response_params(self, **params: Any) -> None:
         """Begin an exchange: its request is sent next."""

@@ -40,6 +40,16 @@ def client(request: pytest.FixtureRequest) -> type[HttpTarget]:
     return cast("type[HttpTarget]", request.param)
 
 
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """A CA that both clients trust."""
+    authority = Authority(tmp_path)
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    monkeypatch.setattr("eventflow_processor.target.lean.connector._tls_context", lambda: context)
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", context)
+    return authority
+
+
 def at_once(send: Callable[[], None]) -> None:
     """Charge that allows a repeated request."""
     send()
@@ -229,8 +239,9 @@ async def test_a_body_can_end_with_its_connection(client: type[HttpTarget], text
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp
+@pytest.mark.parametrize("has_tls", [False, True])
 async def test_an_answer_before_the_end_of_the_request_counts_and_ends_the_connection(
-    client: type[HttpTarget],
+    client: type[HttpTarget], authority: Authority, has_tls: bool
 ) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
@@ -241,7 +252,11 @@ async def test_an_answer_before_the_end_of_the_request_counts_and_ends_the_conne
             await asyncio.wait_for(writer.wait_closed(), 0.3)
 
     connections = 0
-    async with serving(serve) as port, target_at(client, f"http://127.0.0.1:{port}/") as target:
+    scheme = "https" if has_tls else "http"
+    async with (
+        serving(serve, tls=authority.server_of("IP:127.0.0.1") if has_tls else None) as port,
+        target_at(client, f"{scheme}://127.0.0.1:{port}/") as target,
+    ):
         for number in (1, 2):
             result = await result_of(target, envelope(body=LARGE))
             assert result == Failed(reason="client_error", status=413)
@@ -342,16 +357,6 @@ async def test_a_target_can_have_an_ipv6_address(client: type[HttpTarget]) -> No
         assert hosts == [b"[::1]:%d" % port]
 
 
-@pytest.fixture
-def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    """A CA that both clients trust."""
-    authority = Authority(tmp_path)
-    context = ssl.create_default_context(cafile=str(authority.certificate))
-    monkeypatch.setattr("eventflow_processor.target.lean.connector._tls_context", lambda: context)
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", context)
-    return authority
-
-
 @pytest.mark.parametrize(
     ("host", "names", "detail"),
     [
@@ -365,8 +370,6 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 async def test_a_certificate_is_verified_for_the_host_of_the_url(
     client: type[HttpTarget], authority: Authority, host: str, names: str, detail: str | None
 ) -> None:
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(authority.issue(names))
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -377,7 +380,7 @@ async def test_a_certificate_is_verified_for_the_host_of_the_url(
             await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
             writer.write(OK)
 
-    async with serving(serve, tls=tls) as port:
+    async with serving(serve, tls=authority.server_of(names)) as port:
         resolver = Resolver(look_up=lambda _, port: socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM))
         async with target_at(client, f"https://{host}:{port}/", resolver=resolver) as target:
             results = [await result_of(target) for _ in range(3)]

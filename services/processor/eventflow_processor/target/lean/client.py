@@ -116,7 +116,7 @@ class LeanTarget(Target, Client):
         while (connection := self._kept.take_latest()) is not None:
             if connection.is_usable():
                 return connection
-            connection.close()
+            connection.abort()  # and not closed, which would wait until a deaf target has read the rest of a request
         return None
 
     async def _send_on_new(self, attempt: LeanAttempt, request: bytes, exchange: Exchange) -> None:

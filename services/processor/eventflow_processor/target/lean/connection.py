@@ -6,12 +6,12 @@ aborts its connection: a late answer then has no connection to arrive on.
 """
 
 import asyncio
-import select
 from enum import Enum, auto
 from typing import Protocol, cast
 
 from typing_extensions import override
 
+from eventflow_processor.target.idle_socket import IdleSocket
 from eventflow_processor.target.lean.deadlines import Deadlines
 from eventflow_processor.target.lean.reader import AnswerReader
 
@@ -62,7 +62,6 @@ class Connection(asyncio.BufferedProtocol):
         self._state = State.NEW
         self._user: User | None = None
         self._error: Exception | None = None
-        self._unread = select.poll()
 
     def send(self, request: bytes, user: User) -> None:
         """Send a request on a new connection, or on one that `is_usable`."""
@@ -93,11 +92,8 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
 
     def is_usable(self) -> bool:
-        """Whether an idle connection can carry a request.
-
-        The socket is polled too: it may have bytes, or the end of the stream, that the event loop has not read yet.
-        """
-        return self._state is State.IDLE and not self._transport.is_closing() and not self._unread.poll(0)
+        """Whether an idle connection can carry a request."""
+        return self._state is State.IDLE and not self._transport.is_closing() and self._socket.is_quiet()
 
     def close(self) -> None:
         """Close a connection without a user, in the way that its protocol intends."""
@@ -114,7 +110,7 @@ class Connection(asyncio.BufferedProtocol):
         # uvloop's class has the methods of Transport, but another base.
         self._transport = cast("asyncio.Transport", transport)
         self.answer = AnswerReader()  # not before: it is closed by `connection_lost`, which may never follow a failure
-        self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._socket = IdleSocket(transport)
 
     @override
     def get_buffer(self, sizehint: int) -> memoryview:

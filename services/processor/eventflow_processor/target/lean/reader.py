@@ -111,7 +111,7 @@ class AnswerReader:
     def on_headers_complete(self) -> None:
         """Take a head. The first that is not interim is that of the answer."""
         status = self._parser.get_status_code()
-        if status < 200 and status != 101:
+        if 100 <= status < 200 and status != 101:
             self.headers.clear()
             return
         self.status = status

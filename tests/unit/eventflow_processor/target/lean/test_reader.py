@@ -43,6 +43,11 @@ def test_headers_have_lower_case_names_and_the_first_of_a_name_counts() -> None:
     assert read(INTERIM + OK).headers == read(OK).headers, "nor is one of an interim answer"
 
 
+def test_a_status_below_100_is_that_of_the_answer() -> None:
+    reader = read(b"HTTP/1.1 099 X\r\nContent-Length: 2\r\n\r\nok")
+    assert (reader.status, reader.body, reader.is_whole) == (99, b"ok", True)
+
+
 @pytest.mark.parametrize("surplus", [b"H", b"\0", OK, INTERIM, b"okok", b"\r\nx"])
 @pytest.mark.parametrize("text", [OK, CHUNKED, EMPTY])
 def test_bytes_after_an_answer_break_the_connection_and_not_the_answer(text: bytes, surplus: bytes) -> None:
