@@ -17,7 +17,7 @@ from tests.support.proxy import Proxy
 from tests.support.services import API_KEY, Service, collector
 from tests.support.wait import eventually
 
-CONFIRM_TIMEOUT_S = 1.0
+CONFIRM_TIMEOUT_S = 2.0
 LONG = b"e" * 200
 
 
