@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from eventflow.errors import InvalidEventError
 from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id
@@ -11,6 +12,8 @@ from eventflow_collector.intake.cloudevents import header_attribute
 from eventflow_collector.senders.identity import Identity, require_id
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+
+_HEADERS = frozenset(name.lower() for name in (*cloudevents.HEADERS, IDEMPOTENCY_KEY))
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -25,24 +28,16 @@ def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body:
     Raises:
         InvalidEventError: The message names the header.
     """
-    is_strict = cloudevents.is_declared(headers)
-    document = _document(body) if identity.reads_body else None
+    given = _given_in(headers, body, identity) if _may_give(headers, identity) else _NOTHING
     return Event(
-        id=_id_in_headers(identity, headers)
-        or identity.id_in_body(document)
-        or require_id(headers, IDEMPOTENCY_KEY)
-        or new_event_id(),
-        source=header_attribute(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
-        or identity.source_of(headers, body, document)
-        or f"/events/{flow}",
-        type=header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
-        or identity.type_of(headers, body, document)
-        or DEFAULT_TYPE,
-        time=cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(headers, document) or now,
+        id=given.id or new_event_id(),
+        source=given.source or f"/events/{flow}",
+        type=given.type or DEFAULT_TYPE,
+        time=given.time or now,
         accepted_at=now,
         body=body,
         content_type=content_type_of(headers),
-        subject=header_attribute(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict),
+        subject=given.subject,
         traceparent=traceparent_of(headers),
     )
 
@@ -69,6 +64,39 @@ def traceparent_of(headers: Mapping[str, str]) -> str | None:
     """Return the trace context. W3C: a receiver ignores one that it cannot parse."""
     value = headers.get("traceparent", "")
     return value if _TRACEPARENT.fullmatch(value) else None
+
+
+class _Given(NamedTuple):
+    """The attributes that the sender gives."""
+
+    id: str | None = None
+    source: str | None = None
+    type: str | None = None
+    time: datetime | None = None
+    subject: str | None = None
+
+
+_NOTHING = _Given()
+
+
+def _may_give(headers: Mapping[str, str], identity: Identity) -> bool:
+    """Whether a request can give any attribute. Most give none, and to look for each of them costs every event."""
+    names = [*map(str.lower, headers)]
+    return identity.reads_body or not (identity.headers.isdisjoint(names) and _HEADERS.isdisjoint(names))
+
+
+def _given_in(headers: Mapping[str, str], body: bytes, identity: Identity) -> _Given:
+    is_strict = cloudevents.is_declared(headers)
+    document = _document(body) if identity.reads_body else None
+    return _Given(
+        id=_id_in_headers(identity, headers) or identity.id_in_body(document) or require_id(headers, IDEMPOTENCY_KEY),
+        source=header_attribute(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
+        or identity.source_of(headers, body, document),
+        type=header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
+        or identity.type_of(headers, body, document),
+        time=cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(headers, document),
+        subject=header_attribute(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict),
+    )
 
 
 def _id_in_headers(identity: Identity, headers: Mapping[str, str]) -> str | None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TypeVar, assert_never
 
 from eventflow.event import is_valid_attribute, parse_time, require_attribute
@@ -26,6 +27,8 @@ class Identity:
 
     Attributes:
         id_headers: The names of the headers with an id, in the order of their use.
+        headers: The names, in lower case, of all headers with an attribute. Without one of them, and unless the body is
+            read, a request has no attribute.
         reads_body: Whether a place is in the parsed body, so that the caller must parse it.
     """
 
@@ -42,6 +45,9 @@ class Identity:
         self._sources = tuple(map(_text_finder, sources))
         self._times = tuple(map(_time_finder, times))
         others: list[Text | Time] = [*types, *sources, *times]
+        self.headers = frozenset(
+            name.lower() for name in (*self.id_headers, *chain.from_iterable(map(_headers_of, others)))
+        )
         self.reads_body = bool(self._id_pointers) or any(map(_is_in_body, others))
 
     def id_in_headers(self, headers: _Headers) -> str | None:
@@ -115,8 +121,15 @@ def _in_order(known: Iterable[T | None], own: Iterable[T | None]) -> list[T]:
 
 def _is_in_body(place: Text | Time) -> bool:
     """Whether the body must be parsed to find the value."""
-    places = (place.place,) if isinstance(place, Time) else (*place.parts, place.suffix)
-    return any(isinstance(one, Pointer) for one in places)
+    return any(isinstance(one, Pointer) for one in _places_of(place))
+
+
+def _headers_of(place: Text | Time) -> Iterable[str]:
+    return (one.name for one in _places_of(place) if isinstance(one, Header))
+
+
+def _places_of(place: Text | Time) -> Iterable[Place | None]:
+    return (place.place,) if isinstance(place, Time) else (*place.parts, place.suffix)
 
 
 def _first(finders: Iterable[_FindText], headers: _Headers, body: bytes, document: object) -> str | None:

@@ -205,7 +205,9 @@ class Connection(asyncio.Protocol):
         if self._state is not State.GONE:
             self._state = State.ENDING
             self._forget_rest()
-            self._pause_reading()
+            # Bytes that still arrive are dropped. If they stayed unread, the kernel would close the connection by a
+            # reset, and the peer might lose its last answers.
+            self._resume_reading()
             self._go_on_guarded()
 
     def abort(self) -> None:
@@ -340,14 +342,20 @@ class Connection(asyncio.Protocol):
 
     def _hand_over(self) -> None:
         rest, transport = self._rest, self._transport
+        if transport.is_closing():
+            # The peer is gone, and `connection_lost` is already scheduled. aiohttp's protocol would get it before its
+            # own task has started, which then fails.
+            return
         self._forget_all()  # its place in the limit too, which aiohttp's protocol takes
         protocol = self._shared.to_aiohttp()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         self._resume_reading()  # before the data: aiohttp may pause it again because of them
         protocol.data_received(rest)
-        if self._has_ended and not protocol.eof_received():
-            transport.close()
+        if self._has_ended:
+            # In the next tick, as the end of a connection always comes after its data: an incomplete request may be
+            # refused by its head alone, and aiohttp's task has not seen it yet.
+            self._loop.call_soon(_pass_on_end, protocol, transport)
 
     def _close(self) -> None:
         self._state = State.GONE
@@ -392,6 +400,11 @@ class _Answer(Exchange):
     def fail(self, error: Exception) -> None:
         self._connection.crashed(error)
         self.answer(problem(500, HTTPStatus.INTERNAL_SERVER_ERROR.description, closes=True))
+
+
+def _pass_on_end(protocol: ProblemProtocol, transport: asyncio.Transport) -> None:
+    if not protocol.eof_received():
+        transport.close()
 
 
 def _set_options(connection: socket.socket | None) -> None:

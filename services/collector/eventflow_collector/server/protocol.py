@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 import structlog
-from aiohttp import EMPTY_PAYLOAD, web
+from aiohttp import EMPTY_PAYLOAD, ClientConnectionResetError, web
 from aiohttp.web_protocol import _ErrInfo
 
 from eventflow.network.connection_limit import BoundedProtocol
@@ -84,8 +84,10 @@ class ProblemProtocol(BoundedProtocol):
         message: str | None = None,  # noqa: ARG002 - aiohttp's quotes the request, which is not sent back
     ) -> web.StreamResponse:
         """Answer a request that could not be parsed (400), or after an error of its handler (500), and close."""
-        if isinstance(exc, EndOfRequestsError):
-            raise exc  # aiohttp closes the connection on it, without an answer
+        # aiohttp closes the connection on either, without an answer. The second is raised by a write to a peer that has
+        # just gone, such as `100 Continue`, so it is no error of a handler.
+        if isinstance(exc, EndOfRequestsError | ClientConnectionResetError):
+            raise exc
         if status >= 500:
             self._on_crash(exc or TimeoutError("the handler timed out"))
         else:
