@@ -137,13 +137,14 @@ class Lanes(Schedule):
 
     def _first_with_credit(self) -> Delivery | None:
         """Take from the first lane with a credit of one turn. All of them earn their share of this turn."""
-        taken = None
         for side in self._sides:
             side.earn()
-            if taken is None and side.queue and side.credit >= 1.0:
+        # Only now, and as the last step: if anything failed after it, the delivery would be in no queue.
+        for side in self._sides:
+            if side.queue and side.credit >= 1.0:
                 side.credit -= 1.0
-                taken = side.queue.popleft()
-        return taken
+                return side.queue.popleft()
+        return None
 
 
 @dataclass(slots=True, kw_only=True)
