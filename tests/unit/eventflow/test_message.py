@@ -6,28 +6,28 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventflow.event import ATTRIBUTE_MAX_BYTES, Event, is_valid_attribute, new_event_id
+from eventflow.event import ATTRIBUTE_MAX_BYTES, Event, new_event_id
 from eventflow.message import Envelope, Failure, decode, encode, restarted
+from tests.support.attributes import attributes
 
-printable = st.characters(exclude_categories=["C", "Z"]) | st.just(" ")
-attributes = st.text(printable, min_size=1, max_size=60).filter(is_valid_attribute)
+ATTRIBUTES = attributes()
 moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)).map(  # noqa: DTZ001
     lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 )
 events = st.builds(
     Event,
-    id=attributes,
-    source=attributes,
-    type=attributes,
+    id=ATTRIBUTES,
+    source=ATTRIBUTES,
+    type=ATTRIBUTES,
     time=moments,
     accepted_at=moments,
     body=st.binary(max_size=300),
-    content_type=st.none() | attributes,
-    subject=st.none() | attributes,
-    traceparent=st.none() | attributes,
+    content_type=st.none() | ATTRIBUTES,
+    subject=st.none() | ATTRIBUTES,
+    traceparent=st.none() | ATTRIBUTES,
 )
 failures = st.builds(
-    Failure, reason=attributes, status=st.none() | st.integers(100, 599), first_at=moments, last_at=moments
+    Failure, reason=ATTRIBUTES, status=st.none() | st.integers(100, 599), first_at=moments, last_at=moments
 )
 envelopes = st.builds(
     Envelope,

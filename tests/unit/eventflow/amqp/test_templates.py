@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from eventflow.amqp import frames
 from eventflow.amqp.templates import MessageReader
-from eventflow.event import Event, format_time, is_valid_attribute
+from eventflow.event import Event, format_time
 from eventflow.message import ACCEPTED_AT, ID, SOURCE, TIME, Envelope, Failure, Message, decode, encode
+from tests.support.attributes import attributes
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
-SHORT = st.text(min_size=1, max_size=3).filter(is_valid_attribute)
+SHORT = attributes(max_size=3)
 """So short that many messages have the same length, and not all of these the same form."""
 
 MOMENTS = st.integers(0, 3).map(lambda days: MOMENT + timedelta(days=days))

@@ -15,30 +15,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventflow.errors import BrokerUnavailableError, SettingsError, UnroutableError
-from eventflow.event import is_valid_attribute
 from eventflow.message import Message, new_message_id
 from eventflow.telemetry.tracers import NoTracer
 from eventflow_collector.spool.directory import RESERVE_MAX_BYTES, Disk, SpoolDirectory, room_bytes
 from eventflow_collector.spool.file import SpoolFile
 from eventflow_collector.spool.sender import SpoolSender
 from eventflow_collector.spool.store import Record, SpoolCorruptedError, SpoolFullError, Store
+from tests.support.attributes import attributes
 from tests.support.wait import eventually
 
 MIB = 1024 * 1024
 ACCEPTED_AT = datetime(2025, 7, 13, 21, 34, 44, 573000, tzinfo=UTC)
 
-attributes = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=60).filter(is_valid_attribute)
+ATTRIBUTES = attributes()
 messages = st.builds(
     Message,
     body=st.binary(max_size=9000),
-    headers=st.dictionaries(attributes, attributes | st.integers(-(2**31), 2**31 - 1), max_size=4),
-    content_type=st.none() | attributes,
-    content_encoding=st.none() | attributes,
+    headers=st.dictionaries(ATTRIBUTES, ATTRIBUTES | st.integers(-(2**31), 2**31 - 1), max_size=4),
+    content_type=st.none() | ATTRIBUTES,
+    content_encoding=st.none() | ATTRIBUTES,
     message_id=st.just("the first one"),
 )
 records = st.builds(
     Record,
-    queue=attributes,
+    queue=ATTRIBUTES,
     message=messages,
     accepted_at=st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
 )
