@@ -32,6 +32,7 @@ from eventflow.control.messages import (
     Why,
     facts_of,
 )
+from eventflow.network.failure import explained
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import CONTROL_EXCHANGE, Lane, lane_queue
 
@@ -167,7 +168,8 @@ def lines_of(state: EventState) -> list[str]:
     if letter is not None:
         lines.append(
             f"dead since {letter['last_failed_at']}, after {letter['attempts']} attempts: {letter['reason']}"
-            f"{_status(letter.get('last_status'))}; for details: eventflow dead show"
+            f"{_cause(letter.get('detail'), letter.get('last_status'), letter.get('text'))}; "
+            "for details: eventflow dead show"
         )
     if not state.is_known:
         lines.append(
@@ -192,20 +194,27 @@ def _present(delivery: InHand) -> str:
 
 
 def _past(last: LastAttempt) -> str:
-    failure = f"{last.failure.detail or last.failure.reason}{_status(last.failure.status)}" if last.failure else "?"
     became = {
         "delivered": "was delivered",
-        "retry": f"failed ({failure}) and waits for {_seconds(last.delay_s)} from then on",
+        "retry": f"failed and waits for {_seconds(last.delay_s)} from then on",
         "defer": f"did not count and waits for {_seconds(last.delay_s)} from then on",
         "hold": "did not count, because the target asked to wait",
-        "dead": f"failed ({failure}) and was the last attempt",
+        "dead": "failed and was the last attempt",
     }.get(last.outcome, "ended")  # a later version may have more outcomes
-    return f"attempt {last.attempt}, {_seconds(last.ago_s)} ago, {became}"
+    failure = last.failure
+    cause = "" if failure is None else f": {failure.reason}{_cause(failure.detail, failure.status, failure.text)}"
+    return f"attempt {last.attempt}, {_seconds(last.ago_s)} ago, {became}{cause}"
 
 
 def _seconds(value: float | None) -> str:
     return "? s" if value is None else f"{value:.3g} s"
 
 
-def _status(status: int | None) -> str:
-    return "" if status is None else f", HTTP {status}"
+def _cause(detail: str | None, status: int | None, text: str | None) -> str:
+    """Return the details of a failure after its reason: `, HTTP 422, "..."`, `, no_listener: nothing listens ...`."""
+    parts = [
+        None if status is None else f"HTTP {status}",
+        None if detail is None else explained(detail),
+        None if text is None else f'"{text}"',
+    ]
+    return "".join(f", {part}" for part in parts if part is not None)

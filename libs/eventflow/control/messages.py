@@ -66,11 +66,12 @@ class Why:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureCause:
-    """The cause of a failed attempt; `detail` is absent in messages of 0.1.0."""
+    """The cause of a failed attempt; `detail` and `text` are absent in messages of older versions."""
 
     reason: str
     status: int | None = None
     detail: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +196,13 @@ def _last_attempt_fields(last: LastAttempt) -> dict[str, Any]:
     if last.delay_s is not None:
         fields["delay_s"] = last.delay_s
     if (failure := last.failure) is not None:
-        fields |= {"reason": failure.reason, "status": failure.status, "detail": failure.detail}
+        fields |= _failure_fields(failure)
     return {**fields, "ago_s": last.ago_s}
+
+
+def _failure_fields(failure: FailureCause) -> dict[str, Any]:
+    fields = {"reason": failure.reason, "status": failure.status, "detail": failure.detail}
+    return fields if failure.text is None else {**fields, "text": failure.text}
 
 
 # Each reader raises KeyError for a missing field, TypeError for one of another type, ValueError for one out of range.
@@ -254,6 +260,7 @@ def _read_failure(fields: Mapping[str, Any]) -> FailureCause:
         reason=_text(fields["reason"]),
         status=_optional(_integer, fields.get("status")),
         detail=_optional(_text, fields.get("detail")),
+        text=_optional(_text, fields.get("text")),
     )
 
 

@@ -15,7 +15,14 @@ from rich.console import Console
 from eventflow.amqp.browser import Browsed, Browser
 from eventflow.cli.console import err, out, printable, table
 from eventflow.cli.dead.browse import DeadQueue, Tally, browse, count, delete, first, replay
-from eventflow.cli.dead.dead_letters import Selection, facts_of, record_of, shown_body, shown_reason
+from eventflow.cli.dead.dead_letters import (
+    Selection,
+    facts_of,
+    record_of,
+    shown_body,
+    shown_cause,
+    shown_reason,
+)
 from eventflow.cli.options import ConfigOption, DryRunOption, OneFlowOption, one_flow_of, settings_of
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
@@ -54,7 +61,7 @@ def list_dead_letters(
         shown.add_row(
             letter.envelope.event.id,
             letter.envelope.event.type,
-            printable(shown_reason(letter)),
+            printable(shown_cause(letter)),
             str(failure.status) if failure and failure.status else "-",
             str(letter.envelope.attempt),
             format_time(failure.last_at) if failure else "-",

@@ -358,7 +358,7 @@ class Gate:
         self._is_outdated = False
         match cause:
             case Cause.DOWN:
-                why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail}
+                why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail, "text": latest.text}
                 self._log.error("breaker.opened", prober=self._breaker.prober, **why)
             case Cause.BLOCKED:
                 self._log.error("target.blocked", status=self._breaker.status, prober=self._breaker.prober)
