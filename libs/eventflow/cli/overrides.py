@@ -10,6 +10,7 @@ import typer
 from eventflow.amqp.queues import depth_of
 from eventflow.amqp.streams import last_of_stream
 from eventflow.cli.console import err, out, table
+from eventflow.cli.operator import operator
 from eventflow.cli.options import ConfigOption, FlowArgument, flows_of, settings_of
 from eventflow.cli.session import Link, connected, publishing
 from eventflow.control.overrides import (
@@ -20,6 +21,7 @@ from eventflow.control.overrides import (
     decode_overrides,
     encode_overrides,
 )
+from eventflow.event import utc_now
 from eventflow.message import Message, new_message_id
 from eventflow.settings.root import Settings
 from eventflow.settings.target import TargetSettings
@@ -118,12 +120,12 @@ def set_rate(
 
 def pause(context: typer.Context, flow: FlowArgument, config: ConfigOption = None) -> None:
     """Stop sending to the target of a flow until `resume`. Events are still accepted, and wait."""
-    _change(context, config, flow, lambda current: replace(current, is_paused=True))
+    _change(context, config, flow, lambda current: current.pause(at=utc_now(), by=operator()))
 
 
 def resume(context: typer.Context, flow: FlowArgument, config: ConfigOption = None) -> None:
     """Continue sending to the target of a flow after `pause`."""
-    _change(context, config, flow, lambda current: replace(current, is_paused=False))
+    _change(context, config, flow, lambda current: current.resume())
 
 
 def _change(context: typer.Context, config: ConfigOption, flow: str, changed: Callable[[Overrides], Overrides]) -> None:

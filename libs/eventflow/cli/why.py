@@ -21,6 +21,7 @@ from eventflow.cli.options import ConfigOption, OneFlowOption, one_flow_of, sett
 from eventflow.cli.session import connected, instance, publishing
 from eventflow.control.bus import ControlBus
 from eventflow.control.messages import (
+    AskStatus,
     BreakerClosed,
     BreakerOpened,
     Broadcast,
@@ -32,6 +33,7 @@ from eventflow.control.messages import (
     Why,
     facts_of,
 )
+from eventflow.control.reports import CollectorReport, ProcessorReport
 from eventflow.network.failure import explained
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import CONTROL_EXCHANGE, Lane, lane_queue
@@ -119,6 +121,8 @@ async def _ask(queue: DeadQueue, event_id: str, processors: int) -> dict[str, Kn
                     if len(answers) >= processors:
                         complete.set()
             case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Why():
+                pass
+            case AskStatus() | ProcessorReport() | CollectorReport():
                 pass
             case _:
                 assert_never(received.message)

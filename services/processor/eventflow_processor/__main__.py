@@ -32,6 +32,7 @@ from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.guards import require_target_urls
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.readiness import readiness_of
+from eventflow_processor.report import StatusAnswers
 
 imported()
 
@@ -56,12 +57,17 @@ async def serve(settings: Settings) -> None:
             on_look=partial(shared.metrics.set_policies, settings.served_flows),
         )
         flows = [await wire_flow(name, flow, shared, stack) for name, flow in settings.served_flows.items()]
+        readiness = partial(readiness_of, flows, shared, policies, stop)
+        for each in flows:
+            broadcast = partial(shared.control.broadcast, each.name)
+            answers = StatusAnswers(each, readiness=readiness, broadcast=broadcast)
+            shared.control.on_peer_message(each.name, answers.on_peer_message)
         port = await stack.enter_async_context(
             admin.serve(
                 host=settings.processor.admin_host,
                 port=settings.processor.admin_port,
                 setting="EVENTFLOW_PROCESSOR__ADMIN_PORT",
-                readiness=partial(readiness_of, flows, shared, policies, stop),
+                readiness=readiness,
                 exposition=exposition_of(shared.metrics.registry),
                 refresh=shared.metrics.refresh,
             )

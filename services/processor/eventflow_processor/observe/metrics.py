@@ -80,6 +80,7 @@ class ProcessorMetrics(MetricTable):
     )
 
     # Gate and quota
+    paused = gauge("eventflow_paused", "1 while an operator has paused the flow", "flow")
     breaker_open = gauge(
         "eventflow_breaker_open", "1 while the target is considered down, or refuses every event", "flow"
     )
@@ -105,7 +106,7 @@ class ProcessorMetrics(MetricTable):
     backlog = gauge("eventflow_backlog_events", "Events ready in a queue of the flow", "flow", "queue")
     drain_eta_seconds = gauge(
         "eventflow_drain_eta_seconds",
-        "Time until the lanes are empty, at the present rates; +Inf if they never are",
+        "Time until nothing waits, at the present rates; +Inf if the backlog does not shrink, or if nothing flows",
         "flow",
     )
     arrival_per_second = gauge(
@@ -197,6 +198,7 @@ class FlowMetrics(Observer):
             for one, value in (
                 (self._metrics.held, held),
                 (self._metrics.in_flight, in_flight),
+                (self._metrics.paused, lambda: gate.overrides is not None and gate.overrides.is_paused),
                 (self._metrics.breaker_open, lambda: gate.is_breaker_open),
                 (self._metrics.blocked, lambda: gate.cause is Cause.BLOCKED or gate.blocked_by is not None),
                 (self._metrics.rate_limit, lambda: quota.rate_per_s),

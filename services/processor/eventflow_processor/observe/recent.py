@@ -8,11 +8,11 @@ from typing import assert_never
 from typing_extensions import override
 
 from eventflow.control.messages import (
+    AskStatus,
     BreakerClosed,
     BreakerOpened,
     Broadcast,
     ControlMessage,
-    FailureCause,
     InHand,
     Known,
     LastAttempt,
@@ -20,6 +20,7 @@ from eventflow.control.messages import (
     RateReduced,
     Why,
 )
+from eventflow.control.reports import CollectorReport, FailureCause, ProcessorReport
 from eventflow.delivery import Delivery
 from eventflow.message import Failure
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Retry, Word
@@ -64,6 +65,8 @@ class RecentEvents(Observer):
             case Why(event_id=event_id):
                 self._broadcast(self.known(event_id))
             case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Known():
+                pass
+            case AskStatus() | ProcessorReport() | CollectorReport():
                 pass
             case _:
                 assert_never(received.message)
