@@ -8,12 +8,13 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, assert_never
 
 import typer
 
 from eventflow.amqp.queues import depth_of
+from eventflow.cli.causes import cause_in_words
 from eventflow.cli.console import out, printable
 from eventflow.cli.dead.browse import DeadQueue, first
 from eventflow.cli.dead.dead_letters import Selection, record_of
@@ -34,7 +35,6 @@ from eventflow.control.messages import (
     facts_of,
 )
 from eventflow.control.reports import CollectorReport, ProcessorReport
-from eventflow.network.failure import explained
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import CONTROL_EXCHANGE, Lane, lane_queue
 
@@ -171,8 +171,7 @@ def lines_of(state: EventState) -> list[str]:
     letter = state.letter
     if letter is not None:
         lines.append(
-            f"dead since {letter['last_failed_at']}, after {letter['attempts']} attempts: {letter['reason']}"
-            f"{_cause(letter.get('detail'), letter.get('last_status'), letter.get('text'))}; "
+            f"dead since {letter['last_failed_at']}, after {letter['attempts']} attempts: {_cause_of(letter)}; "
             "for details: eventflow dead show"
         )
     if not state.is_known:
@@ -205,8 +204,7 @@ def _past(last: LastAttempt) -> str:
         "hold": "did not count, because the target asked to wait",
         "dead": "failed and was the last attempt",
     }.get(last.outcome, "ended")  # a later version may have more outcomes
-    failure = last.failure
-    cause = "" if failure is None else f": {failure.reason}{_cause(failure.detail, failure.status, failure.text)}"
+    cause = "" if last.failure is None else f": {cause_in_words(**asdict(last.failure))}"
     return f"attempt {last.attempt}, {_seconds(last.ago_s)} ago, {became}{cause}"
 
 
@@ -214,11 +212,7 @@ def _seconds(value: float | None) -> str:
     return "? s" if value is None else f"{value:.3g} s"
 
 
-def _cause(detail: str | None, status: int | None, text: str | None) -> str:
-    """Return the details of a failure after its reason: `, HTTP 422, "..."`, `, no_listener: nothing listens ...`."""
-    parts = [
-        None if status is None else f"HTTP {status}",
-        None if detail is None else explained(detail),
-        None if text is None else f'"{text}"',
-    ]
-    return "".join(f", {part}" for part in parts if part is not None)
+def _cause_of(letter: Mapping[str, Any]) -> str:
+    return cause_in_words(
+        reason=letter["reason"], detail=letter.get("detail"), status=letter.get("last_status"), text=letter.get("text")
+    )
