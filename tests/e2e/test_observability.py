@@ -291,4 +291,6 @@ def test_prometheus_evaluates_every_alert(seen: Seen) -> None:
 
 
 def test_status_says_in_words_how_the_backlog_goes_on(seen: Seen) -> None:
-    assert re.search(r"never at this rate: [\d.]+/s in, [\d.]+/s out|in \d+ (s|min)|nothing waits", seen.status.stdout), seen.status
+    assert re.search(
+        r"never at this rate: [\d.]+/s in, [\d.]+/s out|in \d+ (s|min)|nothing waits", seen.status.stdout
+    ), seen.status

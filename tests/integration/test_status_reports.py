@@ -167,6 +167,39 @@ async def test_events_of_a_killed_processor_wait_and_never_drain(
         assert found["drain"]["eta_s"] is None
 
 
+async def test_a_frozen_processor_is_counted_as_silent_and_its_events_as_unknown(
+    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, eventflow: Command, seen: Any
+) -> None:
+    async with ScriptedTarget() as target:
+        frozen = processor(broker_url, flow=flow, target_url=target.url, **DELAYS, **RATE)
+        healthy = processor(broker_url, flow=flow, target_url=target.url, **DELAYS, **RATE)
+        with frozen.process, healthy.process:
+            await asyncio.gather(frozen.ready(http), healthy.ready(http))
+            await until(seen, processors=2, silent_processors=0)
+            frozen.process.pause()
+            try:
+                found = await until(seen, processors=2, silent_processors=1)
+                assert (found["held"], found["waiting"]) == (None, None)
+                assert len(found["services"]) == 1
+                text = (await eventflow("status", "--flow", flow, **DELAYS, **NO_ADMIN)).stdout
+                assert "1 of 2 processors did not answer" in text
+            finally:
+                frozen.process.resume()
+
+
+async def test_each_worker_of_a_collector_reports(
+    broker_url: str, flow: str, http: aiohttp.ClientSession, seen: Any
+) -> None:
+    service = collector(broker_url, flow=flow, COLLECTOR__WORKERS="2")
+    with service.process:
+        await service.ready(http)
+
+        async def are_both_there() -> bool:
+            return [(s["kind"], s["ready"]) for s in (await seen())["services"]] == [("collector", True)] * 2
+
+        await eventually(are_both_there, what=lambda: service.output)
+
+
 async def test_a_collector_reports_its_spool_over_the_broker(
     node: PrivateNode, flow: str, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:

@@ -77,6 +77,8 @@ class ProcessorReport:
         eta_s: Seconds until nothing waits; infinite if the backlog does not shrink.
         arrival_per_s: Events per second that enter the lanes.
         departure_per_s: Events per second that leave them.
+        queues_vanished: Queues that no longer existed, since the start of the processor.
+        dangerous_policies: Settings of policies in effect that can delete events.
     """
 
     is_ready: bool | None = None
@@ -93,6 +95,8 @@ class ProcessorReport:
     eta_s: float | None = None
     arrival_per_s: float | None = None
     departure_per_s: float | None = None
+    queues_vanished: int | None = None
+    dangerous_policies: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +173,8 @@ def read_processor_report(found: Mapping[str, Any]) -> ProcessorReport:
         eta_s=unbounded(found, "eta_s"),
         arrival_per_s=optional(number, found.get("arrival_per_s")),
         departure_per_s=optional(number, found.get("departure_per_s")),
+        queues_vanished=optional(integer, found.get("queues_vanished")),
+        dangerous_policies=optional(integer, found.get("dangerous_policies")),
     )
 
 

@@ -60,7 +60,7 @@ async def serve(settings: Settings) -> None:
         readiness = partial(readiness_of, flows, shared, policies, stop)
         for each in flows:
             broadcast = partial(shared.control.broadcast, each.name)
-            answers = StatusAnswers(each, readiness=readiness, broadcast=broadcast)
+            answers = StatusAnswers(each, metrics=shared.metrics, readiness=readiness, broadcast=broadcast)
             shared.control.on_peer_message(each.name, answers.on_peer_message)
         port = await stack.enter_async_context(
             admin.serve(

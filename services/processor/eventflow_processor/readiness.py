@@ -22,7 +22,7 @@ def readiness_of(flows: Sequence[Flow], shared: Shared, policies: PolicyWatch, s
             "consuming": {flow.name: flow.consumer.is_consuming for flow in flows},
             "standstill": {flow.name: why for flow in flows if (why := flow.dispatcher.standstill()) is not None},
             "blocked": {flow.name: error for flow in flows if (error := flow.gate.blocked_by) is not None},
-            "flows": {flow.name: report_fields(report_of(flow)) for flow in flows},
+            "flows": {flow.name: report_fields(report_of(flow, shared.metrics)) for flow in flows},
             "policies": policies.details,
         },
     )

@@ -19,6 +19,7 @@ from eventflow.control.reports import CollectorReport, ProcessorReport, RateRepo
 from eventflow.event import format_time
 from eventflow.service.admin import Readiness
 from eventflow_processor.flow import Flow
+from eventflow_processor.observe.metrics import ProcessorMetrics
 
 OBSTACLES_MAX = 5
 OBSTACLE_MAX_CHARACTERS = 200
@@ -29,9 +30,15 @@ class StatusAnswers:
     """Answers `eventflow status` about one flow, with values that are read at each question."""
 
     def __init__(
-        self, flow: Flow, *, readiness: Callable[[], Readiness], broadcast: Callable[[ControlMessage], None]
+        self,
+        flow: Flow,
+        *,
+        metrics: ProcessorMetrics,
+        readiness: Callable[[], Readiness],
+        broadcast: Callable[[ControlMessage], None],
     ) -> None:
         self._flow = flow
+        self._metrics = metrics
         self._readiness = readiness
         self._broadcast = broadcast
 
@@ -41,7 +48,9 @@ class StatusAnswers:
             case AskStatus():
                 state = self._readiness()
                 obstacles = tuple(line[:OBSTACLE_MAX_CHARACTERS] for line in state.details["obstacles"][:OBSTACLES_MAX])
-                self._broadcast(replace(report_of(self._flow), is_ready=state.ready, obstacles=obstacles))
+                self._broadcast(
+                    replace(report_of(self._flow, self._metrics), is_ready=state.ready, obstacles=obstacles)
+                )
             case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Why() | Known():
                 pass
             case ProcessorReport() | CollectorReport():
@@ -50,7 +59,7 @@ class StatusAnswers:
                 assert_never(received.message)
 
 
-def report_of(flow: Flow) -> ProcessorReport:
+def report_of(flow: Flow, metrics: ProcessorMetrics) -> ProcessorReport:
     """Return the present state of a flow in this processor, without the readiness of the processor."""
     gate, overrides, estimate = flow.gate, flow.gate.overrides, flow.backlog.estimate
     report = ProcessorReport(
@@ -60,6 +69,8 @@ def report_of(flow: Flow) -> ProcessorReport:
         blocked_by=gate.blocked_by,
         target=gate.target,
         rate=_rate_of(flow),
+        queues_vanished=metrics.vanished[flow.name],
+        dangerous_policies=None if metrics.dangers is None else metrics.dangers[flow.name],
     )
     if overrides is not None:
         report = replace(

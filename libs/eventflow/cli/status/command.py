@@ -13,12 +13,10 @@ from rich.text import Text
 from eventflow.cli.console import out
 from eventflow.cli.options import ConfigOption, FlowOption, flows_of, settings_of
 from eventflow.cli.retry_queues import Leftovers, leftovers
-from eventflow.cli.scrape import samples_of
 from eventflow.cli.session import Link, connected
 from eventflow.cli.status.asking import Enquiry, asking
 from eventflow.cli.status.display import Status, document_of, shown_of
 from eventflow.cli.status.flow import count, with_reports
-from eventflow.cli.status.losses import losses_of
 from eventflow.cli.status.services import services_in
 from eventflow.cli.status.spool import in_words, spool_in, spool_status
 from eventflow.errors import BrokerUnavailableError
@@ -75,12 +73,8 @@ async def _once(settings: Settings, flows: Sequence[str]) -> Status:
 async def _look(link: Link, settings: Settings, flows: Sequence[str], old: Leftovers, enquiry: Enquiry) -> Status:
     counted = await count(link, settings, flows, old)
     answers = await enquiry.ask({status.flow: status.processors or 0 for status in counted})
-    losses = losses_of(await samples_of(settings.processor.admin_host, settings.processor.admin_port) or [])
     statuses = await asyncio.gather(
-        *(
-            with_reports(link, status, answers.processors.get(status.flow, {}), losses.get(status.flow, ()))
-            for status in counted
-        )
+        *(with_reports(link, status, answers.processors.get(status.flow, {})) for status in counted)
     )
     return Status(
         at=utc_now(),

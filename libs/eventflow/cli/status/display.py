@@ -15,6 +15,7 @@ from eventflow.cli.console import printable
 from eventflow.cli.status.eta import duration
 from eventflow.cli.status.eta import in_words as eta_in_words
 from eventflow.cli.status.flow import FlowStatus, RetryStatus
+from eventflow.cli.status.losses import losses_in
 from eventflow.cli.status.services import Service
 from eventflow.cli.status.spool import SpoolStatus
 from eventflow.cli.status.spool import in_words as spool_in_words
@@ -204,7 +205,7 @@ def _document_of_drain(drain: Drain) -> dict[str, Any]:
 
 
 def _losses(flows: Sequence[FlowStatus]) -> Iterator[str]:
-    return (f"flow {flow.flow}: {line}" for flow in flows for line in flow.losses)
+    return (f"flow {flow.flow}: {line}" for flow in flows for line in losses_in(flow.reports.values()))
 
 
 def _count(events: int | None) -> str:

@@ -56,7 +56,6 @@ class FlowStatus:
         configured_per_s: The rate in the settings of this command; None if it is unlimited.
         reports: The reports of its processors, by their names.
         orders: The overrides of an operator, from a processor, or from the broker if none has reported them.
-        losses: Possible losses of events that a processor reports, one line each.
     """
 
     flow: str
@@ -67,7 +66,6 @@ class FlowStatus:
     configured_per_s: float | None = None
     reports: Mapping[str, ProcessorReport] = field(default_factory=dict)
     orders: Orders = UNKNOWN_ORDERS
-    losses: tuple[str, ...] = ()
 
     @property
     def silent(self) -> int:
@@ -118,13 +116,11 @@ async def count(link: Link, settings: Settings, flows: Sequence[str], old: Lefto
     return found
 
 
-async def with_reports(
-    link: Link, status: FlowStatus, reports: Mapping[str, ProcessorReport], losses: tuple[str, ...]
-) -> FlowStatus:
+async def with_reports(link: Link, status: FlowStatus, reports: Mapping[str, ProcessorReport]) -> FlowStatus:
     """Add the reports of a flow's processors. If none has reported the overrides, read them from the broker."""
     known = next((report for report in reports.values() if report.is_paused is not None), None)
     orders = await _orders_in_stream(link, status.flow) if known is None else _orders_in(known)
-    return replace(status, reports=reports, orders=orders, losses=losses)
+    return replace(status, reports=reports, orders=orders)
 
 
 def _orders_in(report: ProcessorReport) -> Orders:

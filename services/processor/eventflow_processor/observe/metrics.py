@@ -31,7 +31,12 @@ from eventflow_processor.target.result import REASONS, Errored, Failed, Succeede
 
 
 class ProcessorMetrics(MetricTable):
-    """All metrics of a processor."""
+    """All metrics of a processor.
+
+    Attributes:
+        vanished: Queues that no longer existed, by flow.
+        dangers: Settings of policies that can delete events, by flow; None until the first successful read.
+    """
 
     # Attempts and their outcomes
     attempts = counter("eventflow_attempts", "Attempts, by outcome", "flow", "outcome")
@@ -130,6 +135,8 @@ class ProcessorMetrics(MetricTable):
     def __init__(self) -> None:
         super().__init__()
         self._bound: list[FlowMetrics] = []
+        self.vanished: Counts[str] = Counts()
+        self.dangers: Counts[str] | None = None
         self.internal_errors = InternalErrors(self.internal_error_count.labels("processor"))
         for reason in Ignored:
             self.control_ignored.labels(reason.value)
@@ -137,6 +144,7 @@ class ProcessorMetrics(MetricTable):
     def count_vanished(self, flow: str) -> None:
         """Count a queue of a flow that existed and is gone."""
         self.queues_vanished.labels(flow).inc()
+        self.vanished[flow] += 1
 
     def count_ignored(self, reason: Ignored) -> None:
         """Count a message of a peer that was ignored."""
@@ -146,9 +154,9 @@ class ProcessorMetrics(MetricTable):
         """Set the gauges of the broker's policies after a check of them; None if it failed."""
         self.policies_seen.set(seen is not None)
         if seen is not None:
-            counts = Counts(danger.flow for danger in seen.dangers)
+            self.dangers = Counts(danger.flow for danger in seen.dangers)
             for flow in flows:
-                self.dangerous_policies.labels(flow).set(counts[flow])
+                self.dangerous_policies.labels(flow).set(self.dangers[flow])
 
     def bind(self, flow: str) -> "FlowMetrics":
         """Return the metrics of one flow."""

@@ -97,6 +97,8 @@ processors = st.builds(
     eta_s=unbounded,
     arrival_per_s=st.none() | seconds,
     departure_per_s=st.none() | seconds,
+    queues_vanished=st.none() | counts,
+    dangerous_policies=st.none() | counts,
 )
 spools = st.builds(
     SpoolReport,
@@ -261,5 +263,7 @@ def test_no_report_of_a_processor_is_too_large_for_its_reader() -> None:
         eta_s=math.inf,
         arrival_per_s=123456.789,
         departure_per_s=123456.789,
+        queues_vanished=2**31,
+        dangerous_policies=2**31,
     )
     assert len(encode(Broadcast(flow="f" * 63, sender="s" * 120, message=report))) <= BODY_MAX_BYTES
