@@ -389,12 +389,12 @@ class Gate:
         self._is_outdated = False
         self._opened_at_s = self._clock()
         self._latest_failure = None if latest is None else _cause_of(latest)
+        why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail, "text": latest.text}
         match cause:
             case Cause.DOWN:
-                why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail, "text": latest.text}
                 self._log.error("breaker.opened", prober=self._breaker.prober, **why)
             case Cause.BLOCKED:
-                self._log.error("target.blocked", status=self._breaker.status, prober=self._breaker.prober)
+                self._log.error("target.blocked", status=self._breaker.status, prober=self._breaker.prober, **why)
             case None:
                 self._log.info("breaker.closed")
 

@@ -104,7 +104,7 @@ class RecentEvents(Observer):
 def _consequence_of(attempted: Attempted) -> tuple[float | None, FailureCause | None]:
     """Return the delay until the next attempt, and the cause of the failure, also of one that does not count."""
     match attempted.outcome:
-        case None | Delivered():
+        case Delivered() | None:
             return None, None
         case Hold():
             return None, _cause_of(attempted.result)
