@@ -74,7 +74,7 @@ async def test_a_paused_flow_with_12_events_shows_who_paused_it_and_never_drains
             await eventflow("rate", "set", flow, "5", **DELAYS)
             await publish(amqp, flow, 12)
             found = await until(seen, state="paused", waiting=12, held=12)
-            assert (found["drain"]["eta_s"], found["flows"], found["paused"]) == (None, False, True)
+            assert (found["drain"]["eta_s"], found["flowing"], found["paused"]) == (None, False, True)
             assert found["paused_by"].count("@") == 1
             assert found["paused_at"].endswith("Z")
             assert (found["ordered_rate_per_s"], found["rate"]["configured_per_s"]) == (5.0, 50.0)

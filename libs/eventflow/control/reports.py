@@ -67,6 +67,7 @@ class ProcessorReport:
     Attributes:
         is_ready: Whether the processor is ready, with all its flows.
         obstacles: The reasons why it is not.
+        is_consuming: Whether it consumes from the queues of the flow.
         held: Deliveries that it has received and not settled.
         in_flight: Attempts in flight, a part of `held`.
         is_paused: Whether an operator has paused the flow.
@@ -83,6 +84,7 @@ class ProcessorReport:
 
     is_ready: bool | None = None
     obstacles: tuple[str, ...] = ()
+    is_consuming: bool | None = None
     held: int | None = None
     in_flight: int | None = None
     is_paused: bool | None = None
@@ -161,6 +163,7 @@ def read_processor_report(found: Mapping[str, Any]) -> ProcessorReport:
     return ProcessorReport(
         is_ready=optional(boolean, found.get("is_ready")),
         obstacles=tuple(text(obstacle) for obstacle in obstacles),
+        is_consuming=optional(boolean, found.get("is_consuming")),
         held=optional(integer, found.get("held")),
         in_flight=optional(integer, found.get("in_flight")),
         is_paused=optional(boolean, found.get("is_paused")),

@@ -21,7 +21,7 @@ from eventflow.service.admin import Readiness
 from eventflow_processor.flow import Flow
 from eventflow_processor.observe.metrics import ProcessorMetrics
 
-OBSTACLES_MAX = 5
+OBSTACLES_MAX = 4
 OBSTACLE_MAX_CHARACTERS = 200
 """Bounds of a report, because a larger message is ignored. A processor of many flows can have many obstacles."""
 
@@ -63,6 +63,7 @@ def report_of(flow: Flow, metrics: ProcessorMetrics) -> ProcessorReport:
     """Return the present state of a flow in this processor, without the readiness of the processor."""
     gate, overrides, estimate = flow.gate, flow.gate.overrides, flow.backlog.estimate
     report = ProcessorReport(
+        is_consuming=flow.consumer.is_consuming,
         held=flow.consumer.held,
         in_flight=flow.dispatcher.in_flight,
         throttled_s=round(gate.pause_s, 3),

@@ -94,8 +94,9 @@ async def _watch(settings: Settings, flows: Sequence[str]) -> None:
             try:
                 async with connected(settings.broker.urls) as link, asking(link, tuple(flows)) as enquiry:
                     while True:
+                        next_at_s = asyncio.get_running_loop().time() + REFRESH_S
                         live.update(shown_of(await _look(link, settings, flows, old, enquiry)), refresh=True)
-                        await asyncio.sleep(REFRESH_S)
+                        await asyncio.sleep(next_at_s - asyncio.get_running_loop().time())
             except BrokerUnavailableError as error:
                 live.update(Text(f"{error}; trying again", style="red"), refresh=True)
             await asyncio.sleep(REFRESH_S)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -102,7 +102,9 @@ def _causes(flow: FlowStatus, at: datetime) -> Iterator[tuple[str, str]]:
         if report.blocked_by is not None:
             yield "errors", f"{name} meets internal errors: {report.blocked_by}; read internal.error in its log"
     if (flow.throttled_s or 0.0) >= THROTTLED_MIN_S:
-        yield "throttled", f"for {duration(flow.throttled_s or 0.0)}, because the target asked for it"
+        pause_s = flow.throttled_s or 0.0
+        until = _clock(at + timedelta(seconds=pause_s))
+        yield "throttled", f"until {until}, {duration(pause_s)} from now, because the target asked for it"
 
 
 def target_of(flow: FlowStatus) -> TargetReport | None:
@@ -179,7 +181,7 @@ def _document_of_flow(flow: FlowStatus) -> dict[str, Any]:
     report = next((report.rate for report in flow.reports.values() if report.rate is not None), None)
     return {
         "state": standing.name.lower(),
-        "flows": None if standing is Standing.UNKNOWN else standing not in STOPPED,
+        "flowing": None if standing is Standing.UNKNOWN else standing not in STOPPED,
         "backlog": {name: flow.lanes[lane] for name, lane in LANES.items()},
         "held": flow.held,
         "in_flight": flow.in_flight,

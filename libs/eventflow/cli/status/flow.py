@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from eventflow.amqp.channel import is_refused
 from eventflow.amqp.queues import QueueDepth, depth_of
 from eventflow.amqp.streams import last_of_stream
 from eventflow.cli.retry_queues import Leftovers
 from eventflow.cli.session import Link
 from eventflow.control.overrides import InvalidOverridesError, Overrides, decode_overrides
 from eventflow.control.reports import ProcessorReport
+from eventflow.errors import BrokerUnavailableError
 from eventflow.event import format_time
 from eventflow.settings.root import Settings
 from eventflow.topology import Lane, dead_queue, lane_queue, overrides_queue, retry_queue
@@ -69,8 +71,9 @@ class FlowStatus:
 
     @property
     def silent(self) -> int:
-        """Number of processors that did not answer."""
-        return max(0, (self.processors or 0) - len(self.reports))
+        """Number of processors that consume and did not answer."""
+        consuming = [report for report in self.reports.values() if report.is_consuming is not False]
+        return max(0, (self.processors or 0) - len(consuming))
 
     @property
     def ready(self) -> int:
@@ -133,11 +136,15 @@ def _orders_in(report: ProcessorReport) -> Orders:
 
 
 async def _orders_in_stream(link: Link, flow: str) -> Orders:
-    body = await last_of_stream(link.connection, overrides_queue(flow))
     try:
+        body = await last_of_stream(link.connection, overrides_queue(flow))
         overrides = Overrides() if body is None else decode_overrides(body)
     except InvalidOverridesError:
         return UNKNOWN_ORDERS
+    except BrokerUnavailableError as error:
+        if is_refused(error):  # a user with few rights can still see the counts
+            return UNKNOWN_ORDERS
+        raise
     return Orders(
         is_paused=overrides.is_paused,
         paused_at=None if overrides.paused_at is None else format_time(overrides.paused_at),

@@ -74,6 +74,7 @@ processors = st.builds(
     ProcessorReport,
     is_ready=st.none() | st.booleans(),
     obstacles=st.lists(texts, max_size=3).map(tuple),
+    is_consuming=st.none() | st.booleans(),
     held=st.none() | counts,
     in_flight=st.none() | counts,
     is_paused=st.none() | st.booleans(),
@@ -248,7 +249,8 @@ def test_no_report_of_a_processor_is_too_large_for_its_reader() -> None:
     cause = FailureCause(reason="unexpected_status", status=599, detail="certificate_not_yet_valid", text=widest)
     report = ProcessorReport(
         is_ready=False,
-        obstacles=("x" * 200,) * 5,
+        obstacles=("x" * 200,) * 4,
+        is_consuming=False,
         held=2**31,
         in_flight=2**31,
         is_paused=True,

@@ -83,6 +83,18 @@ def test_a_target_that_is_down_shows_the_latest_failure() -> None:
     assert "never: target down" in text
 
 
+def test_a_throttled_flow_shows_until_when() -> None:
+    throttled = flow(reports={"a": report(held=3, throttled_s=90.0)}, orders=Orders(is_paused=False))
+    text = text_of(Status(at=AT, flows=[throttled]), columns=200)
+    assert "blue  throttled" in text
+    assert "until 2026-01-02 03:15:35 UTC, 90 s from now, because the target asked for it" in text
+
+
+def test_a_processor_that_does_not_consume_answers_for_no_other_one() -> None:
+    one = flow(processors=1, reports={"a": report(is_consuming=False)}, orders=Orders(is_paused=False))
+    assert "1 of 1 processors did not answer" in text_of(Status(at=AT, flows=[one]))
+
+
 def test_what_no_service_has_reported_is_unknown_and_never_0() -> None:
     """A processor of an older version does not answer."""
     silent = flow(processors=2, reports={"a": report(held=3)}, orders=Orders(is_paused=False))
