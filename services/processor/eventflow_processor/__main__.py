@@ -32,7 +32,7 @@ from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.guards import require_target_urls
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.readiness import readiness_of
-from eventflow_processor.report import StatusAnswers
+from eventflow_processor.report import FlowReporter
 
 imported()
 
@@ -60,7 +60,7 @@ async def serve(settings: Settings) -> None:
         readiness = partial(readiness_of, flows, shared, policies, stop)
         for each in flows:
             broadcast = partial(shared.control.broadcast, each.name)
-            answers = StatusAnswers(each, metrics=shared.metrics, readiness=readiness, broadcast=broadcast)
+            answers = FlowReporter(each, metrics=shared.metrics, readiness=readiness, broadcast=broadcast)
             shared.control.on_peer_message(each.name, answers.on_peer_message)
         port = await stack.enter_async_context(
             admin.serve(

@@ -26,7 +26,7 @@ OBSTACLE_MAX_CHARACTERS = 200
 """Bounds of a report, because a larger message is ignored. A processor of many flows can have many obstacles."""
 
 
-class StatusAnswers:
+class FlowReporter:
     """Answers `eventflow status` about one flow, with values that are read at each question."""
 
     def __init__(

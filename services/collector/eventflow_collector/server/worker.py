@@ -12,7 +12,7 @@ from aiohttp import web
 
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
-from eventflow.control.answering import StatusAnswers
+from eventflow.control.reporter import Reporter
 from eventflow.control.reports import CollectorReport
 from eventflow.network.connection_limit import ConnectionLimit
 from eventflow.service import lifecycle
@@ -92,7 +92,7 @@ class Worker:
             metrics=self.metrics,
             traces=RequestTraces(tracer, on_error=self.metrics.internal_errors.note),
         )
-        self._status = StatusAnswers(
+        self._status = Reporter(
             settings.broker.urls, instance=instance, report=self.report, on_error=self.metrics.internal_errors.note
         )
         self._body_timeout_s = settings.collector.body_timeout_s

@@ -42,7 +42,7 @@ class BacklogEstimator:
         self._looks: deque[_Look] = deque()
         self._departed = 0
         self._departed_here = 0
-        self._flowed = True
+        self._was_flowing = True
 
     def look(
         self,
@@ -50,7 +50,7 @@ class BacklogEstimator:
         at_s: float,
         waiting: int,
         is_busy: bool,
-        flows: bool,
+        is_flowing: bool,
         departed_here: int,
         processors: int,
         quota_per_s: float,
@@ -61,22 +61,22 @@ class BacklogEstimator:
             at_s: Time of the check by a monotonic clock.
             waiting: Events ready in the lanes, and those that processors hold.
             is_busy: Whether any of them waits for its turn; the others are in flight.
-            flows: Whether events leave at all. If not, the backlog is never gone.
+            is_flowing: Whether events leave at all. If not, the backlog is never gone.
             departed_here: Events that have left the lanes through this processor since its start.
             processors: Number of processors, this one included.
             quota_per_s: Attempts per second that all processors together may start now; infinite without a quota.
         """
         self._departed += (departed_here - self._departed_here) * max(1, processors)
         self._departed_here = departed_here
-        if flows and not self._flowed:
+        if is_flowing and not self._was_flowing:
             self._looks.clear()  # the rates of a standstill predict nothing
-        self._flowed = flows
+        self._was_flowing = is_flowing
         self._looks.append(_Look(at_s, waiting, self._departed, is_busy))
         # One check from before the window is kept, so that the checks span the whole window.
         while len(self._looks) > 2 and self._looks[1].at_s <= at_s - WINDOW_S:
             self._looks.popleft()
         estimate = self._estimate(quota_per_s)
-        return estimate if flows else replace(estimate, eta_s=math.inf)
+        return estimate if is_flowing else replace(estimate, eta_s=math.inf)
 
     def _estimate(self, quota_per_s: float) -> BacklogEstimate:
         first, last = self._looks[0], self._looks[-1]

@@ -70,7 +70,7 @@ class BacklogMonitor(Observer):
             at_s=time.monotonic(),
             waiting=waiting,
             is_busy=ready > 0 or not self._lanes.is_empty,
-            flows=self._gate.flows,
+            is_flowing=self._gate.is_flowing,
             departed_here=self._departed,
             processors=processors,
             quota_per_s=self._quota.attempts_per_s,

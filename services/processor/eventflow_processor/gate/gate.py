@@ -135,7 +135,7 @@ class Gate:
         return self._overrides
 
     @property
-    def flows(self) -> bool:
+    def is_flowing(self) -> bool:
         """Whether events leave the flow, even if slowly: nothing but a short pause of the target stops them."""
         return self._is_paused is False and not (
             self._is_control_lost or self._breaker.is_open or self.blocked_by is not None

@@ -20,7 +20,7 @@ def watched(
             at_s=second,
             waiting=left,
             is_busy=left > 0,
-            flows=True,
+            is_flowing=True,
             departed_here=round(departure * second / processors),
             processors=processors,
             quota_per_s=quota,
@@ -52,7 +52,7 @@ def test_a_few_events_under_way_are_no_backlog_that_never_drains() -> None:
             at_s=second,
             waiting=second % 3,
             is_busy=second % 3 > 0,
-            flows=True,
+            is_flowing=True,
             departed_here=10 * second,
             processors=1,
             quota_per_s=50,
@@ -70,10 +70,16 @@ def test_the_others_are_taken_to_deliver_as_much_as_this_one() -> None:
 
 def test_a_peak_that_is_over_is_forgotten_after_a_minute() -> None:
     estimator = BacklogEstimator()
-    estimator.look(at_s=0, waiting=0, is_busy=False, flows=True, departed_here=0, processors=1, quota_per_s=10)
+    estimator.look(at_s=0, waiting=0, is_busy=False, is_flowing=True, departed_here=0, processors=1, quota_per_s=10)
     estimates = [
         estimator.look(
-            at_s=s, waiting=5000 - 10 * s, is_busy=True, flows=True, departed_here=10 * s, processors=1, quota_per_s=10
+            at_s=s,
+            waiting=5000 - 10 * s,
+            is_busy=True,
+            is_flowing=True,
+            departed_here=10 * s,
+            processors=1,
+            quota_per_s=10,
         )
         for s in range(1, 90)
     ]
@@ -85,7 +91,7 @@ def test_a_peak_that_is_over_is_forgotten_after_a_minute() -> None:
 def test_without_a_quota_nothing_is_said_of_what_is_gone_at_once() -> None:
     assert (
         BacklogEstimator()
-        .look(at_s=0, waiting=7, is_busy=True, flows=True, departed_here=0, processors=0, quota_per_s=math.inf)
+        .look(at_s=0, waiting=7, is_busy=True, is_flowing=True, departed_here=0, processors=0, quota_per_s=math.inf)
         .eta_s
         == 0
     )
@@ -103,7 +109,7 @@ def test_an_estimate_is_never_negative_nor_not_a_number(looks: list[tuple[int, i
             at_s=second,
             waiting=waiting,
             is_busy=waiting > 0,
-            flows=True,
+            is_flowing=True,
             departed_here=departed,
             processors=2,
             quota_per_s=quota,
@@ -116,18 +122,18 @@ def test_an_estimate_is_never_negative_nor_not_a_number(looks: list[tuple[int, i
 def test_the_rates_of_a_standstill_predict_nothing() -> None:
     estimator = BacklogEstimator()
 
-    def look(second: int, waiting: int, *, flows: bool) -> float:
+    def look(second: int, waiting: int, *, is_flowing: bool) -> float:
         departed = 12 - waiting
         return estimator.look(
             at_s=second,
             waiting=waiting,
             is_busy=True,
-            flows=flows,
+            is_flowing=is_flowing,
             departed_here=departed,
             processors=1,
             quota_per_s=2,
         ).eta_s
 
-    assert {look(second, 12, flows=False) for second in range(50)} == {math.inf}
-    assert look(50, 12, flows=True) == 6
-    assert look(51, 10, flows=True) == 5
+    assert {look(second, 12, is_flowing=False) for second in range(50)} == {math.inf}
+    assert look(50, 12, is_flowing=True) == 6
+    assert look(51, 10, is_flowing=True) == 5

@@ -28,7 +28,7 @@ REFUSED_PAUSE_S = 60.0
 log = structlog.stdlib.get_logger()
 
 
-class StatusAnswers:
+class Reporter:
     """Answers each question about the status with a report that is made at that moment."""
 
     def __init__(
