@@ -125,7 +125,10 @@ class AiohttpTarget(Target):
             self._origin.doubt_address_after(exchange)
             if isinstance(error, aiohttp.ClientConnectorError) and has_no_descriptor_left():
                 exchange.lacks_descriptor = True
-            text = text_of(error) if exchange.unreadable is None else self._judge.text_of(exchange.unreadable)
+            if exchange.unreadable is not None:
+                text = self._judge.text_in_place_of(exchange.unreadable)
+            else:  # an error of the library can contain the URL, so its message is treated like an answer
+                text = self._judge.text_of((text_of(error) or "").encode())
             failed = exchange.broken(_broken_detail(error, exchange), text=text)
         return await self._origin.looked_into(failed) if self._origin.may_expect_tls(failed, exchange) else failed
 

@@ -99,6 +99,10 @@ class AnswerJudge:
             beginning = beginning.replace(secret, HIDDEN)
         return excerpt_of(beginning)
 
+    def text_in_place_of(self, head: bytes) -> str | None:
+        """Return the beginning of a head that cannot be read. Of one that begins as HTTP, it is the first line only."""
+        return self.text_of(head.partition(b"\n")[0] if head.startswith(b"HTTP/") else head)
+
     def result_of(self, status: int, headers: Mapping[str, str], body: AnswerBody, *, now: datetime) -> Judged:
         """Judge an answer. Names in `headers` are in lower case, or their case does not matter."""
         if status == 400 and self._may_lack_tls and _PLAIN_REFUSED.search(body.content):

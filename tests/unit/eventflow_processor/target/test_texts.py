@@ -83,6 +83,13 @@ async def test_bytes_in_place_of_an_answer_are_shown(client: type[HttpTarget]) -
     assert (failed.reason, failed.detail, failed.text) == ("connection", "bad_answer", r"220 mail.test ESMTP\x07")
 
 
+async def test_no_header_of_a_broken_head_is_shown(client: type[HttpTarget]) -> None:
+    failed = await failure_of(client, b"HTTP/1.1 2x0 Odd\r\nSet-Cookie: session=of-the-target\r\n\r\n")
+    assert (failed.detail, failed.text) == ("bad_answer", "HTTP/1.1 2x0 Odd")
+    failed = await failure_of(client, b"HTTP/1.1 200 OK\r\nSet-Cookie: of-the-target\r\nContent-Length: many\r\n\r\n")
+    assert "of-the-target" not in (failed.text or "")
+
+
 async def test_a_refused_connection_has_the_words_of_the_system(client: type[HttpTarget]) -> None:
     port = free_port()
     result, _ = await attempt_at(client, f"http://127.0.0.1:{port}/")

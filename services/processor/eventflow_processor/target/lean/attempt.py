@@ -133,7 +133,7 @@ class LeanAttempt(Attempt, User):
         if answer.is_whole:
             self._conclude(answer)
         elif answer.failure is not None:
-            self._fail(answer.failure, text=self._client.judge.text_of(answer.unreadable))
+            self._fail(answer.failure, text=self._client.judge.text_in_place_of(answer.unreadable))
         elif answer.status:
             self._read_body(answer)
 

@@ -87,7 +87,8 @@ class AnswerReader:
             self.is_broken = True
             if not self.status:
                 self.failure = PLAIN_ON_TLS_PORT if data[: len(TLS_ALERT)] == TLS_ALERT else BAD_ANSWER
-                self.unreadable = bytes(data[: 2 * EXCERPT_MAX_BYTES])
+                # Only the first read: a later one can begin amid the headers, which are not shown.
+                self.unreadable = bytes(data[: 2 * EXCERPT_MAX_BYTES]) if self._head_bytes <= len(data) else b""
 
     def feed_eof(self) -> None:
         """Note the end of the connection. It is the end of a body that has no other one."""
