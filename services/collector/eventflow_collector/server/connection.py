@@ -25,7 +25,7 @@ from eventflow.network.connection_limit import ConnectionLimit
 from eventflow_collector.ingest import Exchange, Ingest
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.responses import Response, problem, written
-from eventflow_collector.server.plain import PlainReader, PlainRequest, Unread
+from eventflow_collector.server.plain import PlainRequest, Unread, read_plain
 from eventflow_collector.server.protocol import ProblemProtocol
 
 UNANSWERED_MAX = 32
@@ -118,7 +118,6 @@ class Connection(asyncio.Protocol):
         "_is_body_incomplete",
         "_is_reading_paused",
         "_loop",
-        "_reader",
         "_reserved_bytes",
         "_rest",
         "_shared",
@@ -130,7 +129,6 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._loop = asyncio.get_running_loop()
-        self._reader = PlainReader()
         self._state = State.READING
         self._answers: deque[_Answer] = deque()  # that are due, in the order of their requests
         self._rest = b""  # of the received bytes, not read yet
@@ -259,7 +257,7 @@ class Connection(asyncio.Protocol):
         """Receive the plain requests at the front of `data`; keep the rest."""
         start, size = 0, len(data)
         while start < size and self._may_receive:
-            request = self._reader.read(data, start)
+            request = read_plain(data, start)
             if not isinstance(request, PlainRequest):
                 self._keep_unread(data[start:], request)
                 self._go_on()
@@ -276,17 +274,16 @@ class Connection(asyncio.Protocol):
         return self._state is State.READING and len(self._answers) < UNANSWERED_MAX and self.stalled_since_s == math.inf
 
     def _receive(self, request: PlainRequest) -> None:
+        head, body, _ = request
         answer = _Answer(self)
         self._answers.append(answer)
         try:
-            reception = self._shared.ingest.begin(
-                request.flow, traceparent=request.headers.get(TRACEPARENT), exchange=answer
-            )
+            reception = self._shared.ingest.begin(head.flow, traceparent=head.headers.get(TRACEPARENT), exchange=answer)
         except Exception as error:  # noqa: BLE001 - a bug, answered 500
             answer.fail(error)
             return
         try:
-            reception.receive(request.headers, request.body, batch=request.batch)
+            reception.receive(head.headers, body, batch=head.batch)
         except Exception as error:  # noqa: BLE001 - a bug, answered 500
             reception.fail(error)
 
