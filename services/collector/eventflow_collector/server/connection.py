@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol, Exchange):
         self._state = State.READING
         self._receptions: deque[Reception] = deque()  # whose answers are due, in the order of their requests
         self._rest = b""  # of the received bytes, not read yet
-        self._reserved_bytes = 0  # of the budget, for an incomplete request in `_rest`
+        self._reserved_bytes = 0  # of the budget, for `_rest`
         self._incomplete_since_s = math.inf
         self._is_body_incomplete = False
         self._is_reading_paused = False
@@ -276,8 +276,10 @@ class Connection(asyncio.Protocol, Exchange):
             self._incomplete_since_s = math.inf
             self._receive(request)
         if start < size and self._state is State.READING:
-            self._rest = data[start:]
-            self._pause_reading()  # until `_go_on` reads the rest
+            if self._keep(data[start:]):
+                self._pause_reading()  # until `_go_on` reads the rest
+            else:
+                self._leave(data[start:])
 
     @property
     def _may_receive(self) -> bool:
@@ -296,13 +298,19 @@ class Connection(asyncio.Protocol, Exchange):
 
     def _keep_unread(self, rest: bytes, reason: Unread) -> None:
         """Keep a request that is incomplete; leave any other to aiohttp, which reads it from its first byte."""
-        if reason is Unread.NOT_PLAIN or not self._shared.budget.reserve(len(rest)):
+        if reason is Unread.NOT_PLAIN or not self._keep(rest):
             self._leave(rest)
             return
-        self._rest, self._reserved_bytes = rest, len(rest)
         self._is_body_incomplete = reason is Unread.INCOMPLETE_BODY
         if self._incomplete_since_s == math.inf:  # a request that arrives byte by byte keeps its first time
             self._incomplete_since_s = self._loop.time()
+
+    def _keep(self, rest: bytes) -> bool:
+        """Keep bytes that cannot be read yet; False if the budget does not allow it."""
+        if not self._shared.budget.reserve(len(rest)):
+            return False
+        self._rest, self._reserved_bytes = rest, len(rest)
+        return True
 
     def _forget_rest(self) -> None:
         self._rest = b""
@@ -324,7 +332,8 @@ class Connection(asyncio.Protocol, Exchange):
             case State.READING:
                 if self._is_reading_paused and self._may_receive:
                     self._resume_reading()
-                    rest, self._rest = self._rest, b""
+                    rest = self._rest
+                    self._forget_rest()
                     self._read(rest)
             case State.LEAVING:
                 # Not while the peer does not read: aiohttp's protocol would not know that its writes must wait.
