@@ -1,6 +1,7 @@
 """Memory of a flow's recent events, from which `eventflow why` is answered."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import assert_never
 
@@ -26,8 +27,8 @@ from eventflow_processor.attempt import Attempted
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observer
 
-REMEMBERED_MIN = 10_000
-"""Number of latest attempts that are remembered, at most twice as many; they take some megabytes."""
+REMEMBERED_MAX = 10_000
+"""Number of latest attempts that are remembered; they take some megabytes."""
 
 _Past = tuple[Word, int, float | None, Failure | None, float]
 """Outcome, attempt, delay and failure of a latest attempt, and its end by the monotonic clock. A plain tuple, because
@@ -42,19 +43,19 @@ class RecentEvents(Observer):
         self._lanes = lanes
         self._broadcast = broadcast
         self.find_in_flight: Callable[[str], Delivery | None] = lambda _: None  # set once there is a dispatcher
-        # Two generations: the older one is dropped as a whole. An order of all attempts would cost each event more.
-        self._past: dict[str, _Past] = {}
-        self._past_before: dict[str, _Past] = {}
+        self._past: OrderedDict[str, _Past] = OrderedDict()
 
     @override
     def attempted(self, attempted: Attempted) -> None:
         envelope, outcome = attempted.delivery.envelope, attempted.outcome
         if outcome is None:
             return  # not settled, so it is delivered again
-        if len(self._past) >= REMEMBERED_MIN:
-            self._past_before, self._past = self._past, {}
+        event_id = envelope.event.id
+        self._past.pop(event_id, None)  # so that the new entry is the last one
         # Without the envelope: it contains the body, and 10 000 bodies would take gigabytes.
-        self._past[envelope.event.id] = outcome.word, envelope.attempt, *_consequence_of(outcome), time.monotonic()
+        self._past[event_id] = outcome.word, envelope.attempt, *_consequence_of(outcome), time.monotonic()
+        if len(self._past) > REMEMBERED_MAX:
+            self._past.popitem(last=False)
 
     def on_peer_message(self, received: Broadcast) -> None:
         """Answer `eventflow why`, even if the event is unknown here, because the command waits for every processor."""
@@ -70,7 +71,7 @@ class RecentEvents(Observer):
         """Return the state of an event in this processor."""
         now_s = time.monotonic()
         last = None
-        if (past := self._past.get(event_id) or self._past_before.get(event_id)) is not None:
+        if (past := self._past.get(event_id)) is not None:
             word, attempt, delay_s, failure, ended_s = past
             last = LastAttempt(
                 outcome=word,

@@ -69,10 +69,10 @@ def test_a_delivery_in_flight_a_held_one_and_a_waiting_one_are_told_apart(recent
 
 
 def test_only_the_latest_attempts_are_remembered(recent: RecentEvents, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REMEMBERED_MIN", 2)
-    for event_id in ("1", "2", "1", "3", "4"):
+    monkeypatch.setattr(module, "REMEMBERED_MAX", 2)
+    for event_id in ("1", "2", "1", "3"):
         recent.attempted(attempted(Delivered(), of=envelope(event_id)))
-    assert [event_id for event_id in "1234" if recent.known(event_id).last] == ["1", "3", "4"]
+    assert [event_id for event_id in "123" if recent.known(event_id).last] == ["1", "3"]
 
 
 def test_a_question_is_answered_also_for_an_unknown_event(lanes: Lanes) -> None:
