@@ -79,8 +79,12 @@ def as_grafana_asks(expression: str) -> str:
 
 
 def whatever_it_compares(expression: str) -> str:
-    """Make comparisons answer 0 or 1, so that an alert's expression has values while nothing is wrong."""
-    return re.sub(r" (==|!=|>=|<=|>|<) ", r" \1 bool ", expression)
+    """Make comparisons answer 0 or 1, so that an alert's expression has values while nothing is wrong.
+
+    Those behind `unless` stay as they are: they remove values, and with 0 or 1 they would remove all.
+    """
+    compared, unless, removed = expression.partition("unless")
+    return re.sub(r" (==|!=|>=|<=|>|<) ", r" \1 bool ", compared) + unless + removed
 
 
 @pytest.fixture(scope="module")

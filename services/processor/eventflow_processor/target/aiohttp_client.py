@@ -136,7 +136,7 @@ class AiohttpTarget(Target):
         if exchange.is_unheard(answer.status):
             raise StaleConnectionError
         body = await _read(answer, self._judge.bounds)
-        return self._judge.result_of(answer.status, answer.headers, body, now=utc_now())
+        return self._judge.result_of(answer.status, _lower(answer.headers), body, now=utc_now())
 
 
 class AiohttpAttempt(Attempt):
@@ -188,6 +188,14 @@ def _broken_detail(error: Exception, exchange: Exchange) -> str:
             return CUT_OFF
         case _:
             return detail_of(error)
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers with names in lower case. Of several with one name the first counts."""
+    lower: dict[str, str] = {}
+    for name, value in headers.items():
+        lower.setdefault(name.lower(), value)
+    return lower
 
 
 async def _read(answer: aiohttp.ClientResponse, bounds: BodyBounds) -> AnswerBody:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from eventflow.excerpt import EXCERPT_MAX_BYTES, excerpt_of
 from eventflow.network.failure import PLAIN_ON_TLS_PORT
@@ -45,18 +46,18 @@ DRAINED = BodyBounds(max_bytes=64 * 1024, within_s=DRAIN_S)
 """If the status decides. The body is read so that the connection can be used again, and for the text of a failure."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class AnswerBody:
-    """The part of a body that was read.
+    """The part of a body that was read. Its fields are final as in `Event`.
 
     Attributes:
         is_whole: Whether this is the body to its end.
         broken: Reason and detail, if the network is the cause that it is not whole.
     """
 
-    content: bytes = b""
-    is_whole: bool = True
-    broken: tuple[str, str] | None = None
+    content: Final[bytes] = b""
+    is_whole: Final[bool] = True
+    broken: Final[tuple[str, str] | None] = None
 
 
 class AnswerJudge:
@@ -104,7 +105,7 @@ class AnswerJudge:
         return self.text_of(head.partition(b"\n")[0] if head.startswith(b"HTTP/") else head)
 
     def result_of(self, status: int, headers: Mapping[str, str], body: AnswerBody, *, now: datetime) -> Judged:
-        """Judge an answer. Names in `headers` are in lower case, or their case does not matter."""
+        """Judge an answer. The names in `headers` are in lower case."""
         if status == 400 and self._may_lack_tls and _PLAIN_REFUSED.search(body.content):
             text = self.text_of(body.content)
             return Failed(
