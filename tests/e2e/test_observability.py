@@ -84,15 +84,13 @@ def whatever_it_compares(expression: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+def seen(tmp_path_factory: pytest.TempPathFactory, node_directory: Path) -> Seen:
     """Run the flow and look at it."""
     program("prometheus")
     directory = tmp_path_factory.mktemp("observed")
     metrics_port = free_port()
     try:
-        node = PrivateNode(
-            directory / "node", metrics_port=metrics_port, settings={"collect_statistics_interval": "1000"}
-        )
+        node = PrivateNode(node_directory, metrics_port=metrics_port, settings={"collect_statistics_interval": "1000"})
     except NodeError as error:
         cannot(f"no node of our own: {error}")
     node.start()
