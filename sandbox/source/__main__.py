@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from eventflow.service.program import run_program
 from sandbox.run_file import RunFile
 from sandbox.source.bodies import SAMPLES, Body, read_directory, read_file
 from sandbox.source.sending import Plan, Report, send
@@ -185,4 +186,4 @@ def _print_table(title: str, rows: Sequence[tuple[str, str]], console: Console) 
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_program(main)

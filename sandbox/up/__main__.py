@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.panel import Panel
 
+from eventflow.service.program import run_program
 from eventflow.settings.environment import capitalized
 from sandbox.broker.provision import DEFAULT_DIRECTORY, Broker, BrokerNotAvailable, apply_policies, provide
 from sandbox.ports import free_port, usual_or_free_port
@@ -112,4 +113,4 @@ def _curl(here: RunFile) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_program(main)

@@ -9,6 +9,7 @@ import typer
 
 from eventflow.amqp.queues import depth_of
 from eventflow.amqp.streams import last_of_stream
+from eventflow.cli.assembly import command, new_group
 from eventflow.cli.console import err, out, table
 from eventflow.cli.options import ConfigOption, FlowArgument, flows_of, settings_of
 from eventflow.cli.session import Link, connected, publishing
@@ -28,11 +29,7 @@ from eventflow.topology import Lane, lane_queue, overrides_queue, overrides_spec
 CONFIRM_TIMEOUT_S = 10.0
 AS_CONFIGURED = "configured"
 
-app = typer.Typer(
-    help="Show or change the rate of a flow. The rate is shared by all processors of the flow.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = new_group("Show or change the rate of a flow. The rate is shared by all processors of the flow.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +68,7 @@ def rate_of(text: str) -> float | None:
     return rate_per_s
 
 
-@app.command("show")
+@command(app, "show")
 def show(
     context: typer.Context,
     flow: Annotated[str | None, typer.Argument(metavar="FLOW", help="One flow only; if not given, all.")] = None,
@@ -99,7 +96,7 @@ def show(
     out.print(shown)
 
 
-@app.command("set")
+@command(app, "set")
 def set_rate(
     context: typer.Context,
     flow: FlowArgument,

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from eventflow.amqp.browser import Browsed, Browser
+from eventflow.cli.assembly import command, new_group
 from eventflow.cli.console import err, out, printable, table
 from eventflow.cli.dead.browse import DeadQueue, Tally, browse, count, delete, first, replay
 from eventflow.cli.dead.dead_letters import Selection, facts_of, record_of, shown_body, shown_reason
@@ -20,13 +21,11 @@ from eventflow.cli.options import ConfigOption, DryRunOption, OneFlowOption, one
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
 
-app = typer.Typer(
-    help="Handle dead letters: events that were given up. "
+app = new_group(
+    "Handle dead letters: events that were given up. "
     "Dead letters that a running command has read are hidden from other commands until it ends, so run one at a time "
     "for each flow. The commands that only read leave every dead letter in the queue. They keep the order too, as "
-    "long as at most 10000 dead letters have been read before.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    "long as at most 10000 dead letters have been read before."
 )
 
 ReasonOption = Annotated[
@@ -37,7 +36,7 @@ IdArgument = Annotated[str | None, typer.Argument(metavar="ID", help="Id of the 
 AllOption = Annotated[bool, typer.Option("--all", help="All dead letters that are in the queue now.")]
 
 
-@app.command("list")
+@command(app, "list")
 def list_dead_letters(
     context: typer.Context,
     flow: OneFlowOption = None,
@@ -65,7 +64,7 @@ def list_dead_letters(
     out.print(f"{len(letters)} shown of {depth} dead letters of flow {queue.flow}")
 
 
-@app.command("show")
+@command(app, "show")
 def show_dead_letter(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],  # noqa: A002 - the argument's name
@@ -90,7 +89,7 @@ def show_dead_letter(
     out.print(shown_body(letter.envelope.event.body, full=full), soft_wrap=True)
 
 
-@app.command("count")
+@command(app, "count")
 def count_dead_letters(context: typer.Context, flow: OneFlowOption = None, config: ConfigOption = None) -> None:
     """Count the dead letters by reason. The queue does not change.
 
@@ -112,7 +111,7 @@ def count_dead_letters(context: typer.Context, flow: OneFlowOption = None, confi
             out.print(shown)
 
 
-@app.command("export")
+@command(app, "export")
 def export_dead_letters(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; - is stdout.")] = Path("-"),
@@ -135,7 +134,7 @@ def export_dead_letters(
         asyncio.run(browse(queue, Selection(reason=reason), write, tally))
 
 
-@app.command("replay")
+@command(app, "replay")
 def replay_dead_letters(
     context: typer.Context,
     id: IdArgument = None,  # noqa: A002 - the argument's name
@@ -156,7 +155,7 @@ def replay_dead_letters(
     _require_found(selection, tally, queue)
 
 
-@app.command("purge")
+@command(app, "purge")
 def purge_dead_letters(
     context: typer.Context,
     id: IdArgument = None,  # noqa: A002 - the argument's name
