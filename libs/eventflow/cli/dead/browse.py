@@ -104,7 +104,7 @@ async def replay(queue: DeadQueue, selection: Selection, tally: Tally) -> None:
         EventFlowError: A copy was not confirmed, or the broker failed.
     """
     replay_queue = lane_queue(queue.flow, Lane.REPLAY)
-    async with publishing(queue.urls, ingest_specs(queue.flow)) as publisher:
+    async with connected(queue.urls) as link, publishing(link, ingest_specs(queue.flow)) as publisher:
 
         async def move_all(browser: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
             await _each(letters, tally, lambda letter: _move(browser, publisher, letter, replay_queue))

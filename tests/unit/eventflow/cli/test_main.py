@@ -35,7 +35,7 @@ def test_each_command_explains_itself_on_sixty_columns(path: tuple[str, ...]) ->
     assert short == long
     assert "-h, --help" in long
     assert "<bool>" not in long
-    assert "..." not in long.replace("[ARGS]...", "")
+    assert "..." not in long.split("\n", 1)[1]  # the first line is the usage
     assert max(map(len, long.splitlines())) <= 60
 
 
