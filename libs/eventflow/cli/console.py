@@ -18,6 +18,9 @@ from typing_extensions import override
 NATURAL_COLUMNS = 10_000
 """Width in which no column is narrowed. A table without a terminal has it, so that each row is one line."""
 
+SESSION_EVENTS = frozenset({"broker.connection_failed", "broker.session_ended", "broker.right_missing"})
+"""Log events for services, which reconnect. A command fails with the same reason instead."""
+
 COLUMN_GAP = 2
 LIST_INDENT = 2
 
@@ -80,9 +83,9 @@ def table(*columns: str, numbers: tuple[str, ...] = ()) -> FittingTable:
     return made
 
 
-def print_json(document: object) -> None:
+def print_json(document: object, console: Console = out) -> None:
     """Print one JSON document, for programs."""
-    out.print(json.dumps(document, indent=2, default=str), soft_wrap=True)
+    console.print(json.dumps(document, indent=2, default=str), soft_wrap=True)
 
 
 def printable(text: str) -> str:
@@ -96,7 +99,7 @@ def printable(text: str) -> str:
 def configure_logs() -> None:
     """Send the warnings and errors of the library to stderr, except those that a command reports in its own words."""
     structlog.configure(
-        processors=[_drop_broker_events, *structlog.get_config()["processors"]],
+        processors=[_drop_session_events, *structlog.get_config()["processors"]],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
@@ -104,8 +107,7 @@ def configure_logs() -> None:
         logging.getLogger(library).setLevel(logging.CRITICAL)  # our own errors report the same failures
 
 
-def _drop_broker_events(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Drop the events of sessions: they are for services, which reconnect, and a command fails with the same reason."""
-    if str(event_dict.get("event")).startswith("broker."):
+def _drop_session_events(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    if event_dict.get("event") in SESSION_EVENTS:
         raise structlog.DropEvent
     return event_dict

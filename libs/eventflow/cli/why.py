@@ -94,7 +94,7 @@ async def _find(queue: DeadQueue, event_id: str) -> EventState:
         depth = await depth_of(link.connection, lane_queue(queue.flow, Lane.LIVE))
         processors = depth.consumers if depth else 0
         answers = await _ask(link, queue.flow, event_id, processors) if processors else {}
-    letters, looked_at = await first(queue, Selection(id=event_id), 1, at_most=LETTERS_MAX)
+    letters, looked_at = await first(queue, Selection(ids=frozenset({event_id})), 1, at_most=LETTERS_MAX)
     return EventState(
         event_id=event_id,
         flow=queue.flow,
