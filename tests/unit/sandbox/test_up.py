@@ -71,7 +71,7 @@ print(f"{len(signals)} signals", flush=True)
 
 
 def test_the_end_of_a_run_sends_sigterm_once_to_each_child(tmp_path: Path) -> None:
-    """aiohttp's `run_app` shows a traceback for a second SIGTERM during its end."""
+    """The target's `run_app` of aiohttp shows a traceback for a second SIGTERM during its end."""
     (tmp_path / "counts_signals.py").write_text(COUNTS_SIGNALS)
     output = StringIO()
     with ExitStack() as stack:
