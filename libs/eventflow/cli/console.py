@@ -21,6 +21,9 @@ NATURAL_COLUMNS = 10_000
 SESSION_EVENTS = frozenset({"broker.connection_failed", "broker.session_ended", "broker.right_missing"})
 """Log events for services, which reconnect. A command fails with the same reason instead."""
 
+READABLE_COLUMNS = 24
+"""Least width of a column with a text of several words."""
+
 COLUMN_GAP = 2
 LIST_INDENT = 2
 
@@ -37,7 +40,7 @@ class FittingTable(Table):
         natural = options.update(width=NATURAL_COLUMNS)
         for column in self.columns:
             column.width = None  # of an earlier console
-        needed = [self._measure_column(console, natural, column) for column in self.columns]
+        needed = [_readable(self._measure_column(console, natural, column)) for column in self.columns]
         if sum(size.minimum for size in needed) > options.max_width:
             return self._as_list(options.max_width - LIST_INDENT)
         for column, width in zip(self.columns, _widths(needed, options.max_width), strict=True):
@@ -56,6 +59,11 @@ class FittingTable(Table):
                     line = Text()
                 line = Text(" " * COLUMN_GAP).join(part for part in (line, pair) if part)
             yield Padding.indent(line, LIST_INDENT)
+
+
+def _readable(size: Measurement) -> Measurement:
+    """Return the size of a column with a minimum at which texts are easy to read."""
+    return Measurement(max(size.minimum, min(size.maximum, READABLE_COLUMNS)), size.maximum)
 
 
 def _widths(needed: Sequence[Measurement], width: int) -> list[int]:
