@@ -24,8 +24,9 @@ ConfigOption = Annotated[
 
 def _flows_like(context: typer.Context, incomplete: str) -> list[str]:
     """Return the flows whose names begin with a text, for the completion of a shell."""
+    config = context.params.get("config") or context.find_root().params.get("config")
     try:
-        settings = settings_of(context, context.params.get("config"))
+        settings = settings_of(context, config)
     except SettingsError:
         return []
     return [name for name in settings.all_flows if name.startswith(incomplete)]

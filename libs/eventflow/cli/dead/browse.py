@@ -12,7 +12,7 @@ from eventflow.amqp.browser import Browsed, Browser, browsing
 from eventflow.amqp.publisher import Publisher
 from eventflow.cli.console import err
 from eventflow.cli.dead.dead_letters import Selection, letters_per_read
-from eventflow.cli.dead.exports import ExportFile
+from eventflow.cli.dead.export_files import ExportFile
 from eventflow.cli.session import Link, connected, publishing
 from eventflow.message import Envelope, encode, restarted
 from eventflow.settings.root import Settings

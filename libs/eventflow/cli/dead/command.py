@@ -18,7 +18,8 @@ from eventflow.cli.assembly import command, new_group
 from eventflow.cli.console import err, out, print_json, printable, table
 from eventflow.cli.dead.browse import DeadQueue, Tally, browse, count, delete, first, replay, replay_file
 from eventflow.cli.dead.dead_letters import Selection, facts_of, shown_body, shown_reason, summary_of
-from eventflow.cli.dead.exports import STANDARD_STREAM, exported, reading, writing
+from eventflow.cli.dead.export_files import STANDARD_STREAM, reading, writing
+from eventflow.cli.dead.exports import exported
 from eventflow.cli.dead.options import (
     AllOption,
     IdsArgument,

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from eventflow.cli.__main__ import app
 from eventflow.cli.assembly import summary_of
 
+GROUPS = [("dead",), ("rate",)]
+
 
 def test_version_and_wrong_usage() -> None:
     runner = CliRunner()
@@ -44,9 +46,27 @@ def test_summaries_are_whole_sentences() -> None:
     assert summary_of("No full stop") == "No full stop"
 
 
-def test_shells_can_complete_commands() -> None:
-    request = {"_EVENTFLOW_COMPLETE": "complete_bash", "COMP_WORDS": "eventflow dead re", "COMP_CWORD": "2"}
-    assert CliRunner().invoke(app, env=request, prog_name="eventflow").output.split() == ["replay"]
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("eventflow dead re", ["replay"]),
+        ("eventflow dead replay --reason certificate_o", ["certificate_other_name"]),
+        ("eventflow pause --config CONFIG --flow b", ["blue"]),
+        ("eventflow --config CONFIG rate show b", ["blue"]),
+        ("eventflow --config /nowhere status --flow b", []),
+    ],
+)
+def test_shells_complete_commands_reasons_and_flows(tmp_path: Path, words: str, completed: list[str]) -> None:
+    config = tmp_path / "some.toml"
+    config.write_text("[flows.blue.target]\n[flows.red.target]\n")
+    words = words.replace("CONFIG", str(config))
+    request = {"_EVENTFLOW_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    assert CliRunner().invoke(app, env=request, prog_name="eventflow").output.split() == completed
+
+
+@pytest.mark.parametrize("path", [path for path in every_command(get_command(app)) if path not in GROUPS], ids=" ".join)
+def test_every_command_can_print_json(path: tuple[str, ...]) -> None:
+    assert "--json" in CliRunner().invoke(app, [*path, "-h"]).output
 
 
 @pytest.mark.parametrize("program", ["eventflow", "eventflow-collector", "eventflow-processor"])

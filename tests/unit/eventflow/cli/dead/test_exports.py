@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventflow.amqp.browser import Browsed
-from eventflow.cli.dead.exports import ExportFile, envelope_of, exported
+from eventflow.cli.dead.export_files import ExportFile
+from eventflow.cli.dead.exports import envelope_of, exported
 from eventflow.errors import EventFlowError
 from eventflow.event import Event, format_time, parse_time
 from eventflow.message import Envelope, restarted
