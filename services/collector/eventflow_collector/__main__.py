@@ -19,6 +19,7 @@ from eventflow.network.broker_tls import require_sound_urls
 from eventflow.network.listener import listen
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
+from eventflow.service.program import run_program, version_option
 from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
@@ -98,6 +99,7 @@ async def supervise(settings: Settings, config: Path | None, listener: socket.so
 
 def command(
     config: ConfigOption = None,
+    _version: Annotated[bool, version_option(SERVICE)] = False,
     listen_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     link_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -117,7 +119,7 @@ def command(
 
 def main() -> None:
     """Entry point of `eventflow-collector`."""
-    typer.run(command)
+    run_program(command)
 
 
 if __name__ == "__main__":
