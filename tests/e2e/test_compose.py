@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Iterator
 from urllib.parse import urlencode
@@ -159,6 +160,28 @@ async def test_an_events_id_finds_its_lines_of_both_services_within_seconds(
     await eventually(found, within_s=VISIBLE_WITHIN_S, what="one line of each service")
     # The id alone finds them too, as an operator pastes it into the page.
     assert len(await lines_of(http, stack, event_id)) == 2
+
+
+async def test_every_query_of_the_guide_and_of_the_dashboard_finds_lines(
+    stack: Stack, http: aiohttp.ClientSession, api_key: str
+) -> None:
+    event_id = await post(http, stack, "/events", b"{}", X_Api_Key=api_key)
+    await post(http, stack, "/events/refusing", b"{}")
+    guide = (stack.directory / "README.md").read_text()
+    dashboard = json.loads((stack.directory / "grafana/logs/victorialogs.json").read_text())
+    in_guide = re.findall(r"^\| `(.+:.+)` \|", guide, re.MULTILINE)
+    in_dashboard = [panel["targets"][0]["expr"] for panel in dashboard["panels"]]
+    queries = [
+        *(query.replace("\\|", "|").replace("ID", event_id) for query in in_guide),
+        *(query.replace("$event_id", event_id) for query in in_dashboard),
+    ]
+    assert len(queries) == 6
+    for query in queries:
+
+        async def found(query: str = query) -> bool:
+            return bool(await lines_of(http, stack, query))
+
+        await eventually(found, what=query)
 
 
 async def test_no_line_is_lost_while_the_log_store_is_away_for_a_minute(
