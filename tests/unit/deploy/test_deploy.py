@@ -5,11 +5,18 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role
+from eventflow.settings.root import Settings
+from eventflow_collector.guards import require_safe_exposure
+from eventflow_processor.guards import require_target_urls
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 
@@ -71,6 +78,73 @@ def test_a_service_that_holds_secrets_of_flows_holds_no_others() -> None:
     assert mounted("processor") == {"./secrets/targets", "processor-broker-url"}
     assert mounted("eventflow") == {"operator-broker-url"}
     assert mounted("target") == set()
+
+
+SHOPIFY = {
+    "EVENTFLOW_FLOWS__SHOPIFY__SOURCE__VERIFY": "shopify",
+    "EVENTFLOW_FLOWS__SHOPIFY__SOURCE__SECRETS_FILE": "/run/secrets/sources/shopify",
+    "EVENTFLOW_FLOWS__SHOPIFY__TARGET__URL": "https://api.example.com/shopify",
+    "EVENTFLOW_FLOWS__SHOPIFY__TARGET__RATE_PER_S": "10",
+    "EVENTFLOW_FLOWS__SHOPIFY__TARGET__HEADERS_FILE": "/run/secrets/targets/shopify",
+}
+
+
+def of_default_flow() -> dict[str, str]:
+    example = (DEPLOY / ".env.example").read_text()
+    return dict(re.findall(r"^(EVENTFLOW_(?:SOURCE|TARGET)__\w+)=(.*)$", example, re.MULTILINE))
+
+
+def in_container(service: str, given: dict[str, str], made: Path, secrets: Path) -> dict[str, str]:
+    """Return the environment of a service, with `secrets` in place of /run/secrets: only its own secrets are there."""
+    compose = COMPOSE["services"][service]
+    for mount in compose.get("volumes", []):
+        source, place, *_ = mount.split(":")
+        if place.startswith("/run/secrets/"):
+            shutil.copytree(made / source, secrets / Path(place).name)
+    for name in compose["secrets"]:
+        shutil.copy(made / "secrets" / name, secrets)
+    environment = {**given, **compose["environment"]}
+    return {name: value.replace("/run/secrets", str(secrets)) for name, value in environment.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "flows"),
+    [
+        (of_default_flow(), {"default"}),
+        ({**of_default_flow(), **SHOPIFY}, {"default", "shopify"}),
+        (SHOPIFY, {"shopify"}),
+    ],
+    ids=["default", "both", "shopify"],
+)
+@pytest.mark.parametrize(
+    ("service", "role", "guards"),
+    [
+        ("collector", Role.COLLECTOR, [require_safe_exposure]),
+        ("processor", Role.PROCESSOR, [require_target_urls]),
+        ("eventflow", Role.OPERATOR, []),
+    ],
+)
+def test_each_service_starts_with_its_own_secrets_only(
+    service: str,
+    role: Role,
+    guards: list[Callable[[Settings], None]],
+    given: dict[str, str],
+    flows: set[str],
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = shutil.copytree(made, tmp_path / "deploy")
+    (own / "secrets/sources/shopify").write_text("shpss_0123456789abcdef")
+    (own / "secrets/targets/shopify").write_text('{"Authorization": "Bearer 1"}')
+    visible = tmp_path / "visible"
+    visible.mkdir()
+    for name, value in in_container(service, given, own, visible).items():
+        monkeypatch.setenv(name, value)
+    settings = load(None, role)
+    for guard in guards:
+        guard(settings)
+    assert set(settings.all_flows) == flows
 
 
 def test_the_operators_command_starts_no_other_service() -> None:
