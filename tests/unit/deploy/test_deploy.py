@@ -240,6 +240,28 @@ def test_one_line_replaces_the_log_store_everywhere() -> None:
     assert "COMPOSE_FILE=compose.yaml:compose.loki.yaml" in (DEPLOY / ".env.example").read_text()
 
 
+def is_installed(*command: str) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
+
+
+@pytest.mark.parametrize("files", [["compose.yaml"], ["compose.yaml", "compose.loki.yaml"]], ids=STORES)
+def test_compose_itself_accepts_the_files(files: list[str], made: Path) -> None:
+    if not is_installed("docker", "compose", "version"):
+        pytest.skip("Compose is not installed")
+    for name in files:
+        shutil.copy(DEPLOY / name, made)
+    shutil.copy(DEPLOY / ".env.example", made / ".env")
+    options = [option for name in files for option in ("--file", name)]
+    command = ["docker", "compose", *options, "--profile", "*", "config", "--format", "json"]
+    shown = subprocess.run(command, cwd=made, check=True, capture_output=True, timeout=30, text=True).stdout
+    services = json.loads(shown)["services"]
+    assert services.keys() & set(STORES) == {"loki" if len(files) > 1 else "victorialogs"}
+    places = [mount["target"] for mount in services["grafana"]["volumes"]]
+    assert len(places) == len(set(places))
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_every_host_that_the_profile_names_is_a_service_in_it(store: str) -> None:
     services = COMPOSE["services"] if store == "victorialogs" else {**COMPOSE["services"], **WITH_LOKI["services"]}
