@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.timeout(1200), pytest.mark.timed]
 
 SERVICES = ("rabbitmq", "collector", "processor", "target", "victorialogs", "otel-collector")
 SHOPIFY_SECRET = "shpss_0123456789abcdef0123456789abcdef"
-FLOW_OF_SHOPIFY = """
+MORE_SETTINGS = """
 EVENTFLOW_TELEMETRY__LOG_LEVEL=debug
 EVENTFLOW_FLOWS__SHOPIFY__SOURCE__VERIFY=shopify
 EVENTFLOW_FLOWS__SHOPIFY__SOURCE__SECRETS_FILE=/run/secrets/sources/shopify
@@ -44,13 +44,12 @@ LOAD_PER_S = 10
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     copy = Stack.copy_to(tmp_path_factory.mktemp("compose"), SERVICES)
+    (copy.directory / "secrets/sources/shopify").write_text(SHOPIFY_SECRET)
+    (copy.directory / "secrets/targets/shopify").write_text('{"Authorization": "Bearer token-of-shopify"}')
+    copy.sh("./make-secrets")
+    with (copy.directory / ".env").open("a") as environment:
+        environment.write(MORE_SETTINGS)
     with copy:
-        (copy.directory / "secrets/sources/shopify").write_text(SHOPIFY_SECRET)
-        (copy.directory / "secrets/targets/shopify").write_text('{"Authorization": "Bearer token-of-shopify"}')
-        with (copy.directory / ".env").open("a") as environment:
-            environment.write(FLOW_OF_SHOPIFY)
-        copy.sh("./make-secrets")
-        copy.up()
         yield copy
 
 

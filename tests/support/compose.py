@@ -23,6 +23,7 @@ IMAGES = {
 }
 """Images of our own, so that those of a deployment on this machine stay as they are."""
 
+BASE_IMAGE = "python:3.13-slim"
 BUILD_S = 900.0
 COMMAND_S = 180.0
 
@@ -44,37 +45,38 @@ class Stack:
 
     @classmethod
     def copy_to(cls, directory: Path, services: Sequence[str]) -> Self:
-        """Copy the sources. Skip the test if Compose or the image of a service is not on this machine."""
-        if not engine_answers() or not shutil.which("docker"):
-            pytest.skip("no Docker engine answers")
+        """Copy the sources, and make the secrets and `.env` as deploy/README.md describes.
+
+        Skip the test if there is no Docker engine with Compose, or if the image of a service is not on this machine.
+        """
+        if not engine_answers() or not _succeeds("docker", "compose", "version"):
+            pytest.skip("no Docker engine with Compose answers")
         given = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
-        for name in services:
-            image = "python:3.13-slim" if name in IMAGES else given[name]["image"]
-            if subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode != 0:
+        for image in (BASE_IMAGE if name in IMAGES else given[name]["image"] for name in services):
+            if not _succeeds("docker", "image", "inspect", image):
                 pytest.skip(f"the image {image} is not on this machine: docker pull {image}")
-        for name in COPIED:
-            source = ROOT / name
+        unwanted = shutil.ignore_patterns("__pycache__", "secrets", ".env")
+        for source in (ROOT / name for name in COPIED):
             if source.is_dir():
-                shutil.copytree(
-                    source, directory / name, ignore=shutil.ignore_patterns("__pycache__", "secrets", ".env")
-                )
+                shutil.copytree(source, directory / source.name, ignore=unwanted)
             else:
                 shutil.copy(source, directory)
-        return cls(
+        stack = cls(
             directory=directory / "deploy",
             services=services,
             collector_port=free_port(),
             logs_port=free_port(),
             management_port=free_port(),
         )
+        images = {name: {"image": image} for name, image in IMAGES.items()}
+        (stack.directory / "test.yaml").write_text(yaml.safe_dump({"services": images}))
+        stack.sh("./make-secrets && cp .env.example .env")
+        return stack
 
     def __enter__(self) -> Self:
-        images = {name: {"image": image} for name, image in IMAGES.items()}
-        (self.directory / "test.yaml").write_text(yaml.safe_dump({"services": images}))
         try:
-            self.sh("./make-secrets && cp .env.example .env")
             self.sh("docker compose build", within_s=BUILD_S)
-            self.up()
+            self.sh(f"docker compose up --detach --wait {' '.join(self.services)}")
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -84,10 +86,6 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.sh("docker compose --profile '*' down --volumes --remove-orphans --timeout 20")
-
-    def up(self) -> None:
-        """Create or recreate the services, and wait until they are healthy."""
-        self.sh(f"docker compose up --detach --wait {' '.join(self.services)}")
 
     def sh(self, script: str, *, within_s: float = COMMAND_S) -> str:
         """Run commands as an operator would type them, and return their standard output; they must succeed."""
@@ -118,3 +116,7 @@ class Stack:
             "MANAGEMENT_ADDRESS": f"{LOOPBACK}:{self.management_port}",
             "LOGS_ADDRESS": f"{LOOPBACK}:{self.logs_port}",
         }
+
+
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False, timeout=COMMAND_S).returncode == 0
