@@ -67,7 +67,13 @@ async def serve(settings: Settings) -> None:
                 refresh=shared.metrics.refresh,
             )
         )
-        log.info("processor.started", flows=[flow.name for flow in flows], admin_port=port, pid=os.getpid())
+        log.info(
+            "processor.started",
+            flows=[flow.name for flow in flows],
+            http_clients={name: flow.target.client for name, flow in settings.served_flows.items()},
+            admin_port=port,
+            pid=os.getpid(),
+        )
         stack.push_async_callback(cancel_and_wait, asyncio.create_task(policies.run()))
         await stack.enter_async_context(supervised())
         await run_until(stop, flows, shared.publisher, shared.control)

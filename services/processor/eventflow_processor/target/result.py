@@ -1,6 +1,7 @@
 """Result of an attempt, and the judgement of an answer. Pure."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from eventflow.errors import EventFlowError
 from eventflow_processor.target.feedback import NOTHING, Feedback
@@ -23,12 +24,12 @@ REASONS = (
 """Reasons of failed attempts: a closed set, because metrics use them as labels."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Succeeded:
-    """The target has accepted the event."""
+    """The target has accepted the event. Its fields are final as in `Event`."""
 
-    status: int
-    feedback: Feedback = NOTHING
+    status: Final[int]
+    feedback: Final[Feedback] = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
