@@ -49,6 +49,6 @@ def _notify(message: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending, suppress(OSError):
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:  # no free descriptor, too
         sending.setblocking(False)  # a manager that does not read must not stop the event loop
         sending.sendto(message.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
