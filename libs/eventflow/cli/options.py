@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from eventflow.errors import SettingsError
 from eventflow.network.broker_tls import require_sound_urls
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
@@ -19,14 +20,35 @@ ConfigOption = Annotated[
         help="TOML file with settings; by default eventflow.toml if it exists. Environment variables override it.",
     ),
 ]
-FlowOption = Annotated[str | None, typer.Option("--flow", metavar="NAME", help="One flow only; by default all.")]
+
+
+def _flows_like(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the flows whose names begin with a text, for the completion of a shell."""
+    config = context.params.get("config") or context.find_root().params.get("config")
+    try:
+        settings = settings_of(context, config)
+    except SettingsError:
+        return []
+    return [name for name in settings.all_flows if name.startswith(incomplete)]
+
+
+FlowOption = Annotated[
+    str | None,
+    typer.Option("--flow", metavar="NAME", help="One flow only; by default all.", autocompletion=_flows_like),
+]
 OneFlowOption = Annotated[
     str | None,
     typer.Option(
-        "--flow", metavar="NAME", help="The flow; without it the only one, or `default` if there are several."
+        "--flow",
+        metavar="NAME",
+        help="The flow; without it the only one, or `default` if there are several.",
+        autocompletion=_flows_like,
     ),
 ]
-FlowArgument = Annotated[str, typer.Argument(metavar="FLOW", help="Name of the flow, such as `default`.")]
+FlowArgument = Annotated[
+    str | None, typer.Argument(metavar="FLOW", help="The same as --flow.", autocompletion=_flows_like)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the effect without changing anything.")]
 
 
@@ -47,6 +69,17 @@ def config_of(context: typer.Context, config: Path | None) -> Path | None:
     return named
 
 
+def named_flow(argument: str | None, option: str | None) -> str | None:
+    """Return the flow that a command names by its argument or by `--flow`; None if it names none.
+
+    Raises:
+        typer.BadParameter: They name two flows.
+    """
+    if argument is not None and option is not None and argument != option:
+        raise typer.BadParameter(f"the argument names another flow: {argument!r}", param_hint="--flow")
+    return argument if option is None else option
+
+
 def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:
     """Return the named flow, or all of them.
 
@@ -56,7 +89,7 @@ def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:
     if name is None:
         return tuple(settings.all_flows)
     if name not in settings.all_flows:
-        raise typer.BadParameter(f"{name!r} is none of: {', '.join(settings.all_flows)}", param_hint="flow")
+        raise typer.BadParameter(f"{name!r} is none of: {', '.join(settings.all_flows)}", param_hint="--flow")
     return (name,)
 
 

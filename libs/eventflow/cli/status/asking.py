@@ -89,7 +89,7 @@ async def asking(link: Link, flows: tuple[str, ...]) -> AsyncIterator[Enquiry]:
     """Yield an enquiry that can receive answers. If nothing can be published, it has none, and the reason for it."""
     async with AsyncExitStack() as stack:
         try:
-            publisher = await stack.enter_async_context(publishing([link.url], (), fanouts=(CONTROL_EXCHANGE,)))
+            publisher = await stack.enter_async_context(publishing(link, (), fanouts=(CONTROL_EXCHANGE,)))
         except BrokerUnavailableError as error:
             yield Enquiry(None, flows=flows, unasked=str(error))
             return

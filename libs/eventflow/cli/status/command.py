@@ -1,7 +1,6 @@
 """`eventflow status`: the state of each flow and service, once or every second."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated
@@ -10,8 +9,8 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from eventflow.cli.console import out
-from eventflow.cli.options import ConfigOption, FlowOption, flows_of, settings_of
+from eventflow.cli.console import out, print_json
+from eventflow.cli.options import ConfigOption, FlowOption, JsonOption, flows_of, settings_of
 from eventflow.cli.retry_queues import Leftovers, leftovers
 from eventflow.cli.session import Link, connected
 from eventflow.cli.status.asking import Enquiry, asking
@@ -30,7 +29,7 @@ def status(
     context: typer.Context,
     flow: FlowOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every second until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Show the state of each flow and of the services.
@@ -52,22 +51,27 @@ def status(
         with suppress(KeyboardInterrupt):
             asyncio.run(_watch(settings, flows))
         return
-    found = asyncio.run(_once(settings, flows))
+    try:
+        found = asyncio.run(_once(settings, flows))
+    except BrokerUnavailableError:
+        if not as_json:
+            asyncio.run(_show_spool(settings))
+        raise
     if as_json:
-        out.print(json.dumps(document_of(found), indent=2), soft_wrap=True)
+        print_json(document_of(found))
     else:
         out.print(shown_of(found))
 
 
 async def _once(settings: Settings, flows: Sequence[str]) -> Status:
-    try:
-        async with connected(settings.broker.urls) as link, asking(link, tuple(flows)) as enquiry:
-            return await _look(link, settings, flows, await leftovers(link, settings), enquiry)
-    except BrokerUnavailableError:
-        # The spool holds events just when the broker cannot be asked for the rest.
-        if (spool := await spool_status(settings.collector)) is not None:
-            out.print(in_words(spool))
-        raise
+    async with connected(settings.broker.urls) as link, asking(link, tuple(flows)) as enquiry:
+        return await _look(link, settings, flows, await leftovers(link, settings), enquiry)
+
+
+async def _show_spool(settings: Settings) -> None:
+    """Show the spool, which holds events just when the broker cannot be asked for the rest."""
+    if (spool := await spool_status(settings.collector)) is not None:
+        out.print(in_words(spool))
 
 
 async def _look(link: Link, settings: Settings, flows: Sequence[str], old: Leftovers, enquiry: Enquiry) -> Status:

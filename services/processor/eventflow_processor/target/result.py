@@ -10,19 +10,6 @@ from eventflow_processor.target.success import SuccessRule
 BY_STATUS = SuccessRule()
 """2xx is success."""
 
-REASONS = (
-    "throttled",
-    "client_error",
-    "server_error",
-    "redirect",
-    "unexpected_status",
-    "refused",
-    "timeout",
-    "connection",
-    "internal",
-)
-"""Reasons of failed attempts: a closed set, because metrics use them as labels."""
-
 
 @dataclass(slots=True, kw_only=True)
 class Succeeded:
@@ -37,7 +24,7 @@ class Failed:
     """The target has not accepted the event.
 
     Attributes:
-        reason: One of `REASONS`.
+        reason: One of `FAILURE_REASONS`.
         status: None if there was no status line.
         detail: Cause of a failure in the network, a word of `network.failure.MEANINGS`; None if an answer was judged.
         text: The words of the target or of the network for people: the beginning of the answer's body, the bytes in
