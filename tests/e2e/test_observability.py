@@ -36,8 +36,8 @@ ARRIVAL_PER_S = 80
 LOAD_S = 8.0
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
-STILL = {"Consumers", "Processors that share the quota", "RabbitMQ alarms", "Services that answer"}
-"""Panels whose figures move only when processes come and go, or something is wrong with the machine."""
+STILL = {"Consumers", "Paused", "Processors that share the quota", "RabbitMQ alarms", "Services that answer"}
+"""Panels whose figures move only when processes come and go, an operator acts, or something is wrong with the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
