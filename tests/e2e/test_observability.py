@@ -37,7 +37,7 @@ LOAD_S = 8.0
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 STILL = {"Consumers", "Paused", "Processors that share the quota", "RabbitMQ alarms", "Services that answer"}
-"""Panels whose figures move only when processes come and go, an operator acts, or something is wrong with the machine."""
+"""Panels whose figures move only when processes come and go, an operator acts, or the machine has a problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
