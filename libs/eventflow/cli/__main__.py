@@ -5,11 +5,11 @@ from eventflow.service.entry import begin, imported
 begin()
 
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from eventflow import __version__
 from eventflow.cli import overrides
 from eventflow.cli.check.command import check
 from eventflow.cli.console import configure_logs, err
@@ -45,7 +45,7 @@ app.add_typer(overrides.app, name="rate")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"eventflow {version('event-flow')}")
+        typer.echo(f"eventflow {__version__}")
         raise typer.Exit
 
 
