@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sandbox.run_file import RunFile
+from eventflow.cli.run_file import RunFile
 from sandbox.source.bodies import SAMPLES, Body, read_directory, read_file
 from sandbox.source.sending import Plan, Report, send
 from sandbox.target.audit import Audit, Delivery

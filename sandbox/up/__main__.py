@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from rich.panel import Panel
 
+from eventflow.cli.run_file import RUN_FILE_NAME, RunFile
 from eventflow.settings.environment import capitalized
 from sandbox.broker.provision import DEFAULT_DIRECTORY, Broker, BrokerNotAvailable, apply_policies, provide
 from sandbox.ports import free_port, usual_or_free_port
-from sandbox.run_file import RUN_FILE_NAME, RunFile
 from sandbox.up.children import Children, Interruptions, RunError
 from sandbox.up.environment import API_KEY, PROCESSOR_PORT, TARGET_RATE_PER_S, admin_url, describe, for_services
 
@@ -64,9 +64,10 @@ def _run(directory: Path, console: Console, interruptions: Interruptions, stack:
     if broker.management_url is not None and not apply_policies(broker):
         raise RunError("The broker did not accept the policies that protect the queues")
     target_port = usual_or_free_port(8090)
-    environment = for_services(capitalized(os.environ), broker, directory, target_port)
+    user = capitalized(os.environ)
+    environment = for_services(user, broker, directory, target_port)
     another = {**environment, PROCESSOR_PORT: str(free_port())}  # both processors share the target's quota
-    here = describe(environment, another, broker, target_port)
+    here = describe(user, environment, another, broker, target_port)
     children = Children(console, interruptions, stack)
     children.start({"target": _target_arguments(target_port)}, environment)
     children.wait_until_ready("target", here.audit_url)
@@ -99,11 +100,18 @@ def _panel(here: RunFile, broker: Broker) -> Panel:
     }
     if broker.management_url is not None:
         rows["RabbitMQ UI"] = f"{broker.management_url}  (login {broker.login}, password {broker.password})"
+    rows["Operate it"] = f"{_typed('eventflow')} status  (or make status; in another terminal)"
     rows["Try it"] = "make send  (in another terminal), or the next command"
     rows["Stop it"] = "Ctrl-C"
     return Panel(
         "\n".join(f"{name:<15} {value}" for name, value in rows.items()), title="Event Flow is running", expand=False
     )
+
+
+def _typed(command: str) -> str:
+    """Return a command of this installation as it must be typed in this directory."""
+    path = Path(sys.executable).parent / command
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _curl(here: RunFile) -> str:

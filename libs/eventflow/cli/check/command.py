@@ -14,7 +14,7 @@ from eventflow.cli.check.policies import check_policies
 from eventflow.cli.check.settings import check_settings
 from eventflow.cli.check.target import check_targets
 from eventflow.cli.console import out, table
-from eventflow.cli.options import ConfigOption, config_of, settings_of
+from eventflow.cli.options import ConfigOption, config_of, environ_of, settings_of
 from eventflow.settings.root import Settings
 
 STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.UNKNOWN: "yellow", Verdict.PROBLEM: "bold red"}
@@ -38,7 +38,7 @@ def check(
     Exit status 0: nothing keeps events from flowing. Exit status 1: there is a problem.
     """
     settings = settings_of(context, config)
-    findings = check_settings(settings, config_of(context, config))
+    findings = check_settings(settings, config_of(context, config), environ_of(context, config))
     findings += asyncio.run(_findings(settings, timeout_s, apply_policy=apply_policy))
     out.print(table_of(findings))
     if any(finding.verdict is Verdict.PROBLEM for finding in findings):
