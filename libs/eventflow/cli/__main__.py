@@ -14,6 +14,7 @@ from eventflow.cli import overrides
 from eventflow.cli.check.command import check
 from eventflow.cli.console import configure_logs, err
 from eventflow.cli.dead import command as dead
+from eventflow.cli.init.command import init
 from eventflow.cli.options import ConfigOption
 from eventflow.cli.settings import settings
 from eventflow.cli.status.command import status
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(init)
 app.command()(check)
 app.command()(status)
 app.command()(why)

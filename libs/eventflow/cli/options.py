@@ -84,10 +84,10 @@ def _asked_for(runs: Sequence[RunFile]) -> RunFile:
         raise typer.BadParameter(f"make run-local runs in {directories}: start the command in one of these")
     for number, run in enumerate(runs, 1):
         err.print(f"{number}  {run.directory}  ({run.events_url})", soft_wrap=True)
-    number: int = typer.prompt("make run-local runs several times. Which one?", type=int, default=1, err=True)
-    if not 1 <= number <= len(runs):
-        raise typer.BadParameter(f"{number} is not from 1 to {len(runs)}")
-    return runs[number - 1]
+    chosen: int = typer.prompt("make run-local runs several times. Which one?", type=int, default=1, err=True)
+    if not 1 <= chosen <= len(runs):
+        raise typer.BadParameter(f"{chosen} is not from 1 to {len(runs)}")
+    return runs[chosen - 1]
 
 
 def config_of(context: typer.Context, config: Path | None) -> Path | None:
