@@ -17,6 +17,7 @@ from eventflow.cli.dead import command as dead
 from eventflow.cli.init.command import init
 from eventflow.cli.options import ConfigOption
 from eventflow.cli.settings import settings
+from eventflow.cli.size import size
 from eventflow.cli.status.command import status
 from eventflow.cli.topology import topology
 from eventflow.cli.why import why
@@ -41,6 +42,7 @@ app.command()(overrides.pause)
 app.command()(overrides.resume)
 app.command()(topology)
 app.command()(settings)
+app.command()(size)
 app.add_typer(dead.app, name="dead")
 app.add_typer(overrides.app, name="rate")
 
