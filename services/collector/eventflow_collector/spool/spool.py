@@ -23,10 +23,11 @@ from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.tracing import Tracer
 from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.spool.directory import Claim, SpoolDirectory
-from eventflow_collector.spool.file import ANSWER_WITHIN_S, SpoolFile, Unresolved
+from eventflow_collector.spool.file import ANSWER_WITHIN_S, SpoolFile
 from eventflow_collector.spool.sender import SpoolSender
 from eventflow_collector.spool.store import Record, SpoolUnavailableError
 from eventflow_collector.spool.thread import on_thread
+from eventflow_collector.spool.work import Unresolved
 
 ADOPT_EVERY_S = 2.0
 MEASURE_EVERY_S = 0.25

@@ -401,7 +401,7 @@ async def test_a_thread_that_fails_of_a_bug_says_so_and_keeps_nobody_waiting(tmp
     directory = directory_at(tmp_path)
     file = SpoolFile(directory.claim_one(), directory, on_changed=lambda: None, on_corrupted=lambda: None)
     await file.put(record())
-    file._clerk.do = lambda work: 1 // 0  # type: ignore[method-assign,return-value]
+    file._executor.do = lambda work: 1 // 0  # type: ignore[method-assign,return-value]
     with pytest.raises(ZeroDivisionError):
         await file.until_failed()
     with pytest.raises(Exception, match="closed"):
