@@ -11,6 +11,8 @@ BENCH_VENV := .venv-bench
 BENCH_INSTALLED := $(BENCH_VENV)/.installed
 COUNT ?= 200
 JOBS ?= 6
+# Some machines forbid it by this variable. Then each process that the tests start compiles all modules again.
+export PYTHONDONTWRITEBYTECODE :=
 SIDE_BY_SIDE = $(RUN) -m pytest --dist loadfile --no-loadscope-reorder
 LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links

@@ -23,6 +23,7 @@ from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
 from eventflow.service.instance import name_instance
 from eventflow.service.program import run_program, version_option
+from eventflow.service.supervision import supervised
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
 from eventflow.tasks import cancel_and_wait
@@ -76,6 +77,7 @@ async def serve(settings: Settings) -> None:
             pid=os.getpid(),
         )
         stack.push_async_callback(cancel_and_wait, asyncio.create_task(policies.run()))
+        await stack.enter_async_context(supervised())
         await run_until(stop, flows, shared.publisher, shared.control)
     log.info("processor.stopped")
 
