@@ -36,7 +36,8 @@ def check_eventflow(words: Sequence[str]) -> None:
     known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
     rest = list(words)
     while subcommands := getattr(command, "commands", None):
-        named = [word for word in rest if word in subcommands or not word.startswith("-")]
+        # An option before the command may have a value.
+        named = [word for word in rest if word in subcommands] or [word for word in rest if not word.startswith("-")]
         if not named:
             break
         assert named[0] in subcommands, f"{named[0]!r} is no command of eventflow: {' '.join(words)}"
