@@ -21,6 +21,7 @@ from eventflow.event import (
     parse_time,
     utc_now,
 )
+from eventflow.excerpt import EXCERPT_MAX_BYTES, is_excerpt
 
 ID: Final = "cloudEvents:id"
 SOURCE: Final = "cloudEvents:source"
@@ -32,6 +33,7 @@ ACCEPTED_AT: Final = "eventflow-accepted-at"
 ATTEMPT: Final = "eventflow-attempt"
 REASON: Final = "eventflow-reason"
 DETAIL: Final = "eventflow-detail"
+TEXT: Final = "eventflow-text"
 LAST_STATUS: Final = "eventflow-last-status"
 FIRST_FAILED_AT: Final = "eventflow-first-failed-at"
 LAST_FAILED_AT: Final = "eventflow-last-failed-at"
@@ -68,6 +70,8 @@ class Failure:
         last_at: Time of the last failure.
         detail: The cause of a failed connection, a word of `network.failure.MEANINGS`; None if the connection did not
             fail, and in messages of 0.1.0.
+        text: The words of the target or of the network, an `excerpt_of`: the beginning of the answer's body, or the
+            message of an error; None if there are none, and in messages of older versions.
         traceparent: Trace context of the last attempt; None if its trace is not recorded.
     """
 
@@ -76,12 +80,8 @@ class Failure:
     first_at: datetime
     last_at: datetime
     detail: str | None = None
+    text: str | None = None
     traceparent: str | None = None
-
-    @property
-    def cause(self) -> dict[str, str | int | None]:
-        """The cause of the last failure, as logs and `eventflow why` show it."""
-        return {"reason": self.reason, "status": self.status, "detail": self.detail}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,6 +128,8 @@ def encode(envelope: Envelope, *, traceparent: str | None = None) -> Message:
         headers[LAST_FAILED_AT] = format_time(failure.last_at)
         if failure.detail is not None:
             headers[DETAIL] = failure.detail
+        if failure.text is not None:
+            headers[TEXT] = failure.text
         if failure.status is not None:
             headers[LAST_STATUS] = failure.status
         if failure.traceparent is not None:
@@ -200,6 +202,7 @@ def _failure(headers: Mapping[str, Any]) -> Failure | None:
         first_at=first_at,
         last_at=last_at,
         detail=_text(headers.get(DETAIL)),
+        text=_excerpt(headers.get(TEXT)),
         traceparent=_text(headers.get(LAST_TRACEPARENT)),
     )
 
@@ -215,6 +218,12 @@ def _text(value: object) -> str | None:
     if isinstance(value, bytes):
         value = value[: ATTRIBUTE_MAX_BYTES + 1].decode(errors="replace")
     return value if isinstance(value, str) and is_valid_attribute(value) else None
+
+
+def _excerpt(value: object) -> str | None:
+    if isinstance(value, bytes):
+        value = value[: EXCERPT_MAX_BYTES + 1].decode(errors="replace")
+    return value if isinstance(value, str) and is_excerpt(value) else None
 
 
 def _time(headers: Mapping[str, Any], name: str) -> datetime | None:

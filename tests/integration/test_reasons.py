@@ -123,8 +123,11 @@ async def test_each_cause_has_its_word_in_metrics_and_log_and_counts_no_attempt(
             return len(found) == len(flows)
 
         await eventually(are_all_found, what=lambda: f"{set(flows.items()) - found}\n{service.output}")
-        for word in urls:
-            assert f'"detail": "{word}"' in service.output.replace('":"', '": "'), word
+        texts = {line["detail"]: line.get("text") for line in service.logged("delivery.attempted") if "detail" in line}
+        assert set(texts) == set(urls), service.output
+        assert texts["certificate_expired"] == "certificate has expired"
+        assert "certificate is not valid for 'localhost'" in (texts["certificate_other_name"] or "")
+        assert texts["not_resolved"]
         for name in flows:
             assert await amqp.depth(dead_queue(name)) == 0
         assert not service.tracebacks
@@ -190,3 +193,64 @@ async def test_a_refusal_of_plain_http_by_a_tls_port_burns_no_event(
             assert {request.attempt for request in target.requests} == {1}
             assert await amqp.depth(dead_queue(flow)) == 0
             assert "plain_on_tls_port" in service.output
+
+
+@pytest.mark.parametrize("client", ["lean", "aiohttp"])
+async def test_the_words_of_a_target_are_kept_everywhere_and_neither_its_headers_nor_our_secrets(
+    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, client: str
+) -> None:
+    """An operator found `client_error, HTTP 422` and no word of the target, which had named the wrong field."""
+    body = b'{"errors": {"sku": ["is\ttaken"]}, "sent": "Bearer t0ps3cret"}'
+    text = r'{"errors": {"sku": ["is\ttaken"]}, "sent": "***"}'
+
+    async def refuse(_: RawRequest, writer: asyncio.StreamWriter) -> None:
+        head = b"HTTP/1.1 422 No\r\nSet-Cookie: session=of-the-target\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % len(body) + body)
+
+    await amqp.declare_flow(flow)
+    async with RawTarget(refuse) as target:
+        service = processor(
+            broker_url,
+            flow=flow,
+            target_url=target.url,
+            TARGET__MAX_ATTEMPTS="1",
+            TARGET__CLIENT=client,
+            TARGET__HEADERS='{"Authorization": "Bearer t0ps3cret"}',
+        )
+        with service.process:
+            await service.ready(http)
+            await amqp.publish(lane_queue(flow, Lane.LIVE), message("e-1"))
+
+            async def is_dead() -> bool:
+                return await amqp.depth(dead_queue(flow)) == 1
+
+            await eventually(is_dead, what="the event given up")
+            command = Command(broker_url=broker_url, flow=flow)
+            why = (await command("why", "e-1")).stdout
+            [line] = service.logged("delivery.attempted")
+            assert (line["reason"], line["status"], line["text"]) == ("client_error", 422, text)
+            output = service.output
+    assert why.count(f'client_error, HTTP 422, "{text}"') == 2, why  # by the processor, and in the dead queue
+    shown = (await command("dead", "show", "e-1")).stdout
+    exported = (await command("dead", "export")).stdout
+    [letter] = await amqp.drain(dead_queue(flow))
+    assert letter.headers["eventflow-text"] == text
+    assert text in shown
+    for told in (why, shown, exported, output, str(letter.headers)):
+        assert "t0ps3cret" not in told
+        assert "of-the-target" not in told
+
+
+async def test_why_gives_the_reason_of_an_attempt_that_does_not_count(
+    broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    await amqp.declare_flow(flow, (600.0,))
+    settings = {"TARGET__RETRY_DELAYS_S": "600"}
+    service = processor(broker_url, flow=flow, target_url=f"http://127.0.0.1:{free_port()}/", **settings)
+    with service.process:
+        await service.ready(http)
+        await amqp.publish(lane_queue(flow, Lane.LIVE), message("e-1"))
+        await service.counts(http, "eventflow_attempts_failed_total", 1)
+        why = (await Command(broker_url=broker_url, flow=flow)("why", "e-1", **settings)).stdout
+    assert "did not count and waits for 600 s from then on: connection" in why
+    assert "no_listener: nothing listens on its port" in why

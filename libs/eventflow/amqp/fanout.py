@@ -1,6 +1,8 @@
 """Fanout exchanges: a message reaches every process that listens at that moment, and is not kept for any other."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
@@ -58,3 +60,9 @@ async def consume_fanout(channel: Channel, queue: str, *, exchange: str, on_body
     await answered(action, channel.queue_declare(queue, exclusive=True, auto_delete=True))
     await answered(action, channel.queue_bind(queue, exchange))
     await answered(action, channel.basic_consume(queue, deliver, no_ack=True))
+
+
+async def send_fanout(channel: Channel, body: bytes, *, exchange: str) -> None:
+    """Publish to all present listeners of a declared exchange. The message is not kept; its loss is not reported."""
+    with suppress(Exception, asyncio.CancelledError):  # the library raises either at the end of a connection
+        await channel.basic_publish(body, exchange=exchange, wait=False)

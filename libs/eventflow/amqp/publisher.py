@@ -6,7 +6,6 @@ Nothing is ever published on a consuming connection: during a memory alarm one p
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Literal, NoReturn
 
 import structlog
@@ -14,7 +13,7 @@ from aiormq import Channel
 
 from eventflow.amqp.channel import is_refused, open_channel, until_closed
 from eventflow.amqp.connection import Connection, is_blocked, wire_of
-from eventflow.amqp.fanout import declare_fanout
+from eventflow.amqp.fanout import declare_fanout, send_fanout
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.proofs import prove_publishing
 from eventflow.amqp.publish_channel import Publication, PublishChannel, publish_channel_on
@@ -153,7 +152,7 @@ class Publisher:
         """
         if self.state != "up" or self._broadcast_channel is None:
             raise BrokerUnavailableError("no connection to the broker, or it blocks publishing")
-        broadcasting = asyncio.create_task(self._broadcast(self._broadcast_channel, body, exchange))
+        broadcasting = asyncio.create_task(send_fanout(self._broadcast_channel, body, exchange=exchange))
         self._broadcasting.add(broadcasting)
         broadcasting.add_done_callback(self._broadcasting.discard)
 
@@ -264,10 +263,6 @@ class Publisher:
             await prove_publishing(connection, probe, exchange=exchange)
         # The channel of the proof stays open: if an alarm has begun, the broker would not answer its close.
         self._is_proved, self._is_refused = True, False
-
-    async def _broadcast(self, channel: Channel, body: bytes, exchange: str) -> None:
-        with suppress(Exception, asyncio.CancelledError):  # the library raises either at the end of a connection
-            await channel.basic_publish(body, exchange=exchange, wait=False)
 
 
 def _without_too_large(publications: Sequence[Publication], max_bytes: int | None) -> Sequence[Publication]:

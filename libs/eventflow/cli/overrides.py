@@ -12,6 +12,7 @@ from eventflow.amqp.queues import depth_of
 from eventflow.amqp.streams import last_of_stream
 from eventflow.cli.assembly import command, new_group
 from eventflow.cli.console import err, out, print_json, table
+from eventflow.cli.operator import operator
 from eventflow.cli.options import (
     ConfigOption,
     FlowArgument,
@@ -32,6 +33,7 @@ from eventflow.control.overrides import (
     decode_overrides,
     encode_overrides,
 )
+from eventflow.event import utc_now
 from eventflow.message import Message, new_message_id
 from eventflow.settings.root import Settings
 from eventflow.settings.target import TargetSettings
@@ -164,7 +166,7 @@ def pause(
 ) -> None:
     """Stop sending to the target of a flow until `resume`. Events are still accepted, and wait."""
     named = named_flow(name, flow)
-    _change(context, config, named, lambda current: replace(current, is_paused=True), as_json=as_json)
+    _change(context, config, named, lambda current: current.pause(at=utc_now(), by=operator()), as_json=as_json)
 
 
 def resume(
@@ -175,8 +177,7 @@ def resume(
     config: ConfigOption = None,
 ) -> None:
     """Continue sending to the target of a flow after `pause`."""
-    named = named_flow(name, flow)
-    _change(context, config, named, lambda current: replace(current, is_paused=False), as_json=as_json)
+    _change(context, config, named_flow(name, flow), lambda current: current.resume(), as_json=as_json)
 
 
 def _change(

@@ -1,7 +1,5 @@
 """Scrape the metrics of a service on its admin port."""
 
-from collections.abc import Sequence
-
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -37,8 +35,3 @@ def parsed(exposition: str) -> list[Sample]:
         ValueError: The text is not in that format.
     """
     return [sample for family in text_string_to_metric_families(exposition) for sample in family.samples]
-
-
-def values_by_flow(samples: Sequence[Sample], name: str) -> dict[str, float]:
-    """Return the value of a metric for each flow."""
-    return {sample.labels["flow"]: sample.value for sample in samples if sample.name == name}

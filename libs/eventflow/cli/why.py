@@ -8,12 +8,13 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, assert_never
 
 import typer
 
 from eventflow.amqp.queues import depth_of
+from eventflow.cli.causes import cause_in_words
 from eventflow.cli.console import out, printable
 from eventflow.cli.dead.browse import DeadQueue, first
 from eventflow.cli.dead.dead_letters import Selection, record_of
@@ -21,6 +22,7 @@ from eventflow.cli.options import ConfigOption, JsonOption, OneFlowOption, one_f
 from eventflow.cli.session import Link, connected, instance, publishing
 from eventflow.control.bus import ControlBus
 from eventflow.control.messages import (
+    AskStatus,
     BreakerClosed,
     BreakerOpened,
     Broadcast,
@@ -32,6 +34,7 @@ from eventflow.control.messages import (
     Why,
     facts_of,
 )
+from eventflow.control.reports import CollectorReport, ProcessorReport
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import CONTROL_EXCHANGE, Lane, lane_queue
 
@@ -119,6 +122,8 @@ async def _ask(link: Link, flow: str, event_id: str, processors: int) -> dict[st
                         complete.set()
             case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Why():
                 pass
+            case AskStatus() | ProcessorReport() | CollectorReport():
+                pass
             case _:
                 assert_never(received.message)
 
@@ -165,8 +170,8 @@ def lines_of(state: EventState) -> list[str]:
     letter = state.letter
     if letter is not None:
         lines.append(
-            f"dead since {letter['last_failed_at']}, after {letter['attempts']} attempts: {letter['reason']}"
-            f"{_status(letter.get('last_status'))}; for details: eventflow dead show"
+            f"dead since {letter['last_failed_at']}, after {letter['attempts']} attempts: {_cause_of(letter)}; "
+            "for details: eventflow dead show"
         )
     if not state.is_known:
         lines.append(
@@ -191,20 +196,22 @@ def _present(delivery: InHand) -> str:
 
 
 def _past(last: LastAttempt) -> str:
-    failure = f"{last.failure.detail or last.failure.reason}{_status(last.failure.status)}" if last.failure else "?"
     became = {
         "delivered": "was delivered",
-        "retry": f"failed ({failure}) and waits for {_seconds(last.delay_s)} from then on",
+        "retry": f"failed and waits for {_seconds(last.delay_s)} from then on",
         "defer": f"did not count and waits for {_seconds(last.delay_s)} from then on",
         "hold": "did not count, because the target asked to wait",
-        "dead": f"failed ({failure}) and was the last attempt",
+        "dead": "failed and was the last attempt",
     }.get(last.outcome, "ended")  # a later version may have more outcomes
-    return f"attempt {last.attempt}, {_seconds(last.ago_s)} ago, {became}"
+    cause = "" if last.failure is None else f": {cause_in_words(**asdict(last.failure))}"
+    return f"attempt {last.attempt}, {_seconds(last.ago_s)} ago, {became}{cause}"
 
 
 def _seconds(value: float | None) -> str:
     return "? s" if value is None else f"{value:.3g} s"
 
 
-def _status(status: int | None) -> str:
-    return "" if status is None else f", HTTP {status}"
+def _cause_of(letter: Mapping[str, Any]) -> str:
+    return cause_in_words(
+        reason=letter["reason"], detail=letter.get("detail"), status=letter.get("last_status"), text=letter.get("text")
+    )

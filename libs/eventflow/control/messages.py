@@ -6,13 +6,24 @@ does not send has a default. Times are seconds from now, because the clocks of h
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar, assert_never
+from typing import Any, assert_never
 
-T = TypeVar("T")
+from eventflow.control.reading import integer, mapping, number, optional, text
+from eventflow.control.reports import (
+    CollectorReport,
+    FailureCause,
+    ProcessorReport,
+    read_collector_report,
+    read_failure,
+    read_processor_report,
+    report_fields,
+)
+
+NO_FLOW = ""
+"""Flow of a message that concerns no flow: a question to the collectors, and their answers."""
 
 BODY_MAX_BYTES = 4096
 """Larger bodies are not parsed: any client with write permission on the exchange can publish to it."""
@@ -65,15 +76,6 @@ class Why:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailureCause:
-    """The cause of a failed attempt; `detail` is absent in messages of 0.1.0."""
-
-    reason: str
-    status: int | None = None
-    detail: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LastAttempt:
     """The latest attempt of an event that the sender has finished.
 
@@ -117,7 +119,14 @@ class Known:
     in_hand: InHand | None = None
 
 
-ControlMessage = Pause | BreakerOpened | BreakerClosed | RateReduced | Why | Known
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskStatus:
+    """A question of `eventflow status`: the processors of the flow answer with a report; with `NO_FLOW` collectors."""
+
+
+ControlMessage = (
+    Pause | BreakerOpened | BreakerClosed | RateReduced | Why | Known | AskStatus | ProcessorReport | CollectorReport
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,21 +182,29 @@ def facts_of(known: Known) -> dict[str, Any]:
 
 
 def _fields_of(message: ControlMessage) -> dict[str, Any]:
+    fields: dict[str, Any]
     match message:
         case Pause(for_s=for_s):
-            return {"kind": "pause", "for_s": for_s}
+            fields = {"kind": "pause", "for_s": for_s}
         case BreakerOpened(cause=cause, status=status):
-            return {"kind": "breaker", "open": True, "cause": cause.value, "status": status}
+            fields = {"kind": "breaker", "open": True, "cause": cause.value, "status": status}
         case BreakerClosed():
-            return {"kind": "breaker", "open": False}
+            fields = {"kind": "breaker", "open": False}
         case RateReduced(units_per_s=units_per_s):
-            return {"kind": "rate", "units_per_s": units_per_s}
+            fields = {"kind": "rate", "units_per_s": units_per_s}
         case Why(event_id=event_id):
-            return {"kind": "why", "id": event_id}
+            fields = {"kind": "why", "id": event_id}
         case Known(event_id=event_id):
-            return {"kind": "known", "id": event_id, **facts_of(message)}
+            fields = {"kind": "known", "id": event_id, **facts_of(message)}
+        case AskStatus():
+            fields = {"kind": "status"}
+        case ProcessorReport():
+            fields = {"kind": "processor", **report_fields(message)}
+        case CollectorReport():
+            fields = {"kind": "collector", **report_fields(message)}
         case _:
             assert_never(message)
+    return fields
 
 
 def _last_attempt_fields(last: LastAttempt) -> dict[str, Any]:
@@ -195,15 +212,15 @@ def _last_attempt_fields(last: LastAttempt) -> dict[str, Any]:
     if last.delay_s is not None:
         fields["delay_s"] = last.delay_s
     if (failure := last.failure) is not None:
-        fields |= {"reason": failure.reason, "status": failure.status, "detail": failure.detail}
+        fields |= {"status": None, "detail": None, **report_fields(failure)}  # as in 0.1.0, which sent null
     return {**fields, "ago_s": last.ago_s}
 
 
-# Each reader raises KeyError for a missing field, TypeError for one of another type, ValueError for one out of range.
+# The errors of each reader are those of `reading`.
 
 
 def _read_pause(fields: Mapping[str, Any]) -> Pause:
-    return Pause(for_s=_number(fields["for_s"]))
+    return Pause(for_s=number(fields["for_s"]))
 
 
 def _read_breaker(fields: Mapping[str, Any]) -> BreakerOpened | BreakerClosed:
@@ -212,7 +229,7 @@ def _read_breaker(fields: Mapping[str, Any]) -> BreakerOpened | BreakerClosed:
             is_blocked = fields.get("cause") == Cause.BLOCKED
             return BreakerOpened(
                 cause=Cause.BLOCKED if is_blocked else Cause.DOWN,  # a cause of a later version is an outage too
-                status=_optional(_integer, fields.get("status")),
+                status=optional(integer, fields.get("status")),
             )
         case False:
             return BreakerClosed()
@@ -220,49 +237,41 @@ def _read_breaker(fields: Mapping[str, Any]) -> BreakerOpened | BreakerClosed:
 
 
 def _read_rate(fields: Mapping[str, Any]) -> RateReduced:
-    units_per_s = _number(fields["units_per_s"])
+    units_per_s = number(fields["units_per_s"])
     if units_per_s <= 0:
         raise ValueError("a rate must be above 0")
     return RateReduced(units_per_s=units_per_s)
 
 
 def _read_why(fields: Mapping[str, Any]) -> Why:
-    return Why(event_id=_text(fields["id"]))
+    return Why(event_id=text(fields["id"]))
 
 
 def _read_known(fields: Mapping[str, Any]) -> Known:
     last = fields.get("last") or None  # an empty object stands for none
     return Known(
-        event_id=_text(fields["id"]),
-        last=None if last is None else _read_last_attempt(_object(last)),
+        event_id=text(fields["id"]),
+        last=None if last is None else _read_last_attempt(mapping(last)),
         in_hand=_read_in_hand(fields) if "lane" in fields else None,
     )
 
 
 def _read_last_attempt(fields: Mapping[str, Any]) -> LastAttempt:
     return LastAttempt(
-        outcome=_text(fields["outcome"]),
-        attempt=_integer(fields["attempt"]),
-        ago_s=_number(fields["ago_s"]),
-        delay_s=_optional(_number, fields.get("delay_s")),
-        failure=_read_failure(fields) if "reason" in fields else None,
-    )
-
-
-def _read_failure(fields: Mapping[str, Any]) -> FailureCause:
-    return FailureCause(
-        reason=_text(fields["reason"]),
-        status=_optional(_integer, fields.get("status")),
-        detail=_optional(_text, fields.get("detail")),
+        outcome=text(fields["outcome"]),
+        attempt=integer(fields["attempt"]),
+        ago_s=number(fields["ago_s"]),
+        delay_s=optional(number, fields.get("delay_s")),
+        failure=read_failure(fields) if "reason" in fields else None,
     )
 
 
 def _read_in_hand(fields: Mapping[str, Any]) -> InHand:
     return InHand(
-        state=_text(fields["state"]),
-        lane=_text(fields["lane"]),
-        attempt=_integer(fields["attempt"]),
-        here_s=_number(fields["here_s"]),
+        state=text(fields["state"]),
+        lane=text(fields["lane"]),
+        attempt=integer(fields["attempt"]),
+        here_s=number(fields["here_s"]),
     )
 
 
@@ -272,39 +281,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], ControlMessage]] = {
     "rate": _read_rate,
     "why": _read_why,
     "known": _read_known,
+    "status": lambda _: AskStatus(),
+    "processor": read_processor_report,
+    "collector": read_collector_report,
 }
-
-
-def _optional(read: Callable[[Any], T], value: Any) -> T | None:
-    return None if value is None else read(value)
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("not an object")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return value
-
-
-def _integer(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("not an integer")
-    return value
-
-
-def _number(value: Any) -> float:
-    """Return a finite number; JSON as Python reads it has NaN, infinities, and integers too large for a float."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError("not a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        raise ValueError("no finite number") from None
-    if not math.isfinite(number):
-        raise ValueError("no finite number")
-    return number

@@ -7,12 +7,15 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
+from eventflow.excerpt import excerpt_of
+
 NOT_RESOLVED: Final = "not_resolved"
 CONNECT_TIMEOUT: Final = "connect_timeout"
 PLAIN_ON_TLS_PORT: Final = "plain_on_tls_port"
 TLS_ON_PLAIN_PORT: Final = "tls_on_plain_port"
 CLOSED: Final = "closed"
-ANSWER_TIMEOUT: Final = "answer_timeout"
+HEADERS_TIMEOUT: Final = "headers_timeout"
+BODY_TIMEOUT: Final = "body_timeout"
 BAD_ANSWER: Final = "bad_answer"
 CUT_OFF: Final = "cut_off"
 TLS_FAILED: Final = "tls_failed"
@@ -34,7 +37,9 @@ MEANINGS: Final = {
     TLS_FAILED: "TLS failed",
     RESET: "the connection was reset",
     CLOSED: "the connection was closed before an answer",
-    ANSWER_TIMEOUT: "no whole answer in time",
+    HEADERS_TIMEOUT: "no complete head of an answer in time",
+    BODY_TIMEOUT: "the body of the answer did not end in time",
+    "answer_timeout": "no whole answer in time, as older versions wrote it",
     BAD_ANSWER: "the answer is not HTTP",
     CUT_OFF: "the answer was cut off",
     OTHER: "another error of the network",
@@ -71,9 +76,28 @@ _BY_ERRNO: Final = {  # the most useful first, for several addresses with differ
 _ERRNO_IN_TEXT: Final = re.compile(r"\[Errno (\d+)\]")
 
 
+def explained(detail: str) -> str:
+    """Return a word with its meaning: `no_listener: nothing listens on its port`. A later version may have more."""
+    return f"{detail}: {MEANINGS[detail]}" if detail in MEANINGS else detail
+
+
 def detail_of(error: BaseException) -> str:
     """Return the word for an error of a lookup, a connect or a TLS handshake, or for an error that wraps one."""
     return next((word for each in _from_its_root(error) if (word := _word_of(each)) is not None), OTHER)
+
+
+def text_of(error: BaseException) -> str | None:
+    """Return the message of an error in one line, such as "certificate has expired"; None if it has none.
+
+    Of wrapped errors the one that decides the detail counts, because it is the most specific.
+    """
+    deciding = next((each for each in _from_its_root(error) if _word_of(each) is not None), error)
+    match deciding:
+        case ssl.SSLCertVerificationError():
+            return excerpt_of(getattr(deciding, "verify_message", None) or str(deciding))
+        case OSError(strerror=str() as message):  # without the number, which a reader cannot interpret
+            return excerpt_of(message)
+    return excerpt_of(str(deciding))
 
 
 def is_answer_in_tls(error: OSError) -> bool:

@@ -34,6 +34,7 @@ from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.guards import require_target_urls
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.readiness import readiness_of
+from eventflow_processor.report import FlowReporter
 
 imported()
 
@@ -58,13 +59,18 @@ async def serve(settings: Settings) -> None:
             on_look=partial(shared.metrics.set_policies, settings.served_flows),
         )
         flows = [await wire_flow(name, flow, shared, stack) for name, flow in settings.served_flows.items()]
+        readiness = partial(readiness_of, flows, shared, policies, stop)
+        for each in flows:
+            broadcast = partial(shared.control.broadcast, each.name)
+            answers = FlowReporter(each, metrics=shared.metrics, readiness=readiness, broadcast=broadcast)
+            shared.control.on_peer_message(each.name, answers.on_peer_message)
         port = await stack.enter_async_context(
             admin.serve(
                 host=settings.processor.admin_host,
                 port=settings.processor.admin_port,
                 is_port_set="admin_port" in settings.processor.model_fields_set,
                 setting="EVENTFLOW_PROCESSOR__ADMIN_PORT",
-                readiness=partial(readiness_of, flows, shared, policies, stop),
+                readiness=readiness,
                 exposition=exposition_of(shared.metrics.registry),
                 refresh=shared.metrics.refresh,
             )

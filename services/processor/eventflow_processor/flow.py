@@ -102,6 +102,7 @@ class Flow:
     gate: Gate
     quota: Quota
     dispatcher: Dispatcher
+    backlog: BacklogMonitor
     depths: Depths
     drain_timeout_s: float
 
@@ -144,7 +145,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         shared.control.on_peer_message(name, listener.on_peer_message)
     shared.control.lease.on_change(gate.control_lost)
 
-    backlog = BacklogMonitor(lanes=lanes, metrics=metrics, quota=quota)
+    backlog = BacklogMonitor(lanes=lanes, metrics=metrics, quota=quota, gate=gate)
     membership = Membership(
         quota=quota,
         backlog=backlog,
@@ -190,6 +191,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
     )
     membership.dispatcher = dispatcher
     recent.find_in_flight = dispatcher.find
+    backlog.count_held = lambda: consumer.held
     metrics.follow(gate=gate, quota=quota, held=lambda: consumer.held, in_flight=lambda: dispatcher.in_flight)
     return Flow(
         name=name,
@@ -197,6 +199,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         gate=gate,
         quota=quota,
         dispatcher=dispatcher,
+        backlog=backlog,
         depths=_depths_of(name, settings, shared, metrics),
         drain_timeout_s=shared.settings.processor.drain_timeout_s,
     )

@@ -103,6 +103,7 @@ def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> 
         first_at=envelope.failure.first_at if envelope.failure else ending.at,
         last_at=ending.at,
         detail=failed.detail,
+        text=failed.text,
         traceparent=ending.traceparent,
     )
     if envelope.attempt >= policy.max_attempts:

@@ -60,7 +60,7 @@ def _obstacles(readiness: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} {value if isinstance(value, str) else json.dumps(value)}"
         for name, value in readiness.items()
-        if name != "ready" and value not in (None, False, "", {}, [])
+        if name not in {"ready", "flows"} and value not in (None, False, "", {}, [])
     ]
 
 

@@ -17,7 +17,7 @@ from eventflow.amqp.browser import Browsed, Browser
 from eventflow.cli.assembly import command, new_group
 from eventflow.cli.console import err, out, print_json, printable, table
 from eventflow.cli.dead.browse import DeadQueue, Tally, browse, count, delete, first, replay, replay_file
-from eventflow.cli.dead.dead_letters import Selection, facts_of, shown_body, shown_reason, summary_of
+from eventflow.cli.dead.dead_letters import Selection, facts_of, shown_body, shown_cause, shown_reason, summary_of
 from eventflow.cli.dead.export_files import STANDARD_STREAM, reading, writing
 from eventflow.cli.dead.exports import exported
 from eventflow.cli.dead.options import (
@@ -65,7 +65,7 @@ def list_dead_letters(
         shown.add_row(
             letter.envelope.event.id,
             letter.envelope.event.type,
-            printable(shown_reason(letter)),
+            printable(shown_cause(letter)),
             str(failure.status) if failure and failure.status else "-",
             str(letter.envelope.attempt),
             format_time(failure.last_at) if failure else "-",

@@ -9,7 +9,7 @@ from typing import Any
 from eventflow.amqp.browser import Browsed
 from eventflow.cli.console import printable
 from eventflow.event import format_time
-from eventflow.network.failure import MEANINGS
+from eventflow.network.failure import explained
 from eventflow.outcome import FAILURE_REASONS, TOO_LARGE
 
 REJECTED = "rejected"
@@ -124,6 +124,13 @@ def shown_reason(letter: Browsed) -> str:
     return reason_of(letter) if death_of(letter) is None else f"{reason_of(letter)} ({BROKER})"
 
 
+def shown_cause(letter: Browsed) -> str:
+    """Return the reason with its detail, if there is one: `connection: no_listener`."""
+    failure = letter.envelope.failure
+    detail = None if failure is None or death_of(letter) is not None else failure.detail
+    return shown_reason(letter) if detail is None else f"{shown_reason(letter)}: {detail}"
+
+
 def record_of(letter: Browsed) -> dict[str, Any]:
     """Return a dead letter as a JSON object: the body is in `body` if it is UTF-8, otherwise in `body_base64`."""
     envelope, event, failure = letter.envelope, letter.envelope.event, letter.envelope.failure
@@ -140,8 +147,9 @@ def record_of(letter: Browsed) -> dict[str, Any]:
         "content_type": event.content_type,
         "content_encoding": envelope.content_encoding,
     }
-    if failure is not None and failure.detail is not None:
-        record["detail"] = failure.detail
+    if failure is not None:
+        known = {"detail": failure.detail, "text": failure.text}
+        record |= {name: value for name, value in known.items() if value is not None}
     try:
         return {**record, "body": event.body.decode()}
     except UnicodeDecodeError:
@@ -157,20 +165,16 @@ def summary_of(letter: Browsed) -> dict[str, Any]:
 def facts_of(letter: Browsed) -> list[tuple[str, str]]:
     """Return names and values that `dead show` prints before the headers and the body; unknown values are left out."""
     record = record_of(letter)
-    names = ("id", "source", "type", "time", "reason", "detail", "last_status", "attempts")
+    names = ("id", "source", "type", "time", "reason", "detail", "last_status", "text", "attempts")
     times = ("first_failed_at", "last_failed_at", "content_type", "content_encoding")
     known = [(name.replace("_", " "), str(record[name])) for name in (*names, *times) if record.get(name) is not None]
-    known = [(name, _explained(value) if name == "detail" else value) for name, value in known]
+    known = [(name, explained(value) if name == "detail" else value) for name, value in known]
     death = death_of(letter)
     if death is not None:
         known.append(
             ("given up by", f"{BROKER} in {death.queue}; run eventflow check to find the policy that causes this")
         )
     return [*known, ("body", f"{len(letter.envelope.event.body)} bytes")]
-
-
-def _explained(detail: str) -> str:
-    return f"{detail}: {MEANINGS[detail]}" if detail in MEANINGS else detail
 
 
 def shown_body(body: bytes, *, full: bool) -> str:

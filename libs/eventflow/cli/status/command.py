@@ -1,7 +1,6 @@
-"""`eventflow status`: the number of events in each queue, once or every second."""
+"""`eventflow status`: the state of each flow and service, once or every second."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated
@@ -10,15 +9,17 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from eventflow.cli.console import out
+from eventflow.cli.console import out, print_json
 from eventflow.cli.options import ConfigOption, FlowOption, JsonOption, flows_of, settings_of
-from eventflow.cli.retry_queues import leftovers
-from eventflow.cli.session import connected
-from eventflow.cli.status.display import document_of, shown_of
-from eventflow.cli.status.flow import FlowStatus, statuses
-from eventflow.cli.status.spool import in_words, spool_status
+from eventflow.cli.retry_queues import Leftovers, leftovers
+from eventflow.cli.session import Link, connected
+from eventflow.cli.status.asking import Enquiry, asking
+from eventflow.cli.status.display import Status, document_of, shown_of
+from eventflow.cli.status.flow import count, with_reports
+from eventflow.cli.status.services import services_in
+from eventflow.cli.status.spool import in_words, spool_in, spool_status
 from eventflow.errors import BrokerUnavailableError
-from eventflow.event import format_time, utc_now
+from eventflow.event import utc_now
 from eventflow.settings.root import Settings
 
 REFRESH_S = 1.0
@@ -31,15 +32,16 @@ def status(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show the number of events in each queue.
+    """Show the state of each flow and of the services.
 
-    live: not attempted yet. due: retries after their delay. replay: dead letters that are sent again. waiting: retries
-    before the end of their delay. dead: given up. Events that a processor holds are not counted. processors: those that
-    consume now. ETA: estimated time until live, due and replay are empty. "-" is a queue that does not exist.
+    waiting: events that are not attempted yet or are in flight. They are ready in a lane (live: new events; due:
+    retries after their delay; replay: dead letters that are sent again), or held: delivered to a processor and not
+    settled. delayed: retries before the end of their delay. dead: given up. "-" is a queue that does not exist. ETA:
+    estimated time until nothing waits, at the present rates; never while nothing is sent.
 
-    The spool is the collector's own buffer while the broker is away. The command reads the spool and the ETA from the
-    admin ports of collector and processor. The ETA is "-" if no processor can be reached. In JSON, "drain" is the ETA;
-    its "eta_s" is null if the backlog does not shrink.
+    The counts come from the broker. Processors and collectors report the rest over the broker, so this works from any
+    host. A value that no service has reported is shown as unknown. In JSON it is null, and so is "eta_s" of "drain" if
+    the backlog does not shrink.
     """
     if watch and as_json:
         raise typer.BadParameter("not together with --json", param_hint="--watch")
@@ -49,33 +51,56 @@ def status(
         with suppress(KeyboardInterrupt):
             asyncio.run(_watch(settings, flows))
         return
-    spool = asyncio.run(spool_status(settings.collector))
-    if spool is not None and not as_json:
-        out.print(in_words(spool))  # first: it holds events just when the broker cannot be asked for the rest
-    found = asyncio.run(_once(settings, flows))
+    try:
+        found = asyncio.run(_once(settings, flows))
+    except BrokerUnavailableError:
+        if not as_json:
+            asyncio.run(_show_spool(settings))
+        raise
     if as_json:
-        out.print(json.dumps(document_of(found, spool, at=format_time(utc_now())), indent=2), soft_wrap=True)
+        print_json(document_of(found))
     else:
         out.print(shown_of(found))
 
 
-async def _once(settings: Settings, flows: Sequence[str]) -> list[FlowStatus]:
-    async with connected(settings.broker.urls) as link:
-        return await statuses(link, settings, flows, await leftovers(link, settings))
+async def _once(settings: Settings, flows: Sequence[str]) -> Status:
+    async with connected(settings.broker.urls) as link, asking(link, tuple(flows)) as enquiry:
+        return await _look(link, settings, flows, await leftovers(link, settings), enquiry)
+
+
+async def _show_spool(settings: Settings) -> None:
+    """Show the spool, which holds events just when the broker cannot be asked for the rest."""
+    if (spool := await spool_status(settings.collector)) is not None:
+        out.print(in_words(spool))
+
+
+async def _look(link: Link, settings: Settings, flows: Sequence[str], old: Leftovers, enquiry: Enquiry) -> Status:
+    counted = await count(link, settings, flows, old)
+    answers = await enquiry.ask({status.flow: status.processors or 0 for status in counted})
+    statuses = await asyncio.gather(
+        *(with_reports(link, status, answers.processors.get(status.flow, {})) for status in counted)
+    )
+    return Status(
+        at=utc_now(),
+        flows=statuses,
+        services=services_in(answers),
+        spool=spool_in(answers.collectors.values()) or await spool_status(settings.collector),
+        unasked=answers.unasked,
+    )
 
 
 async def _watch(settings: Settings, flows: Sequence[str]) -> None:
     """Show the status every second. Wait for a broker that goes away; fail if there is none at the start."""
     async with connected(settings.broker.urls) as link:
         old = await leftovers(link, settings)  # only once: each check for a missing queue writes to the broker's log
-        first = shown_of(await statuses(link, settings, flows, old))
-    with Live(first, console=out, auto_refresh=False) as live:
+    with Live(console=out, auto_refresh=False) as live:
         while True:
             try:
-                async with connected(settings.broker.urls) as link:
+                async with connected(settings.broker.urls) as link, asking(link, tuple(flows)) as enquiry:
                     while True:
-                        live.update(shown_of(await statuses(link, settings, flows, old)), refresh=True)
-                        await asyncio.sleep(REFRESH_S)
+                        next_at_s = asyncio.get_running_loop().time() + REFRESH_S
+                        live.update(shown_of(await _look(link, settings, flows, old, enquiry)), refresh=True)
+                        await asyncio.sleep(next_at_s - asyncio.get_running_loop().time())
             except BrokerUnavailableError as error:
                 live.update(Text(f"{error}; trying again", style="red"), refresh=True)
             await asyncio.sleep(REFRESH_S)

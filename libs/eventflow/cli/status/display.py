@@ -1,44 +1,139 @@
-"""The status of all flows as a table, and as a JSON document."""
+"""The status of all flows and services as text, and as a JSON document."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from eventflow.cli.console import table
-from eventflow.cli.status.eta import BacklogEta, in_words
+from eventflow.cli.causes import cause_in_words
+from eventflow.cli.console import printable
+from eventflow.cli.status.eta import duration
+from eventflow.cli.status.eta import in_words as eta_in_words
 from eventflow.cli.status.flow import FlowStatus, RetryStatus
+from eventflow.cli.status.losses import losses_in
+from eventflow.cli.status.services import Service
 from eventflow.cli.status.spool import SpoolStatus
+from eventflow.cli.status.spool import in_words as spool_in_words
+from eventflow.cli.status.standing import STOPPED, THROTTLED_MIN_S, Drain, Standing, drain_of, standing_of
+from eventflow.control.reports import TargetReport, report_fields
+from eventflow.event import format_time, parse_time
 from eventflow.topology import Lane
 
 LANES = {"live": Lane.LIVE, "due": Lane.DUE, "replay": Lane.REPLAY}
 
 
-def shown_of(statuses: Sequence[FlowStatus]) -> Group:
-    """Return a table, and below it one line for each possible loss."""
-    return Group(table_of(statuses), *(Text(line, style="bold red") for line in _losses(statuses)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """All that `eventflow status` shows.
+
+    Attributes:
+        unasked: The reason why no service could be asked; None if they were.
+    """
+
+    at: datetime
+    flows: Sequence[FlowStatus]
+    services: Sequence[Service] = ()
+    spool: SpoolStatus | None = None
+    unasked: str | None = None
 
 
-def table_of(statuses: Sequence[FlowStatus]) -> Table:
-    """Return a table with one row for each flow."""
-    shown = table(*("flow", *LANES, "waiting", "dead", "processors", "ETA"), numbers=(*LANES, "dead", "processors"))
-    for status in statuses:
-        shown.add_row(
-            status.flow,
-            *(_count(status.lanes[lane]) for lane in LANES.values()),
-            waiting(status.retries),
-            Text(_count(status.dead), style="red" if status.dead else ""),
-            Text(_count(status.processors), style="" if status.processors else "yellow"),
-            in_words(status.eta),
-        )
+def shown_of(status: Status) -> Group:
+    """Return a block for each flow, one for the services, and one line for each possible loss."""
+    parts: list[RenderableType] = []
+    for flow in status.flows:
+        parts += [*_block_of(flow, status.at), Text()]
+    if status.services:
+        parts += [Text("services", style="bold"), _rows(_service_rows(status.services))]
+    if status.unasked is not None:
+        parts.append(Text(f"No service could be asked: {printable(status.unasked)}.", style="yellow"))
+    elif not any(service.kind == "collector" for service in status.services):
+        parts.append(Text("No collector answered."))
+    if status.spool is not None:
+        parts.append(Text(spool_in_words(status.spool), style="bold red" if status.spool.failing else ""))
+    return Group(*parts, *(Text(line, style="bold red") for line in _losses(status.flows)))
+
+
+def _block_of(flow: FlowStatus, at: datetime) -> tuple[Text, Table]:
+    standing = standing_of(flow)
+    style = {Standing.FLOWING: "green", Standing.THROTTLED: "yellow", Standing.UNKNOWN: "yellow"}.get(standing, "red")
+    title = Text.assemble((flow.flow, "bold"), "  ", (standing.value, f"bold {style}"))
+    return title, _rows(_flow_rows(flow, standing, at))
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return lines of a name and a text. A long text continues below itself."""
+    shown = Table.grid(padding=(0, 2, 0, 0))
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
+    for name, text in rows:
+        shown.add_row(f"  {name}", printable(text))
     return shown
 
 
-def waiting(retries: Sequence[RetryStatus]) -> str:
+def _flow_rows(flow: FlowStatus, standing: Standing, at: datetime) -> Iterator[tuple[str, str]]:
+    yield from _causes(flow, at)
+    yield "waiting", waiting(flow)
+    yield "delayed", delayed(flow.retries)
+    yield "dead", _count(flow.dead)
+    yield "rate", rate(flow)
+    yield "ETA", eta_in_words(drain_of(flow), standing)
+    if flow.processors is None:
+        yield "queues", "none yet: eventflow topology declares them, as a service does"
+    if flow.silent:
+        yield "silent", f"{flow.silent} of {flow.processors} processors did not answer"
+
+
+def _causes(flow: FlowStatus, at: datetime) -> Iterator[tuple[str, str]]:
+    """Yield each thing that stops or slows the flow, because several can at once."""
+    if flow.orders.is_paused:
+        since = parse_time(flow.orders.paused_at or "")
+        ago = (
+            "at an unknown time" if since is None else f"{_clock(since)}, {duration((at - since).total_seconds())} ago,"
+        )
+        yield "paused", f"{ago} by {flow.orders.paused_by or 'an unknown operator'}"
+    if (target := target_of(flow)) is not None and target.state != "up":
+        yield "target", _target_in_words(target)
+    for name, report in flow.reports.items():
+        if report.blocked_by is not None:
+            yield "errors", f"{name} meets internal errors: {report.blocked_by}; read internal.error in its log"
+    if (flow.throttled_s or 0.0) >= THROTTLED_MIN_S:
+        pause_s = flow.throttled_s or 0.0
+        until = _clock(at + timedelta(seconds=pause_s))
+        yield "throttled", f"until {until}, {duration(pause_s)} from now, because the target asked for it"
+
+
+def target_of(flow: FlowStatus) -> TargetReport | None:
+    """Return the report about the target of the processor that knows most: the prober knows the latest failure."""
+    targets = [report.target for report in flow.reports.values() if report.target is not None]
+    return max(targets, key=lambda target: (target.state != "up", target.failure is not None), default=None)
+
+
+def _target_in_words(target: TargetReport) -> str:
+    since = "" if target.for_s is None else f" for {duration(target.for_s)}"
+    what = f"refuses every event with HTTP {target.status}" if target.state == "blocked" else f"is {target.state}"
+    failure = target.failure
+    if failure is None:
+        return f"{what}{since}"
+    return f"{what}{since}: {cause_in_words(**asdict(failure))}"
+
+
+def waiting(flow: FlowStatus) -> str:
+    """Return the events that wait: `12: 0 live, 0 due, 0 replay, 12 held (2 in flight)`."""
+    lanes = ", ".join(f"{_count(flow.lanes[lane])} {name}" for name, lane in LANES.items())
+    in_flight = f" ({flow.in_flight} in flight)" if flow.in_flight else ""
+    if flow.processors is None:
+        return lanes
+    if flow.waiting is None:
+        return f"at least {flow.ready}: {lanes}, unknown held"
+    return f"{flow.waiting}: {lanes}, {flow.held} held{in_flight}"
+
+
+def delayed(retries: Sequence[RetryStatus]) -> str:
     """Return the events in each retry queue: `3 in 1 s, 2 in 30 s (old)`. An old delay is no longer in a setting."""
     parts = [
         f"{retry.events} in {retry.delay_s:g} s{'' if retry.configured else ' (old)'}"
@@ -48,33 +143,80 @@ def waiting(retries: Sequence[RetryStatus]) -> str:
     return ", ".join(parts) or "0"
 
 
-def document_of(statuses: Sequence[FlowStatus], spool: SpoolStatus | None, *, at: str) -> dict[str, Any]:
-    """Return the document of `--json`: numbers of events, and null for a queue or a spool that does not exist."""
+def rate(flow: FlowStatus) -> str:
+    """Return the rates: `5/s ordered, 50/s configured`, and the present one if the target grants less."""
+    report = next((report.rate for report in flow.reports.values() if report.rate is not None), None)
+    configured_per_s = flow.configured_per_s
+    if report is not None and report.configured_per_s is not None:
+        configured_per_s = None if math.isinf(report.configured_per_s) else report.configured_per_s
+    ordered_per_s = flow.orders.rate_per_s
+    limit_per_s = configured_per_s if ordered_per_s is None else ordered_per_s
+    parts = [f"{_per_s(configured_per_s)} configured"]
+    if ordered_per_s is not None:
+        parts.insert(0, f"{_per_s(ordered_per_s)} ordered")
+    if report is not None and report.now_per_s is not None and report.now_per_s != (limit_per_s or math.inf):
+        parts.append(f"{_per_s(report.now_per_s)} now")
+    return ", ".join(parts)
+
+
+def _service_rows(services: Sequence[Service]) -> Iterator[tuple[str, str]]:
+    for service in services:
+        yield f"{service.kind} {service.name}", service.in_words
+
+
+def document_of(status: Status) -> dict[str, Any]:
+    """Return the document of `--json`. Null stands for an unknown value, or for a queue that does not exist."""
     return {
-        "at": at,
-        "spool": None if spool is None else asdict(spool),
-        "troubles": list(_losses(statuses)),
-        "flows": {status.flow: _document_of_flow(status) for status in statuses},
+        "at": format_time(status.at),
+        "spool": None if status.spool is None else asdict(status.spool),
+        "troubles": list(_losses(status.flows)),
+        "unasked": status.unasked,
+        "services": [asdict(service) for service in status.services],
+        "flows": {flow.flow: _document_of_flow(flow) for flow in status.flows},
     }
 
 
-def _document_of_flow(status: FlowStatus) -> dict[str, Any]:
+def _document_of_flow(flow: FlowStatus) -> dict[str, Any]:
+    drain, target, standing = drain_of(flow), target_of(flow), standing_of(flow)
+    report = next((report.rate for report in flow.reports.values() if report.rate is not None), None)
     return {
-        "backlog": {name: status.lanes[lane] for name, lane in LANES.items()},
-        "retries": [asdict(retry) for retry in status.retries],
-        "dead": status.dead,
-        "processors": status.processors,
-        "drain": None if status.eta is None else _document_of_eta(status.eta),
+        "state": standing.name.lower(),
+        "flowing": None if standing is Standing.UNKNOWN else standing not in STOPPED,
+        "backlog": {name: flow.lanes[lane] for name, lane in LANES.items()},
+        "held": flow.held,
+        "in_flight": flow.in_flight,
+        "waiting": flow.waiting,
+        "retries": [asdict(retry) for retry in flow.retries],
+        "dead": flow.dead,
+        "processors": flow.processors,
+        "silent_processors": flow.silent,
+        "paused": flow.orders.is_paused,
+        "paused_at": flow.orders.paused_at,
+        "paused_by": flow.orders.paused_by,
+        "target": None if target is None else report_fields(target),
+        "throttled_s": flow.throttled_s,
+        "blocked_by": next((r.blocked_by for r in flow.reports.values() if r.blocked_by is not None), None),
+        "ordered_rate_per_s": flow.orders.rate_per_s,
+        "rate": None if report is None else report_fields(report),
+        "drain": None if drain is None else _document_of_drain(drain),
     }
 
 
-def _document_of_eta(eta: BacklogEta) -> dict[str, Any]:
-    return {**asdict(eta), "eta_s": None if math.isinf(eta.eta_s) else eta.eta_s}  # JSON has no infinity
+def _document_of_drain(drain: Drain) -> dict[str, Any]:
+    return {**asdict(drain), "eta_s": None if math.isinf(drain.eta_s) else drain.eta_s}  # JSON has no infinity
 
 
-def _losses(statuses: Sequence[FlowStatus]) -> Iterator[str]:
-    return (f"flow {status.flow}: {line}" for status in statuses for line in status.losses)
+def _losses(flows: Sequence[FlowStatus]) -> Iterator[str]:
+    return (f"flow {flow.flow}: {line}" for flow in flows for line in losses_in(flow.reports.values()))
 
 
 def _count(events: int | None) -> str:
     return "-" if events is None else str(events)
+
+
+def _per_s(units: float | None) -> str:
+    return "unlimited" if units is None or math.isinf(units) else f"{units:.4g}/s"
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

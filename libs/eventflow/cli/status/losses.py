@@ -1,23 +1,15 @@
-"""Possible losses of events that a processor reports in its metrics: vanished queues, and dangerous policies."""
+"""Possible losses of events that processors report: vanished queues, and dangerous policies. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
-from prometheus_client.samples import Sample
-
-from eventflow.cli.scrape import values_by_flow
+from eventflow.control.reports import ProcessorReport
 
 
-def losses_of(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
-    """Return one line for each possible loss, by flow; flows without any are missing."""
-    vanished = values_by_flow(samples, "eventflow_queues_vanished_total")
-    dangerous = values_by_flow(samples, "eventflow_dangerous_policies")
-    found: dict[str, tuple[str, ...]] = {}
-    for flow, queues in vanished.items():
-        if queues:
-            line = f"queues vanished, with all events in them: {queues:.0f} since the processor started"
-            found[flow] = (*found.get(flow, ()), f"{line}: see queue.vanished in its log")
-    for flow, settings in dangerous.items():
-        if settings:
-            line = f"policies of the broker can delete events: {settings:.0f} settings in effect"
-            found[flow] = (*found.get(flow, ()), f"{line}: see eventflow check")
-    return found
+def losses_in(reports: Iterable[ProcessorReport]) -> Iterator[str]:
+    """Yield one line for each possible loss of a flow. Processors report the same ones, so the largest counts."""
+    reports = list(reports)
+    if vanished := max((report.queues_vanished or 0 for report in reports), default=0):
+        line = f"queues vanished, with all events in them: {vanished} since the processor started"
+        yield f"{line}: see queue.vanished in its log"
+    if dangers := max((report.dangerous_policies or 0 for report in reports), default=0):
+        yield f"policies of the broker can delete events: {dangers} settings in effect: see eventflow check"

@@ -1,11 +1,12 @@
-"""State of the collector's spool, read from its metrics: only the collector may open the files."""
+"""State of the spool: from the reports of the collectors, or from the metrics of one; only it may open the files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.samples import Sample
 
 from eventflow.cli.scrape import samples_of
+from eventflow.control.reports import CollectorReport
 from eventflow.settings.collector import CollectorSettings
 
 
@@ -26,7 +27,11 @@ class SpoolStatus:
 
 
 async def spool_status(collector: CollectorSettings) -> SpoolStatus | None:
-    """Return the state of the spool; None if there is no spool, or if the collector cannot be reached from here."""
+    """Return the state of the spool by the metrics of the collector on this host.
+
+    Returns:
+        None if there is no spool, or if the collector cannot be reached from here.
+    """
     if collector.spool_dir is None:
         return None
     samples = await samples_of(collector.admin_host, collector.admin_port)
@@ -42,6 +47,20 @@ def spool_of(samples: Sequence[Sample]) -> SpoolStatus:
         size_bytes=int(values.get("eventflow_spool_bytes", 0)),
         oldest_s=values.get("eventflow_spool_oldest_seconds", 0.0),
         failing=bool(values.get("eventflow_spool_failing", 0)),
+    )
+
+
+def spool_in(reports: Iterable[CollectorReport]) -> SpoolStatus | None:
+    """Return the spools of all collectors together; None if no collector with a spool has answered."""
+    spools = [report.spool for report in reports if report.spool is not None]
+    if not spools:
+        return None
+    return SpoolStatus(
+        events=sum(spool.events for spool in spools),
+        set_aside=sum(spool.set_aside for spool in spools),
+        size_bytes=sum(spool.size_bytes for spool in spools),
+        oldest_s=max(spool.oldest_s for spool in spools),
+        failing=any(spool.failing for spool in spools),
     )
 
 

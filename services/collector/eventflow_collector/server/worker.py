@@ -12,6 +12,8 @@ from aiohttp import web
 
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
+from eventflow.control.reporter import Reporter
+from eventflow.control.reports import CollectorReport
 from eventflow.network.connection_limit import ConnectionLimit
 from eventflow.service import lifecycle
 from eventflow.service.admin import Readiness
@@ -69,10 +71,11 @@ class Worker:
         flows = settings.all_flows
         self._tracer = tracer
         self.metrics = CollectorMetrics(flows)
+        instance = name_instance("eventflow-collector")
         self._publisher = Publisher(
             settings.broker.urls,
             specs=[spec for name in flows for spec in ingest_specs(name)],
-            name=name_instance("eventflow-collector"),
+            name=instance,
             presence=Presence(self.metrics.count_vanished),
         )
         self._spool = self._make_spool(settings)
@@ -88,6 +91,9 @@ class Worker:
             budget=self._budget,
             metrics=self.metrics,
             traces=RequestTraces(tracer, on_error=self.metrics.internal_errors.note),
+        )
+        self._status = Reporter(
+            settings.broker.urls, instance=instance, report=self.report, on_error=self.metrics.internal_errors.note
         )
         self._body_timeout_s = settings.collector.body_timeout_s
         self._confirm_timeout_s = settings.collector.confirm_timeout_s
@@ -112,6 +118,14 @@ class Worker:
             details={"broker": broker, "spool": spool, "spooling": spool == "spooling"},
         )
 
+    def report(self) -> CollectorReport:
+        """Return the present state, for `eventflow status`."""
+        return CollectorReport(
+            is_ready=self.readiness().ready,
+            broker=self._publisher.state,
+            spool=None if self._spool is None else self._spool.report(),
+        )
+
     async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
         """Accept requests until `stop`, then finish those in flight.
 
@@ -124,6 +138,7 @@ class Worker:
             reporting = [
                 asyncio.create_task(self._ingest.report_in_flight()),
                 asyncio.create_task(self._report_connections()),
+                asyncio.create_task(self._status.run()),
             ]
             try:
                 async with self._listening(listener):

@@ -16,6 +16,7 @@ from typing import Literal
 import structlog
 
 from eventflow.amqp.publisher import Publisher
+from eventflow.control.reports import SpoolReport
 from eventflow.errors import SettingsError
 from eventflow.event import utc_now
 from eventflow.message import Message
@@ -153,19 +154,30 @@ class Spool:
 
     def measure(self) -> None:
         """Update the metrics, and log a change of state."""
-        usages = [file.usage for file in self._files]
-        events = sum(usage.events for usage in usages)
-        oldest = min((usage.oldest for usage in usages if usage.oldest is not None), default=None)
-        self._metrics.spool_events.set(events)
-        self._metrics.spool_set_aside_events.set(sum(usage.set_aside for usage in usages))
-        self._metrics.spool_bytes.set(sum(usage.size_bytes for usage in usages))
-        self._metrics.spool_oldest_seconds.set(0 if oldest is None else (utc_now() - oldest).total_seconds())
-        self._metrics.spool_failing.set(self._is_failing)
-        is_shown = events or self.state in {"full", "stuck"}  # `spooling` without an event is not worth a log line
-        state = self.state if is_shown else "empty"
+        report, state = self.report(), self.state
+        self._metrics.spool_events.set(report.events)
+        self._metrics.spool_set_aside_events.set(report.set_aside)
+        self._metrics.spool_bytes.set(report.size_bytes)
+        self._metrics.spool_oldest_seconds.set(report.oldest_s)
+        self._metrics.spool_failing.set(report.failing)
+        if not report.events and state not in {"full", "stuck"}:
+            state = "empty"  # `spooling` without an event is not worth a log line
         if state != self._logged:
-            self._log(state, events=events)
+            self._log(state, events=report.events)
             self._logged = state
+
+    def report(self) -> SpoolReport:
+        """Return the present state, for `eventflow status`."""
+        usages = [file.usage for file in self._files]
+        oldest = min((usage.oldest for usage in usages if usage.oldest is not None), default=None)
+        return SpoolReport(
+            state=self.state,
+            events=sum(usage.events for usage in usages),
+            set_aside=sum(usage.set_aside for usage in usages),
+            size_bytes=sum(usage.size_bytes for usage in usages),
+            oldest_s=0.0 if oldest is None else (utc_now() - oldest).total_seconds(),
+            failing=self._is_failing,
+        )
 
     @property
     def _is_stuck(self) -> bool:

@@ -6,7 +6,7 @@ number of processors. The arrivals are calculated from the departures and the ch
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WINDOW_S = 60.0
 """Long enough to smooth bursts, short enough to follow a peak."""
@@ -32,6 +32,7 @@ class _Look:
     at_s: float
     waiting: int
     departed: int
+    is_busy: bool
 
 
 class BacklogEstimator:
@@ -41,26 +42,41 @@ class BacklogEstimator:
         self._looks: deque[_Look] = deque()
         self._departed = 0
         self._departed_here = 0
+        self._was_flowing = True
 
     def look(
-        self, *, at_s: float, waiting: int, departed_here: int, processors: int, quota_per_s: float
+        self,
+        *,
+        at_s: float,
+        waiting: int,
+        is_busy: bool,
+        is_flowing: bool,
+        departed_here: int,
+        processors: int,
+        quota_per_s: float,
     ) -> BacklogEstimate:
         """Add a check of the queues and return the new estimate.
 
         Args:
             at_s: Time of the check by a monotonic clock.
-            waiting: Events ready in the lanes.
+            waiting: Events ready in the lanes, and those that processors hold.
+            is_busy: Whether any of them waits for its turn; the others are in flight.
+            is_flowing: Whether events leave at all. If not, the backlog is never gone.
             departed_here: Events that have left the lanes through this processor since its start.
             processors: Number of processors, this one included.
             quota_per_s: Attempts per second that all processors together may start now; infinite without a quota.
         """
         self._departed += (departed_here - self._departed_here) * max(1, processors)
         self._departed_here = departed_here
-        self._looks.append(_Look(at_s, waiting, self._departed))
+        if is_flowing and not self._was_flowing:
+            self._looks.clear()  # the rates of a standstill predict nothing
+        self._was_flowing = is_flowing
+        self._looks.append(_Look(at_s, waiting, self._departed, is_busy))
         # One check from before the window is kept, so that the checks span the whole window.
         while len(self._looks) > 2 and self._looks[1].at_s <= at_s - WINDOW_S:
             self._looks.popleft()
-        return self._estimate(quota_per_s)
+        estimate = self._estimate(quota_per_s)
+        return estimate if is_flowing else replace(estimate, eta_s=math.inf)
 
     def _estimate(self, quota_per_s: float) -> BacklogEstimate:
         first, last = self._looks[0], self._looks[-1]
@@ -71,7 +87,7 @@ class BacklogEstimator:
         arrival_per_s = max(0.0, departure_per_s + (last.waiting - first.waiting) / elapsed_s)
         # If the lanes were never empty, the departure rate is the full capacity. Otherwise the quota is, because it was
         # not exhausted.
-        is_busy = all(look.waiting for look in self._looks)
+        is_busy = all(look.is_busy for look in self._looks)
         spare_per_s = (departure_per_s if is_busy else quota_per_s) - arrival_per_s
         return BacklogEstimate(
             arrival_per_s=arrival_per_s,

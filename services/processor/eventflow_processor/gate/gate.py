@@ -16,6 +16,7 @@ from typing import assert_never
 import structlog
 
 from eventflow.control.messages import (
+    AskStatus,
     BreakerClosed,
     BreakerOpened,
     Broadcast,
@@ -27,6 +28,7 @@ from eventflow.control.messages import (
     Why,
 )
 from eventflow.control.overrides import Overrides
+from eventflow.control.reports import TARGET_UP, CollectorReport, FailureCause, ProcessorReport, TargetReport
 from eventflow_processor.gate.breaker import Breaker, trouble_of
 from eventflow_processor.gate.own_errors import OwnErrors
 from eventflow_processor.gate.verdict import Pass, Verdict
@@ -86,11 +88,14 @@ class Gate:
         self._max_retry_after_s = max(PAUSE_MIN_S, max_retry_after_s)
         self._broadcast = broadcast
         self._logged_cause: Cause | None = None
+        self._opened_at_s = 0.0
+        self._latest_failure: FailureCause | None = None  # while the breaker is open
         self._logged_blocked = False
         self._clock = clock
         self._changed = asyncio.Event()
         self._resume_at_s = 0.0
         self._is_paused: bool | None = None  # by an operator; None until that is known
+        self._overrides: Overrides | None = None
         self._is_control_lost = False
         self._is_outdated = False  # the breaker's state is from before the control connection was lost
         self._probing = False
@@ -123,6 +128,31 @@ class Gate:
     def knows_overrides(self) -> bool:
         """Whether the overrides of an operator are known."""
         return self._is_paused is not None
+
+    @property
+    def overrides(self) -> Overrides | None:
+        """The overrides of an operator; None until they are known."""
+        return self._overrides
+
+    @property
+    def is_flowing(self) -> bool:
+        """Whether events leave the flow, even if slowly: nothing but a short pause of the target stops them."""
+        return self._is_paused is False and not (
+            self._is_control_lost or self._breaker.is_open or self.blocked_by is not None
+        )
+
+    @property
+    def target(self) -> TargetReport:
+        """The state of the target, for `eventflow status`."""
+        cause = self._breaker.cause
+        if cause is None:
+            return TargetReport(state=TARGET_UP)
+        return TargetReport(
+            state=cause.value,
+            status=self._breaker.status,
+            for_s=round(self._clock() - self._opened_at_s, 3),
+            failure=self._latest_failure,
+        )
 
     @property
     def is_open(self) -> bool:
@@ -217,7 +247,7 @@ class Gate:
             self._log.warning("flow.paused")
         elif self._is_paused and not overrides.is_paused:
             self._log.info("flow.resumed")
-        self._is_paused = overrides.is_paused
+        self._is_paused, self._overrides = overrides.is_paused, overrides
         self._changed.set()
 
     def control_lost(self, is_lost: bool) -> None:
@@ -237,7 +267,7 @@ class Gate:
             case BreakerClosed():
                 self._breaker.close()
                 self._note_breaker()
-            case RateReduced() | Why() | Known():
+            case RateReduced() | Why() | Known() | AskStatus() | ProcessorReport() | CollectorReport():
                 pass
             case _:
                 assert_never(received.message)
@@ -294,6 +324,7 @@ class Gate:
             # Either the probe has failed, or this attempt began before the breaker opened.
             if entered is Pass.PROBE:
                 self._is_outdated = False
+                self._latest_failure = _cause_of(result)
                 self._breaker.probe_failed(now_s=self._clock())
             return Verdict.COUNTS if trouble is None else Verdict.UNCOUNTED
         if self._breaker.failed(event_id, trouble, now_s=self._clock()):
@@ -356,11 +387,17 @@ class Gate:
             return
         self._logged_cause = cause
         self._is_outdated = False
+        self._opened_at_s = self._clock()
+        self._latest_failure = None if latest is None else _cause_of(latest)
+        why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail, "text": latest.text}
         match cause:
             case Cause.DOWN:
-                why = {} if latest is None else {"reason": latest.reason, "detail": latest.detail}
                 self._log.error("breaker.opened", prober=self._breaker.prober, **why)
             case Cause.BLOCKED:
-                self._log.error("target.blocked", status=self._breaker.status, prober=self._breaker.prober)
+                self._log.error("target.blocked", status=self._breaker.status, prober=self._breaker.prober, **why)
             case None:
                 self._log.info("breaker.closed")
+
+
+def _cause_of(failed: Failed) -> FailureCause:
+    return FailureCause(reason=failed.reason, status=failed.status, detail=failed.detail, text=failed.text)

@@ -96,12 +96,13 @@ def _answer_of(attempted: Attempted) -> dict[str, Any]:
     match attempted.result:
         case Succeeded(status=status):
             return {"status": status, **times}
-        case Failed(reason=reason, status=status, detail=detail):
+        case Failed(reason=reason, status=status, detail=detail, text=text):
             return {
                 "status": status,
                 "reason": reason if failure is None else failure.reason,
                 "detail": detail,
                 "meaning": None if detail is None else MEANINGS.get(detail),
+                "text": text,
                 **times,
             }
         case Errored(error=error):

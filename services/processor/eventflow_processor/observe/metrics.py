@@ -31,7 +31,12 @@ from eventflow_processor.target.result import Errored, Failed, Succeeded
 
 
 class ProcessorMetrics(MetricTable):
-    """All metrics of a processor."""
+    """All metrics of a processor.
+
+    Attributes:
+        vanished: Queues that no longer existed, by flow.
+        dangers: Settings of policies that can delete events, by flow; None until the first successful read.
+    """
 
     # Attempts and their outcomes
     attempts = counter("eventflow_attempts", "Attempts, by outcome", "flow", "outcome")
@@ -80,6 +85,7 @@ class ProcessorMetrics(MetricTable):
     )
 
     # Gate and quota
+    paused = gauge("eventflow_paused", "1 while an operator has paused the flow", "flow")
     breaker_open = gauge(
         "eventflow_breaker_open", "1 while the target is considered down, or refuses every event", "flow"
     )
@@ -105,7 +111,7 @@ class ProcessorMetrics(MetricTable):
     backlog = gauge("eventflow_backlog_events", "Events ready in a queue of the flow", "flow", "queue")
     drain_eta_seconds = gauge(
         "eventflow_drain_eta_seconds",
-        "Time until the lanes are empty, at the present rates; +Inf if they never are",
+        "Time until nothing waits, at the present rates; +Inf if the backlog does not shrink, or if nothing flows",
         "flow",
     )
     arrival_per_second = gauge(
@@ -129,6 +135,8 @@ class ProcessorMetrics(MetricTable):
     def __init__(self) -> None:
         super().__init__()
         self._bound: list[FlowMetrics] = []
+        self.vanished: Counts[str] = Counts()
+        self.dangers: Counts[str] | None = None
         self.internal_errors = InternalErrors(self.internal_error_count.labels("processor"))
         for reason in Ignored:
             self.control_ignored.labels(reason.value)
@@ -136,6 +144,7 @@ class ProcessorMetrics(MetricTable):
     def count_vanished(self, flow: str) -> None:
         """Count a queue of a flow that existed and is gone."""
         self.queues_vanished.labels(flow).inc()
+        self.vanished[flow] += 1
 
     def count_ignored(self, reason: Ignored) -> None:
         """Count a message of a peer that was ignored."""
@@ -145,9 +154,9 @@ class ProcessorMetrics(MetricTable):
         """Set the gauges of the broker's policies after a check of them; None if it failed."""
         self.policies_seen.set(seen is not None)
         if seen is not None:
-            counts = Counts(danger.flow for danger in seen.dangers)
+            self.dangers = Counts(danger.flow for danger in seen.dangers)
             for flow in flows:
-                self.dangerous_policies.labels(flow).set(counts[flow])
+                self.dangerous_policies.labels(flow).set(self.dangers[flow])
 
     def bind(self, flow: str) -> "FlowMetrics":
         """Return the metrics of one flow."""
@@ -197,6 +206,7 @@ class FlowMetrics(Observer):
             for one, value in (
                 (self._metrics.held, held),
                 (self._metrics.in_flight, in_flight),
+                (self._metrics.paused, lambda: gate.overrides is not None and gate.overrides.is_paused),
                 (self._metrics.breaker_open, lambda: gate.is_breaker_open),
                 (self._metrics.blocked, lambda: gate.cause is Cause.BLOCKED or gate.blocked_by is not None),
                 (self._metrics.rate_limit, lambda: quota.rate_per_s),

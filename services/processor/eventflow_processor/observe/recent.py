@@ -8,11 +8,11 @@ from typing import assert_never
 from typing_extensions import override
 
 from eventflow.control.messages import (
+    AskStatus,
     BreakerClosed,
     BreakerOpened,
     Broadcast,
     ControlMessage,
-    FailureCause,
     InHand,
     Known,
     LastAttempt,
@@ -20,17 +20,19 @@ from eventflow.control.messages import (
     RateReduced,
     Why,
 )
+from eventflow.control.reports import CollectorReport, FailureCause, ProcessorReport
 from eventflow.delivery import Delivery
 from eventflow.message import Failure
-from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry, Word
+from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Retry, Word
 from eventflow_processor.attempt import Attempted
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observer
+from eventflow_processor.target.result import Failed, Result
 
 REMEMBERED_MAX = 10_000
 """Number of latest attempts that are remembered; they take some megabytes."""
 
-_Past = tuple[Word, int, float | None, Failure | None, float]
+_Past = tuple[Word, int, float | None, FailureCause | None, float]
 """Outcome, attempt, delay and failure of a latest attempt, and its end by the monotonic clock. A plain tuple, because
 each event makes one, and hardly any is asked for."""
 
@@ -53,7 +55,7 @@ class RecentEvents(Observer):
         event_id = envelope.event.id
         self._past.pop(event_id, None)  # so that the new entry is the last one
         # Without the envelope: it contains the body, and 10 000 bodies would take gigabytes.
-        self._past[event_id] = outcome.word, envelope.attempt, *_consequence_of(outcome), time.monotonic()
+        self._past[event_id] = outcome.word, envelope.attempt, *_consequence_of(attempted), time.monotonic()
         if len(self._past) > REMEMBERED_MAX:
             self._past.popitem(last=False)
 
@@ -63,6 +65,8 @@ class RecentEvents(Observer):
             case Why(event_id=event_id):
                 self._broadcast(self.known(event_id))
             case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Known():
+                pass
+            case AskStatus() | ProcessorReport() | CollectorReport():
                 pass
             case _:
                 assert_never(received.message)
@@ -78,7 +82,7 @@ class RecentEvents(Observer):
                 attempt=attempt,
                 ago_s=round(now_s - ended_s, 3),
                 delay_s=delay_s,
-                failure=None if failure is None else _cause_of(failure),
+                failure=failure,
             )
         return Known(event_id=event_id, last=last, in_hand=self._in_hand(event_id, now_s))
 
@@ -97,20 +101,24 @@ class RecentEvents(Observer):
         )
 
 
-def _consequence_of(outcome: Outcome) -> tuple[float | None, Failure | None]:
-    """Return the delay until the next attempt, and the failure that is its reason or that of the dead letter."""
-    match outcome:
-        case Delivered() | Hold():
+def _consequence_of(attempted: Attempted) -> tuple[float | None, FailureCause | None]:
+    """Return the delay until the next attempt, and the cause of the failure, also of one that does not count."""
+    match attempted.outcome:
+        case Delivered() | None:
             return None, None
+        case Hold():
+            return None, _cause_of(attempted.result)
         case Defer(delay_s=delay_s):
-            return delay_s, None
+            return delay_s, _cause_of(attempted.result)
         case Retry(envelope=copy, delay_s=delay_s):
-            return delay_s, copy.failure
+            return delay_s, _cause_of(copy.failure)
         case DeadLetter(envelope=copy):
-            return None, copy.failure
+            return None, _cause_of(copy.failure)
         case _:
-            assert_never(outcome)
+            assert_never(attempted.outcome)
 
 
-def _cause_of(failure: Failure) -> FailureCause:
-    return FailureCause(reason=failure.reason, status=failure.status, detail=failure.detail)
+def _cause_of(failure: Failure | Result | None) -> FailureCause | None:
+    if not isinstance(failure, Failure | Failed):
+        return None
+    return FailureCause(reason=failure.reason, status=failure.status, detail=failure.detail, text=failure.text)

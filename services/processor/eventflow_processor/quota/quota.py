@@ -10,6 +10,7 @@ import structlog
 
 from eventflow.clock import lease_clock
 from eventflow.control.messages import (
+    AskStatus,
     BreakerClosed,
     BreakerOpened,
     Broadcast,
@@ -20,6 +21,7 @@ from eventflow.control.messages import (
     Why,
 )
 from eventflow.control.overrides import Overrides
+from eventflow.control.reports import CollectorReport, ProcessorReport
 from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.rate import AimdRate
 from eventflow_processor.quota.roster import Roster
@@ -90,6 +92,16 @@ class Quota:
     def processors(self) -> int:
         """Number of processors that share the quota; 0 while unknown."""
         return self._roster.processors
+
+    @property
+    def configured_per_s(self) -> float:
+        """Units per second in the settings; infinite without a quota."""
+        return math.inf if self._configured_per_s is None else self._configured_per_s
+
+    @property
+    def cost(self) -> float:
+        """Units that one attempt costs."""
+        return self._cost
 
     @property
     def attempts_per_s(self) -> float:
@@ -184,6 +196,8 @@ class Quota:
                 if self._rate.peer_reduced(rate_per_s, now_s=self._clock()):
                     self._step_down()
             case Pause() | BreakerOpened() | BreakerClosed() | Why() | Known():
+                pass
+            case AskStatus() | ProcessorReport() | CollectorReport():
                 pass
             case _:
                 assert_never(received.message)

@@ -13,10 +13,10 @@ from yarl import URL
 from eventflow.errors import EventFlowError
 from eventflow.event import utc_now
 from eventflow.message import Envelope
-from eventflow.network.failure import ANSWER_TIMEOUT, BAD_ANSWER, CLOSED, CUT_OFF, PLAIN_ON_TLS_PORT, detail_of
+from eventflow.network.failure import BAD_ANSWER, BODY_TIMEOUT, CLOSED, CUT_OFF, PLAIN_ON_TLS_PORT, detail_of, text_of
 from eventflow.network.resolver import Resolver
 from eventflow_processor.target.aiohttp_connection import BareRequest, Connector, current_exchange
-from eventflow_processor.target.answer import NO_BODY, AnswerBody, AnswerJudge, BodyBounds
+from eventflow_processor.target.answer import AnswerBody, AnswerJudge, BodyBounds
 from eventflow_processor.target.exchange import (
     HEAD_MAX_BYTES,
     Exchange,
@@ -27,6 +27,7 @@ from eventflow_processor.target.origin import Origin
 from eventflow_processor.target.port import Attempt, Charge, OnResult, Target
 from eventflow_processor.target.request import RequestForm, fixed_headers
 from eventflow_processor.target.result import BY_STATUS, AttemptNotMadeError, Errored, Judged, Result
+from eventflow_processor.target.secrets import secrets_of
 from eventflow_processor.target.success import SuccessRule
 
 
@@ -54,7 +55,9 @@ class AiohttpTarget(Target):
         self._headers = fixed_headers(headers)
         self._timeout_s = timeout_s
         self._origin = Origin(self._url, resolver or Resolver())
-        self._judge = AnswerJudge(feedback=feedback, success=success, is_plain=self._origin.is_plain)
+        self._judge = AnswerJudge(
+            feedback=feedback, success=success, is_plain=self._origin.is_plain, secrets=secrets_of(self._url, headers)
+        )
         self._in_flight: set[AiohttpAttempt] = set()
 
     async def __aenter__(self) -> Self:
@@ -122,14 +125,17 @@ class AiohttpTarget(Target):
             self._origin.doubt_address_after(exchange)
             if isinstance(error, aiohttp.ClientConnectorError) and has_no_descriptor_left():
                 exchange.lacks_descriptor = True
-            failed = exchange.broken(_broken_detail(error, exchange))
+            if exchange.unreadable is not None:
+                text = self._judge.text_in_place_of(exchange.unreadable)
+            else:  # an error of the library can contain the URL, so its message is treated like an answer
+                text = self._judge.text_of((text_of(error) or "").encode())
+            failed = exchange.broken(_broken_detail(error, exchange), text=text)
         return await self._origin.looked_into(failed) if self._origin.may_expect_tls(failed, exchange) else failed
 
     async def _result_of(self, answer: aiohttp.ClientResponse, exchange: Exchange) -> Judged:
         if exchange.is_unheard(answer.status):
             raise StaleConnectionError
-        bounds = self._judge.bounds_of(answer.status)
-        body = NO_BODY if bounds is None else await _read(answer, bounds)
+        body = await _read(answer, self._judge.bounds)
         return self._judge.result_of(answer.status, _lower(answer.headers), body, now=utc_now())
 
 
@@ -204,7 +210,7 @@ async def _read(answer: aiohttp.ClientResponse, bounds: BodyBounds) -> AnswerBod
             else:
                 return AnswerBody(content=bytes(content))
     except TimeoutError:
-        broken = ("timeout", ANSWER_TIMEOUT)
+        broken = ("timeout", BODY_TIMEOUT)
     except (aiohttp.ClientError, OSError):
         broken = ("connection", CUT_OFF)
     answer.close()

@@ -153,6 +153,7 @@ class TargetConnection(ResponseHandler):
         """Take an error of the parser or the network, after all heads that came before it."""
         if isinstance(exc, HttpProcessingError) and self._exchange is not None:
             self._exchange.speaks_tls = self._head.startswith(TLS_ALERT)
+            self._exchange.unreadable = self._head
         if isinstance(exc, HttpProcessingError) and self._is_head_due and not self._is_second_reading:
             self._read_again()
             return

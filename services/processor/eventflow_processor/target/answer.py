@@ -1,11 +1,12 @@
 """Judgement of an answer: status, headers and body -> result. Pure, and the same for every HTTP client."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from eventflow.excerpt import EXCERPT_MAX_BYTES, excerpt_of
 from eventflow.network.failure import PLAIN_ON_TLS_PORT
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.result import BY_STATUS, Failed, Judged, judge
@@ -20,6 +21,9 @@ _PLAIN_REFUSED = re.compile(
 
 DRAIN_S = 1.0
 """Time for which a body is read that does not decide whether the event was accepted."""
+
+HIDDEN = b"***"
+"""In place of a secret in an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +43,7 @@ RULED = BodyBounds(max_bytes=1024 * 1024)
 """If the success depends on the body. A longer body is unreadable."""
 
 DRAINED = BodyBounds(max_bytes=64 * 1024, within_s=DRAIN_S)
-"""If the result is certain, and the body is read only so that the connection can be used again."""
-
-REFUSAL = BodyBounds(max_bytes=2048, within_s=DRAIN_S)
-"""If the beginning of the body shows whether the port expects TLS."""
+"""If the status decides. The body is read so that the connection can be used again, and for the text of a failure."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,32 +60,57 @@ class AnswerBody:
     broken: Final[tuple[str, str] | None] = None
 
 
-NO_BODY = AnswerBody()
-
-
 class AnswerJudge:
-    """Judges the answers of one target."""
+    """Judges the answers of one target.
 
-    def __init__(self, *, feedback: FeedbackReader, success: SuccessRule = BY_STATUS, is_plain: bool) -> None:
-        """Judge by the settings of a target; with `is_plain`, its requests are sent without TLS."""
+    Attributes:
+        bounds: The bounds within which to read the body of an answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        feedback: FeedbackReader,
+        success: SuccessRule = BY_STATUS,
+        is_plain: bool,
+        secrets: Collection[str] = (),
+    ) -> None:
+        """Judge by the settings of a target.
+
+        Args:
+            feedback: Reads the rate information in its answers.
+            success: The rules for a success.
+            is_plain: Whether its requests are sent without TLS.
+            secrets: Texts in its requests that no log line may contain, although its answers may repeat them.
+        """
         self._feedback = feedback
         self._success = success
-        self._is_plain = is_plain
         self._reads_bodies = success.reads_bodies or feedback.reads_bodies
+        self._may_lack_tls = is_plain and not self._reads_bodies and 400 not in success.statuses
+        self.bounds = RULED if self._reads_bodies else DRAINED
         self._steers = feedback.mode != "none"
+        self._secrets = sorted((secret.encode() for secret in secrets), key=len, reverse=True)
 
-    def bounds_of(self, status: int) -> BodyBounds | None:
-        """Return the bounds within which to read the body of an answer; None if it is not needed."""
-        if self._reads_bodies:
-            return RULED
-        if status in self._success.statuses:
-            return DRAINED
-        return REFUSAL if status == 400 and self._is_plain else None
+    def text_of(self, content: bytes) -> str | None:
+        """Return the beginning of an answer for people, without the secrets; None if it is empty."""
+        # Secrets before the cut, which could leave the beginning of one.
+        longest = len(self._secrets[0]) if self._secrets else 0
+        beginning = content[: EXCERPT_MAX_BYTES + longest]
+        for secret in self._secrets:  # the longest first, since one may contain another
+            beginning = beginning.replace(secret, HIDDEN)
+        return excerpt_of(beginning)
+
+    def text_in_place_of(self, head: bytes) -> str | None:
+        """Return the beginning of a head that cannot be read. Of one that begins as HTTP, it is the first line only."""
+        return self.text_of(head.partition(b"\n")[0] if head.startswith(b"HTTP/") else head)
 
     def result_of(self, status: int, headers: Mapping[str, str], body: AnswerBody, *, now: datetime) -> Judged:
         """Judge an answer. The names in `headers` are in lower case."""
-        if self.bounds_of(status) is REFUSAL and _PLAIN_REFUSED.search(body.content):
-            return Failed(reason="connection", status=status, detail=PLAIN_ON_TLS_PORT, reached=False, answered=False)
+        if status == 400 and self._may_lack_tls and _PLAIN_REFUSED.search(body.content):
+            text = self.text_of(body.content)
+            return Failed(
+                reason="connection", status=status, detail=PLAIN_ON_TLS_PORT, text=text, reached=False, answered=False
+            )
         feedback, is_throttled = self._feedback.of_headers(headers, now=now), False
         refusal = detail = None
         if self._reads_bodies:
@@ -92,7 +118,7 @@ class AnswerJudge:
             feedback, is_throttled = self._feedback.of_document(document, head=feedback)
             if self._success.refuses(document):
                 refusal, detail = body.broken or ("refused", None)
-        return judge(
+        result = judge(
             status,
             feedback=feedback,
             is_refused=is_throttled,
@@ -101,3 +127,4 @@ class AnswerJudge:
             refusal=refusal,
             detail=detail,
         )
+        return replace(result, text=self.text_of(body.content)) if isinstance(result, Failed) else result

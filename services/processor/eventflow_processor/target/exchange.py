@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from eventflow.network.failure import ANSWER_TIMEOUT, CONNECT_TIMEOUT, NOT_RESOLVED
+from eventflow.network.failure import CONNECT_TIMEOUT, HEADERS_TIMEOUT, NOT_RESOLVED
 from eventflow_processor.target.result import AttemptNotMadeError, Failed
 
 HEAD_MAX_BYTES = 256 * 1024
@@ -30,6 +30,7 @@ class Exchange:
         speaks_tls: Whether the bytes in place of an answer are TLS.
         closes: Whether the answer's head ends the connection.
         lacks_descriptor: Whether no socket could be created because this process or machine has no free descriptor.
+        unreadable: The first bytes in place of an answer, if they are not HTTP; kept by aiohttp's client only.
     """
 
     wants_new: bool = False
@@ -40,6 +41,7 @@ class Exchange:
     speaks_tls: bool = False
     closes: bool = False
     lacks_descriptor: bool = False
+    unreadable: bytes | None = None
 
     @property
     def is_stale(self) -> bool:
@@ -62,18 +64,22 @@ class Exchange:
 
     def late(self) -> Failed:
         """Return the failure of an exchange that has met its deadline."""
-        detail = ANSWER_TIMEOUT if self.is_sent else NOT_RESOLVED if self.is_resolving else CONNECT_TIMEOUT
+        detail = HEADERS_TIMEOUT if self.is_sent else NOT_RESOLVED if self.is_resolving else CONNECT_TIMEOUT
         return Failed(reason="timeout", detail=detail, reached=self.is_sent, answered=self.is_answered)
 
-    def broken(self, detail: str) -> Failed:
+    def broken(self, detail: str, *, text: str | None = None) -> Failed:
         """Return the failure of an exchange that an error has ended.
+
+        Args:
+            detail: The word for the cause.
+            text: The message of the error, or the bytes in place of an answer.
 
         Raises:
             AttemptNotMadeError: We had no file descriptor for the connection, or for resolving the name.
         """
         if self.lacks_descriptor and not self.is_sent:  # with a second address, a later connection may have got one
             raise AttemptNotMadeError("no file descriptor is left for a connection")
-        return Failed(reason="connection", detail=detail, reached=self.is_sent, answered=self.is_answered)
+        return Failed(reason="connection", detail=detail, text=text, reached=self.is_sent, answered=self.is_answered)
 
 
 def has_no_descriptor_left() -> bool:

@@ -1,6 +1,6 @@
 """Result of an attempt, and the judgement of an answer. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from eventflow.errors import EventFlowError
@@ -27,6 +27,8 @@ class Failed:
         reason: One of `FAILURE_REASONS`.
         status: None if there was no status line.
         detail: Cause of a failure in the network, a word of `network.failure.MEANINGS`; None if an answer was judged.
+        text: The words of the target or of the network for people: the beginning of the answer's body, the bytes in
+            place of an answer, or the message of an error. One printable line without our secrets, an `excerpt_of`.
         asks_to_wait: Whether the target asks for fewer requests, so that the failure is not that of the event.
         reached: Whether there was a connection to send the request on. False if the name was not resolved, or if the
             connection or TLS failed.
@@ -38,6 +40,7 @@ class Failed:
     reason: str
     status: int | None = None
     detail: str | None = None
+    text: str | None = field(default=None, compare=False)  # its wording differs between clients and systems
     asks_to_wait: bool = False
     reached: bool = True
     answered: bool = True

@@ -1,6 +1,7 @@
 """Messages between processors: nothing is lost on the way, nothing that comes raises, and 0.1.0 is understood."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -9,11 +10,11 @@ from hypothesis import strategies as st
 
 from eventflow.control.messages import (
     BODY_MAX_BYTES,
+    AskStatus,
     BreakerClosed,
     BreakerOpened,
     Broadcast,
     Cause,
-    FailureCause,
     Ignored,
     InHand,
     Known,
@@ -24,6 +25,14 @@ from eventflow.control.messages import (
     decode,
     encode,
     facts_of,
+)
+from eventflow.control.reports import (
+    CollectorReport,
+    FailureCause,
+    ProcessorReport,
+    RateReport,
+    SpoolReport,
+    TargetReport,
 )
 from tests.support.recorded import recorded_bodies
 
@@ -48,7 +57,9 @@ OF_0_1_0: dict[str, Broadcast] = {
 texts = st.text(max_size=30)
 counts = st.integers(min_value=0, max_value=10**9)
 seconds = st.floats(min_value=0, allow_infinity=False, allow_nan=False)
-failures = st.builds(FailureCause, reason=texts, status=st.none() | counts, detail=st.none() | texts)
+failures = st.builds(
+    FailureCause, reason=texts, status=st.none() | counts, detail=st.none() | texts, text=st.none() | texts
+)
 attempts = st.builds(
     LastAttempt,
     outcome=texts,
@@ -58,7 +69,54 @@ attempts = st.builds(
     failure=st.none() | failures,
 )
 in_hands = st.builds(InHand, state=texts, lane=texts, attempt=counts, here_s=seconds)
+unbounded = st.none() | st.just(math.inf) | seconds
+processors = st.builds(
+    ProcessorReport,
+    is_ready=st.none() | st.booleans(),
+    obstacles=st.lists(texts, max_size=3).map(tuple),
+    is_consuming=st.none() | st.booleans(),
+    held=st.none() | counts,
+    in_flight=st.none() | counts,
+    is_paused=st.none() | st.booleans(),
+    paused_at=st.none() | texts,
+    paused_by=st.none() | texts,
+    throttled_s=st.none() | seconds,
+    blocked_by=st.none() | texts,
+    target=st.none()
+    | st.builds(
+        TargetReport, state=texts, status=st.none() | counts, for_s=st.none() | seconds, failure=st.none() | failures
+    ),
+    rate=st.none()
+    | st.builds(
+        RateReport,
+        now_per_s=unbounded,
+        configured_per_s=unbounded,
+        ordered_per_s=st.none() | seconds,
+        share_per_s=unbounded,
+        cost=st.none() | seconds,
+    ),
+    eta_s=unbounded,
+    arrival_per_s=st.none() | seconds,
+    departure_per_s=st.none() | seconds,
+    queues_vanished=st.none() | counts,
+    dangerous_policies=st.none() | counts,
+)
+spools = st.builds(
+    SpoolReport,
+    state=texts,
+    events=counts,
+    set_aside=counts,
+    size_bytes=counts,
+    oldest_s=seconds,
+    failing=st.booleans(),
+)
+collectors = st.builds(
+    CollectorReport, is_ready=st.none() | st.booleans(), broker=st.none() | texts, spool=st.none() | spools
+)
 messages = st.one_of(
+    st.just(AskStatus()),
+    processors,
+    collectors,
     st.builds(Pause, for_s=seconds),
     st.builds(BreakerOpened, cause=st.sampled_from(Cause), status=st.none() | counts),
     st.just(BreakerClosed()),
@@ -72,6 +130,15 @@ json_values = st.recursive(
     max_leaves=5,
 )
 fields = (
+    "is_ready",
+    "obstacles",
+    "held",
+    "paused_at",
+    "target",
+    "rate",
+    "eta_s",
+    "spool",
+    "broker",
     "open",
     "cause",
     "status",
@@ -102,7 +169,7 @@ def test_no_bytes_raise(body: bytes) -> None:
 
 
 @given(
-    kind=st.sampled_from(["pause", "breaker", "rate", "why", "known"]),
+    kind=st.sampled_from(["pause", "breaker", "rate", "why", "known", "status", "processor", "collector"]),
     more=st.dictionaries(st.sampled_from(fields), json_values),
 )
 def test_no_fields_of_a_known_kind_raise(kind: str, more: dict[str, Any]) -> None:
@@ -141,6 +208,10 @@ def test_what_is_sent_is_what_0_1_0_would_have_sent_and_at_most_a_field_more(kin
         (body_of(kind="breaker", open=1), Ignored.MALFORMED),
         (body_of(kind="why", id=7), Ignored.MALFORMED),
         (body_of(kind="known", id="e", last=[1]), Ignored.MALFORMED),
+        (body_of(kind="processor", held="12"), Ignored.MALFORMED),
+        (body_of(kind="processor", rate=7), Ignored.MALFORMED),
+        (body_of(kind="processor", obstacles="none"), Ignored.MALFORMED),
+        (body_of(kind="collector", spool={}), Ignored.MALFORMED),
     ],
 )
 def test_a_body_that_cannot_be_used_is_ignored_for_a_reason(body: bytes, reason: Ignored) -> None:
@@ -163,3 +234,38 @@ def test_the_facts_are_those_that_eventflow_why_has_always_shown() -> None:
     shown = {"outcome": "retry", "attempt": 1, "delay_s": 5, "reason": "server_error", "status": 503, "detail": None}
     assert facts_of(Known(event_id="e", last=last)) == {"last": {**shown, "ago_s": 2.5}, "state": "past"}
     assert facts_of(Known(event_id="e")) == {}
+
+
+def test_a_report_without_a_field_says_unknown_and_never_0() -> None:
+    """A service of another version sends fewer fields, or more."""
+    assert decode(body_of(kind="processor", color="red")) == Broadcast(flow="f", sender="p", message=ProcessorReport())
+    report = ProcessorReport()
+    assert (report.held, report.is_paused, report.eta_s, report.rate, report.is_ready) == (None,) * 5
+    assert json.loads(encode(Broadcast(flow="f", sender="p", message=report))).keys() == {"kind", "flow", "from"}
+
+
+def test_no_report_of_a_processor_is_too_large_for_its_reader() -> None:
+    widest = "\u00fc" * 256  # 512 bytes, which JSON escapes to 1536
+    cause = FailureCause(reason="unexpected_status", status=599, detail="certificate_not_yet_valid", text=widest)
+    report = ProcessorReport(
+        is_ready=False,
+        obstacles=("x" * 200,) * 4,
+        is_consuming=False,
+        held=2**31,
+        in_flight=2**31,
+        is_paused=True,
+        paused_at="2026-11-28T09:59:12.126Z",
+        paused_by="\u00fc" * 100,
+        throttled_s=123456.789,
+        blocked_by="AttemptNotMadeError",
+        target=TargetReport(state="blocked", status=401, for_s=123456.789, failure=cause),
+        rate=RateReport(
+            now_per_s=0.1 + 0.2, configured_per_s=math.inf, ordered_per_s=1e-5, share_per_s=1 / 3, cost=1 / 3
+        ),
+        eta_s=math.inf,
+        arrival_per_s=123456.789,
+        departure_per_s=123456.789,
+        queues_vanished=2**31,
+        dangerous_policies=2**31,
+    )
+    assert len(encode(Broadcast(flow="f" * 63, sender="s" * 120, message=report))) <= BODY_MAX_BYTES

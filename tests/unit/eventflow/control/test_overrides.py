@@ -1,5 +1,7 @@
 """Documents of overrides: any program with the right to publish can write one."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from eventflow.control.overrides import (
@@ -11,6 +13,8 @@ from eventflow.control.overrides import (
     encode_overrides,
 )
 
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
 
 @pytest.mark.parametrize(
     "overrides",
@@ -19,6 +23,7 @@ from eventflow.control.overrides import (
         Overrides(is_paused=True),
         Overrides(rate_per_s=RATE_MIN_PER_S),
         Overrides(rate_per_s=RATE_MAX_PER_S, is_paused=True),
+        Overrides(rate_per_s=2.0).pause(at=AT, by="ann@host"),
     ],
 )
 def test_overrides_are_read_as_they_were_written(overrides: Overrides) -> None:
@@ -36,3 +41,16 @@ def test_a_rate_that_nobody_can_order_is_no_override(rate: str) -> None:
 def test_anything_else_is_no_override(body: bytes) -> None:
     with pytest.raises(InvalidOverridesError):
         decode_overrides(body)
+
+
+def test_a_pause_keeps_the_time_and_the_operator_of_the_first_order() -> None:
+    paused = Overrides(rate_per_s=5.0).pause(at=AT, by="ann@host")
+    assert paused.pause(at=AT.replace(year=2027), by="bob@host") == paused
+    assert paused.resume() == Overrides(rate_per_s=5.0)
+
+
+@pytest.mark.parametrize(
+    "extra", [b"", b', "paused_at": "soon", "paused_by": 7', b', "paused_by": "a\\nb", "color": 1']
+)
+def test_a_pause_of_another_version_is_a_pause(extra: bytes) -> None:
+    assert decode_overrides(b'{"rate_per_s": null, "paused": true%b}' % extra) == Overrides(is_paused=True)

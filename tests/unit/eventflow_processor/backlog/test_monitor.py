@@ -1,14 +1,17 @@
 """The monitor of a backlog: the events that it counts, and the gauges that it sets."""
 
+import math
 from datetime import timedelta
 
 import pytest
 
 from eventflow.amqp.queues import QueueDepth
+from eventflow.control.overrides import Overrides
 from eventflow.event import utc_now
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Retry
 from eventflow.topology import Lane
 from eventflow_processor.backlog.monitor import BacklogMonitor
+from eventflow_processor.gate.gate import Gate
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.quota.quota import Quota
@@ -21,9 +24,17 @@ def metrics() -> ProcessorMetrics:
 
 
 @pytest.fixture
-def monitor(metrics: ProcessorMetrics) -> BacklogMonitor:
+def gate() -> Gate:
+    gate = Gate(flow="f", instance="p", max_retry_after_s=900, broadcast=lambda _: None)
+    gate.apply_overrides(Overrides())
+    return gate
+
+
+@pytest.fixture
+def monitor(metrics: ProcessorMetrics, gate: Gate) -> BacklogMonitor:
     quota = Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None)
-    return BacklogMonitor(lanes=Lanes(due_share=0.5, replay_share=0.2), metrics=metrics.bind("f"), quota=quota)
+    lanes = Lanes(due_share=0.5, replay_share=0.2)
+    return BacklogMonitor(lanes=lanes, metrics=metrics.bind("f"), quota=quota, gate=gate)
 
 
 def value(metrics: ProcessorMetrics, name: str, **labels: str) -> float | None:
@@ -70,3 +81,28 @@ def test_an_event_from_the_future_makes_no_later_one_late(monitor: BacklogMonito
     monitor.attempted(attempted(Delivered(), of=envelope("future", accepted_at=utc_now() + timedelta(days=1))))
     monitor.attempted(attempted(Delivered(), of=envelope("now")))
     assert value(metrics, "reorder_seconds_bucket", le="0.1") == 2
+
+
+def test_deliveries_that_processors_hold_wait_too(metrics: ProcessorMetrics, gate: Gate) -> None:
+    """An operator was shown an empty backlog while a paused processor held all 12 events."""
+    quota = Quota(flow="f", rate_per_s=2.0, burst=1, cost=1, broadcast=lambda _: None)
+    lanes = Lanes(due_share=0.5, replay_share=0.2)
+    monitor = BacklogMonitor(lanes=lanes, metrics=metrics.bind("f"), quota=quota, gate=gate)
+    monitor.count_held = lambda: 12
+    for lane in Lane:
+        monitor.looked(lane, QueueDepth(messages=0, consumers=2))
+    assert value(metrics, "drain_eta_seconds") == 12  # those of the peer too
+
+
+@pytest.mark.parametrize("held", [0, 12])
+def test_the_backlog_of_a_paused_flow_is_never_gone(
+    monitor: BacklogMonitor, metrics: ProcessorMetrics, gate: Gate, held: int
+) -> None:
+    monitor.count_held = lambda: held
+    gate.apply_overrides(Overrides(is_paused=True))
+    for lane in Lane:
+        monitor.looked(lane, QueueDepth(messages=0, consumers=1))
+    assert value(metrics, "drain_eta_seconds") == math.inf
+    gate.apply_overrides(Overrides())
+    monitor.looked(Lane.LIVE, QueueDepth(messages=0, consumers=1))
+    assert value(metrics, "drain_eta_seconds") == 0

@@ -2,12 +2,14 @@
 
 import pytest
 
-from eventflow.control.messages import Broadcast, ControlMessage, FailureCause, Known, Why
+from eventflow.control.messages import Broadcast, ControlMessage, Known, Why
+from eventflow.control.reports import FailureCause
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.topology import Lane
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe import recent as module
 from eventflow_processor.observe.recent import RecentEvents
+from eventflow_processor.target.result import Failed
 from tests.support.attempts import attempted, delivery, envelope, failed_envelope
 
 ANSWERED_503 = FailureCause(reason="server_error", status=503)
@@ -46,6 +48,15 @@ def test_an_attempt_is_remembered_with_its_outcome(
         failure,
     )
     assert known.in_hand is None
+
+
+@pytest.mark.parametrize("outcome", [Defer(delay_s=30), Hold()])
+def test_an_attempt_that_does_not_count_is_remembered_with_its_reason(recent: RecentEvents, outcome: Outcome) -> None:
+    failed = Failed(reason="connection", detail="no_listener", text="Connection refused")
+    recent.attempted(attempted(outcome, of=envelope("e"), result=failed))
+    known = recent.known("e")
+    assert known.last is not None
+    assert known.last.failure == FailureCause(reason="connection", detail="no_listener", text="Connection refused")
 
 
 def test_an_attempt_that_was_not_settled_is_not_remembered(recent: RecentEvents) -> None:

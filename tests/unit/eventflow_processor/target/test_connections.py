@@ -78,7 +78,7 @@ async def test_an_answer_after_the_deadline_is_given_to_no_other_attempt(client:
             writer.write(OK)
 
     async with RawTarget(answer) as raw, target_at(client, raw.url, timeout_s=0.2) as target:
-        assert await result_of(target) == Failed(reason="timeout", detail="answer_timeout", answered=False)
+        assert await result_of(target) == Failed(reason="timeout", detail="headers_timeout", answered=False)
         for _ in range(3):
             assert await result_of(target) == Succeeded(status=200)
         assert [request.connection for request in raw.requests] == [0, 1, 1, 1]
@@ -273,7 +273,7 @@ async def test_a_target_that_does_not_read_meets_the_deadline(client: type[HttpT
     async with serving(serve) as port:
         async with target_at(client, f"http://127.0.0.1:{port}/", timeout_s=0.3) as target:
             result = await result_of(target, envelope(body=LARGE))
-            assert result == Failed(reason="timeout", detail="answer_timeout", answered=False)
+            assert result == Failed(reason="timeout", detail="headers_timeout", answered=False)
         is_over.set()
 
 

@@ -63,7 +63,7 @@ async def test_a_failure_is_answered_from_the_first_byte_on(
 ) -> None:
     async with RawTarget(writing(answer, is_hanging=is_hanging)) as raw:
         result, _ = await attempt_at(client, raw.url, timeout_s=1 if is_hanging else 5)
-        detail = "answer_timeout" if is_hanging else "cut_off" if answered else "closed"
+        detail = "headers_timeout" if is_hanging else "cut_off" if answered else "closed"
         assert result == Failed(reason="timeout" if is_hanging else "connection", detail=detail, answered=answered)
 
 

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from eventflow.event import utc_now
 from eventflow.message import Envelope
-from eventflow.network.failure import ANSWER_TIMEOUT, CLOSED, CUT_OFF, detail_of
+from eventflow.network.failure import BODY_TIMEOUT, CLOSED, CUT_OFF, detail_of, text_of
 from eventflow_processor.target.answer import AnswerBody, AnswerJudge, BodyBounds
 from eventflow_processor.target.exchange import Exchange, has_no_descriptor_left
 from eventflow_processor.target.lean.connection import Connection, User
@@ -124,7 +124,7 @@ class LeanAttempt(Attempt, User):
             raise error
         if has_no_descriptor_left():
             self._exchange.lacks_descriptor = True
-        self._fail(detail_of(error))
+        self._fail(detail_of(error), text=text_of(error))
 
     @override
     @_guarded
@@ -133,7 +133,7 @@ class LeanAttempt(Attempt, User):
         if answer.is_whole:
             self._conclude(answer)
         elif answer.failure is not None:
-            self._fail(answer.failure)
+            self._fail(answer.failure, text=self._client.judge.text_in_place_of(answer.unreadable))
         elif answer.status:
             self._read_body(answer)
 
@@ -145,7 +145,7 @@ class LeanAttempt(Attempt, User):
         elif error is None:
             self._fail(CUT_OFF if self._exchange.is_answered else CLOSED)
         elif isinstance(error, OSError):
-            self._fail(detail_of(error))
+            self._fail(detail_of(error), text=text_of(error))
         else:
             raise error  # of our own: the event loop has caught it
 
@@ -153,7 +153,7 @@ class LeanAttempt(Attempt, User):
     def deadline_passed(self) -> None:
         """End the attempt by the time limit for the whole exchange."""
         if self._connection is not None and self._connection.answer.status:
-            self._conclude(self._connection.answer, broken=("timeout", ANSWER_TIMEOUT))
+            self._conclude(self._connection.answer, broken=("timeout", BODY_TIMEOUT))
         else:
             self._client.origin.doubt_address_after(self._exchange)
             self.end(self._exchange.late())
@@ -165,12 +165,12 @@ class LeanAttempt(Attempt, User):
             self._conclude(self._connection.answer)
 
     def _read_body(self, answer: AnswerReader) -> None:
-        """Wait for the rest of the body if it is needed, and there is not too much of it."""
+        """Wait for the rest of the body if there is not too much of it."""
         if self._bounds is None:
-            self._bounds = self._client.judge.bounds_of(answer.status)
-            if self._bounds is not None and self._bounds.within_s is not None:
+            self._bounds = self._client.judge.bounds
+            if self._bounds.within_s is not None:
                 self._client.draining.add(self)
-        if self._bounds is None or len(answer.body) > self._bounds.max_bytes:
+        if len(answer.body) > self._bounds.max_bytes:
             self._conclude(answer)
         elif answer.is_broken:
             self._conclude(answer, broken=("connection", CUT_OFF))
@@ -197,14 +197,14 @@ class LeanAttempt(Attempt, User):
             connection.release()
         self.end(result)
 
-    def _fail(self, detail: str) -> None:
+    def _fail(self, detail: str, *, text: str | None = None) -> None:
         """End the exchange without a head: repeat the request if its connection was stale, or end the attempt."""
         exchange, origin = self._exchange, self._client.origin
         if exchange.is_stale:
             self._repeat()
             return
         origin.doubt_address_after(exchange)
-        failed = exchange.broken(detail)
+        failed = exchange.broken(detail, text=text)
         if origin.may_expect_tls(failed, exchange):
             self._end_exchange()
             self._task = self._client.create_task(self._look_into(failed))

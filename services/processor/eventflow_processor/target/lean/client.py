@@ -30,6 +30,7 @@ from eventflow_processor.target.origin import Origin
 from eventflow_processor.target.port import Charge, OnResult, Target
 from eventflow_processor.target.request import RequestForm, fixed_headers
 from eventflow_processor.target.result import BY_STATUS
+from eventflow_processor.target.secrets import secrets_of
 from eventflow_processor.target.success import SuccessRule
 
 KEPT_S = 15.0
@@ -63,7 +64,9 @@ class LeanTarget(Target, Client):
         self._timeout_s = timeout_s
         self._writer = RequestWriter(parts, fixed=fixed_headers(headers))
         self.origin = Origin(parts, resolver or Resolver())
-        self.judge = AnswerJudge(feedback=feedback, success=success, is_plain=self.origin.is_plain)
+        self.judge = AnswerJudge(
+            feedback=feedback, success=success, is_plain=self.origin.is_plain, secrets=secrets_of(parts, headers)
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
 

@@ -2,6 +2,7 @@
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from eventflow.excerpt import EXCERPT_MAX_BYTES
 from eventflow.network.failure import BAD_ANSWER, PLAIN_ON_TLS_PORT
 from eventflow_processor.target.exchange import HEAD_MAX_BYTES, TLS_ALERT
 from eventflow_processor.target.feedback import NAMES
@@ -26,6 +27,7 @@ class AnswerReader:
         is_whole: Whether the answer has been read to its last byte.
         is_broken: Whether bytes arrived that do not belong to the answer, or are not HTTP. Nothing more can be read.
         failure: Detail of the failure if the head cannot be read.
+        unreadable: The first bytes that are not HTTP; set with `failure` only.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class AnswerReader:
         "is_whole",
         "keeps_alive",
         "status",
+        "unreadable",
     )
 
     def __init__(self) -> None:
@@ -76,7 +79,7 @@ class AnswerReader:
             if self.status:
                 self._parse(data[left_bytes:])
             else:
-                self.is_broken, self.failure = True, BAD_ANSWER
+                self.is_broken, self.failure, self.unreadable = True, BAD_ANSWER, b""
 
     def _parse(self, data: memoryview) -> None:
         if self.is_broken:
@@ -89,6 +92,8 @@ class AnswerReader:
             self.is_broken = True
             if not self.status:
                 self.failure = PLAIN_ON_TLS_PORT if data[: len(TLS_ALERT)] == TLS_ALERT else BAD_ANSWER
+                # Only the first read: a later one can begin amid the headers, which are not shown.
+                self.unreadable = bytes(data[: 2 * EXCERPT_MAX_BYTES]) if self._head_bytes <= len(data) else b""
 
     def feed_eof(self) -> None:
         """Note the end of the connection. It is the end of a body that has no other one."""

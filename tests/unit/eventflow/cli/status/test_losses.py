@@ -1,15 +1,15 @@
-"""Possible losses that a processor reports."""
+"""Possible losses that processors report."""
 
-from eventflow.cli.scrape import parsed
-from eventflow.cli.status.losses import losses_of
+from eventflow.cli.status.losses import losses_in
+from eventflow.control.reports import ProcessorReport
 
 
-def test_what_may_have_deleted_events_is_read_from_the_processors_metrics() -> None:
-    text = (
-        'eventflow_queues_vanished_total{flow="a"} 2.0\neventflow_queues_vanished_total{flow="b"} 0.0\n'
-        'eventflow_dangerous_policies{flow="a"} 3.0\n'
-    )
-    losses = losses_of(parsed(text))
-    assert list(losses) == ["a"]
-    places = [line.rsplit(": ", 1)[1] for line in losses["a"]]
-    assert places == ["see queue.vanished in its log", "see eventflow check"]
+def test_what_may_have_deleted_events_is_reported_once_for_all_processors() -> None:
+    reports = [ProcessorReport(queues_vanished=2, dangerous_policies=3), ProcessorReport(queues_vanished=1)]
+    losses = list(losses_in(reports))
+    assert [line.rsplit(": ", 1)[1] for line in losses] == ["see queue.vanished in its log", "see eventflow check"]
+    assert "2 since" in losses[0]
+
+
+def test_unknown_values_are_no_loss() -> None:
+    assert not list(losses_in([ProcessorReport(), ProcessorReport(queues_vanished=0, dangerous_policies=0)]))

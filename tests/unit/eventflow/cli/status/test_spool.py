@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from eventflow.cli.scrape import parsed
-from eventflow.cli.status.spool import SpoolStatus, in_words, spool_of
+from eventflow.cli.status.spool import SpoolStatus, in_words, spool_in, spool_of
+from eventflow.control.reports import CollectorReport, SpoolReport
 
 
 def test_the_spool_is_read_from_the_collectors_metrics() -> None:
@@ -20,3 +21,11 @@ def test_the_spool_is_read_from_the_collectors_metrics() -> None:
         in_words(failing)
         == f"The disk of the spool fails or does not answer, so no event can be spooled. {in_words(spool)}"
     )
+
+
+def test_the_spools_of_all_collectors_are_shown_together() -> None:
+    one = SpoolReport(state="spooling", events=5, set_aside=1, size_bytes=100, oldest_s=7.0, failing=False)
+    other = replace(one, events=2, oldest_s=9.0, failing=True)
+    reports = [CollectorReport(spool=one), CollectorReport(spool=other), CollectorReport()]
+    assert spool_in(reports) == SpoolStatus(events=7, set_aside=2, size_bytes=200, oldest_s=9.0, failing=True)
+    assert spool_in([CollectorReport()]) is None

@@ -1,0 +1,103 @@
+"""Questions to the services over the control exchange: each processor and collector reports its state."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from eventflow.cli.session import Link, instance, publishing
+from eventflow.control.bus import ControlBus
+from eventflow.control.messages import NO_FLOW, AskStatus, Broadcast
+from eventflow.control.reports import CollectorReport, ProcessorReport
+from eventflow.errors import BrokerUnavailableError
+from eventflow.tasks import cancel_and_wait
+from eventflow.topology import CONTROL_EXCHANGE
+
+ASK_EVERY_S = 0.25
+ANSWERS_MAX_S = 2.0
+COLLECTORS_S = 0.5
+"""Time for the answers of collectors. Their number is unknown, because they consume from no queue of a flow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Reports of the services.
+
+    Attributes:
+        processors: Reports by flow, and then by the name of the processor.
+        collectors: Reports by the name of the collector process.
+        unasked: The reason why no service could be asked; None if they were.
+    """
+
+    processors: Mapping[str, Mapping[str, ProcessorReport]] = field(default_factory=dict)
+    collectors: Mapping[str, CollectorReport] = field(default_factory=dict)
+    unasked: str | None = None
+
+
+class Enquiry:
+    """Asks the services of some flows, as often as needed."""
+
+    def __init__(self, control: ControlBus | None, *, flows: tuple[str, ...], unasked: str | None = None) -> None:
+        """Ask over `control`. Without it there are no answers, for the reason in `unasked`."""
+        self._control = control
+        self._flows = flows
+        self._unasked = unasked
+        self._processors: defaultdict[str, dict[str, ProcessorReport]] = defaultdict(dict)
+        self._collectors: dict[str, CollectorReport] = {}
+        if control is not None:
+            for flow in (*flows, NO_FLOW):
+                control.on_peer_message(flow, self._on_peer_message)
+
+    async def ask(self, processors: Mapping[str, int]) -> Answers:
+        """Ask all services, and wait until the processors have answered and collectors had the time to.
+
+        Args:
+            processors: The number of processors of each flow.
+        """
+        if self._control is None:
+            return Answers(unasked=self._unasked)
+        self._processors.clear()
+        self._collectors.clear()
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        while (asked_s := loop.time() - began_s) < ANSWERS_MAX_S:
+            missing = [flow for flow in self._flows if len(self._processors[flow]) < processors.get(flow, 0)]
+            if asked_s >= COLLECTORS_S and not missing:
+                break
+            # Repeated: a message that cannot be published at this moment is lost without notice.
+            for flow in (NO_FLOW, *(missing if asked_s >= ASK_EVERY_S else self._flows)):
+                self._control.broadcast(flow, AskStatus())
+            await asyncio.sleep(ASK_EVERY_S)
+        return Answers(
+            processors={flow: dict(reports) for flow, reports in self._processors.items()},
+            collectors=dict(self._collectors),
+        )
+
+    def _on_peer_message(self, received: Broadcast) -> None:
+        match received.message:
+            case ProcessorReport() as report:
+                self._processors[received.flow][received.sender] = report
+            case CollectorReport() as report:
+                self._collectors[received.sender] = report
+            case _:
+                pass  # messages between processors, and to or from other commands
+
+
+@asynccontextmanager
+async def asking(link: Link, flows: tuple[str, ...]) -> AsyncIterator[Enquiry]:
+    """Yield an enquiry that can receive answers. If nothing can be published, it has none, and the reason for it."""
+    async with AsyncExitStack() as stack:
+        try:
+            publisher = await stack.enter_async_context(publishing(link, (), fanouts=(CONTROL_EXCHANGE,)))
+        except BrokerUnavailableError as error:
+            yield Enquiry(None, flows=flows, unasked=str(error))
+            return
+        control = ControlBus([link.url], instance=instance(), publisher=publisher)
+        enquiry = Enquiry(control, flows=flows)
+        stack.push_async_callback(cancel_and_wait, asyncio.create_task(control.run()))
+        # An answer that comes before the bus has its queue is lost.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWERS_MAX_S):
+                await control.lease.found()
+        yield enquiry
