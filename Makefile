@@ -24,6 +24,9 @@ run-local: $(INSTALLED) ## Run broker, target, collector and two processors on t
 send: $(INSTALLED) ## Send COUNT=200 sample events to the collector of `make run-local`, and watch them arrive
 	@$(RUN) -m sandbox.source --local --count $(COUNT)
 
+status: $(INSTALLED) ## Show the queues of `make run-local`; .venv/bin/eventflow has all other commands
+	@$(VENV)/bin/eventflow status
+
 ##@ Develop
 install: $(INSTALLED) ## Create the virtual environment .venv from requirements-dev.lock
 
@@ -106,5 +109,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send install test test-unit test-integration chaos chaos-report bench bench-report rate-audit rate-audit-report \
+.PHONY: run-local send status install test test-unit test-integration chaos chaos-report bench bench-report rate-audit rate-audit-report \
 	lint format lock clean help

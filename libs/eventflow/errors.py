@@ -13,6 +13,10 @@ class AddressUnavailableError(EventFlowError):
     """An address to listen on is in use, or does not exist; a later start can succeed."""
 
 
+class AddressInUseError(AddressUnavailableError):
+    """Another process listens on the address."""
+
+
 class InvalidEventError(EventFlowError):
     """A request is not an event: an attribute is too long, or has characters that are not allowed."""
 

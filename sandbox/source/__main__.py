@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from eventflow.cli.run_file import RunFile
 from eventflow.service.program import run_program
-from sandbox.run_file import RunFile
 from sandbox.source.bodies import SAMPLES, Body, read_directory, read_file
 from sandbox.source.sending import Plan, Report, send
 from sandbox.target.audit import Audit, Delivery
@@ -59,6 +59,7 @@ def main(
             console.print("Event Flow does not run here. Start it in another terminal:  make run-local", style="red")
             sys.exit(1)
         url, audit, api_key = running.events_url, running.audit_url, running.api_key
+        settings = running.settings
     plan = Plan(
         url=url,
         count=count,

@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.panel import Panel
 
+from eventflow.cli.run_file import RUN_FILE_NAME, RunFile
 from eventflow.service.program import run_program
 from eventflow.settings.environment import capitalized
 from sandbox.broker.provision import (
@@ -31,7 +32,6 @@ from sandbox.broker.provision import (
     urls_in,
 )
 from sandbox.ports import free_port, usual_or_free_port
-from sandbox.run_file import RUN_FILE_NAME, RunFile
 from sandbox.up.children import COLLECTOR, PROCESSOR, PROCESSOR_2, TARGET, Children, Interruptions, RunError
 from sandbox.up.environment import API_KEY, PROCESSOR_PORT, TARGET_RATE_PER_S, admin_url, describe, for_services
 from sandbox.up.steps import Steps
@@ -99,9 +99,10 @@ def _start(
         raise RunError("The broker did not accept the policies that protect the queues")
     steps.end(BROKER)
     target_port = usual_or_free_port(8090)
-    environment = for_services(capitalized(os.environ), broker, directory, target_port)
+    user = capitalized(os.environ)
+    environment = for_services(user, broker, directory, target_port)
     another = {**environment, PROCESSOR_PORT: str(free_port())}  # both processors share the target's quota
-    here = describe(environment, another, broker, target_port)
+    here = describe(user, environment, another, broker, target_port)
     children = Children(console, interruptions, stack)
     steps.begin(TARGET)
     children.start({TARGET: _target_arguments(target_port)}, environment)
@@ -133,11 +134,18 @@ def _panel(here: RunFile, broker: Broker) -> Panel:
     }
     if broker.management_url is not None:
         rows["RabbitMQ UI"] = f"{broker.management_url}  (login {broker.login}, password {broker.password})"
+    rows["Operate it"] = f"{_typed('eventflow')} status  (or make status; in another terminal)"
     rows["Try it"] = "make send  (in another terminal), or the next command"
     rows["Stop it"] = "Ctrl-C"
     return Panel(
         "\n".join(f"{name:<15} {value}" for name, value in rows.items()), title="Event Flow is running", expand=False
     )
+
+
+def _typed(command: str) -> str:
+    """Return a command of this installation as it must be typed in this directory."""
+    path = Path(sys.executable).parent / command
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _curl(here: RunFile) -> str:

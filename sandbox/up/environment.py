@@ -4,10 +4,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from eventflow.cli.run_file import RunFile
+from eventflow.settings.environment import CONFIG_VARIABLE, ENV_PREFIX, config_file
+from eventflow.settings.fields import is_secret
+from eventflow.settings.root import SECTIONS
 from eventflow.settings.secret_text import secrets_in
 from sandbox.broker.provision import URL_VARIABLE, Broker
 from sandbox.ports import LOOPBACK, usual_or_free_port
-from sandbox.run_file import RunFile
 
 API_KEY = "local-dev-key"
 PROCESSOR_PORT = "EVENTFLOW_PROCESSOR__ADMIN_PORT"
@@ -41,10 +44,26 @@ def for_services(user: Environment, broker: Broker, directory: Path, target_port
     return {**user, **unset}
 
 
-def describe(environment: Environment, another: Environment, broker: Broker, target_port: int) -> RunFile:
-    """Return the addresses of a run; `another` is the environment of the second processor."""
+def describe(
+    user: Environment, environment: Environment, another: Environment, broker: Broker, target_port: int
+) -> RunFile:
+    """Return the addresses and settings of a run.
+
+    Args:
+        user: The variables of the user.
+        environment: The environment of the services.
+        another: The environment of the second processor.
+    """
+    config = config_file(None, environment)
     return RunFile(
         pid=os.getpid(),
+        directory=str(Path.cwd()),
+        config=None if config is None else str(config.resolve()),
+        settings={
+            name: value
+            for name, value in environment.items()
+            if name.startswith(ENV_PREFIX) and name != CONFIG_VARIABLE and not (name in user and _is_secret(name))
+        },
         events_url=f"http://{LOOPBACK}:{environment['EVENTFLOW_COLLECTOR__PORT']}/events",
         audit_url=f"http://{LOOPBACK}:{target_port}/_audit",
         api_key=_first_key(environment.get("EVENTFLOW_SOURCE__API_KEYS")),
@@ -52,6 +71,13 @@ def describe(environment: Environment, another: Environment, broker: Broker, tar
         collector_metrics_url=f"{admin_url(environment, 'COLLECTOR')}/metrics",
         processor_metrics_urls=[f"{admin_url(one, 'PROCESSOR')}/metrics" for one in (environment, another)],
     )
+
+
+def _is_secret(name: str) -> bool:
+    """Return True for a variable with a secret of a source or a target. The command needs that of the broker only."""
+    *sections, field = name.removeprefix(ENV_PREFIX).lower().split("__")
+    known = SECTIONS[sections[-1]].model_fields if sections and sections[-1] in {"source", "target"} else {}
+    return field in known and is_secret(known[field])
 
 
 def _first_key(variable: str | None) -> str:

@@ -73,7 +73,7 @@ def test_a_run_shows_its_steps_explains_its_peak_and_ends_cleanly_at_ctrl_c(node
         timeout=60,
     )
     assert "100 of 100" in sent.stdout
-    assert "(50/s and a burst of " in sent.stdout
+    assert "(50/s and a burst of 10 allow 60)" in sent.stdout
     run.type(CTRL_C)
     assert run.end() == 0
     assert "Traceback" not in run.text

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from eventflow import __version__
 from eventflow.topology import Lane, ingest_specs, lane_queue
 from sandbox.broker.line import Line
 from sandbox.broker.node import PrivateNode
@@ -103,7 +104,7 @@ async def test_broker_killed_events_are_taken_and_sent_in_order_when_it_is_back(
         assert await service.metric(http, "eventflow_events_accepted_total") == 300
         assert await readiness(service, http) == (
             200,
-            {"ready": True, "broker": "down", "spool": "spooling", "spooling": True},
+            {"ready": True, "version": __version__, "broker": "down", "spool": "spooling", "spooling": True},
         )
         await asyncio.to_thread(node.start)
         await drained(service, http)

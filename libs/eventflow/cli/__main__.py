@@ -14,8 +14,10 @@ from eventflow.cli.assembly import add_group, command, new_group
 from eventflow.cli.check.command import check
 from eventflow.cli.console import configure_logs, err
 from eventflow.cli.dead import command as dead
+from eventflow.cli.init.command import init
 from eventflow.cli.options import ConfigOption
 from eventflow.cli.settings import settings
+from eventflow.cli.size import size
 from eventflow.cli.status.command import status
 from eventflow.cli.topology import topology
 from eventflow.cli.why import why
@@ -30,7 +32,7 @@ app = new_group(
     name="eventflow",
     add_completion=True,
 )
-for function in (check, status, why, overrides.pause, overrides.resume, topology, settings):
+for function in (init, check, status, why, overrides.pause, overrides.resume, topology, settings, size):
     command(app)(function)
 add_group(app, dead.app, "dead")
 add_group(app, overrides.app, "rate")

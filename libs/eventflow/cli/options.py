@@ -1,16 +1,25 @@
 """Options that several commands share, and the values that they select."""
 
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from eventflow.cli.console import err
+from eventflow.cli.run_file import RunFile, all_runs, is_here
 from eventflow.errors import SettingsError
 from eventflow.network.broker_tls import require_sound_urls
-from eventflow.settings.load import load
+from eventflow.settings.environment import capitalized, config_file
+from eventflow.settings.load import BROKER_PREFIX, load
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
 from eventflow.topology import DEFAULT_FLOW
+
+ENVIRON = "eventflow.environ"
+"""Key in the context of the command."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -58,9 +67,49 @@ def settings_of(context: typer.Context, config: Path | None) -> Settings:
     Raises:
         SettingsError: A setting is wrong.
     """
-    settings = load(config_of(context, config), Role.OPERATOR)
+    settings = load(config_of(context, config), Role.OPERATOR, environ_of(context, config))
     require_sound_urls(settings.broker.urls)
     return settings
+
+
+def environ_of(context: typer.Context, config: Path | None) -> Mapping[str, str]:
+    """Return the environment, above the settings of the run of `make run-local` that the command belongs to.
+
+    A command belongs to a run if neither a TOML file nor a variable names another broker.
+
+    Raises:
+        SettingsError: The name of a variable is written in two ways, or there is no such TOML file.
+        typer.BadParameter: There are several runs, and no terminal on which to ask.
+    """
+    known = context.find_root().meta
+    if ENVIRON not in known:
+        environ = capitalized(os.environ)
+        run = _run_of(environ, config_file(config_of(context, config), environ))
+        known[ENVIRON] = environ if run is None else run.below(environ)
+    environ_here: Mapping[str, str] = known[ENVIRON]
+    return environ_here
+
+
+def _run_of(environ: Mapping[str, str], config: Path | None) -> RunFile | None:
+    named = {name: value for name, value in environ.items() if name.startswith(BROKER_PREFIX) and value}
+    runs = [run for run in all_runs() if run.agrees_with(named, config)]
+    if not runs:
+        return None
+    run = runs[0] if len(runs) == 1 or is_here(runs[0]) else _asked_for(runs)
+    err.print(f"With the settings of `make run-local` in {run.directory}.", style="dim", soft_wrap=True)
+    return run
+
+
+def _asked_for(runs: Sequence[RunFile]) -> RunFile:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        directories = ", ".join(run.directory for run in runs)
+        raise typer.BadParameter(f"make run-local runs in {directories}: start the command in one of these")
+    for number, run in enumerate(runs, 1):
+        err.print(f"{number}  {run.directory}  ({run.events_url})", soft_wrap=True)
+    chosen: int = typer.prompt("make run-local runs several times. Which one?", type=int, default=1, err=True)
+    if not 1 <= chosen <= len(runs):
+        raise typer.BadParameter(f"{chosen} is not from 1 to {len(runs)}")
+    return runs[chosen - 1]
 
 
 def config_of(context: typer.Context, config: Path | None) -> Path | None:

@@ -3,12 +3,13 @@
 import errno
 import os
 import socket
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
-from eventflow.errors import AddressUnavailableError, SettingsError
+from eventflow.errors import AddressInUseError, AddressUnavailableError, EventFlowError, SettingsError
 
-_PASSING = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN})
+_PASSING = frozenset({errno.EADDRNOTAVAIL, socket.EAI_AGAIN})
 _ADVICE = {
     errno.EADDRINUSE: "`ss -ltnp` shows which process has it",
     errno.EADDRNOTAVAIL: "no interface of this machine has that address",
@@ -26,8 +27,8 @@ def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket
         setting: The name of the port's setting, for the error.
 
     Raises:
-        AddressUnavailableError: The address is in use, for example by a process that is about to end, or it does not
-            exist yet, for example because its interface is not up. A later start can succeed.
+        AddressInUseError: Another process has the address, for example one that is about to end.
+        AddressUnavailableError: The address does not exist yet, for example because its interface is not up.
         SettingsError: The address can never be bound.
     """
     try:
@@ -35,8 +36,23 @@ def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket
         is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
         return socket.create_server(address, family=family, backlog=backlog, dualstack_ipv6=is_dual)
     except OSError as error:
-        kind = AddressUnavailableError if error.errno in _PASSING else SettingsError
-        raise kind(f"{setting} = {port}: cannot listen on {_shown(host)}:{port}: {_reason(error)}") from error
+        raise _kind(error)(f"{setting} = {port}: cannot listen on {_shown(host)}:{port}: {_reason(error)}") from error
+
+
+def listen_on_first_free(host: str, ports: Iterable[int], *, backlog: int, setting: str) -> socket.socket:
+    """Return a socket that listens on the first of the ports that no other process has.
+
+    Raises:
+        AddressUnavailableError: As in `listen`; all ports are in use, or the address does not exist.
+        SettingsError: As in `listen`.
+    """
+    in_use = None
+    for port in ports:
+        try:
+            return listen(host, port, backlog=backlog, setting=setting)
+        except AddressInUseError as error:
+            in_use = error
+    raise in_use or ValueError("there must be a port")
 
 
 def reachable_hosts(host: str) -> tuple[str, ...]:
@@ -48,6 +64,12 @@ def reachable_hosts(host: str) -> tuple[str, ...]:
     if not address.is_unspecified:
         return (host,)
     return ("127.0.0.1",) if address.version == 4 else ("::1", "127.0.0.1")
+
+
+def _kind(error: OSError) -> type[EventFlowError]:
+    if error.errno == errno.EADDRINUSE:
+        return AddressInUseError
+    return AddressUnavailableError if error.errno in _PASSING else SettingsError
 
 
 def _shown(host: str) -> str:

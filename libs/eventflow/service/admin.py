@@ -1,16 +1,21 @@
 """The admin port: /livez, /readyz and /metrics, separate from the port for events."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import structlog
 from aiohttp import web
 
+from eventflow import __version__
+from eventflow.errors import AddressInUseError, SettingsError
 from eventflow.network.connection_limit import BoundedProtocol, ConnectionLimit
-from eventflow.network.listener import listen
+from eventflow.network.listener import listen, listen_on_first_free
+from eventflow.settings.addresses import admin_ports_from
 from eventflow.telemetry.metrics import Expose
 
 CONNECTIONS_MAX = 8
@@ -18,6 +23,8 @@ CONNECTIONS_MAX = 8
 
 KEEP_ALIVE_S = 75
 BACKLOG = 128
+
+log = structlog.stdlib.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +40,7 @@ async def serve(
     *,
     host: str,
     port: int,
+    is_port_set: bool,
     setting: str,
     readiness: Callable[[], Readiness],
     exposition: Expose,
@@ -41,14 +49,15 @@ async def serve(
     """Serve the admin endpoints while the context is open. Yields the bound port.
 
     Args:
+        is_port_set: Whether the port is a setting. If not, `port` is the usual one, and the next free one is as good.
         setting: The environment variable of the port, for the error message.
         readiness: Called for each /readyz: status 200 if ready, otherwise 503.
         exposition: Called for each /metrics, with the format that the request prefers.
         refresh: Awaited before each exposition.
 
     Raises:
-        AddressUnavailableError: The address is in use, or this host does not have it.
-        SettingsError: The address can never be bound.
+        AddressUnavailableError: This host does not have the address.
+        SettingsError: The address can never be bound, or the port is set and another process has it.
     """
     app = _application(readiness, exposition, refresh)
     runner = web.AppRunner(app, shutdown_timeout=1)
@@ -64,7 +73,7 @@ async def serve(
         access_log=None,
     )
     try:
-        listener = listen(host, port, backlog=BACKLOG, setting=setting)
+        listener = _listener(host, port, is_port_set=is_port_set, setting=setting)
         server = await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
         try:
             yield server.sockets[0].getsockname()[1]
@@ -72,6 +81,19 @@ async def serve(
             server.close()
     finally:
         await runner.cleanup()
+
+
+def _listener(host: str, port: int, *, is_port_set: bool, setting: str) -> socket.socket:
+    if not is_port_set:
+        listener = listen_on_first_free(host, admin_ports_from(port), backlog=BACKLOG, setting=setting)
+        if (moved_to := listener.getsockname()[1]) != port:
+            log.info("admin.port_moved", usual_port=port, port=moved_to, setting=setting)
+        return listener
+    try:
+        return listen(host, port, backlog=BACKLOG, setting=setting)
+    except AddressInUseError as error:
+        # The port was chosen for this service, so a scraper or a health check would ask the other process.
+        raise SettingsError(f"{error}; without this setting the next free port is used") from error
 
 
 def _application(
@@ -82,7 +104,8 @@ def _application(
 
     async def readyz(_: web.Request) -> web.Response:
         state = readiness()
-        return web.json_response({"ready": state.ready, **state.details}, status=200 if state.ready else 503)
+        body = {"ready": state.ready, "version": __version__, **state.details}
+        return web.json_response(body, status=200 if state.ready else 503)
 
     async def metrics(request: web.Request) -> web.Response:
         if refresh is not None:

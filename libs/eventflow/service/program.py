@@ -1,11 +1,12 @@
 """The command line that all programs share: `-h`, `--version`, and help as plain text."""
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any, Final
 
 import typer
 from typer.models import OptionInfo
+
+from eventflow import __version__
 
 HELP_NAMES: Final = {"help_option_names": ["-h", "--help"]}
 
@@ -22,7 +23,7 @@ def version_option(program: str) -> OptionInfo:
 
     def show(wanted: bool) -> None:
         if wanted:
-            typer.echo(f"{program} {version('event-flow')}")
+            typer.echo(f"{program} {__version__}")
             raise typer.Exit
 
     option: OptionInfo = typer.Option("--version", help="Show the version and exit.", callback=show, is_eager=True)

@@ -28,7 +28,11 @@ class CollectorSettings(Section):
     )
     port: Port = Field(8080, description="port on which events are accepted; 0 = a free port")
     admin_host: ListeningHost = Field(DEFAULT_HOST, description="address of /livez, /readyz and /metrics")
-    admin_port: Port = Field(COLLECTOR_ADMIN_PORT, description="port of /livez, /readyz and /metrics; 0 = a free port")
+    admin_port: Port = Field(
+        COLLECTOR_ADMIN_PORT,
+        description="port of /livez, /readyz and /metrics; 0 = a free port; if it is not set and the default is in "
+        "use, the next free one is taken",
+    )
     workers: int = Field(1, ge=1, le=64, description="number of worker processes, which share one bound socket")
     confirm_timeout_s: float = Field(
         2.0,

@@ -24,18 +24,19 @@ from eventflow.settings.root import Settings
 BROKER_PREFIX = f"{ENV_PREFIX}BROKER__"
 
 
-def load(config: Path | None = None, role: Role | None = None) -> Settings:
+def load(config: Path | None = None, role: Role | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Load the settings of this process. The environment overrides the file, field by field.
 
     Args:
         config: TOML file; if None, the one that EVENTFLOW_CONFIG names, or `eventflow.toml` if it exists.
         role: Settings that this role does not use are not read, not checked, and have their defaults.
+        environ: The environment; by default that of this process.
 
     Raises:
         SettingsError: One line for each setting that is wrong.
     """
-    path = config_file(config, os.environ)
-    variables = read_files(used_by(role, from_environment(os.environ)))
+    path = config_file(config, environ)
+    variables = read_files(used_by(role, from_environment(environ)))
     tables = {} if path is None else used_by(role, from_toml(path))
     try:
         return Settings.model_validate(merged(tables, variables))

@@ -12,7 +12,11 @@ class ProcessorSettings(Section):
     """The service that delivers events to the targets."""
 
     admin_host: ListeningHost = Field(DEFAULT_HOST, description="address of /livez, /readyz and /metrics")
-    admin_port: Port = Field(PROCESSOR_ADMIN_PORT, description="port of /livez, /readyz and /metrics; 0 = a free port")
+    admin_port: Port = Field(
+        PROCESSOR_ADMIN_PORT,
+        description="port of /livez, /readyz and /metrics; 0 = a free port; if it is not set and the default is in "
+        "use, the next free one is taken",
+    )
     prefetch: Annotated[int | None, Field(ge=1, le=2000), BeforeValidator(auto)] = Field(
         None,
         description="most unsettled live deliveries of a processor; auto = rate x timeout, at least 2, at most "

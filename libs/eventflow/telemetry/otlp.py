@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 from opentelemetry import trace
@@ -24,6 +23,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from typing_extensions import override
 
+from eventflow import __version__
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, UNRECORDED, Attributes, Kind, Span, Tracer
 from eventflow.threads import on_daemon_thread
 
@@ -55,15 +55,14 @@ class OtlpTracer(Tracer):
 
     def __init__(self, service: str) -> None:
         """Start the exporting thread."""
-        release = version("event-flow")
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
         self._follows_parent = isinstance(self._sampler, ParentBased)
         self._recorded_below = _bound_of(self._sampler)
         self._processor = BatchSpanProcessor(OTLPSpanExporter())
         self._readable = partial(
             ReadableSpan,
-            resource=Resource.create({SERVICE_NAME: service, SERVICE_VERSION: release}),
-            instrumentation_scope=InstrumentationScope("eventflow", release),
+            resource=Resource.create({SERVICE_NAME: service, SERVICE_VERSION: __version__}),
+            instrumentation_scope=InstrumentationScope("eventflow", __version__),
         )
 
     @override

@@ -48,6 +48,7 @@ def serve_admin(
     return admin.serve(
         host=collector.admin_host,
         port=collector.admin_port,
+        is_port_set="admin_port" in collector.model_fields_set,
         setting="EVENTFLOW_COLLECTOR__ADMIN_PORT",
         readiness=readiness,
         exposition=exposition,

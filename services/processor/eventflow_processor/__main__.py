@@ -68,6 +68,7 @@ async def serve(settings: Settings) -> None:
             admin.serve(
                 host=settings.processor.admin_host,
                 port=settings.processor.admin_port,
+                is_port_set="admin_port" in settings.processor.model_fields_set,
                 setting="EVENTFLOW_PROCESSOR__ADMIN_PORT",
                 readiness=readiness,
                 exposition=exposition_of(shared.metrics.registry),

@@ -13,6 +13,7 @@ from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
 from eventflow.control.bus import ControlBus
+from eventflow.settings.auto import concurrency_of, prefetch_of
 from eventflow.settings.root import FlowSettings, Settings
 from eventflow.settings.target import TargetSettings
 from eventflow.tasks import cancel_and_wait
@@ -21,7 +22,6 @@ from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import Lane, dead_queue, flow_prefix, flow_specs, retry_queue
 from eventflow_processor.backlog.depths import Depths
 from eventflow_processor.backlog.monitor import BacklogMonitor
-from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
 from eventflow_processor.dispatcher import Dispatcher
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.handler import Handler
@@ -32,7 +32,7 @@ from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.recent import RecentEvents
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
-from eventflow_processor.retry import RetryPolicy
+from eventflow_processor.retry import RetryPolicy, held_max_s
 from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.lean.client import LeanTarget

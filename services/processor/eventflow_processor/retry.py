@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import assert_never
 
 from eventflow.message import Envelope, Failure
-from eventflow.outcome import Copied, DeadLetter, Defer, Hold, Retry
+from eventflow.outcome import CONFIRM_MAX_S, Copied, DeadLetter, Defer, Hold, Retry
+from eventflow.settings.target import TargetSettings
 from eventflow_processor.gate.verdict import Verdict
 from eventflow_processor.target.result import Failed
 
@@ -20,6 +21,7 @@ REPEAT_WAIT_MAX_S = 10.0
 """Longest time that a repeated request waits for the quota. After it, the event waits for its next turn."""
 
 JITTER_FROM = 0.75
+HELD_SLACK_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +112,10 @@ def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> 
         envelope=replace(envelope, attempt=envelope.attempt + 1, failure=failure),
         delay_s=policy.delay_after_s(failed, envelope.attempt, dice=ending.dice),
     )
+
+
+def held_max_s(target: TargetSettings) -> float:
+    """Return the longest time that a delivery may be unsettled: a wait, two requests, and the confirm of its copy."""
+    return (
+        HELD_IN_MEMORY_S + target.timeout_s + REPEAT_WAIT_MAX_S + target.timeout_s + CONFIRM_MAX_S + CRASH_PAUSE_S
+    ) + HELD_SLACK_S

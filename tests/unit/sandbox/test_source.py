@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.run_file import RunFile
+from eventflow.cli.run_file import RunFile
 from sandbox.source.__main__ import explained_peak
 from sandbox.source.bodies import SAMPLES, read_directory, read_file
 from sandbox.source.sending import Plan, Report, Sent

@@ -15,7 +15,15 @@ from eventflow.cli.check.services import check_services
 from eventflow.cli.check.settings import check_settings
 from eventflow.cli.check.target import check_targets
 from eventflow.cli.console import out, print_json, table
-from eventflow.cli.options import ConfigOption, FlowOption, JsonOption, config_of, flows_of, settings_of
+from eventflow.cli.options import (
+    ConfigOption,
+    FlowOption,
+    JsonOption,
+    config_of,
+    environ_of,
+    flows_of,
+    settings_of,
+)
 from eventflow.settings.root import Settings
 
 STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.UNKNOWN: "yellow", Verdict.PROBLEM: "bold red"}
@@ -42,7 +50,7 @@ def check(
     """
     settings = settings_of(context, config)
     flows = flows_of(settings, flow)
-    findings = check_settings(settings, config_of(context, config))
+    findings = check_settings(settings, config_of(context, config), environ_of(context, config))
     findings += asyncio.run(_findings(settings, flows, timeout_s, apply_policy=apply_policy))
     if as_json:
         print_json({"findings": [document_of(finding) for finding in findings]})

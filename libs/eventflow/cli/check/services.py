@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -41,21 +41,31 @@ async def _check_service(service: str, host: str, port: int) -> Finding:
 
 def judged(subject: str, readiness: Mapping[str, Any]) -> Finding:
     """Judge an answer of /readyz."""
-    is_ready, *details = readiness.get("ready") is True, *_details(readiness)
-    found = printable(f"{'ready' if is_ready else 'not ready'}{': ' if details else ''}{', '.join(details)}")
-    if is_ready:
-        return Finding(subject=subject, verdict=Verdict.OK, found=found)
-    advice = "docs/operations.md explains the details; its log has the reason"
-    return Finding(subject=subject, verdict=Verdict.PROBLEM, found=found, advice=advice)
+    if readiness.get("ready") is True:
+        states = [f"{name} {value}" for name, value in readiness.items() if isinstance(value, str)]
+        return Finding(subject=subject, verdict=Verdict.OK, found=_line("ready", states))
+    return Finding(
+        subject=subject,
+        verdict=Verdict.PROBLEM,
+        found=_line("not ready", _obstacles(readiness)),
+        advice="docs/operations.md explains the details; its log has the reason",
+    )
 
 
-def _details(readiness: Mapping[str, Any]) -> list[str]:
-    """Return the details that have a value, as `broker up`; those in objects as JSON. `status` shows the flows."""
+def _obstacles(readiness: Mapping[str, Any]) -> list[str]:
+    """Return the reasons in words if a service gives them, or else all details that have a value."""
+    match readiness.get("obstacles"):
+        case [_, *_] as words:
+            return list(map(str, words))
     return [
         f"{name} {value if isinstance(value, str) else json.dumps(value)}"
         for name, value in readiness.items()
         if name not in {"ready", "flows"} and value not in (None, False, "", {}, [])
     ]
+
+
+def _line(state: str, details: Sequence[str]) -> str:
+    return printable(f"{state}: {', '.join(details)}" if details else state)
 
 
 async def _readiness(host: str, port: int) -> Mapping[str, Any] | None:

@@ -1,5 +1,6 @@
 """Check the settings of this command as each service would at its start."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from eventflow.cli.check.finding import Finding, Verdict
@@ -9,7 +10,7 @@ from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings, variable_name
 
 
-def check_settings(settings: Settings, config: Path | None) -> list[Finding]:
+def check_settings(settings: Settings, config: Path | None, environ: Mapping[str, str]) -> list[Finding]:
     """Load the settings for each service, and report the errors as warnings.
 
     An operator does not have every secret of the services, so a value that is missing here may be set there.
@@ -18,7 +19,7 @@ def check_settings(settings: Settings, config: Path | None) -> list[Finding]:
     warnings = []
     for role in (Role.COLLECTOR, Role.PROCESSOR):
         try:
-            of_role = load(config, role)
+            of_role = load(config, role, environ)
         except SettingsError as error:
             warnings.append(
                 Finding(

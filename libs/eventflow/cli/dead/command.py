@@ -156,7 +156,7 @@ def export_dead_letters(
     """
     queue, selection = _queue(context, config, flow), selection_of(reason, event_type, since, until)
     console = err if str(file) == STANDARD_STREAM else out
-    with writing(file) as sink, _reported("exported", queue, as_json=as_json, console=console) as tally:
+    with _reported("exported", queue, as_json=as_json, console=console) as tally, writing(file) as sink:
 
         async def write(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
             for letter in letters:

@@ -118,15 +118,26 @@ def writing(file: Path) -> Iterator[IO[str]]:
         with _new_file(part) as sink:
             try:
                 yield sink
-            except BaseException:
+                sink.flush()
+                os.fsync(sink.fileno())  # the dead letters may be purged next
+                _name(part, file)
+            finally:
                 part.unlink(missing_ok=True)
-                raise
-        os.link(part, file)  # unlike a rename, it never replaces a file
-        part.unlink()
     except FileExistsError as error:
         raise EventFlowError(f"{error.filename2 or error.filename} exists, and no export overwrites a file") from error
     except OSError as error:
         raise EventFlowError(f"cannot write {file}: {error.strerror}") from error
+
+
+def _name(part: Path, file: Path) -> None:
+    """Give a complete file its name, unless a file with this name exists."""
+    try:
+        os.link(part, file)  # unlike a rename, it never replaces a file
+    except FileExistsError:
+        raise
+    except OSError:  # the file system has no hard links
+        _require_absent(file)
+        part.rename(file)
 
 
 def _require_absent(file: Path) -> None:

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from eventflow import __version__
 from eventflow.cli.__main__ import app
 from eventflow.cli.assembly import summary_of
 
@@ -75,7 +75,7 @@ def test_programs_state_their_version_and_explain_themselves(program: str) -> No
         command = [Path(sys.executable).with_name(program), option]
         return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout
 
-    assert output("--version") == f"{program} {version('event-flow')}\n"
+    assert output("--version") == f"{program} {__version__}\n"
     assert "-h, --help" in output("-h")
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from eventflow.errors import SettingsError
 from eventflow.management.api import Management
+from eventflow.settings.auto import concurrency_of, prefetch_of
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role, is_used
 from eventflow.settings.root import FlowSettings, Settings
@@ -20,8 +21,8 @@ from eventflow.telemetry.tracers import ENDPOINT_VARIABLES, require_endpoints
 from eventflow.topology import flow_specs, ingest_specs
 from eventflow_collector.guards import require_safe_exposure
 from eventflow_collector.intake.flow import flow_of
-from eventflow_processor.concurrency import concurrency_of, held_max_s, prefetch_of
 from eventflow_processor.guards import require_target_urls
+from eventflow_processor.retry import held_max_s
 from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.lean.client import LeanTarget

@@ -11,12 +11,21 @@ from eventflow.cli.check.services import judged
 @pytest.mark.parametrize(
     ("readiness", "verdict", "found"),
     [
-        ({"ready": True, "broker": "up", "spooling": False}, Verdict.OK, "ready: broker up"),
+        (
+            {"ready": True, "broker": "up", "spooling": False, "consuming": {"a": True}},
+            Verdict.OK,
+            "ready: broker up",
+        ),
         ({"ready": False, "broker": "down"}, Verdict.PROBLEM, "not ready: broker down"),
         (
             {"ready": False, "consuming": {"a": False}, "blocked": {}, "standstill": {"a": "quota\x1b"}},
             Verdict.PROBLEM,
             'not ready: consuming {"a": false}, standstill {"a": "quota\\u001b"}',
+        ),
+        (
+            {"ready": False, "control": "down", "obstacles": ["no broker", "a\\nb"]},
+            Verdict.PROBLEM,
+            "not ready: no broker, a\\nb",
         ),
         ({"ready": "yes"}, Verdict.PROBLEM, "not ready"),
     ],

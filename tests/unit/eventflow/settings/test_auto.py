@@ -2,9 +2,9 @@
 
 import pytest
 
+from eventflow.settings.auto import concurrency_of, prefetch_of
 from eventflow.settings.target import TargetSettings
 from eventflow.topology import Lane
-from eventflow_processor.concurrency import concurrency_of, prefetch_of
 
 
 @pytest.mark.parametrize(

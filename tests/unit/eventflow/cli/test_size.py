@@ -1,0 +1,48 @@
+"""`eventflow size`: the needs of a flow."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from eventflow.cli.__main__ import app
+
+
+def sized(*arguments: str) -> dict[str, float | None]:
+    ended = CliRunner().invoke(app, ["size", "--json", *arguments])
+    assert ended.exit_code == 0, ended.output
+    needs: dict[str, float | None] = json.loads(ended.output)
+    return needs
+
+
+def test_rate_times_timeout_is_the_number_of_attempts_in_flight() -> None:
+    assert sized("--rate", "10", "--timeout", "5")["concurrency"] == 50
+    assert sized("--rate", "100", "--cost", "50")["concurrency"] == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usual", "slow"),
+    [
+        (["--rate", "2"], 1, 1),
+        (["--rate", "500"], 4, 40),
+        (["--rate", "500", "--max-body", "32768"], 1, 2),
+        (["--rate", "12000", "--answer", "0.001"], 3, 938),
+    ],
+)
+def test_processors_are_useful_until_the_rate_is_reached(arguments: list[str], usual: int, slow: int) -> None:
+    needs = sized(*arguments)
+    assert (needs["processors"], needs["processors_if_slow"]) == (usual, slow)
+
+
+def test_a_backlog_takes_disk_and_memory_and_time() -> None:
+    needs = sized("--rate", "2", "--arrivals", "1", "--outage", "10", "--body", "300")
+    assert needs["backlog_events"] == 36_000
+    assert needs["drain_s"] == 36_000
+    assert needs["disk_bytes"] == 36_000 * 1000
+    assert needs["memory_bytes"] == 36_000 * 50
+    assert sized("--rate", "2", "--arrivals", "2")["drain_s"] is None
+
+
+def test_a_rate_that_is_no_setting_is_wrong_usage() -> None:
+    assert CliRunner().invoke(app, ["size", "--rate", "0"]).exit_code == 2
+    assert CliRunner().invoke(app, ["size", "--rate", "2"]).exit_code == 0
