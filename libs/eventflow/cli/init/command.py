@@ -19,12 +19,13 @@ def init(
     provider: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROVIDER]",
+            metavar="PROVIDER",
             help=f"The sender of the webhooks: {', '.join(PROVIDERS)}. Without it, senders use an API key.",
         ),
     ] = None,
     as_env: Annotated[
-        bool, typer.Option("--env", help="Write variables to .env, for containers and systemd, in place of TOML.")
+        bool,
+        typer.Option("--env", help="Write variables to .env, for Compose, containers and systemd, in place of TOML."),
     ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write to this file.", show_default=False)

@@ -19,7 +19,11 @@ def as_toml(title: str, tables: Sequence[Table]) -> str:
 
 
 def as_variables(title: str, tables: Sequence[Table]) -> str:
-    """Return the content of `.env`: comments stand on lines of their own, because Docker reads all behind a `=`."""
+    """Return the content of `.env`.
+
+    Comments stand on lines of their own, because Docker reads all behind a `=`. The settings that deploy/compose.yaml
+    makes are comments too.
+    """
     return "\n".join([*_introduction(title), *(line for table in tables for line in _variable_lines(table)), ""])
 
 
@@ -47,8 +51,11 @@ def _variable_lines(table: Table) -> Iterator[str]:
     yield from ("", f"# ---- {table.comment} ----")
     for entry in table.entries:
         name = variable((*table.path, entry.key))
-        yield f"# {entry.comment}"
-        yield f"{'' if entry.is_active else '# '}{name}={_variable_value(entry)}"
+        yield f"# {entry.comment}{'; Compose sets it' if entry.is_of_compose else ''}"
+        yield f"{'# ' if entry.is_of_compose or not entry.is_active else ''}{name}={_variable_value(entry)}"
+        if entry.compose_file is not None:
+            yield f"# in Compose remove that line, and put the value into the file deploy{entry.compose_file[4:]}"
+            yield f"# {name}_FILE={entry.compose_file}"
 
 
 def _variable_value(entry: Entry) -> str:
