@@ -11,6 +11,8 @@ BENCH_VENV := .venv-bench
 BENCH_INSTALLED := $(BENCH_VENV)/.installed
 COUNT ?= 200
 JOBS ?= 6
+# Some machines forbid it by this variable. Then each process that the tests start compiles all modules again.
+export PYTHONDONTWRITEBYTECODE :=
 SIDE_BY_SIDE = $(RUN) -m pytest --dist loadfile --no-loadscope-reorder
 LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
@@ -92,17 +94,19 @@ help: ## Show this list
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Event Flow needs Python 3.11 or newer, and none was found on PATH." >&2; exit 1; }
+	@test -x $(RUN) || echo "Creating the virtual environment $(VENV) ..."
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV) || \
 		{ echo "Python's venv is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing the pinned dependencies into $(VENV) ..."
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(RUN) -m sandbox.install requirements-dev.lock
+	@echo "Installing Event Flow itself ..."
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
 $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@test -x $(BENCH_VENV)/bin/python || $(RUN) -m venv $(BENCH_VENV)
 	@echo "Installing the pinned peers into $(BENCH_VENV) ..."
-	@$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
 .PHONY: run-local send status install test test-unit test-integration chaos chaos-report bench bench-report rate-audit rate-audit-report \

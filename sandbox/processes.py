@@ -158,6 +158,12 @@ class ChildProcess(Startable):
         if self._process is None:
             return None
         self.signal(signal.SIGTERM)
+        return self.end(timeout_s)
+
+    def end(self, timeout_s: float) -> int | None:
+        """Wait for its end, or end it with SIGKILL after `timeout_s`; return its exit status."""
+        if self._process is None:
+            return None
         try:
             returncode = self.wait(timeout_s)
         except BaseException:  # a second Ctrl-C must not leave it running

@@ -3,8 +3,10 @@
 import os
 import secrets
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import hypothesis
@@ -14,18 +16,44 @@ from sandbox.broker import provision
 from sandbox.broker.node import NodeError, PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.means import cannot
+from tests.support.shared_broker import BrokerSource, OwnBroker, RemoteBroker, ServedBroker, fast_place
 from tests.support.target import ScriptedTarget
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is no test's matter
 hypothesis.settings.load_profile("untimed")
 
 GIVEN_BROKER = os.environ.get(provision.URL_VARIABLE)
+BROKER = pytest.StashKey[BrokerSource]()
+BROKER_DATA = pytest.StashKey[Path]()
 
 
-def pytest_configure() -> None:
-    """Let programs that tests start end at Ctrl-C: a shell starts its background jobs with this signal ignored."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare the broker of the run, and let programs that tests start end at Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job of a shell
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(config, "workerinput"):  # this process is a worker of pytest-xdist
+        config.stash[BROKER] = RemoteBroker(config.workerinput["broker"])
+        config.stash[BROKER_DATA] = Path(config.workerinput["broker_data"])
+        return
+    directory = tempfile.TemporaryDirectory(prefix="eventflow-tests-", dir=fast_place(), ignore_cleanup_errors=True)
+    config.add_cleanup(directory.cleanup)
+    config.stash[BROKER_DATA] = Path(directory.name)
+    config.stash[BROKER] = OwnBroker(GIVEN_BROKER, Path(directory.name, "shared"))
+    config.add_cleanup(lambda: config.stash[BROKER].close())  # noqa: PLW0108 - the source may be another one by then
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Serve the broker to the workers that pytest-xdist will start."""
+    config.stash[BROKER] = ServedBroker(config.stash[BROKER])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a worker the address at which it can ask for the broker, and the place for brokers of its own."""
+    served = node.config.stash[BROKER]
+    assert isinstance(served, ServedBroker)
+    node.workerinput |= {"broker": served.address, "broker_data": str(node.config.stash[BROKER_DATA])}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,30 +71,32 @@ def _scrubbed_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A broker that all tests share: the one that EVENTFLOW_BROKER__URL names, or a private node."""
-    environ = {provision.URL_VARIABLE: GIVEN_BROKER} if GIVEN_BROKER else {}
+def broker_url(pytestconfig: pytest.Config) -> str:
+    """A broker that all tests share: the one that EVENTFLOW_BROKER__URL names, or a private one."""
     try:
-        with provision.provide(tmp_path_factory.mktemp("broker"), environ=environ) as broker:
-            yield broker.url
-            if isinstance(broker.node, PrivateNode):
-                broker.node.kill()  # its data are deleted anyway; an orderly stop takes 6 s
+        return pytestconfig.stash[BROKER].url()
     except provision.BrokerNotAvailable as error:
         cannot(f"no broker: {error}")
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
+def node_directory(pytestconfig: pytest.Config) -> Path:
+    """A directory for the data of a module's own nodes; it is deleted when the run ends, also if the worker crashes."""
+    return pytestconfig.stash[BROKER_DATA] / secrets.token_hex(4)
+
+
+@pytest.fixture(scope="module")
+def node(node_directory: Path) -> Iterator[PrivateNode]:
     """A node that a module's tests may stop, kill, freeze and alarm."""
     try:
-        private = PrivateNode(tmp_path_factory.mktemp("node"))
+        private = PrivateNode(node_directory)
     except NodeError as error:
         cannot(f"no node of our own: {error}")
     private.start()
     try:
         yield private
     finally:
-        private.kill()  # as above
+        private.kill()  # its data are deleted in any case, and a clean stop takes 6 s
 
 
 @pytest.fixture

@@ -9,6 +9,19 @@ from eventflow.topology import dead_queue, retry_queue
 Word = Literal["delivered", "retry", "defer", "hold", "dead"]
 """The name of an outcome in metrics, traces, logs and `eventflow why`."""
 
+FAILURE_REASONS = (
+    "throttled",
+    "client_error",
+    "server_error",
+    "redirect",
+    "unexpected_status",
+    "refused",
+    "timeout",
+    "connection",
+    "internal",
+)
+"""Reasons of failed attempts: a closed set, because metrics use them as labels."""
+
 TOO_LARGE = "too_large"
 """Reason of an event that is given up because the broker accepts no copy of it. In its dead letter, the broker writes
 `rejected`."""

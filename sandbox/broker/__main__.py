@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from eventflow.service.program import run_program
 from sandbox.broker.provision import DEFAULT_DIRECTORY, URL_VARIABLE, BrokerNotAvailable, ensure, provide, urls_in
 
 
@@ -61,4 +62,4 @@ def _run(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_program(main)

@@ -6,7 +6,7 @@ python -m sandbox.source --local      sends to `make run-local`, and waits until
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from eventflow.cli.run_file import RunFile
+from eventflow.service.program import run_program
 from sandbox.source.bodies import SAMPLES, Body, read_directory, read_file
 from sandbox.source.sending import Plan, Report, send
 from sandbox.target.audit import Audit, Delivery
@@ -51,12 +52,14 @@ def main(
     The exit status is 0 if every event was accepted and, with --audit, delivered; otherwise 1.
     """
     console = Console(highlight=False)
+    settings: Mapping[str, str] = {}
     if local:
         running = RunFile.read()
         if running is None:
             console.print("Event Flow does not run here. Start it in another terminal:  make run-local", style="red")
             sys.exit(1)
         url, audit, api_key = running.events_url, running.audit_url, running.api_key
+        settings = running.settings
     plan = Plan(
         url=url,
         count=count,
@@ -69,7 +72,7 @@ def main(
         retries=retry,
     )
     try:
-        complete = asyncio.run(_run(plan, audit, deadline_s, console))
+        complete = asyncio.run(_run(plan, audit, deadline_s, settings, console))
     except aiohttp.ClientError as error:
         console.print(f"The audit at {audit} does not answer: {error}", style="red")
         sys.exit(1)
@@ -87,8 +90,14 @@ def _bodies(file: Path | None, directory: Path | None) -> Sequence[Body]:
         raise typer.BadParameter(str(error)) from error
 
 
-async def _run(plan: Plan, audit_url: str | None, deadline_s: float, console: Console) -> bool:
-    """Send, wait for the delivery and print both results; return whether all events were accepted and delivered."""
+async def _run(
+    plan: Plan, audit_url: str | None, deadline_s: float, settings: Mapping[str, str], console: Console
+) -> bool:
+    """Send, wait for the delivery and print both results; return whether all events were accepted and delivered.
+
+    Args:
+        settings: Variables of the processors, if they are known.
+    """
     if audit_url is None:
         return _print_sent(await _send(plan, console), console)
     async with Audit(audit_url) as audit:
@@ -104,7 +113,7 @@ async def _run(plan: Plan, audit_url: str | None, deadline_s: float, console: Co
                 accepted_before=accepted_before,
                 on_progress=moved_to,
             )
-        _print_delivered(delivery, await audit.summary(), console)
+        _print_delivered(delivery, await audit.summary(), settings, console)
         return all_accepted and not delivery.lost_ids
 
 
@@ -162,19 +171,35 @@ def _print_sent(report: Report, console: Console) -> bool:
     return accepted == len(report.sent)
 
 
-def _print_delivered(delivery: Delivery, summary: dict[str, Any], console: Console) -> None:
-    limit = summary["behaviour"]["rate"]
+def _print_delivered(
+    delivery: Delivery, summary: dict[str, Any], settings: Mapping[str, str], console: Console
+) -> None:
     rows = [
         ("delivered", f"{delivery.delivered} of {delivery.expected}"),
         ("lost", str(len(delivery.lost_ids))),
         ("duplicates", str(delivery.duplicates)),
-        ("highest in 1 s", f"{summary['max_in_window']['1']} (limit {f'{limit:g}/s' if limit else 'none'})"),
+        ("highest in 1 s", explained_peak(summary["max_in_window"]["1"], summary["behaviour"], settings)),
         ("throttled (429)", str(summary["throttled"])),
     ]
     _print_table("Target", rows, console)
     if delivery.lost_ids:
         first, more = ", ".join(sorted(delivery.lost_ids)[:5]), ", ..." if len(delivery.lost_ids) > 5 else ""
         console.print(f"Not delivered within the deadline: {first}{more}", style="red")
+
+
+def explained_peak(requests: int, target: Mapping[str, Any], settings: Mapping[str, str]) -> str:
+    """Explain the highest number of requests in one second, which may exceed the rate by a burst.
+
+    Args:
+        requests: That number.
+        target: The behaviour of the target: its limit.
+        settings: The settings of the processors, which keep below this limit.
+    """
+    rate = float(settings.get("EVENTFLOW_TARGET__RATE_PER_S") or target["rate"])
+    burst = float(settings.get("EVENTFLOW_TARGET__BURST") or target["burst"])
+    if not rate:
+        return f"{requests} (no limit)"
+    return f"{requests} ({rate:g}/s and a burst of {burst:g} allow {rate + burst:g})"
 
 
 def _print_table(title: str, rows: Sequence[tuple[str, str]], console: Console) -> None:
@@ -185,4 +210,4 @@ def _print_table(title: str, rows: Sequence[tuple[str, str]], console: Console) 
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_program(main)

@@ -13,6 +13,7 @@ import uvloop
 from aiohttp import web
 
 from eventflow.network.listener import listen
+from eventflow.service.program import run_program
 from sandbox.ports import LOOPBACK
 from sandbox.target.answers import Target
 from sandbox.target.app import TARGET, create_app
@@ -79,4 +80,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_program(main)

@@ -3,6 +3,11 @@
 `make run-local` runs it. The services are configured by the environment; variables that are set keep their values.
 """
 
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports is no traceback either
+
+import json
 import os
 import sys
 import time
@@ -15,18 +20,28 @@ from rich.console import Console
 from rich.panel import Panel
 
 from eventflow.cli.run_file import RUN_FILE_NAME, RunFile
+from eventflow.service.program import run_program
 from eventflow.settings.environment import capitalized
-from sandbox.broker.provision import DEFAULT_DIRECTORY, Broker, BrokerNotAvailable, apply_policies, provide
+from sandbox.broker.provision import (
+    DEFAULT_DIRECTORY,
+    Broker,
+    BrokerNotAvailable,
+    apply_policies,
+    ensure,
+    provide,
+    urls_in,
+)
 from sandbox.ports import free_port, usual_or_free_port
-from sandbox.up.children import Children, Interruptions, RunError
+from sandbox.up.children import COLLECTOR, PROCESSOR, PROCESSOR_2, TARGET, Children, Interruptions, RunError
 from sandbox.up.environment import API_KEY, PROCESSOR_PORT, TARGET_RATE_PER_S, admin_url, describe, for_services
+from sandbox.up.steps import Steps
 
+BROKER = "broker"
 _WATCH_EVERY_S = 1.0
 # The target measures after the network, with its own clock, so it must accept a little more than the processors plan.
 _TARGET_BURST = 15
-_EXAMPLE = """\
-{"id":"66d81702-5f0c-4b5e-9a51-0c1f0f9f3b57","name":"inventory-updated","body":"{\\"foo\\": \\"bar\\"}",\
-"timestamp":"1752443484.573"}"""
+_EXAMPLE_ID = "66d81702-77a4-4c3d-b40c-8c1d76ba3d24"
+_EXAMPLE = {"id": _EXAMPLE_ID, "name": "inventory-updated", "body": '{"foo": "bar"}', "timestamp": "1752443484.573"}
 
 
 def main(
@@ -59,23 +74,10 @@ def _run(directory: Path, console: Console, interruptions: Interruptions, stack:
     if (running := RunFile.read(run_file)) is not None:
         raise RunError(f"Event Flow already runs here, as process {running.pid}: {running.events_url}")
     stack.callback(lambda: console.print("Stopped."))
-    console.print("Starting a broker, the target, the collector and two processors ...")
-    broker = stack.enter_context(provide(directory))
-    if broker.management_url is not None and not apply_policies(broker):
-        raise RunError("The broker did not accept the policies that protect the queues")
-    target_port = usual_or_free_port(8090)
-    user = capitalized(os.environ)
-    environment = for_services(user, broker, directory, target_port)
-    another = {**environment, PROCESSOR_PORT: str(free_port())}  # both processors share the target's quota
-    here = describe(user, environment, another, broker, target_port)
-    children = Children(console, interruptions, stack)
-    children.start({"target": _target_arguments(target_port)}, environment)
-    children.wait_until_ready("target", here.audit_url)
-    children.start({"processor 2": ["eventflow_processor"]}, another)
-    children.start({"collector": ["eventflow_collector"], "processor": ["eventflow_processor"]}, environment)
-    children.wait_until_ready("collector", f"{admin_url(environment, 'COLLECTOR')}/readyz")
-    children.wait_until_ready("processor", f"{admin_url(environment, 'PROCESSOR')}/readyz")
-    children.wait_until_ready("processor 2", f"{admin_url(another, 'PROCESSOR')}/readyz")
+    if not urls_in(os.environ):
+        ensure()  # before the display begins, because an installation writes to the terminal
+    with Steps(console, BROKER, TARGET, COLLECTOR, PROCESSOR, PROCESSOR_2) as steps:
+        broker, children, here = _start(directory, console, interruptions, stack, steps)
     stack.callback(here.remove, run_file)
     here.write(run_file)
     console.print(_panel(here, broker))
@@ -85,6 +87,38 @@ def _run(directory: Path, console: Console, interruptions: Interruptions, stack:
         children.check()
         if broker.node is not None and not broker.node.alive:
             raise RunError("The broker has ended.")
+
+
+def _start(
+    directory: Path, console: Console, interruptions: Interruptions, stack: ExitStack, steps: Steps
+) -> tuple[Broker, Children, RunFile]:
+    """Start everything, and return when all of it is ready; the stack stops it."""
+    steps.begin(BROKER)
+    broker = stack.enter_context(provide(directory))
+    if broker.management_url is not None and not apply_policies(broker):
+        raise RunError("The broker did not accept the policies that protect the queues")
+    steps.end(BROKER)
+    target_port = usual_or_free_port(8090)
+    user = capitalized(os.environ)
+    environment = for_services(user, broker, directory, target_port)
+    another = {**environment, PROCESSOR_PORT: str(free_port())}  # both processors share the target's quota
+    here = describe(user, environment, another, broker, target_port)
+    children = Children(console, interruptions, stack)
+    steps.begin(TARGET)
+    children.start({TARGET: _target_arguments(target_port)}, environment)
+    children.wait_until_ready(TARGET, here.audit_url)
+    steps.end(TARGET)
+    steps.begin(COLLECTOR, PROCESSOR, PROCESSOR_2)
+    children.start({PROCESSOR_2: ["eventflow_processor"]}, another)
+    children.start({COLLECTOR: ["eventflow_collector"], PROCESSOR: ["eventflow_processor"]}, environment)
+    for name, url in {
+        COLLECTOR: admin_url(environment, "COLLECTOR"),
+        PROCESSOR: admin_url(environment, "PROCESSOR"),
+        PROCESSOR_2: admin_url(another, "PROCESSOR"),
+    }.items():
+        children.wait_until_ready(name, f"{url}/readyz")
+        steps.end(name)
+    return broker, children, here
 
 
 def _target_arguments(port: int) -> list[str]:
@@ -116,8 +150,10 @@ def _typed(command: str) -> str:
 
 def _curl(here: RunFile) -> str:
     key = here.api_key if here.api_key == API_KEY else "YOUR_KEY"  # a key that the user has set is not printed
-    return f"curl -X POST {here.events_url} -H 'X-Api-Key: {key}' -H 'Content-Type: application/json' -d '{_EXAMPLE}'\n"
+    headers = {"X-Api-Key": key, "Content-Type": "application/json", "Idempotency-Key": _EXAMPLE_ID}
+    options = " ".join(f"-H '{name}: {value}'" for name, value in headers.items())
+    return f"curl -X POST {here.events_url} {options} -d '{json.dumps(_EXAMPLE)}'\n"
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_program(main)

@@ -15,7 +15,8 @@ from sandbox.up.environment import Environment
 
 _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0  # above the time that a processor waits for its attempts in flight
-_COLOURS = {"target": "magenta", "collector": "cyan", "processor": "green", "processor 2": "bright_green"}
+TARGET, COLLECTOR, PROCESSOR, PROCESSOR_2 = "target", "collector", "processor", "processor 2"
+_COLOURS = {TARGET: "magenta", COLLECTOR: "cyan", PROCESSOR: "green", PROCESSOR_2: "bright_green"}
 
 
 class RunError(Exception):
@@ -92,12 +93,15 @@ class Children:
         return ChildProcess(name, [sys.executable, "-m", *arguments], env=environment, on_line=show)
 
     def _stop(self, group: list[ChildProcess]) -> None:
-        """Send SIGTERM to the whole group, then wait for each child; kill it after the timeout."""
+        """Send SIGTERM to the whole group, then wait for each child; kill it after the timeout.
+
+        Each child gets the signal once: a second one would interrupt its orderly end.
+        """
         for child in group:
             if child.alive:
                 child.signal(signal.SIGTERM)
         for child in reversed(group):
             try:
-                child.stop(0.0 if self._interruptions.hurried else _STOP_TIMEOUT_S)
+                child.end(0.0 if self._interruptions.hurried else _STOP_TIMEOUT_S)
             except KeyboardInterrupt:
                 child.kill()

@@ -46,6 +46,7 @@ class Seen:
 
     expositions: Mapping[str, str]
     panels: Mapping[str, Sequence[Series]]
+    variables: Mapping[str, Sequence[str]]
     alerts: Mapping[str, Sequence[Series]]
     rules: Sequence[Mapping[str, Any]]
     status: Ended
@@ -70,6 +71,18 @@ def panels() -> Iterator[Panel]:
                 yield Panel(name=f"{file.stem}: {panel['title']}", expressions=expressions)
 
 
+def dashboards() -> Iterator[dict[str, Any]]:
+    for file in sorted((DEPLOY / "grafana" / "dashboards").glob("*.json")):
+        yield json.loads(file.read_text())
+
+
+VARIABLES = {
+    variable["name"]: variable["query"]
+    for dashboard in dashboards()
+    for variable in dashboard["templating"]["list"]
+    if variable["type"] == "query"
+}
+ANNOTATIONS = [annotation["expr"] for dashboard in dashboards() for annotation in dashboard["annotations"]["list"]]
 PANELS = {panel.name: panel for panel in panels()}
 ALERTS = {rule["alert"]: rule["expr"] for rule in alert_rules()}
 
@@ -84,15 +97,13 @@ def whatever_it_compares(expression: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+def seen(tmp_path_factory: pytest.TempPathFactory, node_directory: Path) -> Seen:
     """Run the flow and look at it."""
     program("prometheus")
     directory = tmp_path_factory.mktemp("observed")
     metrics_port = free_port()
     try:
-        node = PrivateNode(
-            directory / "node", metrics_port=metrics_port, settings={"collect_statistics_interval": "1000"}
-        )
+        node = PrivateNode(node_directory, metrics_port=metrics_port, settings={"collect_statistics_interval": "1000"})
     except NodeError as error:
         cannot(f"no node of our own: {error}")
     node.start()
@@ -146,11 +157,14 @@ async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> S
         )
         looked = Looked(prometheus=prometheus, http=http, start_s=start_s)
         await eventually(lambda: looked.has("max(rabbitmq_detailed_queue_messages) > 0"), what="RabbitMQ's own figures")
+        for expression in ANNOTATIONS:
+            await looked.has(expression)  # without values while no alert fires, but valid
         return Seen(
             expositions={service.admin_url: await exposition(http, service) for service in (taking, giving)},
             panels=await gather_by(
                 list(PANELS), lambda name: looked.at(*map(as_grafana_asks, PANELS[name].expressions))
             ),
+            variables=await gather_by(list(VARIABLES), lambda name: looked.offered(VARIABLES[name])),
             alerts=await gather_by(list(ALERTS), lambda name: looked.at(whatever_it_compares(ALERTS[name]))),
             rules=[r for g in (await prometheus.get(http, "rules"))["groups"] for r in g["rules"]],
             status=status,
@@ -173,6 +187,11 @@ class Looked:
             assert found, f"no data: {expression}"
             series += found
         return series
+
+    async def offered(self, query: str) -> list[str]:
+        """Return the values that Grafana offers for a variable with a query such as `label_values(metric, label)`."""
+        [(metric, label)] = re.findall(r"^label_values\((\w+), (\w+)\)$", query)
+        return list(await self.prometheus.get(self.http, f"label/{label}/values", **{"match[]": metric}))
 
     async def has(self, expression: str) -> bool:
         return bool(await self.prometheus.over(self.http, expression, start_s=self.start_s, end_s=time.time()))
@@ -273,6 +292,11 @@ def test_every_panel_has_data_that_moves(seen: Seen, name: str) -> None:
     assert values
     if name.split(": ")[1] not in STILL:
         assert any(len(set(numbers)) > 1 for numbers in values), f"nothing moves: {values}"
+
+
+@pytest.mark.parametrize("name", list(VARIABLES))
+def test_every_variable_offers_values(seen: Seen, name: str) -> None:
+    assert FLOW in seen.variables[name]
 
 
 @pytest.mark.parametrize("name", list(ALERTS))

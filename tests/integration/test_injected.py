@@ -10,7 +10,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 import structlog
-from prometheus_client import generate_latest
 
 from eventflow.amqp.publish_channel import Publication
 from eventflow.settings.load import load
@@ -108,8 +107,8 @@ def give_back(worker: Worker) -> None:
 
 
 def internal_errors(worker: Worker) -> float:
-    lines = generate_latest(worker.metrics.registry).decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("eventflow_internal_errors_total{"))
+    samples = [sample for metric in worker.metrics.internal_error_count.collect() for sample in metric.samples]
+    return sum(sample.value for sample in samples if sample.name == "eventflow_internal_errors_total")
 
 
 @pytest.mark.parametrize("way", WAYS)

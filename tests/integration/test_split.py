@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -43,10 +44,10 @@ def networks() -> Iterator[Networks]:
 
 
 @pytest.fixture(scope="module")
-def cluster(networks: Networks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(networks: Networks, node_directory: Path) -> Iterator[Cluster]:
     try:
         made = Cluster(
-            tmp_path_factory.mktemp("cluster"),
+            node_directory,
             settings={"loopback_users": "none"},
             hosts=networks.hosts,
             erl_args=f"-kernel net_ticktime {NET_TICK_S}",

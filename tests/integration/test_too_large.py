@@ -40,10 +40,10 @@ FITTING = b"y" * LIMIT_BYTES
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
+def small(node_directory: Path) -> Iterator[PrivateNode]:
     """A node that takes messages of at most 300 kB."""
     try:
-        node = PrivateNode(tmp_path_factory.mktemp("small"), settings={"max_message_size": str(LIMIT_BYTES)})
+        node = PrivateNode(node_directory, settings={"max_message_size": str(LIMIT_BYTES)})
     except NodeError as error:
         cannot(f"no node of our own: {error}")
     node.start()

@@ -72,23 +72,27 @@ class Command:
 
 
 def dead_letter(
-    event_id: str, *, reason: str = "server_error", body: bytes = b'{"n": 1}', content_type: str = "application/json"
+    event_id: str,
+    *,
+    reason: str = "server_error",
+    body: bytes = b'{"n": 1}',
+    content_type: str = "application/json",
+    event_type: str = "test.event",
+    last_failed_at: datetime = FIRST_FAILED_AT + timedelta(hours=1),
 ) -> Envelope:
     """Make an event that was given up after twelve attempts."""
     return Envelope(
         event=Event(
             id=event_id,
             source="test",
-            type="test.event",
+            type=event_type,
             time=FIRST_FAILED_AT,
             accepted_at=FIRST_FAILED_AT,
             body=body,
             content_type=content_type,
         ),
         attempt=12,
-        failure=Failure(
-            reason=reason, status=503, first_at=FIRST_FAILED_AT, last_at=FIRST_FAILED_AT + timedelta(hours=1)
-        ),
+        failure=Failure(reason=reason, status=503, first_at=FIRST_FAILED_AT, last_at=last_failed_at),
     )
 
 

@@ -15,6 +15,8 @@ from sandbox.ports import free_port
 from sandbox.processes import ChildProcess
 
 _FAST_PER_S = 18_000
+_FASTEST_PER_S = 40_000
+"""For the peer in Go, which delivers more than 35 000 events a second on a fast machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,7 +109,7 @@ def go_peers(here: Stage, target_url: str) -> list[Deliverer]:
             role=Role.PEER,
             process=go.process(name, here.go_peer, "deliver", **environment),
             queue=go.QUEUE,
-            most_per_s=_FAST_PER_S,
+            most_per_s=_FASTEST_PER_S,
         )
         for name in go.THREADS
         if here.go_peer is not None

@@ -1,6 +1,7 @@
 """One connection to a broker: opened over any address and to any virtual host, asked about itself, and closed."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -204,5 +205,10 @@ def transport_of(connection: AbstractConnection) -> aiormq.abc.AbstractConnectio
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its class if it has no text."""
+    """Return the first line of an error's text, or its class if it has no text; of a system error the reason only.
+
+    For a failed connection, asyncio's text is `[Errno 111] Connect call failed ('127.0.0.1', 5672)`.
+    """
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError) and error.filename is None:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # negative if a name has no address
     return (str(error) or type(error).__name__).splitlines()[0]

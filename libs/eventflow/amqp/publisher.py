@@ -5,7 +5,7 @@ Nothing is ever published on a consuming connection: during a memory alarm one p
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Literal, NoReturn
 
@@ -26,6 +26,12 @@ from eventflow.tasks import first_of
 from eventflow.topology import QueueSpec
 
 PublisherState = Literal["up", "blocked", "down", "refused"]
+
+_UNAVAILABLE: Mapping[PublisherState, str] = {
+    "down": "no connection to the broker",
+    "refused": "the broker does not let this user publish",
+    "blocked": "the broker blocks publishing: it has a memory or disk alarm",
+}
 
 log = structlog.stdlib.get_logger()
 
@@ -132,16 +138,11 @@ class Publisher:
         """
         if self._max_bytes is not None and len(message.body) > self._max_bytes:
             raise MessageTooLargeError(body_bytes=len(message.body), max_bytes=self._max_bytes)
-        match self.state:
-            case "down":
-                raise BrokerUnavailableError("no connection to the broker")
-            case "refused":
-                raise BrokerUnavailableError("the broker does not let this user publish")
-            case "blocked":
-                raise BrokerUnavailableError("the broker blocks publishing: it has a memory or disk alarm")
-        assert self._publish_channel is not None  # noqa: S101 - for the type checker: it is up
+        channel, state = self._publish_channel, self.state
+        if channel is None or state != "up":
+            raise BrokerUnavailableError(_UNAVAILABLE[state])
         publication = Publication(message, queue)
-        self._publish_channel.send(publication)
+        channel.send(publication)
         return publication
 
     def broadcast(self, body: bytes, *, exchange: str) -> None:

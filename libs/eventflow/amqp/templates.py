@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from eventflow.amqp import frames
-from eventflow.event import Event, is_valid_attribute, parse_time
+from eventflow.event import ATTRIBUTE_MAX_BYTES, Event, parse_time
 from eventflow.message import ACCEPTED_AT, ID, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE, Envelope, decode
 
 TEMPLATES_MAX = 256
@@ -54,17 +54,18 @@ class MessageReader:
         """Keep a message as the template for its length, for good: a new one for each difference would save nothing."""
         if len(header) > HEADER_MAX_BYTES or len(self._templates) == TEMPLATES_MAX:
             return
-        if texts := frames.texts_of(header, _TEXTS):
+        texts = frames.texts_of(header, _TEXTS)
+        if texts and all(0 < end - start <= ATTRIBUTE_MAX_BYTES for _, start, end in texts):
             self._templates[len(header)] = Template(header, texts, envelope)
 
 
 class Template:
     """A content header with gaps for its texts, and the envelope that was read from it."""
 
-    __slots__ = ("_attributes", "_envelope", "_names", "_others", "_split")
+    __slots__ = ("_envelope", "_names", "_others", "_split")
 
     def __init__(self, header: bytes, texts: Sequence[frames.Text], envelope: Envelope) -> None:
-        """Cut the texts out of the header. It ends with the last of them."""
+        """Cut the texts out of the header. It ends with the last of them, and each has a valid length."""
         position = frames.BODY_SIZE_END  # the size of the body is not among the properties
         layout = [f"{position}x"]
         for _, start, end in texts:
@@ -73,7 +74,6 @@ class Template:
         self._split = struct.Struct("".join(layout)).unpack
         self._others = self._split(header)[::2]
         self._names = tuple(name for name, _, _ in texts)
-        self._attributes = tuple(name for name in self._names if name in _TEXTS - _TIMES)
         self._envelope = replace(envelope, event=replace(envelope.event, body=b""))  # so that the body is freed
 
     def read(self, header: bytes, body: bytes) -> Envelope | None:
@@ -82,14 +82,16 @@ class Template:
         if parts[::2] != self._others:
             return None
         try:
-            texts = dict(zip(self._names, map(bytes.decode, parts[1::2]), strict=True))
+            values = tuple(map(bytes.decode, parts[1::2]))
         except UnicodeDecodeError:
             return None
+        # As `is_valid_attribute` for each of them: their lengths are those of the template.
+        if not "".join(values).isprintable() or any(map(str.isspace, values)):
+            return None
+        texts = dict(zip(self._names, values, strict=True))
         accepted_at = parse_time(texts[ACCEPTED_AT])
         time = accepted_at if texts[TIME] == texts[ACCEPTED_AT] else parse_time(texts[TIME])
         if accepted_at is None or time is None:
-            return None
-        if not all(map(is_valid_attribute, map(texts.__getitem__, self._attributes))):
             return None
         earlier = self._envelope
         event = earlier.event

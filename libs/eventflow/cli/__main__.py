@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from eventflow import __version__
 from eventflow.cli import overrides
+from eventflow.cli.assembly import add_group, command, new_group
 from eventflow.cli.check.command import check
 from eventflow.cli.console import configure_logs, err
 from eventflow.cli.dead import command as dead
@@ -23,43 +23,26 @@ from eventflow.cli.topology import topology
 from eventflow.cli.why import why
 from eventflow.errors import EventFlowError, SettingsError
 from eventflow.service.lifecycle import EXIT_CONFIGURATION, EXIT_PROBLEM
+from eventflow.service.program import version_option
 
 imported()
 
-app = typer.Typer(
+app = new_group(
+    "Operate Event Flow: check it, watch its queues, change its rate, and handle dead letters.",
     name="eventflow",
-    help="Operate Event Flow: check it, watch its queues, change its rate, and handle dead letters.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    add_completion=True,
 )
-app.command()(init)
-app.command()(check)
-app.command()(status)
-app.command()(why)
-app.command()(overrides.pause)
-app.command()(overrides.resume)
-app.command()(topology)
-app.command()(settings)
-app.command()(size)
-app.add_typer(dead.app, name="dead")
-app.add_typer(overrides.app, name="rate")
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"eventflow {__version__}")
-        raise typer.Exit
+for function in (init, check, status, why, overrides.pause, overrides.resume, topology, settings, size):
+    command(app)(function)
+add_group(app, dead.app, "dead")
+add_group(app, overrides.app, "rate")
 
 
 @app.callback()
 def common(
     context: typer.Context,
     config: ConfigOption = None,
-    _version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
-    ] = False,
+    _version: Annotated[bool, version_option("eventflow")] = False,
 ) -> None:
     """Keep `--config` for the command after it."""
     context.obj = config

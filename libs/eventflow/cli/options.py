@@ -10,6 +10,7 @@ import typer
 
 from eventflow.cli.console import err
 from eventflow.cli.run_file import RunFile, all_runs, is_here
+from eventflow.errors import SettingsError
 from eventflow.network.broker_tls import require_sound_urls
 from eventflow.settings.environment import capitalized, config_file
 from eventflow.settings.load import BROKER_PREFIX, load
@@ -28,14 +29,35 @@ ConfigOption = Annotated[
         help="TOML file with settings; by default eventflow.toml if it exists. Environment variables override it.",
     ),
 ]
-FlowOption = Annotated[str | None, typer.Option("--flow", metavar="NAME", help="One flow only; by default all.")]
+
+
+def _flows_like(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the flows whose names begin with a text, for the completion of a shell."""
+    config = context.params.get("config") or context.find_root().params.get("config")
+    try:
+        settings = settings_of(context, config)
+    except SettingsError:
+        return []
+    return [name for name in settings.all_flows if name.startswith(incomplete)]
+
+
+FlowOption = Annotated[
+    str | None,
+    typer.Option("--flow", metavar="NAME", help="One flow only; by default all.", autocompletion=_flows_like),
+]
 OneFlowOption = Annotated[
     str | None,
     typer.Option(
-        "--flow", metavar="NAME", help="The flow; without it the only one, or `default` if there are several."
+        "--flow",
+        metavar="NAME",
+        help="The flow; without it the only one, or `default` if there are several.",
+        autocompletion=_flows_like,
     ),
 ]
-FlowArgument = Annotated[str, typer.Argument(metavar="FLOW", help="Name of the flow, such as `default`.")]
+FlowArgument = Annotated[
+    str | None, typer.Argument(metavar="FLOW", help="The same as --flow.", autocompletion=_flows_like)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the effect without changing anything.")]
 
 
@@ -62,17 +84,22 @@ def environ_of(context: typer.Context, config: Path | None) -> Mapping[str, str]
     known = context.find_root().meta
     if ENVIRON not in known:
         environ = capitalized(os.environ)
-        run = _run_of(environ, config_file(config_of(context, config), environ))
+        runs = _runs_for(environ, config_file(config_of(context, config), environ))
+        run = _chosen(runs, is_completion=context.resilient_parsing)
         known[ENVIRON] = environ if run is None else run.below(environ)
     environ_here: Mapping[str, str] = known[ENVIRON]
     return environ_here
 
 
-def _run_of(environ: Mapping[str, str], config: Path | None) -> RunFile | None:
+def _runs_for(environ: Mapping[str, str], config: Path | None) -> list[RunFile]:
     named = {name: value for name, value in environ.items() if name.startswith(BROKER_PREFIX) and value}
-    runs = [run for run in all_runs() if run.agrees_with(named, config)]
-    if not runs:
-        return None
+    return [run for run in all_runs() if run.agrees_with(named, config)]
+
+
+def _chosen(runs: Sequence[RunFile], *, is_completion: bool) -> RunFile | None:
+    """Return the run of a command. A shell that completes a command line must see no text and no question."""
+    if not runs or is_completion:
+        return next(iter(runs), None)
     run = runs[0] if len(runs) == 1 or is_here(runs[0]) else _asked_for(runs)
     err.print(f"With the settings of `make run-local` in {run.directory}.", style="dim", soft_wrap=True)
     return run
@@ -96,6 +123,17 @@ def config_of(context: typer.Context, config: Path | None) -> Path | None:
     return named
 
 
+def named_flow(argument: str | None, option: str | None) -> str | None:
+    """Return the flow that a command names by its argument or by `--flow`; None if it names none.
+
+    Raises:
+        typer.BadParameter: They name two flows.
+    """
+    if argument is not None and option is not None and argument != option:
+        raise typer.BadParameter(f"the argument names another flow: {argument!r}", param_hint="--flow")
+    return argument if option is None else option
+
+
 def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:
     """Return the named flow, or all of them.
 
@@ -105,7 +143,7 @@ def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:
     if name is None:
         return tuple(settings.all_flows)
     if name not in settings.all_flows:
-        raise typer.BadParameter(f"{name!r} is none of: {', '.join(settings.all_flows)}", param_hint="flow")
+        raise typer.BadParameter(f"{name!r} is none of: {', '.join(settings.all_flows)}", param_hint="--flow")
     return (name,)
 
 

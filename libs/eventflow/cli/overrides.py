@@ -3,14 +3,26 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from eventflow.amqp.queues import depth_of
 from eventflow.amqp.streams import last_of_stream
-from eventflow.cli.console import err, out, table
-from eventflow.cli.options import ConfigOption, FlowArgument, flows_of, settings_of
+from eventflow.cli.assembly import command, new_group
+from eventflow.cli.console import err, out, print_json, table
+from eventflow.cli.options import (
+    ConfigOption,
+    FlowArgument,
+    FlowOption,
+    JsonOption,
+    OneFlowOption,
+    flows_of,
+    named_flow,
+    one_flow_of,
+    settings_of,
+)
 from eventflow.cli.session import Link, connected, publishing
 from eventflow.control.overrides import (
     RATE_MAX_PER_S,
@@ -28,11 +40,7 @@ from eventflow.topology import Lane, lane_queue, overrides_queue, overrides_spec
 CONFIRM_TIMEOUT_S = 10.0
 AS_CONFIGURED = "configured"
 
-app = typer.Typer(
-    help="Show or change the rate of a flow. The rate is shared by all processors of the flow.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = new_group("Show or change the rate of a flow. The rate is shared by all processors of the flow.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,11 @@ class FlowRate:
     def limit_per_s(self) -> float | None:
         """The rate in force, in units per second for all processors together; None is unlimited."""
         return self.target.rate_per_s if self.overrides.rate_per_s is None else self.overrides.rate_per_s
+
+    @property
+    def each_per_s(self) -> float | None:
+        """The share of one processor; None if it is unlimited or if there is no processor."""
+        return self.limit_per_s / self.processors if self.limit_per_s is not None and self.processors else None
 
 
 def rate_of(text: str) -> float | None:
@@ -71,10 +84,12 @@ def rate_of(text: str) -> float | None:
     return rate_per_s
 
 
-@app.command("show")
+@command(app, "show")
 def show(
     context: typer.Context,
-    flow: Annotated[str | None, typer.Argument(metavar="FLOW", help="One flow only; if not given, all.")] = None,
+    name: FlowArgument = None,
+    flow: FlowOption = None,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Show the rate of each flow.
@@ -83,62 +98,107 @@ def show(
     asks for is not shown here. See the metric eventflow_rate_limit_units_per_second.
     """
     settings = settings_of(context, config)
-    rates = asyncio.run(_rates(settings, flows_of(settings, flow)))
+    rates = asyncio.run(_rates(settings, flows_of(settings, named_flow(name, flow))))
+    if as_json:
+        print_json({"flows": {rate.flow: document_of(rate) for rate in rates}})
+        return
     shown = table("flow", "configured", "override", "cost", "processors", "each", "", numbers=("cost", "processors"))
     for rate in rates:
-        limit_per_s, processors = rate.limit_per_s, rate.processors
         shown.add_row(
             rate.flow,
             _per_s(rate.target.rate_per_s),
             "-" if rate.overrides.rate_per_s is None else _per_s(rate.overrides.rate_per_s),
             f"{rate.target.cost:g}",
-            "-" if processors is None else str(processors),
-            _per_s(limit_per_s / processors) if limit_per_s is not None and processors else "-",
+            "-" if rate.processors is None else str(rate.processors),
+            "-" if rate.each_per_s is None else _per_s(rate.each_per_s),
             "paused" if rate.overrides.is_paused else "",
         )
     out.print(shown)
 
 
-@app.command("set")
+def document_of(rate: FlowRate) -> dict[str, Any]:
+    """Return the rate of one flow for `--json`, in units per second; null is unlimited, or no override."""
+    return {
+        "configured_per_s": rate.target.rate_per_s,
+        "override_per_s": rate.overrides.rate_per_s,
+        "limit_per_s": rate.limit_per_s,
+        "each_per_s": rate.each_per_s,
+        "cost": rate.target.cost,
+        "processors": rate.processors,
+        "paused": rate.overrides.is_paused,
+    }
+
+
+@command(app, "set")
 def set_rate(
     context: typer.Context,
-    flow: FlowArgument,
-    rate: Annotated[
-        str, typer.Argument(metavar="R", help=f"Units per second for all processors together, or `{AS_CONFIGURED}`.")
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[FLOW] R",
+            help=f"The flow, as with --flow, and units per second for all processors together, or `{AS_CONFIGURED}`.",
+        ),
     ],
+    flow: OneFlowOption = None,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Override the configured rate of a flow. A lower rate takes effect at once, a higher one after 4 s.
 
     The broker keeps the override, so processors that start later use it too. `set FLOW configured` removes it.
     """
+    *names, rate = words
+    if len(names) > 1:
+        raise typer.BadParameter("one flow at most and one rate are expected", param_hint="[FLOW] R")
     rate_per_s = rate_of(rate)
-    _change(context, config, flow, lambda current: replace(current, rate_per_s=rate_per_s))
+    name = named_flow(next(iter(names), None), flow)
+    _change(context, config, name, lambda current: replace(current, rate_per_s=rate_per_s), as_json=as_json)
 
 
-def pause(context: typer.Context, flow: FlowArgument, config: ConfigOption = None) -> None:
+def pause(
+    context: typer.Context,
+    name: FlowArgument = None,
+    flow: OneFlowOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Stop sending to the target of a flow until `resume`. Events are still accepted, and wait."""
-    _change(context, config, flow, lambda current: replace(current, is_paused=True))
+    named = named_flow(name, flow)
+    _change(context, config, named, lambda current: replace(current, is_paused=True), as_json=as_json)
 
 
-def resume(context: typer.Context, flow: FlowArgument, config: ConfigOption = None) -> None:
+def resume(
+    context: typer.Context,
+    name: FlowArgument = None,
+    flow: OneFlowOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Continue sending to the target of a flow after `pause`."""
-    _change(context, config, flow, lambda current: replace(current, is_paused=False))
+    named = named_flow(name, flow)
+    _change(context, config, named, lambda current: replace(current, is_paused=False), as_json=as_json)
 
 
-def _change(context: typer.Context, config: ConfigOption, flow: str, changed: Callable[[Overrides], Overrides]) -> None:
+def _change(
+    context: typer.Context,
+    config: Path | None,
+    flow: str | None,
+    changed: Callable[[Overrides], Overrides],
+    *,
+    as_json: bool,
+) -> None:
     settings = settings_of(context, config)
-    (name,) = flows_of(settings, flow)
+    name = one_flow_of(settings, flow)
     overrides = asyncio.run(_override(settings, name, changed))
     rate = FlowRate(flow=name, target=settings.all_flows[name].target, overrides=overrides, processors=None)
-    out.print(f"flow {name}: {'paused, ' if overrides.is_paused else ''}{_per_s(rate.limit_per_s)}")
+    if as_json:
+        print_json({"flow": name, "paused": overrides.is_paused, "limit_per_s": rate.limit_per_s})
+    else:
+        out.print(f"flow {name}: {'paused, ' if overrides.is_paused else ''}{_per_s(rate.limit_per_s)}")
 
 
 async def _override(settings: Settings, flow: str, changed: Callable[[Overrides], Overrides]) -> Overrides:
-    async with (
-        publishing(settings.broker.urls, [overrides_spec(flow)]) as publisher,
-        connected(settings.broker.urls) as link,
-    ):
+    async with connected(settings.broker.urls) as link, publishing(link, [overrides_spec(flow)]) as publisher:
         overrides = changed(await _readable_overrides(link, flow))
         message = Message(
             body=encode_overrides(overrides), headers={}, content_type="application/json", message_id=new_message_id()

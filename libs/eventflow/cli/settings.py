@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from eventflow.cli.console import out, table
+from eventflow.cli.console import out, print_json, table
+from eventflow.cli.options import JsonOption
 from eventflow.settings.environment import CONFIG_VARIABLE, DEFAULT_CONFIG, ENV_PREFIX
 from eventflow.settings.fields import Section, is_secret
 from eventflow.settings.root import SECTIONS
@@ -122,13 +123,19 @@ class Setting:
 
 def settings(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the content of docs/configuration.md.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show every setting with its meaning.
 
     The table has the variable, the default and the accepted values too. The command reads no settings.
     """
+    if markdown and as_json:
+        raise typer.BadParameter("not together with --json", param_hint="--markdown")
     if markdown:
         typer.echo(as_markdown(), nl=False)
+        return
+    if as_json:
+        print_json({"settings": [asdict(each) for name in sections() for each in settings_in(name, sections()[name])]})
         return
     for name, section in sections().items():
         shown = table("variable", "default", "accepted", "meaning")

@@ -1,6 +1,5 @@
 """`eventflow size`: computes what a flow needs, from the limit of its target. docs/sizing.md has the measurements."""
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -9,7 +8,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from eventflow.cli.console import out, table
+from eventflow.cli.console import out, print_json, table
+from eventflow.cli.options import JsonOption
 from eventflow.settings.auto import concurrency_of, prefetch_of
 from eventflow.settings.fields import MIB
 from eventflow.settings.target import TargetSettings
@@ -81,7 +81,7 @@ def size(
     outage_h: Annotated[float, typer.Option("--outage", min=0, help="Hours for which the target may be down.")] = 12.0,
     body_bytes: Annotated[int, typer.Option("--body", min=0, help="Usual size of a body, in bytes.")] = 1000,
     max_body_bytes: Annotated[int, typer.Option("--max-body", min=1, help="MAX_BODY_BYTES of the source.")] = MIB,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compute the needs of a flow: attempts in flight, processors, and RabbitMQ's disk and memory for a backlog.
 
@@ -101,7 +101,7 @@ def size(
     )
     needs = needs_of(target, rate / cost, load)
     if as_json:
-        out.print(json.dumps(asdict(needs), indent=2), soft_wrap=True)
+        print_json(asdict(needs))
         return
     shown = table("need", "value", "reason")
     for row in _rows(needs, target, load):

@@ -17,8 +17,8 @@ from eventflow.amqp.queues import depth_of
 from eventflow.cli.console import out, printable
 from eventflow.cli.dead.browse import DeadQueue, first
 from eventflow.cli.dead.dead_letters import Selection, record_of
-from eventflow.cli.options import ConfigOption, OneFlowOption, one_flow_of, settings_of
-from eventflow.cli.session import connected, instance, publishing
+from eventflow.cli.options import ConfigOption, JsonOption, OneFlowOption, one_flow_of, settings_of
+from eventflow.cli.session import Link, connected, instance, publishing
 from eventflow.control.bus import ControlBus
 from eventflow.control.messages import (
     BreakerClosed,
@@ -68,7 +68,7 @@ def why(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],  # noqa: A002 - the argument's name
     flow: OneFlowOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Show the state of one event.
@@ -92,9 +92,9 @@ def why(
 async def _find(queue: DeadQueue, event_id: str) -> EventState:
     async with connected(queue.urls) as link:
         depth = await depth_of(link.connection, lane_queue(queue.flow, Lane.LIVE))
-    processors = depth.consumers if depth else 0
-    answers = await _ask(queue, event_id, processors) if processors else {}
-    letters, looked_at = await first(queue, Selection(id=event_id), 1, at_most=LETTERS_MAX)
+        processors = depth.consumers if depth else 0
+        answers = await _ask(link, queue.flow, event_id, processors) if processors else {}
+    letters, looked_at = await first(queue, Selection(ids=frozenset({event_id})), 1, at_most=LETTERS_MAX)
     return EventState(
         event_id=event_id,
         flow=queue.flow,
@@ -105,7 +105,7 @@ async def _find(queue: DeadQueue, event_id: str) -> EventState:
     )
 
 
-async def _ask(queue: DeadQueue, event_id: str, processors: int) -> dict[str, Known]:
+async def _ask(link: Link, flow: str, event_id: str, processors: int) -> dict[str, Known]:
     """Ask the flow's processors until all have answered, or the time is up."""
     answers: dict[str, Known] = {}
     complete = asyncio.Event()
@@ -122,15 +122,14 @@ async def _ask(queue: DeadQueue, event_id: str, processors: int) -> dict[str, Kn
             case _:
                 assert_never(received.message)
 
-    urls = queue.urls
-    async with publishing(urls, (), fanouts=(CONTROL_EXCHANGE,)) as publisher:
-        control = ControlBus(urls, instance=instance(), publisher=publisher)
-        control.on_peer_message(queue.flow, on_peer_message)
+    async with publishing(link, (), fanouts=(CONTROL_EXCHANGE,)) as publisher:
+        control = ControlBus([link.url], instance=instance(), publisher=publisher)
+        control.on_peer_message(flow, on_peer_message)
         receiving = asyncio.create_task(control.run())
         try:
             # Repeated: an answer that comes before the bus has its queue is lost, and the broker gives no notice of it.
             for _ in range(round(ANSWERS_MAX_S / ASK_EVERY_S)):
-                control.broadcast(queue.flow, Why(event_id=event_id))
+                control.broadcast(flow, Why(event_id=event_id))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(ASK_EVERY_S):
                         await complete.wait()

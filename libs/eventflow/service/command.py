@@ -15,7 +15,10 @@ from eventflow.settings.root import Settings
 from eventflow.telemetry import logging
 from eventflow.telemetry.tracers import require_endpoints
 
-ConfigOption = Annotated[Path | None, typer.Option(help="TOML file with settings; environment variables override it.")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="TOML file with settings; environment variables override it."),
+]
 
 Guard = Callable[[Settings], None]
 """A check of several settings together, before the start. It raises SettingsError."""

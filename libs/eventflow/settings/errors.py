@@ -17,6 +17,9 @@ from eventflow.settings.target import TargetSettings
 SHOWN_MAX_CHARACTERS = 200
 LINE_MAX_CHARACTERS = 800
 
+MEANT_MAX = 2
+CONFIG_PATH = ("config",)
+
 _ENOUGH_ALIKE = 0.85
 
 
@@ -58,9 +61,11 @@ def _lines_of(error: ValidationError, section: tuple[str, ...]) -> Iterator[str]
 
 
 def _unknown(path: tuple[str, ...]) -> str:
-    meant = _meant_by(path)
-    advice = f"is {meant} meant?" if meant else "docs/configuration.md lists them"
-    return f"{_shown(variable(path))} ({_shown('.'.join(path))} in TOML) is not a setting; {advice}"
+    written, dotted = variable(path), ".".join(path)
+    # TOML keys are in lower case, and the name of the variable would not show that.
+    meant = [".".join(known) if variable(known) == written else variable(known) for known in _meant_by(path)]
+    advice = f"is {' or '.join(meant)} meant?" if meant else "docs/configuration.md lists them"
+    return f"{_shown(written)} ({_shown(dotted)} in TOML) is not a setting; {advice}"
 
 
 def _only_names(value: object) -> Iterator[str]:
@@ -86,18 +91,23 @@ def _shown(text: str, max_characters: int = SHOWN_MAX_CHARACTERS) -> str:
     return line if len(line) <= max_characters else f"{line[:max_characters]}..."
 
 
-def _meant_by(path: tuple[str, ...]) -> str | None:
-    """Return the variable that is most like an unknown name, or None if none is."""
-    flow = path[:2] if path[0] == "flows" else ()
+def _meant_by(path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the settings that an unknown name may stand for: at most two, and none if none is like it."""
+    flow = ("flows", path[1]) if path[0] in {"flow", "flows"} and len(path) > 1 else ()
     sections = set(FlowSettings.model_fields) if flow else set(SECTIONS) - {"flows"}
     known = {
-        f"{section}_{field}{suffix}": variable((*flow, section, field + suffix))
-        for section in sections
+        f"{section}_{field}{suffix}": (*flow, section, field + suffix)
+        for section in sorted(sections)
         for field in SECTIONS[section].model_fields
         for suffix in ("", "_file")
     }
-    written = re.sub("_+", "_", "_".join(path[len(flow) :]).lower()).strip("_")
-    return next((known[name] for name in get_close_matches(written, known, n=1, cutoff=_ENOUGH_ALIKE)), None)
+    known["config"] = CONFIG_PATH
+    written = re.sub("[_-]+", "_", "_".join(path[len(flow) :]).lower()).strip("_")
+    without_section = [name for name, place in known.items() if place[-1] == written]
+    alike = get_close_matches(written, known, n=1, cutoff=_ENOUGH_ALIKE)
+    longer = [name for name in known if name.startswith(f"{written}_") and not name.endswith("_file")]
+    found = without_section or alike or longer
+    return [known[name] for name in found[:MEANT_MAX]]
 
 
 def _field_at(location: tuple[str, ...]) -> tuple[FieldInfo | None, tuple[str, ...]]:

@@ -13,6 +13,7 @@ SEVERITIES = {"debug": 5, "info": 9, "warning": 13, "error": 17, "critical": 21}
 """Severity numbers of OpenTelemetry's log data model, so that log shippers need not know our names of levels."""
 
 UNSPECIFIED = 0
+FIRST_FIELDS = ("timestamp", "level", "event")
 
 _SECRET_WORDS = ("password", "secret", "signature", "api_key", "authorization", "token")
 _PASSWORD_IN_URL = re.compile(r"(//[^/\s:@]*:)[^/\s@]+@")
@@ -23,10 +24,8 @@ def configure(*, service: str, log_format: Literal["json", "console"], level: st
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        add_severity,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-        _add_service(service),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -36,7 +35,7 @@ def configure(*, service: str, log_format: Literal["json", "console"], level: st
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_rendering(log_format))
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_rendering(log_format, service))
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -66,6 +65,10 @@ def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Event
     return event_dict
 
 
+_REDACTION: tuple[Processor, ...] = (structlog.processors.format_exc_info, redact)
+"""Redact after the traceback is formatted: it may quote a URL with a password."""
+
+
 def shown_id(event_id: str) -> str:
     """Shorten an id for a log line: senders choose ids, of up to 255 bytes."""
     return event_id if len(event_id) <= ID_SHOWN_CHARACTERS else event_id[:ID_SHOWN_CHARACTERS] + "…"
@@ -79,16 +82,26 @@ def _add_service(service: str) -> Processor:
     return add
 
 
-def _rendering(log_format: Literal["json", "console"]) -> list[Processor]:
+def _order_fields(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Put first the fields that a person looks for first, because lines are often cut on the right."""
+    return {name: event_dict[name] for name in FIRST_FIELDS if name in event_dict} | dict(event_dict)
+
+
+def _rendering(log_format: Literal["json", "console"], service: str) -> list[Processor]:
+    """Return the last steps. Only lines for machines, which are collected with those of others, name the service."""
     if log_format == "json":
         return [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            redact,  # after the traceback is formatted: it may quote a URL with a password
+            add_severity,
+            _add_service(service),
+            _order_fields,
+            *_REDACTION,
             structlog.processors.JSONRenderer(ensure_ascii=True),
         ]
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        redact,
-        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=28),
+        *_REDACTION,
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), pad_event_to=28, exception_formatter=structlog.dev.plain_traceback
+        ),
     ]

@@ -19,6 +19,8 @@ from eventflow.network.broker_tls import require_sound_urls
 from eventflow.network.listener import listen
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
+from eventflow.service.program import run_program, version_option
+from eventflow.service.supervision import supervised
 from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
@@ -75,7 +77,8 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
         )
         if settings.collector.workers == 1:
             worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
-            async with serve_admin(settings.collector, worker.readiness, exposition_of(worker.metrics.registry)):
+            exposition = exposition_of(worker.metrics.registry)
+            async with serve_admin(settings.collector, worker.readiness, exposition), supervised():
                 await worker.run(listener, stop)
         else:
             await supervise(settings, config, listener, stop)
@@ -93,12 +96,16 @@ async def supervise(settings: Settings, config: Path | None, listener: socket.so
         drain_timeout_s=settings.collector.drain_timeout_s,
     )
     exposition = exposition_of_workers(metrics)
-    async with serve_admin(settings.collector, supervisor.readiness, exposition, supervisor.refresh_metrics):
+    async with (
+        serve_admin(settings.collector, supervisor.readiness, exposition, supervisor.refresh_metrics),
+        supervised(),
+    ):
         await supervisor.run(stop)
 
 
 def command(
     config: ConfigOption = None,
+    _version: Annotated[bool, version_option(SERVICE)] = False,
     listen_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     link_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -118,7 +125,7 @@ def command(
 
 def main() -> None:
     """Entry point of `eventflow-collector`."""
-    typer.run(command)
+    run_program(command)
 
 
 if __name__ == "__main__":

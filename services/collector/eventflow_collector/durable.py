@@ -92,7 +92,8 @@ class DurableWriter:
             return
         write = _Write(self, flow, request, stored)
         self._writes[write] = None
-        self._start_timer()
+        if self._timer is None:
+            self._start_timer()
         try:
             write.send(events, reservation)
         except BaseException:
@@ -101,9 +102,9 @@ class DurableWriter:
 
     def publish(self, message: Message, flow: Flow) -> Publication:
         """Start a publish; raises as `Publisher.publish` does."""
-        if self._spool is not None and self._spool.is_preferred:
+        if self._spool is not None and self._publisher.oldest_unresolved_s >= self._confirm_timeout_s:
             # No publish is started that cannot be confirmed in time, so that a frozen broker costs only one timeout.
-            raise BrokerUnavailableError("the broker is away, or confirms nothing")
+            raise BrokerUnavailableError("the broker confirms nothing")
         return self._publisher.publish(message, queue=flow.queue)
 
     def observe_confirm(self, write: "_Write", span: Span) -> None:
@@ -122,9 +123,9 @@ class DurableWriter:
         keeping.add_done_callback(self._keeping.discard)
 
     def _start_timer(self) -> None:
-        """Start the one timer of all writes, unless it runs. It is due with the oldest write."""
+        """Start the one timer of all writes, which is due with the oldest of them, if there is one."""
         oldest = next(iter(self._writes), None)
-        if self._timer is None and oldest is not None:
+        if oldest is not None:
             left_s = oldest.started_s + self._confirm_timeout_s - time.perf_counter()
             self._timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._expire)
 
@@ -135,7 +136,8 @@ class DurableWriter:
             # Removed first, in any case: one that remained would make the timer due at once, without end.
             self.forget(write)
             write.expire(self._confirm_timeout_s)
-        self._start_timer()
+        if self._timer is None:  # otherwise a write that was begun meanwhile has started it
+            self._start_timer()
 
     async def _keep(self, write: "_Write") -> None:
         try:
@@ -273,10 +275,13 @@ class _Write:
     def settle(self, sending: _Sending, failure: EventFlowError | None) -> None:
         """Note the outcome of one publish; the last one ends the write."""
         sending.is_settled, sending.failure = True, failure
-        if failure is not None:
-            self.unconfirmed.append(sending)
         try:
-            self._record(sending)
+            if failure is None:
+                sending.span.end()
+                self._writer.observe_confirm(self, sending.span)
+            else:
+                self.unconfirmed.append(sending)
+                sending.span.end(error=type(failure).__name__)
         except Exception as error:  # noqa: BLE001 - the event is confirmed or not, recorded or not
             self._writer.internal_errors.note(error)
         self._end_one()
@@ -324,10 +329,3 @@ class _Write:
         else:
             self._sendings.clear()  # they have references to this: without the cycle all end at once
             self.stored.stored(None)
-
-    def _record(self, sending: _Sending) -> None:
-        if sending.failure is None:
-            sending.span.end()
-            self._writer.observe_confirm(self, sending.span)
-        else:
-            sending.span.end(error=type(sending.failure).__name__)

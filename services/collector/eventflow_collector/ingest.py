@@ -35,15 +35,15 @@ log = structlog.stdlib.get_logger()
 
 
 class Exchange(Protocol):
-    """A request that waits for its answer. Only the first call counts. Neither method raises."""
+    """The side that sends the answers of requests. Neither method raises."""
 
     __slots__ = ()
 
-    def answer(self, response: Response) -> None:
-        """Send the answer."""
+    def answer(self, reception: "Reception", response: Response) -> None:
+        """Send the answer to a request. Only the first one for each counts."""
 
-    def fail(self, error: Exception) -> None:
-        """Answer 500 because of an unexpected error."""
+    def fail(self, reception: "Reception", error: Exception) -> None:
+        """Answer 500 because of an unexpected error, unless an answer has been sent."""
 
 
 class Ingest:
@@ -120,6 +120,7 @@ class Reception(Stored):
 
     Attributes:
         max_bytes: The largest body that the flow allows, once the head is admitted.
+        response: The answer, which the exchange notes here until it can be sent; None before.
         span: The span of the request.
     """
 
@@ -133,6 +134,7 @@ class Reception(Stored):
         "_name",
         "_reservation",
         "max_bytes",
+        "response",
         "span",
     )
 
@@ -144,6 +146,7 @@ class Reception(Stored):
         self._exchange = exchange
         self._is_open = True
         self._events: Sequence[Event] = ()
+        self.response: Response | None = None
         ingest.in_flight += 1
 
     def admit(self, headers: MultiMapping[str], *, batch: str | None) -> bool:
@@ -210,7 +213,7 @@ class Reception(Stored):
         try:
             self.abandon(error)
         finally:  # answered in any case: an error may have come from `abandon` itself
-            self._exchange.fail(error)
+            self._exchange.fail(self, error)
 
     def abandon(self, error: BaseException) -> None:
         """Release all that is held, because of an error; nothing is answered. A second call changes nothing."""
@@ -220,6 +223,7 @@ class Reception(Stored):
 
     def _close(self) -> None:
         self._is_open = False
+        self._events = ()  # their memory is no longer counted, and the answer may have to wait for earlier ones
         self._ingest.in_flight -= 1
         self._reservation.release()
 
@@ -238,7 +242,7 @@ class Reception(Stored):
     def _end(self, response: Response) -> None:
         self._close()
         self._ingest.traces.end(self.span, response.status)
-        self._exchange.answer(response)
+        self._exchange.answer(self, response)
 
 
 def _held_bytes(events: Sequence[Event], mode: Mode) -> int:

@@ -11,6 +11,7 @@ RETRY_AFTER_S = 5
 _SERVER_HEADER = {"Server": "event-flow"}
 PROBLEM_TYPE = "application/problem+json"
 
+_to_json = json.JSONEncoder().encode  # `json.dumps` takes three times as long for a string
 _JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8", **_SERVER_HEADER}
 
 
@@ -30,8 +31,8 @@ class Response(NamedTuple):
 
 def accepted(ids: Sequence[str], *, is_batch: bool) -> Response:
     """Answer 202 with the ids of the events."""
-    body = json.dumps({"ids": ids}).encode() if is_batch else b'{"id": %b}' % json.dumps(ids[0]).encode()
-    return Response(status=202, headers=_JSON_HEADERS, body=body)
+    document = _to_json({"ids": ids}) if is_batch else f'{{"id": {_to_json(ids[0])}}}'
+    return Response(202, _JSON_HEADERS, document.encode())
 
 
 def description(document: bytes) -> Response:

@@ -45,6 +45,8 @@ class RequestTraces:
     def end(self, span: Span, status: int) -> None:
         """End the span of a request that is answered."""
         try:
+            if span.trace_id is None:
+                return
             span.note({"http.response.status_code": status})
             span.end(error=str(status) if status >= 500 else None)  # 4xx are the sender's own
         except Exception as error:  # noqa: BLE001 - see the guarantee

@@ -9,9 +9,9 @@ import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Annotated
 
 import structlog
-import typer
 
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
@@ -22,6 +22,8 @@ from eventflow.network.broker_tls import require_sound_urls
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
 from eventflow.service.instance import name_instance
+from eventflow.service.program import run_program, version_option
+from eventflow.service.supervision import supervised
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
 from eventflow.tasks import cancel_and_wait
@@ -67,8 +69,15 @@ async def serve(settings: Settings) -> None:
                 refresh=shared.metrics.refresh,
             )
         )
-        log.info("processor.started", flows=[flow.name for flow in flows], admin_port=port, pid=os.getpid())
+        log.info(
+            "processor.started",
+            flows=[flow.name for flow in flows],
+            http_clients={name: flow.target.client for name, flow in settings.served_flows.items()},
+            admin_port=port,
+            pid=os.getpid(),
+        )
         stack.push_async_callback(cancel_and_wait, asyncio.create_task(policies.run()))
+        await stack.enter_async_context(supervised())
         await run_until(stop, flows, shared.publisher, shared.control)
     log.info("processor.stopped")
 
@@ -125,7 +134,7 @@ async def run_until(stop: asyncio.Event, flows: Sequence[Flow], publisher: Publi
         await cancel_and_wait(*dispatching, *consuming, *connected)
 
 
-def command(config: ConfigOption = None) -> None:
+def command(config: ConfigOption = None, _version: Annotated[bool, version_option(SERVICE)] = False) -> None:
     """Deliver every event to its target, at the rate that the target allows."""
 
     async def run(settings: Settings, _: int) -> None:
@@ -136,7 +145,7 @@ def command(config: ConfigOption = None) -> None:
 
 def main() -> None:
     """Entry point of `eventflow-processor`."""
-    typer.run(command)
+    run_program(command)
 
 
 if __name__ == "__main__":

@@ -226,6 +226,8 @@ class Dispatcher:
     def _abandon(self, turn: Turn) -> None:
         try:
             self._handler.abandon(turn)
+        except Exception as error:  # noqa: BLE001 - an error in one turn must not keep the others from being abandoned
+            self._observers.note_error(error, where="dispatcher", delivery=turn.delivery)
         finally:
             self._ended(turn)
 

@@ -77,7 +77,7 @@ class Lanes(Schedule):
     @property
     @override
     def is_empty(self) -> bool:
-        return not (self._live or any(side.queue for side in self._sides))
+        return not any(self._waiting.values())
 
     @override
     def put(self, delivery: Delivery) -> None:

@@ -5,25 +5,150 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from eventflow.settings.load import load
+from eventflow.settings.roles import Role
+from eventflow.settings.root import Settings
+from eventflow_collector.guards import require_safe_exposure
+from eventflow_processor.guards import require_target_urls
+
 DEPLOY = Path(__file__).parents[3] / "deploy"
-COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 
-def test_every_mounted_file_is_there_and_every_volume_and_secret_is_declared() -> None:
-    for name, service in COMPOSE["services"].items():
+class ComposeLoader(yaml.SafeLoader):
+    """Reads `!reset`, by which one Compose file removes what another has, as an empty value."""
+
+
+ComposeLoader.add_constructor("!reset", lambda *_: {})
+
+
+def compose_file(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.load((DEPLOY / name).read_text(), ComposeLoader)
+    return content
+
+
+COMPOSE = compose_file("compose.yaml")
+WITH_LOKI = compose_file("compose.loki.yaml")
+STORES = ("victorialogs", "loki")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the folder after `make-secrets`."""
+    copy = tmp_path_factory.mktemp("deploy")
+    shutil.copy(DEPLOY / "make-secrets", copy)
+    shutil.copytree(DEPLOY / "rabbitmq", copy / "rabbitmq")
+    make_secrets(copy)
+    return copy
+
+
+def make_secrets(copy: Path, *arguments: str) -> None:
+    command = [sys.executable, "make-secrets", *arguments]
+    subprocess.run(command, cwd=copy, check=True, capture_output=True, timeout=30)
+
+
+@pytest.mark.parametrize("compose", [COMPOSE, WITH_LOKI], ids=["compose", "loki"])
+def test_every_mounted_file_is_there_and_every_volume_and_secret_is_declared(
+    compose: dict[str, Any], made: Path
+) -> None:
+    for name, service in compose["services"].items():
         for mount in service.get("volumes", []):
             source = mount.split(":")[0]
             if source.startswith("./"):
-                assert (DEPLOY / source).exists(), (name, mount)
+                assert (DEPLOY / source).exists() or (made / source).exists(), (name, mount)
             elif not source.startswith("/"):
-                assert source in COMPOSE["volumes"], (name, mount)
+                assert source in compose["volumes"], (name, mount)
         for secret in service.get("secrets", []):
-            assert (secret if isinstance(secret, str) else secret["source"]) in COMPOSE["secrets"]
+            assert (secret if isinstance(secret, str) else secret["source"]) in compose["secrets"]
+
+
+def test_a_service_that_holds_secrets_of_flows_holds_no_others() -> None:
+    def mounted(service: str) -> set[str]:
+        given = COMPOSE["services"][service]
+        folders = {mount.split(":")[0] for mount in given.get("volumes", []) if mount.startswith("./secrets")}
+        return folders | {*given.get("secrets", [])}
+
+    assert mounted("collector") == {"./secrets/sources", "collector-broker-url"}
+    assert mounted("processor") == {"./secrets/targets", "processor-broker-url"}
+    assert mounted("eventflow") == {"operator-broker-url"}
+    assert mounted("target") == set()
+
+
+SHOPIFY = {
+    "EVENTFLOW_FLOWS__SHOPIFY__SOURCE__VERIFY": "shopify",
+    "EVENTFLOW_FLOWS__SHOPIFY__SOURCE__SECRETS_FILE": "/run/secrets/sources/shopify",
+    "EVENTFLOW_FLOWS__SHOPIFY__TARGET__URL": "https://api.example.com/shopify",
+    "EVENTFLOW_FLOWS__SHOPIFY__TARGET__RATE_PER_S": "10",
+    "EVENTFLOW_FLOWS__SHOPIFY__TARGET__HEADERS_FILE": "/run/secrets/targets/shopify",
+}
+
+
+def of_default_flow() -> dict[str, str]:
+    example = (DEPLOY / ".env.example").read_text()
+    return dict(re.findall(r"^(EVENTFLOW_(?:SOURCE|TARGET)__\w+)=(.*)$", example, re.MULTILINE))
+
+
+def in_container(service: str, given: dict[str, str], made: Path, secrets: Path) -> dict[str, str]:
+    """Return the environment of a service, with `secrets` in place of /run/secrets: only its own secrets are there."""
+    compose = COMPOSE["services"][service]
+    for mount in compose.get("volumes", []):
+        source, place, *_ = mount.split(":")
+        if place.startswith("/run/secrets/"):
+            shutil.copytree(made / source, secrets / Path(place).name)
+    for name in compose["secrets"]:
+        shutil.copy(made / "secrets" / name, secrets)
+    environment = {**given, **compose["environment"]}
+    return {name: value.replace("/run/secrets", str(secrets)) for name, value in environment.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "flows"),
+    [
+        (of_default_flow(), {"default"}),
+        ({**of_default_flow(), **SHOPIFY}, {"default", "shopify"}),
+        (SHOPIFY, {"shopify"}),
+    ],
+    ids=["default", "both", "shopify"],
+)
+@pytest.mark.parametrize(
+    ("service", "role", "guards"),
+    [
+        ("collector", Role.COLLECTOR, [require_safe_exposure]),
+        ("processor", Role.PROCESSOR, [require_target_urls]),
+        ("eventflow", Role.OPERATOR, []),
+    ],
+)
+def test_each_service_starts_with_its_own_secrets_only(
+    service: str,
+    role: Role,
+    guards: list[Callable[[Settings], None]],
+    given: dict[str, str],
+    flows: set[str],
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = shutil.copytree(made, tmp_path / "deploy")
+    (own / "secrets/sources/shopify").write_text("shpss_0123456789abcdef")
+    (own / "secrets/targets/shopify").write_text('{"Authorization": "Bearer 1"}')
+    visible = tmp_path / "visible"
+    visible.mkdir()
+    for name, value in in_container(service, given, own, visible).items():
+        monkeypatch.setenv(name, value)
+    settings = load(None, role)
+    for guard in guards:
+        guard(settings)
+    assert set(settings.all_flows) == flows
+
+
+def test_the_operators_command_starts_no_other_service() -> None:
+    assert "depends_on" not in COMPOSE["services"]["eventflow"]
 
 
 def test_only_the_image_of_the_demo_target_contains_the_sandbox() -> None:
@@ -35,19 +160,59 @@ def test_only_the_image_of_the_demo_target_contains_the_sandbox() -> None:
     assert COMPOSE["services"]["target"]["image"] != COMPOSE["services"]["collector"]["image"]
 
 
-def test_make_secrets_makes_every_secret(tmp_path: Path) -> None:
-    shutil.copy(DEPLOY / "make-secrets", tmp_path)
-    shutil.copytree(DEPLOY / "rabbitmq", tmp_path / "rabbitmq")
-    subprocess.run([sys.executable, "make-secrets"], cwd=tmp_path, check=True, capture_output=True, timeout=30)
-    assert {path.name for path in (tmp_path / "secrets").iterdir()} == {
-        Path(secret["file"]).name for secret in COMPOSE["secrets"].values()
+def test_make_secrets_makes_every_secret(made: Path) -> None:
+    example = (DEPLOY / ".env.example").read_text()
+    of_flows = re.findall(r"^EVENTFLOW_\w+_FILE=/run/secrets/(\S+)", example, re.MULTILINE)
+    files = {path.relative_to(made / "secrets") for path in (made / "secrets").rglob("*") if path.is_file()}
+    assert files == {
+        *(Path(secret["file"]).relative_to("secrets") for secret in COMPOSE["secrets"].values()),
+        *map(Path, of_flows),
     }
 
 
-def test_dashboards_use_data_sources_that_are_provisioned_and_do_not_overlap() -> None:
-    provisioned = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/eventflow.yaml").read_text())
-    known = {source["uid"]: source["type"] for source in provisioned["datasources"]}
-    for file in (DEPLOY / "grafana" / "dashboards").glob("*.json"):
+def test_make_secrets_makes_an_added_secret_readable_and_keeps_all_others(made: Path) -> None:
+    def contents() -> dict[Path, bytes]:
+        files = (made / "secrets").rglob("*")
+        return {path: path.read_bytes() for path in files if path.is_file() and path.name != "definitions.json"}
+
+    added = made / "secrets" / "sources" / "shopify"
+    added.write_text("shpss_1")
+    added.chmod(0o600)
+    before = contents()
+    make_secrets(made)
+    assert contents() == before
+    assert added.stat().st_mode & 0o777 == 0o644
+    assert (made / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_make_secrets_gives_files_of_version_0_1_their_new_names(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "api-keys").write_text("key-of-0.1\n")
+    make_secrets(made, "--directory", str(tmp_path))
+    assert (tmp_path / "sources" / "default").read_text() == "key-of-0.1\n"
+    assert not (tmp_path / "api-keys").exists()
+
+
+def test_make_secrets_can_name_another_broker(made: Path, tmp_path: Path) -> None:
+    make_secrets(made, "--directory", str(tmp_path), "--broker", "127.0.0.1:5673")
+    assert (tmp_path / "collector-broker-url").read_text().endswith("@127.0.0.1:5673/eventflow\n")
+
+
+def data_sources(store: str) -> list[dict[str, Any]]:
+    """Return the data sources of Grafana with a log store."""
+    files = (DEPLOY / "grafana/provisioning/datasources" / f"{name}.yaml" for name in ("prometheus", store))
+    return [source for file in files for source in yaml.safe_load(file.read_text())["datasources"]]
+
+
+def dashboards(store: str) -> list[Path]:
+    """Return the dashboards with a log store."""
+    return [*sorted((DEPLOY / "grafana/dashboards").glob("*.json")), DEPLOY / "grafana/logs" / f"{store}.json"]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_dashboards_use_data_sources_that_are_provisioned_and_do_not_overlap(store: str) -> None:
+    provisioned = data_sources(store)
+    known = {source["uid"]: source["type"] for source in provisioned}
+    for file in dashboards(store):
         dashboard = json.loads(file.read_text())
         assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
         taken: set[tuple[int, int]] = set()
@@ -65,15 +230,47 @@ def test_dashboards_use_data_sources_that_are_provisioned_and_do_not_overlap() -
     assert set(re.findall(r"datasourceUid: (\w+)", yaml.safe_dump(provisioned))) <= set(known)
 
 
-def test_every_host_that_the_profile_names_is_a_service_in_it() -> None:
-    texts = [
-        path.read_text()
-        for folder in ("prometheus", "grafana/provisioning", "otel-collector")
-        for path in (DEPLOY / folder).rglob("*.y*ml")
-    ]
+def test_one_line_replaces_the_log_store_everywhere() -> None:
+    assert WITH_LOKI["services"]["victorialogs"] == {}
+    for service, parts in WITH_LOKI["services"].items():
+        if service in COMPOSE["services"] and parts:
+            known = {mount.split(":")[1] for mount in COMPOSE["services"][service]["volumes"]}
+            assert {mount.split(":")[1] for mount in parts.get("volumes", [])} <= known
+            assert parts["environment"].keys() <= COMPOSE["services"][service]["environment"].keys()
+    assert "COMPOSE_FILE=compose.yaml:compose.loki.yaml" in (DEPLOY / ".env.example").read_text()
+
+
+def is_installed(*command: str) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
+
+
+@pytest.mark.parametrize("files", [["compose.yaml"], ["compose.yaml", "compose.loki.yaml"]], ids=STORES)
+def test_compose_itself_accepts_the_files(files: list[str], made: Path) -> None:
+    if not is_installed("docker", "compose", "version"):
+        pytest.skip("Compose is not installed")
+    for name in files:
+        shutil.copy(DEPLOY / name, made)
+    shutil.copy(DEPLOY / ".env.example", made / ".env")
+    options = [option for name in files for option in ("--file", name)]
+    command = ["docker", "compose", *options, "--profile", "*", "config", "--format", "json"]
+    shown = subprocess.run(command, cwd=made, check=True, capture_output=True, timeout=30, text=True).stdout
+    services = json.loads(shown)["services"]
+    assert services.keys() & set(STORES) == {"loki" if len(files) > 1 else "victorialogs"}
+    places = [mount["target"] for mount in services["grafana"]["volumes"]]
+    assert len(places) == len(set(places))
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_host_that_the_profile_names_is_a_service_in_it(store: str) -> None:
+    services = COMPOSE["services"] if store == "victorialogs" else {**COMPOSE["services"], **WITH_LOKI["services"]}
+    endpoint = services["otel-collector"]["environment"]["LOGS_ENDPOINT"]
+    files = [*(DEPLOY / "prometheus").glob("*.y*ml"), DEPLOY / "otel-collector/config.yaml"]
+    texts = [endpoint, yaml.safe_dump(data_sources(store)), *(path.read_text() for path in files)]
     hosts = {host for text in texts for host in re.findall(r"(?:https?://|\"|\[)([a-z-]+):\d{4,5}", text)}
-    assert hosts == {"prometheus", "loki", "jaeger", "alertmanager", "rabbitmq"}
-    assert hosts <= set(COMPOSE["services"])
+    assert hosts == {"prometheus", store, "jaeger", "alertmanager", "rabbitmq"}
+    assert hosts <= set(services)
 
 
 def test_traces_go_where_the_profile_receives_them() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from eventflow.errors import SettingsError
 from eventflow.settings.load import load
+from eventflow.settings.roles import Role
 from eventflow_collector.guards import require_safe_exposure
 from eventflow_processor.guards import require_target_urls
 
@@ -31,6 +32,14 @@ def test_an_example_starts_with_its_secret_only(path: Path, monkeypatch: pytest.
     [flow] = settings.all_flows.values()
     assert flow.source.verify == path.stem
     assert flow.target.rate_per_s is not None
+
+
+@pytest.mark.parametrize("role", [Role.PROCESSOR, Role.OPERATOR])
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_processor_and_the_command_need_no_secret_of_a_sender(path: Path, role: Role) -> None:
+    settings = load(path, role)
+    require_target_urls(settings)
+    assert all(not flow.source.secrets for flow in settings.all_flows.values())
 
 
 def test_there_is_an_example_for_each_known_sender() -> None:

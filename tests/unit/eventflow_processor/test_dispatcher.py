@@ -192,3 +192,25 @@ async def test_deliveries_that_can_no_longer_be_settled_begin_no_turn() -> None:
         stage.put(1)
         await eventually(lambda: not stage.held, what="the next one delivered")
     assert stage.target.started == ["events-0"]
+
+
+async def test_a_drain_abandons_every_late_turn_also_after_an_error_in_one() -> None:
+    abandoned = 0
+
+    class Stuck(Begun):
+        def abandon(self) -> None:
+            nonlocal abandoned
+            abandoned += 1
+            raise RuntimeError("a bug")
+
+    class StuckTarget(Target):
+        def start(self, envelope: Envelope, *, charge: Charge, on_result: OnResult) -> Begun:
+            super().start(envelope, charge=charge, on_result=on_result)
+            return Stuck()
+
+    stage = Stage(StuckTarget(is_quick=False))
+    stage.put(3)
+    async with stage.running():
+        await eventually(lambda: len(stage.target.started) == 3, what="three attempts in flight")
+    await stage.dispatcher.drain(timeout_s=0.0)
+    assert (abandoned, stage.dispatcher.in_flight, stage.errors._value.get()) == (3, 0, 3)

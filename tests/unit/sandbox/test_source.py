@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from eventflow.cli.run_file import RunFile
+from sandbox.source.__main__ import explained_peak
 from sandbox.source.bodies import SAMPLES, read_directory, read_file
 from sandbox.source.sending import Plan, Report, Sent
 
@@ -72,3 +73,21 @@ def test_without_a_readable_run_file_nothing_runs(tmp_path: Path, text: str | No
     if text is not None:
         path.write_text(text)
     assert RunFile.read(path) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "words"),
+    [
+        (
+            {"rate": 50.0, "burst": 15.0},
+            {"EVENTFLOW_TARGET__RATE_PER_S": "50", "EVENTFLOW_TARGET__BURST": "10"},
+            "59 (50/s and a burst of 10 allow 60)",
+        ),
+        ({"rate": 50.0, "burst": 15.0}, {}, "59 (50/s and a burst of 15 allow 65)"),
+        ({"rate": 0.0, "burst": 15.0}, {}, "59 (no limit)"),
+    ],
+)
+def test_a_peak_above_the_rate_is_explained_by_the_burst(
+    target: dict[str, float], settings: dict[str, str], words: str
+) -> None:
+    assert explained_peak(59, target, settings) == words

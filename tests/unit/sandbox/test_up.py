@@ -1,14 +1,22 @@
 """What `make run-local` gives to the services."""
 
+import os
+from contextlib import ExitStack
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from eventflow.settings.environment import capitalized
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
 from sandbox.broker.provision import Broker
+from sandbox.processes import wait_until
+from sandbox.up.children import TARGET, Children
 from sandbox.up.environment import PROCESSOR_PORT, TARGET_RATE_PER_S, describe, for_services
+from sandbox.up.steps import Steps
 
 BROKER = Broker(url="amqp://h/", management_url="http://h:15672", login="u", password="p", node=None)
 
@@ -37,3 +45,46 @@ def test_run_json_has_the_settings_of_the_services_without_the_users_own_secrets
     assert run.settings["EVENTFLOW_BROKER__URL"] == BROKER.url
     assert run.settings["EVENTFLOW_TARGET__BURST"] == "3"
     assert {"PATH", "EVENTFLOW_TARGET__HEADERS"}.isdisjoint(run.settings)
+
+
+def steps_of(console: Console) -> None:
+    with Steps(console, "broker", "target") as steps:
+        steps.begin("broker")
+        steps.end("broker")
+        steps.begin("target")
+
+
+def test_each_step_of_a_start_is_one_line_without_a_terminal() -> None:
+    output = StringIO()
+    steps_of(Console(file=output))
+    assert output.getvalue() == "✓ broker: ready after 0.0 s\n"
+
+
+def test_the_steps_of_a_start_are_a_display_in_a_terminal() -> None:
+    output = StringIO()
+    steps_of(Console(file=output, force_terminal=True, color_system=None))
+    assert "✓ broker: ready after 0.0 s" in output.getvalue()
+    assert "target starts: 0.0 s" in output.getvalue()
+
+
+COUNTS_SIGNALS = """
+import signal, time
+signals = []
+signal.signal(signal.SIGTERM, lambda *_: signals.append(1))
+print("up", flush=True)
+while not signals:
+    time.sleep(0.01)
+time.sleep(0.3)  # an orderly end takes time
+print(f"{len(signals)} signals", flush=True)
+"""
+
+
+def test_the_end_of_a_run_sends_sigterm_once_to_each_child(tmp_path: Path) -> None:
+    """The target's `run_app` of aiohttp shows a traceback for a second SIGTERM during its end."""
+    (tmp_path / "counts_signals.py").write_text(COUNTS_SIGNALS)
+    output = StringIO()
+    with ExitStack() as stack:
+        children = Children(Console(file=output), SimpleNamespace(hurried=False), stack)  # type: ignore[arg-type]
+        children.start({TARGET: ["counts_signals"]}, {**os.environ, "PYTHONPATH": str(tmp_path)})
+        wait_until(lambda: "up" in output.getvalue(), timeout_s=10, what="the child")
+    assert "1 signals" in output.getvalue()

@@ -1,6 +1,7 @@
 """Check that each broker can be used, that its queues are as the services declare them, and the rights of the user."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import Sequence
 
 from eventflow.amqp.connection import server_version, shown_url
 from eventflow.amqp.proofs import missing_rights
@@ -21,7 +22,7 @@ LOG_ADVICE = "see the broker's log"
 
 async def check_brokers(urls: Sequence[str]) -> list[Finding]:
     """Connect to each broker."""
-    return [await _check_broker(url) for url in urls]
+    return await asyncio.gather(*map(_check_broker, urls))
 
 
 async def _check_broker(url: str) -> Finding:
@@ -39,16 +40,16 @@ async def _check_broker(url: str) -> Finding:
     return Finding(subject=subject, verdict=Verdict.OK, found=found)
 
 
-async def check_queues(settings: Settings) -> AsyncIterator[Finding]:
+async def check_queues(settings: Settings, flows: Sequence[str]) -> list[Finding]:
     """Compare each queue with its specification, and find leftover retry queues."""
+    findings: list[Finding] = []
     try:
         async with connected(settings.broker.urls) as link:
-            for spec in specs_of(settings):
-                yield await _check_queue(link, spec)
-            for finding in await _check_leftovers(link, settings):
-                yield finding
+            findings += [await _check_queue(link, spec) for spec in specs_of(settings, flows)]
+            findings += await _check_leftovers(link, settings, flows)
     except BrokerUnavailableError as error:
-        yield Finding(subject="queues", verdict=Verdict.PROBLEM, found=str(error), advice=LOG_ADVICE)
+        findings.append(Finding(subject="queues", verdict=Verdict.PROBLEM, found=str(error), advice=LOG_ADVICE))
+    return findings
 
 
 async def _check_queue(link: Link, spec: QueueSpec) -> Finding:
@@ -68,11 +69,11 @@ async def _check_queue(link: Link, spec: QueueSpec) -> Finding:
     return Finding(subject=subject, verdict=Verdict.OK, found=f"{depth.messages} ready, {depth.consumers} consumers")
 
 
-async def _check_leftovers(link: Link, settings: Settings) -> list[Finding]:
+async def _check_leftovers(link: Link, settings: Settings, flows: Sequence[str]) -> list[Finding]:
     old = await leftovers(link, settings)
     findings = []
-    for flow, delays_s in old.delays_s.items():
-        for delay_s in delays_s:
+    for flow in flows:
+        for delay_s in old.delays_s.get(flow, ()):
             queue = retry_queue(flow, delay_s)
             depth = await depth_of(link.connection, queue)
             findings.append(leftover(queue, depth.messages if depth else 0))
@@ -91,14 +92,14 @@ def leftover(queue: str, events: int) -> Finding:
     return Finding(subject=f"queue {queue}", verdict=Verdict.WARNING, found=found, advice=advice)
 
 
-async def check_rights(settings: Settings) -> Finding:
+async def check_rights(settings: Settings, flows: Sequence[str]) -> Finding:
     """Try, as the user of this command, each operation that the services need."""
     subject = "rights"
     try:
         async with connected(settings.broker.urls) as link:
             user = parse_broker_url(link.url)
             subject = f"rights of user {user.username}"
-            missing = await missing_rights(link.connection, list(settings.all_flows), instance=instance())
+            missing = await missing_rights(link.connection, list(flows), instance=instance())
     except BrokerUnavailableError as error:
         return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice=LOG_ADVICE)
     if missing:

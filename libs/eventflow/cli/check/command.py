@@ -11,10 +11,19 @@ from rich.text import Text
 from eventflow.cli.check.broker import check_brokers, check_queues, check_rights
 from eventflow.cli.check.finding import Finding, Verdict
 from eventflow.cli.check.policies import check_policies
+from eventflow.cli.check.services import check_services
 from eventflow.cli.check.settings import check_settings
 from eventflow.cli.check.target import check_targets
-from eventflow.cli.console import out, table
-from eventflow.cli.options import ConfigOption, config_of, environ_of, settings_of
+from eventflow.cli.console import out, print_json, table
+from eventflow.cli.options import (
+    ConfigOption,
+    FlowOption,
+    JsonOption,
+    config_of,
+    environ_of,
+    flows_of,
+    settings_of,
+)
 from eventflow.settings.root import Settings
 
 STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.UNKNOWN: "yellow", Verdict.PROBLEM: "bold red"}
@@ -22,6 +31,7 @@ STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.UNKNOWN: "yell
 
 def check(
     context: typer.Context,
+    flow: FlowOption = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for a target.")] = 5.0,
     apply_policy: Annotated[
         bool,
@@ -31,28 +41,54 @@ def check(
             "The broker user needs the tag policymaker.",
         ),
     ] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Check settings, broker, queues, policies and targets. Declares no queue and sends no event.
+    """Check settings, broker, queues, policies, services and targets. Declares no queue and sends no event.
 
     Exit status 0: nothing keeps events from flowing. Exit status 1: there is a problem.
     """
     settings = settings_of(context, config)
+    flows = flows_of(settings, flow)
     findings = check_settings(settings, config_of(context, config), environ_of(context, config))
-    findings += asyncio.run(_findings(settings, timeout_s, apply_policy=apply_policy))
-    out.print(table_of(findings))
+    findings += asyncio.run(_findings(settings, flows, timeout_s, apply_policy=apply_policy))
+    if as_json:
+        print_json({"findings": [document_of(finding) for finding in findings]})
+    else:
+        out.print(table_of(findings))
     if any(finding.verdict is Verdict.PROBLEM for finding in findings):
         raise typer.Exit(1)
 
 
-async def _findings(settings: Settings, timeout_s: float, *, apply_policy: bool) -> list[Finding]:
+async def _findings(settings: Settings, flows: Sequence[str], timeout_s: float, *, apply_policy: bool) -> list[Finding]:
+    of_broker, of_services, of_targets = await asyncio.gather(
+        _broker_findings(settings, flows, apply_policy=apply_policy),
+        check_services(settings),
+        check_targets(settings, flows, timeout_s),
+    )
+    return [*of_broker, *of_services, *of_targets]
+
+
+async def _broker_findings(settings: Settings, flows: Sequence[str], *, apply_policy: bool) -> list[Finding]:
     findings = await check_brokers(settings.broker.urls)
-    if any(finding.verdict is not Verdict.PROBLEM for finding in findings):
-        findings += [finding async for finding in check_queues(settings)]
-        findings.append(await check_rights(settings))
-    findings += await check_policies(settings, apply_policy=apply_policy)
-    findings += await check_targets(settings, timeout_s)
-    return findings
+    if all(finding.verdict is Verdict.PROBLEM for finding in findings):
+        return findings  # a broker that is away has no queues, rights or policies to look at
+    return [
+        *findings,
+        *await check_queues(settings, flows),
+        await check_rights(settings, flows),
+        *await check_policies(settings, flows, apply_policy=apply_policy),
+    ]
+
+
+def document_of(finding: Finding) -> dict[str, str]:
+    """Return a finding for `--json`."""
+    return {
+        "verdict": finding.verdict,
+        "checked": finding.subject,
+        "found": finding.found,
+        "advice": finding.advice,
+    }
 
 
 def table_of(findings: Sequence[Finding]) -> Table:

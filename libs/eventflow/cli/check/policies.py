@@ -21,7 +21,7 @@ APPLY_ADVICE = "eventflow check --apply-policy"
 SUBJECT = "policies"
 
 
-async def check_policies(settings: Settings, *, apply_policy: bool) -> list[Finding]:
+async def check_policies(settings: Settings, flows: Sequence[str], *, apply_policy: bool) -> list[Finding]:
     """Find policies that can delete events, after setting our own if asked to."""
     management = Management.of(settings.broker.management_url, settings.broker.urls[0])
     if management is None:
@@ -32,7 +32,7 @@ async def check_policies(settings: Settings, *, apply_policy: bool) -> list[Find
     findings = [await _apply(management)] if apply_policy else []
     applied = any(finding.verdict is Verdict.OK for finding in findings)
     try:
-        seen = await (_effective(management, settings) if applied else look(management, settings.all_flows))
+        seen = await (_effective(management, flows) if applied else look(management, flows))
     except ManagementError as error:
         advice = "correct EVENTFLOW_BROKER__MANAGEMENT_URL, or the user's rights"
         return [*findings, _not_checked(printable(str(error)), Verdict.UNKNOWN, advice=advice)]
@@ -79,11 +79,11 @@ def commands(management: Management) -> str:
     )
 
 
-async def _effective(management: Management, settings: Settings) -> Look:
+async def _effective(management: Management, flows: Sequence[str]) -> Look:
     """Check until our policies are in effect on every queue, for at most 12 s."""
     deadline_s = time.monotonic() + EFFECTIVE_WITHIN_S
     while True:
-        seen = await look(management, settings.all_flows)
+        seen = await look(management, flows)
         if time.monotonic() > deadline_s or not (seen.unshielded or seen.unknown):
             return seen
         await asyncio.sleep(POLL_S)

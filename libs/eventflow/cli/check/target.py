@@ -33,12 +33,14 @@ _ADVICE = {
 _TLS_TEST_MAX_S = 1.0
 
 
-async def check_targets(settings: Settings, timeout_s: float) -> list[Finding]:
+async def check_targets(settings: Settings, flows: Sequence[str], timeout_s: float) -> list[Finding]:
     """Connect to the target of each flow."""
-    return [
-        await _check_target(f"target of {flow}", variable_name(flow, "target", "url"), each.target.url, timeout_s)
-        for flow, each in settings.all_flows.items()
-    ]
+    urls = {flow: settings.all_flows[flow].target.url for flow in flows}
+    checks = (
+        _check_target(f"target of {flow}", variable_name(flow, "target", "url"), url, timeout_s)
+        for flow, url in urls.items()
+    )
+    return await asyncio.gather(*checks)
 
 
 async def _check_target(subject: str, variable: str, target: str | None, timeout_s: float) -> Finding:

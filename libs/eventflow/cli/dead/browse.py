@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -10,12 +12,17 @@ from eventflow.amqp.browser import Browsed, Browser, browsing
 from eventflow.amqp.publisher import Publisher
 from eventflow.cli.console import err
 from eventflow.cli.dead.dead_letters import Selection, letters_per_read
-from eventflow.cli.session import connected, publishing
-from eventflow.message import encode, restarted
+from eventflow.cli.dead.export_files import ExportFile
+from eventflow.cli.session import Link, connected, publishing
+from eventflow.message import Envelope, encode, restarted
 from eventflow.settings.root import Settings
 from eventflow.topology import Lane, dead_queue, ingest_specs, lane_queue
 
 CONFIRM_TIMEOUT_S = 10.0
+UNCONFIRMED_MAX = 32
+"""Events of a file that are sent before their confirms are awaited."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,8 @@ class Tally:
 
     seen: int = 0
     done: int = 0
+    found_ids: set[str] = field(default_factory=set)
+    """The ids that were selected, if a selection has ids."""
 
 
 Action = Callable[[Browser, Sequence[Browsed], Tally], Awaitable[None]]
@@ -83,15 +92,22 @@ async def browse(
     Raises:
         EventFlowError: The broker failed. Dead letters that were not acked are still in the queue.
     """
-    async with (
-        connected(queue.urls) as link,
-        browsing(link.connection, queue.name, at_most=at_most) as browser,
-    ):
+    async with connected(queue.urls) as link:
+        await _browse(link, queue, selection, action, tally, at_most=at_most)
+
+
+async def _browse(
+    link: Link, queue: DeadQueue, selection: Selection, action: Action, tally: Tally, *, at_most: int | None = None
+) -> None:
+    async with browsing(link.connection, queue.name, at_most=at_most) as browser:
         with _progress() as progress:
             bar = progress.add_task(queue.name, total=browser.left)
             while letters := await browser.read(queue.per_read):
                 tally.seen += len(letters)
-                await action(browser, [letter for letter in letters if selection.has(letter)], tally)
+                selected = [letter for letter in letters if selection.has(letter)]
+                if selection.ids:
+                    tally.found_ids |= {letter.envelope.event.id for letter in selected}
+                await action(browser, selected, tally)
                 progress.update(bar, completed=tally.seen)
 
 
@@ -103,13 +119,36 @@ async def replay(queue: DeadQueue, selection: Selection, tally: Tally) -> None:
     Raises:
         EventFlowError: A copy was not confirmed, or the broker failed.
     """
-    replay_queue = lane_queue(queue.flow, Lane.REPLAY)
-    async with publishing(queue.urls, ingest_specs(queue.flow)) as publisher:
+    async with connected(queue.urls) as link, publishing(link, ingest_specs(queue.flow)) as publisher:
 
         async def move_all(browser: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
-            await _each(letters, tally, lambda letter: _move(browser, publisher, letter, replay_queue))
+            await _each(
+                letters, tally, lambda letter: _move(browser, publisher, letter, restarted(letter.envelope), queue.flow)
+            )
 
-        await browse(queue, selection, move_all, tally)
+        await _browse(link, queue, selection, move_all, tally)
+
+
+async def replay_file(queue: DeadQueue, file: ExportFile, tally: Tally) -> None:
+    """Send each event of a file to the replay lane, in place of its dead letter if that is still in the queue.
+
+    Each line stands for one dead letter. If the queue has more of an id than the file, the others stay. As in `replay`,
+    a dead letter is acked only after its copy is confirmed. The tally counts lines.
+
+    Raises:
+        EventFlowError: A copy was not confirmed, or the broker failed.
+    """
+    lane, tally.seen = lane_queue(queue.flow, Lane.REPLAY), file.lines
+    async with connected(queue.urls) as link, publishing(link, ingest_specs(queue.flow)) as publisher:
+
+        async def move_all(browser: Browser, letters: Sequence[Browsed], _: Tally) -> None:
+            edited = [(letter, envelope) for letter in letters if (envelope := file.take(letter.envelope.event.id))]
+            await _each(edited, tally, lambda pair: _move(browser, publisher, *pair, queue.flow))
+
+        await _browse(link, queue, Selection(ids=file.ids), move_all, Tally())
+        rest = file.take_rest()
+        while envelopes := list(islice(rest, UNCONFIRMED_MAX)):
+            await _each(envelopes, tally, lambda envelope: _publish(publisher, envelope, lane))
 
 
 async def delete(browser: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
@@ -122,14 +161,18 @@ async def count(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
     tally.done += len(letters)
 
 
-async def _move(browser: Browser, publisher: Publisher, letter: Browsed, queue: str) -> None:
-    await publisher.publish(encode(restarted(letter.envelope)), queue=queue).confirmed(timeout_s=CONFIRM_TIMEOUT_S)
+async def _move(browser: Browser, publisher: Publisher, letter: Browsed, envelope: Envelope, flow: str) -> None:
+    await _publish(publisher, envelope, lane_queue(flow, Lane.REPLAY))
     await browser.ack(letter)
 
 
-async def _each(letters: Sequence[Browsed], tally: Tally, handle: Callable[[Browsed], Awaitable[None]]) -> None:
-    """Handle all dead letters concurrently. If one fails, the others finish first and are counted."""
-    results = await asyncio.gather(*(handle(letter) for letter in letters), return_exceptions=True)
+async def _publish(publisher: Publisher, envelope: Envelope, queue: str) -> None:
+    await publisher.publish(encode(envelope), queue=queue).confirmed(timeout_s=CONFIRM_TIMEOUT_S)
+
+
+async def _each(items: Sequence[T], tally: Tally, handle: Callable[[T], Awaitable[None]]) -> None:
+    """Handle all of them concurrently. If one fails, the others finish first and are counted."""
+    results = await asyncio.gather(*map(handle, items), return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
     tally.done += len(results) - len(failures)
     for failure in failures:

@@ -1,53 +1,64 @@
 """The commands of `eventflow dead`: list, show, count, export, replay and purge dead letters."""
 
 import asyncio
+import dataclasses
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from eventflow.amqp.browser import Browsed, Browser
-from eventflow.cli.console import err, out, printable, table
-from eventflow.cli.dead.browse import DeadQueue, Tally, browse, count, delete, first, replay
-from eventflow.cli.dead.dead_letters import Selection, facts_of, record_of, shown_body, shown_reason
-from eventflow.cli.options import ConfigOption, DryRunOption, OneFlowOption, one_flow_of, settings_of
+from eventflow.cli.assembly import command, new_group
+from eventflow.cli.console import err, out, print_json, printable, table
+from eventflow.cli.dead.browse import DeadQueue, Tally, browse, count, delete, first, replay, replay_file
+from eventflow.cli.dead.dead_letters import Selection, facts_of, shown_body, shown_reason, summary_of
+from eventflow.cli.dead.export_files import STANDARD_STREAM, reading, writing
+from eventflow.cli.dead.exports import exported
+from eventflow.cli.dead.options import (
+    AllOption,
+    IdsArgument,
+    ReasonOption,
+    SinceOption,
+    TypeOption,
+    UntilOption,
+    selection_of,
+)
+from eventflow.cli.options import ConfigOption, DryRunOption, JsonOption, OneFlowOption, one_flow_of, settings_of
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
 
-app = typer.Typer(
-    help="Handle dead letters: events that were given up. "
+app = new_group(
+    "Handle dead letters: events that were given up. "
     "Dead letters that a running command has read are hidden from other commands until it ends, so run one at a time "
     "for each flow. The commands that only read leave every dead letter in the queue. They keep the order too, as "
-    "long as at most 10000 dead letters have been read before.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    "long as at most 10000 dead letters have been read before."
 )
 
-ReasonOption = Annotated[
-    str | None,
-    typer.Option("--reason", metavar="WORD", help="Only dead letters with this reason, such as server_error."),
-]
-IdArgument = Annotated[str | None, typer.Argument(metavar="ID", help="Id of the event.", show_default=False)]
-AllOption = Annotated[bool, typer.Option("--all", help="All dead letters that are in the queue now.")]
 
-
-@app.command("list")
+@command(app, "list")
 def list_dead_letters(
     context: typer.Context,
     flow: OneFlowOption = None,
     reason: ReasonOption = None,
+    event_type: TypeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Number of dead letters to show, oldest first.")] = 20,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """List the oldest dead letters. The queue does not change."""
     queue = _queue(context, config, flow)
-    letters, depth = asyncio.run(first(queue, Selection(reason=reason), limit))
+    letters, depth = asyncio.run(first(queue, selection_of(reason, event_type, since, until), limit))
+    if as_json:
+        print_json({"flow": queue.flow, "dead_letters": depth, "shown": [summary_of(letter) for letter in letters]})
+        return
     shown = table("id", "type", "reason", "status", "attempts", "last failed", "bytes", numbers=("attempts", "bytes"))
     for letter in letters:
         failure = letter.envelope.failure
@@ -65,20 +76,24 @@ def list_dead_letters(
     out.print(f"{len(letters)} shown of {depth} dead letters of flow {queue.flow}")
 
 
-@app.command("show")
+@command(app, "show")
 def show_dead_letter(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],  # noqa: A002 - the argument's name
     flow: OneFlowOption = None,
     full: Annotated[bool, typer.Option("--full", help="Show the whole body, even if it is long.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Show one dead letter with its headers and body. The queue does not change."""
     queue = _queue(context, config, flow)
-    letters, depth = asyncio.run(first(queue, Selection(id=id), 1))
+    letters, depth = asyncio.run(first(queue, Selection(ids=frozenset({id})), 1))
     if not letters:
-        raise EventFlowError(_none_has(id, depth, queue.flow))
+        raise EventFlowError(_none_has([id], depth, queue.flow))
     letter = letters[0]
+    if as_json:
+        print_json({**exported(letter, queue.flow), "headers": letter.headers})
+        return
     facts = table("", "")
     facts.show_header = False
     for name, value in facts_of(letter):
@@ -90,85 +105,132 @@ def show_dead_letter(
     out.print(shown_body(letter.envelope.event.body, full=full), soft_wrap=True)
 
 
-@app.command("count")
-def count_dead_letters(context: typer.Context, flow: OneFlowOption = None, config: ConfigOption = None) -> None:
+@command(app, "count")
+def count_dead_letters(
+    context: typer.Context,
+    flow: OneFlowOption = None,
+    reason: ReasonOption = None,
+    event_type: TypeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Count the dead letters by reason. The queue does not change.
 
     A reason marked (RabbitMQ) means that the broker itself dead-lettered the event, not a processor.
     """
     queue = _queue(context, config, flow)
+    selection = selection_of(reason, event_type, since, until)
     reasons: Counter[str] = Counter()
-    with _reported("counted", queue) as tally:
 
-        async def add(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
-            reasons.update(printable(shown_reason(letter)) for letter in letters)
-            tally.done += len(letters)
+    async def add(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+        reasons.update(printable(shown_reason(letter)) for letter in letters)
+        tally.done += len(letters)
 
-        asyncio.run(browse(queue, Selection(), add, tally))
-        if reasons:
+    with _reported("counted", queue, as_json=as_json, more=lambda: {"reasons": dict(reasons.most_common())}) as tally:
+        asyncio.run(browse(queue, selection, add, tally))
+        if reasons and not as_json:
             shown = table("reason", "dead letters", numbers=("dead letters",))
-            for reason, letters in reasons.most_common():
-                shown.add_row(reason, str(letters))
+            for each, letters in reasons.most_common():
+                shown.add_row(each, str(letters))
             out.print(shown)
 
 
-@app.command("export")
+@command(app, "export")
 def export_dead_letters(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; - is stdout.")] = Path("-"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; - is stdout.")] = Path(STANDARD_STREAM),
     flow: OneFlowOption = None,
     reason: ReasonOption = None,
+    event_type: TypeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the number of exported dead letters as JSON.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Write dead letters as NDJSON. The queue does not change.
 
-    Each line is one JSON object, oldest first.
+    Each line is one JSON object, oldest first. Only you can read the file, and no file is overwritten. `dead replay
+    --from FILE` sends the events again, after you have edited them or as they are.
     """
-    queue = _queue(context, config, flow)
-    with _opened(file) as sink, _reported("exported", queue, console=err) as tally:
+    queue, selection = _queue(context, config, flow), selection_of(reason, event_type, since, until)
+    console = err if str(file) == STANDARD_STREAM else out
+    with writing(file) as sink, _reported("exported", queue, as_json=as_json, console=console) as tally:
 
         async def write(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
             for letter in letters:
-                sink.write(json.dumps(record_of(letter)) + "\n")
+                sink.write(json.dumps(exported(letter, queue.flow)) + "\n")
             tally.done += len(letters)
 
-        asyncio.run(browse(queue, Selection(reason=reason), write, tally))
+        asyncio.run(browse(queue, selection, write, tally))
 
 
-@app.command("replay")
+@command(app, "replay")
 def replay_dead_letters(
     context: typer.Context,
-    id: IdArgument = None,  # noqa: A002 - the argument's name
+    ids: IdsArgument = None,
     flow: OneFlowOption = None,
     reason: ReasonOption = None,
+    event_type: TypeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     every: AllOption = False,
+    file: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Events in a file of `dead export`, edited or not; - is stdin."),
+    ] = None,
     dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Send dead letters again. Their attempts are counted from zero again.
 
+    Select them by ids, by conditions that all must be met (--reason, --type, --since, --until), by --all, or by --from.
+
     Each dead letter leaves the queue only after the broker has confirmed its copy in the replay lane. If the command
     fails, an event may be sent twice, and none is lost. Run it again to continue.
+
+    With --from, each line of the file is sent, also if its event is no longer a dead letter. All lines are checked
+    before the first is sent.
     """
-    queue, selection = _queue(context, config, flow), _selection(id, reason, every=every)
-    with _reported("would replay" if dry_run else "replayed", queue) as tally:
+    queue = _queue(context, config, flow)
+    selection = _selection(selection_of(reason, event_type, since, until), ids, every=every, from_file=file is not None)
+    done = "would replay" if dry_run else "replayed"
+    if file is not None:
+        with reading(file, queue.flow) as found, _reported(done, queue, as_json=as_json, things="lines") as tally:
+            tally.seen = found.lines
+            if dry_run:
+                tally.done = found.lines
+            else:
+                asyncio.run(replay_file(queue, found, tally))
+        return
+    with _reported(done, queue, as_json=as_json) as tally:
         asyncio.run(browse(queue, selection, count, tally) if dry_run else replay(queue, selection, tally))
     _require_found(selection, tally, queue)
 
 
-@app.command("purge")
+@command(app, "purge")
 def purge_dead_letters(
     context: typer.Context,
-    id: IdArgument = None,  # noqa: A002 - the argument's name
+    ids: IdsArgument = None,
     flow: OneFlowOption = None,
     reason: ReasonOption = None,
+    event_type: TypeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     every: AllOption = False,
     dry_run: DryRunOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Delete dead letters permanently, after a confirmation."""
-    queue, selection = _queue(context, config, flow), _selection(id, reason, every=every)
+    """Delete dead letters permanently, after a confirmation.
+
+    Select them by ids, by conditions that all must be met (--reason, --type, --since, --until), or by --all.
+    """
+    queue = _queue(context, config, flow)
+    selection = _selection(selection_of(reason, event_type, since, until), ids, every=every)
     asks = not (yes or dry_run)
     if asks and not sys.stdin.isatty():
         raise typer.BadParameter(
@@ -176,14 +238,14 @@ def purge_dead_letters(
         )
     at_most = None
     if not yes:
-        with _reported("would delete", queue) as found:
+        with _reported("would delete", queue, as_json=as_json and dry_run, console=out if dry_run else err) as found:
             asyncio.run(browse(queue, selection, count, found))
         _require_found(selection, found, queue)
         if dry_run or not found.done:
             return
-        typer.confirm("Delete them permanently?", abort=True)
+        typer.confirm("Delete them permanently?", abort=True, err=True)
         at_most = found.seen  # those that were confirmed; dead letters that came later are behind them
-    with _reported("deleted", queue) as tally:
+    with _reported("deleted", queue, as_json=as_json) as tally:
         asyncio.run(browse(queue, selection, delete, tally, at_most=at_most))
     _require_found(selection, tally, queue)
 
@@ -193,43 +255,52 @@ def _queue(context: typer.Context, config: Path | None, flow: str | None) -> Dea
     return DeadQueue(settings=settings, flow=one_flow_of(settings, flow))
 
 
-def _selection(event_id: str | None, reason: str | None, *, every: bool) -> Selection:
-    if (event_id is not None) + (reason is not None) + every != 1:
-        raise typer.BadParameter("exactly one of them is expected", param_hint="ID, --reason or --all")
-    return Selection(id=event_id, reason=reason)
+def _selection(conditions: Selection, ids: Sequence[str] | None, *, every: bool, from_file: bool = False) -> Selection:
+    if bool(ids) + (not conditions.is_everything) + every + from_file != 1:
+        raise typer.BadParameter(
+            "exactly one of them is expected", param_hint="ids, conditions (--reason, --type, ...), --all or --from"
+        )
+    return dataclasses.replace(conditions, ids=frozenset(ids or ()))
 
 
 @contextmanager
-def _reported(done: str, queue: DeadQueue, *, console: Console = out) -> Iterator[Tally]:
-    """Print the number of dead letters that were handled, even if an error ends the command half-way."""
+def _reported(
+    done: str,
+    queue: DeadQueue,
+    *,
+    as_json: bool,
+    console: Console = out,
+    things: str = "dead letters",
+    more: Callable[[], dict[str, Any]] = dict,
+) -> Iterator[Tally]:
+    """Print the number of dead letters that were handled, even if an error ends the command half-way.
+
+    Args:
+        done: Their new state, such as `replayed`.
+        queue: Their queue.
+        as_json: Whether to print a JSON document.
+        console: The place to print it.
+        things: The things that are counted.
+        more: Called for more fields of the document.
+    """
     tally = Tally()
     try:
         yield tally
     except BaseException:
         if tally.done:
-            err.print(f"{done} {tally.done} dead letters of flow {queue.flow}, then failed")
+            err.print(f"{done} {tally.done} {things} of flow {queue.flow}, then failed")
         raise
-    console.print(f"{done} {tally.done} of {tally.seen} dead letters of flow {queue.flow}")
+    if as_json:
+        document = {"flow": queue.flow, done.replace(" ", "_"): tally.done, "of": tally.seen, **more()}
+        print_json(document, console)
+    else:
+        console.print(f"{done} {tally.done} of {tally.seen} {things} of flow {queue.flow}")
 
 
 def _require_found(selection: Selection, tally: Tally, queue: DeadQueue) -> None:
-    if selection.id is not None and not tally.done:
-        raise EventFlowError(_none_has(selection.id, tally.seen, queue.flow))
+    if missing := sorted(selection.ids - tally.found_ids):
+        raise EventFlowError(_none_has(missing, tally.seen, queue.flow))
 
 
-def _none_has(event_id: str, depth: int, flow: str) -> str:
-    return f"none of the {depth} dead letters of flow {flow} has the id {printable(event_id)}"
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[TextIO]:
-    if str(file) == "-":
-        yield sys.stdout
-        return
-    part = file.with_name(f"{file.name}.part")  # an export that fails leaves no file that looks whole
-    try:
-        with part.open("w", encoding="utf-8") as sink:
-            yield sink
-        part.replace(file)
-    except OSError as error:
-        raise EventFlowError(f"cannot write {file}: {error.strerror}") from error
+def _none_has(ids: Sequence[str], depth: int, flow: str) -> str:
+    return f"none of the {depth} dead letters of flow {flow} has the id {printable(' or '.join(ids))}"

@@ -3,18 +3,22 @@
 import base64
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from eventflow.amqp.browser import Browsed
 from eventflow.cli.console import printable
 from eventflow.event import format_time
 from eventflow.network.failure import MEANINGS
-from eventflow.outcome import TOO_LARGE
+from eventflow.outcome import FAILURE_REASONS, TOO_LARGE
 
 REJECTED = "rejected"
 """The broker's reason if a processor rejected the message, because its copy would be too large for the broker."""
 UNKNOWN_REASON = "unknown"
 BROKER = "RabbitMQ"
+REASONS = (*FAILURE_REASONS, TOO_LARGE, "expired", "maxlen", "delivery_limit", UNKNOWN_REASON)
+"""Every reason of a dead letter: a processor's, the broker's own, or none that is readable."""
+
 BODY_SHOWN_CHARACTERS = 2_000
 BODY_SHOWN_BYTES = 128
 READ_MAX_BYTES = 64 * 1024 * 1024
@@ -22,16 +26,35 @@ READ_MAX_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The dead letters that a command handles: by id, by reason, or all if both are None."""
+    """The dead letters that a command handles: those that satisfy every condition that is given.
 
-    id: str | None = None
-    reason: str | None = None
+    Attributes:
+        reasons: Reasons, or details of failed connections.
+        since: The earliest time at which an event was given up.
+        until: The time before which it was given up.
+    """
+
+    ids: frozenset[str] = frozenset()
+    reasons: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether it has no condition."""
+        return self == Selection()
 
     def has(self, letter: Browsed) -> bool:
         """Return True if a dead letter is selected."""
-        if self.id is not None:
-            return letter.envelope.event.id == self.id
-        return self.reason is None or reason_of(letter) == self.reason
+        event = letter.envelope.event
+        return (
+            (not self.ids or event.id in self.ids)
+            and (not self.types or event.type in self.types)
+            and (not self.reasons or not self.reasons.isdisjoint({reason_of(letter), detail_of(letter)}))
+            and (self.since is None or given_up_at(letter) >= self.since)
+            and (self.until is None or given_up_at(letter) < self.until)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +104,21 @@ def _latest_death(letter: Browsed) -> tuple[str, str] | None:
     return None
 
 
+def detail_of(letter: Browsed) -> str | None:
+    """Return the detail of a processor's reason; None if there is none, or if the broker itself moved the message."""
+    failure = letter.envelope.failure
+    return None if failure is None or death_of(letter) is not None else failure.detail
+
+
+def given_up_at(letter: Browsed) -> datetime:
+    """Return the time of the last failure, or else of the broker's move, or else of the acceptance."""
+    match letter.headers.get("x-death"):
+        case [{"time": datetime() as moment}, *_] if death_of(letter) is not None:
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    failure = letter.envelope.failure
+    return letter.envelope.event.accepted_at if failure is None else failure.last_at
+
+
 def shown_reason(letter: Browsed) -> str:
     """Return the reason for display: `expired (RabbitMQ)` if the broker itself dead-lettered the event."""
     return reason_of(letter) if death_of(letter) is None else f"{reason_of(letter)} ({BROKER})"
@@ -108,6 +146,12 @@ def record_of(letter: Browsed) -> dict[str, Any]:
         return {**record, "body": event.body.decode()}
     except UnicodeDecodeError:
         return {**record, "body_base64": base64.b64encode(event.body).decode()}
+
+
+def summary_of(letter: Browsed) -> dict[str, Any]:
+    """Return a dead letter as a JSON object with the size of its body in place of the body."""
+    record = {name: value for name, value in record_of(letter).items() if name not in {"body", "body_base64"}}
+    return {**record, "body_bytes": len(letter.envelope.event.body)}
 
 
 def facts_of(letter: Browsed) -> list[tuple[str, str]]:

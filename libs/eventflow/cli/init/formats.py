@@ -24,7 +24,9 @@ def as_variables(title: str, tables: Sequence[Table]) -> str:
     Comments stand on lines of their own, because Docker reads all behind a `=`. The settings that deploy/compose.yaml
     makes are comments too.
     """
-    return "\n".join([*_introduction(title), *(line for table in tables for line in _variable_lines(table)), ""])
+    compose = "# The lines that Compose sets are comments: without deploy/compose.yaml remove their `# `."
+    lines = (line for table in tables for line in _variable_lines(table))
+    return "\n".join([*_introduction(title), compose, *lines, ""])
 
 
 def _introduction(title: str) -> Iterator[str]:
@@ -54,7 +56,8 @@ def _variable_lines(table: Table) -> Iterator[str]:
         yield f"# {entry.comment}{'; Compose sets it' if entry.is_of_compose else ''}"
         yield f"{'# ' if entry.is_of_compose or not entry.is_active else ''}{name}={_variable_value(entry)}"
         if entry.compose_file is not None:
-            yield f"# in Compose remove that line, and put the value into the file deploy{entry.compose_file[4:]}"
+            place = f"deploy{entry.compose_file.removeprefix('/run')}"
+            yield f"# in Compose remove that line, and put the value into the file {place}"
             yield f"# {name}_FILE={entry.compose_file}"
 
 

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from eventflow.cli.console import out
-from eventflow.cli.options import ConfigOption, FlowOption, flows_of, settings_of
+from eventflow.cli.options import ConfigOption, FlowOption, JsonOption, flows_of, settings_of
 from eventflow.cli.retry_queues import leftovers
 from eventflow.cli.session import connected
 from eventflow.cli.status.display import document_of, shown_of
@@ -28,7 +28,7 @@ def status(
     context: typer.Context,
     flow: FlowOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every second until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Show the number of events in each queue.

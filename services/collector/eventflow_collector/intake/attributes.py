@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from eventflow.errors import InvalidEventError
@@ -81,8 +82,13 @@ _NOTHING = _Given()
 
 def _may_give(headers: Mapping[str, str], identity: Identity) -> bool:
     """Whether a request can give any attribute. Most give none, and to look for each of them costs every event."""
-    names = [*map(str.lower, headers)]
-    return identity.reads_body or not (identity.headers.isdisjoint(names) and _HEADERS.isdisjoint(names))
+    return identity.reads_body or not _names_of(identity).isdisjoint(map(str.lower, headers))
+
+
+@lru_cache
+def _names_of(identity: Identity) -> frozenset[str]:
+    """Return the names, in lower case, of all headers with an attribute."""
+    return identity.headers | _HEADERS
 
 
 def _given_in(headers: Mapping[str, str], body: bytes, identity: Identity) -> _Given:

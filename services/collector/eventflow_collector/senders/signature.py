@@ -41,7 +41,8 @@ class Verifier:
             ValueError: A secret is not base64 although it must be.
         """
         decode = signing_key if signature.has_base64_secrets else str.encode
-        self._keys = tuple(decode(secret) for secret in secrets)
+        # Copying a prepared HMAC takes half the time of `hmac.digest`, which looks up the algorithm each time.
+        self._macs = tuple(hmac.new(decode(secret), digestmod=signature.algorithm) for secret in secrets)
         self._signature = signature
         self._tolerance_s = tolerance_s
         self._segments = tuple(_segments(signature.signed))
@@ -73,15 +74,17 @@ class Verifier:
 
     def _matches(self, items: Iterable[str], fields: Mapping[str, bytes]) -> bool:
         signed = b"".join([fields[part] if isinstance(part, str) else part for part in self._segments])
-        expected = [self._sign(key, signed) for key in self._keys]
+        expected = [self._sign(mac, signed) for mac in self._macs]
         given = [header_bytes(item) for item in items]
         # Every pair is compared, also after a match, so that the time does not show which secret has made it.
         matches = [hmac.compare_digest(one, other) for one in given for other in expected]
         return any(matches)
 
-    def _sign(self, key: bytes, signed: bytes) -> bytes:
+    def _sign(self, mac: hmac.HMAC, signed: bytes) -> bytes:
         signature = self._signature
-        digest = hmac.digest(key, signed, signature.algorithm)
+        mac = mac.copy()
+        mac.update(signed)
+        digest = mac.digest()
         written = digest.hex() if signature.encoding == "hex" else base64.b64encode(digest).decode()
         return f"{signature.prefix}{written}".encode()
 

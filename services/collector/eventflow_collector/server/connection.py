@@ -22,10 +22,10 @@ from typing_extensions import override
 
 from eventflow.message import TRACEPARENT
 from eventflow.network.connection_limit import ConnectionLimit
-from eventflow_collector.ingest import Exchange, Ingest
+from eventflow_collector.ingest import Exchange, Ingest, Reception
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.responses import Response, problem, written
-from eventflow_collector.server.plain import PlainReader, PlainRequest, Unread
+from eventflow_collector.server.plain import PlainRequest, Unread, read_plain
 from eventflow_collector.server.protocol import ProblemProtocol
 
 UNANSWERED_MAX = 32
@@ -103,7 +103,7 @@ class Shared:
             connection.abort()
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, Exchange):
     """Reads a connection first, and writes the answers in the order of the requests.
 
     Attributes:
@@ -111,14 +111,13 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_answers",
         "_has_ended",
         "_idle_since_s",
         "_incomplete_since_s",
         "_is_body_incomplete",
         "_is_reading_paused",
         "_loop",
-        "_reader",
+        "_receptions",
         "_reserved_bytes",
         "_rest",
         "_shared",
@@ -130,11 +129,10 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._loop = asyncio.get_running_loop()
-        self._reader = PlainReader()
         self._state = State.READING
-        self._answers: deque[_Answer] = deque()  # that are due, in the order of their requests
+        self._receptions: deque[Reception] = deque()  # whose answers are due, in the order of their requests
         self._rest = b""  # of the received bytes, not read yet
-        self._reserved_bytes = 0  # of the budget, for an incomplete request in `_rest`
+        self._reserved_bytes = 0  # of the budget, for `_rest`
         self._incomplete_since_s = math.inf
         self._is_body_incomplete = False
         self._is_reading_paused = False
@@ -145,7 +143,7 @@ class Connection(asyncio.Protocol):
     @property
     def idle_since_s(self) -> float | None:
         """Time by the loop's clock at which the last request ended; None while one is being served."""
-        is_idle = not (self._answers or self._is_body_incomplete) and self._may_receive
+        is_idle = not (self._receptions or self._is_body_incomplete) and self._may_receive
         return self._idle_since_s if is_idle else None
 
     @override
@@ -167,7 +165,7 @@ class Connection(asyncio.Protocol):
         try:
             self._read(data)
         except Exception as error:  # noqa: BLE001 - a bug
-            self.crash(error)
+            self._crash(error)
 
     @override
     def eof_received(self) -> bool:
@@ -224,7 +222,21 @@ class Connection(asyncio.Protocol):
         elif (since_s := self.idle_since_s) is not None and now_s - since_s > idle_max_s:
             self.end()
 
-    def answered(self, response: Response) -> None:
+    @override
+    def answer(self, reception: Reception, response: Response) -> None:
+        if reception.response is None:
+            reception.response = response
+            try:
+                self._answered(response)
+            except Exception as error:  # noqa: BLE001 - a bug, and an answer may be lost: the next would take its place
+                self._crash(error)
+
+    @override
+    def fail(self, reception: Reception, error: Exception) -> None:
+        self._shared.on_crash(error)
+        self.answer(reception, problem(500, HTTPStatus.INTERNAL_SERVER_ERROR.description, closes=True))
+
+    def _answered(self, response: Response) -> None:
         """Write all complete answers at the front, in one piece, after `response` has completed one of them."""
         if self._state is State.GONE:
             return
@@ -235,31 +247,27 @@ class Connection(asyncio.Protocol):
         self._write_answers()
         self._go_on()
 
-    def crashed(self, error: BaseException) -> None:
-        """Record an unexpected error. Never raises."""
-        self._shared.on_crash(error)
-
-    def crash(self, error: BaseException) -> None:
+    def _crash(self, error: BaseException) -> None:
         """Cut the connection after an error that has left its answers or its bytes uncertain."""
-        self.crashed(error)
+        self._shared.on_crash(error)
         self.abort()
 
     def _write_answers(self) -> None:
-        answers, pieces = self._answers, []
-        while answers and (response := answers[0].response) is not None:
+        receptions, pieces = self._receptions, []
+        while receptions and (response := receptions[0].response) is not None:
             pieces.append(written(response, unix_s=int(time.time())))
-            answers.popleft()
+            receptions.popleft()
             if response.closes:
-                answers.clear()  # of requests that were sent behind it; they are answered by the end of the connection
+                receptions.clear()  # of requests behind it, which are answered by the end of the connection
         if pieces:
-            self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self._transport.write(b"".join(pieces))
             self._idle_since_s = self._loop.time()
 
     def _read(self, data: bytes) -> None:
         """Receive the plain requests at the front of `data`; keep the rest."""
         start, size = 0, len(data)
         while start < size and self._may_receive:
-            request = self._reader.read(data, start)
+            request = read_plain(data, start)
             if not isinstance(request, PlainRequest):
                 self._keep_unread(data[start:], request)
                 self._go_on()
@@ -268,37 +276,41 @@ class Connection(asyncio.Protocol):
             self._incomplete_since_s = math.inf
             self._receive(request)
         if start < size and self._state is State.READING:
-            self._rest = data[start:]
-            self._pause_reading()  # until `_go_on` reads the rest
+            if self._keep(data[start:]):
+                self._pause_reading()  # until `_go_on` reads the rest
+            else:
+                self._leave(data[start:])
 
     @property
     def _may_receive(self) -> bool:
-        return self._state is State.READING and len(self._answers) < UNANSWERED_MAX and self.stalled_since_s == math.inf
+        return (
+            self._state is State.READING and len(self._receptions) < UNANSWERED_MAX and self.stalled_since_s == math.inf
+        )
 
     def _receive(self, request: PlainRequest) -> None:
-        answer = _Answer(self)
-        self._answers.append(answer)
+        head, body, _ = request
+        reception = self._shared.ingest.begin(head.flow, traceparent=head.headers.get(TRACEPARENT), exchange=self)
+        self._receptions.append(reception)
         try:
-            reception = self._shared.ingest.begin(
-                request.flow, traceparent=request.headers.get(TRACEPARENT), exchange=answer
-            )
-        except Exception as error:  # noqa: BLE001 - a bug, answered 500
-            answer.fail(error)
-            return
-        try:
-            reception.receive(request.headers, request.body, batch=request.batch)
+            reception.receive(head.headers, body, batch=head.batch)
         except Exception as error:  # noqa: BLE001 - a bug, answered 500
             reception.fail(error)
 
     def _keep_unread(self, rest: bytes, reason: Unread) -> None:
         """Keep a request that is incomplete; leave any other to aiohttp, which reads it from its first byte."""
-        if reason is Unread.NOT_PLAIN or not self._shared.budget.reserve(len(rest)):
+        if reason is Unread.NOT_PLAIN or not self._keep(rest):
             self._leave(rest)
             return
-        self._rest, self._reserved_bytes = rest, len(rest)
         self._is_body_incomplete = reason is Unread.INCOMPLETE_BODY
         if self._incomplete_since_s == math.inf:  # a request that arrives byte by byte keeps its first time
             self._incomplete_since_s = self._loop.time()
+
+    def _keep(self, rest: bytes) -> bool:
+        """Keep bytes that cannot be read yet; False if the budget does not allow it."""
+        if not self._shared.budget.reserve(len(rest)):
+            return False
+        self._rest, self._reserved_bytes = rest, len(rest)
+        return True
 
     def _forget_rest(self) -> None:
         self._rest = b""
@@ -320,14 +332,15 @@ class Connection(asyncio.Protocol):
             case State.READING:
                 if self._is_reading_paused and self._may_receive:
                     self._resume_reading()
-                    rest, self._rest = self._rest, b""
+                    rest = self._rest
+                    self._forget_rest()
                     self._read(rest)
             case State.LEAVING:
                 # Not while the peer does not read: aiohttp's protocol would not know that its writes must wait.
-                if not self._answers and self.stalled_since_s == math.inf:
+                if not self._receptions and self.stalled_since_s == math.inf:
                     self._hand_over()
             case State.ENDING:
-                if not self._answers:
+                if not self._receptions:
                     self._close()
             case State.GONE:
                 pass
@@ -338,7 +351,7 @@ class Connection(asyncio.Protocol):
         try:
             self._go_on()
         except Exception as error:  # noqa: BLE001 - a bug
-            self.crash(error)
+            self._crash(error)
 
     def _hand_over(self) -> None:
         rest, transport = self._rest, self._transport
@@ -363,7 +376,7 @@ class Connection(asyncio.Protocol):
 
     def _forget_all(self) -> None:
         self._state = State.GONE
-        self._answers.clear()
+        self._receptions.clear()
         self._forget_rest()
         self._shared.forget(self)
 
@@ -376,30 +389,6 @@ class Connection(asyncio.Protocol):
         if self._is_reading_paused:
             self._is_reading_paused = False
             self._transport.resume_reading()
-
-
-class _Answer(Exchange):
-    """The place of one answer in the order of its connection. The connection may be gone when it is complete."""
-
-    __slots__ = ("_connection", "response")
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.response: Response | None = None
-
-    @override
-    def answer(self, response: Response) -> None:
-        if self.response is None:
-            self.response = response
-            try:
-                self._connection.answered(response)
-            except Exception as error:  # noqa: BLE001 - a bug, and an answer may be lost: the next would take its place
-                self._connection.crash(error)
-
-    @override
-    def fail(self, error: Exception) -> None:
-        self._connection.crashed(error)
-        self.answer(problem(500, HTTPStatus.INTERNAL_SERVER_ERROR.description, closes=True))
 
 
 def _pass_on_end(protocol: ProblemProtocol, transport: asyncio.Transport) -> None:

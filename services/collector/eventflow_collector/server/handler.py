@@ -54,12 +54,12 @@ class _Awaited(Exchange):
         self.answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
     @override
-    def answer(self, response: Response) -> None:
+    def answer(self, reception: Reception, response: Response) -> None:
         if not self.answered.done():
             self.answered.set_result(response)
 
     @override
-    def fail(self, error: Exception) -> None:
+    def fail(self, reception: Reception, error: Exception) -> None:
         if not self.answered.done():
             self.answered.set_exception(error)
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 from eventflow.control.messages import Cause, Ignored
 from eventflow.management.policies import Look
 from eventflow.message import Envelope
-from eventflow.outcome import TOO_LARGE, DeadLetter, Defer, Delivered, Hold, Retry
+from eventflow.outcome import FAILURE_REASONS, TOO_LARGE, DeadLetter, Defer, Delivered, Hold, Retry
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import (
     AGE_BUCKETS_S,
@@ -27,7 +27,7 @@ from eventflow_processor.attempt import Attempted
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.observe.observer import Observer
 from eventflow_processor.quota.quota import Quota
-from eventflow_processor.target.result import REASONS, Errored, Failed, Succeeded
+from eventflow_processor.target.result import Errored, Failed, Succeeded
 
 
 class ProcessorMetrics(MetricTable):
@@ -171,7 +171,7 @@ class FlowMetrics(Observer):
     def __init__(self, metrics: ProcessorMetrics, flow: str) -> None:
         self._metrics = metrics
         self._flow = flow
-        for reason in REASONS:  # so that the first of a kind is a rise from 0, which an alert sees
+        for reason in FAILURE_REASONS:  # so that the first of a kind is a rise from 0, which an alert sees
             metrics.retried.labels(flow, reason)
             metrics.dead_lettered.labels(flow, reason)
         metrics.dead_lettered.labels(flow, TOO_LARGE)

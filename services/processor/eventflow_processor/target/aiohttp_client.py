@@ -130,7 +130,7 @@ class AiohttpTarget(Target):
             raise StaleConnectionError
         bounds = self._judge.bounds_of(answer.status)
         body = NO_BODY if bounds is None else await _read(answer, bounds)
-        return self._judge.result_of(answer.status, answer.headers, body, now=utc_now())
+        return self._judge.result_of(answer.status, _lower(answer.headers), body, now=utc_now())
 
 
 class AiohttpAttempt(Attempt):
@@ -182,6 +182,14 @@ def _broken_detail(error: Exception, exchange: Exchange) -> str:
             return CUT_OFF
         case _:
             return detail_of(error)
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers with names in lower case. Of several with one name the first counts."""
+    lower: dict[str, str] = {}
+    for name, value in headers.items():
+        lower.setdefault(name.lower(), value)
+    return lower
 
 
 async def _read(answer: aiohttp.ClientResponse, bounds: BodyBounds) -> AnswerBody:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from eventflow.network.failure import PLAIN_ON_TLS_PORT
 from eventflow_processor.target.feedback import FeedbackReader
@@ -44,18 +45,18 @@ REFUSAL = BodyBounds(max_bytes=2048, within_s=DRAIN_S)
 """If the beginning of the body shows whether the port expects TLS."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class AnswerBody:
-    """The part of a body that was read.
+    """The part of a body that was read. Its fields are final as in `Event`.
 
     Attributes:
         is_whole: Whether this is the body to its end.
         broken: Reason and detail, if the network is the cause that it is not whole.
     """
 
-    content: bytes = b""
-    is_whole: bool = True
-    broken: tuple[str, str] | None = None
+    content: Final[bytes] = b""
+    is_whole: Final[bool] = True
+    broken: Final[tuple[str, str] | None] = None
 
 
 NO_BODY = AnswerBody()
@@ -81,7 +82,7 @@ class AnswerJudge:
         return REFUSAL if status == 400 and self._is_plain else None
 
     def result_of(self, status: int, headers: Mapping[str, str], body: AnswerBody, *, now: datetime) -> Judged:
-        """Judge an answer. Names in `headers` are in lower case, or their case does not matter."""
+        """Judge an answer. The names in `headers` are in lower case."""
         if self.bounds_of(status) is REFUSAL and _PLAIN_REFUSED.search(body.content):
             return Failed(reason="connection", status=status, detail=PLAIN_ON_TLS_PORT, reached=False, answered=False)
         feedback, is_throttled = self._feedback.of_headers(headers, now=now), False

@@ -38,6 +38,9 @@ _SEPARATE = tuple(
 )
 """Names of headers with one number each."""
 
+NAMES = frozenset({"retry-after", "x-shopify-shop-api-call-limit", "ratelimit", "ratelimit-policy"}.union(*_SEPARATE))
+"""Names of all headers that are read."""
+
 _DECIMAL = re.compile(r"\s*\d{1,19}(\.\d{1,9})?\s*", re.ASCII)
 _ISO_DATE = re.compile(r"\s*(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d\S*)\s*", re.ASCII)
 _CALL_LIMIT = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*")
@@ -79,9 +82,9 @@ class FeedbackReader:
         """Read the head of an answer; headers that cannot be read count as absent.
 
         Args:
-            headers: Their names are in lower case, or the mapping ignores the case.
+            headers: Their names are in lower case.
         """
-        if self.mode == "none":
+        if self.mode == "none" or NAMES.isdisjoint(headers):  # true of most answers
             return NOTHING
         retry_after_s = seconds_until(headers.get("retry-after"), now=now)
         windows = list(self._windows(headers, now))

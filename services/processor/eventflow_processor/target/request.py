@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import quote
 
 from multidict import CIMultiDict
@@ -22,16 +22,39 @@ USER_AGENT = f"event-flow/{version('event-flow')}"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 CLOUDEVENT = "application/cloudevents+json"
 
-_UNSAFE_IN_HEADER = re.compile(r"[^\x21-\x7e]|[\"%]")
+_UNSAFE_IN_HEADER = re.compile(
+    r"[^!#$&-~]"
+)  # all but visible ASCII, and of that the quotation mark and the percent sign
 _JSON_TYPE = re.compile(r"[^/;]+/([^/;]+\+)?json", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetRequest:
-    """Body and headers of one POST."""
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedHeaders:
+    """Headers that many requests have in common. It is compared by identity, so that it is a cheap key of a cache."""
 
-    body: bytes
     headers: Mapping[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class TargetRequest:
+    """Body and headers of one POST. Its fields are final as in `Event`.
+
+    Attributes:
+        own: Headers with values that differ from event to event. None of them is among the shared ones.
+        shared: All other headers: usually the same object for all events of a type and a source.
+    """
+
+    body: Final[bytes]
+    own: Final[Mapping[str, str]]
+    shared: Final[SharedHeaders]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """All headers."""
+        return {**self.own, **self.shared.headers}
+
+
+STRUCTURED_HEADERS = SharedHeaders({"Content-Type": CLOUDEVENT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +71,25 @@ class RequestForm:
     def request_for(self, envelope: Envelope, *, now: datetime) -> TargetRequest:
         """Build the request of an attempt that is made now."""
         event = envelope.event
-        headers = _delivery_headers(envelope)
+        event_id = header_value(event.id)
+        # The first two identify the delivery, so that the target can drop a duplicate.
+        own = {IDEMPOTENCY_KEY: event_id, "eventflow-attempt": str(envelope.attempt)}
+        if event.traceparent is not None:
+            own["traceparent"] = event.traceparent
         # A structured CloudEvent has no attribute for the encoding of its data.
         if self.format == "raw" or envelope.content_encoding is not None:
             body = event.body
-            headers |= _binary_headers(envelope, event_id=headers[IDEMPOTENCY_KEY])
+            own["ce-id"] = event_id
+            own["ce-time"] = format_time(event.time)
+            if event.subject is not None:
+                own["ce-subject"] = header_value(event.subject)
+            shared = _binary_headers(event.source, event.type, event.content_type, envelope.content_encoding)
         else:
             body = event.body if _media_type(event) == CLOUDEVENT else structured(event)
-            headers["Content-Type"] = CLOUDEVENT
+            shared = STRUCTURED_HEADERS
         if self.signing_keys:
-            headers |= self._signed(event.id, body, now)
-        return TargetRequest(body=body, headers=headers)
+            own |= self._signed(event.id, body, now)
+        return TargetRequest(body=body, own=own, shared=shared)
 
     def _signed(self, event_id: str, body: bytes, now: datetime) -> dict[str, str]:
         # Senders choose the ids, and the signed text separates its parts by full stops.
@@ -105,40 +136,20 @@ def structured(event: Event) -> bytes:
     return b'%b,"data_base64":"%b"}' % (head[:-1], base64.b64encode(event.body))
 
 
-@lru_cache(maxsize=1024)
 def header_value(text: str) -> str:
     """Percent-encode characters that a header cannot carry, by the CloudEvents HTTP binding (section 3.1.3.2)."""
     return _UNSAFE_IN_HEADER.sub(lambda match: quote(match[0], safe=""), text)
 
 
-def _delivery_headers(envelope: Envelope) -> dict[str, str]:
-    """Identify the delivery, so that the target can drop a duplicate."""
-    headers = {
-        IDEMPOTENCY_KEY: header_value(envelope.event.id),
-        "eventflow-attempt": str(envelope.attempt),
-    }
-    if envelope.event.traceparent is not None:
-        headers["traceparent"] = envelope.event.traceparent
-    return headers
-
-
-def _binary_headers(envelope: Envelope, *, event_id: str) -> dict[str, str]:
-    """Describe the body as CloudEvents in binary mode do."""
-    event = envelope.event
-    headers = {
-        "ce-specversion": "1.0",
-        "ce-id": event_id,
-        "ce-source": header_value(event.source),
-        "ce-type": header_value(event.type),
-        "ce-time": format_time(event.time),
-    }
-    if event.subject is not None:
-        headers["ce-subject"] = header_value(event.subject)
-    if event.content_type is not None:
-        headers["Content-Type"] = event.content_type
-    if envelope.content_encoding is not None:
-        headers["Content-Encoding"] = envelope.content_encoding
-    return headers
+@lru_cache(maxsize=1024)
+def _binary_headers(source: str, type_: str, content_type: str | None, content_encoding: str | None) -> SharedHeaders:
+    """Describe the body as CloudEvents in binary mode do, as far as many events have the description in common."""
+    headers = {"ce-specversion": "1.0", "ce-source": header_value(source), "ce-type": header_value(type_)}
+    if content_type is not None:
+        headers["Content-Type"] = content_type
+    if content_encoding is not None:
+        headers["Content-Encoding"] = content_encoding
+    return SharedHeaders(headers)
 
 
 def _is_json(event: Event) -> bool:

@@ -1,6 +1,7 @@
 """Result of an attempt, and the judgement of an answer. Pure."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from eventflow.errors import EventFlowError
 from eventflow_processor.target.feedback import NOTHING, Feedback
@@ -9,26 +10,13 @@ from eventflow_processor.target.success import SuccessRule
 BY_STATUS = SuccessRule()
 """2xx is success."""
 
-REASONS = (
-    "throttled",
-    "client_error",
-    "server_error",
-    "redirect",
-    "unexpected_status",
-    "refused",
-    "timeout",
-    "connection",
-    "internal",
-)
-"""Reasons of failed attempts: a closed set, because metrics use them as labels."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Succeeded:
-    """The target has accepted the event."""
+    """The target has accepted the event. Its fields are final as in `Event`."""
 
-    status: int
-    feedback: Feedback = NOTHING
+    status: Final[int]
+    feedback: Final[Feedback] = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +24,7 @@ class Failed:
     """The target has not accepted the event.
 
     Attributes:
-        reason: One of `REASONS`.
+        reason: One of `FAILURE_REASONS`.
         status: None if there was no status line.
         detail: Cause of a failure in the network, a word of `network.failure.MEANINGS`; None if an answer was judged.
         asks_to_wait: Whether the target asks for fewer requests, so that the failure is not that of the event.

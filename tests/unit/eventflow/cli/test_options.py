@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from eventflow.cli.options import flows_of, one_flow_of
+from eventflow.cli.options import flows_of, named_flow, one_flow_of
 from eventflow.settings.root import FlowSettings, Settings
 from eventflow.settings.target import TargetSettings
 
@@ -21,3 +21,10 @@ def test_a_flow_is_chosen_only_where_it_is_obvious() -> None:
     for wrong in (None, "green"):
         with pytest.raises(typer.BadParameter):
             one_flow_of(settings("blue", "red"), wrong)
+
+
+def test_a_flow_is_named_once_or_twice_alike() -> None:
+    assert (named_flow("blue", None), named_flow(None, "blue"), named_flow(None, None)) == ("blue", "blue", None)
+    assert named_flow("blue", "blue") == "blue"
+    with pytest.raises(typer.BadParameter, match="blue"):
+        named_flow("blue", "red")

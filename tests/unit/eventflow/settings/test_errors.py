@@ -143,3 +143,40 @@ def test_a_section_that_is_given_as_one_text_is_not_shown(monkeypatch: pytest.Mo
         ):
             loaded(patch, **{name: "amqp://u:s3cret/@host/s3cret"})
         assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("TARGT__URL", "EVENTFLOW_TARGET__URL"),
+        ("TARGET__RATE", "EVENTFLOW_TARGET__RATE_PER_S"),
+        ("RATE_PER_S", "EVENTFLOW_TARGET__RATE_PER_S"),
+        ("URL", "EVENTFLOW_BROKER__URL or EVENTFLOW_TARGET__URL"),
+        ("LOG_LEVEL", "EVENTFLOW_TELEMETRY__LOG_LEVEL"),
+        ("CONFG", "EVENTFLOW_CONFIG"),
+        ("FLOW__ORDERS__TARGET__TIMEOUT", "EVENTFLOW_FLOWS__ORDERS__TARGET__TIMEOUT_S"),
+        ("FLOWS__ORDERS__URL", "EVENTFLOW_FLOWS__ORDERS__TARGET__URL"),
+    ],
+)
+def test_the_setting_that_was_most_likely_meant_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"is {meant} meant[?]$"):
+        loaded(monkeypatch, **{name: "1"})
+
+
+def test_a_toml_key_in_capitals_is_answered_with_the_key_in_lower_case(tmp_path: Path) -> None:
+    (tmp_path / "some.toml").write_text("[Target]\nurl = 'http://a/'")
+    with pytest.raises(SettingsError, match=r"is target[.]url meant[?]$"):
+        load(tmp_path / "some.toml")
+
+
+@pytest.mark.parametrize("url", ["http://a/b c", "http://a b/", "http://a/?q=x y"])
+def test_a_target_with_a_space_in_its_url_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    with pytest.raises(SettingsError, match="without spaces"):
+        loaded(monkeypatch, TARGET__URL=url)
+
+
+def test_a_toml_file_may_begin_with_the_byte_order_mark_of_an_editor(tmp_path: Path) -> None:
+    (tmp_path / "some.toml").write_bytes(b"\xef\xbb\xbf[target]\r\ncost = 2\r\n")
+    assert load(tmp_path / "some.toml").all_flows["default"].target.cost == 2

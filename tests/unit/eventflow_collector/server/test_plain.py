@@ -1,8 +1,11 @@
 """The plain requests that the collector parses itself, and the others, which are left to aiohttp."""
 
+import httptools
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from eventflow_collector.server.plain import HEAD_MAX_BYTES, KEPT_MAX_BYTES, PlainReader, PlainRequest, Unread
+from eventflow_collector.server.plain import HEAD_MAX_BYTES, KEPT_MAX_BYTES, PlainRequest, Unread, read_plain
 
 
 def request(*fields: bytes, line: bytes = b"POST /events HTTP/1.1", body: bytes = b"{}") -> bytes:
@@ -10,50 +13,47 @@ def request(*fields: bytes, line: bytes = b"POST /events HTTP/1.1", body: bytes 
 
 
 def read(data: bytes) -> PlainRequest | Unread:
-    return PlainReader().read(data, 0)
+    return read_plain(data, 0)
 
 
 def test_a_plain_request_is_read_with_its_flow_headers_and_body() -> None:
     data = request(b"ce-id: 7", line=b"POST /events/orders HTTP/1.1", body=b"\x00\xff")
     plain = read(data)
     assert isinstance(plain, PlainRequest)
-    assert (plain.flow, plain.batch, plain.body, plain.end) == ("orders", None, b"\x00\xff", len(data))
-    assert plain.headers["CE-ID"] == "7"
+    assert (plain.head.flow, plain.head.batch, plain.body, plain.end) == ("orders", None, b"\x00\xff", len(data))
+    assert plain.head.headers["CE-ID"] == "7"
 
 
 def test_requests_are_read_one_after_the_other() -> None:
     first, second = request(b"ce-id: 1"), request(b"ce-id: 2", body=b"")
-    reader = PlainReader()
-    one = reader.read(first + second, 0)
+    one = read_plain(first + second, 0)
     assert isinstance(one, PlainRequest)
-    two = reader.read(first + second, one.end)
+    two = read_plain(first + second, one.end)
     assert isinstance(two, PlainRequest)
-    assert (one.headers["ce-id"], two.headers["ce-id"], two.end) == ("1", "2", len(first + second))
+    assert (one.head.headers["ce-id"], two.head.headers["ce-id"], two.end) == ("1", "2", len(first + second))
 
 
 def test_headers_of_a_request_are_not_those_of_the_one_before() -> None:
-    reader = PlainReader()
-    assert isinstance(reader.read(request(b"ce-id: 1"), 0), PlainRequest)
-    plain = reader.read(request(), 0)
+    assert isinstance(read_plain(request(b"ce-id: 1"), 0), PlainRequest)
+    plain = read_plain(request(), 0)
     assert isinstance(plain, PlainRequest)
-    assert "ce-id" not in plain.headers
+    assert "ce-id" not in plain.head.headers
 
 
 def test_a_batch_is_plain_in_its_simplest_form_only() -> None:
     plain = read(request(line=b"POST /events?batch=1 HTTP/1.1"))
     assert isinstance(plain, PlainRequest)
-    assert plain.batch == "1"
+    assert plain.head.batch == "1"
     assert read(request(line=b"POST /events?batch=2 HTTP/1.1")) is Unread.NOT_PLAIN
 
 
 @pytest.mark.parametrize("length", range(len(request(b"ce-id: 7"))))
 def test_each_beginning_of_a_plain_request_is_incomplete_and_can_be_read_again(length: int) -> None:
     data = request(b"ce-id: 7")
-    reader = PlainReader()
     at_body = data.index(b"\r\n\r\n") + 4
     expected = Unread.INCOMPLETE_BODY if length >= at_body else Unread.INCOMPLETE_HEAD
-    assert reader.read(data[:length], 0) is expected
-    assert isinstance(reader.read(data, 0), PlainRequest)
+    assert read_plain(data[:length], 0) is expected
+    assert isinstance(read_plain(data, 0), PlainRequest)
 
 
 @pytest.mark.parametrize(
@@ -154,3 +154,48 @@ def test_a_first_line_of_another_form_is_not_plain(line: bytes) -> None:
 )
 def test_requests_without_a_plain_length_host_or_beginning_are_not_plain(data: bytes) -> None:
     assert read(data) is Unread.NOT_PLAIN
+
+
+PIECES = st.sampled_from(
+    [
+        *(
+            b"Content-Length: 2",
+            b"content-length: 02",
+            b"Content-Length:2",
+            b"Content-Length: 1",
+            b"Content-Length: 2 2",
+        ),
+        *(b"Transfer-Encoding: chunked", b"Transfer-Encoding : chunked", b"Transfer-Encoding:\x0bchunked"),
+        *(b"Connection: Keep-Alive", b"Connection: close", b"X-A: \xff", b"X-A: a:b", b"X-A:", b"X(: 1", b" X-B: 1"),
+        *(b"Host: x", b"host: y", b"X-C: a \t b", b"X-C: a ", b"X-C: \x00", b"X-%s: %b", b"X-D: 1\r\n", b"X-D: 1\n"),
+    ]
+)
+
+
+class Reading:
+    """The requests that httptools reads."""
+
+    def __init__(self, data: bytes) -> None:
+        self.headers: list[tuple[str, str]] = []
+        self.bodies: list[bytes] = []
+        httptools.HttpRequestParser(self).feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.decode().lower(), value.decode()))
+
+    def on_message_begin(self) -> None:
+        self.bodies.append(b"")
+
+    def on_body(self, part: bytes) -> None:
+        self.bodies[-1] += part
+
+
+@given(st.lists(PIECES | st.binary(max_size=12), max_size=6))
+@example([b"Host: x", b"Content-Length: 2"])
+def test_a_plain_request_is_the_same_to_another_parser(fields: list[bytes]) -> None:
+    data = b"\r\n".join([b"POST /events HTTP/1.1", *fields, b"", b"{}"])
+    plain = read(data)
+    if isinstance(plain, PlainRequest):
+        other = Reading(data[: plain.end])
+        assert sorted(other.headers) == sorted(plain.head.headers.items())
+        assert other.bodies == [plain.body]

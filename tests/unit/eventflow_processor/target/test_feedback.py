@@ -6,7 +6,6 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multidict import CIMultiDict
 
 from eventflow_processor.target.feedback import NOTHING, Feedback, FeedbackReader, Mode, seconds_until
 from eventflow_processor.target.result import Failed, judge
@@ -17,7 +16,9 @@ RESET = int(NOW.timestamp()) + 30
 
 
 def read(headers: dict[str, str], *, mode: Mode = "standard", cost: float = 1.0) -> Feedback:
-    return FeedbackReader(mode=mode, cost=cost).of_headers(CIMultiDict(headers), now=NOW)
+    return FeedbackReader(mode=mode, cost=cost).of_headers(
+        {name.lower(): value for name, value in headers.items()}, now=NOW
+    )
 
 
 @pytest.mark.parametrize("name", ["Retry-After", "X-RateLimit-Reset", "RateLimit-Reset", "X-Rate-Limit-Reset"])

@@ -4,6 +4,10 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 from eventflow.network.failure import BAD_ANSWER, PLAIN_ON_TLS_PORT
 from eventflow_processor.target.exchange import HEAD_MAX_BYTES, TLS_ALERT
+from eventflow_processor.target.feedback import NAMES
+
+_NEEDED = {name.encode(): name for name in NAMES | {"content-length", "transfer-encoding"}}
+"""Headers that are kept: those that are judged, and those that state the end of the body."""
 
 
 class _SurplusError(Exception):
@@ -15,7 +19,8 @@ class AnswerReader:
 
     Attributes:
         status: 0 until the head of the answer has been read.
-        headers: Headers of the answer, with names in lower case. Of several with one name the first counts.
+        headers: Headers of the answer that are needed, with names in lower case. Of several with one name the first
+            counts.
         body: Body up to now.
         keeps_alive: Whether the head allows another request on the connection.
         is_whole: Whether the answer has been read to its last byte.
@@ -102,11 +107,10 @@ class AnswerReader:
             raise _SurplusError
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, unless it follows the body as a trailer."""
-        if not self.status:
-            self.headers.setdefault(
-                name.decode("latin-1").lower(), value.decode("utf-8", "surrogateescape").rstrip(" \t")
-            )
+        """Take a header if it is needed, unless it follows the body as a trailer."""
+        needed = _NEEDED.get(name.lower())
+        if needed is not None and not self.status:
+            self.headers.setdefault(needed, value.decode("utf-8", "surrogateescape").rstrip(" \t"))
 
     def on_headers_complete(self) -> None:
         """Take a head. The first that is not interim is that of the answer."""

@@ -3,12 +3,16 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from multidict import CIMultiDict
 from yarl import URL
 
-from eventflow_processor.target.request import TargetRequest
+from eventflow_processor.target.request import SharedHeaders, TargetRequest
+
+LAYOUTS_MAX = 1024
+"""Bound of a cache, since senders choose the types and the sources of events."""
 
 _CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _VARIABLE: Final = "\0"
@@ -17,10 +21,10 @@ _VARIABLE: Final = "\0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
-    """Head of all requests that have headers with the same names.
+    """Head of all requests with the same shared headers, and with own headers of the same names.
 
     Attributes:
-        text: Head with a `%s` for each value, and one more for the length of the body.
+        text: Head with a `%s` for each value, and a `%d` for the length of the body.
         names: Names of the values, in their order in the text.
     """
 
@@ -36,7 +40,7 @@ class RequestWriter:
         self._first_line = f"POST {url.raw_path_qs} HTTP/1.1"
         self._fixed = CIMultiDict({"Host": url.host_port_subcomponent or ""})
         self._fixed.update(fixed)
-        self._layouts: dict[tuple[str, ...], _Layout] = {}  # few: the names are ours, and most requests have the same
+        self._layout_of = lru_cache(maxsize=LAYOUTS_MAX)(self._new_layout)
 
     def bytes_of(self, request: TargetRequest) -> bytes:
         """Return the bytes of a request.
@@ -44,19 +48,18 @@ class RequestWriter:
         Raises:
             ValueError: A value contains a control character, which could begin another header.
         """
-        headers, names = request.headers, tuple(request.headers)
-        layout = self._layouts.get(names)
-        if layout is None:
-            layout = self._layouts[names] = self._layout_of(names)
-        values = [headers[name] for name in layout.names]
+        own = request.own
+        layout = self._layout_of(tuple(own), request.shared)
+        values = tuple(map(own.__getitem__, layout.names))
         _refuse_control_characters("".join(values))
         return (layout.text % (*values, len(request.body))).encode() + request.body
 
-    def _layout_of(self, names: tuple[str, ...]) -> _Layout:
+    def _new_layout(self, names: tuple[str, ...], shared: SharedHeaders) -> _Layout:
         headers = CIMultiDict(self._fixed)
         for name in names:
             headers[name] = _VARIABLE
-        for text in (self._first_line, *headers, *self._fixed.values()):
+        headers.update(shared.headers)
+        for text in (self._first_line, *headers, *self._fixed.values(), *shared.headers.values()):
             _refuse_control_characters(text)
         lines = [_escaped(self._first_line)]
         for name, value in headers.items():

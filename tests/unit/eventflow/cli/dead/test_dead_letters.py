@@ -1,6 +1,8 @@
 """Dead letters for people and as JSON."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from eventflow.amqp.browser import Browsed
 from eventflow.cli.dead.dead_letters import (
     Selection,
     facts_of,
+    given_up_at,
     letters_per_read,
     reason_of,
     record_of,
@@ -23,13 +26,41 @@ def browsed(envelope: Envelope, headers: dict[str, Any] | None = None) -> Browse
     return Browsed(envelope=envelope, headers=headers or {}, redelivered=False, tag=1)
 
 
-def test_a_selection_is_an_id_a_reason_or_all() -> None:
+def test_a_selection_has_the_letters_that_satisfy_every_condition() -> None:
     letter = browsed(dead_letter("a", reason="timeout"))
-    assert Selection().has(letter)
-    assert Selection(id="a").has(letter)
-    assert Selection(reason="timeout").has(letter)
-    assert not Selection(id="b").has(letter)
-    assert not Selection(reason="redirect").has(letter)
+    died_at = given_up_at(letter)
+    for kept in (
+        Selection(),
+        Selection(ids=frozenset({"a", "b"})),
+        Selection(reasons=frozenset({"timeout"}), types=frozenset({"test.event"})),
+        Selection(since=died_at, until=died_at + timedelta(seconds=1)),
+    ):
+        assert kept.has(letter)
+    for left in (
+        Selection(ids=frozenset({"b"})),
+        Selection(reasons=frozenset({"redirect"})),
+        Selection(reasons=frozenset({"timeout"}), types=frozenset({"order"})),
+        Selection(until=died_at),
+        Selection(since=died_at + timedelta(milliseconds=1)),
+    ):
+        assert not left.has(letter)
+
+
+def test_a_failed_connection_is_selected_by_its_detail_too() -> None:
+    envelope = dead_letter("a", reason="connection")
+    assert envelope.failure is not None
+    letter = browsed(replace(envelope, failure=replace(envelope.failure, detail="no_listener")))
+    assert Selection(reasons=frozenset({"no_listener"})).has(letter)
+    assert Selection(reasons=frozenset({"connection"})).has(letter)
+    assert not Selection(reasons=frozenset({"reset"})).has(letter)
+
+
+@pytest.mark.parametrize("moved_at", [datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 1)])  # noqa: DTZ001
+def test_a_letter_that_the_broker_moved_was_given_up_at_that_time(moved_at: datetime) -> None:
+    deaths = [{"reason": "expired", "queue": "eventflow.a.events", "time": moved_at}]
+    assert given_up_at(browsed(dead_letter("a"), {"x-death": deaths})) == datetime(2026, 5, 1, tzinfo=UTC)
+    foreign = Envelope(event=dead_letter("a").event)
+    assert given_up_at(browsed(foreign)) == foreign.event.accepted_at
 
 
 def test_the_reason_is_ours_else_the_brokers_else_unknown() -> None:
@@ -57,7 +88,7 @@ def test_a_letter_that_the_broker_moved_is_given_up_by_it_even_if_attempts_faile
     letter = browsed(dead_letter("a", reason="timeout"), {"x-death": deaths, "x-first-death-reason": "expired"})
     assert reason_of(letter) == "expired"
     assert shown_reason(letter) == "expired (RabbitMQ)"
-    assert Selection(reason="expired").has(letter)
+    assert Selection(reasons=frozenset({"expired"})).has(letter)
     assert dict(facts_of(letter))["given up by"].startswith("RabbitMQ in eventflow.a.due")
     assert record_of(letter)["reason"] == "expired"
 

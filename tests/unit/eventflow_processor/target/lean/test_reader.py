@@ -8,7 +8,7 @@ import pytest
 from eventflow_processor.target.exchange import HEAD_MAX_BYTES
 from eventflow_processor.target.lean.reader import AnswerReader
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A:  a b \r\nx-a: second\r\n\r\nok"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Other: c\r\nRetry-After:  a b \r\nretry-after: second\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\nX-Trailer: x\r\n\r\n"
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 EMPTY = b"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n"
@@ -37,8 +37,8 @@ def test_an_answer_is_whole_at_its_last_byte_and_not_before(text: bytes, status:
             reader.begin()
 
 
-def test_headers_have_lower_case_names_and_the_first_of_a_name_counts() -> None:
-    assert read(OK).headers == {"content-length": "2", "x-a": "a b"}
+def test_needed_headers_have_lower_case_names_and_the_first_of_a_name_counts() -> None:
+    assert read(OK).headers == {"content-length": "2", "retry-after": "a b"}
     assert read(CHUNKED).headers == {"transfer-encoding": "chunked"}, "a trailer is no header"
     assert read(INTERIM + OK).headers == read(OK).headers, "nor is one of an interim answer"
 

@@ -1,0 +1,80 @@
+"""Each command of `eventflow` while no broker can be used: soon, in one line, and with status 1."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sandbox.ports import LOOPBACK, free_port
+from tests.support.cli import Command
+
+WITHIN_S = 2.0
+IN_GOOD_TIME_S = WITHIN_S + 2.5
+"""Two seconds, and the start of a process on a busy machine."""
+
+COMMANDS = [
+    "status",
+    "status --watch",
+    "status --json",
+    "why ID",
+    "pause",
+    "resume --json",
+    "topology",
+    "rate show",
+    "rate set 5",
+    "dead list",
+    "dead show ID",
+    "dead count",
+    "dead export",
+    "dead replay ID",
+    "dead replay --all --dry-run",
+    "dead purge --all --yes",
+]
+
+
+@pytest.fixture
+async def silent_port() -> AsyncIterator[int]:
+    """The port of a broker that is frozen: the kernel accepts connections, and nothing answers."""
+    ended = asyncio.Event()
+
+    async def be_silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    async with await asyncio.start_server(be_silent, LOOPBACK, 0) as server:
+        yield server.sockets[0].getsockname()[1]
+        ended.set()
+
+
+@pytest.fixture(params=["nothing listens", "silent", "no such name"])
+def broker_url(request: pytest.FixtureRequest, silent_port: int) -> str:
+    places = {
+        "nothing listens": f"{LOOPBACK}:{free_port()}",
+        "silent": f"{LOOPBACK}:{silent_port}",
+        "no such name": "broker.invalid:5672",
+    }
+    return f"amqp://guest:s3cret@{places[request.param]}/"
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_command_without_a_broker_fails_soon_and_in_one_line(broker_url: str, flow: str, command: str) -> None:
+    began_s = time.monotonic()
+    ended = await Command(broker_url=broker_url, flow=flow)(*command.split())
+    assert time.monotonic() - began_s < IN_GOOD_TIME_S
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("error: cannot connect to amqp://guest:***@")
+    assert "Errno" not in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.timed
+async def test_check_reports_the_broker_and_goes_on(broker_url: str, flow: str) -> None:
+    began_s = time.monotonic()
+    ended = await Command(broker_url=broker_url, flow=flow)("check", "--json", TARGET__URL=f"http://{LOOPBACK}:1/")
+    assert time.monotonic() - began_s < IN_GOOD_TIME_S
+    assert (ended.status, ended.stderr) == (1, "")
+    found = {finding["checked"].split(" ")[0]: finding["verdict"] for finding in json.loads(ended.stdout)["findings"]}
+    assert (found["broker"], found["target"]) == ("problem", "problem")

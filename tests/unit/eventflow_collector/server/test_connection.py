@@ -1,0 +1,127 @@
+"""One connection without sockets: the memory of the bytes that it cannot read yet."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from eventflow.network.connection_limit import ConnectionLimit
+from eventflow_collector.ingest import Exchange
+from eventflow_collector.intake.budget import ByteBudget
+from eventflow_collector.responses import Response, accepted
+from eventflow_collector.server.connection import UNANSWERED_MAX, Connection, Shared
+
+REQUEST = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+BEYOND = 8
+
+
+class Transport(asyncio.Transport):
+    """A socket that keeps all that is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        pass
+
+
+class Rest(asyncio.Protocol):
+    """The protocol that gets the rest of a connection, in the place of aiohttp's."""
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+
+class Reception:
+    """A request that waits for its answer."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.response: Response | None = None
+
+    def receive(self, *_: object, **__: object) -> None:
+        pass
+
+    def end(self) -> None:
+        self.exchange.answer(self, accepted(["1"], is_batch=False))  # type: ignore[arg-type]  # the part that is used
+
+
+class Ingest:
+    """Begins to receive all requests."""
+
+    def __init__(self) -> None:
+        self.receptions: list[Reception] = []
+
+    def begin(self, _: str, *, traceparent: str | None, exchange: Exchange) -> Reception:
+        assert traceparent is None
+        self.receptions.append(Reception(exchange))
+        return self.receptions[-1]
+
+
+class Bench:
+    """A connection between a socket and requests that end when the test ends them."""
+
+    def __init__(self, *, limit_bytes: int) -> None:
+        self.ingest = Ingest()
+        self.budget = ByteBudget(limit_bytes)
+        self.crashes: list[BaseException] = []
+        self.rest = Rest()
+        shared = Shared(
+            self.ingest,  # type: ignore[arg-type]  # the part that a connection uses
+            budget=self.budget,
+            limit=ConnectionLimit(1),
+            to_aiohttp=lambda: self.rest,  # type: ignore[arg-type, return-value]
+            on_crash=self.crashes.append,
+        )
+        self.connection = Connection(shared)
+        self.transport = Transport()
+        self.connection.connection_made(self.transport)
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return Bench(limit_bytes=10_000)
+
+
+async def test_requests_beyond_the_unanswered_ones_are_counted_until_they_are_read(bench: Bench) -> None:
+    bench.connection.data_received(REQUEST * (UNANSWERED_MAX + BEYOND))
+    assert bench.budget.held_bytes == BEYOND * len(REQUEST)
+    for number in range(UNANSWERED_MAX + BEYOND):
+        bench.ingest.receptions[number].end()
+    assert bench.budget.held_bytes == 0
+    assert bench.transport.written.count(b"HTTP/1.1 202 ") == UNANSWERED_MAX + BEYOND
+    assert bench.crashes == []
+
+
+async def test_requests_beyond_the_unanswered_ones_are_not_counted_after_the_end(bench: Bench) -> None:
+    bench.connection.data_received(REQUEST * (UNANSWERED_MAX + BEYOND))
+    bench.connection.connection_lost(None)
+    assert bench.budget.held_bytes == 0
+
+
+async def test_without_room_for_further_requests_aiohttp_gets_them_after_the_answers() -> None:
+    bench = Bench(limit_bytes=BEYOND)
+    bench.connection.data_received(REQUEST * (UNANSWERED_MAX + BEYOND))
+    assert bench.budget.held_bytes == 0
+    for reception in bench.ingest.receptions:
+        assert bench.rest.received == b""
+        reception.end()
+    assert bench.transport.written.count(b"HTTP/1.1 202 ") == UNANSWERED_MAX
+    assert bench.rest.received == REQUEST * BEYOND
+    assert bench.crashes == []
