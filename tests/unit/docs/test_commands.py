@@ -37,7 +37,7 @@ def check_eventflow(words: Sequence[str]) -> None:
     rest = list(words)
     while subcommands := getattr(command, "commands", None):
         named = [word for word in rest if word in subcommands or not word.startswith("-")]
-        if not named:
+        if not named or named[0].isupper():  # a placeholder, such as COMMAND
             break
         assert named[0] in subcommands, f"{named[0]!r} is no command of eventflow: {' '.join(words)}"
         command = subcommands[named[0]]

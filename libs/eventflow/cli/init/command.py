@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from eventflow.cli.console import out
+from eventflow.cli.console import out, print_json
 from eventflow.cli.init.entries import PROVIDERS, tables_for
 from eventflow.cli.init.formats import as_toml, as_variables
+from eventflow.cli.options import JsonOption
 from eventflow.errors import EventFlowError
 from eventflow.settings.environment import DEFAULT_CONFIG
 
 ENVIRONMENT_FILE = Path(".env")
+BLANKS = "Replace each text in <brackets>."
 
 
 def init(
@@ -30,6 +32,7 @@ def init(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write to this file.", show_default=False)
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a first file of settings, with a comment for each.
 
@@ -42,14 +45,17 @@ def init(
     title = "senders with an API key" if provider is None else f"webhooks of {PROVIDERS[provider].title}"
     path = output or (ENVIRONMENT_FILE if as_env else DEFAULT_CONFIG)
     _write_new(path, as_variables(title, tables) if as_env else as_toml(title, tables))
-    out.print(f"Wrote {path}. Only you can read it.", soft_wrap=True)
     config = "" if path == DEFAULT_CONFIG else f" --config {path}"
     steps = (
         [f"Give the variables to the services, such as with `docker run --env-file {path}`."]
         if as_env
         else [f"eventflow check{config}", f"eventflow-collector{config}", f"eventflow-processor{config}"]
     )
-    for number, step in enumerate(["Replace each text in <brackets>.", *steps], 1):
+    if as_json:
+        print_json({"file": path, "steps": [BLANKS, *steps]})
+        return
+    out.print(f"Wrote {path}. Only you can read it.", soft_wrap=True)
+    for number, step in enumerate([BLANKS, *steps], 1):
         out.print(f"{number}. {step}", soft_wrap=True)
 
 
