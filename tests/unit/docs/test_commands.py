@@ -34,7 +34,7 @@ def options_in(words: Sequence[str]) -> list[str]:
 def check_eventflow(words: Sequence[str]) -> None:
     command = typer.main.get_command(app)
     known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
-    rest = list(words)
+    rest = [word for before, word in zip(["", *words], words, strict=False) if before != "--config"]
     while subcommands := getattr(command, "commands", None):
         named = [word for word in rest if word in subcommands or not word.startswith("-")]
         if not named or named[0].isupper():  # a placeholder, such as COMMAND
