@@ -25,7 +25,7 @@ _STEP = re.compile(r"<!-- doc test: (?P<directive>.*?)-->|^```sh\n(?P<block>.*?)
 _NOT_RUN, _BACKGROUND = "not run: ", "background until "
 _COMMENT = re.compile(r"(?:^|\s)#(?:\s.*)?$", re.MULTILINE)
 _SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-_BETWEEN_COMMANDS = {"&&", "||", ";", "|", "&", "(", ")", ">", "<", ">>", ";;"}
+_BETWEEN_COMMANDS = {"&&", "||", ";", "|", "&", "(", ")", "()", "{", "}", ">", "<", ">>", ";;"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,17 +84,22 @@ def environ_of(context: typer.Context, config: Path | None) -> Mapping[str, str]
     known = context.find_root().meta
     if ENVIRON not in known:
         environ = capitalized(os.environ)
-        run = _run_of(environ, config_file(config_of(context, config), environ))
+        runs = _runs_for(environ, config_file(config_of(context, config), environ))
+        run = _chosen(runs, is_completion=context.resilient_parsing)
         known[ENVIRON] = environ if run is None else run.below(environ)
     environ_here: Mapping[str, str] = known[ENVIRON]
     return environ_here
 
 
-def _run_of(environ: Mapping[str, str], config: Path | None) -> RunFile | None:
+def _runs_for(environ: Mapping[str, str], config: Path | None) -> list[RunFile]:
     named = {name: value for name, value in environ.items() if name.startswith(BROKER_PREFIX) and value}
-    runs = [run for run in all_runs() if run.agrees_with(named, config)]
-    if not runs:
-        return None
+    return [run for run in all_runs() if run.agrees_with(named, config)]
+
+
+def _chosen(runs: Sequence[RunFile], *, is_completion: bool) -> RunFile | None:
+    """Return the run of a command. A shell that completes a command line must see no text and no question."""
+    if not runs or is_completion:
+        return next(iter(runs), None)
     run = runs[0] if len(runs) == 1 or is_here(runs[0]) else _asked_for(runs)
     err.print(f"With the settings of `make run-local` in {run.directory}.", style="dim", soft_wrap=True)
     return run

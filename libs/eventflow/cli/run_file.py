@@ -49,9 +49,11 @@ class RunFile:
         with suppress(OSError, RuntimeError):  # no home directory: found from its own directory only
             links = links_directory()
             links.mkdir(mode=0o700, parents=True, exist_ok=True)
-            link = links / str(self.pid)
-            link.unlink(missing_ok=True)
-            link.symlink_to(path.absolute())
+            for link in links.iterdir():
+                if self.read(link) is None:  # of a run that was killed
+                    link.unlink(missing_ok=True)
+            (links / str(self.pid)).unlink(missing_ok=True)
+            (links / str(self.pid)).symlink_to(path.absolute())
 
     def remove(self, path: Path = DEFAULT_PATH) -> None:
         """Remove it, unless another command has replaced it."""

@@ -34,11 +34,11 @@ def options_in(words: Sequence[str]) -> list[str]:
 def check_eventflow(words: Sequence[str]) -> None:
     command = typer.main.get_command(app)
     known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
-    rest = list(words)
+    rest = [word for before, word in zip(["", *words], words, strict=False) if before != "--config"]
     while subcommands := getattr(command, "commands", None):
         # An option before the command may have a value.
         named = [word for word in rest if word in subcommands] or [word for word in rest if not word.startswith("-")]
-        if not named:
+        if not named or named[0].isupper():  # a placeholder, such as COMMAND
             break
         assert named[0] in subcommands, f"{named[0]!r} is no command of eventflow: {' '.join(words)}"
         command = subcommands[named[0]]

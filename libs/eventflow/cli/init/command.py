@@ -14,18 +14,20 @@ from eventflow.errors import EventFlowError
 from eventflow.settings.environment import DEFAULT_CONFIG
 
 ENVIRONMENT_FILE = Path(".env")
+BLANKS = "Replace each text in <brackets>."
 
 
 def init(
     provider: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROVIDER]",
+            metavar="PROVIDER",
             help=f"The sender of the webhooks: {', '.join(PROVIDERS)}. Without it, senders use an API key.",
         ),
     ] = None,
     as_env: Annotated[
-        bool, typer.Option("--env", help="Write variables to .env, for containers and systemd, in place of TOML.")
+        bool,
+        typer.Option("--env", help="Write variables to .env, for Compose, containers and systemd, in place of TOML."),
     ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write to this file.", show_default=False)
@@ -49,7 +51,7 @@ def init(
         if as_env
         else [f"eventflow check{config}", f"eventflow-collector{config}", f"eventflow-processor{config}"]
     )
-    steps = ["Replace each text in <brackets>.", *steps]
+    steps = [BLANKS, *steps]
     if as_json:
         print_json({"file": str(path), "steps": steps})
         return

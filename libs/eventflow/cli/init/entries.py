@@ -14,6 +14,7 @@ TARGET_URL = "<the URL of your API>"
 """A service does not start with a text in these brackets. There is no comma in one: it would separate secrets."""
 
 COMMON_RATE_PER_S = 2
+COMPOSE_SECRETS = "/run/secrets/sources"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +23,16 @@ class Entry:
 
     Attributes:
         is_active: If not, it is a suggestion and written as a comment.
+        is_of_compose: Whether deploy/compose.yaml sets it. A second value in `.env` would be an error there.
+        compose_file: File of the secret in a container of Compose.
     """
 
     key: str
     value: Value
     comment: str
     is_active: bool = True
+    is_of_compose: bool = False
+    compose_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +154,7 @@ def tables_for(provider_name: str | None, directory: Path) -> tuple[Table, ...]:
 
 
 _BROKER = (
-    Entry(key="url", value=BROKER_URL, comment="user, password and host; amqps:// for TLS"),
+    Entry(key="url", value=BROKER_URL, comment="user, password and host; amqps:// for TLS", is_of_compose=True),
     Entry(
         key="management_url",
         value="http://127.0.0.1:15672",
@@ -181,23 +186,36 @@ def _collector(prefix: tuple[str, ...], directory: Path) -> tuple[Entry, ...]:
             key="host",
             value="127.0.0.1",
             comment="senders come through a proxy or a tunnel with TLS; 0.0.0.0 is every address",
+            is_of_compose=True,
         ),
-        Entry(key="port", value=8080, comment=f"senders post to https://YOUR-HOST{address}"),
+        Entry(key="port", value=8080, comment=f"senders post to https://YOUR-HOST{address}", is_of_compose=True),
         Entry(
             key="spool_dir",
             value=str(directory / "spool"),
             comment="keeps events while RabbitMQ is away; on a disk that outlives the process",
+            is_of_compose=True,
         ),
     )
 
 
 def _source(provider_name: str | None) -> tuple[Entry, ...]:
     if provider_name is None:
-        key = secrets.token_urlsafe(24)
-        return (Entry(key="api_keys", value=[key], comment="a new key, which senders put into the header X-Api-Key"),)
+        return (
+            Entry(
+                key="api_keys",
+                value=[secrets.token_urlsafe(24)],
+                comment="a new key, which senders put into the header X-Api-Key",
+                compose_file=f"{COMPOSE_SECRETS}/{DEFAULT_FLOW}",
+            ),
+        )
     provider = PROVIDERS[provider_name]
     return (
         Entry(key="verify", value=provider_name, comment=f"the signature in {provider.signed_in}"),
-        Entry(key="secrets", value=[f"<{provider.blank}>"], comment=f"the {provider.blank} {provider.blank_means}"),
+        Entry(
+            key="secrets",
+            value=[f"<{provider.blank}>"],
+            comment=f"the {provider.blank} {provider.blank_means}",
+            compose_file=f"{COMPOSE_SECRETS}/{provider.flow}",
+        ),
         *provider.more,
     )

@@ -19,8 +19,14 @@ def as_toml(title: str, tables: Sequence[Table]) -> str:
 
 
 def as_variables(title: str, tables: Sequence[Table]) -> str:
-    """Return the content of `.env`: comments stand on lines of their own, because Docker reads all behind a `=`."""
-    return "\n".join([*_introduction(title), *(line for table in tables for line in _variable_lines(table)), ""])
+    """Return the content of `.env`.
+
+    Comments stand on lines of their own, because Docker reads all behind a `=`. The settings that deploy/compose.yaml
+    makes are comments too.
+    """
+    compose = "# The lines that Compose sets are comments: without deploy/compose.yaml remove their `# `."
+    lines = (line for table in tables for line in _variable_lines(table))
+    return "\n".join([*_introduction(title), compose, *lines, ""])
 
 
 def _introduction(title: str) -> Iterator[str]:
@@ -47,8 +53,12 @@ def _variable_lines(table: Table) -> Iterator[str]:
     yield from ("", f"# ---- {table.comment} ----")
     for entry in table.entries:
         name = variable((*table.path, entry.key))
-        yield f"# {entry.comment}"
-        yield f"{'' if entry.is_active else '# '}{name}={_variable_value(entry)}"
+        yield f"# {entry.comment}{'; Compose sets it' if entry.is_of_compose else ''}"
+        yield f"{'# ' if entry.is_of_compose or not entry.is_active else ''}{name}={_variable_value(entry)}"
+        if entry.compose_file is not None:
+            place = f"deploy{entry.compose_file.removeprefix('/run')}"
+            yield f"# in Compose remove that line, and put the value into the file {place}"
+            yield f"# {name}_FILE={entry.compose_file}"
 
 
 def _variable_value(entry: Entry) -> str:
