@@ -27,7 +27,7 @@ from eventflow_processor import dispatcher, handler
 from eventflow_processor.__main__ import run_until
 from eventflow_processor.dispatcher import Dispatcher
 from eventflow_processor.flow import Flow, Shared, wire_flow
-from eventflow_processor.gate import own_errors
+from eventflow_processor.gate import error_streak
 from eventflow_processor.handler import Handler
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.target.aiohttp_client import AiohttpTarget
@@ -95,7 +95,7 @@ async def running(
     for module in (dispatcher, handler):
         monkeypatch.setattr(module, "CRASH_PAUSE_S", 0.01)
     for pause in ("TRY_PAUSE_MIN_S", "TRY_PAUSE_MAX_S"):  # turn after turn fails, so the flow is blocked all the time
-        monkeypatch.setattr(own_errors, pause, 0.01)
+        monkeypatch.setattr(error_streak, pause, 0.01)
     settings, metrics, stop = load(), ProcessorMetrics(), asyncio.Event()
     urls = settings.broker.urls
     publisher = Publisher(urls, specs=flow_specs(flow, (DELAY_S,)), name="guarded", fanouts=[CONTROL_EXCHANGE])

@@ -66,7 +66,7 @@ class MembershipListener(Protocol):
     def joined(self) -> None:
         """Note that every lane has a consumer of this process now."""
 
-    def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
+    def depth_measured(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
         """Note the depth of a lane's queue; called once a second for each lane.
 
         Args:
@@ -326,7 +326,7 @@ class Consumer:
                 depth = await measure(channel, lane_queue(self._flow, lane))
                 self._consumers[lane] = depth.consumers
                 if not self._stopping:
-                    self._listener.looked(lane, depth, began_s=began_s)
+                    self._listener.depth_measured(lane, depth, began_s=began_s)
             uncounted = 0 if self._consumers[Lane.LIVE] else uncounted + 1
             if uncounted == UNCOUNTED_MAX:
                 raise BrokerUnavailableError("the broker does not count our consumer among those of the events queue")

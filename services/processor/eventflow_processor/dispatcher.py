@@ -133,7 +133,7 @@ class Dispatcher:
             for turn in late:
                 self._abandon(turn)
 
-    def queue_looked(self, *, ready: int) -> None:
+    def live_depth_measured(self, *, ready: int) -> None:
         """Note the number of events that are ready in the live queue."""
         if not ready:
             self._queue_empty_at_s = time.monotonic()

@@ -75,12 +75,12 @@ class Membership(MembershipListener):
 
     @override
     @harmless
-    def looked(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
+    def depth_measured(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
         if lane is Lane.LIVE:
-            self.quota.looked(depth.consumers, began_s=began_s)
+            self.quota.consumers_counted(depth.consumers, began_s=began_s)
             if self.dispatcher is not None:
-                self.dispatcher.queue_looked(ready=depth.messages)
-        self.backlog.looked(lane, depth)
+                self.dispatcher.live_depth_measured(ready=depth.messages)
+        self.backlog.depth_measured(lane, depth)
 
     @override
     @harmless

@@ -219,7 +219,7 @@ class Handler:
             if turn.attempt is not None:
                 turn.attempt.abandon()
             # At once, and not in the task: the gate must close before the next turn begins.
-            times = self._gate.failed_ourselves(turn.delivery.envelope.event.id, error)
+            times = self._gate.note_internal_error(turn.delivery.envelope.event.id, error)
             self._wait_for(turn, self._put_off(turn, error, times), on_error=self._drop)
         except Exception as another:  # noqa: BLE001 - the guard's own guard
             self._drop(turn, another)

@@ -8,8 +8,8 @@ from eventflow_processor.quota.roster import Roster
 class Mutant(Roster):
     """Roster that never counts a peer."""
 
-    def looked(self, consumers: int, *, began_s: float) -> None:
-        super().looked(min(consumers, 1), began_s=began_s)
+    def consumers_counted(self, consumers: int, *, began_s: float) -> None:
+        super().consumers_counted(min(consumers, 1), began_s=began_s)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class Stage:
         self.gate.apply_overrides(Overrides())
         self.quota = Quota(flow="f", rate_per_s=self.rate_per_s, burst=1, cost=1, broadcast=lambda _: None)
         self.quota.joined()
-        self.quota.looked(1, began_s=lease_clock())
+        self.quota.consumers_counted(1, began_s=lease_clock())
         self.errors = Counter("errors", "Errors", registry=CollectorRegistry())
         errors = InternalErrors(self.errors)
         observers = Observers([], flow="f", internal_errors=errors)

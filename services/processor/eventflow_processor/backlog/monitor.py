@@ -54,7 +54,7 @@ class BacklogMonitor(Observer):
                 )
         self._departed += 1
 
-    def looked(self, lane: Lane, depth: QueueDepth) -> None:
+    def depth_measured(self, lane: Lane, depth: QueueDepth) -> None:
         """Note the depth of a lane's queue, and estimate again when every lane has been checked at least once."""
         self._metrics.set_backlog(lane.value, depth.messages)
         self._depths[lane] = depth

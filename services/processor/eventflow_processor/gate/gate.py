@@ -30,7 +30,7 @@ from eventflow.control.messages import (
 from eventflow.control.overrides import Overrides
 from eventflow.control.reports import TARGET_UP, CollectorReport, FailureCause, ProcessorReport, TargetReport
 from eventflow_processor.gate.breaker import Breaker, trouble_of
-from eventflow_processor.gate.own_errors import OwnErrors
+from eventflow_processor.gate.error_streak import ErrorStreak
 from eventflow_processor.gate.verdict import Pass, Verdict
 from eventflow_processor.target.result import Failed, Judged, Succeeded
 
@@ -84,7 +84,7 @@ class Gate:
             broadcast: Sends a message to the flow's other processors.
         """
         self._breaker = Breaker(instance=instance)
-        self._own_errors = OwnErrors()
+        self._error_streak = ErrorStreak()
         self._max_retry_after_s = max(PAUSE_MIN_S, max_retry_after_s)
         self._broadcast = broadcast
         self._logged_cause: Cause | None = None
@@ -122,7 +122,7 @@ class Gate:
     @property
     def blocked_by(self) -> str | None:
         """The type of the internal error that blocks the flow in this processor; None if none does."""
-        return self._own_errors.blocked_by
+        return self._error_streak.blocked_by
 
     @property
     def knows_overrides(self) -> bool:
@@ -226,20 +226,20 @@ class Gate:
         self._pause_for(no_room_s, result)
         return self._fail(event_id, result, entered)
 
-    def failed_ourselves(self, event_id: str, error: Exception) -> int:
+    def note_internal_error(self, event_id: str, error: Exception) -> int:
         """Note that a turn ended in an internal error; return the number of such turns of this event.
 
         Peers are not informed, because the error may concern this processor alone.
         """
-        times = self._own_errors.failed(event_id, error, now_s=self._clock())
-        self._note_own_errors()
+        times = self._error_streak.failed(event_id, error, now_s=self._clock())
+        self._note_error_streak()
         return times
 
     def ended_well(self) -> None:
         """Note that a turn ended without an internal error."""
-        if self._own_errors.has_any:  # rarely true, and this is called for every turn
-            self._own_errors.ended_well()
-            self._note_own_errors()
+        if self._error_streak.has_any:  # rarely true, and this is called for every turn
+            self._error_streak.ended_well()
+            self._note_error_streak()
 
     def apply_overrides(self, overrides: Overrides) -> None:
         """Apply an operator's overrides. The gate is closed until the first are known."""
@@ -294,7 +294,7 @@ class Gate:
         if self.blocked_by is None and not self._breaker.is_open:  # true of most calls, and each event makes two
             return pause_s
         # While blocked, `probe_in_s` is not called, because the call can make this processor the prober.
-        if (blocked_s := self._own_errors.closed_s(now_s=now_s)) > 0:
+        if (blocked_s := self._error_streak.closed_s(now_s=now_s)) > 0:
             return max(blocked_s, pause_s)
         return max(pause_s, self._breaker.probe_in_s(now_s=now_s, takes_over=takes_over))
 
@@ -363,7 +363,7 @@ class Gate:
         self._resume_at_s = max(self._resume_at_s, self._clock() + pause_s)
         self._changed.set()
 
-    def _note_own_errors(self) -> None:
+    def _note_error_streak(self) -> None:
         """Wake the waiter. If the flow is blocked by internal errors or no longer is, log this change."""
         self._changed.set()
         blocked_by = self.blocked_by

@@ -151,10 +151,10 @@ class Quota:
         self._roster.left()
         self._share()
 
-    def looked(self, consumers: int, *, began_s: float) -> None:
+    def consumers_counted(self, consumers: int, *, began_s: float) -> None:
         """Note the number of consumers of the events queue, from a check that began at `began_s` of the lease clock."""
         was_member = self._roster.is_member
-        self._roster.looked(consumers, began_s=began_s)
+        self._roster.consumers_counted(consumers, began_s=began_s)
         self._share()
         if self._roster.is_member and not was_member:
             self._log.info("quota.joined", processors=self._roster.processors)

@@ -50,7 +50,7 @@ class Roster:
         self.processors = self._last_count = 0
         self._joined_at_s, self._looked_at_s = math.inf, -math.inf
 
-    def looked(self, consumers: int, *, began_s: float) -> None:
+    def consumers_counted(self, consumers: int, *, began_s: float) -> None:
         """Note the number of consumers that a check found.
 
         Args:

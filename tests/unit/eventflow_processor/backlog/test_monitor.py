@@ -48,13 +48,13 @@ def test_an_event_departs_with_every_outcome_but_a_hold_or_none(
     monkeypatch.setattr("eventflow_processor.backlog.monitor.time.monotonic", lambda: now_s)
     copy = failed_envelope()
     for lane in Lane:
-        monitor.looked(lane, QueueDepth(messages=0, consumers=1))
+        monitor.depth_measured(lane, QueueDepth(messages=0, consumers=1))
     for outcome in (Delivered(), Retry(envelope=copy, delay_s=1), Defer(delay_s=1), DeadLetter(envelope=copy)):
         monitor.attempted(attempted(outcome))
     for stays in (Hold(), None):
         monitor.attempted(attempted(stays))
     now_s += 1.0
-    monitor.looked(Lane.LIVE, QueueDepth(messages=0, consumers=1))
+    monitor.depth_measured(Lane.LIVE, QueueDepth(messages=0, consumers=1))
     assert value(metrics, "departure_events_per_second") == 4
 
 
@@ -62,11 +62,11 @@ def test_nothing_is_estimated_before_every_lane_was_looked_at(
     monitor: BacklogMonitor, metrics: ProcessorMetrics
 ) -> None:
     first, *others = Lane
-    monitor.looked(first, QueueDepth(messages=5, consumers=1))
+    monitor.depth_measured(first, QueueDepth(messages=5, consumers=1))
     assert value(metrics, "backlog_events", queue=first.value) == 5
     assert value(metrics, "drain_eta_seconds") == 0
     for lane in others:
-        monitor.looked(lane, QueueDepth(messages=5, consumers=1))
+        monitor.depth_measured(lane, QueueDepth(messages=5, consumers=1))
     assert value(metrics, "backlog_events", queue=others[-1].value) == 5
 
 
@@ -90,7 +90,7 @@ def test_deliveries_that_processors_hold_wait_too(metrics: ProcessorMetrics, gat
     monitor = BacklogMonitor(lanes=lanes, metrics=metrics.bind("f"), quota=quota, gate=gate)
     monitor.count_held = lambda: 12
     for lane in Lane:
-        monitor.looked(lane, QueueDepth(messages=0, consumers=2))
+        monitor.depth_measured(lane, QueueDepth(messages=0, consumers=2))
     assert value(metrics, "drain_eta_seconds") == 12  # those of the peer too
 
 
@@ -101,8 +101,8 @@ def test_the_backlog_of_a_paused_flow_is_never_gone(
     monitor.count_held = lambda: held
     gate.apply_overrides(Overrides(is_paused=True))
     for lane in Lane:
-        monitor.looked(lane, QueueDepth(messages=0, consumers=1))
+        monitor.depth_measured(lane, QueueDepth(messages=0, consumers=1))
     assert value(metrics, "drain_eta_seconds") == math.inf
     gate.apply_overrides(Overrides())
-    monitor.looked(Lane.LIVE, QueueDepth(messages=0, consumers=1))
+    monitor.depth_measured(Lane.LIVE, QueueDepth(messages=0, consumers=1))
     assert value(metrics, "drain_eta_seconds") == 0

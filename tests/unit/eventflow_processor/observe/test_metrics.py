@@ -93,7 +93,7 @@ async def test_errors_of_our_own_block_a_flow_without_an_open_breaker(
     quota = Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None)
     flow.follow(gate=gate, quota=quota, held=lambda: 0, in_flight=lambda: 0)
     for event_id in "123":
-        gate.failed_ourselves(event_id, OSError())
+        gate.note_internal_error(event_id, OSError())
     await metrics.refresh()
     assert (value(metrics, "breaker_open"), value(metrics, "blocked")) == (0, 1)
 

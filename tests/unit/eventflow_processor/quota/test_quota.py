@@ -41,7 +41,7 @@ class Bench:
 
     def look(self, *, consumers: int) -> None:
         for quota in self.quotas.values():
-            quota.looked(consumers, began_s=self.now_s + self.suspended_s)
+            quota.consumers_counted(consumers, began_s=self.now_s + self.suspended_s)
 
 
 REFUSED = Failed(reason="throttled", status=429, asks_to_wait=True)

@@ -63,7 +63,7 @@ class Flow:
         consumers = sum(self.now_s - member.cut_off_at_s < DROPPED_AFTER_S for member in self.members)
         for member in self.members:
             if member.cut_off_at_s > self.now_s and self.now_s >= member.looks_at_s:
-                member.roster.looked(consumers, began_s=self.now_s)
+                member.roster.consumers_counted(consumers, began_s=self.now_s)
                 member.looks_at_s = self.now_s + 1.0
 
     @property
@@ -110,7 +110,7 @@ def test_one_that_is_alone_need_not_wait() -> None:
     roster = Roster()
     roster.joined(now_s=100)
     assert roster.lease_s(now_s=100) == 0
-    roster.looked(1, began_s=100.1)
+    roster.consumers_counted(1, began_s=100.1)
     assert roster.lease_s(now_s=100.1) == LEASE_S
 
 
@@ -118,9 +118,9 @@ def test_whoever_joins_others_waits_until_all_have_seen_it_or_stopped() -> None:
     roster = Roster()
     roster.joined(now_s=100)
     for began_s in (100.1, 101.1, 102.1, 103.1):
-        roster.looked(2, began_s=began_s)
+        roster.consumers_counted(2, began_s=began_s)
         assert roster.lease_s(now_s=began_s) == 0
-    roster.looked(2, began_s=100 + JOIN_S)
+    roster.consumers_counted(2, began_s=100 + JOIN_S)
     assert roster.lease_s(now_s=100 + JOIN_S) == LEASE_S
 
 
@@ -129,7 +129,7 @@ def test_a_share_shrinks_at_once_and_grows_at_the_second_look() -> None:
     roster.joined(now_s=100)
     seen = []
     for number, consumers in enumerate((1, 4, 2, 2)):
-        roster.looked(consumers, began_s=101 + number)
+        roster.consumers_counted(consumers, began_s=101 + number)
         seen.append(roster.processors)
     assert seen == [1, 4, 4, 2]
 
@@ -137,6 +137,6 @@ def test_a_share_shrinks_at_once_and_grows_at_the_second_look() -> None:
 def test_a_look_that_does_not_count_us_or_is_older_than_we_are_proves_nothing() -> None:
     roster = Roster()
     roster.joined(now_s=100)
-    roster.looked(1, began_s=99.9)
-    roster.looked(0, began_s=100.5)
+    roster.consumers_counted(1, began_s=99.9)
+    roster.consumers_counted(0, began_s=100.5)
     assert roster.lease_s(now_s=100.5) == 0

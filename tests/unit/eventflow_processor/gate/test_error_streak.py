@@ -1,6 +1,6 @@
 """Internal errors in a row: when they block a flow, and when the flow continues."""
 
-from eventflow_processor.gate.own_errors import TRY_PAUSE_MAX_S, OwnErrors
+from eventflow_processor.gate.error_streak import TRY_PAUSE_MAX_S, ErrorStreak
 from eventflow_processor.gate.verdict import Pass, Verdict
 from eventflow_processor.target.result import Succeeded
 from tests.unit.eventflow_processor.gate.test_gate import OK, Bench, fail
@@ -9,13 +9,13 @@ BUG = ValueError("secret")
 
 
 def test_one_event_alone_blocks_nothing_however_often_it_raises() -> None:
-    errors = OwnErrors()
+    errors = ErrorStreak()
     assert [errors.failed("poison", BUG, now_s=0) for _ in range(20)] == list(range(1, 21))
     assert errors.blocked_by is None
 
 
 def test_several_events_that_raise_between_others_that_do_not_block_nothing() -> None:
-    errors = OwnErrors()
+    errors = ErrorStreak()
     for number in range(20):
         errors.failed(f"poison-{number}", BUG, now_s=0)
         errors.failed(f"poison-{number + 1}", BUG, now_s=0)
@@ -24,7 +24,7 @@ def test_several_events_that_raise_between_others_that_do_not_block_nothing() ->
 
 
 def test_three_events_in_a_row_block_and_pauses_grow_to_their_bound() -> None:
-    errors = OwnErrors()
+    errors = ErrorStreak()
     for event_id in "123":
         errors.failed(event_id, BUG, now_s=0)
     assert errors.blocked_by == "ValueError"
@@ -46,7 +46,7 @@ def test_a_blocked_gate_tries_one_event_at_a_time_and_tells_no_peer() -> None:
     bench = Bench()
     ours, peer = bench.gate("a"), bench.gate("b")
     for event_id in "123":
-        ours.failed_ourselves(event_id, BUG)
+        ours.note_internal_error(event_id, BUG)
     assert ours.enter() is None
     assert peer.enter() is Pass.ATTEMPT
     bench.now_s += 1
@@ -63,7 +63,7 @@ def test_a_prober_that_is_blocked_leaves_probing_to_its_peers() -> None:
     fail(ours, "1", "2", "3", "4", "5")
     assert peer.is_breaker_open
     for event_id in "123":
-        ours.failed_ourselves(event_id, BUG)
+        ours.note_internal_error(event_id, BUG)
     for _ in range(6):
         bench.now_s += 1
         ours.broadcast_state()

@@ -18,7 +18,7 @@ TRY_PAUSE_MAX_S = 10.0
 REMEMBERED_EVENTS_MAX = 10_000
 
 
-class OwnErrors:
+class ErrorStreak:
     """Internal errors in one flow of this processor; the caller passes the time.
 
     Attributes:
