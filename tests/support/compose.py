@@ -16,7 +16,7 @@ from sandbox.broker.container import engine_answers
 from sandbox.ports import LOOPBACK, free_port
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("deploy", "libs", "services", "sandbox", "pyproject.toml", "README.md", "requirements.lock")
+COPIED = ("deploy", "libs", "services", "sandbox", "pyproject.toml", "README.md", "LICENSE", "requirements.lock")
 IMAGES = {
     **dict.fromkeys(("collector", "processor", "eventflow"), "event-flow-test"),
     "target": "event-flow-test-demo-target",
