@@ -94,3 +94,11 @@ async def test_an_event_that_nobody_knows_is_a_status_of_its_own(eventflow: Comm
     assert ended.status == 1
     assert "It may still wait in a queue, or it never arrived." in ended.stdout
     assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == 1
+
+
+async def test_an_unknown_event_names_the_flows_that_were_not_searched(
+    eventflow: Command, flow: str, amqp: Amqp
+) -> None:
+    await amqp.declare_flow(flow)
+    ended = await eventflow("why", "unknown", "--flow", flow, FLOWS__ANOTHER__TARGET__RATE_PER_S="7")
+    assert "not searched: --flow another" in ended.stdout

@@ -6,7 +6,7 @@ The events, due and retry queues are never read, because a reader would count as
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, assert_never
@@ -52,10 +52,12 @@ class EventState:
         processors: Number of processors; some may be too busy or too old to answer.
         letter: The event as `dead export` writes it, if it is among the dead letters that were searched.
         letters: Number of dead letters that were searched.
+        other_flows: The flows that were not searched.
     """
 
     event_id: str
     flow: str
+    other_flows: Sequence[str]
     answers: Mapping[str, Known]
     processors: int
     letter: Mapping[str, Any] | None
@@ -101,6 +103,7 @@ async def _find(queue: DeadQueue, event_id: str) -> EventState:
     return EventState(
         event_id=event_id,
         flow=queue.flow,
+        other_flows=[name for name in queue.settings.all_flows if name != queue.flow],
         answers=answers,
         processors=processors,
         letter=record_of(letters[0]) if letters else None,
@@ -178,6 +181,8 @@ def lines_of(state: EventState) -> list[str]:
             f"unknown in flow {state.flow}: no processor holds or remembers it, and it is none of the "
             f"{state.letters} dead letters that were searched. It may still wait in a queue, or it never arrived."
         )
+        if state.other_flows:
+            lines.append(f"not searched: {', '.join(f'--flow {name}' for name in state.other_flows)}")
     return lines
 
 
