@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from eventflow.excerpt import EXCERPT_MAX_BYTES, excerpt_of
+from eventflow.excerpt import excerpt_of
 from eventflow.network.failure import PLAIN_ON_TLS_PORT
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.result import BY_STATUS, Failed, Judged, judge
@@ -93,12 +93,10 @@ class AnswerJudge:
 
     def text_of(self, content: bytes) -> str | None:
         """Return the beginning of an answer for people, without the secrets; None if it is empty."""
-        # Secrets before the cut, which could leave the beginning of one.
-        longest = len(self._secrets[0]) if self._secrets else 0
-        beginning = content[: EXCERPT_MAX_BYTES + longest]
+        # Before any cut, which could leave the beginning of a secret: hiding one moves the rest of the text forward.
         for secret in self._secrets:  # the longest first, since one may contain another
-            beginning = beginning.replace(secret, HIDDEN)
-        return excerpt_of(beginning)
+            content = content.replace(secret, HIDDEN)
+        return excerpt_of(content)
 
     def text_in_place_of(self, head: bytes) -> str | None:
         """Return the beginning of a head that cannot be read. Of one that begins as HTTP, it is the first line only."""
