@@ -33,8 +33,12 @@ install: $(INSTALLED) ## Create the virtual environment .venv from requirements-
 test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; starts or installs RabbitMQ and Prometheus if possible
 	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.prometheus || test "$$CI" != true
-	@$(SIDE_BY_SIDE) --numprocesses $(JOBS) -m "not timed"; untimed=$$?; \
+	@$(SIDE_BY_SIDE) --numprocesses $(JOBS) -m "not timed$(if $(filter true,$(CI)),, and not documents)"; untimed=$$?; \
 		$(SIDE_BY_SIDE) --numprocesses 2 -m timed && exit $$untimed
+
+test-documents: $(INSTALLED) ## Run the commands of the documents as a reader would; with CI=true, make test does this too
+	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m pytest -m documents
 
 test-unit: $(INSTALLED) ## Run only the tests that need no broker
 	@$(RUN) -m pytest tests/unit
@@ -109,5 +113,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send status install test test-unit test-integration chaos chaos-report bench bench-report rate-audit rate-audit-report \
+.PHONY: run-local send status install test test-documents test-unit test-integration chaos chaos-report bench bench-report rate-audit rate-audit-report \
 	lint format lock clean help

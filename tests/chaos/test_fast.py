@@ -14,6 +14,8 @@ from tests.chaos.faults import broker, kills
 from tests.chaos.harness import run
 from tests.chaos.scenario import Scenario
 
+pytestmark = pytest.mark.timed  # an answer may take 5 s, which a machine with more tests than cores exceeds
+
 FAST = (
     replace(kills.EVERYTHING_KILLED, at_least=1000, duplicates_max=math.inf),
     replace(broker.EVENTS_QUEUE_DELETED, at_least=0),

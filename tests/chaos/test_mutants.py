@@ -11,6 +11,8 @@ from tests.chaos.catalogue import MUTANTS
 from tests.chaos.harness import run
 from tests.chaos.scenario import Scenario
 
+pytestmark = pytest.mark.timed  # an answer may take 5 s, which a machine with more tests than cores exceeds
+
 
 @pytest.mark.parametrize("mutant", MUTANTS[-1:], ids=lambda mutant: mutant.name)
 async def test_the_checker_finds_the_loss(mutant: Scenario, node: PrivateNode, seed: int) -> None:

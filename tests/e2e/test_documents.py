@@ -76,6 +76,7 @@ def command_of(step: Step) -> str:
     return f'{{\n{step.text}}} >"$HOME/line-{step.line}.log" 2>&1 &\nuntil_there {step.until}\n'
 
 
+@pytest.mark.documents
 @pytest.mark.parametrize("document", EXECUTED, ids=lambda path: str(path.relative_to(ROOT)))
 @pytest.mark.timeout(WITHIN_S + 60)
 def test_the_commands_of_a_document_succeed(document: Path, checkout: Path, tmp_path: Path) -> None:

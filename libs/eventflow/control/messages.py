@@ -22,9 +22,6 @@ from eventflow.control.reports import (
     report_fields,
 )
 
-NO_FLOW = ""
-"""Flow of a message that concerns no flow: a question to the collectors, and their answers."""
-
 BODY_MAX_BYTES = 4096
 """Larger bodies are not parsed: any client with write permission on the exchange can publish to it."""
 
@@ -121,7 +118,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskStatus:
-    """A question of `eventflow status`: the processors of the flow answer with a report; with `NO_FLOW` collectors."""
+    """A question of `eventflow status`: the processors and the collectors of the flow answer with a report."""
 
 
 ControlMessage = (

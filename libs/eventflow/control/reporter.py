@@ -5,7 +5,7 @@ works as before, and `eventflow status` does not show it. A processor has a `Con
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -16,7 +16,7 @@ from eventflow.amqp.connection import Connection, is_blocked
 from eventflow.amqp.fanout import consume_fanout, declare_fanout, send_fanout
 from eventflow.amqp.proofs import prove_publishing
 from eventflow.amqp.session import keep_connected
-from eventflow.control.messages import NO_FLOW, AskStatus, Broadcast, decode, encode
+from eventflow.control.messages import AskStatus, Broadcast, decode, encode
 from eventflow.control.reports import CollectorReport
 from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import first_of
@@ -35,6 +35,7 @@ class Reporter:
         self,
         urls: Sequence[str],
         *,
+        flows: Collection[str],
         instance: str,
         report: Callable[[], CollectorReport],
         on_error: Callable[[Exception], None],
@@ -43,11 +44,13 @@ class Reporter:
 
         Args:
             urls: URLs of the brokers.
+            flows: The flows of this process. Questions about others, such as those of another team, get no answer.
             instance: Name of this process among all on the exchange.
             report: Returns the present state.
             on_error: Called with an error of `report`, which must end nothing.
         """
         self._urls = urls
+        self._flows = frozenset(flows)
         self._instance = instance
         self._report = report
         self._on_error = on_error
@@ -88,9 +91,9 @@ class Reporter:
     def _receive(self, connection: Connection, send: Callable[[bytes], Coroutine[Any, Any, None]], body: bytes) -> None:
         match decode(body):
             # During an alarm the broker reads nothing more from a connection that has published.
-            case Broadcast(flow=flow, message=AskStatus()) if flow == NO_FLOW and not is_blocked(connection):
+            case Broadcast(flow=flow, message=AskStatus()) if flow in self._flows and not is_blocked(connection):
                 try:
-                    answer = encode(Broadcast(flow=NO_FLOW, sender=self._instance, message=self._report()))
+                    answer = encode(Broadcast(flow=flow, sender=self._instance, message=self._report()))
                 except Exception as error:  # noqa: BLE001 - a status must not end the service
                     self._on_error(error)
                     return

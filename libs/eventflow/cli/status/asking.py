@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from eventflow.cli.session import Link, instance, publishing
 from eventflow.control.bus import ControlBus
-from eventflow.control.messages import NO_FLOW, AskStatus, Broadcast
+from eventflow.control.messages import AskStatus, Broadcast
 from eventflow.control.reports import CollectorReport, ProcessorReport
 from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import cancel_and_wait
@@ -46,7 +46,7 @@ class Enquiry:
         self._processors: defaultdict[str, dict[str, ProcessorReport]] = defaultdict(dict)
         self._collectors: dict[str, CollectorReport] = {}
         if control is not None:
-            for flow in (*flows, NO_FLOW):
+            for flow in flows:
                 control.on_peer_message(flow, self._on_peer_message)
 
     async def ask(self, processors: Mapping[str, int]) -> Answers:
@@ -66,7 +66,7 @@ class Enquiry:
             if asked_s >= COLLECTORS_S and not missing:
                 break
             # Repeated: a message that cannot be published at this moment is lost without notice.
-            for flow in (NO_FLOW, *(missing if asked_s >= ASK_EVERY_S else self._flows)):
+            for flow in self._flows if asked_s < COLLECTORS_S else missing:
                 self._control.broadcast(flow, AskStatus())
             await asyncio.sleep(ASK_EVERY_S)
         return Answers(

@@ -93,7 +93,11 @@ class Worker:
             traces=RequestTraces(tracer, on_error=self.metrics.internal_errors.note),
         )
         self._status = Reporter(
-            settings.broker.urls, instance=instance, report=self.report, on_error=self.metrics.internal_errors.note
+            settings.broker.urls,
+            flows=flows,
+            instance=instance,
+            report=self.report,
+            on_error=self.metrics.internal_errors.note,
         )
         self._body_timeout_s = settings.collector.body_timeout_s
         self._confirm_timeout_s = settings.collector.confirm_timeout_s
