@@ -226,7 +226,7 @@ class Connection(asyncio.Protocol, Exchange):
             self._go_on_guarded()
         elif (since_s := self.idle_since_s) is not None and now_s - since_s > idle_max_s:
             self.end()
-        elif self._reserved_bytes and now_s - self.stalled_since_s > STALLED_MAX_S:
+        elif self._rest and now_s - self.stalled_since_s > STALLED_MAX_S:
             self.abort()
 
     @override

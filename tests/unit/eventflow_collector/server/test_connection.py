@@ -131,7 +131,9 @@ async def test_without_room_for_further_requests_aiohttp_gets_them_after_the_ans
     assert bench.crashes == []
 
 
-async def test_a_peer_that_does_not_read_its_answers_cannot_hold_the_memory_of_others(bench: Bench) -> None:
+@pytest.mark.parametrize("limit_bytes", [10_000, BEYOND])  # the second leaves the requests to aiohttp, uncounted
+async def test_a_peer_that_does_not_read_its_answers_cannot_hold_the_memory_of_others(limit_bytes: int) -> None:
+    bench = Bench(limit_bytes=limit_bytes)
     bench.connection.data_received(REQUEST * (UNANSWERED_MAX + BEYOND))
     bench.connection.pause_writing()
     bench.connection.check(bench.connection.stalled_since_s + STALLED_MAX_S - 1, idle_max_s=75)
