@@ -24,7 +24,7 @@ run-local: $(INSTALLED) ## Run broker, target, collector and two processors on t
 send: $(INSTALLED) ## Send COUNT=200 sample events to the collector of `make run-local`, and watch them arrive
 	@$(RUN) -m sandbox.source --local --count $(COUNT)
 
-status: $(INSTALLED) ## Show the queues of `make run-local`; .venv/bin/eventflow has all other commands
+status: $(INSTALLED) ## Show the flow and the services of `make run-local`; .venv/bin/eventflow has all other commands
 	@$(VENV)/bin/eventflow status
 
 ##@ Develop

@@ -38,7 +38,7 @@ RIGHTS = (rf"^{PREFIX}[.]", rf"^({PREFIX}[.]|amq[.]default$)", rf"^{PREFIX}[.]")
 writing to the default exchange, which RabbitMQ calls `amq.default` here."""
 
 CONTROL_EXCHANGE = f"{PREFIX}.control"
-"""Fanout exchange for broadcasts between processors."""
+"""Fanout exchange for messages between services."""
 
 
 class Lane(StrEnum):

@@ -1,4 +1,4 @@
-"""What operators look at, on real services under load: metrics, dashboards, alerts, exemplars, the status in words.
+"""The views of operators, on real services under load: metrics, dashboards, alerts, exemplars, the status in words.
 
 One run serves all tests: a flow with failures of every kind, whose collector loses its broker for a while, scraped by a
 real Prometheus.
@@ -42,7 +42,7 @@ STILL = {"Consumers", "Paused", "Processors that share the quota", "RabbitMQ ala
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What was to be seen of the run."""
+    """The observations of a run."""
 
     expositions: Mapping[str, str]
     panels: Mapping[str, Sequence[Series]]

@@ -1,4 +1,4 @@
-"""What all commands of `eventflow` have in common, and the readiness of services in `eventflow check`."""
+"""Behaviour that all commands of `eventflow` have in common, and the readiness of services in `eventflow check`."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What passes below the AMQP library passes through it as well, where its version was not tried."""
+"""Frames that usually bypass the AMQP library pass through it as well, if its version was not tested."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Who takes part in a flow and its quota: only processors that can work, and that hear what they are ordered."""
+"""Members of a flow and its quota: only processors that can work, and that receive the orders of an operator."""
 
 import asyncio
 import json

@@ -27,7 +27,7 @@ CONFIRM_TIMEOUT_S = 2.0
 UVLOOPS_THREADS = 4
 
 OPEN_OK = b"\x00\x0a\x00\x29"
-"""What the method begins with that ends a handshake of AMQP."""
+"""The first bytes of the method that ends a handshake of AMQP."""
 
 
 def threads_of(service: Service) -> int:

@@ -1,4 +1,4 @@
-"""Why targets are not reached: each cause has its word, in a processor's metrics and log and in `eventflow check`."""
+"""Causes of unreached targets: each has its word, in a processor's metrics and log and in `eventflow check`."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""What released versions have left in the broker and on disk is used by the services and commands of today."""
+"""Data that released versions have left in the broker and on disk are used by the services and commands of today."""
 
 import asyncio
 import json

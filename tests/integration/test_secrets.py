@@ -19,7 +19,7 @@ from tests.support.wait import eventually
 
 SECRET = "whsec_" + base64.b64encode(b"the secret of a sender").decode()
 DECODED_VERSION = "v1=="
-"""What `v1` of `v1,whsec_...` is in base64: a key of one byte."""
+"""The bytes that base64 reads from the `v1` of `v1,whsec_...`: a key of one byte."""
 
 PROGRAMS = (
     ("-m", "eventflow_collector"),

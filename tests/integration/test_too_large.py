@@ -204,7 +204,7 @@ async def test_one_in_the_spool_is_set_aside_and_kept_until_the_broker_takes_it(
     large = {7, *range(20, 35)}  # more of them than are read at once
 
     async def arrived() -> set[str]:
-        """What was published beside one too large may come twice."""
+        """Events that were published beside one that is too large may arrive twice."""
         return {str(one.headers["cloudEvents:id"]) for one in await amqp.drain(lane_queue(flow, Lane.LIVE))}
 
     async def spool_has(waiting: int, aside: int) -> bool:

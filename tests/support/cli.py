@@ -21,7 +21,7 @@ FIRST_FAILED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a command ended."""
+    """The end of a command."""
 
     status: int
     stdout: str

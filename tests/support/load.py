@@ -50,7 +50,7 @@ class Load:
 
     @property
     def refused(self) -> Counter[int]:
-        """How many got each other answer; those that got none are not among them."""
+        """The number of requests with each other answer; those without an answer are not counted."""
         return Counter(sent.status for sent in self.unaccepted.values() if sent.status is not None)
 
     def start(self) -> None:

@@ -13,7 +13,7 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stranger:
-    """What answers, and why it was of no use; None if an answer of that kind is taken."""
+    """The answer, and the reason why it is not usable; None if an answer of that kind is accepted."""
 
     answer: Answer
     reason: str | None

@@ -1,4 +1,4 @@
-"""What a test needs and a machine may not have."""
+"""Means that a test needs and a machine may not have."""
 
 import os
 from typing import NoReturn

@@ -34,7 +34,7 @@ BUFFERED_FRAMES = 10_000
 
 
 class Confirms(Enum):
-    """What becomes of the broker's confirms."""
+    """The treatment of the broker's confirms."""
 
     PASS = "passed on"
     DROP = "dropped"

@@ -1,4 +1,4 @@
-"""What released versions have written (`tests/fixtures`), read for tests."""
+"""Data of released versions (`tests/fixtures`), read for tests."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What schemathesis cannot know of the collector by its description alone."""
+"""Facts about the collector that schemathesis cannot find in its description."""
 
 import json
 from typing import Any

@@ -97,7 +97,7 @@ def show(
     """Show the rate of each flow.
 
     The columns are the configured rate, the override, and the share of each processor. A lower rate that the target
-    asks for is not shown here. See the metric eventflow_rate_limit_units_per_second.
+    asks for is not shown here: `eventflow status` shows it.
     """
     settings = settings_of(context, config)
     rates = asyncio.run(_rates(settings, flows_of(settings, named_flow(name, flow))))

@@ -17,7 +17,7 @@ from eventflow.settings.target import TargetSettings
 from eventflow.topology import Lane
 
 DELIVERED_PER_CORE_S = 8_000
-"""The slowest round of the deliveries in docs/performance.md."""
+"""The slowest round of the deliveries without a backlog in docs/performance.md, rounded."""
 
 DISK_OVERHEAD_BYTES = 700
 """Of each queued event on RabbitMQ's disk, besides its body: headers, properties and framing."""

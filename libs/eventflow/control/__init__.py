@@ -1,1 +1,1 @@
-"""Broadcasts between the processors of a flow, and the overrides that an operator sets while they run."""
+"""Messages between services, and the overrides that an operator sets while they run."""

@@ -27,7 +27,7 @@ BODY_MAX_BYTES = 4096
 
 
 class Cause(StrEnum):
-    """Why a circuit breaker is open."""
+    """Cause for which a circuit breaker is open."""
 
     DOWN = "down"
     BLOCKED = "blocked"
@@ -136,7 +136,7 @@ class Broadcast:
 
 
 class Ignored(StrEnum):
-    """Why a body is ignored; the label of a metric."""
+    """Reason for which a body is ignored; the label of a metric."""
 
     TOO_LARGE = "too_large"
     MALFORMED = "malformed"

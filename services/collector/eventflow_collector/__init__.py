@@ -1,1 +1,1 @@
-"""Takes events in over HTTP and answers 202 once each is safe."""
+"""Accepts events over HTTP, and answers 202 after they are stored durably."""

@@ -1,1 +1,1 @@
-"""Hands every event to its target, at the rate that the target allows."""
+"""Delivers every event to its target, at the rate that the target allows."""

@@ -1,4 +1,4 @@
-"""What the benchmark makes of what it measures."""
+"""The figures that the benchmark computes from its measurements."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""What is built for others: the wheel and the source distribution."""
+"""The packages that are built for others: the wheel and the source distribution."""
 
 import tarfile
 import zipfile

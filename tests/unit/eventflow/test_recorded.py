@@ -1,4 +1,4 @@
-"""What released versions have written is read as they meant it. The values were read off the records by a person."""
+"""Data of released versions keep their meaning. A person has taken the expected values from the records."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

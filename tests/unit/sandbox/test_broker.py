@@ -1,4 +1,4 @@
-"""Where a broker comes from: what can be told without starting one."""
+"""The choice of a broker, as far as it can be tested without starting one."""
 
 import pytest
 

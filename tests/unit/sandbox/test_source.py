@@ -1,4 +1,4 @@
-"""What the emulated source plans, which bodies it sends, and how it reports."""
+"""The plan, the bodies and the report of the emulated source."""
 
 import json
 from pathlib import Path

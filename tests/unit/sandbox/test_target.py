@@ -1,4 +1,4 @@
-"""What the sandbox's target decides, and what it writes down."""
+"""The decisions of the sandbox's target, and its records."""
 
 import hashlib
 from http import HTTPStatus

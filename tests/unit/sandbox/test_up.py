@@ -1,4 +1,4 @@
-"""What `make run-local` gives to the services."""
+"""The settings that `make run-local` gives to the services."""
 
 import os
 from contextlib import ExitStack

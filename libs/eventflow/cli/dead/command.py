@@ -234,7 +234,7 @@ def purge_dead_letters(
     asks = not (yes or dry_run)
     if asks and not sys.stdin.isatty():
         raise typer.BadParameter(
-            "there is no terminal to ask for confirmation: use it, or --dry-run", param_hint="--yes"
+            "there is no terminal for the confirmation; give this option, or --dry-run", param_hint="--yes"
         )
     at_most = None
     if not yes:

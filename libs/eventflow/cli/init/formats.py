@@ -57,7 +57,7 @@ def _variable_lines(table: Table) -> Iterator[str]:
         yield f"{'# ' if entry.is_of_compose or not entry.is_active else ''}{name}={_variable_value(entry)}"
         if entry.compose_file is not None:
             place = f"deploy{entry.compose_file.removeprefix('/run')}"
-            yield f"# in Compose remove that line, and put the value into the file {place}"
+            yield f"# in Compose the next line takes its place, and the value is in the file {place}"
             yield f"# {name}_FILE={entry.compose_file}"
 
 

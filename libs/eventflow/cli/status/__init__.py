@@ -1,1 +1,1 @@
-"""`eventflow status`: the number of events in each queue."""
+"""`eventflow status`: the state of each flow, and of the services."""

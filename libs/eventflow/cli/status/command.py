@@ -34,10 +34,10 @@ def status(
 ) -> None:
     """Show the state of each flow and of the services.
 
-    waiting: events that are not attempted yet or are in flight. They are ready in a lane (live: new events; due:
-    retries after their delay; replay: dead letters that are sent again), or held: delivered to a processor and not
-    settled. delayed: retries before the end of their delay. dead: given up. "-" is a queue that does not exist. ETA:
-    estimated time until nothing waits, at the present rates; never while nothing is sent.
+    waiting: events that are ready in a lane (live: new events; due: retries after their delay; replay: dead letters
+    that are sent again), or held: delivered to a processor and not settled, in flight or before their turn. delayed:
+    retries before the end of their delay. dead: given up. "-" is a queue that does not exist. ETA: estimated time until
+    nothing waits, at the present rates; never while nothing is sent.
 
     The counts come from the broker. Processors and collectors report the rest over the broker, so this works from any
     host. A value that no service has reported is shown as unknown. In JSON it is null, and so is "eta_s" of "drain" if

@@ -1,4 +1,4 @@
-"""What is dangerous among the policies that take effect."""
+"""The dangerous ones among the policies in effect."""
 
 import json
 from pathlib import Path

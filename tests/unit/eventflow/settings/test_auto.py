@@ -1,4 +1,4 @@
-"""How much one processor holds at a time."""
+"""The number of events that one processor holds at a time."""
 
 import pytest
 
