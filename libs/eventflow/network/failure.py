@@ -39,7 +39,6 @@ MEANINGS: Final = {
     CLOSED: "the connection was closed before an answer",
     HEADERS_TIMEOUT: "no complete head of an answer in time",
     BODY_TIMEOUT: "the body of the answer did not end in time",
-    "answer_timeout": "no whole answer in time, as older versions wrote it",
     BAD_ANSWER: "the answer is not HTTP",
     CUT_OFF: "the answer was cut off",
     OTHER: "another error of the network",

@@ -103,6 +103,8 @@ async def check_rights(settings: Settings, flows: Sequence[str]) -> Finding:
     except BrokerUnavailableError as error:
         return Finding(subject=subject, verdict=Verdict.PROBLEM, found=str(error), advice=LOG_ADVICE)
     if missing:
-        advice = f"{permissions_command(user.username, vhost=user.vhost)}; a collector needs write on amq.default only"
+        advice = (
+            f"{permissions_command(user.username, vhost=user.vhost)}; the rights of a collector alone: deploy/README.md"
+        )
         return Finding(subject=subject, verdict=Verdict.PROBLEM, found="; ".join(missing), advice=advice)
     return Finding(subject=subject, verdict=Verdict.OK, found="all that the services need")

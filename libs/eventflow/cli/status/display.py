@@ -218,7 +218,7 @@ def _count(events: int | None) -> str:
 
 
 def _per_s(units: float | None) -> str:
-    return "unlimited" if units is None or math.isinf(units) else f"{units:.4g}/s"
+    return "no limit" if units is None or math.isinf(units) else f"{units:.4g}/s"
 
 
 def _clock(at: datetime) -> str:

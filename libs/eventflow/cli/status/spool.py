@@ -32,15 +32,15 @@ async def spool_status(collector: CollectorSettings) -> SpoolStatus | None:
     Returns:
         None if there is no spool, or if the collector cannot be reached from here.
     """
-    if collector.spool_dir is None:
-        return None
     samples = await samples_of(collector.admin_host, collector.admin_port)
     return None if samples is None else spool_of(samples)
 
 
-def spool_of(samples: Sequence[Sample]) -> SpoolStatus:
-    """Return the state that the metrics describe."""
+def spool_of(samples: Sequence[Sample]) -> SpoolStatus | None:
+    """Return the state that the metrics describe; None if the collector has no spool."""
     values = {sample.name: sample.value for sample in samples}
+    if not values.get("eventflow_spool_max_bytes"):
+        return None
     return SpoolStatus(
         events=int(values.get("eventflow_spool_events", 0)),
         set_aside=int(values.get("eventflow_spool_set_aside_events", 0)),

@@ -8,15 +8,20 @@ from eventflow.control.reports import CollectorReport, SpoolReport
 
 
 def test_the_spool_is_read_from_the_collectors_metrics() -> None:
-    text = "eventflow_spool_events 12.0\neventflow_spool_bytes 3400.0\neventflow_spool_oldest_seconds 7.4\nother 1.0\n"
+    text = (
+        "eventflow_spool_max_bytes 1e9\neventflow_spool_events 12.0\neventflow_spool_bytes 3400.0\n"
+        "eventflow_spool_oldest_seconds 7.4\nother 1.0\n"
+    )
     spool = spool_of(parsed(text))
+    assert spool is not None
     assert spool == SpoolStatus(events=12, set_aside=0, size_bytes=3400, oldest_s=7.4)
     assert in_words(spool) == "In the spool: 12 events, 3.4 kB, the oldest for 7 s."
-    assert spool_of([]).events == 0
+    assert spool_of(parsed("eventflow_spool_max_bytes 0.0\neventflow_spool_events 0.0\n")) is None
     aside = "Set aside in the spool: 2 events that are larger than RabbitMQ accepts."
     assert in_words(replace(spool, set_aside=2)) == f"{in_words(spool)} {aside}"
     assert in_words(replace(spool, events=0, set_aside=2)) == aside
     failing = spool_of(parsed(text + "eventflow_spool_failing 1.0\n"))
+    assert failing is not None
     assert (
         in_words(failing)
         == f"The disk of the spool fails or does not answer, so no event can be spooled. {in_words(spool)}"
