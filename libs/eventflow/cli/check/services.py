@@ -18,7 +18,9 @@ from eventflow.network.listener import reachable_hosts
 from eventflow.settings.root import Settings
 
 TIMEOUT_S = 2.0
-ANSWER_MAX_BYTES = 64 * 1024
+ANSWER_MAX_BYTES = 1024 * 1024
+"""About 1000 flows."""
+
 READY, NOT_READY = 200, 503
 
 
@@ -120,8 +122,18 @@ async def _readiness(host: str, port: int) -> Mapping[str, Any] | None:
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False) as client,
             client.get(f"http://{host}:{port}/readyz") as answer,
         ):
-            content = await answer.content.read(ANSWER_MAX_BYTES)
+            content = await _whole(answer)
             found = json.loads(content) if answer.status in {READY, NOT_READY} else None
-    except (aiohttp.ClientError, TimeoutError, ValueError):
+    except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "ready" in found else None
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    """Return the body, up to a limit. A single `read` returns only the part that has arrived."""
+    content = bytearray()
+    async for part in answer.content.iter_any():
+        content += part
+        if len(content) > ANSWER_MAX_BYTES:
+            break
+    return bytes(content)

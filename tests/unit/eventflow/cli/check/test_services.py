@@ -1,11 +1,14 @@
 """The readiness of a service as `eventflow check` judges it."""
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from eventflow.cli.check.finding import Verdict
-from eventflow.cli.check.services import judged, judged_flows
+from eventflow.cli.check.services import check_services, judged, judged_flows
+from eventflow.settings.root import Settings
 
 
 @pytest.mark.parametrize(
@@ -69,3 +72,21 @@ def test_a_flow_that_its_target_or_an_operator_holds_up_is_found(
 def test_a_service_of_an_older_version_has_no_flows() -> None:
     assert not list(judged_flows({"ready": True}, ["orders"]))
     assert not list(judged_flows({"ready": True, "flows": []}, ["orders"]))
+
+
+async def test_an_answer_that_arrives_in_parts_is_read_to_its_end() -> None:
+    body = json.dumps({"ready": True, "version": "1", "flows": "x" * 100_000}).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body[:10]))
+        await asyncio.sleep(0.05)
+        writer.write(body[10:])
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        admin = {"admin_port": server.sockets[0].getsockname()[1]}
+        found = await check_services(Settings.model_validate({"collector": admin, "processor": admin}), ["orders"])
+    assert [finding.verdict for finding in found] == [Verdict.OK, Verdict.OK]
