@@ -12,6 +12,7 @@ from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.services import Service, collector, processor, starting
 from tests.support.target import ScriptedTarget
+from tests.support.wait import eventually
 
 
 @pytest.fixture
@@ -42,6 +43,14 @@ async def test_check_asks_the_services_whether_they_are_ready(
             assert finding["verdict"] == "ok", finding
             assert finding["found"].startswith("ready")
         assert found[f"queue eventflow.{flow}.events"]["found"] == "0 ready, 1 consumers"
+        assert f"flow {flow}" not in found
+        await eventflow("pause")
+
+        async def pause_is_found() -> bool:
+            finding = (await findings(eventflow, TARGET__URL=target.url, **ports)).get(f"flow {flow}")
+            return finding is not None and (finding["verdict"], finding["found"][:9]) == ("warning", "paused by")
+
+        await eventually(pause_is_found, what="the pause in the findings")
         ports["PROCESSOR__ADMIN_PORT"] = str(free_port())
         found = await findings(eventflow, TARGET__URL=target.url, **ports)
         assert found[f"processor at 127.0.0.1:{ports['PROCESSOR__ADMIN_PORT']}"]["verdict"] == "unknown"

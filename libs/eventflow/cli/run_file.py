@@ -5,9 +5,12 @@ A run writes `.local/run.json` in its directory. A link in a directory of the us
 """
 
 import dataclasses
+import errno
 import json
 import os
 import socket
+import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,8 +47,7 @@ class RunFile:
     def write(self, path: Path = DEFAULT_PATH) -> None:
         """Write it, readable by its owner only, because it has an API key and the password of the broker."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        _replace(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
         with suppress(OSError, RuntimeError):  # no home directory: found from its own directory only
             links = links_directory()
             links.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,10 +68,10 @@ class RunFile:
     def read(cls, path: Path = DEFAULT_PATH) -> "RunFile | None":
         """Read it; None if nothing runs."""
         try:
-            found = cls(**json.loads(path.read_text()))
+            found = cls(**json.loads(_own_text(path)))
             os.kill(found.pid, 0)  # signal 0 only checks that the process exists
             port = urlsplit(found.events_url).port
-        except (OSError, ValueError, TypeError):  # no file, an older format, or the command was killed
+        except (OSError, ValueError, TypeError):  # no such file, an older format, or the command was killed
             return None
         return found if port and _accepts(port) else None  # the id may belong to another process by now
 
@@ -83,6 +85,31 @@ class RunFile:
         config = {} if self.config is None else {"EVENTFLOW_CONFIG": self.config}
         own = {name: value for name, value in environ.items() if value or name not in self.settings}
         return {**config, **self.settings, **own}
+
+
+def _own_text(path: Path) -> str:
+    """Return the text of a file of this user.
+
+    Directories above this one are searched too, and other users may write in some of them, such as /tmp: a file of
+    theirs would lead a command to their broker.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO does not block
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.getuid() or not stat.S_ISREG(found.st_mode):
+            raise PermissionError(errno.EPERM, "not a file of this user", str(path))
+        return file.read()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, in place of any other file or link, and never half of it."""
+    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(part).replace(path)
 
 
 def links_directory() -> Path:

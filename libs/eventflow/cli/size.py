@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from eventflow.cli.console import out, print_json, table
 from eventflow.cli.options import JsonOption
+from eventflow.control.overrides import RATE_MAX_PER_S
 from eventflow.settings.auto import concurrency_of, prefetch_of
 from eventflow.settings.fields import MIB
 from eventflow.settings.target import TargetSettings
@@ -25,6 +26,7 @@ MEMORY_BYTES = 50
 """Of each queued event in RabbitMQ's memory, for a body of any size."""
 
 HOUR_S = 3600.0
+OUTAGE_MAX_H = 10 * 365 * 24.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +78,18 @@ def size(
     rate: Annotated[float, typer.Option("--rate", help="Limit of the target: quota units per second.")],
     cost: Annotated[float, typer.Option("--cost", help="Units that one attempt costs.")] = 1.0,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Deadline of one attempt, in seconds.")] = 5.0,
-    answer_s: Annotated[float, typer.Option("--answer", min=0, help="Usual time of an answer, in seconds.")] = 0.5,
+    answer_s: Annotated[
+        float, typer.Option("--answer", min=0, max=HOUR_S, help="Usual time of an answer, in seconds.")
+    ] = 0.5,
     arrivals_per_s: Annotated[
-        float | None, typer.Option("--arrivals", min=0, help="Events that arrive per second; by default half the rate.")
+        float | None,
+        typer.Option(
+            "--arrivals", min=0, max=RATE_MAX_PER_S, help="Events that arrive per second; by default half the rate."
+        ),
     ] = None,
-    outage_h: Annotated[float, typer.Option("--outage", min=0, help="Hours for which the target may be down.")] = 12.0,
+    outage_h: Annotated[
+        float, typer.Option("--outage", min=0, max=OUTAGE_MAX_H, help="Hours for which the target may be down.")
+    ] = 12.0,
     body_bytes: Annotated[int, typer.Option("--body", min=0, help="Usual size of a body, in bytes.")] = 1000,
     max_body_bytes: Annotated[int, typer.Option("--max-body", min=1, help="MAX_BODY_BYTES of the source.")] = MIB,
     as_json: JsonOption = False,

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+INTEGER_BITS = 63
+
 
 def optional(read: Callable[[Any], T], value: Any) -> T | None:
     """Return None for null, else the value as `read` returns it."""
@@ -44,9 +46,11 @@ def boolean(value: Any) -> bool:
 
 
 def integer(value: Any) -> int:
-    """Return an integer."""
+    """Return an integer of 64 bits; JSON as Python reads it has larger ones, which no float can hold."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError("not an integer")
+    if value.bit_length() > INTEGER_BITS:
+        raise ValueError("not an integer of 64 bits")
     return value
 
 

@@ -33,7 +33,7 @@ from eventflow.topology import CONTROL_EXCHANGE, flow_specs
 from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.guards import require_target_urls
 from eventflow_processor.observe.metrics import ProcessorMetrics
-from eventflow_processor.readiness import readiness_of
+from eventflow_processor.readiness import obstacles_to, readiness_of
 from eventflow_processor.report import FlowReporter
 
 imported()
@@ -59,10 +59,10 @@ async def serve(settings: Settings) -> None:
             on_look=partial(shared.metrics.set_policies, settings.served_flows),
         )
         flows = [await wire_flow(name, flow, shared, stack) for name, flow in settings.served_flows.items()]
-        readiness = partial(readiness_of, flows, shared, policies, stop)
+        obstacles = partial(obstacles_to, flows, shared, stop)
         for each in flows:
             broadcast = partial(shared.control.broadcast, each.name)
-            answers = FlowReporter(each, metrics=shared.metrics, readiness=readiness, broadcast=broadcast)
+            answers = FlowReporter(each, metrics=shared.metrics, obstacles=obstacles, broadcast=broadcast)
             shared.control.on_peer_message(each.name, answers.on_peer_message)
         port = await stack.enter_async_context(
             admin.serve(
@@ -70,7 +70,7 @@ async def serve(settings: Settings) -> None:
                 port=settings.processor.admin_port,
                 is_port_set="admin_port" in settings.processor.model_fields_set,
                 setting="EVENTFLOW_PROCESSOR__ADMIN_PORT",
-                readiness=readiness,
+                readiness=partial(readiness_of, flows, shared, policies, stop),
                 exposition=exposition_of(shared.metrics.registry),
                 refresh=shared.metrics.refresh,
             )

@@ -10,9 +10,14 @@ from eventflow_processor.flow import Flow, Shared
 from eventflow_processor.report import report_of
 
 
+def obstacles_to(flows: Sequence[Flow], shared: Shared, stop: asyncio.Event) -> list[str]:
+    """Return the reasons why the processor is not ready; none if it is. One that is asked to stop is not ready."""
+    return [*_obstacles_of_all(shared, stop), *(line for flow in flows for line in _obstacles_of(flow))]
+
+
 def readiness_of(flows: Sequence[Flow], shared: Shared, policies: PolicyWatch, stop: asyncio.Event) -> Readiness:
-    """Return the answer of /readyz. A processor that is asked to stop is not ready."""
-    obstacles = [*_obstacles_of_all(shared, stop), *(line for flow in flows for line in _obstacles_of(flow))]
+    """Return the answer of /readyz."""
+    obstacles = obstacles_to(flows, shared, stop)
     return Readiness(
         ready=not obstacles,
         details={

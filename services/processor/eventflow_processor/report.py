@@ -1,6 +1,6 @@
 """Report of a processor to `eventflow status`, one for each flow; /readyz has the same values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -17,7 +17,7 @@ from eventflow.control.messages import (
 )
 from eventflow.control.reports import CollectorReport, ProcessorReport, RateReport
 from eventflow.event import format_time
-from eventflow.service.admin import Readiness
+from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow_processor.flow import Flow
 from eventflow_processor.observe.metrics import ProcessorMetrics
 
@@ -34,22 +34,36 @@ class FlowReporter:
         flow: Flow,
         *,
         metrics: ProcessorMetrics,
-        readiness: Callable[[], Readiness],
+        obstacles: Callable[[], Sequence[str]],
         broadcast: Callable[[ControlMessage], None],
     ) -> None:
+        """Take the parts.
+
+        Args:
+            flow: The flow.
+            metrics: Counts possible losses.
+            obstacles: Returns the reasons why the processor is not ready. It is called for each flow at each question,
+                so it must not report on all flows.
+            broadcast: Sends the answer.
+        """
         self._flow = flow
         self._metrics = metrics
-        self._readiness = readiness
+        self._obstacles = obstacles
         self._broadcast = broadcast
 
+    @property
+    def internal_errors(self) -> InternalErrors:
+        """Counter of errors in a report, which must not reach the control connection."""
+        return self._metrics.internal_errors
+
+    @harmless
     def on_peer_message(self, received: Broadcast) -> None:
         """Answer a question, and ignore any other message."""
         match received.message:
             case AskStatus():
-                state = self._readiness()
-                obstacles = tuple(line[:OBSTACLE_MAX_CHARACTERS] for line in state.details["obstacles"][:OBSTACLES_MAX])
+                obstacles = tuple(line[:OBSTACLE_MAX_CHARACTERS] for line in self._obstacles()[:OBSTACLES_MAX])
                 self._broadcast(
-                    replace(report_of(self._flow, self._metrics), is_ready=state.ready, obstacles=obstacles)
+                    replace(report_of(self._flow, self._metrics), is_ready=not obstacles, obstacles=obstacles)
                 )
             case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Why() | Known():
                 pass

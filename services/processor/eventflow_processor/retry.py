@@ -116,6 +116,5 @@ def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> 
 
 def held_max_s(target: TargetSettings) -> float:
     """Return the longest time that a delivery may be unsettled: a wait, two requests, and the confirm of its copy."""
-    return (
-        HELD_IN_MEMORY_S + target.timeout_s + REPEAT_WAIT_MAX_S + target.timeout_s + CONFIRM_MAX_S + CRASH_PAUSE_S
-    ) + HELD_SLACK_S
+    repeated_s = target.timeout_s + REPEAT_WAIT_MAX_S + target.timeout_s
+    return HELD_IN_MEMORY_S + repeated_s + CONFIRM_MAX_S + CRASH_PAUSE_S + HELD_SLACK_S

@@ -6,10 +6,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventflow.amqp.frames import publish_frames
 from eventflow.event import ATTRIBUTE_MAX_BYTES, Event, new_event_id
-from eventflow.message import Envelope, Failure, decode, encode, restarted
+from eventflow.excerpt import EXCERPT_MAX_BYTES, excerpt_of
+from eventflow.message import TEXT, Envelope, Failure, decode, encode, restarted
 from tests.support.attributes import attributes
 
+FRAME_MAX = 4096
 ATTRIBUTES = attributes()
 moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)).map(  # noqa: DTZ001
     lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
@@ -27,7 +30,14 @@ events = st.builds(
     traceparent=st.none() | ATTRIBUTES,
 )
 failures = st.builds(
-    Failure, reason=ATTRIBUTES, status=st.none() | st.integers(100, 599), first_at=moments, last_at=moments
+    Failure,
+    reason=ATTRIBUTES,
+    status=st.none() | st.integers(100, 599),
+    first_at=moments,
+    last_at=moments,
+    detail=st.none() | ATTRIBUTES,
+    text=st.text().map(excerpt_of),
+    traceparent=st.none() | ATTRIBUTES,
 )
 envelopes = st.builds(
     Envelope,
@@ -53,8 +63,37 @@ def test_what_is_encoded_is_decoded_again(envelope: Envelope) -> None:
 def test_every_publish_has_a_fresh_message_id_and_short_values(envelope: Envelope) -> None:
     first, second = encode(envelope), encode(envelope)
     assert first.message_id != second.message_id
-    for value in first.headers.values():
-        assert isinstance(value, int) or len(value.encode()) <= ATTRIBUTE_MAX_BYTES
+    for name, value in first.headers.items():
+        limit_bytes = EXCERPT_MAX_BYTES if name == TEXT else ATTRIBUTE_MAX_BYTES
+        assert isinstance(value, int) or len(value.encode()) <= limit_bytes
+
+
+def test_the_headers_of_the_largest_message_fit_into_the_smallest_frame_that_a_broker_may_allow() -> None:
+    longest = "a" * ATTRIBUTE_MAX_BYTES
+    text = "b" * EXCERPT_MAX_BYTES
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    message = encode(
+        Envelope(
+            event=Event(
+                id=longest,
+                source=longest,
+                type=longest,
+                time=at,
+                accepted_at=at,
+                body=b"",
+                content_type=longest,
+                subject=longest,
+                traceparent=longest,
+            ),
+            attempt=1000,
+            failure=Failure(
+                reason=longest, status=599, first_at=at, last_at=at, detail=longest, text=text, traceparent=longest
+            ),
+            content_encoding=longest,
+        )
+    )
+    both = publish_frames(message, queue=longest, channel=1, frame_max=FRAME_MAX)  # the method, and the headers
+    assert len(both) < FRAME_MAX
 
 
 @given(

@@ -46,7 +46,7 @@ def check(
 ) -> None:
     """Check settings, broker, queues, policies, services and targets. Declares no queue and sends no event.
 
-    Exit status 0: nothing keeps events from flowing. Exit status 1: there is a problem.
+    Exit status 0: no problem was found; a pause is a warning. Exit status 1: there is a problem.
     """
     settings = settings_of(context, config)
     flows = flows_of(settings, flow)
@@ -63,7 +63,7 @@ def check(
 async def _findings(settings: Settings, flows: Sequence[str], timeout_s: float, *, apply_policy: bool) -> list[Finding]:
     of_broker, of_services, of_targets = await asyncio.gather(
         _broker_findings(settings, flows, apply_policy=apply_policy),
-        check_services(settings),
+        check_services(settings, flows),
         check_targets(settings, flows, timeout_s),
     )
     return [*of_broker, *of_services, *of_targets]

@@ -1,42 +1,55 @@
-"""Check that the services are ready, by /readyz on their admin ports."""
+"""Check that the services are ready and that their flows are not held up, by /readyz on their admin ports."""
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import aiohttp
 
+from eventflow.cli.causes import cause_in_words
 from eventflow.cli.check.finding import Finding, Verdict
 from eventflow.cli.console import printable
+from eventflow.control.reading import mapping
+from eventflow.control.reports import ProcessorReport, TargetReport, read_processor_report
 from eventflow.network.listener import reachable_hosts
 from eventflow.settings.root import Settings
 
 TIMEOUT_S = 2.0
-ANSWER_MAX_BYTES = 64 * 1024
+ANSWER_MAX_BYTES = 1024 * 1024
+"""About 1000 flows."""
+
 READY, NOT_READY = 200, 503
 
 
-async def check_services(settings: Settings) -> list[Finding]:
-    """Ask collector and processor at the addresses in the settings of this command."""
+async def check_services(settings: Settings, flows: Sequence[str]) -> list[Finding]:
+    """Ask collector and processor at the addresses in the settings of this command, the processor also for `flows`."""
     admins = {
         "collector": (settings.collector.admin_host, settings.collector.admin_port),
         "processor": (settings.processor.admin_host, settings.processor.admin_port),
     }
-    return await asyncio.gather(*(_check_service(service, *admin) for service, admin in admins.items()))
+    return list(
+        chain.from_iterable(
+            await asyncio.gather(*(_check_service(service, *admin, flows) for service, admin in admins.items()))
+        )
+    )
 
 
-async def _check_service(service: str, host: str, port: int) -> Finding:
+async def _check_service(service: str, host: str, port: int, flows: Sequence[str]) -> list[Finding]:
     subject = f"{service} at {f'[{host}]' if ':' in host else host}:{port}"
     for place in reachable_hosts(host):
         if (readiness := await _readiness(f"[{place}]" if ":" in place else place, port)) is not None:
-            return judged(subject, readiness)
-    return Finding(
-        subject=subject,
-        verdict=Verdict.UNKNOWN,
-        found="no service answers there",
-        advice=f"start the {service}; if it runs elsewhere, ask /readyz on its admin port there",
-    )
+            return [judged(subject, readiness), *judged_flows(readiness, flows)]
+    return [
+        Finding(
+            subject=subject,
+            verdict=Verdict.UNKNOWN,
+            found="no service answers there",
+            advice=f"start the {service}; if it runs elsewhere, ask /readyz on its admin port there",
+        )
+    ]
 
 
 def judged(subject: str, readiness: Mapping[str, Any]) -> Finding:
@@ -50,6 +63,40 @@ def judged(subject: str, readiness: Mapping[str, Any]) -> Finding:
         found=_line("not ready", _obstacles(readiness)),
         advice="docs/operations.md explains the details; its log has the reason",
     )
+
+
+def judged_flows(readiness: Mapping[str, Any], flows: Sequence[str]) -> Iterator[Finding]:
+    """Judge the flows in an answer of /readyz: a processor stays ready while it waits for a target or an operator."""
+    reports = readiness.get("flows")
+    if not isinstance(reports, dict):
+        return  # of a collector, or of an older version
+    for flow in flows:
+        try:
+            report = read_processor_report(mapping(reports.get(flow, {})))
+        except (KeyError, TypeError, ValueError):
+            continue  # of another version
+        yield from _held_up(flow, report)
+
+
+def _held_up(flow: str, report: ProcessorReport) -> Iterator[Finding]:
+    subject = f"flow {flow}"
+    if report.is_paused:
+        yield Finding(
+            subject=subject,
+            verdict=Verdict.WARNING,
+            found=printable(f"paused by {report.paused_by or 'an unknown operator'}"),
+            advice=f"`eventflow resume {flow}`, if the reason is gone",
+        )
+    match report.target:
+        case None | TargetReport(state="up"):
+            return
+        case TargetReport(state="blocked") as target:
+            found, advice = "the target refuses every event", "renew its credentials, then restart the processors"
+        case target:
+            found, advice = f"the target is {target.state}", "check the target; deliveries resume by themselves"
+    if target.failure is not None:
+        found = f"{found}: {cause_in_words(**asdict(target.failure))}"
+    yield Finding(subject=subject, verdict=Verdict.PROBLEM, found=printable(found), advice=advice)
 
 
 def _obstacles(readiness: Mapping[str, Any]) -> list[str]:
@@ -75,8 +122,18 @@ async def _readiness(host: str, port: int) -> Mapping[str, Any] | None:
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False) as client,
             client.get(f"http://{host}:{port}/readyz") as answer,
         ):
-            content = await answer.content.read(ANSWER_MAX_BYTES)
+            content = await _whole(answer)
             found = json.loads(content) if answer.status in {READY, NOT_READY} else None
-    except (aiohttp.ClientError, TimeoutError, ValueError):
+    except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "ready" in found else None
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    """Return the body, up to a limit. A single `read` returns only the part that has arrived."""
+    content = bytearray()
+    async for part in answer.content.iter_any():
+        content += part
+        if len(content) > ANSWER_MAX_BYTES:
+            break
+    return bytes(content)

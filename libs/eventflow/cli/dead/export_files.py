@@ -56,20 +56,24 @@ class ExportFile:
     def take(self, event_id: str) -> Envelope | None:
         """Return the next event with this id; None if all of them were taken."""
         places = self._places.get(event_id)
-        return self._read(places.pop(0)) if places else None
+        return self._read(places.pop(0), event_id) if places else None
 
     def take_rest(self) -> Iterator[Envelope]:
         """Yield the events that were not taken yet, in the order of the file."""
-        for place in sorted(place for places in self._places.values() for place in places):
-            yield self._read(place)
+        left = [(place, event_id) for event_id, places in self._places.items() for place in places]
+        for place, event_id in sorted(left):
+            yield self._read(place, event_id)
         self._places.clear()
 
-    def _read(self, place: int) -> Envelope:
+    def _read(self, place: int, event_id: str) -> Envelope:
         self._stream.seek(place)
         try:
-            return envelope_of(self._stream.readline(), self._flow)
+            envelope = envelope_of(self._stream.readline(), self._flow)
         except ValueError as error:
             raise EventFlowError(f"the file was changed while it was read: {printable(str(error))}") from error
+        if envelope.event.id != event_id:  # its dead letter would be deleted for another event
+            raise EventFlowError(f"the file was changed while it was read: {printable(event_id)} has another place")
+        return envelope
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -79,7 +80,8 @@ def moment_of(text: str, option: str) -> datetime:
         typer.BadParameter: It is none of them.
     """
     if ago := _AGO.fullmatch(text):
-        return utc_now() - timedelta(seconds=int(ago[1]) * _UNITS_S[ago[2]])
+        with suppress(OverflowError):  # before the year 1
+            return utc_now() - timedelta(seconds=int(ago[1]) * _UNITS_S[ago[2]])
     if short := _SHORT.fullmatch(text):
         text = f"{short[1]}T{short[2] or '00:00'}{short[3] or ':00'}{short[4] or 'Z'}"
     moment = parse_time(text)

@@ -24,6 +24,9 @@ from eventflow.control.reports import TargetReport, report_fields
 from eventflow.event import format_time, parse_time
 from eventflow.topology import Lane
 
+THROTTLED_MAX_S = 86_400
+"""The longest pause that a setting allows. A report comes from outside, and may claim a time that no date has."""
+
 LANES = {"live": Lane.LIVE, "due": Lane.DUE, "replay": Lane.REPLAY}
 
 
@@ -71,7 +74,7 @@ def _rows(rows: Iterable[tuple[str, str]]) -> Table:
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
     for name, text in rows:
-        shown.add_row(f"  {name}", printable(text))
+        shown.add_row(f"  {printable(name)}", printable(text))  # both may come from outside
     return shown
 
 
@@ -102,7 +105,7 @@ def _causes(flow: FlowStatus, at: datetime) -> Iterator[tuple[str, str]]:
         if report.blocked_by is not None:
             yield "errors", f"{name} meets internal errors: {report.blocked_by}; read internal.error in its log"
     if (flow.throttled_s or 0.0) >= THROTTLED_MIN_S:
-        pause_s = flow.throttled_s or 0.0
+        pause_s = min(flow.throttled_s or 0.0, THROTTLED_MAX_S)
         until = _clock(at + timedelta(seconds=pause_s))
         yield "throttled", f"until {until}, {duration(pause_s)} from now, because the target asked for it"
 

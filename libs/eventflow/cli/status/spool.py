@@ -70,10 +70,8 @@ def in_words(spool: SpoolStatus) -> str:
     if spool.failing:
         sentences.append("The disk of the spool fails or does not answer, so no event can be spooled.")
     if spool.events:
-        size_kb = spool.size_bytes / 1000
-        sentences.append(
-            f"In the spool: {spool.events} events, {size_kb:.1f} kB, the oldest for {spool.oldest_s:.0f} s."
-        )
+        size = f" {spool.size_bytes / 1000:.1f} kB," if spool.size_bytes else ""  # a few fit into an empty file's pages
+        sentences.append(f"In the spool: {spool.events} events,{size} the oldest for {spool.oldest_s:.0f} s.")
     if spool.set_aside:
         sentences.append(f"Set aside in the spool: {spool.set_aside} events that are larger than RabbitMQ accepts.")
     return " ".join(sentences) or "The spool is empty."

@@ -37,6 +37,11 @@ INCOMPLETE_MAX_S = 0.5
 """Time after which aiohttp receives the rest of an incomplete request, with a limit on its duration."""
 
 
+STALLED_MAX_S = 30.0
+"""Time after which a connection is cut whose peer does not read its answers, if unread requests are kept for it. No key
+is needed to send these, and some hundred such connections would take all the memory that requests may have."""
+
+
 class State(Enum):
     """The states of a connection; see the module."""
 
@@ -214,13 +219,15 @@ class Connection(asyncio.Protocol, Exchange):
         self._transport.abort()
 
     def check(self, now_s: float, *, idle_max_s: float) -> None:
-        """Close a connection that has been idle for too long, and leave an incomplete request to aiohttp."""
+        """Close a connection that has been idle or stalled for too long, and leave an incomplete request to aiohttp."""
         is_slow = now_s - self._incomplete_since_s > INCOMPLETE_MAX_S
         if is_slow and self._may_receive:  # otherwise it is not the peer that is slow
             self._leave(self._rest)
             self._go_on_guarded()
         elif (since_s := self.idle_since_s) is not None and now_s - since_s > idle_max_s:
             self.end()
+        elif self._rest and now_s - self.stalled_since_s > STALLED_MAX_S:
+            self.abort()
 
     @override
     def answer(self, reception: Reception, response: Response) -> None:

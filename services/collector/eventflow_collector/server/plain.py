@@ -24,7 +24,7 @@ HEADERS_MAX = 100
 """aiohttp refuses more than 128."""
 
 HEADS_KEPT_MAX = 256
-"""Number of cached heads, in 6 MiB at most. A sender that does not sign its requests repeats its heads exactly."""
+"""Number of cached heads, in 8 MiB at most. A sender that does not sign its requests repeats its heads exactly."""
 
 _START = f"POST {EVENTS_PATH}".encode()
 

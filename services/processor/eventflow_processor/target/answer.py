@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from eventflow.excerpt import EXCERPT_MAX_BYTES, excerpt_of
+from eventflow.excerpt import excerpt_of
 from eventflow.network.failure import PLAIN_ON_TLS_PORT
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.result import BY_STATUS, Failed, Judged, judge
+from eventflow_processor.target.secrets import SECRET_MIN_CHARACTERS
 from eventflow_processor.target.success import SuccessRule, parsed
 
 _PLAIN_REFUSED = re.compile(
@@ -91,23 +92,29 @@ class AnswerJudge:
         self._steers = feedback.mode != "none"
         self._secrets = sorted((secret.encode() for secret in secrets), key=len, reverse=True)
 
-    def text_of(self, content: bytes) -> str | None:
-        """Return the beginning of an answer for people, without the secrets; None if it is empty."""
-        # Secrets before the cut, which could leave the beginning of one.
-        longest = len(self._secrets[0]) if self._secrets else 0
-        beginning = content[: EXCERPT_MAX_BYTES + longest]
+    def text_of(self, content: bytes, *, is_whole: bool = True) -> str | None:
+        """Return the beginning of an answer for people, without the secrets; None if it is empty.
+
+        Args:
+            content: The answer.
+            is_whole: Whether it ends here. If not, its end may be the beginning of a secret, which is hidden too.
+        """
+        # Before the excerpt is cut: hiding a secret moves the rest of the text forward.
         for secret in self._secrets:  # the longest first, since one may contain another
-            beginning = beginning.replace(secret, HIDDEN)
-        return excerpt_of(beginning)
+            content = content.replace(secret, HIDDEN)
+            if not is_whole and (begins := _begins_at_end(secret, content)) is not None:
+                content = content[:begins] + HIDDEN
+        return excerpt_of(content)
 
     def text_in_place_of(self, head: bytes) -> str | None:
         """Return the beginning of a head that cannot be read. Of one that begins as HTTP, it is the first line only."""
-        return self.text_of(head.partition(b"\n")[0] if head.startswith(b"HTTP/") else head)
+        shown = head.partition(b"\n")[0] if head.startswith(b"HTTP/") else head
+        return self.text_of(shown, is_whole=False)
 
     def result_of(self, status: int, headers: Mapping[str, str], body: AnswerBody, *, now: datetime) -> Judged:
         """Judge an answer. The names in `headers` are in lower case."""
         if status == 400 and self._may_lack_tls and _PLAIN_REFUSED.search(body.content):
-            text = self.text_of(body.content)
+            text = self.text_of(body.content, is_whole=body.is_whole)
             return Failed(
                 reason="connection", status=status, detail=PLAIN_ON_TLS_PORT, text=text, reached=False, answered=False
             )
@@ -127,4 +134,16 @@ class AnswerJudge:
             refusal=refusal,
             detail=detail,
         )
-        return replace(result, text=self.text_of(body.content)) if isinstance(result, Failed) else result
+        if isinstance(result, Failed):
+            return replace(result, text=self.text_of(body.content, is_whole=body.is_whole))
+        return result
+
+
+def _begins_at_end(secret: bytes, content: bytes) -> int | None:
+    """Return the position from which the end of `content` is the beginning of a secret; None if there is none."""
+    start = max(0, len(content) - len(secret))
+    while (start := content.find(secret[:SECRET_MIN_CHARACTERS], start)) >= 0:
+        if secret.startswith(content[start:]):
+            return start
+        start += 1
+    return None

@@ -22,9 +22,9 @@ USER_AGENT = f"event-flow/{version('event-flow')}"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 CLOUDEVENT = "application/cloudevents+json"
 
-_UNSAFE_IN_HEADER = re.compile(
-    r"[^!#$&-~]"
-)  # all but visible ASCII, and of that the quotation mark and the percent sign
+_UNSAFE_IN_HEADER = re.compile(r"[^!#$&-~]")
+"""All but visible ASCII, and of that the quotation mark and the percent sign."""
+
 _JSON_TYPE = re.compile(r"[^/;]+/([^/;]+\+)?json", re.IGNORECASE)
 
 

@@ -1,33 +1,63 @@
 """Secrets in the requests to a target: its answers may repeat them, and the logs must not. Pure."""
 
+import base64
+import json
 from collections.abc import Iterator, Mapping
+from html import escape
+from urllib.parse import quote
 
 from yarl import URL
 
 SECRET_MIN_CHARACTERS = 4
 PATH_MIN_CHARACTERS = 8
+PART_MIN_CHARACTERS = 16
 """Shorter texts are hidden nowhere: they are no secrets, and they are parts of many other words."""
 
 
 def secrets_of(url: URL, headers: Mapping[str, str]) -> frozenset[str]:
     """Return the texts that must be hidden in an answer: static headers, and the path and query of the URL.
 
-    Many webhook URLs have a secret in their path, and error pages often show the path.
+    Many webhook URLs have a secret in their path, and error pages often show the path. Each text is also returned in
+    the forms in which an answer may repeat it.
     """
-    return frozenset((*_in_headers(headers), *_in_url(url)))
+    return frozenset(form for text in (*_in_headers(headers), *_in_url(url)) for form in _forms_of(text))
 
 
 def _in_headers(headers: Mapping[str, str]) -> Iterator[str]:
     for value in headers.values():
-        for text in (value, value.rpartition(" ")[2]):  # `Bearer TOKEN`: the token may be repeated alone
+        scheme, _, token = value.rpartition(" ")  # `Bearer TOKEN`: the token may be repeated alone
+        for text in (value, token, *_in_basic_credentials(scheme, token)):
             if len(text) >= SECRET_MIN_CHARACTERS:
                 yield text
+        yield from _long_parts(value.replace(";", " ").replace("=", " ").split())  # as in a cookie
+
+
+def _in_basic_credentials(scheme: str, token: str) -> tuple[str, ...]:
+    """Return `user:password` and the password, which the target has decoded."""
+    if scheme.lower() != "basic":
+        return ()
+    try:
+        credentials = base64.b64decode(token).decode()
+    except ValueError:
+        return ()
+    return credentials, credentials.partition(":")[2]
 
 
 def _in_url(url: URL) -> Iterator[str]:
     for text in (url.raw_path_qs, url.raw_path, url.path):
         if len(text) >= PATH_MIN_CHARACTERS:
             yield text
+    yield from _long_parts(url.path.split("/"))  # the token in a path may be repeated alone
     for text in (url.password or "", *url.query.values()):
         if len(text) >= SECRET_MIN_CHARACTERS:
             yield text
+
+
+def _long_parts(parts: list[str]) -> Iterator[str]:
+    return (part for part in parts if len(part) >= PART_MIN_CHARACTERS)
+
+
+def _forms_of(text: str) -> Iterator[str]:
+    """Yield a text as it is, and as it is written in a URL, in HTML and in JSON, of which some escape slashes too."""
+    in_json = json.dumps(text)[1:-1]
+    yield from (text, quote(text, safe=""), escape(text), in_json, in_json.replace("/", r"\/"))

@@ -109,3 +109,28 @@ def test_a_run_that_has_ended_leaves_nothing(start: Start, tmp_path: Path) -> No
     run.remove(tmp_path / "demo" / DEFAULT_PATH)
     assert all_runs() == []
     assert not list((tmp_path / "state").rglob("*[0-9]"))
+
+
+def test_a_file_of_another_user_in_a_directory_above_is_no_run(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    start("demo")
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    assert all_runs() == []
+
+
+def test_a_fifo_in_the_place_of_the_file_does_not_block(start: Start, tmp_path: Path) -> None:
+    start("demo")
+    (tmp_path / ".local").mkdir()
+    os.mkfifo(tmp_path / DEFAULT_PATH)
+    assert [run.directory for run in all_runs()] == [str(tmp_path / "demo")]
+
+
+def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(start: Start, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "demo" / DEFAULT_PATH).parent.mkdir(parents=True)
+    (tmp_path / "demo" / DEFAULT_PATH).symlink_to(victim)
+    run = start("demo")
+    assert victim.read_text() == "precious"
+    assert all_runs() == [run]
+    assert list((tmp_path / "demo" / ".local").iterdir()) == [tmp_path / "demo" / DEFAULT_PATH]

@@ -46,3 +46,9 @@ def test_a_backlog_takes_disk_and_memory_and_time() -> None:
 def test_a_rate_that_is_no_setting_is_wrong_usage() -> None:
     assert CliRunner().invoke(app, ["size", "--rate", "0"]).exit_code == 2
     assert CliRunner().invoke(app, ["size", "--rate", "2"]).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--outage", "--arrivals", "--answer"])
+def test_an_endless_number_is_wrong_usage(option: str) -> None:
+    ended = CliRunner().invoke(app, ["size", "--rate", "2", option, "inf"])
+    assert (ended.exit_code, option in ended.output) == (2, True)

@@ -198,6 +198,7 @@ def test_what_is_sent_is_what_0_1_0_would_have_sent_and_at_most_a_field_more(kin
         (b"", Ignored.MALFORMED),
         (b"[" * BODY_MAX_BYTES, Ignored.MALFORMED),
         (b" " * (BODY_MAX_BYTES + 1), Ignored.TOO_LARGE),
+        (body_of(kind="processor", held=10**400), Ignored.MALFORMED),
         (body_of(kind="vote"), Ignored.UNKNOWN_KIND),
         (body_of(), Ignored.MALFORMED),
         (body_of(kind="pause"), Ignored.MALFORMED),

@@ -9,7 +9,7 @@ from eventflow.network.connection_limit import ConnectionLimit
 from eventflow_collector.ingest import Exchange
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.responses import Response, accepted
-from eventflow_collector.server.connection import UNANSWERED_MAX, Connection, Shared
+from eventflow_collector.server.connection import STALLED_MAX_S, UNANSWERED_MAX, Connection, Shared
 
 REQUEST = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 BEYOND = 8
@@ -21,6 +21,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.is_aborted = False
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -36,6 +37,9 @@ class Transport(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         pass
+
+    def abort(self) -> None:
+        self.is_aborted = True
 
 
 class Rest(asyncio.Protocol):
@@ -125,3 +129,22 @@ async def test_without_room_for_further_requests_aiohttp_gets_them_after_the_ans
     assert bench.transport.written.count(b"HTTP/1.1 202 ") == UNANSWERED_MAX
     assert bench.rest.received == REQUEST * BEYOND
     assert bench.crashes == []
+
+
+@pytest.mark.parametrize("limit_bytes", [10_000, BEYOND])  # the second leaves the requests to aiohttp, uncounted
+async def test_a_peer_that_does_not_read_its_answers_cannot_hold_the_memory_of_others(limit_bytes: int) -> None:
+    bench = Bench(limit_bytes=limit_bytes)
+    bench.connection.data_received(REQUEST * (UNANSWERED_MAX + BEYOND))
+    bench.connection.pause_writing()
+    bench.connection.check(bench.connection.stalled_since_s + STALLED_MAX_S - 1, idle_max_s=75)
+    assert not bench.transport.is_aborted
+    bench.connection.check(bench.connection.stalled_since_s + STALLED_MAX_S + 1, idle_max_s=75)
+    assert bench.transport.is_aborted
+    assert bench.budget.held_bytes == 0
+
+
+async def test_a_peer_that_reads_slowly_is_not_cut_while_nothing_is_kept_for_it(bench: Bench) -> None:
+    bench.connection.data_received(REQUEST)
+    bench.connection.pause_writing()
+    bench.connection.check(bench.connection.stalled_since_s + STALLED_MAX_S + 1, idle_max_s=75)
+    assert not bench.transport.is_aborted

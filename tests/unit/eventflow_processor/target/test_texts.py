@@ -90,6 +90,23 @@ async def test_no_header_of_a_broken_head_is_shown(client: type[HttpTarget]) -> 
     assert "of-the-target" not in (failed.text or "")
 
 
+async def test_a_long_token_in_an_echo_of_our_request_is_hidden_although_only_its_beginning_was_read(
+    client: type[HttpTarget],
+) -> None:
+    token = "eyJ" + "abcdefghij" * 120
+    echo = f"POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    async with RawTarget(writing(echo)) as raw:
+        result, _ = await attempt_at(client, raw.url, headers={"Authorization": f"Bearer {token}"})
+    assert isinstance(result, Failed)
+    assert (result.text or "").startswith(r"POST / HTTP/1.1\r\nHost: a\r\nAuthorization: ***")
+    assert "eyJ" not in (result.text or "")
+
+
+async def test_a_token_in_which_an_answer_ends_is_hidden(client: type[HttpTarget]) -> None:
+    failed = await failure_of(client, b"HTTP/1.1 500 No\r\nContent-Length: 99\r\n\r\nno token t0ps3c", is_hanging=True)
+    assert failed.text == "no token ***"
+
+
 async def test_a_refused_connection_has_the_words_of_the_system(client: type[HttpTarget]) -> None:
     port = free_port()
     result, _ = await attempt_at(client, f"http://127.0.0.1:{port}/")

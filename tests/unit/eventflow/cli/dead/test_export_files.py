@@ -1,5 +1,6 @@
 """Files of exported dead letters are complete, private, and never replace another file."""
 
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -7,7 +8,7 @@ from stat import S_IMODE
 
 import pytest
 
-from eventflow.cli.dead.export_files import writing
+from eventflow.cli.dead.export_files import reading, writing
 from eventflow.errors import EventFlowError
 
 
@@ -62,3 +63,18 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         writing(tmp_path / "missing" / "dead.ndjson"),
     ):
         pass
+
+
+def test_no_event_is_taken_for_another_one_if_the_file_is_saved_again_meanwhile(tmp_path: Path) -> None:
+    file = tmp_path / "dead.ndjson"
+    body = "x" * 100_000  # so that no line is read ahead
+    lines = [json.dumps({"id": event_id, "source": "s", "type": "t", "body": body}) + "\n" for event_id in "ab"]
+    file.write_text("".join(lines))
+    with reading(file, "default") as found, file.open("r+") as editor:
+        taken = found.take("b")
+        assert taken is not None
+        assert taken.event.id == "b"
+        editor.write("".join(reversed(lines)))
+        editor.flush()
+        with pytest.raises(EventFlowError, match="the file was changed while it was read: a has another place"):
+            found.take("a")

@@ -1,5 +1,6 @@
 """The status as a document and as text."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,6 +89,19 @@ def test_a_throttled_flow_shows_until_when() -> None:
     text = text_of(Status(at=AT, flows=[throttled]), columns=200)
     assert "blue  throttled" in text
     assert "until 2026-01-02 03:15:35 UTC, 90 s from now, because the target asked for it" in text
+
+
+def test_no_report_can_command_the_terminal_or_end_the_command() -> None:
+    forged = "\x1b]0;title\x07"
+    status = Status(
+        at=AT,
+        flows=[flow(reports={forged: report(throttled_s=1e300, blocked_by=forged)})],
+        services=[Service(kind="collector", name=forged, instance=forged, ready=None, notes=(forged,))],
+    )
+    text = text_of(status)
+    assert "throttled  until 2026-01-03 03:14:05 UTC" in " ".join(text.split("   "))
+    assert "\x1b" not in text
+    json.dumps(document_of(status))
 
 
 def test_a_processor_that_does_not_consume_answers_for_no_other_one() -> None:

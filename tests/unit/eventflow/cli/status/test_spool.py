@@ -16,6 +16,7 @@ def test_the_spool_is_read_from_the_collectors_metrics() -> None:
     assert spool is not None
     assert spool == SpoolStatus(events=12, set_aside=0, size_bytes=3400, oldest_s=7.4)
     assert in_words(spool) == "In the spool: 12 events, 3.4 kB, the oldest for 7 s."
+    assert in_words(replace(spool, size_bytes=0)) == "In the spool: 12 events, the oldest for 7 s."
     assert spool_of(parsed("eventflow_spool_max_bytes 0.0\neventflow_spool_events 0.0\n")) is None
     aside = "Set aside in the spool: 2 events that are larger than RabbitMQ accepts."
     assert in_words(replace(spool, set_aside=2)) == f"{in_words(spool)} {aside}"
