@@ -193,9 +193,11 @@ async def test_a_processor_heeds_what_one_of_0_1_0_announces(
         began_s = asyncio.get_running_loop().time()
         await announce(amqp, said["pause"])  # of 3 s
         # An event takes another way than a message between processors, and could overtake the pause. Such messages
-        # keep their order, so the pause has begun when the one behind it is counted.
-        await announce(amqp, b'{"kind": "of a later version", "from": "test"}')
-        await service.counts(http, "eventflow_control_messages_ignored_total", 1)
+        # keep their order, so the pause has begun when those behind it have had their effect.
+        await announce(amqp, said["breaker open"])
+        await service.counts(http, "eventflow_breaker_open", 1)
+        await announce(amqp, said["breaker closed"])
+        await service.counts(http, "eventflow_breaker_open", 0)
         await amqp.publish(lane_queue(FLOW, Lane.LIVE), aio_pika.Message(b"{}", message_id="after"))
         await eventually(lambda: len(target.taken) == 2, what="a delivery after the pause")
         assert asyncio.get_running_loop().time() - began_s > 2.5
