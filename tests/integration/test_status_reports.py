@@ -11,6 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from eventflow.control.reporter import Reporter
+from eventflow.control.reports import CollectorReport
+from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, lane_queue
 from sandbox.broker.node import PrivateNode
 from sandbox.ports import free_port
@@ -263,6 +266,26 @@ async def test_during_an_alarm_the_counts_are_shown_and_the_rest_is_unknown(
         await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
     assert "alarm" in document["unasked"]
     assert document["flows"][flow]["backlog"]["live"] == 3
+
+
+async def test_a_bug_in_the_reports_of_a_collector_does_not_end_it(
+    broker_url: str, flow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("eventflow.control.reporter.declare_fanout", broken)
+    errors: list[Exception] = []
+    reporter = Reporter([broker_url], flows=[flow], instance=flow, report=CollectorReport, on_error=errors.append)
+    running = asyncio.create_task(reporter.run())
+
+    async def is_noted() -> bool:
+        return bool(errors)
+
+    await eventually(is_noted, what="the error")
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    assert not running.done()
+    await cancel_and_wait(running)
 
 
 def _shipped_rights(user: str) -> list[str]:

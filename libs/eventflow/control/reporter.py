@@ -22,8 +22,8 @@ from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import first_of
 from eventflow.topology import CONTROL_EXCHANGE, control_queue
 
-REFUSED_PAUSE_S = 60.0
-"""Pause after a refusal: only a person can grant a right."""
+PAUSE_S = 60.0
+"""Pause after a refusal, since only a person can grant a right, and after an unexpected error."""
 
 log = structlog.stdlib.get_logger()
 
@@ -47,7 +47,7 @@ class Reporter:
             flows: The flows of this process. Questions about others, such as those of another team, get no answer.
             instance: Name of this process among all on the exchange.
             report: Returns the present state.
-            on_error: Called with an error of `report`, which must end nothing.
+            on_error: Called with an unexpected error, which must end nothing.
         """
         self._urls = urls
         self._flows = frozenset(flows)
@@ -61,8 +61,11 @@ class Reporter:
     async def run(self) -> NoReturn:
         """Stay connected and answer until cancelled."""
         while True:
-            await keep_connected(self._urls, name=f"{self._instance} control", session=self._session)
-            await asyncio.sleep(REFUSED_PAUSE_S)
+            try:
+                await keep_connected(self._urls, name=f"{self._instance} control", session=self._session)
+            except Exception as error:  # noqa: BLE001 - a bug here must not end a service that takes in events
+                self._on_error(error)
+            await asyncio.sleep(PAUSE_S)
 
     async def _session(self, connection: Connection) -> None:
         """Answer until the connection is lost; return if the user lacks a right."""
