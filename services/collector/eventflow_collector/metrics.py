@@ -23,6 +23,7 @@ class FlowMetrics:
 
     accepted: Counter
     spooled: Counter
+    forwarding_cut: Counter
     confirm_seconds: Histogram
 
 
@@ -32,6 +33,11 @@ class CollectorMetrics(MetricTable):
     # Requests and their events
     accepted = counter("eventflow_events_accepted", "Events that are durable and were answered 202", "flow")
     rejected = counter("eventflow_events_rejected", "Requests that were not accepted", "flow", "reason")
+    forwarding_cut = counter(
+        "eventflow_forwarding_cut",
+        "Accepted events with headers, or a query, that were to be forwarded and were left out",
+        "flow",
+    )
     confirm_seconds = histogram(
         "eventflow_confirm_seconds",
         "Time from publishing an event to the broker's confirm",
@@ -89,6 +95,7 @@ class CollectorMetrics(MetricTable):
             flow: FlowMetrics(
                 accepted=self.accepted.labels(flow),
                 spooled=self.spooled.labels(flow),
+                forwarding_cut=self.forwarding_cut.labels(flow),
                 confirm_seconds=self.confirm_seconds.labels(flow),
             )
             for flow in flows

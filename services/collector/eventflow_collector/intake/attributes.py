@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from eventflow.errors import InvalidEventError
 from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id
+from eventflow.forwarded import Forwarded
 from eventflow_collector.intake import cloudevents, strict_json
-from eventflow_collector.intake.cloudevents import header_attribute
+from eventflow_collector.intake.cloudevents import header_attribute, header_text
 from eventflow_collector.senders.identity import Identity, require_id
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -19,7 +20,15 @@ _HEADERS = frozenset(name.lower() for name in (*cloudevents.HEADERS, IDEMPOTENCY
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Event:
+def event_of(
+    identity: Identity,
+    *,
+    flow: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: datetime,
+    forwarded: Forwarded | None = None,
+) -> Event:
     """Create the event of a request that is accepted now.
 
     A header that is empty, too long or not printable counts as absent, because the event does not need it. Two such
@@ -40,6 +49,9 @@ def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body:
         content_type=content_type_of(headers),
         subject=given.subject,
         traceparent=traceparent_of(headers),
+        dataschema=given.dataschema,
+        extensions=given.extensions,
+        forwarded=forwarded,
     )
 
 
@@ -75,6 +87,8 @@ class _Given(NamedTuple):
     type: str | None = None
     time: datetime | None = None
     subject: str | None = None
+    dataschema: str | None = None
+    extensions: Mapping[str, str] | None = None
 
 
 _NOTHING = _Given()
@@ -94,14 +108,18 @@ def _names_of(identity: Identity) -> frozenset[str]:
 def _given_in(headers: Mapping[str, str], body: bytes, identity: Identity) -> _Given:
     is_strict = cloudevents.is_declared(headers)
     document = _document(body) if identity.reads_body else None
+    source = header_text(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
+    event_type = header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
+    # The other attributes are searched for only in a CloudEvent, because the search costs every event of other senders.
+    is_cloudevent = is_strict or source is not None or event_type is not None
     return _Given(
         id=_id_in_headers(identity, headers) or identity.id_in_body(document) or require_id(headers, IDEMPOTENCY_KEY),
-        source=header_attribute(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
-        or identity.source_of(headers, body, document),
-        type=header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
-        or identity.type_of(headers, body, document),
+        source=source or identity.source_of(headers, body, document),
+        type=event_type or identity.type_of(headers, body, document),
         time=cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(headers, document),
-        subject=header_attribute(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict),
+        subject=header_text(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict),
+        dataschema=header_text(headers, cloudevents.DATASCHEMA_HEADER, is_strict=is_strict) if is_cloudevent else None,
+        extensions=cloudevents.header_extensions(headers, is_strict=is_strict) if is_cloudevent else None,
     )
 
 

@@ -6,6 +6,7 @@ from eventflow.senders.table import NO_SENDER, SENDERS
 from eventflow.senders.vocabulary import HmacSignature, Sender
 from eventflow.settings.source import SourceSettings
 from eventflow.topology import Lane, lane_queue
+from eventflow_collector.intake.forwarding import Forwarding
 from eventflow_collector.intake.mode import Mode
 from eventflow_collector.senders.identity import Identity
 from eventflow_collector.senders.signature import Verifier
@@ -32,6 +33,7 @@ class Flow:
         api_keys: One of them must be in the header `X-Api-Key`; empty if none is needed.
         verifier: The check of signatures; None if none is needed.
         identity: Finds an event's attributes in a request.
+        forwarding: Finds the parts of a request for the target; None if the flow forwards none.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Flow:
     verifier: Verifier | None
     identity: Identity
     limits: Limits
+    forwarding: Forwarding | None = None
 
 
 def flow_of(name: str, source: SourceSettings) -> Flow:
@@ -56,7 +59,14 @@ def flow_of(name: str, source: SourceSettings) -> Flow:
             batch_events=source.max_batch_events,
             batch_bytes=source.max_batch_bytes,
         ),
+        forwarding=_forwarding_of(source),
     )
+
+
+def _forwarding_of(source: SourceSettings) -> Forwarding | None:
+    if not (source.forward_headers or source.forward_query):
+        return None
+    return Forwarding(source.forward_headers, forwards_query=source.forward_query, withheld=(source.hmac_header,))
 
 
 def _verifier_of(sender: Sender, source: SourceSettings) -> Verifier:

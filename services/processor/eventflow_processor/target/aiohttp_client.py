@@ -110,8 +110,9 @@ class AiohttpTarget(Target):
         request = self._form.request_for(envelope, now=utc_now())
         current_exchange.set(exchange)
         try:
+            url = self._url if request.path is None else URL(f"{self._url.origin()}{request.path}", encoded=True)
             async with self._client.post(
-                self._url, data=aiohttp.BytesPayload(request.body), headers=request.headers, allow_redirects=False
+                url, data=aiohttp.BytesPayload(request.body), headers=request.headers, allow_redirects=False
             ) as answer:
                 return await self._result_of(answer, exchange)
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:

@@ -24,7 +24,8 @@ class _Layout:
     """Head of all requests with the same shared headers, and with own headers of the same names.
 
     Attributes:
-        text: Head with a `%s` for each value, and a `%d` for the length of the body.
+        text: Head with a `%s` for the path, for each value and for the lines of the chosen headers, and a `%d` for the
+            length of the body.
         names: Names of the values, in their order in the text.
     """
 
@@ -37,7 +38,8 @@ class RequestWriter:
 
     def __init__(self, url: URL, *, fixed: Mapping[str, str]) -> None:
         """Write POST requests with the `fixed` headers. A header of the request replaces a fixed one of its name."""
-        self._first_line = f"POST {url.raw_path_qs} HTTP/1.1"
+        self._path = url.raw_path_qs
+        _refuse_control_characters(self._path)
         self._fixed = CIMultiDict({"Host": url.host_port_subcomponent or ""})
         self._fixed.update(fixed)
         self._layout_of = lru_cache(maxsize=LAYOUTS_MAX)(self._new_layout)
@@ -52,22 +54,33 @@ class RequestWriter:
         layout = self._layout_of(tuple(own), request.shared)
         values = tuple(map(own.__getitem__, layout.names))
         _refuse_control_characters("".join(values))
-        return (layout.text % (*values, len(request.body))).encode() + request.body
+        path = self._path if request.path is None else _checked(request.path)
+        chosen = "" if request.chosen is None else _lines_of(request.chosen)
+        return (layout.text % (path, *values, chosen, len(request.body))).encode() + request.body
 
     def _new_layout(self, names: tuple[str, ...], shared: SharedHeaders) -> _Layout:
         headers = CIMultiDict(self._fixed)
         for name in names:
             headers[name] = _VARIABLE
         headers.update(shared.headers)
-        for text in (self._first_line, *headers, *self._fixed.values(), *shared.headers.values()):
+        for text in (*headers, *self._fixed.values(), *shared.headers.values()):
             _refuse_control_characters(text)
-        lines = [_escaped(self._first_line)]
+        lines = ["POST %s HTTP/1.1"]
         for name, value in headers.items():
             lines.append(f"{_escaped(name)}: {'%s' if value == _VARIABLE else _escaped(value)}")
         return _Layout(
-            text="\r\n".join((*lines, "Content-Length: %d", "", "")),
+            text="\r\n".join((*lines, "%sContent-Length: %d", "", "")),
             names=tuple(name for name, value in headers.items() if value == _VARIABLE),
         )
+
+
+def _lines_of(headers: Mapping[str, str]) -> str:
+    return "".join([f"{_checked(name)}: {_checked(value)}\r\n" for name, value in headers.items()])
+
+
+def _checked(text: str) -> str:
+    _refuse_control_characters(text)
+    return text
 
 
 def _escaped(text: str) -> str:
