@@ -16,6 +16,7 @@ from eventflow_collector.intake.events import TooLargeError, read_events
 from eventflow_collector.intake.flow import Flow
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
 from eventflow_collector.intake.rejection import Reason, Rejection
+from eventflow_collector.senders.request import Request
 
 
 def admit(flow: Flow, headers: MultiMapping[str], *, batch: str | None) -> Mode | Rejection:
@@ -43,10 +44,11 @@ def judge(
     flow: Flow, mode: Mode, headers: Mapping[str, str], body: bytes, *, now: datetime
 ) -> Sequence[Event] | Rejection:
     """Return the events of an admitted request, all of them or none."""
-    if flow.verifier is not None and (flaw := flow.verifier.flaw_of(headers, body, now=now)) is not None:
+    request = Request(headers, body)
+    if flow.verifier is not None and (flaw := flow.verifier.flaw_of(request, now=now)) is not None:
         return rejection.unauthenticated(flaw)
     try:
-        return read_events(mode, flow, headers=headers, body=body, now=now)
+        return read_events(mode, flow, request, now=now)
     except TooLargeError as error:
         return Rejection(reason=Reason.TOO_LARGE, status=413, detail=f"Too large: {error}.")
     except InvalidEventError as error:

@@ -81,7 +81,7 @@ class Worker:
         self._spool = self._make_spool(settings)
         self._budget = ByteBudget(settings.collector.max_in_flight_bytes)
         self._ingest = Ingest(
-            flows={name: flow_of(name, flow.source) for name, flow in flows.items()},
+            flows={name: flow_of(name, settings) for name in flows},
             writer=DurableWriter(
                 publisher=self._publisher,
                 spool=self._spool,
