@@ -12,38 +12,30 @@ from typing import Any, assert_never
 from eventflow.errors import EventFlowError, InvalidEventError
 from eventflow.event import Event, new_event_id, require_attribute
 from eventflow.forwarded import Forwarded
-from eventflow_collector.intake import strict_json
+from eventflow_collector import strict_json
 from eventflow_collector.intake.attributes import batch_id, content_type_of, event_of, traceparent_of
 from eventflow_collector.intake.cloudevents import structured_event
 from eventflow_collector.intake.flow import Flow, Limits
 from eventflow_collector.intake.mode import CLOUDEVENT, JSON, Mode
+from eventflow_collector.senders.request import Request
 
 
 class TooLargeError(EventFlowError):
     """A batch has too many events, or one that is too large."""
 
 
-def read_events(
-    mode: Mode, flow: Flow, *, headers: Mapping[str, str], body: bytes, now: datetime, query: str = ""
-) -> Sequence[Event]:
+def read_events(mode: Mode, flow: Flow, request: Request, *, now: datetime) -> Sequence[Event]:
     """Make the events of a request that is accepted now, in order.
-
-    Args:
-        mode: The mode in which it carries them.
-        flow: Their flow.
-        headers: A mapping that ignores case.
-        body: The whole body.
-        now: The time of acceptance.
-        query: The query of the URL as received.
 
     Raises:
         TooLargeError: There are too many, or one is too large.
         InvalidEventError: One of them is not valid; the message names it, with the reason.
     """
-    forwarded = None if flow.forwarding is None else flow.forwarding.forwarded_of(headers, query)
+    headers, body = request.headers, request.body
+    forwarded = None if flow.forwarding is None else flow.forwarding.forwarded_of(headers, request.query)
     match mode:
         case Mode.OPAQUE:
-            return [_opaque(flow, headers, body, now, forwarded)]
+            return [event_of(flow.identity, request, flow=flow.name, now=now, forwarded=forwarded)]
         case Mode.STRUCTURED:
             content_type = content_type_of(headers) or CLOUDEVENT
             parsed = strict_json.parse(body)
@@ -52,12 +44,10 @@ def read_events(
             elements = strict_json.elements(body)
             return _within(flow.limits, _structured(elements, headers, now, forwarded, content_type=CLOUDEVENT))
         case Mode.NDJSON:
-            common = _opaque(flow, headers, b"", now, forwarded)
-            return _within(flow.limits, _similar(common, _lines(body), batch_id(flow.identity, headers)))
+            return _within(flow.limits, _similar(_lines(body), flow, request, now, forwarded))
         case Mode.JSON_ARRAY:
-            common = _opaque(flow, headers, b"", now, forwarded)
             bodies = (part for _, part in strict_json.elements(body))
-            return _within(flow.limits, _similar(common, bodies, batch_id(flow.identity, headers)))
+            return _within(flow.limits, _similar(bodies, flow, request, now, forwarded))
         case _:
             assert_never(mode)
 
@@ -79,10 +69,6 @@ def _within(limits: Limits, events: Iterator[Event]) -> Sequence[Event]:
         batch.append(event)
 
 
-def _opaque(flow: Flow, headers: Mapping[str, str], body: bytes, now: datetime, forwarded: Forwarded | None) -> Event:
-    return event_of(flow.identity, flow=flow.name, headers=headers, body=body, now=now, forwarded=forwarded)
-
-
 def _structured(
     written: Iterable[tuple[Any, bytes]],
     headers: Mapping[str, str],
@@ -99,8 +85,13 @@ def _structured(
         )
 
 
-def _similar(common: Event, bodies: Iterator[bytes], request_id: str | None) -> Iterator[Event]:
+def _similar(
+    bodies: Iterator[bytes], flow: Flow, request: Request, now: datetime, forwarded: Forwarded | None
+) -> Iterator[Event]:
     """Create events that differ in body and id only. The ids are the same if the batch is sent again."""
+    request = request.without_body()  # no attribute of one event is an attribute of all
+    common = event_of(flow.identity, request, flow=flow.name, now=now, forwarded=forwarded)
+    request_id = batch_id(flow.identity, request)
     for index, body in enumerate(bodies):
         event_id = new_event_id() if request_id is None else require_attribute("its id", f"{request_id}-{index}")
         yield replace(common, id=event_id, body=body, content_type=JSON)

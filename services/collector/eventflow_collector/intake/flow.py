@@ -1,9 +1,23 @@
 """The demands that a flow makes on its senders, and the queue of its events. Pure."""
 
 from dataclasses import dataclass
+from typing import assert_never
 
-from eventflow.senders.table import NO_SENDER, SENDERS
-from eventflow.senders.vocabulary import HmacSignature, Sender
+from eventflow.senders.table import SENDERS
+from eventflow.senders.vocabulary import (
+    Basic,
+    Certificate,
+    Ed25519,
+    Header,
+    Hmac,
+    Place,
+    Proxied,
+    Query,
+    Scheme,
+    Sender,
+    Token,
+)
+from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow.topology import Lane, lane_queue
 from eventflow_collector.intake.forwarding import Forwarding
@@ -45,9 +59,10 @@ class Flow:
     forwarding: Forwarding | None = None
 
 
-def flow_of(name: str, source: SourceSettings) -> Flow:
+def flow_of(name: str, settings: Settings) -> Flow:
     """Prepare a flow for its requests."""
-    sender = None if source.verify == NO_SENDER else SENDERS[source.verify]
+    source = settings.all_flows[name].source
+    sender = settings.sender_of(source)
     return Flow(
         name=name,
         queue=lane_queue(name, Lane.LIVE),
@@ -59,22 +74,38 @@ def flow_of(name: str, source: SourceSettings) -> Flow:
             batch_events=source.max_batch_events,
             batch_bytes=source.max_batch_bytes,
         ),
-        forwarding=_forwarding_of(source),
+        forwarding=_forwarding_of(source, sender),
     )
 
 
-def _forwarding_of(source: SourceSettings) -> Forwarding | None:
+def _forwarding_of(source: SourceSettings, sender: Sender | None) -> Forwarding | None:
     if not (source.forward_headers or source.forward_query):
         return None
-    return Forwarding(source.forward_headers, forwards_query=source.forward_query, withheld=(source.hmac_header,))
+    secrets = () if sender is None else tuple(map(_place_of_secret, sender.authentication))
+    return Forwarding(
+        source.forward_headers,
+        forwards_query=source.forward_query,
+        secret_headers=[place.header for place in secrets if isinstance(place, Header)],
+        secret_parameters=[place.query for place in secrets if isinstance(place, Query)],
+    )
+
+
+def _place_of_secret(scheme: Scheme) -> Place:
+    """Return the place of the token or the signature that authenticates a request."""
+    match scheme:
+        case Hmac() | Ed25519() | Certificate():
+            return scheme.signature
+        case Token():
+            return scheme.token
+        case Basic():
+            return Header("Authorization")
+        case Proxied():
+            return Header(scheme.header)
+        case _:
+            assert_never(scheme)
 
 
 def _verifier_of(sender: Sender, source: SourceSettings) -> Verifier:
-    signature = sender.signature or HmacSignature(
-        header=source.hmac_header,
-        algorithm=source.hmac_algorithm,
-        encoding=source.hmac_encoding,
-        prefix=source.hmac_prefix,
-    )
+    signature = next(scheme for scheme in sender.authentication if isinstance(scheme, Hmac))
     secrets = [secret.get_secret_value() for secret in source.secrets]
     return Verifier(signature, secrets=secrets, tolerance_s=source.tolerance_s)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from eventflow.forwarded import (
     FORWARDED_MAX_BYTES,
@@ -42,22 +42,22 @@ class Forwarding:
         names: Sequence[str],
         *,
         forwards_query: bool = False,
-        withheld: Iterable[str] = (),
-        own_parameters: Iterable[str] = (),
+        secret_headers: Iterable[str] = (),
+        secret_parameters: Iterable[str] = (),
     ) -> None:
         """Prepare the list.
 
         Args:
             names: Names of headers, and patterns.
             forwards_query: Whether the query is forwarded too.
-            withheld: Headers that authenticate the sender: no pattern forwards them.
-            own_parameters: Parameters of the query that authenticate the sender: they are not forwarded.
+            secret_headers: Headers that authenticate the sender: no pattern forwards them.
+            secret_parameters: Parameters of the query that authenticate the sender: they are not forwarded.
         """
         self._names = frozenset(name.lower() for name in names if not name.endswith(ANY))
         self._beginnings = tuple(name.removesuffix(ANY).lower() for name in names if name.endswith(ANY))
-        self._withheld = frozenset(name.lower() for name in withheld)
+        self._secret_headers = frozenset(name.lower() for name in secret_headers)
         self._forwards_query = forwards_query
-        self._own_parameters = OWN_PARAMETERS | frozenset(own_parameters)
+        self._left_parameters = OWN_PARAMETERS | frozenset(secret_parameters)
 
     def forwarded_of(self, headers: Mapping[str, str], query: str) -> Forwarded | None:
         """Return the parts of a request to forward; None if it has none.
@@ -94,13 +94,17 @@ class Forwarding:
         return (name in self._names or self._has_pattern_for(name)) and is_forwardable(name)
 
     def _has_pattern_for(self, name: str) -> bool:
-        return name.startswith(self._beginnings) and name not in self._withheld and _SECRET.search(name) is None
+        return name.startswith(self._beginnings) and name not in self._secret_headers and _SECRET.search(name) is None
 
     def _query_of(self, query: str) -> str:
         """Return the query without our parameters. Characters that a URL cannot have are percent-encoded."""
-        parts = [part for part in query.split("&") if part.partition("=")[0] not in self._own_parameters]
+        parts = [part for part in query.split("&") if _name_of(part) not in self._left_parameters]
         kept = "&".join(parts)
         return kept if is_forwardable_query(kept) else _UNENCODED.sub(lambda match: _encoded(match[0]), kept)
+
+
+def _name_of(parameter: str) -> str:
+    return unquote_plus(parameter.partition("=")[0])
 
 
 def _of_connection(headers: Mapping[str, str]) -> frozenset[str]:

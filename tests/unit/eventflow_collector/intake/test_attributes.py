@@ -15,6 +15,7 @@ from eventflow.senders.table import SENDERS
 from eventflow_collector.intake import attributes
 from eventflow_collector.intake.attributes import IDEMPOTENCY_KEY
 from eventflow_collector.senders.identity import Identity
+from eventflow_collector.senders.request import Request
 
 PLAIN = Identity(SENDERS.values())
 STRIPE = Identity(SENDERS.values(), verified=SENDERS["stripe"])
@@ -25,7 +26,7 @@ DECLARED = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type":
 
 
 def event_of(headers: Mapping[str, str], body: bytes = b"", *, identity: Identity = PLAIN) -> Event:
-    return attributes.event_of(identity, flow="f", headers=CIMultiDict(headers), body=body, now=utc_now())
+    return attributes.event_of(identity, Request(CIMultiDict(headers), body), flow="f", now=utc_now())
 
 
 def event_with(body: bytes = b"x", **headers: str) -> Event:
@@ -185,7 +186,6 @@ OTHERS = (
     "traceparent",
     "webhook-timestamp",
     "X-GitHub-Event",
-    "X-Shopify-Shop-Domain",
     "X-Shopify-Topic",
     "X-Shopify-Triggered-At",
 )
@@ -201,7 +201,7 @@ def test_an_id_that_cannot_travel_is_refused_by_name_and_not_replaced(header: st
 
 @pytest.mark.parametrize(
     ("header", "value"),
-    [*product(OTHERS, ["", " ", *ODD]), *product(TEXTS, ["", " ", *ODD_TEXTS])],
+    [*product(OTHERS, ["", " ", *ODD]), *product((*TEXTS, "X-Shopify-Shop-Domain"), ["", " ", *ODD_TEXTS])],
 )
 def test_an_optional_header_counts_as_absent_when_it_is_empty_or_odd(header: str, value: str) -> None:
     """Reproduced on 0.1.0: an empty or long `Content-Type` refused an event for good."""
@@ -246,7 +246,7 @@ def test_of_a_content_type_that_cannot_travel_the_media_type_does(value: str, ke
 
 def test_what_known_senders_say_at_too_great_length_is_kept_within_bounds() -> None:
     kind, number = "X-GitHub-Hook-Installation-Target-Type", "X-GitHub-Hook-Installation-Target-ID"
-    headers = CIMultiDict({"X-GitHub-Event": "x" * 255, kind: "y" * 250, number: "1234567"})
+    headers = CIMultiDict({"X-GitHub-Event": "x" * 255, kind: "y" * 4090, number: "1234567"})
     event = event_of(headers, b'{"action":"opened"}')
     assert event.type == "x" * 255
     assert event.source == "/events/f"
@@ -259,11 +259,11 @@ def test_stripes_body_holds_id_type_and_time() -> None:
     assert (event.id, event.type, event.time) == ("evt_1", "charge.refunded", datetime.fromtimestamp(1614265330, UTC))
     assert event_of({"X-GitHub-Event": "e"}, body, identity=STRIPE).type == "e"
     assert event_of({"Idempotency-Key": "k"}, body).id == "k"
-    with pytest.raises(InvalidEventError, match="the body's id"):
+    with pytest.raises(InvalidEventError, match="the id in the request"):
         event_of({}, b'{"id": "%b"}' % (b"z" * 256), identity=STRIPE)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"id": 1, "type": 2, "created": "soon"}', b'{"id": ""}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"id": true, "created": "soon"}', b'{"id": ""}'])
 def test_a_body_without_its_senders_attributes_is_an_event_all_the_same(body: bytes) -> None:
     event = event_of({}, body, identity=STRIPE)
     assert len(event.id) == 36

@@ -10,14 +10,18 @@ from multidict import CIMultiDict
 from eventflow.errors import InvalidEventError
 from eventflow.event import Event, is_valid_attribute, is_valid_text, utc_now
 from eventflow.message import Envelope, encode
+from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow_collector.intake.events import TooLargeError, read_events
 from eventflow_collector.intake.flow import Flow, flow_of
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
+from eventflow_collector.senders.request import Request
 from tests.unit.eventflow_collector.intake.values import values
 
-FLOW = flow_of("f", SourceSettings(max_body_bytes=200, max_batch_events=5, max_batch_bytes=10_000))
-LARGE = flow_of("f", SourceSettings())
+FLOW = flow_of(
+    "default", Settings(source=SourceSettings(max_body_bytes=200, max_batch_events=5, max_batch_bytes=10_000))
+)
+LARGE = flow_of("default", Settings())
 WHOLE = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
 CLOUDEVENT = "application/cloudevents+json"
 
@@ -33,7 +37,7 @@ def read(
 ) -> list[Event]:
     given_headers = CIMultiDict({"Content-Type": content_type, **headers})
     mode = mode_of(given_headers, batch=batch)
-    return list(read_events(mode, flow, headers=given_headers, query=query, body=body, now=utc_now()))
+    return list(read_events(mode, flow, Request(given_headers, body, query=query), now=utc_now()))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,8 @@ def test_a_member_that_is_no_attribute_stays_in_the_body_and_costs_no_event(memb
 
 
 def test_a_request_forwards_the_same_parts_with_each_of_its_events() -> None:
-    flow = flow_of("f", SourceSettings(forward_headers=("X-Tenant",), forward_query=True, max_batch_events=5))
+    source = SourceSettings(forward_headers=("X-Tenant",), forward_query=True)
+    flow = flow_of("default", Settings(source=source))
     document = json.dumps(WHOLE)
     for content_type, body, batch in (
         ("text/plain", "x", None),

@@ -41,8 +41,16 @@ def test_a_header_that_may_have_a_secret_is_forwarded_by_its_name_only(name: str
 
 def test_the_header_that_authenticates_the_sender_is_forwarded_by_its_name_only() -> None:
     headers = CIMultiDict({"X-Check": "s"})
-    assert Forwarding(["*"], withheld=["X-Check"]).forwarded_of(headers, "") is None
-    assert Forwarding(["*", "x-check"], withheld=["X-Check"]).forwarded_of(headers, "") is not None
+    assert Forwarding(["*"], secret_headers=["X-Check"]).forwarded_of(headers, "") is None
+    assert Forwarding(["*", "x-check"], secret_headers=["X-Check"]).forwarded_of(headers, "") is not None
+
+
+def test_the_parameter_that_authenticates_the_sender_is_not_forwarded() -> None:
+    forwarding = Forwarding([], forwards_query=True, secret_parameters=["to ken"])
+    for query in ("to+ken=s&a=1", "a=1&to%20ken=s"):
+        forwarded = forwarding.forwarded_of(CIMultiDict(), query)
+        assert forwarded is not None
+        assert forwarded.parts.query == "a=1"
 
 
 @pytest.mark.parametrize(
