@@ -396,7 +396,7 @@ async def test_the_events_queue_deleted_comes_back_and_is_consumed_again(
         lines = service.output.splitlines()
         return sum("broker.connected" in line and f"consume {flow}" in line for line in lines)
 
-    await eventually(lambda: sessions() == 2, what="a new session")
+    await eventually(lambda: sessions() >= 2, what="a new session")
     await eventually(exists, what="the events queue declared again")
     await amqp.publish(lane_queue(flow, Lane.LIVE), message("after"))
     await eventually(lambda: "after" in target.ids, what=lambda: f"the event in the new queue: {service.output}")
@@ -419,15 +419,20 @@ async def test_a_queue_with_other_arguments_stops_it_with_the_brokers_words(
 async def test_sigterm_settles_what_is_in_flight_hands_the_rest_back_and_exits_0(
     start: Start, target: ScriptedTarget, flow: str, amqp: Amqp
 ) -> None:
+    is_draining = asyncio.Event()
+
     async def slow(_: Receipt) -> Answer:
-        await asyncio.sleep(1)
+        await is_draining.wait()
         return 200
 
     target.answer = slow
     await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(i)) for i in range(50)))
     service = await start(TARGET__CONCURRENCY="5", PROCESSOR__PREFETCH="20")
     await eventually(lambda: len(target.receipts) == 5, what="five attempts in flight")
-    assert await asyncio.to_thread(service.process.stop) == 0
+    service.process.signal(signal.SIGTERM)
+    await eventually(lambda: "processor.draining" in service.output, what="the drain")
+    is_draining.set()
+    assert await asyncio.to_thread(service.process.wait, 10) == 0
     assert len(target.receipts) == 5
     assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == 45
     assert target.ids.isdisjoint(m.headers["cloudEvents:id"] for m in await amqp.drain(lane_queue(flow, Lane.LIVE)))
