@@ -295,16 +295,27 @@ async def test_an_outage_is_not_poison(
 async def test_a_poison_event_among_healthy_ones_dies_and_blocks_nobody(
     start: Start, target: ScriptedTarget, flow: str, amqp: Amqp
 ) -> None:
-    target.answer = lambda receipt: 500 if receipt.id == "poison" else 200
+    is_good_there = asyncio.Event()
+
+    async def answer(receipt: Receipt) -> Answer:
+        if receipt.id == "good":
+            is_good_there.set()
+            return 200
+        if receipt.attempt == 6:
+            await is_good_there.wait()
+        return 500
+
+    target.answer = answer
     service = await start(TARGET__MAX_ATTEMPTS="6", TARGET__RETRY_DELAYS_S="0.1,0.2")
     await amqp.publish(lane_queue(flow, Lane.LIVE), message("poison"))
     await eventually(lambda: len(target.of("poison")) >= 2, what="the poison tried alone")
     await amqp.publish(lane_queue(flow, Lane.LIVE), message("good"))
-    await eventually(lambda: "good" in target.ids, within_s=1, what="the good one at once")
 
     async def dead() -> bool:
         return await amqp.depth(dead_queue(flow)) == 1
 
+    await eventually(is_good_there.is_set, what="the good one, which does not wait for the poison")
+    assert not await dead()
     await eventually(dead, what="the poison dead-lettered")
     assert len(target.of("poison")) == 6
     assert "breaker.opened" not in service.output
