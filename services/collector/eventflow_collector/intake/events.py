@@ -32,7 +32,7 @@ def read_events(mode: Mode, flow: Flow, request: Request, *, now: datetime) -> S
         InvalidEventError: One of them is not valid; the message names it, with the reason.
     """
     headers, body = request.headers, request.body
-    forwarded = None if flow.forwarding is None else flow.forwarding.forwarded_of(headers, request.query)
+    forwarded = None if flow.forwarding is None else flow.forwarding.forwarded_of(headers, request.head.query)
     match mode:
         case Mode.OPAQUE:
             return [event_of(flow.identity, request, flow=flow.name, now=now, forwarded=forwarded)]
@@ -89,7 +89,7 @@ def _similar(
     bodies: Iterator[bytes], flow: Flow, request: Request, now: datetime, forwarded: Forwarded | None
 ) -> Iterator[Event]:
     """Create events that differ in body and id only. The ids are the same if the batch is sent again."""
-    request = request.without_body()  # no attribute of one event is an attribute of all
+    request = Request(request.head, b"")  # no attribute of one event is an attribute of all
     common = event_of(flow.identity, request, flow=flow.name, now=now, forwarded=forwarded)
     request_id = batch_id(flow.identity, request)
     for index, body in enumerate(bodies):

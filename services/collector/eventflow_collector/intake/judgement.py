@@ -42,9 +42,7 @@ def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG0
 
 def judge(flow: Flow, mode: Mode, head: Head, body: bytes, *, now: datetime) -> Sequence[Event] | Rejection:
     """Return the events of an admitted request, all of them or none."""
-    request = Request(
-        head.headers, body, method=head.method, query=head.query, sub_path=head.sub_path.removeprefix("/")
-    )
+    request = Request(head, body)
     if flow.verifier is not None and (flaw := flow.verifier.flaw_of(request, now=now)) is not None:
         return rejection.unauthenticated(flaw)
     try:

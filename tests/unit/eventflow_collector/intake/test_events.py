@@ -15,7 +15,7 @@ from eventflow.settings.source import SourceSettings
 from eventflow_collector.intake.events import TooLargeError, read_events
 from eventflow_collector.intake.flow import Flow, flow_of
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
-from eventflow_collector.senders.request import Request
+from tests.support.requests import request_of
 from tests.unit.eventflow_collector.intake.values import values
 
 FLOW = flow_of(
@@ -37,7 +37,7 @@ def read(
 ) -> list[Event]:
     given_headers = CIMultiDict({"Content-Type": content_type, **headers})
     mode = mode_of(given_headers, batch=batch)
-    return list(read_events(mode, flow, Request(given_headers, body, query=query), now=utc_now()))
+    return list(read_events(mode, flow, request_of(given_headers, body, query=query), now=utc_now()))
 
 
 @pytest.mark.parametrize(
