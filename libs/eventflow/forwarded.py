@@ -75,7 +75,7 @@ class Parts:
     """The forwarded parts.
 
     Attributes:
-        headers: By the names as the sender has written them. Each satisfies `is_forwardable`.
+        headers: By their names in lower case. Each satisfies `is_forwardable`.
         query: As received, without a question mark; empty if there is none.
         left_out: Number of headers, and perhaps the query, that were to be forwarded and could not be.
     """

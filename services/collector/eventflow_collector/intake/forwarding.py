@@ -66,7 +66,8 @@ class Forwarding:
         their order. The number of the others is noted.
 
         Args:
-            headers: Of the request. Several with one name are joined by commas (RFC 9110, 5.3).
+            headers: Of the request. Names become lower case, because that of plain requests is known in this form only.
+                Several with one name are joined by commas (RFC 9110, 5.3).
             query: As received, without the question mark.
         """
         chosen = self._headers_in(headers)
@@ -81,13 +82,10 @@ class Forwarding:
     def _headers_in(self, headers: Mapping[str, str]) -> dict[str, str]:
         ended = _of_connection(headers)
         chosen: dict[str, str] = {}
-        names: dict[str, str] = {}
-        for name, value in headers.items():
-            lower = name.lower()
-            if not self._allows(lower) or lower in ended or not value.strip():
-                continue
-            first = names.setdefault(lower, name)
-            chosen[first] = f"{chosen[first]}, {value}" if first in chosen else value
+        for written, value in headers.items():
+            name = written.lower()
+            if self._allows(name) and name not in ended and value.strip():
+                chosen[name] = f"{chosen[name]}, {value}" if name in chosen else value
         return chosen
 
     def _allows(self, name: str) -> bool:
