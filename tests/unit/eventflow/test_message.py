@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from eventflow.amqp.frames import publish_frames
 from eventflow.errors import HeadersTooLargeError
 from eventflow.event import ATTRIBUTE_MAX_BYTES, TEXT_MAX_BYTES, Event, new_event_id
-from eventflow.excerpt import EXCERPT_MAX_BYTES, excerpt_of
+from eventflow.excerpt import EXCERPT_MAX_BYTES
 from eventflow.extensions import EXTENSIONS_MAX_BYTES
-from eventflow.forwarded import FORWARDED_MAX_BYTES, Forwarded, forwarded
+from eventflow.forwarded import FORWARDED_MAX_BYTES, Forwarded
 from eventflow.message import (
     FORWARDED,
     ID,
@@ -25,50 +25,14 @@ from eventflow.message import (
     encode,
     restarted,
 )
-from tests.support.attributes import attributes, extensions, parts, texts
+from tests.support.envelopes import envelopes
 
 DEFAULT_FRAME_MAX = 128 * 1024
-ATTRIBUTES = attributes()
 LIMITS = {
     **dict.fromkeys((ID, TYPE, TRACEPARENT), ATTRIBUTE_MAX_BYTES),
     TEXT: EXCERPT_MAX_BYTES,
     FORWARDED: FORWARDED_MAX_BYTES,
 }
-moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)).map(  # noqa: DTZ001
-    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-)
-events = st.builds(
-    Event,
-    id=ATTRIBUTES,
-    source=texts(),
-    type=ATTRIBUTES,
-    time=moments,
-    accepted_at=moments,
-    body=st.binary(max_size=300),
-    content_type=st.none() | ATTRIBUTES,
-    subject=st.none() | texts(),
-    traceparent=st.none() | ATTRIBUTES,
-    dataschema=st.none() | texts(),
-    extensions=extensions(),
-    forwarded=st.none() | parts().map(forwarded),
-)
-failures = st.builds(
-    Failure,
-    reason=ATTRIBUTES,
-    status=st.none() | st.integers(100, 599),
-    first_at=moments,
-    last_at=moments,
-    detail=st.none() | ATTRIBUTES,
-    text=st.text().map(excerpt_of),
-    traceparent=st.none() | ATTRIBUTES,
-)
-envelopes = st.builds(
-    Envelope,
-    event=events,
-    attempt=st.integers(1, 1000),
-    failure=st.none() | failures,
-    content_encoding=st.none() | st.just("gzip"),
-)
 amqp_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.floats() | st.datetimes(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
