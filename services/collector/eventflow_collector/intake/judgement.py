@@ -17,6 +17,7 @@ from eventflow_collector.intake.events import TooLargeError, read_events
 from eventflow_collector.intake.flow import Flow
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
 from eventflow_collector.intake.rejection import Reason, Rejection
+from eventflow_collector.senders.request import Request
 
 
 def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG001 - for flows behind trusted proxies
@@ -41,10 +42,13 @@ def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG0
 
 def judge(flow: Flow, mode: Mode, head: Head, body: bytes, *, now: datetime) -> Sequence[Event] | Rejection:
     """Return the events of an admitted request, all of them or none."""
-    if flow.verifier is not None and (flaw := flow.verifier.flaw_of(head.headers, body, now=now)) is not None:
+    request = Request(
+        head.headers, body, method=head.method, query=head.query, sub_path=head.sub_path.removeprefix("/")
+    )
+    if flow.verifier is not None and (flaw := flow.verifier.flaw_of(request, now=now)) is not None:
         return rejection.unauthenticated(flaw)
     try:
-        return read_events(mode, flow, headers=head.headers, body=body, now=now)
+        return read_events(mode, flow, request, now=now)
     except TooLargeError as error:
         return Rejection(reason=Reason.TOO_LARGE, status=413, detail=f"Too large: {error}.")
     except InvalidEventError as error:

@@ -7,6 +7,7 @@ import pytest
 from multidict import CIMultiDict
 
 from eventflow.event import Event
+from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow_collector.head import Head
 from eventflow_collector.intake.flow import Flow, flow_of
@@ -16,8 +17,12 @@ from eventflow_collector.senders.signature import Flaw
 from tests.support.senders import github
 
 SECRET = "It's a Secret to Everybody"
-OPEN = flow_of("f", SourceSettings(allow_unauthenticated=True, max_body_bytes=10, max_batch_bytes=20))
-SIGNED = flow_of("f", SourceSettings.model_validate({"api_keys": "api-key-1", "verify": "github", "secrets": SECRET}))
+OPEN = flow_of(
+    "default", Settings(source=SourceSettings(allow_unauthenticated=True, max_body_bytes=10, max_batch_bytes=20))
+)
+SIGNED = flow_of(
+    "default", Settings.model_validate({"source": {"api_keys": "api-key-1", "verify": "github", "secrets": SECRET}})
+)
 KEY = {"X-Api-Key": "api-key-1"}
 
 
