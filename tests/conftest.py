@@ -65,9 +65,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.broker)
 
 
-def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]] | None:
-    """Give tests with the marker `virtual_time` a loop whose clock jumps; None leaves the usual one."""
-    return {"virtual": VirtualTimeLoop} if item.get_closest_marker("virtual_time") else None
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run tests with the marker `virtual_time` on a loop whose clock jumps, and all others on a usual one."""
+    is_virtual = item.get_closest_marker("virtual_time") is not None
+    return {"virtual": VirtualTimeLoop} if is_virtual else {"usual": asyncio.new_event_loop}
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from typing_extensions import override
 
-
 TICK_S = 1e-6
-"""Time that each turn of the loop takes. On a clock that stood still, a timer that is too early by a rounding error, and
-is set again for the rest, would be due at once for ever."""
+"""Time that each turn of the loop takes. A timer can fire too early by a rounding error, and is then set again for the
+rest. On a clock that stood still this would have no end."""
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
