@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from eventflow.senders.table import SENDERS
-from eventflow.senders.vocabulary import Hmac, Sender
+from eventflow.senders.vocabulary import Answer, Hmac, Sender
 from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow.topology import Lane, lane_queue
@@ -33,6 +33,11 @@ class Flow:
         api_keys: One of them must be in the header `X-Api-Key`; empty if none is needed.
         verifier: The check of signatures; None if none is needed.
         identity: Finds an event's attributes in a request.
+        methods: The methods of requests with events.
+        allows_trailing_slash: One slash behind the path is accepted.
+        allows_sub_paths: Every path below that of the flow is accepted.
+        signs_decoded: A signature covers the decoded body. Otherwise it covers the bytes that were received.
+        answer: The form of the answer to stored events.
     """
 
     name: str
@@ -41,6 +46,15 @@ class Flow:
     verifier: Verifier | None
     identity: Identity
     limits: Limits
+    methods: tuple[str, ...]
+    allows_trailing_slash: bool
+    allows_sub_paths: bool
+    signs_decoded: bool
+    answer: Answer
+
+    def has_path(self, sub_path: str) -> bool:
+        """Whether events are accepted at a path below that of the flow."""
+        return self.allows_sub_paths or (self.allows_trailing_slash and sub_path == "/")
 
 
 def flow_of(name: str, settings: Settings) -> Flow:
@@ -58,6 +72,11 @@ def flow_of(name: str, settings: Settings) -> Flow:
             batch_events=source.max_batch_events,
             batch_bytes=source.max_batch_bytes,
         ),
+        methods=source.methods,
+        allows_trailing_slash=source.allow_trailing_slash,
+        allows_sub_paths=source.allow_sub_paths,
+        signs_decoded=source.signed_body == "decoded",
+        answer=source.answer_after(sender),
     )
 
 
