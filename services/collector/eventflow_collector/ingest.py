@@ -24,7 +24,7 @@ from eventflow_collector.intake import rejection
 from eventflow_collector.intake.budget import EVENT_BYTES, ByteBudget, Reservation
 from eventflow_collector.intake.codings import codings_of
 from eventflow_collector.intake.flow import Flow
-from eventflow_collector.intake.judgement import admit, judge, request_of, verify
+from eventflow_collector.intake.judgement import admit, judge, verify
 from eventflow_collector.intake.mode import Mode
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
@@ -200,17 +200,17 @@ class Reception(Stored):
 
     def take(self, body: bytes) -> None:
         """Judge the whole request and store its events. Its body has been reserved, and decoded if it has codings."""
-        request, now = request_of(self._head, body), utc_now()
+        request, now = Request(self._head, body), utc_now()
         if self._verify(request, now):
             self._store(request, now)
 
     def verify(self, received: bytes) -> bool:
         """Check the signature over a body that is still to be decoded; return False after a refusal."""
-        return self._verify(request_of(self._head, received), utc_now())
+        return self._verify(Request(self._head, received), utc_now())
 
     def take_verified(self, decoded: bytes) -> None:
         """Judge a request whose body was verified before it was decoded, and store its events."""
-        self._store(request_of(self._head, decoded), utc_now())
+        self._store(Request(self._head, decoded), utc_now())
 
     def refuse(self, rejected: Rejection) -> bool:
         """Answer a refusal; always returns False."""

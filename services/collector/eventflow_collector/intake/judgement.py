@@ -41,11 +41,6 @@ def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG0
         return rejection.invalid(error, closes=True)
 
 
-def request_of(head: Head, body: bytes) -> Request:
-    """Return a whole request."""
-    return Request(head.headers, body, method=head.method, query=head.query, sub_path=head.sub_path.removeprefix("/"))
-
-
 def verify(flow: Flow, request: Request, *, now: datetime) -> Rejection | None:
     """Return the refusal of an admitted request that its sender has not signed as the flow demands."""
     if flow.verifier is not None and (flaw := flow.verifier.flaw_of(request, now=now)) is not None:

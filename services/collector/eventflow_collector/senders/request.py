@@ -8,7 +8,7 @@ from eventflow.errors import InvalidEventError
 from eventflow.json_pointer import value_at
 from eventflow.senders.vocabulary import FirstMember, FormField, Header, Place, Pointer, Query, SubPath
 from eventflow_collector import strict_json
-from eventflow_collector.head import first_values
+from eventflow_collector.head import Head, first_values
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -19,33 +19,22 @@ _UNREAD = object()
 
 
 class Request:
-    """The parts of a request. The body, a form and the query are parsed at most once, and only if a place needs it.
+    """A whole request. The body and a form in it are parsed at most once, and only if a place needs it.
 
     Attributes:
-        headers: A mapping that ignores case.
+        head: The lines before the body.
+        headers: Those of the head.
         body: The bytes as received.
-        method: In capitals.
-        query: The query of the address as it was written, without the question mark.
-        sub_path: The rest of the path behind the flow's name, without the slash between them.
     """
 
-    __slots__ = ("_document", "_form", "_parameters", "body", "headers", "method", "query", "sub_path")
+    __slots__ = ("_document", "_form", "body", "head", "headers")
 
-    def __init__(
-        self, headers: Mapping[str, str], body: bytes, *, method: str = "POST", query: str = "", sub_path: str = ""
-    ) -> None:
-        self.headers = headers
+    def __init__(self, head: Head, body: bytes) -> None:
+        self.head = head
+        self.headers = head.headers
         self.body = body
-        self.method = method
-        self.query = query
-        self.sub_path = sub_path
         self._document: object = _UNREAD
         self._form: Mapping[str, str] | None = None
-        self._parameters: Mapping[str, str] | None = None
-
-    def without_body(self) -> "Request":
-        """Return the request with an empty body."""
-        return Request(self.headers, b"", method=self.method, query=self.query, sub_path=self.sub_path)
 
     @property
     def document(self) -> object:
@@ -65,13 +54,6 @@ class Request:
             self._form = first_values(self.body.decode("latin-1")) if media_type == FORM else {}
         return self._form
 
-    @property
-    def parameters(self) -> Mapping[str, str]:
-        """The first value of each parameter of the query."""
-        if self._parameters is None:
-            self._parameters = first_values(self.query)
-        return self._parameters
-
 
 def text_finder(place: Place) -> FindText:
     """Prepare to find the text at a place."""
@@ -86,9 +68,9 @@ def text_finder(place: Place) -> FindText:
         case FormField(form=name):
             return lambda request: request.form.get(name)
         case Query(query=name):
-            return lambda request: request.parameters.get(name)
+            return lambda request: request.head.parameter(name)
         case SubPath():
-            return lambda request: request.sub_path or None
+            return lambda request: request.head.sub_path[1:] or None
         case _:
             assert_never(place)
 

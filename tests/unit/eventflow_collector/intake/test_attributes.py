@@ -13,7 +13,7 @@ from eventflow.senders.table import SENDERS
 from eventflow_collector.intake import attributes
 from eventflow_collector.intake.attributes import IDEMPOTENCY_KEY
 from eventflow_collector.senders.identity import Identity
-from eventflow_collector.senders.request import Request
+from tests.support.requests import request_of
 
 PLAIN = Identity(SENDERS.values())
 STRIPE = Identity(SENDERS.values(), verified=SENDERS["stripe"])
@@ -23,7 +23,7 @@ DECLARED = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type":
 
 
 def event_of(headers: Mapping[str, str], body: bytes = b"", *, identity: Identity = PLAIN) -> Event:
-    return attributes.event_of(identity, Request(CIMultiDict(headers), body), flow="f", now=utc_now())
+    return attributes.event_of(identity, request_of(CIMultiDict(headers), body), flow="f", now=utc_now())
 
 
 def event_with(body: bytes = b"x", **headers: str) -> Event:

@@ -15,7 +15,7 @@ from eventflow.settings.source import SourceSettings
 from eventflow_collector.intake.events import TooLargeError, read_events
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
-from eventflow_collector.senders.request import Request
+from tests.support.requests import request_of
 from tests.unit.eventflow_collector.intake.values import values
 
 FLOW = flow_of(
@@ -28,7 +28,7 @@ CLOUDEVENT = "application/cloudevents+json"
 def read(content_type: str, body: bytes, *, batch: str | None = None, **headers: str) -> list[Event]:
     given_headers = CIMultiDict({"Content-Type": content_type, **headers})
     mode = mode_of(given_headers, batch=batch)
-    return list(read_events(mode, FLOW, Request(given_headers, body), now=utc_now()))
+    return list(read_events(mode, FLOW, request_of(given_headers, body), now=utc_now()))
 
 
 @pytest.mark.parametrize(

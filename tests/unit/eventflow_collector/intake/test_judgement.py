@@ -11,8 +11,9 @@ from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow_collector.head import Head
 from eventflow_collector.intake.flow import Flow, flow_of
-from eventflow_collector.intake.judgement import admit, is_known_key, judge, request_of, verify
+from eventflow_collector.intake.judgement import admit, is_known_key, judge, verify
 from eventflow_collector.intake.rejection import Reason, Rejection
+from eventflow_collector.senders.request import Request
 from eventflow_collector.senders.signature import Flaw
 from tests.support.senders import github
 
@@ -50,7 +51,7 @@ def judged(
     mode = admit(flow, head, Local())
     if isinstance(mode, Rejection):
         return mode
-    request, now = request_of(head, body), datetime.now(UTC)
+    request, now = Request(head, body), datetime.now(UTC)
     return verify(flow, request, now=now) or judge(flow, mode, request, now=now)
 
 

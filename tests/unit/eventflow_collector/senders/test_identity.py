@@ -8,6 +8,7 @@ from multidict import CIMultiDict
 from eventflow.senders.vocabulary import Header, Pointer, Sender, Text, Time
 from eventflow_collector.senders.identity import Identity, moment_of
 from eventflow_collector.senders.request import Request
+from tests.support.requests import request_of
 
 ONE = Sender(
     name="one",
@@ -29,7 +30,7 @@ OTHER = Sender(
 
 
 def request(headers: dict[str, str], document: object = None) -> Request:
-    return Request(CIMultiDict(headers), json.dumps(document).encode())
+    return request_of(CIMultiDict(headers), json.dumps(document).encode())
 
 
 @pytest.mark.parametrize("seconds", [None, "True", "1.5", "-1", "", "1e3", "9" * 30, "{}", str(10**30)])
