@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from eventflow.senders.table import SENDERS
-from eventflow.senders.vocabulary import Answer, Hmac, Sender
+from eventflow.senders.vocabulary import Answer, Hmac, Sender, SubPath, Token
 from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow.topology import Lane, lane_queue
@@ -74,10 +74,16 @@ def flow_of(name: str, settings: Settings) -> Flow:
         ),
         methods=source.methods,
         allows_trailing_slash=source.allow_trailing_slash,
-        allows_sub_paths=source.allow_sub_paths,
+        allows_sub_paths=source.allow_sub_paths or _reads_sub_path(sender),
         signs_decoded=source.signed_body == "decoded",
         answer=source.answer_after(sender),
     )
+
+
+def _reads_sub_path(sender: Sender | None) -> bool:
+    """Whether the sender's token is in the path."""
+    schemes = () if sender is None else sender.authentication
+    return any(isinstance(scheme, Token) and isinstance(scheme.token, SubPath) for scheme in schemes)
 
 
 def _verifier_of(sender: Sender, source: SourceSettings) -> Verifier:
