@@ -36,7 +36,7 @@ from eventflow_processor.retry import RetryPolicy, held_max_s
 from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.lean.client import LeanTarget
-from eventflow_processor.target.request import request_form
+from eventflow_processor.target.request import request_form, static_headers
 from eventflow_processor.target.success import success_rule
 
 LEAVE_AFTER_S = 2.0
@@ -157,6 +157,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         shared.tracer,
         flow=name,
         target_url=settings.url or "",
+        method=settings.method,
         internal_errors=shared.metrics.internal_errors,
     )
     observers = Observers(
@@ -168,7 +169,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         schedule=lanes,
         gate=gate,
         quota=quota,
-        target=await stack.enter_async_context(_target_of(settings)),
+        target=await stack.enter_async_context(_target_of(name, settings)),
         policy=RetryPolicy(
             max_attempts=settings.max_attempts,
             delays_s=settings.retry_delays_s,
@@ -205,15 +206,18 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
     )
 
 
-def _target_of(settings: TargetSettings) -> LeanTarget | AiohttpTarget:
+def _target_of(name: str, settings: TargetSettings) -> LeanTarget | AiohttpTarget:
     client: type[LeanTarget | AiohttpTarget] = LeanTarget if settings.client == "lean" else AiohttpTarget
     return client(
         url=settings.url or "",
-        form=request_form(settings),
-        headers={key: value.get_secret_value() for key, value in settings.headers.items()},
+        method=settings.method,
+        form=request_form(settings, flow=name),
+        headers=static_headers(settings, flow=name),
         timeout_s=settings.timeout_s,
         feedback=FeedbackReader(mode=settings.feedback, cost=settings.cost),
         success=success_rule(settings),
+        tls=settings.tls_files,
+        proxy=settings.http_proxy,
     )
 
 

@@ -8,7 +8,7 @@ from eventflow.message import Envelope, Failure
 from eventflow.outcome import CONFIRM_MAX_S, Copied, DeadLetter, Defer, Hold, Retry
 from eventflow.settings.target import TargetSettings
 from eventflow_processor.gate.verdict import Verdict
-from eventflow_processor.target.result import Failed
+from eventflow_processor.target.result import Failed, Unsendable
 
 HELD_IN_MEMORY_S = 45.0
 """A pause below this is waited out in memory; a longer one in a delay queue. Nothing is held unacked for a minute."""
@@ -112,6 +112,19 @@ def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> 
         envelope=replace(envelope, attempt=envelope.attempt + 1, failure=failure),
         delay_s=policy.delay_after_s(failed, envelope.attempt, dice=ending.dice),
     )
+
+
+def given_up(envelope: Envelope, result: Unsendable, *, at: datetime, traceparent: str | None) -> DeadLetter:
+    """Return the outcome for an event for which no request can be built: a retry could not build one either."""
+    failure = Failure(
+        reason="unsendable",
+        status=None,
+        first_at=envelope.failure.first_at if envelope.failure else at,
+        last_at=at,
+        text=result.text,
+        traceparent=traceparent,
+    )
+    return DeadLetter(envelope=replace(envelope, failure=failure))
 
 
 def held_max_s(target: TargetSettings) -> float:
