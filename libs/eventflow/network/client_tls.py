@@ -53,17 +53,24 @@ def context_for_tokens(files: TlsFiles) -> ssl.SSLContext:
 class ClientTls:
     """The context for the next connection. It is made again after a file has changed."""
 
-    def __init__(self, files: TlsFiles, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        files: TlsFiles,
+        *,
+        make: Callable[[TlsFiles], ssl.SSLContext] = context_of,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Read the files.
 
         Raises:
-            UnusableCertificateError: As `context_of`.
+            UnusableCertificateError: As `make`.
         """
         self._files = files
+        self._make = make
         self._clock = clock
         self._state = _state_of(files)
         self._looked_at_s = clock()
-        self._context = context_of(files)
+        self._context = make(files)
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -79,7 +86,7 @@ class ClientTls:
             return
         self._state = state
         try:
-            self._context = context_of(self._files)
+            self._context = self._make(self._files)
         except UnusableCertificateError as error:
             # Perhaps only one of two files is renewed up to now. The other one will change the state again.
             log.warning("target.certificate_unusable", error=str(error), action="keeps the previous one")

@@ -8,6 +8,7 @@ from eventflow.message import Envelope, Failure
 from eventflow.outcome import CONFIRM_MAX_S, Copied, DeadLetter, Defer, Hold, Retry
 from eventflow.settings.target import TargetSettings
 from eventflow_processor.gate.verdict import Verdict
+from eventflow_processor.target.oauth2.grant import FETCH_MAX_S
 from eventflow_processor.target.result import Failed, Unsendable
 
 HELD_IN_MEMORY_S = 45.0
@@ -128,6 +129,16 @@ def given_up(envelope: Envelope, result: Unsendable, *, at: datetime, traceparen
 
 
 def held_max_s(target: TargetSettings) -> float:
-    """Return the longest time that a delivery may be unsettled: a wait, two requests, and the confirm of its copy."""
+    """Return the longest time that a delivery may be unsettled: a wait, its attempt, and the confirm of its copy."""
+    return HELD_IN_MEMORY_S + attempt_max_s(target) + CONFIRM_MAX_S + CRASH_PAUSE_S + HELD_SLACK_S
+
+
+def attempt_max_s(target: TargetSettings) -> float:
+    """Return the longest time of an attempt: a request, and once more after its connection was stale.
+
+    With access tokens it is twice that, because a refused token is replaced, and both times a token may be fetched.
+    """
     repeated_s = target.timeout_s + REPEAT_WAIT_MAX_S + target.timeout_s
-    return HELD_IN_MEMORY_S + repeated_s + CONFIRM_MAX_S + CRASH_PAUSE_S + HELD_SLACK_S
+    if target.oauth2_token_url is None:
+        return repeated_s
+    return 2 * (FETCH_MAX_S + repeated_s) + REPEAT_WAIT_MAX_S

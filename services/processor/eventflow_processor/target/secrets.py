@@ -33,12 +33,13 @@ def secrets_of(
     """
     of_proxy = {} if proxy is None or proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
     texts = (*_in_headers({**headers, **of_proxy}), *_in_url(url), *_in_literals(literals))
-    return frozenset(form for text in texts for form in _forms_of(text))
+    return frozenset(form for text in texts for form in forms_of(text))
 
 
-def token_forms(token: str) -> frozenset[str]:
-    """Return an access token in the forms in which an answer may repeat it."""
-    return frozenset(_forms_of(token))
+def forms_of(text: str) -> Iterator[str]:
+    """Yield a text as it is, and as it is written in a URL, in HTML and in JSON, of which some escape slashes too."""
+    in_json = json.dumps(text)[1:-1]
+    yield from (text, quote(text, safe=""), escape(text), in_json, in_json.replace("/", r"\/"))
 
 
 def _in_headers(headers: Mapping[str, str]) -> Iterator[str]:
@@ -80,9 +81,3 @@ def _in_literals(literals: Sequence[str]) -> Iterator[str]:
 
 def _long_parts(parts: list[str]) -> Iterator[str]:
     return (part for part in parts if len(part) >= PART_MIN_CHARACTERS)
-
-
-def _forms_of(text: str) -> Iterator[str]:
-    """Yield a text as it is, and as it is written in a URL, in HTML and in JSON, of which some escape slashes too."""
-    in_json = json.dumps(text)[1:-1]
-    yield from (text, quote(text, safe=""), escape(text), in_json, in_json.replace("/", r"\/"))
