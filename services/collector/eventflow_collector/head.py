@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from types import MappingProxyType
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from multidict import MultiMapping
+
+FIELDS_MAX = 1000
+"""Fields of a form, or parameters of a query, that are read. A text with more counts as having none."""
 
 QUERIES_KEPT_MAX = 128
 """Number of cached queries. A sender repeats the one that it was registered with."""
@@ -46,9 +48,15 @@ class Peer(Protocol):
         """Its IP address, looked up when it is needed; None if the connection is gone or has none."""
 
 
+def first_values(text: str) -> Mapping[str, str]:
+    """Return the first value of each field of a form, or of each parameter of a query, decoded."""
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError:
+        return {}
+    return dict(reversed(pairs))
+
+
 @lru_cache(maxsize=QUERIES_KEPT_MAX)
 def _parameters_in(query: str) -> Mapping[str, str]:
-    parameters: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        parameters.setdefault(name, value)
-    return MappingProxyType(parameters)
+    return first_values(query)

@@ -3,18 +3,14 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import assert_never
-from urllib.parse import parse_qsl
 
 from eventflow.errors import InvalidEventError
 from eventflow.json_pointer import value_at
 from eventflow.senders.vocabulary import FirstMember, FormField, Header, Place, Pointer, Query, SubPath
 from eventflow_collector import strict_json
-from eventflow_collector.head import Head
+from eventflow_collector.head import Head, first_values
 
 FORM = "application/x-www-form-urlencoded"
-
-FIELDS_MAX = 1000
-"""Most fields of a form. A body with more counts as no form."""
 
 FindText = Callable[["Request"], str | None]
 """Returns the text at a place in a request, as it was sent; None if there is none."""
@@ -55,7 +51,7 @@ class Request:
         """The first value of each field of a form in the body; nothing if the body is not a form."""
         if self._form is None:
             media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            self._form = _fields_in(self.body.decode("latin-1")) if media_type == FORM else {}
+            self._form = first_values(self.body.decode("latin-1")) if media_type == FORM else {}
         return self._form
 
 
@@ -84,11 +80,3 @@ def text_of(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) else None
-
-
-def _fields_in(text: str) -> Mapping[str, str]:
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX)
-    except ValueError:
-        return {}
-    return dict(reversed(pairs))
