@@ -67,18 +67,22 @@ def header_attribute(headers: Mapping[str, str], name: str, *, is_strict: bool) 
     Raises:
         InvalidEventError: It cannot be used.
     """
-    value = _decoded(headers.get(name), name, is_strict=is_strict)
-    if value is not None and is_strict:
+    encoded = headers.get(name)
+    if not encoded or (value := _decoded(encoded, name, is_strict=is_strict)) is None:
+        return None
+    if is_strict:
         return require_attribute(f"the header {name}", value)
-    return value if value is not None and is_valid_attribute(value) else None
+    return value if is_valid_attribute(value) else None
 
 
 def header_text(headers: Mapping[str, str], name: str, *, is_strict: bool) -> str | None:
     """Return another attribute in a header; see `header_attribute`."""
-    value = _decoded(headers.get(name), name, is_strict=is_strict)
-    if value is not None and is_strict:
+    encoded = headers.get(name)
+    if not encoded or (value := _decoded(encoded, name, is_strict=is_strict)) is None:
+        return None
+    if is_strict:
         return require_text(f"the header {name}", value)
-    return value if value is not None and is_valid_text(value) else None
+    return value if is_valid_text(value) else None
 
 
 def header_extensions(headers: Mapping[str, str], *, is_strict: bool) -> Mapping[str, str] | None:
@@ -97,8 +101,12 @@ def header_extensions(headers: Mapping[str, str], *, is_strict: bool) -> Mapping
     return require_extensions(given) if is_strict else extensions_of(given.items())
 
 
-def _decoded(value: str | None, name: str, *, is_strict: bool) -> str | None:
-    """Decode the value of a header as section 3.1.3.2 of the binding requires; None if it is empty."""
+def _decoded(value: str, name: str, *, is_strict: bool) -> str | None:
+    """Decode the value of a header as section 3.1.3.2 of the binding requires; None if it is empty.
+
+    Raises:
+        InvalidEventError: It is not percent-encoded UTF-8, and `is_strict`.
+    """
     if not value or value.isspace():
         return None
     if len(value) > 1 and value[0] == value[-1] == '"':
