@@ -244,6 +244,18 @@ def test_any_content_header_is_given_to_the_library_as_one_that_it_reads(header:
     assert {name: after.headers[name] for name in ours} == ours
 
 
+def test_the_library_gets_large_headers_of_ours_with_the_deaths_that_the_broker_has_added() -> None:
+    """Otherwise `eventflow dead` could not show why the broker has given up an event with long attributes."""
+    headers = {
+        "cloudEvents:subject": "s" * 4096,
+        "eventflow-forwarded": "{" * 16_384,
+        "x-death": [{"reason": "maxlen"}],
+    }
+    properties = commands.Basic.Properties(headers={**headers, **{f"cloudEvents:e{n}": "e" * 100 for n in range(64)}})
+    written = pamqp.frame.marshal(ContentHeader(body_size=5, properties=properties), 7)[7:-1]
+    assert frames.for_library(frames.HEADER, written) is written
+
+
 def test_nested_headers_hide_nothing_that_stands_beside_them() -> None:
     """Reproduced on 0.1.0: a message with headers of 500 nested tables ended every session that met it."""
     read = frames.properties_of(NESTED_500)

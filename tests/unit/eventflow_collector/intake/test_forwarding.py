@@ -1,11 +1,15 @@
 """The headers and the query that a flow forwards, and those that it never forwards."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from eventflow.forwarded import FORWARDED_MAX_BYTES, Forwarded, Parts, is_forwarded_text
+from eventflow.settings.root import Settings
+from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.intake.forwarding import Forwarding
 
 SHOPIFY = {"X-Shopify-Topic": "orders/create", "X-Shopify-Shop-Domain": "s.myshopify.com", "User-Agent": "Shopify"}
@@ -43,6 +47,27 @@ def test_the_header_that_authenticates_the_sender_is_forwarded_by_its_name_only(
     headers = CIMultiDict({"X-Check": "s"})
     assert Forwarding(["*"], secret_headers=["X-Check"]).forwarded_of(headers, "") is None
     assert Forwarding(["*", "x-check"], secret_headers=["X-Check"]).forwarded_of(headers, "") is not None
+
+
+@pytest.mark.parametrize(("place", "query"), [({"query": "code"}, "a=1"), ({"header": "X-Check"}, "code=s&a=1")])
+def test_a_flow_does_not_forward_the_signature_of_its_sender(place: dict[str, Any], query: str) -> None:
+    settings = Settings.model_validate(
+        {
+            "senders": {"mine": {"title": "Mine", "authentication": {"scheme": "hmac", "signature": place}}},
+            "source": {
+                "verify": "mine",
+                "secrets": ["user:password-1"],
+                "forward_headers": ["*"],
+                "forward_query": True,
+            },
+        }
+    )
+    forwarding = flow_of("default", settings).forwarding
+    assert forwarding is not None
+    headers = {"X-A": "1"} if "query" in place else {"X-A": "1", "X-Check": "s"}
+    forwarded = forwarding.forwarded_of(CIMultiDict(headers), "code=s&a=1")
+    assert forwarded is not None
+    assert forwarded.parts == Parts(headers={"x-a": "1"}, query=query)
 
 
 def test_the_parameter_that_authenticates_the_sender_is_not_forwarded() -> None:

@@ -18,7 +18,7 @@ from eventflow.event import Event
 from eventflow.forwarded import Forwarded, Parts, forwarded
 from eventflow.message import Envelope
 from eventflow.settings.target import TargetSettings
-from eventflow_processor.target.request import RequestForm, TargetRequest, header_value, request_form
+from eventflow_processor.target.request import Bearer, RequestForm, TargetRequest, header_value, request_form
 from tests.support.attributes import PRINTABLE, attributes, extensions, texts
 
 NOW = datetime(2025, 7, 13, 12, 0, 0, 500_000, tzinfo=UTC)
@@ -159,6 +159,20 @@ def test_forwarded_parts_are_added_and_replace_nothing(kind: str) -> None:
     )
     assert unsigned.headers["webhook-id"] == "theirs"
     assert unsigned.path == "/in?a=%20b&c"
+
+
+def test_forwarded_parts_join_a_path_and_headers_with_attributes_and_replace_no_access_token() -> None:
+    settings = TargetSettings.model_validate(
+        {"url": "http://t/orders/{subject}?type={type}", "headers": {"X-Tenant": "{subject}"}}
+    )
+    form = request_form(settings, bearer=Bearer("token"))
+    request = form.request_for(envelope(b"", subject="a/b", forwarded=FORWARDED), now=NOW)
+    assert request.path == "/orders/a%2Fb?type=t&a=%20b&c"
+    assert request.headers["X-Tenant"] == "a/b"
+    assert request.headers["Authorization"] == "Bearer token"
+    assert request.headers["webhook-id"] == "theirs"
+    without = form.request_for(envelope(b"", subject="s"), now=NOW)
+    assert (without.path, without.chosen) == ("/orders/s?type=t", None)
 
 
 @pytest.mark.parametrize(
