@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from eventflow.control.overrides import RATE_MAX_PER_S, RATE_MIN_PER_S
+from eventflow.http_token import is_token
 from eventflow.network.host import check_http_url
-from eventflow.settings.fields import Secrets, Section, auto, is_token, require_signing_keys, split
+from eventflow.settings.fields import Secrets, Section, auto, require_signing_keys, split
 from eventflow.settings.value_text import check_expanded
 
 UNITS_MIN = 0.000001

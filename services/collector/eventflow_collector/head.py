@@ -49,6 +49,7 @@ class Peer(Protocol):
 @lru_cache(maxsize=QUERIES_KEPT_MAX)
 def _parameters_in(query: str) -> Mapping[str, str]:
     parameters: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    # Bytes that are not UTF-8 are kept apart: as one and the same replacement character they could be exchanged.
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
         parameters.setdefault(name, value)
     return MappingProxyType(parameters)

@@ -185,7 +185,7 @@ class Reception(Stored):
 
     def take(self, body: bytes) -> None:
         """Judge the whole request and store its events. Its body has been reserved."""
-        events = judge(self._flow, self._mode, self._head, body, now=utc_now())
+        events = judge(self._flow, self._mode, self._head, body, now=utc_now(), peer=self._exchange)
         if isinstance(events, Rejection):
             self.refuse(events)
         elif not self._reservation.grow_for_events(_held_bytes(events, self._mode)):

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 from eventflow.senders.table import SENDERS
-from eventflow.senders.vocabulary import Hmac, Sender
 from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow.topology import Lane, lane_queue
 from eventflow_collector.intake.mode import Mode
+from eventflow_collector.senders.authentication import Check, Means, compile_authentication
 from eventflow_collector.senders.identity import Identity
-from eventflow_collector.senders.signature import Verifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +30,14 @@ class Flow:
 
     Attributes:
         api_keys: One of them must be in the header `X-Api-Key`; empty if none is needed.
-        verifier: The check of signatures; None if none is needed.
+        authenticate: The check of each request; None if none is needed.
         identity: Finds an event's attributes in a request.
     """
 
     name: str
     queue: str
     api_keys: tuple[bytes, ...]
-    verifier: Verifier | None
+    authenticate: Check | None
     identity: Identity
     limits: Limits
 
@@ -51,7 +50,7 @@ def flow_of(name: str, settings: Settings) -> Flow:
         name=name,
         queue=lane_queue(name, Lane.LIVE),
         api_keys=tuple(key.get_secret_value().encode() for key in source.api_keys),
-        verifier=None if sender is None else _verifier_of(sender, source),
+        authenticate=None if sender is None else compile_authentication(sender, _means_of(settings, source)),
         identity=Identity(SENDERS.values(), verified=sender),
         limits=Limits(
             body_bytes=source.max_body_bytes,
@@ -61,7 +60,10 @@ def flow_of(name: str, settings: Settings) -> Flow:
     )
 
 
-def _verifier_of(sender: Sender, source: SourceSettings) -> Verifier:
-    signature = next(scheme for scheme in sender.authentication if isinstance(scheme, Hmac))
-    secrets = [secret.get_secret_value() for secret in source.secrets]
-    return Verifier(signature, secrets=secrets, tolerance_s=source.tolerance_s)
+def _means_of(settings: Settings, source: SourceSettings) -> Means:
+    return Means(
+        secrets=[secret.get_secret_value() for secret in source.secrets],
+        tolerance_s=source.tolerance_s,
+        public_url=source.public_url,
+        trusted_proxies=settings.collector.trusted_proxies,
+    )

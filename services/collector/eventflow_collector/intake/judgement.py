@@ -3,7 +3,6 @@
 `admit` refuses as much as possible before the body is read. Then its caller reads the body and calls `judge`.
 """
 
-import hmac
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,6 +10,7 @@ from multidict import MultiMapping
 
 from eventflow.errors import InvalidEventError
 from eventflow.event import Event
+from eventflow.signing import header_bytes
 from eventflow_collector.head import Head, Peer
 from eventflow_collector.intake import rejection
 from eventflow_collector.intake.events import TooLargeError, read_events
@@ -18,6 +18,7 @@ from eventflow_collector.intake.flow import Flow
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
 from eventflow_collector.intake.rejection import Reason, Rejection
 from eventflow_collector.senders.request import Request
+from eventflow_collector.senders.token import is_one_of
 
 
 def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG001 - for flows behind trusted proxies
@@ -40,10 +41,12 @@ def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG0
         return rejection.invalid(error, closes=True)
 
 
-def judge(flow: Flow, mode: Mode, head: Head, body: bytes, *, now: datetime) -> Sequence[Event] | Rejection:
+def judge(
+    flow: Flow, mode: Mode, head: Head, body: bytes, *, now: datetime, peer: Peer | None = None
+) -> Sequence[Event] | Rejection:
     """Return the events of an admitted request, all of them or none."""
-    request = Request(head, body)
-    if flow.verifier is not None and (flaw := flow.verifier.flaw_of(request, now=now)) is not None:
+    request = Request(head, body, peer=peer)
+    if flow.authenticate is not None and (flaw := flow.authenticate(request, now)) is not None:
         return rejection.unauthenticated(flaw)
     try:
         return read_events(mode, flow, request, now=now)
@@ -53,13 +56,6 @@ def judge(flow: Flow, mode: Mode, head: Head, body: bytes, *, now: datetime) -> 
         return rejection.invalid(error)
 
 
-def is_known_key(given: str | None, keys: Sequence[bytes]) -> bool:
-    """Whether a text is one of the keys. The duration of the comparison reveals nothing about the keys."""
-    candidate = (given or "").encode(errors="surrogateescape")
-    matches = [hmac.compare_digest(candidate, key) for key in keys]
-    return any(matches)
-
-
 def _refusal_of(flow: Flow, head: Head) -> Rejection | None:
     """Return the refusal of a request that this flow does not take."""
     headers = head.headers
@@ -67,7 +63,7 @@ def _refusal_of(flow: Flow, head: Head) -> Rejection | None:
         return rejection.UNKNOWN_PATH
     if head.method != "POST":
         return rejection.not_served(head.method, allowed="POST")
-    if flow.api_keys and not is_known_key(headers.get("X-Api-Key"), flow.api_keys):
+    if flow.api_keys and not is_one_of(header_bytes(headers.get("X-Api-Key", "")), flow.api_keys):
         return rejection.unauthenticated(Reason.UNAUTHENTICATED)
     if "Content-Encoding" in headers and not _is_identity(headers):
         return rejection.ENCODED

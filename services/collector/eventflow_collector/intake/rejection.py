@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from eventflow_collector.senders.signature import Flaw
+from eventflow_collector.senders.flaw import Flaw
 
 
 class Reason(StrEnum):
