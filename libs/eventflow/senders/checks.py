@@ -9,6 +9,8 @@ from eventflow.senders.hosts import check_host_pattern
 from eventflow.senders.template import fields_in, parse_template
 from eventflow.senders.vocabulary import (
     Certificate,
+    FirstMember,
+    FormField,
     Header,
     Item,
     Place,
@@ -17,6 +19,7 @@ from eventflow.senders.vocabulary import (
     Query,
     Sender,
     Signed,
+    SignedPlace,
 )
 
 URL = "url"
@@ -32,9 +35,6 @@ KNOWN_FIELDS = BODY_FIELDS | {URL, "method", TIMESTAMP, SECRET}
 _BODY_EXPECTED = (
     "it does not contain the body, so anyone who has seen one request could send another body; if the sender signs no "
     "more than this, write signs_body = false"
-)
-_TIMESTAMP_EXPECTED = (
-    f"a time that is checked must be signed: write a place for it here and {{{TIMESTAMP}}} in the template, or neither"
 )
 _SECRET_EXPECTED = (
     f"a place for one of the flow's secrets is expected here, or {{{SECRET}}} in the template, because the sender "
@@ -119,6 +119,10 @@ def _is_signed(place: Place, scheme: Signed, required: Set[str]) -> bool:
     return any(place == other for name, other in scheme.fields.items() if name in required)
 
 
+def _is_in_signed_body(place: SignedPlace, used: Set[str]) -> bool:
+    return isinstance(place, Pointer | FirstMember | FormField) and not used.isdisjoint(BODY_FIELDS)
+
+
 def _problems_of_fields(scheme: Signed, used: Set[str]) -> Iterator[tuple[str, str]]:
     for name in sorted(used - scheme.fields.keys() - KNOWN_FIELDS):
         yield "signed", f"{{{name}}} is neither one of {', '.join(sorted(KNOWN_FIELDS))} nor in fields"
@@ -126,8 +130,10 @@ def _problems_of_fields(scheme: Signed, used: Set[str]) -> Iterator[tuple[str, s
         yield "fields", f"{name} has a meaning of its own; choose another name"
     for name in sorted(scheme.fields.keys() - used):
         yield "fields", f"{name} is not in the template"
-    if (scheme.timestamp is not None) != (TIMESTAMP in used):
-        yield "timestamp", _TIMESTAMP_EXPECTED
+    if (scheme.timestamp is None) and TIMESTAMP in used:
+        yield "timestamp", f"a place is expected, because {{{TIMESTAMP}}} is in the template"
+    if scheme.timestamp is not None and TIMESTAMP not in used and not _is_in_signed_body(scheme.timestamp, used):
+        yield "timestamp", f"the time must be signed: write {{{TIMESTAMP}}} into the template, or leave the place out"
     if not scheme.separator and any(isinstance(place, Item) for place in (*scheme.fields.values(), scheme.timestamp)):
         yield "separator", "it is needed, because a place is an item beside the signature"
 

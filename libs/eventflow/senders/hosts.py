@@ -39,7 +39,7 @@ def check_host_pattern(pattern: str) -> None:
     if any("*" in label for label in labels[-LABELS_CERTAIN_MIN:]) or labels[0] == "*":
         raise ValueError(
             f"{pattern!r} fits hosts of different owners: no * is accepted in the last {LABELS_CERTAIN_MIN} labels, "
-            "and none alone at the beginning"
+            "nor alone at the beginning"
         )
 
 

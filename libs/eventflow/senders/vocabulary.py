@@ -179,7 +179,8 @@ class Signed(Table):
             any other name one of `fields`. A part in square brackets is left out if a field in it is absent, such as
             `[Subject\n{subject}\n]`. A brace or bracket that stands for itself is written twice.
         fields: Places of other texts in the template, by name.
-        timestamp: Place of `{timestamp}`; None if no time is signed, so that a request is valid forever.
+        timestamp: Place of the signed time, `{timestamp}` in the template unless it is part of the signed body; None
+            if no time is signed, so that a request is valid forever.
         timestamp_format: Form of that time.
         body_sha256: Place of the body's SHA-256 in hex, for a template that does not contain the body; it must be there
             and be right. Its place must be signed, such as a parameter of a signed address.

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from eventflow.senders.keys import secrets_for
 from eventflow.senders.vocabulary import Basic, Certificate, Ed25519, Hmac, Proxied, Scheme, Sender, Token
-from eventflow_collector.senders.conditions import test_of
+from eventflow_collector.senders.conditions import all_fulfilled
 from eventflow_collector.senders.flaw import Flaw
 from eventflow_collector.senders.request import Request
 from eventflow_collector.senders.signature import KeyedSignature
@@ -43,7 +43,7 @@ def compile_authentication(sender: Sender, means: Means) -> Check:
         ValueError: A template is wrong; see `problems_in`.
     """
     schemes = [
-        (test_of(scheme.when), _check_of(scheme, secrets, means))
+        (all_fulfilled(scheme.when) if scheme.when else None, _check_of(scheme, secrets, means))
         for scheme in sender.authentication
         if (secrets := secrets_for(scheme, means.secrets))
     ]

@@ -3,18 +3,15 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import assert_never
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from eventflow.errors import InvalidEventError
 from eventflow.json_pointer import value_at
 from eventflow.senders.vocabulary import FirstMember, FormField, Header, Place, Pointer, Query, SubPath
 from eventflow_collector import strict_json
-from eventflow_collector.head import Head, Peer
+from eventflow_collector.head import Head, Peer, pairs_in
 
 FORM = "application/x-www-form-urlencoded"
-
-FIELDS_MAX = 1000
-"""Most fields of a form. A body with more counts as no form."""
 
 FindText = Callable[["Request"], str | None]
 """Returns the text at a place in a request, as it was sent; None if there is none."""
@@ -65,14 +62,7 @@ class Request:
         media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != FORM:
             return None
-        # Bytes that are not UTF-8 are kept apart: as one and the same replacement character they could be exchanged
-        # under a signature.
-        kept = "surrogateescape"
-        try:
-            text = self.body.decode(errors=kept)
-            return parse_qsl(text, keep_blank_values=True, errors=kept, max_num_fields=FIELDS_MAX)
-        except ValueError:
-            return None
+        return pairs_in(self.body.decode(errors="surrogateescape"))
 
 
 def text_finder(place: Place) -> FindText:

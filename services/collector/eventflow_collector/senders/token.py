@@ -1,6 +1,5 @@
 """Schemes in which a request shows one of the flow's secrets itself. Pure."""
 
-import hmac
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -11,6 +10,7 @@ from eventflow_collector.head import Peer
 from eventflow_collector.senders.encoding import from_base64
 from eventflow_collector.senders.flaw import Flaw
 from eventflow_collector.senders.request import Request, text_finder
+from eventflow_collector.senders.secret_text import is_one_of
 
 Network = IPv4Network | IPv6Network
 
@@ -18,13 +18,6 @@ CheckToken = Callable[[Request], Flaw | None]
 """Returns the reason why a request does not show one of the secrets; None if it does."""
 
 BASIC_PREFIX = "Basic "
-
-
-def is_one_of(given: bytes, secrets: Sequence[bytes]) -> bool:
-    """Whether a text is one of the secrets. The duration of the comparison reveals nothing about the secrets."""
-    # All are compared, also after a match, so that the time does not show which one it was.
-    matches = [hmac.compare_digest(given, secret) for secret in secrets]
-    return any(matches)
 
 
 def token_check(scheme: Token, secrets: Sequence[bytes]) -> CheckToken:
