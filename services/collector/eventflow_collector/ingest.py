@@ -271,11 +271,8 @@ class Reception(Stored):
             self.refuse(rejected)
         elif self._is_open:
             self._ingest.record_accepted(self._head.flow, self._events)
-            self._end(self._accepted())
-
-    def _accepted(self) -> Response:
-        ids = [event.id for event in self._events]
-        return responses.accepted(ids, is_batch=self._mode.is_batch, answer=self._flow.answer)
+            ids = [event.id for event in self._events]
+            self._end(responses.accepted(ids, is_batch=self._mode.is_batch, answer=self._flow.answer))
 
     def _end(self, response: Response) -> None:
         self._close()

@@ -34,7 +34,7 @@ def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG0
     if refused is not None:
         return refused
     try:
-        return mode_of(head.headers, batch=head.parameter("batch"))
+        return mode_of(head.headers, batch=head.parameter("batch") if head.query else None)
     except UnknownModeError as error:
         detail = f"Not accepted: {error}."
         return Rejection(reason=Reason.CONTENT_TYPE, status=415, detail=detail, closes=True)
