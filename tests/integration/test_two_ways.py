@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from eventflow.topology import Lane, lane_queue
-from tests.integration.test_fuzz import CASES, TIMEOUT_S, broken_requests, framed_requests
+from tests.integration.test_fuzz import TIMEOUT_S, broken_requests, framed_requests
 from tests.support import senders
 from tests.support.amqp import Amqp
+from tests.support.cases import CASES
 from tests.support.services import API_KEY, Service, collector
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
