@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from eventflow.http_token import is_token
+
 FORWARDED_MAX_BYTES: Final = 16 * 1024
 """Limit of the text. Many HTTP servers refuse more bytes of headers."""
 
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")
 """A header has no control character except the tab. A surrogate stands for a byte that is not UTF-8."""
 
@@ -57,7 +58,7 @@ _CUT = '{"left_out":'
 def is_forwardable(name: str) -> bool:
     """Whether a header may be forwarded, by its name. Headers of a connection, and those that we set, may not."""
     lower = name.lower()
-    return lower not in _RESERVED and not lower.startswith(_RESERVED_PREFIXES) and _NAME.fullmatch(name) is not None
+    return lower not in _RESERVED and not lower.startswith(_RESERVED_PREFIXES) and is_token(name)
 
 
 def is_forwardable_value(value: str) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import assert_never
 from urllib.parse import quote, unquote_plus
 
 from eventflow.forwarded import (
@@ -13,6 +14,20 @@ from eventflow.forwarded import (
     is_forwardable_query,
     is_forwardable_value,
 )
+from eventflow.senders.vocabulary import (
+    Basic,
+    Certificate,
+    Ed25519,
+    Header,
+    Hmac,
+    Place,
+    Proxied,
+    Query,
+    Scheme,
+    Sender,
+    Token,
+)
+from eventflow.settings.source import SourceSettings
 
 ANY = "*"
 """The end of a pattern, for any rest of a name."""
@@ -99,6 +114,36 @@ class Forwarding:
         parts = [part for part in query.split("&") if _name_of(part) not in self._left_parameters]
         kept = "&".join(parts)
         return kept if is_forwardable_query(kept) else _UNENCODED.sub(lambda match: _encoded(match[0]), kept)
+
+
+def forwarding_of(source: SourceSettings, sender: Sender | None) -> Forwarding | None:
+    """Prepare the allow-list of a flow's settings; None if it forwards nothing."""
+    if not (source.forward_headers or source.forward_query):
+        return None
+    secrets = [place for scheme in (() if sender is None else sender.authentication) for place in _secrets_of(scheme)]
+    return Forwarding(
+        source.forward_headers,
+        forwards_query=source.forward_query,
+        secret_headers=[place.header for place in secrets if isinstance(place, Header)],
+        secret_parameters=[place.query for place in secrets if isinstance(place, Query)],
+    )
+
+
+def _secrets_of(scheme: Scheme) -> Iterable[Place]:
+    """Return the places of the tokens and signatures that authenticate a request."""
+    match scheme:
+        case Hmac() | Ed25519():
+            return (scheme.signature,)
+        case Certificate():
+            return (scheme.signature,) if scheme.secret is None else (scheme.signature, scheme.secret)
+        case Token():
+            return (scheme.token,)
+        case Basic():
+            return (Header("Authorization"),)
+        case Proxied():
+            return (Header(scheme.header),)
+        case _:
+            assert_never(scheme)
 
 
 def _name_of(parameter: str) -> str:
