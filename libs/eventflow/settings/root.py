@@ -71,11 +71,19 @@ class Settings(BaseModel):
                 f"{setting} = {verified[:SENDER_SHOWN_MAX]!r}: one of these is expected: {', '.join(map(repr, names))}"
             )
         sender = self.sender_of(source)
+        self._check_verify_tokens(flow, source, sender)
         if sender is not None and any(isinstance(one, Hmac) and one.key == "whsec" for one in sender.authentication):
             try:
                 require_signing_keys(source.secrets)
             except ValueError as error:
                 raise ValueError(f"{variable_name(flow, 'source', 'secrets')}: {error}") from None
+
+    def _check_verify_tokens(self, flow: str, source: SourceSettings, sender: Sender | None) -> None:
+        is_asked = sender is not None and any(one.verify_token is not None for one in sender.handshakes)
+        if is_asked != bool(source.verify_tokens):
+            reason = "at least one is expected" if is_asked else "they have no effect"
+            setting = variable_name(flow, "source", "verify_tokens")
+            raise ValueError(f"{setting}: {reason}, because verify is {source.verify}")
 
     def sender_of(self, source: SourceSettings) -> Sender | None:
         """Return the sender that a flow verifies; None if it verifies none."""

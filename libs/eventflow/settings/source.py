@@ -54,6 +54,16 @@ class SourceSettings(Section):
         le=86_400,
         description="largest difference between a signed timestamp and now; a larger one is answered 401",
     )
+    verify_tokens: Secrets = Field(
+        (),
+        description="texts that a sender such as `meta` may show when it registers the endpoint, separated by commas; "
+        "you choose one and give it to the sender",
+    )
+    confirm_subscriptions: bool = Field(
+        False,
+        description="confirm subscriptions of a sender such as `sns` by fetching the address that it sends in an "
+        "authentic request; otherwise such a request is answered 403",
+    )
     max_body_bytes: int = Field(
         MIB, ge=1, le=128 * MIB, description="largest body of an event; a larger one is answered 413"
     )

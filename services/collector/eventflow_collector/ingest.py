@@ -6,8 +6,10 @@ handler of aiohttp's server with a head first and a body later.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import NoReturn, Protocol, assert_never
 
 import structlog
 from typing_extensions import override
@@ -22,11 +24,13 @@ from eventflow_collector.head import Head, Peer
 from eventflow_collector.intake import rejection
 from eventflow_collector.intake.budget import EVENT_BYTES, ByteBudget, Reservation
 from eventflow_collector.intake.flow import Flow
-from eventflow_collector.intake.judgement import admit, judge
+from eventflow_collector.intake.judgement import admit, answer_handshake, judge, verify
 from eventflow_collector.intake.mode import Mode
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.responses import Response
+from eventflow_collector.senders.handshake import Handshakes, Reply, Visit
+from eventflow_collector.senders.request import Request
 from eventflow_collector.tracing import RequestTraces
 
 REPORT_EVERY_S = 1.0
@@ -46,6 +50,15 @@ class Exchange(Peer, Protocol):
         """Answer 500 because of an unexpected error, unless an answer has been sent."""
 
 
+class Visits(Protocol):
+    """Fetches addresses to confirm subscriptions."""
+
+    __slots__ = ()
+
+    def begin(self, flow: str, visit: Visit, on_end: Callable[[bool], None]) -> None:
+        """Begin a visit; `on_end` is called once, later or at once, with True after a success. Never raises."""
+
+
 class Ingest:
     """Receives the requests with events, for all flows.
 
@@ -62,8 +75,10 @@ class Ingest:
         budget: ByteBudget,
         metrics: CollectorMetrics,
         traces: RequestTraces,
+        visits: Visits,
     ) -> None:
         """Take the parts that all requests share."""
+        self.visits = visits
         self.traces = traces
         self.flows = flows
         self.writer = writer
@@ -95,6 +110,12 @@ class Ingest:
                 self._log_accepted(name, events)
         except Exception as error:  # noqa: BLE001 - see above
             self._metrics.internal_errors.note(error)
+
+    @harmless
+    def record_handshake(self, head: Head, reply: Reply) -> None:
+        """Count and log an answered handshake, without the texts in it."""
+        self._metrics.handshakes.labels(head.flow).inc()
+        log.info("handshake.answered", flow=head.flow, method=head.method, status=reply.status)
 
     @harmless
     def record_rejected(self, name: str, rejected: Rejection) -> None:
@@ -185,7 +206,10 @@ class Reception(Stored):
 
     def take(self, body: bytes) -> None:
         """Judge the whole request and store its events. Its body has been reserved."""
-        events = judge(self._flow, self._mode, self._head, body, now=utc_now())
+        request, now = Request(self._head, body), utc_now()
+        if self._flow.handshakes is not None and self._answer_handshake(self._flow.handshakes, request, now):
+            return
+        events = verify(self._flow, request, now=now) or judge(self._flow, self._mode, request, now=now)
         if isinstance(events, Rejection):
             self.refuse(events)
         elif not self._reservation.grow_for_events(_held_bytes(events, self._mode)):
@@ -193,6 +217,33 @@ class Reception(Stored):
         else:
             self._events = events
             self._ingest.writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
+
+    def _answer_handshake(self, handshakes: Handshakes, request: Request, now: datetime) -> bool:
+        """Answer or refuse a request that is no event; return False for any other."""
+        match answer_handshake(self._flow, handshakes, request, now=now):
+            case None:
+                return False
+            case Rejection() as rejected:
+                self.refuse(rejected)
+            case Reply() as reply:
+                self._end_handshake(reply)
+            case Visit() as visit:
+                self._ingest.visits.begin(self._head.flow, visit, partial(self._visited, visit.reply))
+            case answer:
+                assert_never(answer)
+        return True
+
+    def _visited(self, reply: Reply, has_succeeded: bool) -> None:
+        """Answer a handshake whose address was visited."""
+        if has_succeeded:
+            self._end_handshake(reply)
+        else:
+            self.refuse(rejection.UNVISITED)
+
+    def _end_handshake(self, reply: Reply) -> None:
+        if self._is_open:
+            self._ingest.record_handshake(self._head, reply)
+            self._end(responses.reply(reply))
 
     def refuse(self, rejected: Rejection) -> bool:
         """Answer a refusal; always returns False."""

@@ -8,6 +8,8 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple
 
+from eventflow_collector.senders.handshake import Reply
+
 RETRY_AFTER_S = 5
 _SERVER_HEADER = {"Server": "event-flow"}
 PROBLEM_TYPE = "application/problem+json"
@@ -35,6 +37,11 @@ def accepted(ids: Sequence[str], *, is_batch: bool) -> Response:
     """Answer 202 with the ids of the events."""
     document = _to_json({"ids": ids}) if is_batch else f'{{"id": {_to_json(ids[0])}}}'
     return Response(202, _JSON_HEADERS, document.encode())
+
+
+def reply(given: Reply) -> Response:
+    """Answer a handshake."""
+    return Response(status=given.status, headers={**given.headers, **_SERVER_HEADER}, body=given.body)
 
 
 def description(document: bytes) -> Response:

@@ -8,6 +8,7 @@ from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow.topology import Lane, lane_queue
 from eventflow_collector.intake.mode import Mode
+from eventflow_collector.senders.handshake import Handshakes
 from eventflow_collector.senders.identity import Identity
 from eventflow_collector.senders.signature import Verifier
 
@@ -32,6 +33,7 @@ class Flow:
     Attributes:
         api_keys: One of them must be in the header `X-Api-Key`; empty if none is needed.
         verifier: The check of signatures; None if none is needed.
+        handshakes: The requests of its sender that are not events; None if it has none.
         identity: Finds an event's attributes in a request.
     """
 
@@ -39,6 +41,7 @@ class Flow:
     queue: str
     api_keys: tuple[bytes, ...]
     verifier: Verifier | None
+    handshakes: Handshakes | None
     identity: Identity
     limits: Limits
 
@@ -52,12 +55,22 @@ def flow_of(name: str, settings: Settings) -> Flow:
         queue=lane_queue(name, Lane.LIVE),
         api_keys=tuple(key.get_secret_value().encode() for key in source.api_keys),
         verifier=None if sender is None else _verifier_of(sender, source),
+        handshakes=None if sender is None or not sender.handshakes else _handshakes_of(sender, source),
         identity=Identity(SENDERS.values(), verified=sender),
         limits=Limits(
             body_bytes=source.max_body_bytes,
             batch_events=source.max_batch_events,
             batch_bytes=source.max_batch_bytes,
         ),
+    )
+
+
+def _handshakes_of(sender: Sender, source: SourceSettings) -> Handshakes:
+    return Handshakes(
+        sender,
+        secrets=[secret.get_secret_value() for secret in source.secrets],
+        verify_tokens=[token.get_secret_value() for token in source.verify_tokens],
+        may_visit=source.confirm_subscriptions,
     )
 
 

@@ -11,8 +11,10 @@ from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow_collector.head import Head
 from eventflow_collector.intake.flow import Flow, flow_of
-from eventflow_collector.intake.judgement import admit, is_known_key, judge
+from eventflow_collector.intake.judgement import admit, is_known_key, judge, verify
+from eventflow_collector.intake.mode import Mode
 from eventflow_collector.intake.rejection import Reason, Rejection
+from eventflow_collector.senders.request import Request
 from eventflow_collector.senders.signature import Flaw
 from tests.support.senders import github
 
@@ -44,7 +46,12 @@ def judged(
     query = "" if batch is None else f"batch={batch}"
     head = Head(method, flow.name, sub_path, f"/events/{flow.name}{sub_path}", query, CIMultiDict(headers))
     mode = admit(flow, head, Local())
-    return mode if isinstance(mode, Rejection) else judge(flow, mode, head, body, now=datetime.now(UTC))
+    return mode if isinstance(mode, Rejection) else _judged(flow, mode, Request(head, body))
+
+
+def _judged(flow: Flow, mode: Mode, request: Request) -> Sequence[Event] | Rejection:
+    now = datetime.now(UTC)
+    return verify(flow, request, now=now) or judge(flow, mode, request, now=now)
 
 
 def test_keys_match_exactly() -> None:
