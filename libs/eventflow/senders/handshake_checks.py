@@ -1,14 +1,12 @@
 """Checks of the handshakes in a sender's description, beyond the types of their parts. Pure."""
 
-import re
 from collections.abc import Iterator
 
+from eventflow.http_token import is_token
 from eventflow.senders.vocabulary import Handshake, Hmac, Sender
 
 EVENT_METHODS = frozenset({"POST", "PUT"})
 """Methods that a handshake may share with events."""
-
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 _OUR_HEADERS = frozenset(
     {
@@ -53,7 +51,7 @@ def _problems_of(handshake: Handshake) -> Iterator[str]:
     if handshake.status == 204 and (handshake.json is not None or handshake.text):
         yield "an answer with status 204 has no body, so text and json cannot be set"
     for name, value in handshake.headers.items():
-        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OUR_HEADERS:
+        if not is_token(name) or name.lower() in _OUR_HEADERS:
             yield f"headers: {name!r} cannot be a header of the answer"
         if not (value.isascii() and value.isprintable() and value.strip() == value):
             yield f"headers.{name}: printable ASCII is expected, without white space around it"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import TypeAdapter, ValidationError
 
-from eventflow.senders.handshake_checks import problems_of_handshakes
+from eventflow.senders.checks import problems_in
 from eventflow.senders.table import RESERVED_NAMES, SENDERS
 from eventflow.senders.vocabulary import Sender
 
@@ -23,11 +23,11 @@ def read_senders(tables: Mapping[str, object]) -> dict[str, Sender]:
         if not isinstance(table, Mapping):
             raise ValueError(f"[senders.{name}] is a table that describes a sender")  # noqa: TRY004 - see "Raises"
         try:
-            sender = senders[name] = adapter.validate_python({"title": name, **table, "name": name})
+            senders[name] = adapter.validate_python({"title": name, **table, "name": name})
         except ValidationError as error:
             raise ValueError(_explained(name, error)) from None
-        if problems := list(problems_of_handshakes(sender)):
-            raise ValueError("; ".join(f"[senders.{name}] {problem}" for problem in problems))
+        if problems := [f"[senders.{name}] {problem}" for problem in problems_in(senders[name])]:
+            raise ValueError("; ".join(problems))
     return senders
 
 

@@ -1,11 +1,12 @@
 """Refusal of a request, as a value with its reason. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from eventflow_collector.intake.codings import ACCEPTED, CODINGS_MAX
+from eventflow_collector.senders.flaw import Flaw
 from eventflow_collector.senders.handshake import Refused
-from eventflow_collector.senders.signature import Flaw
 
 
 class Reason(StrEnum):
@@ -47,12 +48,18 @@ class Rejection:
 
 UNKNOWN_FLOW = Rejection(reason=Reason.UNKNOWN_FLOW, status=404, detail="There is no such flow.", closes=True)
 UNKNOWN_PATH = Rejection(reason=Reason.UNKNOWN_PATH, status=404, detail="There is nothing at this path.", closes=True)
-ENCODED = Rejection(reason=Reason.ENCODED, status=415, detail="Send the body without Content-Encoding.", closes=True)
 NO_HANDSHAKE = Rejection(
     reason=Reason.HANDSHAKE, status=400, detail="With this method, the flow takes handshakes of its sender only."
 )
 UNVISITED = Rejection(
     reason=Reason.HANDSHAKE, status=503, detail="The subscription could not be confirmed. Send the request again."
+)
+UNKNOWN_CODING = Rejection(
+    reason=Reason.ENCODED,
+    status=415,
+    detail=f"Content-Encoding may be {', '.join(ACCEPTED)}, or up to {CODINGS_MAX} of them in a list.",
+    closes=True,
+    headers={"Accept-Encoding": ", ".join(ACCEPTED)},
 )
 INTERRUPTED = Rejection(
     reason=Reason.INTERRUPTED, status=400, detail="The body is incomplete or badly framed.", closes=True
@@ -63,10 +70,10 @@ UNCONFIRMED = Rejection(
 )
 
 
-def not_served(method: str, *, allowed: str) -> Rejection:
+def not_served(method: str, *, allowed: Sequence[str]) -> Rejection:
     """Reject a method that the flow does not take."""
     detail = f"{method} is not served at this path."
-    return Rejection(reason=Reason.METHOD, status=405, detail=detail, closes=True, headers={"Allow": allowed})
+    return Rejection(reason=Reason.METHOD, status=405, detail=detail, closes=True, headers={"Allow": ",".join(allowed)})
 
 
 def unauthenticated(reason: Reason | Flaw) -> Rejection:
@@ -83,6 +90,11 @@ def invalid(error: Exception, *, closes: bool = False) -> Rejection:
 def handshake_refused(refused: Refused) -> Rejection:
     """Reject a handshake."""
     return Rejection(reason=Reason.HANDSHAKE, status=refused.status, detail=refused.detail)
+
+
+def broken_coding(error: Exception) -> Rejection:
+    """Reject a body that cannot be decoded."""
+    return Rejection(reason=Reason.ENCODED, status=400, detail=f"Not decoded: {error}.")
 
 
 def body_too_large(max_bytes: int) -> Rejection:
