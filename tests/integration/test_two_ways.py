@@ -57,7 +57,7 @@ Stored = tuple[object, ...]
 class Ways:
     """Two collectors of the same flows, which differ in the way that their requests take.
 
-    Each has a virtual host of its own, so that a case can be sent to both at once. No other test uses its flow `default`.
+    Each has a virtual host of its own, so that a case can be sent to both at once. Only it uses its flow `default`.
     """
 
     own: Service
