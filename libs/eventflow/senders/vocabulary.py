@@ -223,7 +223,7 @@ class Certificate(Signed):
 
     Attributes:
         certificate: Place of the certificate's address.
-        hosts: The hosts from which a certificate is accepted; `*.` at the beginning stands for one label or several.
+        hosts: The hosts from which a certificate is accepted; a `*` stands for one label, as in `sns.*.amazonaws.com`.
         algorithm: Hash function of the signature.
         algorithms: The hash function by the value at `version`, if the sender has several.
         version: Place of that value.
