@@ -81,6 +81,7 @@ PRESETS = (
     Sender(
         name="adyen",
         title="Adyen",
+        credential="HMAC key of the webhook, in hex, under Developers > Webhooks",
         authentication=(
             Hmac(
                 signature=_adyen("additionalData/hmacSignature"),
@@ -111,6 +112,7 @@ PRESETS = (
     Sender(
         name="amazon-sns",
         title="Amazon SNS",
+        credential="ARN of the topic, arn:aws:sns:...; signatures are checked with the certificate of Amazon",
         authentication=(
             Certificate(
                 signature=Pointer("/Signature"),
@@ -154,6 +156,7 @@ PRESETS = (
     Sender(
         name="asana",
         title="Asana",
+        credential="X-Hook-Secret in Asana's answer when you create the webhook",
         authentication=(Hmac(signature=Header("X-Hook-Signature")),),
         handshakes=(
             Handshake(
@@ -171,6 +174,7 @@ PRESETS = (
     Sender(
         name="azure-event-grid",
         title="Azure Event Grid",
+        credential="token of your choice; the endpoint is https://YOUR-HOST/events/FLOW?token=TOKEN",
         authentication=(Token(token=Query("token")),),
         handshakes=(
             Handshake(
@@ -193,17 +197,24 @@ PRESETS = (
         time=(Time(place=Pointer("/0/eventTime")),),
     ),
     # https://www.rfc-editor.org/rfc/rfc7617
-    Sender(name="basic", title="HTTP Basic authentication", authentication=(Basic(),)),
+    Sender(
+        name="basic",
+        title="HTTP Basic authentication",
+        credential="user and password, written user:password",
+        authentication=(Basic(),),
+    ),
     # https://www.rfc-editor.org/rfc/rfc6750
     Sender(
         name="bearer",
         title="a bearer token",
+        credential="token that the sender puts into Authorization",
         authentication=(Token(token=Header("Authorization"), prefix="Bearer "),),
     ),
     # https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
     Sender(
         name="bitbucket",
         title="Bitbucket",
+        credential="secret of the webhook, under Repository settings > Webhooks",
         authentication=(Hmac(signature=Header("X-Hub-Signature"), prefix="sha256="),),
         id=texts(Header("X-Request-UUID")),
         type=texts(Header("X-Event-Key")),
@@ -214,6 +225,7 @@ PRESETS = (
     Sender(
         name="cloudevents",
         title="CloudEvents webhooks",
+        credential="token that the sender puts into Authorization, or into access_token in the query",
         authentication=(
             Token(token=Header("Authorization"), prefix="Bearer "),
             Token(token=Query("access_token")),
@@ -231,6 +243,7 @@ PRESETS = (
     Sender(
         name="discord",
         title="Discord",
+        credential="public key of the app, in hex, under General Information",
         authentication=(
             Ed25519(
                 signature=Header("X-Signature-Ed25519"),
@@ -256,6 +269,7 @@ PRESETS = (
     Sender(
         name="docusign",
         title="DocuSign Connect",
+        credential="HMAC key of the account, under Connect > Connect Keys",
         authentication=(_docusign(1), _docusign(2)),
         answer=_OK,
         id=(
@@ -269,6 +283,7 @@ PRESETS = (
     Sender(
         name="dropbox",
         title="Dropbox",
+        credential="app secret, in the App Console",
         authentication=(Hmac(signature=Header("X-Dropbox-Signature")),),
         handshakes=(
             Handshake(
@@ -284,6 +299,7 @@ PRESETS = (
     Sender(
         name="gitea",
         title="Gitea and Forgejo",
+        credential="secret of the webhook, under Settings > Webhooks",
         authentication=(Hmac(signature=Header("X-Gitea-Signature")),),
         id=texts(Header("X-Gitea-Delivery")),
         type=texts(Header("X-Gitea-Event")),
@@ -294,6 +310,7 @@ PRESETS = (
     Sender(
         name="gitlab",
         title="GitLab",
+        credential="secret token of the webhook, under Settings > Webhooks",
         authentication=(Token(token=Header("X-Gitlab-Token")),),
         id=texts(Header("Idempotency-Key"), Header("X-Gitlab-Event-UUID")),
         type=texts(Header("X-Gitlab-Event")),
@@ -303,6 +320,7 @@ PRESETS = (
     Sender(
         name="hubspot",
         title="HubSpot",
+        credential="client secret of the app",
         authentication=(
             Hmac(
                 signature=Header("X-HubSpot-Signature-v3"),
@@ -322,6 +340,7 @@ PRESETS = (
     Sender(
         name="linear",
         title="Linear",
+        credential="signing secret of the webhook, under Settings > API",
         authentication=(
             Hmac(
                 signature=Header("Linear-Signature"),
@@ -340,6 +359,7 @@ PRESETS = (
     Sender(
         name="mailgun",
         title="Mailgun",
+        credential="HTTP webhook signing key, under Sending > Webhooks",
         authentication=(
             Hmac(
                 signature=Pointer("/signature/signature"),
@@ -363,6 +383,7 @@ PRESETS = (
     Sender(
         name="mandrill",
         title="Mailchimp Transactional (Mandrill)",
+        credential="key of the webhook, under Settings > Webhooks",
         authentication=(
             Hmac(signature=Header("X-Mandrill-Signature"), algorithm="sha1", encoding="base64", signed="{url}{form}"),
         ),
@@ -373,6 +394,7 @@ PRESETS = (
     Sender(
         name="meta",
         title="Meta (WhatsApp, Messenger, Instagram, Facebook)",
+        credential="app secret, under App settings > Basic",
         authentication=(Hmac(signature=Header("X-Hub-Signature-256"), prefix="sha256="),),
         handshakes=(
             Handshake(
@@ -392,6 +414,7 @@ PRESETS = (
     Sender(
         name="microsoft-graph",
         title="Microsoft Graph",
+        credential="clientState of your choice, which you give when you create the subscription",
         authentication=(Token(token=Pointer("/value/*/clientState")),),
         handshakes=(
             Handshake(
@@ -409,6 +432,7 @@ PRESETS = (
     Sender(
         name="paypal",
         title="PayPal",
+        credential="id of the webhook, in the app's settings; signatures are checked with the certificate of PayPal",
         authentication=(
             Certificate(
                 signature=Header("PAYPAL-TRANSMISSION-SIG"),
@@ -428,6 +452,7 @@ PRESETS = (
     Sender(
         name="slack",
         title="Slack",
+        credential="signing secret of the app, under Basic Information",
         authentication=(
             Hmac(
                 signature=Header("X-Slack-Signature"),
@@ -454,6 +479,7 @@ PRESETS = (
     Sender(
         name="square",
         title="Square",
+        credential="signature key of the subscription, under Webhooks > Subscriptions",
         authentication=(
             Hmac(signature=Header("x-square-hmacsha256-signature"), encoding="base64", signed="{url}{body}"),
         ),
@@ -467,6 +493,7 @@ PRESETS = (
     Sender(
         name="supabase",
         title="Supabase",
+        credential="secret of the hook, v1,whsec_..., under Authentication > Hooks",
         authentication=standard_webhooks("webhook"),
         id=texts(Header("webhook-id")),
         time=(Time(place=Header("webhook-timestamp"), format="unix_s"),),
@@ -475,17 +502,24 @@ PRESETS = (
     Sender(
         name="svix",
         title="Svix (Clerk, Resend and others)",
+        credential="signing secret of the endpoint, whsec_...",
         authentication=standard_webhooks("svix"),
         id=texts(Header("svix-id")),
         type=texts(Pointer("/type")),
         time=(Time(place=Header("svix-timestamp"), format="unix_s"),),
         is_known_by_headers=True,
     ),
-    Sender(name="token", title="a token in the query", authentication=(Token(token=Query("token")),)),
+    Sender(
+        name="token",
+        title="a token in the query",
+        credential="token that the sender puts into token in the query",
+        authentication=(Token(token=Query("token")),),
+    ),
     # https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/
     Sender(
         name="trello",
         title="Trello",
+        credential="secret of the app, under its API key",
         authentication=(
             Hmac(signature=Header("X-Trello-Webhook"), algorithm="sha1", encoding="base64", signed="{body}{url}"),
         ),
@@ -500,6 +534,7 @@ PRESETS = (
     Sender(
         name="twilio",
         title="Twilio",
+        credential="auth token of the account",
         authentication=(
             Hmac(
                 signature=Header("X-Twilio-Signature"),
@@ -527,6 +562,7 @@ PRESETS = (
     Sender(
         name="woocommerce",
         title="WooCommerce",
+        credential="secret of the webhook, under WooCommerce > Settings > Advanced > Webhooks",
         authentication=(Hmac(signature=Header("X-WC-Webhook-Signature"), encoding="base64"),),
         handshakes=(
             Handshake(  # its ping, which it does not sign
@@ -547,6 +583,7 @@ PRESETS = (
     Sender(
         name="xero",
         title="Xero",
+        credential="webhooks key, under My Apps > Webhooks",
         authentication=(Hmac(signature=Header("x-xero-signature"), encoding="base64"),),
         handshakes=(Handshake(when=(_equals(Pointer("/events"), []),), is_authenticated=True),),  # intent to receive
         answer=_OK,
@@ -558,6 +595,7 @@ PRESETS = (
     Sender(
         name="zendesk",
         title="Zendesk",
+        credential="signing secret of the webhook, under Admin Center > Apps and integrations > Webhooks",
         authentication=(
             Hmac(
                 signature=Header("X-Zendesk-Webhook-Signature"),
@@ -577,6 +615,7 @@ PRESETS = (
     Sender(
         name="zoom",
         title="Zoom",
+        credential="secret token of the app, under Features > Access",
         authentication=(
             Hmac(
                 signature=Header("x-zm-signature"),

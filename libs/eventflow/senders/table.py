@@ -16,6 +16,7 @@ _ROWS = (
     Sender(
         name="standard-webhooks",
         title="Standard Webhooks",
+        credential="secret that the sender shows, whsec_...; or its public key, whpk_...",
         authentication=standard_webhooks("webhook"),
         id=texts(Header(ID_HEADER)),
         time=(Time(place=Header(TIMESTAMP_HEADER), format="unix_s"),),
@@ -25,6 +26,8 @@ _ROWS = (
     Sender(
         name="shopify",
         title="Shopify",
+        credential="client secret of your app; for webhooks from the admin, the secret under Settings > Notifications "
+        "> Webhooks",
         authentication=(Hmac(signature=Header("X-Shopify-Hmac-Sha256"), encoding="base64"),),
         id=texts(Header("X-Shopify-Webhook-Id")),
         type=texts(Header("X-Shopify-Topic")),
@@ -36,6 +39,7 @@ _ROWS = (
     Sender(
         name="github",
         title="GitHub",
+        credential="secret in the settings of the webhook, where the content type must be application/json",
         authentication=(Hmac(signature=Header("X-Hub-Signature-256"), prefix="sha256="),),
         id=texts(Header("X-GitHub-Delivery")),
         type=(Text(parts=(Header("X-GitHub-Event"),), suffix=FirstMember("action"), separator="."),),
@@ -54,6 +58,7 @@ _ROWS = (
     Sender(
         name="stripe",
         title="Stripe",
+        credential="signing secret of the endpoint, whsec_...",
         authentication=(
             Hmac(
                 signature=Header("Stripe-Signature"),

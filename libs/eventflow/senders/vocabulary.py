@@ -342,6 +342,7 @@ class Sender(Table):
     Attributes:
         name: Its name in `EVENTFLOW_SOURCE__VERIFY`. In TOML it is the name of the table.
         title: Its name in prose.
+        credential: The secret that a flow needs, and the place where the sender shows it, in prose.
         authentication: The schemes of which one must be fulfilled.
         handshakes: Requests that are not events. The first one that fits counts.
         answer: The answer to its events; the settings `ANSWER_*` of the flow go first.
@@ -356,6 +357,7 @@ class Sender(Table):
 
     name: str
     title: str
+    credential: str = ""
     authentication: Annotated[tuple[Scheme, ...], BeforeValidator(_as_tuple)]
     handshakes: Annotated[tuple[Handshake, ...], BeforeValidator(_as_tuple)] = ()
     answer: Answer = Answer()
