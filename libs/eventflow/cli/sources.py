@@ -4,7 +4,8 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any, assert_never
+from http import HTTPStatus
+from typing import Annotated, assert_never
 
 import aiohttp
 import typer
@@ -102,21 +103,18 @@ def send_sample(
     """
     settings = load(config_of(context, config), Role.COLLECTOR, environ_of(context, config))
     name = one_flow_of(settings, flow)
-    event_id = f"sample-{new_event_id()}"
-    sample = _sample(settings, name, event_id)
+    sample = _sample(settings, name, f"sample-{new_event_id()}")
     address = url or _address(settings, name)
     status, text = asyncio.run(_send(address, sample))
-    event_id = _id_in(text) or event_id
-    is_accepted = status < 300
-    result: dict[str, Any] = {"url": address, "status": status, "answer": text, "id": event_id if is_accepted else None}
-    if is_accepted:
-        state = asyncio.run(find_event(DeadQueue(settings=settings, flow=name), event_id))
-        result["event"] = document_of(state)
+    is_accepted = status < HTTPStatus.MULTIPLE_CHOICES
+    event_id = (_id_in(text) or sample.event_id) if is_accepted else None
+    state = None if event_id is None else asyncio.run(find_event(DeadQueue(settings=settings, flow=name), event_id))
     if as_json:
-        print_json(result)
+        event = None if state is None else document_of(state)
+        print_json({"url": address, "status": status, "answer": text, "id": event_id, "event": event})
     else:
-        out.print(printable(f"POST {address}: {status} {text[:ANSWER_SHOWN_MAX]}".rstrip()), soft_wrap=True)
-        for line in lines_of(state) if is_accepted else [_ADVICE]:
+        lines = [f"POST {address}: {status} {text}".rstrip(), *(lines_of(state) if state is not None else [])]
+        for line in lines if is_accepted else [*lines, _ADVICE]:
             out.print(printable(line), soft_wrap=True)
     sys.exit(0 if is_accepted else 1)
 
@@ -134,7 +132,7 @@ def _sample(settings: Settings, flow: str, event_id: str) -> Sample:
     sender = settings.sender_of(source)
     url = source.public_url or f"http://127.0.0.1{_path_of(flow)}"
     if sender is None:
-        sample = Sample(url=url, document={"id": event_id, "type": "sample"})
+        sample = Sample(url=url, event_id=event_id, document={"id": event_id, "type": "sample"})
         sample.headers |= {"Content-Type": "application/json", "ce-id": event_id, "ce-type": "sample"}
     else:
         secrets = [secret.get_secret_value() for secret in source.secrets]

@@ -98,6 +98,7 @@ PRESETS = (
                     "success": _adyen("success"),
                 },
                 key="hex",
+                signs_body=False,
                 # Each item has a signature of its own, and an item that is not verified must not pass with another.
                 when=(Condition(place=Pointer("/notificationItems/1"), is_absent=True),),
             ),
@@ -128,6 +129,7 @@ PRESETS = (
                     "topic": Pointer("/TopicArn"),
                     "type": Pointer("/Type"),
                 },
+                signs_body=False,
                 certificate=Pointer("/SigningCertURL"),
                 hosts=_SNS_HOSTS,
                 version=Pointer("/SignatureVersion"),
@@ -364,12 +366,14 @@ PRESETS = (
             Hmac(
                 signature=Pointer("/signature/signature"),
                 signed="{timestamp}{token}",
+                signs_body=False,
                 timestamp=Pointer("/signature/timestamp"),
                 fields={"token": Pointer("/signature/token")},
             ),
             Hmac(
                 signature=FormField("signature"),
                 signed="{timestamp}{token}",
+                signs_body=False,
                 timestamp=FormField("timestamp"),
                 fields={"token": FormField("token")},
             ),

@@ -53,6 +53,7 @@ class Sample:
 
     Attributes:
         url: The public address of the flow, which some senders sign.
+        event_id: The id of its event; None if the sender has no place for one.
         headers: By name.
         query: The parameters of the query.
         sub_path: The path behind that of the flow; empty, or it begins with a slash.
@@ -61,6 +62,7 @@ class Sample:
     """
 
     url: str
+    event_id: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     query: dict[str, str] = field(default_factory=dict)
     sub_path: str = ""
@@ -98,13 +100,13 @@ class Sample:
 
 
 def sample_of(sender: Sender, *, secrets: Sequence[str], url: str, event_id: str, now: datetime) -> Sample:
-    """Make a request with the given id of the event, of the type `sample`.
+    """Make a request with an event of the type `sample`.
 
     Args:
         sender: The sender.
         secrets: Of the flow; the first one that fits is used.
         url: The public address of the flow.
-        event_id: Where the sender has a place for an id.
+        event_id: Id of the event, or the first part of it.
         now: The time of the request.
 
     Raises:
@@ -115,6 +117,7 @@ def sample_of(sender: Sender, *, secrets: Sequence[str], url: str, event_id: str
         if usable and not isinstance(scheme, Ed25519 | Certificate | Proxied):
             sample = _unsigned(sender, scheme, url=url, event_id=event_id, now=now)
             _authenticate(sample, scheme, usable[0], now)
+            sample.event_id = _id_of(sender, sample)
             return sample
     raise CannotSignError(
         f"a request of {sender.title} cannot be made here: only the sender, or the proxy in front, has the key"
@@ -125,32 +128,45 @@ def _unsigned(sender: Sender, scheme: Scheme, *, url: str, event_id: str, now: d
     """Make a request that has an event's attributes, at the first of their places that fits to the body."""
     sample = Sample(url=url)
     is_form = _needs_form(scheme)
-    for texts, value in (
-        (sender.type, _VALUE),
-        (sender.source, _VALUE),
-        (sender.subject, _VALUE),
-        (sender.id, event_id),
-    ):
-        for place in _first_fitting(texts, is_form=is_form):
-            sample.put(place, value)
+    _put_attributes(sample, sender, is_form=is_form, event_id=event_id)
     for time in sender.time:
-        if not isinstance(time.place, FormField if not is_form else Pointer):
+        if _fits(time.place, is_form=is_form):
             sample.put(time.place, written_time(now, time.format))
     if is_form:
         sample.form.setdefault(_VALUE, _VALUE)
-        sample.headers["Content-Type"] = FORM
-    else:
-        sample.headers["Content-Type"] = "application/json"
-    if not isinstance(scheme, Signed):
-        return sample
-    for condition in scheme.when:
-        _fulfill(sample, condition)
+    sample.headers["Content-Type"] = FORM if is_form else "application/json"
+    if isinstance(scheme, Signed):
+        for condition in scheme.when:
+            _fulfill(sample, condition)
     return sample
 
 
+def _put_attributes(sample: Sample, sender: Sender, *, is_form: bool, event_id: str) -> None:
+    for texts in (sender.type, sender.source, sender.subject):
+        for place in _first_fitting(texts, is_form=is_form):
+            sample.put(place, _VALUE)
+    id_places = _first_fitting(sender.id, is_form=is_form)
+    for place in id_places[:1]:
+        sample.put(place, event_id)
+    for place in id_places[1:]:
+        if _text_at(sample, place) is None:
+            sample.put(place, _VALUE)
+
+
+def _id_of(sender: Sender, sample: Sample) -> str | None:
+    for text in sender.id:
+        found = [_text_at(sample, place) for place in text.parts]
+        if all(found):
+            return text.separator.join(map(str, found))
+    return None
+
+
 def _first_fitting(texts: Iterable[Text], *, is_form: bool) -> Sequence[Place]:
-    other = Pointer if is_form else FormField
-    return next((text.parts for text in texts if not any(isinstance(place, other) for place in text.parts)), ())
+    return next((text.parts for text in texts if all(_fits(place, is_form=is_form) for place in text.parts)), ())
+
+
+def _fits(place: Place, *, is_form: bool) -> bool:
+    return not isinstance(place, Pointer | FirstMember if is_form else FormField)
 
 
 def _needs_form(scheme: Scheme) -> bool:

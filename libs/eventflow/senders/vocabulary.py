@@ -117,6 +117,11 @@ SignedPlace = Annotated[
 _PLACES = frozenset({"header", "pointer", "first_member", "form", "query", "sub_path"})
 
 
+def _as_tuple(value: object) -> object:
+    """Accept one value in TOML where several can be written."""
+    return value if value is None or isinstance(value, list | tuple) else (value,)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Text(Table):
     """A text that a request holds in one place or several. In TOML, a single place can be written in its stead.
@@ -126,7 +131,7 @@ class Text(Table):
         suffix: Added after a separator if it is present and the whole is not too long.
     """
 
-    parts: tuple[Place, ...]
+    parts: Annotated[tuple[Place, ...], BeforeValidator(_as_tuple)]
     suffix: Place | None = None
     separator: str = ""
 
@@ -155,11 +160,6 @@ class Condition(Table):
     is_absent: bool = False
 
 
-def _as_tuple(value: object) -> object:
-    """Accept one value in TOML where several can be written."""
-    return value if value is None or isinstance(value, list | tuple) else (value,)
-
-
 Conditions = Annotated[tuple[Condition, ...], BeforeValidator(_as_tuple)]
 
 
@@ -174,15 +174,18 @@ class Signed(Table):
         encoding: The form of a signature.
         signed: The text that is signed, as a template. `{body}` is the body as received, `{body_sha256}` its hash in
             hex, `{body_crc32}` its checksum in digits, `{url}` the address of the request as the sender has it (the
-            setting `PUBLIC_URL` and the query), `{method}` the method, `{form}` the names and values of a form, sorted
-            by name, `{timestamp}` the signed time, `{secret}` each of the flow's secrets in turn, and any other name
-            one of `fields`. A part in square brackets is left out if a field in it is absent, such as
+            setting `PUBLIC_URL`, the sub-path and the query), `{method}` the method, `{form}` the decoded names and
+            values of a form, sorted, `{timestamp}` the signed time, `{secret}` each of the flow's secrets in turn, and
+            any other name one of `fields`. A part in square brackets is left out if a field in it is absent, such as
             `[Subject\n{subject}\n]`. A brace or bracket that stands for itself is written twice.
         fields: Places of other texts in the template, by name.
-        timestamp: Place of `{timestamp}`; None if no time is signed, so that a request is valid forever.
+        timestamp: Place of the signed time, `{timestamp}` in the template unless it is part of the signed body; None
+            if no time is signed, so that a request is valid forever.
         timestamp_format: Form of that time.
         body_sha256: Place of the body's SHA-256 in hex, for a template that does not contain the body; it must be there
-            and be right.
+            and be right. Its place must be signed, such as a parameter of a signed address.
+        signs_body: Whether the whole body is signed. False: the sender signs only parts of it, so the rest can be
+            changed by anyone who has seen a request.
         when: The scheme applies only to requests that fulfill all of these.
     """
 
@@ -195,6 +198,7 @@ class Signed(Table):
     timestamp: SignedPlace | None = None
     timestamp_format: TimeFormat = "unix_s"
     body_sha256: Place | None = None
+    signs_body: bool = True
     when: Conditions = ()
 
 
@@ -223,7 +227,8 @@ class Certificate(Signed):
 
     Attributes:
         certificate: Place of the certificate's address.
-        hosts: The hosts from which a certificate is accepted; a `*` stands for one label, as in `sns.*.amazonaws.com`.
+        hosts: The hosts from which a certificate is accepted, by https on port 443. In a pattern such as
+            `sns.*.amazonaws.com`, `*` stands for letters, digits and hyphens of one label.
         algorithm: Hash function of the signature.
         algorithms: The hash function by the value at `version`, if the sender has several.
         version: Place of that value.

@@ -89,6 +89,6 @@ def test_no_header_of_an_event_is_a_surprise(fields: dict[str, str], is_cloudeve
 )
 @given(fields=FIELDS)
 def test_no_header_of_a_signature_is_a_surprise(verify: dict[str, str], fields: dict[str, str]) -> None:
-    verifier = flow_of("default", Settings.model_validate({"source": verify})).verifier
-    assert verifier is not None
-    assert verifier.flaw_of(request_of(CIMultiDict(fields), b"{}"), now=NOW) is not None
+    authenticate = flow_of("default", Settings.model_validate({"source": verify})).authenticate
+    assert authenticate is not None
+    assert authenticate(request_of(CIMultiDict(fields), b"{}"), NOW) is not None
