@@ -31,7 +31,7 @@ def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body:
     """
     given = _given_in(headers, body, identity) if _may_give(headers, identity) else _NOTHING
     return Event(
-        id=given.id or new_event_id(),
+        id=new_event_id() if given.id is None else given.id,
         source=given.source or f"/events/{flow}",
         type=given.type or DEFAULT_TYPE,
         time=given.time or now,
@@ -40,6 +40,7 @@ def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body:
         content_type=content_type_of(headers),
         subject=given.subject,
         traceparent=traceparent_of(headers),
+        has_new_id=given.id is None,
     )
 
 
