@@ -1,5 +1,6 @@
 """Stores each event of a flow once, however often its sender repeats it within a time."""
 
+import logging
 from collections.abc import Sequence
 
 import structlog
@@ -46,11 +47,15 @@ class DedupWriter(Writer):
         self._metrics = metrics
         self._pending: dict[Identity, _Pending] = {}
         self.internal_errors = internal_errors
+        self._logs_repeats = log.is_enabled_for(logging.DEBUG)
 
     @override
     def write(
         self, events: Sequence[Event], flow: Flow, *, reservation: Reservation, request: Span, stored: Stored
     ) -> None:
+        if all(event.has_new_id for event in events):  # no repeat can come, so nothing is remembered
+            self._writer.write(events, flow, reservation=reservation, request=request, stored=stored)
+            return
         waiting = _Waiting(self, flow, request, stored)
         try:
             first = [event for event in events if self._is_first(event, waiting)]
@@ -93,9 +98,9 @@ class DedupWriter(Writer):
         self._metrics.deduplicated.inc(len(repeats))
         request.note({"eventflow.deduplicated": len(repeats)})
         for event, is_same in repeats:
-            if is_same:
+            if is_same and self._logs_repeats:
                 log.debug("event.deduplicated", flow=flow.name, event_id=shown_id(event.id), same_body=True)
-            else:
+            elif not is_same:
                 # Perhaps another event, whose sender has given it a used id: a person should know that it is dropped.
                 self._metrics.dedup_bodies_differ.inc()
                 log.warning("event.deduplicated", flow=flow.name, event_id=shown_id(event.id), same_body=False)

@@ -78,7 +78,13 @@ class Store:
         self.error: Exception | None = None
 
     def write(
-        self, events: Sequence[Event], _: object, *, stored: Stored, on_durable: Callable[[Event], object], **__: Any
+        self,
+        events: Sequence[Event],
+        _: object,
+        *,
+        stored: Stored,
+        on_durable: Callable[[Event], object] = lambda _: None,
+        **__: Any,
     ) -> None:
         if self.error is not None:
             raise self.error
