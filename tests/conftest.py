@@ -1,10 +1,11 @@
 """Fixtures: a real broker for those tests that need one, and a flow of its own for each test."""
 
+import asyncio
 import os
 import secrets
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.amqp import Amqp
 from tests.support.means import cannot
 from tests.support.shared_broker import BrokerSource, OwnBroker, RemoteBroker, ServedBroker, fast_place
 from tests.support.target import ScriptedTarget
+from tests.support.virtual_time import VirtualTimeLoop
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # how long an example takes is no test's matter
 hypothesis.settings.load_profile("untimed")
@@ -61,6 +63,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"broker_url", "node"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.broker)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run tests with the marker `virtual_time` on a loop whose clock jumps, and all others on a usual one."""
+    is_virtual = item.get_closest_marker("virtual_time") is not None
+    return {"virtual": VirtualTimeLoop} if is_virtual else {"usual": asyncio.new_event_loop}
 
 
 @pytest.fixture(autouse=True)

@@ -42,6 +42,11 @@ class Line:
         if self._connections:
             await asyncio.wait(self._connections)
 
+    @property
+    def connections(self) -> int:
+        """Number of connections that are open now."""
+        return len(self._connections)
+
     def block(self) -> None:
         """Carry nothing in either direction. Connections stay open, and even the end of one is held back."""
         self._flowing.clear()

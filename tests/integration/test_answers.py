@@ -14,6 +14,7 @@ from tests.support.amqp import Amqp
 from tests.support.hostile import Ending, hostile_answer
 from tests.support.raw_target import RawRequest, RawTarget
 from tests.support.services import Service, processor, starting
+from tests.support.sockets import until_read
 from tests.support.wait import eventually
 
 Start = Callable[..., Awaitable[Service]]
@@ -103,7 +104,7 @@ async def test_a_surplus_answer_is_nobodys(start: Start, flow: str, amqp: Amqp, 
             await delivered(service, http, number * 2 + 1)
             is_delivered[case].set()
             if case.endswith("late"):
-                await asyncio.sleep(0.02)  # on its way; nothing of ours shows when it is here
+                await until_read(target.writers[-1])
             await amqp.publish(lane_queue(flow, Lane.LIVE), message(f"{case}/1"))
             await delivered(service, http, number * 2 + 2)
         assert not used_again

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.certificates import Certificate, tls_front
 from tests.support.cli import Command
+from tests.support.programs import ENDS_WITHIN_S
 from tests.support.services import Service, collector, processor
 from tests.support.wait import eventually
 
@@ -119,6 +120,5 @@ async def ended_with(kind: str, url: str, flow: str) -> tuple[str, int | None]:
         else processor(url, flow=flow, target_url="http://127.0.0.1:1/")
     )
     with service.process:
-        await eventually(lambda: not service.process.alive, what=lambda: service.output)
-        await asyncio.sleep(0.1)  # for its last line
+        await asyncio.to_thread(service.process.wait, ENDS_WITHIN_S)  # for its last line too
         return service.output, service.process.returncode

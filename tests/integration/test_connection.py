@@ -15,6 +15,7 @@ from eventflow_collector.server.connection import UNANSWERED_MAX
 from tests.support.amqp import Amqp
 from tests.support.proxy import Proxy
 from tests.support.services import API_KEY, Service, collector
+from tests.support.sockets import until_read
 from tests.support.wait import eventually
 
 CONFIRM_TIMEOUT_S = 2.0
@@ -71,9 +72,9 @@ async def test_a_refusal_that_closes_the_connection_waits_for_the_answers_before
     with proxy.stalled(to_broker=True):
         unknown = request(flow, 2).replace(API_KEY.encode(), b"unknown")
         writer.write(request(flow, 1) + unknown + request(flow, 3))
-        await asyncio.sleep(0.2)
-        writer.write(request(flow, 4))
-        await asyncio.sleep(0.2)  # it has arrived: bytes after the close would be answered by a reset
+        await until_read(writer)
+        writer.write(request(flow, 4))  # before the close, since bytes after it would be answered by a reset
+        await writer.drain()
     async with asyncio.timeout(5):
         answers = await reader.read()
     writer.close()
@@ -109,8 +110,7 @@ async def test_an_event_of_a_sender_that_went_away_is_published_and_nothing_is_h
         for number in range(5):
             _, writer = await connect(service)
             writer.write(request(flow, number))
-            await writer.drain()
-            await asyncio.sleep(0.05)
+            await until_read(writer)
             writer.transport.abort()
 
     async def all_stored() -> bool:
@@ -201,7 +201,7 @@ async def test_a_stop_answers_the_requests_in_flight_and_closes_idle_connections
     reader, writer = await connect(service)
     with proxy.stalled(to_broker=True):
         writer.write(request(flow, 1))
-        await asyncio.sleep(0.2)
+        await until_read(writer)
         stopping = asyncio.create_task(asyncio.to_thread(service.process.stop))
         async with asyncio.timeout(2):
             assert await idle.read() == b""
@@ -216,19 +216,22 @@ async def test_a_stop_answers_the_requests_in_flight_and_closes_idle_connections
 
 async def test_a_stop_loses_no_answer_to_a_peer_that_sends_on(service: Service, proxy: Proxy, flow: str) -> None:
     """Bytes that were never read would make the kernel reset the connection."""
+    idle, idle_writer = await connect(service)
     reader, writer = await connect(service)
     with proxy.stalled(to_broker=True):
         writer.write(request(flow, 1))
-        await asyncio.sleep(0.2)
+        await until_read(writer)
         stopping = asyncio.create_task(asyncio.to_thread(service.process.stop))
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(2):
+            assert await idle.read() == b""  # the stop has begun
         writer.write(request(flow, 2))
-        await asyncio.sleep(0.1)
+        await writer.drain()
     async with asyncio.timeout(5):
         answers = await reader.read()
     assert re.findall(rb"HTTP/1.1 (\d+) ", answers) == [b"202"]
     assert await stopping == 0
-    writer.close()
+    for one in (writer, idle_writer):
+        one.close()
 
 
 def send_and_reset(service: Service, data: bytes) -> None:

@@ -16,6 +16,7 @@ from sandbox.broker.line import Line
 from tests.support.amqp import Amqp
 from tests.support.proxy import Proxy
 from tests.support.services import API_KEY, Service, collector
+from tests.support.sockets import until_read
 from tests.support.wait import eventually
 
 KEY = {"X-Api-Key": API_KEY}
@@ -98,8 +99,7 @@ async def test_the_longest_idle_connection_makes_room_and_none_that_is_served(
         await service.ready(http)
         async with connections(service.url, 3) as [uploading, oldest, used]:
             uploading[1].write(head(flow, "Content-Length: 2") + b"{")
-            await eventually(lambda: descriptors_of(service) > 0, what="a running collector")
-            await asyncio.sleep(0.05)
+            await until_read(uploading[1])
             used[1].write(request(flow))
             await used[0].readuntil(b"}")
             assert await post(service, http) == 202

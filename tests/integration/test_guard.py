@@ -237,19 +237,22 @@ async def test_a_confirm_that_comes_after_its_turn_was_given_up_acks_nothing(
             bug.setattr(Publisher, "publish", publish)
             bug.setattr(Delivery, "ack", settled.append)
             await amqp.publish(lane_queue(flow, Lane.LIVE), message("e"))
-            await eventually(lambda: len(unconfirmed) == 2, what="a second turn, after the first was given up")
+            await eventually(lambda: len(unconfirmed) >= 2, what="a second turn, after the first was given up")
             unconfirmed[0].resolve()
             await asyncio.sleep(0.2)
             assert settled == []
         target.answer = lambda _: 200
-        unconfirmed[1].resolve(BrokerUnavailableError("no confirm"))
+        for publication in unconfirmed[1:]:
+            publication.resolve(BrokerUnavailableError("no confirm"))
 
         async def at_rest() -> bool:
             left = [await amqp.depth(queue) for queue in (lane_queue(flow, Lane.DUE), retry_queue(flow, DELAY_S))]
             return not any(left) and parts.consumer.held == 0
 
         await eventually(at_rest, what="nothing held")
-        await eventually(lambda: len(target.receipts) == 3, what="the next attempt, through the only slot")
+        await eventually(
+            lambda: len(target.receipts) == len(unconfirmed) + 1, what="the next attempt, through the only slot"
+        )
         await eventually(lambda: not parts.dispatcher._turns, what="the only slot free, and no other")
 
 

@@ -66,7 +66,11 @@ async def test_a_collector_under_load_ends_in_order_while_the_broker_is_frozen(
         try:
             await eventually(lambda: len(load.accepted) > 20, what="accepted events")
             frozen()
-            await asyncio.sleep(0.3)  # requests are waiting for their confirms by now
+
+            async def are_waiting() -> bool:
+                return await service.metric(http, "eventflow_ingest_in_flight") > 0
+
+            await eventually(are_waiting, what="requests that wait for their confirms")
             await stops_in_order(service)
         finally:
             await load.stop()
@@ -102,8 +106,7 @@ async def test_services_end_in_order_while_they_connect_to_a_broker_that_never_a
         line.block()
         service = collecting(line.url, flow) if kind == "collector" else processing(line.url, flow, target)
         with service.process:
-            await eventually(lambda: f"{kind}.started" in service.output, what="the start")
-            await asyncio.sleep(0.3)  # it is waiting for the handshake by now
+            await eventually(lambda: line.connections > 0, what="a connection that waits for its handshake")
             await stops_in_order(service)
 
 

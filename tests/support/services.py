@@ -50,13 +50,21 @@ class Service:
         return [line for line in lines if line["event"] == event]
 
     async def ready(self, client: aiohttp.ClientSession, *, within_s: float = 20.0) -> None:
-        """Wait until it says that it is ready."""
+        """Wait until it is ready, with all of its workers."""
 
         async def is_ready() -> bool:
             assert self.process.alive, f"it ended with {self.process.returncode}:\n{self.output}"
-            return await self.readyz(client) == 200
+            return await self.is_ready(client)
 
         await eventually(is_ready, within_s=within_s, what=lambda: f"{self.process.name} ready:\n{self.output}")
+
+    async def is_ready(self, client: aiohttp.ClientSession) -> bool:
+        """Return whether it is ready now, with all of its workers: /readyz is satisfied with one of them."""
+        try:
+            readiness = await self.readiness(client)
+        except aiohttp.ClientError:
+            return False
+        return readiness["status"] == 200 and readiness.get("ready_workers") == readiness.get("workers")
 
     async def readyz(self, client: aiohttp.ClientSession) -> int | None:
         """Return the status of /readyz; None while nothing listens."""

@@ -6,68 +6,81 @@ Their headers are recognized in every flow. If a request holds the headers of se
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from eventflow.senders.vocabulary import FirstMember, Header, HmacSignature, Item, Pointer, Sender, Text, Time
+from eventflow.senders.vocabulary import FirstMember, Header, Hmac, Item, Pointer, Sender, Text, Time
 from eventflow.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
+
+
+def _one(place: Header | Pointer) -> tuple[Text, ...]:
+    return (Text(parts=(place,)),)
+
 
 _ROWS = (
     # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     Sender(
         name="standard-webhooks",
         title="Standard Webhooks",
-        signature=HmacSignature(
-            header=SIGNATURE_HEADER,
-            encoding="base64",
-            separator=" ",
-            prefix="v1,",
-            signed="{id}.{timestamp}.{body}",
-            timestamp=Header(TIMESTAMP_HEADER),
-            id=Header(ID_HEADER),
-            has_base64_secrets=True,
+        authentication=(
+            Hmac(
+                signature=Header(SIGNATURE_HEADER),
+                encoding="base64",
+                separator=" ",
+                prefix="v1,",
+                signed="{id}.{timestamp}.{body}",
+                fields={"id": Header(ID_HEADER)},
+                timestamp=Header(TIMESTAMP_HEADER),
+                key="whsec",
+            ),
         ),
-        id=Header(ID_HEADER),
-        time=Time(place=Header(TIMESTAMP_HEADER), format="unix_s"),
+        id=_one(Header(ID_HEADER)),
+        time=(Time(place=Header(TIMESTAMP_HEADER), format="unix_s"),),
+        is_known_by_headers=True,
     ),
     # https://shopify.dev/docs/apps/build/webhooks/subscribe/https
     Sender(
         name="shopify",
         title="Shopify",
-        signature=HmacSignature(header="X-Shopify-Hmac-Sha256", encoding="base64"),
-        id=Header("X-Shopify-Webhook-Id"),
-        type=Text(parts=(Header("X-Shopify-Topic"),)),
-        source=Text(parts=(Header("X-Shopify-Shop-Domain"),)),
-        time=Time(place=Header("X-Shopify-Triggered-At"), format="rfc3339"),
+        authentication=(Hmac(signature=Header("X-Shopify-Hmac-Sha256"), encoding="base64"),),
+        id=_one(Header("X-Shopify-Webhook-Id")),
+        type=_one(Header("X-Shopify-Topic")),
+        source=_one(Header("X-Shopify-Shop-Domain")),
+        time=(Time(place=Header("X-Shopify-Triggered-At")),),
+        is_known_by_headers=True,
     ),
     # https://docs.github.com/en/webhooks/webhook-events-and-payloads#delivery-headers
     Sender(
         name="github",
         title="GitHub",
-        signature=HmacSignature(header="X-Hub-Signature-256", prefix="sha256="),
-        id=Header("X-GitHub-Delivery"),
-        type=Text(parts=(Header("X-GitHub-Event"),), suffix=FirstMember("action"), separator="."),
-        source=Text(
-            parts=(
-                Header("X-GitHub-Hook-Installation-Target-Type"),
-                Header("X-GitHub-Hook-Installation-Target-ID"),
+        authentication=(Hmac(signature=Header("X-Hub-Signature-256"), prefix="sha256="),),
+        id=_one(Header("X-GitHub-Delivery")),
+        type=(Text(parts=(Header("X-GitHub-Event"),), suffix=FirstMember("action"), separator="."),),
+        source=(
+            Text(
+                parts=(
+                    Header("X-GitHub-Hook-Installation-Target-Type"),
+                    Header("X-GitHub-Hook-Installation-Target-ID"),
+                ),
+                separator="/",
             ),
-            separator="/",
         ),
+        is_known_by_headers=True,
     ),
     # https://docs.stripe.com/webhooks/signature
     Sender(
         name="stripe",
         title="Stripe",
-        signature=HmacSignature(
-            header="Stripe-Signature",
-            separator=",",
-            prefix="v1=",
-            signed="{timestamp}.{body}",
-            timestamp=Item("t="),
+        authentication=(
+            Hmac(
+                signature=Header("Stripe-Signature"),
+                separator=",",
+                prefix="v1=",
+                signed="{timestamp}.{body}",
+                timestamp=Item("t="),
+            ),
         ),
-        id=Pointer("/id"),
-        type=Text(parts=(Pointer("/type"),)),
-        time=Time(place=Pointer("/created"), format="unix_s"),
+        id=_one(Pointer("/id")),
+        type=_one(Pointer("/type")),
+        time=(Time(place=Pointer("/created"), format="unix_s"),),
     ),
-    Sender(name="hmac", title="an HMAC in a header of the operator's choice", signature=None),
 )
 
 SENDERS: Mapping[str, Sender] = MappingProxyType({row.name: row for row in _ROWS})
@@ -75,3 +88,9 @@ SENDERS: Mapping[str, Sender] = MappingProxyType({row.name: row for row in _ROWS
 
 NO_SENDER = "none"
 """The value of `EVENTFLOW_SOURCE__VERIFY` that demands no signature."""
+
+OWN_HMAC = "hmac"
+"""The value of `EVENTFLOW_SOURCE__VERIFY` for the HMAC that the flow's settings `HMAC_*` describe."""
+
+RESERVED_NAMES = frozenset({NO_SENDER, OWN_HMAC})
+"""Names that a sender of an operator cannot have."""

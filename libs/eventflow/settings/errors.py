@@ -41,7 +41,7 @@ def _lines_of(error: ValidationError, section: tuple[str, ...]) -> Iterator[str]
     for detail in error.errors(include_url=False):
         location = (*section, *(str(part) for part in detail["loc"]))
         accepted = str(detail["msg"]).removeprefix("Value error, ")
-        if not detail["loc"] or accepted.startswith(ENV_PREFIX):  # it names the settings itself
+        if not detail["loc"] or accepted.startswith((ENV_PREFIX, "[senders.")):  # it names the settings itself
             yield accepted
             continue
         if detail["type"] == "extra_forbidden":

@@ -1,20 +1,25 @@
 """All sections together, and the flows that they configure. Pure."""
 
 from collections.abc import Mapping
-from typing import Self, get_args
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic.fields import FieldInfo
 
+from eventflow.senders.reading import read_senders
+from eventflow.senders.table import NO_SENDER, OWN_HMAC, SENDERS
+from eventflow.senders.vocabulary import Hmac, Sender
 from eventflow.settings.broker import BrokerSettings
 from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.environment import variable
-from eventflow.settings.fields import Section
+from eventflow.settings.fields import Section, require_signing_keys
 from eventflow.settings.processor import ProcessorSettings
 from eventflow.settings.source import SourceSettings
 from eventflow.settings.target import TargetSettings
 from eventflow.settings.telemetry import TelemetrySettings
 from eventflow.topology import DEFAULT_FLOW, FLOW_NAME
+
+SENDER_SHOWN_MAX = 100
 
 
 class FlowSettings(Section):
@@ -22,6 +27,10 @@ class FlowSettings(Section):
 
     source: SourceSettings = SourceSettings()
     target: TargetSettings = TargetSettings()
+
+
+def _read_senders(value: object) -> object:
+    return read_senders(value) if isinstance(value, dict) and value else value
 
 
 class Settings(BaseModel):
@@ -35,6 +44,7 @@ class Settings(BaseModel):
     source: SourceSettings | None = None
     target: TargetSettings | None = None
     flows: dict[str, FlowSettings] = {}
+    senders: Annotated[dict[str, Any], BeforeValidator(_read_senders)] = {}
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
@@ -48,7 +58,35 @@ class Settings(BaseModel):
         for name in self.processor.flows or ():
             if name not in self.all_flows:
                 raise ValueError(f"processor.flows names {name!r}, which is none of: {', '.join(self.all_flows)}")
+        for name, flow in self.all_flows.items():
+            self._check_sender(name, flow.source)
         return self
+
+    def _check_sender(self, flow: str, source: SourceSettings) -> None:
+        verified = source.verify
+        if verified not in {NO_SENDER, OWN_HMAC, *SENDERS, *self.senders}:
+            names = (*SENDERS, OWN_HMAC, *self.senders, NO_SENDER)
+            setting = variable_name(flow, "source", "verify")
+            raise ValueError(
+                f"{setting} = {verified[:SENDER_SHOWN_MAX]!r}: one of these is expected: {', '.join(map(repr, names))}"
+            )
+        sender = self.sender_of(source)
+        if sender is not None and any(isinstance(one, Hmac) and one.key == "whsec" for one in sender.authentication):
+            try:
+                require_signing_keys(source.secrets)
+            except ValueError as error:
+                raise ValueError(f"{variable_name(flow, 'source', 'secrets')}: {error}") from None
+
+    def sender_of(self, source: SourceSettings) -> Sender | None:
+        """Return the sender that a flow verifies; None if it verifies none."""
+        match source.verify:
+            case "none":
+                return None
+            case "hmac":
+                return source.own_hmac
+            case name:
+                sender: Sender = SENDERS.get(name) or self.senders[name]
+                return sender
 
     @property
     def all_flows(self) -> dict[str, FlowSettings]:

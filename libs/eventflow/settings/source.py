@@ -2,17 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from eventflow.senders.table import NO_SENDER, SENDERS
-from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, is_token, require_signing_keys
-
-_VERIFY_NAMES = (*SENDERS, NO_SENDER)
+from eventflow.senders.table import NO_SENDER, OWN_HMAC
+from eventflow.senders.vocabulary import Header, Hmac, Sender
+from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, is_token
 
 
 def _sender_name(value: object) -> object:
-    if value not in _VERIFY_NAMES:
-        raise ValueError(f"one of these is expected: {', '.join(map(repr, _VERIFY_NAMES))}")
+    """Check the type only: `Settings` knows the names, and pydantic's own error would not point to them."""
+    if not isinstance(value, str):
+        raise ValueError("the name of a sender is expected; `eventflow sources` lists them")  # noqa: TRY004 - pydantic
     return value
 
 
@@ -28,12 +28,11 @@ class SourceSettings(Section):
     api_keys: ApiKeys = Field(
         (), description="accepted values of the header `X-Api-Key`, separated by commas; several = rotation"
     )
-    verify: Annotated[
-        # Before the type is checked: a value in TOML may be no text, and that error would not list the names.
-        str,
-        BeforeValidator(_sender_name),
-        WithJsonSchema({"type": "string", "enum": list(_VERIFY_NAMES)}),
-    ] = Field(NO_SENDER, description="signature that each request must carry, in addition to a key if there are keys")
+    verify: Annotated[str, BeforeValidator(_sender_name)] = Field(
+        NO_SENDER,
+        description="sender that each request must come from, in addition to a key if there are keys: one that "
+        "`eventflow sources` lists, one of the section `[senders]`, `hmac` (see below) or `none`",
+    )
     secrets: Secrets = Field(
         (),
         validate_default=True,
@@ -102,13 +101,22 @@ class SourceSettings(Section):
             return value
         if not value:
             raise ValueError(f"at least one is expected, because verify is {verify}")
-        signature = SENDERS[verify].signature
-        return require_signing_keys(value) if signature is not None and signature.has_base64_secrets else value
+        return value
 
     @field_validator("hmac_header")
     @classmethod
     def _check_hmac_header(cls, value: str, info: ValidationInfo) -> str:
-        sender = SENDERS.get(info.data.get("verify", NO_SENDER))
-        if not value and sender is not None and sender.signature is None:
-            raise ValueError(f"the name of the signature's header is expected, because verify is {sender.name}")
+        if not value and info.data.get("verify") == OWN_HMAC:
+            raise ValueError(f"the name of the signature's header is expected, because verify is {OWN_HMAC}")
         return value
+
+    @property
+    def own_hmac(self) -> Sender:
+        """The sender that the settings `HMAC_*` describe."""
+        signature = Hmac(
+            signature=Header(self.hmac_header),
+            algorithm=self.hmac_algorithm,
+            encoding=self.hmac_encoding,
+            prefix=self.hmac_prefix,
+        )
+        return Sender(name=OWN_HMAC, title="an HMAC in a header of the operator's choice", authentication=(signature,))

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn, Protocol
 
 import structlog
-from multidict import MultiMapping
 from typing_extensions import override
 
 from eventflow.event import Event, utc_now
@@ -19,6 +18,7 @@ from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Span
 from eventflow_collector import responses
 from eventflow_collector.durable import Stored, Writer
+from eventflow_collector.head import Head, Peer
 from eventflow_collector.intake import rejection
 from eventflow_collector.intake.budget import EVENT_BYTES, ByteBudget, Reservation
 from eventflow_collector.intake.flow import Flow
@@ -34,8 +34,8 @@ REPORT_EVERY_S = 1.0
 log = structlog.stdlib.get_logger()
 
 
-class Exchange(Protocol):
-    """The side that sends the answers of requests. Neither method raises."""
+class Exchange(Peer, Protocol):
+    """The connection of requests, which sends their answers. None of its members raises."""
 
     __slots__ = ()
 
@@ -77,9 +77,9 @@ class Ingest:
         """Counter of errors in metrics, logs and traces, which must not affect an event."""
         return self._metrics.internal_errors
 
-    def begin(self, name: str, *, traceparent: str | None, exchange: Exchange) -> "Reception":
-        """Begin to receive a request with events for the flow `name`, in the trace of its sender."""
-        return Reception(self, name, Reservation(self._budget), self.traces.begin(traceparent), exchange)
+    def begin(self, head: Head, exchange: Exchange) -> "Reception":
+        """Begin to receive a request with events, in the trace of its sender."""
+        return Reception(self, head, Reservation(self._budget), self.traces.begin(head), exchange)
 
     async def report_in_flight(self) -> NoReturn:
         """Set the metric of requests in flight every second: setting it at each request would slow down every event."""
@@ -128,19 +128,19 @@ class Reception(Stored):
         "_events",
         "_exchange",
         "_flow",
+        "_head",
         "_ingest",
         "_is_open",
         "_mode",
-        "_name",
         "_reservation",
         "max_bytes",
         "response",
         "span",
     )
 
-    def __init__(self, ingest: Ingest, name: str, reservation: Reservation, span: Span, exchange: Exchange) -> None:
+    def __init__(self, ingest: Ingest, head: Head, reservation: Reservation, span: Span, exchange: Exchange) -> None:
         self._ingest = ingest
-        self._name = name
+        self._head = head
         self._reservation = reservation
         self.span = span
         self._exchange = exchange
@@ -149,24 +149,24 @@ class Reception(Stored):
         self.response: Response | None = None
         ingest.in_flight += 1
 
-    def admit(self, headers: MultiMapping[str], *, batch: str | None) -> bool:
+    def admit(self) -> bool:
         """Judge the head; return False after a refusal."""
-        flow = self._ingest.flows.get(self._name)
+        flow = self._ingest.flows.get(self._head.flow)
         if flow is None:
             return self.refuse(rejection.UNKNOWN_FLOW)
-        mode = admit(flow, headers, batch=batch)
+        mode = admit(flow, self._head, self._exchange)
         if isinstance(mode, Rejection):
             return self.refuse(mode)
         self._flow, self._mode = flow, mode
         self.max_bytes = flow.limits.for_body_of(mode)
         return True
 
-    def receive(self, headers: MultiMapping[str], body: bytes, *, batch: str | None) -> None:
+    def receive(self, body: bytes) -> None:
         """Take all steps for a request that has arrived completely."""
         if self.span.trace_id is None:
-            self._receive(headers, body, batch)
+            self._receive(body)
         else:
-            self._ingest.traces.call(self.span, self._receive, headers, body, batch)
+            self._ingest.traces.call(self.span, self._receive, body)
 
     def reserve_head(self, size_bytes: int) -> bool:
         """Count the memory of a head whose body is still to come; return False after a refusal."""
@@ -183,23 +183,25 @@ class Reception(Stored):
             return self.refuse(rejection.body_too_large(self.max_bytes))
         return self._reservation.grow(size_bytes) or self.refuse(rejection.OVERLOADED)
 
-    def take(self, headers: Mapping[str, str], body: bytes) -> None:
+    def take(self, body: bytes) -> None:
         """Judge the whole request and store its events. Its body has been reserved."""
-        events = judge(self._flow, self._mode, headers, body, now=utc_now())
+        events = judge(self._flow, self._mode, self._head, body, now=utc_now())
         if isinstance(events, Rejection):
             self.refuse(events)
         elif not self._reservation.grow_for_events(_held_bytes(events, self._mode)):
             self.refuse(rejection.OVERLOADED)
         else:
             self._events = events
-            writer = self._ingest.writers[self._name]
+            writer = self._ingest.writers[self._head.flow]
             writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
 
     def refuse(self, rejected: Rejection) -> bool:
         """Answer a refusal; always returns False."""
         if self._is_open:
-            self._ingest.record_rejected(self._name, rejected)
-            self._end(responses.problem(rejected.status, rejected.detail, closes=rejected.closes))
+            self._ingest.record_rejected(self._head.flow, rejected)
+            self._end(
+                responses.problem(rejected.status, rejected.detail, closes=rejected.closes, headers=rejected.headers)
+            )
         return False
 
     @override
@@ -228,16 +230,16 @@ class Reception(Stored):
         self._ingest.in_flight -= 1
         self._reservation.release()
 
-    def _receive(self, headers: MultiMapping[str], body: bytes, batch: str | None) -> None:
+    def _receive(self, body: bytes) -> None:
         size_bytes = len(body)
-        if self.admit(headers, batch=batch) and self.reserve(size_bytes, total_bytes=size_bytes):
-            self.take(headers, body)
+        if self.admit() and self.reserve(size_bytes, total_bytes=size_bytes):
+            self.take(body)
 
     def _answer_stored(self, rejected: Rejection | None) -> None:
         if rejected is not None:
             self.refuse(rejected)
         elif self._is_open:
-            self._ingest.record_accepted(self._name, self._events)
+            self._ingest.record_accepted(self._head.flow, self._events)
             self._end(responses.accepted([event.id for event in self._events], is_batch=self._mode.is_batch))
 
     def _end(self, response: Response) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import NamedTuple
 
 RETRY_AFTER_S = 5
@@ -12,6 +13,7 @@ _SERVER_HEADER = {"Server": "event-flow"}
 PROBLEM_TYPE = "application/problem+json"
 
 _to_json = json.JSONEncoder().encode  # `json.dumps` takes three times as long for a string
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8", **_SERVER_HEADER}
 
 
@@ -40,24 +42,22 @@ def description(document: bytes) -> Response:
     return Response(status=200, headers={"Content-Type": "application/json", **_SERVER_HEADER}, body=document)
 
 
-def problem(status: int, detail: str, *, closes: bool = False, allow: str | None = None) -> Response:
-    """Answer with a problem; 503 names the time to wait, 401 the way to authenticate, 405 the methods that exist.
+def problem(status: int, detail: str, *, closes: bool = False, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
+    """Answer with a problem; 503 names the time to wait, and 401 the way to authenticate.
 
     Args:
         status: HTTP status.
         detail: For the sender.
         closes: The connection is closed after the answer.
-        allow: The methods of a 405.
+        headers: In addition to those of every problem, such as `Allow` of a 405.
     """
-    headers = {"Content-Type": PROBLEM_TYPE, **_SERVER_HEADER}
+    fields = {"Content-Type": PROBLEM_TYPE, **_SERVER_HEADER, **headers}
     if status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        fields["Retry-After"] = str(RETRY_AFTER_S)
     if status == 401:
-        headers["WWW-Authenticate"] = 'ApiKey realm="events"'
-    if allow is not None:
-        headers["Allow"] = allow
+        fields["WWW-Authenticate"] = 'ApiKey realm="events"'
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return Response(status=status, headers=headers, body=json.dumps(document).encode(), closes=closes)
+    return Response(status=status, headers=fields, body=json.dumps(document).encode(), closes=closes)
 
 
 def written_accepted(response: Response, *, unix_s: int) -> bytes:

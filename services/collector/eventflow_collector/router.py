@@ -18,9 +18,15 @@ DESCRIPTION_PATH = "/openapi.json"
 
 @dataclass(frozen=True, slots=True)
 class ToFlow:
-    """A request with events for a flow, which may not exist."""
+    """A request for a flow, which may not exist.
+
+    Attributes:
+        name: Of the flow.
+        sub_path: The part of the path behind that of the flow: empty, or it begins with a slash.
+    """
 
     name: str
+    sub_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +50,25 @@ def route(method: str, raw_path: str) -> Route:
         method: As the request has it.
         raw_path: The path as it was written, without the query.
     """
-    flow = _flow_at(raw_path)
-    if flow is not None:
-        return ToFlow(flow) if method == "POST" else _not_served(method, allow="POST")
+    to_flow = _flow_at(raw_path)
+    if to_flow is not None:
+        return to_flow  # which methods it takes is a setting of the flow
     if raw_path != DESCRIPTION_PATH:
         return responses.problem(404, "There is nothing at this path.", closes=True)
     return TO_DESCRIPTION if method in {"GET", "HEAD"} else _not_served(method, allow="GET,HEAD")
 
 
-def _flow_at(path: str) -> str | None:
-    """Return the name of the flow that accepts events at a path; None if the path is of another kind."""
-    if path == EVENTS_PATH:
-        return DEFAULT_FLOW
+def _flow_at(path: str) -> ToFlow | None:
+    """Return the flow that accepts events at a path; None if the path is of another kind."""
+    if path in {EVENTS_PATH, f"{EVENTS_PATH}/"}:
+        return ToFlow(DEFAULT_FLOW, path.removeprefix(EVENTS_PATH))
     if not path.startswith(f"{EVENTS_PATH}/"):
         return None
-    name = path.removeprefix(f"{EVENTS_PATH}/")
-    return unquote(name) if name and "/" not in name else None
+    name, slash, below = path.removeprefix(f"{EVENTS_PATH}/").partition("/")
+    # A proxy may resolve dots, and so allow this path as that of another flow.
+    has_dots = any(unquote(segment) in {".", ".."} for segment in below.split("/"))
+    return ToFlow(unquote(name), slash + below) if name and not has_dots else None
 
 
 def _not_served(method: str, *, allow: str) -> Response:
-    return responses.problem(405, f"{method} is not served at this path.", closes=True, allow=allow)
+    return responses.problem(405, f"{method} is not served at this path.", closes=True, headers={"Allow": allow})

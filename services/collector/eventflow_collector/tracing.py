@@ -9,10 +9,16 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 from eventflow.event import Event
 from eventflow.message import TRACEPARENT, Message
 from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of
+from eventflow_collector.head import Head
 
 _ROUTE = "/events/{flow}"
-_SPAN_NAME = f"POST {_ROUTE}"
-_REQUEST: Attributes = {"http.request.method": "POST", "http.route": _ROUTE}
+_METHODS = ("POST", "PUT", "GET", "HEAD", "OPTIONS", "PATCH", "DELETE")
+_OTHER_METHOD = "_OTHER"  # of the semantic conventions, so that a sender cannot choose the name of a span
+_REQUESTS: Mapping[str, Attributes] = {
+    method: {"http.request.method": method, "http.route": _ROUTE} for method in (*_METHODS, _OTHER_METHOD)
+}
+_SPAN_NAMES = {method: f"{method} {_ROUTE}" for method in _METHODS}
+_OTHER_SPAN_NAME = f"HTTP {_ROUTE}"
 
 OnError = Callable[[Exception], None]
 """Records an error of tracing, which must not reach the request. Never raises."""
@@ -34,10 +40,15 @@ class RequestTraces:
         self._tracer = tracer
         self._on_error = on_error
 
-    def begin(self, traceparent: str | None) -> Span:
-        """Begin the span of a request; `traceparent` is the sender's."""
+    def begin(self, head: Head) -> Span:
+        """Begin the span of a request."""
         try:
-            return self._tracer.start(_SPAN_NAME, kind="server", parent=traceparent, attributes=_REQUEST)
+            return self._tracer.start(
+                _SPAN_NAMES.get(head.method, _OTHER_SPAN_NAME),
+                kind="server",
+                parent=head.headers.get(TRACEPARENT),
+                attributes=_REQUESTS.get(head.method, _REQUESTS[_OTHER_METHOD]),
+            )
         except Exception as error:  # noqa: BLE001 - see the guarantee
             self._on_error(error)
             return UNRECORDED

@@ -7,21 +7,32 @@ from eventflow_collector.router import ToDescription, ToFlow, route
 
 
 @pytest.mark.parametrize(
-    ("path", "flow"), [("/events", "default"), ("/events/x", "x"), ("/events/%C3%BC", "ü"), ("/events/a%2Fb", "a/b")]
+    ("path", "flow", "sub_path"),
+    [
+        ("/events", "default", ""),
+        ("/events/", "default", "/"),
+        ("/events/x", "x", ""),
+        ("/events/x/", "x", "/"),
+        ("/events/x/y/%7A", "x", "/y/%7A"),
+        ("/events/x//", "x", "//"),
+        ("/events/%C3%BC", "ü", ""),
+        ("/events/a%2Fb", "a/b", ""),
+    ],
 )
-def test_a_post_of_events_leads_to_its_flow(path: str, flow: str) -> None:
-    assert route("POST", path) == ToFlow(flow)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_request_for_a_flow_leads_there(method: str, path: str, flow: str, sub_path: str) -> None:
+    assert route(method, path) == ToFlow(flow, sub_path)
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status", "allow"),
     [
-        ("GET", "/events", 405, "POST"),
-        ("PUT", "/events/x", 405, "POST"),
         ("POST", "/openapi.json", 405, "GET,HEAD"),
         ("POST", "/", 404, None),
-        ("POST", "/events/", 404, None),
-        ("POST", "/events/x/y", 404, None),
+        ("POST", "/events//x", 404, None),
+        ("POST", "/events/x/../y", 404, None),
+        ("POST", "/events/x/%2e%2E/y", 404, None),
+        ("POST", "/events/x/.", 404, None),
         ("POST", "/eventsx", 404, None),
     ],
 )

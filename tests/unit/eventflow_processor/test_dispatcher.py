@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from eventflow.clock import lease_clock
@@ -27,6 +28,8 @@ from eventflow_processor.target.port import Charge, OnResult
 from eventflow_processor.target.result import Result, Succeeded
 from tests.support.attempts import OpenChannel, envelope
 from tests.support.wait import eventually
+
+pytestmark = pytest.mark.virtual_time
 
 SUCCESS = Succeeded(status=200)
 

@@ -6,11 +6,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from eventflow.errors import InvalidEventError
 from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id
-from eventflow_collector.intake import cloudevents, strict_json
+from eventflow_collector.intake import cloudevents
 from eventflow_collector.intake.cloudevents import header_attribute
 from eventflow_collector.senders.identity import Identity, require_id
+from eventflow_collector.senders.request import Request
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
@@ -19,7 +19,7 @@ _HEADERS = frozenset(name.lower() for name in (*cloudevents.HEADERS, IDEMPOTENCY
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Event:
+def event_of(identity: Identity, request: Request, *, flow: str, now: datetime) -> Event:
     """Create the event of a request that is accepted now.
 
     A header that is empty, too long or not printable counts as absent, because the event does not need it. Two such
@@ -29,14 +29,15 @@ def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body:
     Raises:
         InvalidEventError: The message names the header.
     """
-    given = _given_in(headers, body, identity) if _may_give(headers, identity) else _NOTHING
+    headers = request.headers
+    given = _given_in(request, identity) if _may_give(headers, identity) else _NOTHING
     return Event(
         id=new_event_id() if given.id is None else given.id,
         source=given.source or f"/events/{flow}",
         type=given.type or DEFAULT_TYPE,
         time=given.time or now,
         accepted_at=now,
-        body=body,
+        body=request.body,
         content_type=content_type_of(headers),
         subject=given.subject,
         traceparent=traceparent_of(headers),
@@ -44,13 +45,13 @@ def event_of(identity: Identity, *, flow: str, headers: Mapping[str, str], body:
     )
 
 
-def batch_id(identity: Identity, headers: Mapping[str, str]) -> str | None:
+def batch_id(identity: Identity, request: Request) -> str | None:
     """Return the id of a batch, so that its events have the same ids when it is sent again; None if it has none.
 
     Raises:
         InvalidEventError: A message cannot carry it.
     """
-    return require_id(headers, IDEMPOTENCY_KEY) or _id_in_headers(identity, headers)
+    return require_id(request.headers, IDEMPOTENCY_KEY) or _sender_id(identity, request)
 
 
 def content_type_of(headers: Mapping[str, str]) -> str | None:
@@ -83,7 +84,7 @@ _NOTHING = _Given()
 
 def _may_give(headers: Mapping[str, str], identity: Identity) -> bool:
     """Whether a request can give any attribute. Most give none, and to look for each of them costs every event."""
-    return identity.reads_body or not _names_of(identity).isdisjoint(map(str.lower, headers))
+    return identity.reads_more or not _names_of(identity).isdisjoint(map(str.lower, headers))
 
 
 @lru_cache
@@ -92,27 +93,18 @@ def _names_of(identity: Identity) -> frozenset[str]:
     return identity.headers | _HEADERS
 
 
-def _given_in(headers: Mapping[str, str], body: bytes, identity: Identity) -> _Given:
+def _given_in(request: Request, identity: Identity) -> _Given:
+    headers = request.headers
     is_strict = cloudevents.is_declared(headers)
-    document = _document(body) if identity.reads_body else None
     return _Given(
-        id=_id_in_headers(identity, headers) or identity.id_in_body(document) or require_id(headers, IDEMPOTENCY_KEY),
-        source=header_attribute(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
-        or identity.source_of(headers, body, document),
-        type=header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
-        or identity.type_of(headers, body, document),
-        time=cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(headers, document),
-        subject=header_attribute(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict),
+        id=_sender_id(identity, request) or require_id(headers, IDEMPOTENCY_KEY),
+        source=header_attribute(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict) or identity.source_of(request),
+        type=header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict) or identity.type_of(request),
+        time=cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(request),
+        subject=header_attribute(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict)
+        or identity.subject_of(request),
     )
 
 
-def _id_in_headers(identity: Identity, headers: Mapping[str, str]) -> str | None:
-    return header_attribute(headers, cloudevents.ID_HEADER, is_strict=True) or identity.id_in_headers(headers)
-
-
-def _document(body: bytes) -> object:
-    """Parse a body for its sender's attributes; None if it is not JSON, so that the event has none of them."""
-    try:
-        return strict_json.parse(body)
-    except InvalidEventError:
-        return None
+def _sender_id(identity: Identity, request: Request) -> str | None:
+    return header_attribute(request.headers, cloudevents.ID_HEADER, is_strict=True) or identity.id_of(request)

@@ -11,27 +11,29 @@ from typing import assert_never
 
 from eventflow.errors import EventFlowError, InvalidEventError
 from eventflow.event import Event, new_event_id, require_attribute
-from eventflow_collector.intake import strict_json
+from eventflow_collector import strict_json
 from eventflow_collector.intake.attributes import batch_id, content_type_of, event_of, traceparent_of
 from eventflow_collector.intake.cloudevents import structured_event
 from eventflow_collector.intake.flow import Flow, Limits
 from eventflow_collector.intake.mode import CLOUDEVENT, JSON, Mode
+from eventflow_collector.senders.request import Request
 
 
 class TooLargeError(EventFlowError):
     """A batch has too many events, or one that is too large."""
 
 
-def read_events(mode: Mode, flow: Flow, *, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Event]:
+def read_events(mode: Mode, flow: Flow, request: Request, *, now: datetime) -> Sequence[Event]:
     """Make the events of a request that is accepted now, in order.
 
     Raises:
         TooLargeError: There are too many, or one is too large.
         InvalidEventError: One of them is not valid; the message names it, with the reason.
     """
+    headers, body = request.headers, request.body
     match mode:
         case Mode.OPAQUE:
-            return [event_of(flow.identity, flow=flow.name, headers=headers, body=body, now=now)]
+            return [event_of(flow.identity, request, flow=flow.name, now=now)]
         case Mode.STRUCTURED:
             value, content_type = strict_json.parse(body), content_type_of(headers) or CLOUDEVENT
             traceparent = traceparent_of(headers)
@@ -39,9 +41,9 @@ def read_events(mode: Mode, flow: Flow, *, headers: Mapping[str, str], body: byt
         case Mode.CLOUDEVENTS_BATCH:
             return _within(flow.limits, _cloudevents(body, headers, now))
         case Mode.NDJSON:
-            return _within(flow.limits, _similar(_lines(body), flow, headers, now))
+            return _within(flow.limits, _similar(_lines(body), flow, request, now))
         case Mode.JSON_ARRAY:
-            return _within(flow.limits, _similar((part for _, part in strict_json.elements(body)), flow, headers, now))
+            return _within(flow.limits, _similar((part for _, part in strict_json.elements(body)), flow, request, now))
         case _:
             assert_never(mode)
 
@@ -69,10 +71,11 @@ def _cloudevents(body: bytes, headers: Mapping[str, str], now: datetime) -> Iter
         yield structured_event(value, part, content_type=CLOUDEVENT, traceparent=traceparent, now=now)
 
 
-def _similar(bodies: Iterator[bytes], flow: Flow, headers: Mapping[str, str], now: datetime) -> Iterator[Event]:
+def _similar(bodies: Iterator[bytes], flow: Flow, request: Request, now: datetime) -> Iterator[Event]:
     """Create events that differ in body and id only. The ids are the same if the batch is sent again."""
-    common = event_of(flow.identity, flow=flow.name, headers=headers, body=b"", now=now)
-    request_id = batch_id(flow.identity, headers)
+    request = Request(request.head, b"")  # no attribute of one event is an attribute of all
+    common = event_of(flow.identity, request, flow=flow.name, now=now)
+    request_id = batch_id(flow.identity, request)
     for index, body in enumerate(bodies):
         event_id = new_event_id() if request_id is None else require_attribute("its id", f"{request_id}-{index}")
         yield replace(common, id=event_id, has_new_id=request_id is None, body=body, content_type=JSON)

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from eventflow.senders.table import NO_SENDER, SENDERS
-from eventflow.senders.vocabulary import HmacSignature, Sender
+from eventflow.senders.table import SENDERS
+from eventflow.senders.vocabulary import Hmac, Sender
+from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow.topology import Lane, lane_queue
 from eventflow_collector.intake.mode import Mode
@@ -42,9 +43,10 @@ class Flow:
     limits: Limits
 
 
-def flow_of(name: str, source: SourceSettings) -> Flow:
+def flow_of(name: str, settings: Settings) -> Flow:
     """Prepare a flow for its requests."""
-    sender = None if source.verify == NO_SENDER else SENDERS[source.verify]
+    source = settings.all_flows[name].source
+    sender = settings.sender_of(source)
     return Flow(
         name=name,
         queue=lane_queue(name, Lane.LIVE),
@@ -60,11 +62,6 @@ def flow_of(name: str, source: SourceSettings) -> Flow:
 
 
 def _verifier_of(sender: Sender, source: SourceSettings) -> Verifier:
-    signature = sender.signature or HmacSignature(
-        header=source.hmac_header,
-        algorithm=source.hmac_algorithm,
-        encoding=source.hmac_encoding,
-        prefix=source.hmac_prefix,
-    )
+    signature = next(scheme for scheme in sender.authentication if isinstance(scheme, Hmac))
     secrets = [secret.get_secret_value() for secret in source.secrets]
     return Verifier(signature, secrets=secrets, tolerance_s=source.tolerance_s)

@@ -1,6 +1,7 @@
 """Refusal of a request, as a value with its reason. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from eventflow_collector.senders.signature import Flaw
@@ -12,6 +13,8 @@ class Reason(StrEnum):
     INVALID = "invalid"
     UNAUTHENTICATED = "unauthenticated"
     UNKNOWN_FLOW = "unknown_flow"
+    UNKNOWN_PATH = "unknown_path"
+    METHOD = "method"
     TOO_SLOW = "body_timeout"
     TOO_LARGE = "body_too_large"
     ENCODED = "content_encoding"
@@ -30,15 +33,18 @@ class Rejection:
         status: HTTP status of the answer.
         detail: For the sender.
         closes: The connection is closed after the answer, because the rest of the request is not read.
+        headers: Of the answer, in addition to those of every problem.
     """
 
     reason: Reason | Flaw
     status: int
     detail: str
     closes: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 UNKNOWN_FLOW = Rejection(reason=Reason.UNKNOWN_FLOW, status=404, detail="There is no such flow.", closes=True)
+UNKNOWN_PATH = Rejection(reason=Reason.UNKNOWN_PATH, status=404, detail="There is nothing at this path.", closes=True)
 ENCODED = Rejection(reason=Reason.ENCODED, status=415, detail="Send the body without Content-Encoding.", closes=True)
 INTERRUPTED = Rejection(
     reason=Reason.INTERRUPTED, status=400, detail="The body is incomplete or badly framed.", closes=True
@@ -47,6 +53,12 @@ OVERLOADED = Rejection(reason=Reason.OVERLOADED, status=503, detail="Too much is
 UNCONFIRMED = Rejection(
     reason=Reason.UNCONFIRMED, status=503, detail="The event could not be made durable. Send it again."
 )
+
+
+def not_served(method: str, *, allowed: str) -> Rejection:
+    """Reject a method that the flow does not take."""
+    detail = f"{method} is not served at this path."
+    return Rejection(reason=Reason.METHOD, status=405, detail=detail, closes=True, headers={"Allow": allowed})
 
 
 def unauthenticated(reason: Reason | Flaw) -> Rejection:

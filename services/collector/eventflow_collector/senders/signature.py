@@ -6,13 +6,14 @@ that no other spelling of it passes. How long the comparison takes does not depe
 
 import base64
 import hmac
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from string import Formatter
 
-from eventflow.senders.vocabulary import Header, HmacSignature, Item
+from eventflow.senders.vocabulary import Hmac, Item, SignedPlace
 from eventflow.signing import header_bytes, signing_key
+from eventflow_collector.senders.request import Request, text_finder
 
 TIMESTAMP_MAX_DIGITS = 12
 
@@ -29,7 +30,7 @@ class Flaw(StrEnum):
 class Verifier:
     """The signature check of one flow, prepared once so that a request costs little more than the hashing."""
 
-    def __init__(self, signature: HmacSignature, *, secrets: Iterable[str], tolerance_s: float) -> None:
+    def __init__(self, signature: Hmac, *, secrets: Iterable[str], tolerance_s: float) -> None:
         """Prepare the keys and the text that is signed.
 
         Args:
@@ -40,27 +41,29 @@ class Verifier:
         Raises:
             ValueError: A secret is not base64 although it must be.
         """
-        decode = signing_key if signature.has_base64_secrets else str.encode
+        decode = signing_key if signature.key == "whsec" else str.encode
         # Copying a prepared HMAC takes half the time of `hmac.digest`, which looks up the algorithm each time.
         self._macs = tuple(hmac.new(decode(secret), digestmod=signature.algorithm) for secret in secrets)
         self._signature = signature
         self._tolerance_s = tolerance_s
         self._segments = tuple(_segments(signature.signed))
+        self._find_signature = text_finder(signature.signature)
+        self._find_timestamp = None if signature.timestamp is None else _signed_finder(signature.timestamp)
+        self._fields = tuple((name, _signed_finder(place)) for name, place in signature.fields.items())
 
-    def flaw_of(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Flaw | None:
+    def flaw_of(self, request: Request, *, now: datetime) -> Flaw | None:
         """Return the reason why a request's signature is not valid; None if it was made with one of the secrets."""
-        signature = self._signature
-        given = headers.get(signature.header)
+        given = self._find_signature(request)
         if given is None:
             return Flaw.MISSING
-        items = given.split(signature.separator) if signature.separator else [given]
-        fields = {"body": body}
-        if signature.id is not None:
-            if (webhook_id := headers.get(signature.id.name)) is None:
+        items = given.split(self._signature.separator) if self._signature.separator else [given]
+        fields = {"body": request.body}
+        for name, find in self._fields:
+            if (value := find(request, items)) is None:
                 return Flaw.MISSING
-            fields["id"] = header_bytes(webhook_id)
-        if signature.timestamp is not None:
-            if (timestamp := _timestamp(signature.timestamp, headers, items)) is None:
+            fields[name] = header_bytes(value)
+        if self._find_timestamp is not None:
+            if (timestamp := self._find_timestamp(request, items)) is None:
                 return Flaw.MISSING
             if (flaw := self._flaw_of_timestamp(timestamp, now)) is not None:
                 return flaw
@@ -89,11 +92,13 @@ class Verifier:
         return f"{signature.prefix}{written}".encode()
 
 
-def _timestamp(place: Header | Item, headers: Mapping[str, str], items: Iterable[str]) -> str | None:
-    """Return the text of the signed time; None if its header is missing."""
-    if isinstance(place, Header):
-        return headers.get(place.name)
-    return next((item.removeprefix(place.prefix) for item in items if item.startswith(place.prefix)), "")
+def _signed_finder(place: SignedPlace) -> Callable[[Request, Iterable[str]], str | None]:
+    """Prepare to find a signed text in a request, or among the items beside its signature."""
+    if isinstance(place, Item):
+        prefix = place.item
+        return lambda _, items: next((item.removeprefix(prefix) for item in items if item.startswith(prefix)), "")
+    find = text_finder(place)
+    return lambda request, _: find(request)
 
 
 def _segments(template: str) -> Iterator[bytes | str]:

@@ -20,11 +20,11 @@ from typing import NoReturn, assert_never, cast
 
 from typing_extensions import override
 
-from eventflow.message import TRACEPARENT
 from eventflow.network.connection_limit import ConnectionLimit
 from eventflow_collector.ingest import Exchange, Ingest, Reception
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.responses import Response, problem, written
+from eventflow_collector.server.peer import address_of
 from eventflow_collector.server.plain import PlainRequest, Unread, read_plain
 from eventflow_collector.server.protocol import ProblemProtocol
 
@@ -150,6 +150,11 @@ class Connection(asyncio.Protocol, Exchange):
         """Time by the loop's clock at which the last request ended; None while one is being served."""
         is_idle = not (self._receptions or self._is_body_incomplete) and self._may_receive
         return self._idle_since_s if is_idle else None
+
+    @property
+    @override
+    def address(self) -> str | None:
+        return address_of(self._transport)
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -296,10 +301,10 @@ class Connection(asyncio.Protocol, Exchange):
 
     def _receive(self, request: PlainRequest) -> None:
         head, body, _ = request
-        reception = self._shared.ingest.begin(head.flow, traceparent=head.headers.get(TRACEPARENT), exchange=self)
+        reception = self._shared.ingest.begin(head, self)
         self._receptions.append(reception)
         try:
-            reception.receive(head.headers, body, batch=head.batch)
+            reception.receive(body)
         except Exception as error:  # noqa: BLE001 - a bug, answered 500
             reception.fail(error)
 

@@ -8,13 +8,14 @@ from typing import assert_never
 from aiohttp import HttpVersion11, web
 from typing_extensions import override
 
-from eventflow.message import TRACEPARENT
 from eventflow_collector import responses
+from eventflow_collector.head import Head
 from eventflow_collector.ingest import Exchange, Ingest, Reception
 from eventflow_collector.intake import rejection
 from eventflow_collector.openapi import document
 from eventflow_collector.responses import Response
 from eventflow_collector.router import ToDescription, ToFlow, route
+from eventflow_collector.server.peer import address_of
 from eventflow_collector.server.writing import aiohttp_response, response_to
 
 CONTINUE = "100-continue"
@@ -35,8 +36,8 @@ def request_handler(ingest: Ingest, *, body_timeout_s: float) -> RequestHandler:
             detail = f"Nothing but {CONTINUE} can be expected."
             return aiohttp_response(responses.problem(417, detail, closes=True))
         match route(request.method, request.rel_url.raw_path):
-            case ToFlow(name=name):
-                return response_to(request, await _receive(ingest, name, request, body_timeout_s))
+            case ToFlow() as flow:
+                return response_to(request, await _receive(ingest, flow, request, body_timeout_s))
             case ToDescription():
                 return aiohttp_response(description)
             case Response() as error:
@@ -50,8 +51,14 @@ def request_handler(ingest: Ingest, *, body_timeout_s: float) -> RequestHandler:
 class _Awaited(Exchange):
     """A request whose handler awaits the answer. The handler may have ended, because its connection was closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._request = request
         self.answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+
+    @property
+    @override
+    def address(self) -> str | None:
+        return address_of(self._request.transport)
 
     @override
     def answer(self, reception: Reception, response: Response) -> None:
@@ -64,24 +71,28 @@ class _Awaited(Exchange):
             self.answered.set_exception(error)
 
 
-async def _receive(ingest: Ingest, name: str, request: web.BaseRequest, body_timeout_s: float) -> Response:
-    """Answer a request with events for the flow `name`."""
-    exchange = _Awaited()
-    reception = ingest.begin(name, traceparent=request.headers.get(TRACEPARENT), exchange=exchange)
+async def _receive(ingest: Ingest, flow: ToFlow, request: web.BaseRequest, body_timeout_s: float) -> Response:
+    """Answer a request with events."""
+    exchange = _Awaited(request)
+    reception = ingest.begin(_head_of(request, flow), exchange)
     try:
         ingest.traces.bind(reception.span)  # aiohttp gives each request a context of its own
-        batch = request.query.get("batch") if request.query_string else None
-        if reception.admit(request.headers, batch=batch):
+        if reception.admit():
             body = _arrived_body(request, reception)
             if body is None and not exchange.answered.done():
                 body = await _arriving_body(request, reception, timeout_s=body_timeout_s)
             if body is not None:
-                reception.take(request.headers, body)
+                reception.take(body)
         return await exchange.answered
     except BaseException as error:
         exchange.answered.cancel()  # an answer that comes later is dropped
         reception.abandon(error)
         raise
+
+
+def _head_of(request: web.BaseRequest, flow: ToFlow) -> Head:
+    url = request.rel_url
+    return Head(request.method, flow.name, flow.sub_path, url.raw_path, url.raw_query_string, request.headers)
 
 
 def _arrived_body(request: web.BaseRequest, reception: Reception) -> bytes | None:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from eventflow_collector.router import EVENTS_PATH, ROUTES_KEPT_MAX, ToFlow, route
+from eventflow_collector.head import Head
+from eventflow_collector.router import EVENTS_PATH, ToFlow, route
 
 HEAD_MAX_BYTES = 8000
 """aiohttp refuses a line above 8190 bytes, so no line of a plain head comes near."""
@@ -37,7 +38,9 @@ around the value, and empty values."""
 
 _LENGTH = re.compile(r"[0-9]{1,9}")
 
-_REQUEST_LINE = re.compile(r"POST (/[A-Za-z0-9_/-]*)(?:\?batch=(1))? HTTP/1\.1")
+_REQUEST_LINE = re.compile(r"POST (/[A-Za-z0-9_/~-]*)(?:\?([A-Za-z0-9._~%!$&'()*+,;=:@/-]+))? HTTP/1\.1")
+"""Excluded from the path: percent-encoding and dots, which a proxy may resolve. The query may have all characters of
+RFC 3986 except a question mark, and is used as it is written."""
 
 _NOT_PLAIN = frozenset(
     {
@@ -62,21 +65,6 @@ class Unread(Enum):
     NOT_PLAIN = auto()
 
 
-class Head(NamedTuple):
-    """The lines of a request before its body.
-
-    Attributes:
-        flow: The flow in its path, which may not exist.
-        batch: The query parameter `batch`.
-        body_bytes: The length of the body.
-    """
-
-    flow: str
-    batch: str | None
-    headers: CIMultiDictProxy[str]
-    body_bytes: int
-
-
 class PlainRequest(NamedTuple):
     """A whole request; `end` is the position behind its last byte."""
 
@@ -96,21 +84,26 @@ def read_plain(data: bytes, start: int) -> PlainRequest | Unread:
         is_possible = len(data) - start < HEAD_MAX_BYTES and _may_begin_plain(data[start : start + len(_START)])
         return Unread.INCOMPLETE_HEAD if is_possible else Unread.NOT_PLAIN
     body_at = end_of_head + len(_HEAD_END)
-    head = _head_of(data[start:body_at])
-    if head is None:
+    head_and_length = _head_of(data[start:body_at])
+    if head_and_length is None:
         return Unread.NOT_PLAIN
-    end = body_at + head.body_bytes
+    head, body_bytes = head_and_length
+    end = body_at + body_bytes
     if end > len(data):
         return Unread.INCOMPLETE_BODY if end - start <= KEPT_MAX_BYTES else Unread.NOT_PLAIN
     return PlainRequest(head, data[body_at:end], end)
 
 
 @lru_cache(maxsize=HEADS_KEPT_MAX)
-def _head_of(encoded: bytes) -> Head | None:
-    """Read the lines before a body; None if they are not plain."""
+def _head_of(encoded: bytes) -> tuple[Head, int] | None:
+    """Read the lines before a body, and its length from them; None if they are not plain."""
     matched = _HEAD.fullmatch(encoded.decode("latin-1"))
-    target = None if matched is None else _target_of(matched["line"])
-    if matched is None or target is None:
+    parts = None if matched is None else _REQUEST_LINE.fullmatch(matched["line"])
+    if matched is None or parts is None:
+        return None
+    path, query = parts.groups(default="")
+    routed = route("POST", path)
+    if not isinstance(routed, ToFlow):
         return None
     lines = matched["fields"].splitlines()
     headers = {}
@@ -125,17 +118,10 @@ def _head_of(encoded: bytes) -> Head | None:
         and headers.get("connection", "keep-alive").lower() == "keep-alive"
         and _NOT_PLAIN.isdisjoint(headers)
     )
-    return Head(*target, CIMultiDictProxy(CIMultiDict(headers)), int(length)) if is_plain else None
-
-
-@lru_cache(maxsize=ROUTES_KEPT_MAX)
-def _target_of(request_line: str) -> tuple[str, str | None] | None:
-    """Return the flow and the parameter `batch` of a request; None if its first line is not plain."""
-    parts = _REQUEST_LINE.fullmatch(request_line)
-    if parts is None:
+    if not is_plain:
         return None
-    routed = route("POST", parts[1])
-    return (routed.name, parts[2]) if isinstance(routed, ToFlow) else None
+    fields = CIMultiDictProxy(CIMultiDict(headers))
+    return Head("POST", routed.name, routed.sub_path, path, query, fields), int(length)
 
 
 def _may_begin_plain(first: bytes) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import NoReturn
 
@@ -43,6 +43,9 @@ LINGER_S = 1.0
 because the connection takes the place of another, and any client can cause this without a key."""
 
 BACKLOG = 1024
+
+DURABLE_POLL_S = 0.01
+"""Interval at which a worker that starts checks whether it could make an event durable."""
 
 CONNECTIONS_MAX = 10_000
 """The default. An idle connection takes about 10 KiB."""
@@ -96,7 +99,7 @@ class Worker:
             if flow.source.dedup_s
         }
         self._ingest = Ingest(
-            flows={name: flow_of(name, flow.source) for name, flow in flows.items()},
+            flows={name: flow_of(name, settings) for name in flows},
             writers={**dict.fromkeys(flows, writer), **self._dedup_writers},
             budget=self._budget,
             metrics=self.metrics,
@@ -120,17 +123,11 @@ class Worker:
 
     def readiness(self) -> Readiness:
         """Return whether it listens and could make an event durable now: by a publish, or for a while in the spool."""
-        broker = self._publisher.state
+        ready, broker = self._is_listening and self._can_make_durable, self._publisher.state
         if self._spool is None:
-            return Readiness(ready=self._is_listening and broker == "up", details={"broker": broker})
+            return Readiness(ready=ready, details={"broker": broker})
         spool = self._spool.state
-        return Readiness(
-            # The spool bridges an outage, which ends by itself; a missing right (`refused`) needs a person.
-            ready=self._is_listening
-            and broker != "refused"
-            and (spool not in {"full", "stuck"} or not self._spool.is_preferred),
-            details={"broker": broker, "spool": spool, "spooling": spool == "spooling"},
-        )
+        return Readiness(ready=ready, details={"broker": broker, "spool": spool, "spooling": spool == "spooling"})
 
     def report(self) -> CollectorReport:
         """Return the present state, for `eventflow status`."""
@@ -156,6 +153,9 @@ class Worker:
                 asyncio.create_task(self._status.run()),
             ]
             try:
+                await self._until_durable(stop, publishing, *reporting, *spooling)
+                if stop.is_set():
+                    return
                 async with self._listening(listener):
                     await lifecycle.until_stopped(stop, publishing, *reporting, *spooling)
             finally:
@@ -165,6 +165,34 @@ class Worker:
                 # Last: requests in flight, and events that are sent from the spool, still need their confirms.
                 await cancel_and_wait(publishing, *reporting)
                 await self._tracer.close()
+
+    @property
+    def _can_make_durable(self) -> bool:
+        broker = self._publisher.state
+        if self._spool is None:
+            return broker == "up"
+        # The spool bridges an outage, which ends by itself; a missing right (`refused`) needs a person.
+        return broker != "refused" and (self._spool.state not in {"full", "stuck"} or not self._spool.is_preferred)
+
+    async def _until_durable(self, stop: asyncio.Event, *services: asyncio.Task[None]) -> None:
+        """Wait until an event could be made durable, but not beyond `stop` and the time that a confirm may take.
+
+        The kernel gives a new connection to any worker that accepts. So a worker that accepted before its session with
+        the broker exists would answer 503 although another one, or itself a moment later, could accept the event. The
+        connection waits in the kernel meanwhile. Without a broker the wait has an end, so that a sender gets an answer.
+        """
+
+        async def poll() -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._confirm_timeout_s):
+                    while not self._can_make_durable:  # noqa: ASYNC110 - an alarm that ends sets no event
+                        await asyncio.sleep(DURABLE_POLL_S)
+
+        polling = asyncio.create_task(poll())
+        try:
+            await lifecycle.until_stopped(stop, polling, *services)
+        finally:
+            await cancel_and_wait(polling)
 
     async def _report_connections(self) -> NoReturn:
         """Update the metrics of connections every second, and log if there was no room for a connection."""

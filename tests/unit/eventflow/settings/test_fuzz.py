@@ -139,8 +139,8 @@ def check_start(role: Role, config: Path | None = None) -> None:
     match role:
         case Role.COLLECTOR:
             require_safe_exposure(settings)
-            for name, flow in settings.all_flows.items():
-                flow_of(name, flow.source)
+            for name in settings.all_flows:
+                flow_of(name, settings)
                 ingest_specs(name)
         case Role.PROCESSOR:
             require_target_urls(settings)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from eventflow.event import Event, new_event_id
-from eventflow.settings.source import SourceSettings
+from eventflow.settings.root import Settings
 from eventflow.telemetry.tracing import UNRECORDED
 from eventflow_collector.dedup.window import Window
 from eventflow_collector.dedup.writer import DedupWriter
@@ -22,7 +22,7 @@ from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
 
-FLOW = flow_of("orders", SourceSettings(allow_unauthenticated=True))
+FLOW = flow_of("default", Settings())
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LENGTH_S = 10.0
 
@@ -120,16 +120,16 @@ class Bench:
     def __init__(self, *, max_ids: int = 1000) -> None:
         self.now_s = 1000.0
         self.store = Store()
-        self.metrics = CollectorMetrics(["orders"])
+        self.metrics = CollectorMetrics(["default"])
         self.writer = DedupWriter(
             self.store,  # type: ignore[arg-type]  # the part that is used
             window=Window(
                 length_s=LENGTH_S,
                 max_ids=max_ids,
                 clock=lambda: self.now_s,
-                on_evicted=self.metrics.flows["orders"].dedup_ids_evicted.inc,
+                on_evicted=self.metrics.flows["default"].dedup_ids_evicted.inc,
             ),
-            metrics=self.metrics.flows["orders"],
+            metrics=self.metrics.flows["default"],
             internal_errors=self.metrics.internal_errors,
         )
 
@@ -148,7 +148,7 @@ class Bench:
         return answer
 
     def count(self, name: str) -> float:
-        return self.metrics.registry.get_sample_value(f"eventflow_{name}_total", {"flow": "orders"}) or 0.0
+        return self.metrics.registry.get_sample_value(f"eventflow_{name}_total", {"flow": "default"}) or 0.0
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_ids_that_the_collector_has_made_do_not_enter(bench: Bench) -> None:
     bench.send(event())
     bench.store.writes[0].confirm()
     bench.writer.tidy()
-    assert bench.metrics.registry.get_sample_value("eventflow_dedup_ids", {"flow": "orders"}) == 0
+    assert bench.metrics.registry.get_sample_value("eventflow_dedup_ids", {"flow": "default"}) == 0
 
 
 def test_every_id_is_new_after_the_loss_of_the_queue(bench: Bench) -> None:

@@ -10,13 +10,17 @@ from multidict import CIMultiDict
 from eventflow.errors import InvalidEventError
 from eventflow.event import Event, is_valid_attribute, utc_now
 from eventflow.message import Envelope, encode
+from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow_collector.intake.events import TooLargeError, read_events
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
+from tests.support.requests import request_of
 from tests.unit.eventflow_collector.intake.values import values
 
-FLOW = flow_of("f", SourceSettings(max_body_bytes=200, max_batch_events=5, max_batch_bytes=10_000))
+FLOW = flow_of(
+    "default", Settings(source=SourceSettings(max_body_bytes=200, max_batch_events=5, max_batch_bytes=10_000))
+)
 WHOLE = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
 CLOUDEVENT = "application/cloudevents+json"
 
@@ -24,7 +28,7 @@ CLOUDEVENT = "application/cloudevents+json"
 def read(content_type: str, body: bytes, *, batch: str | None = None, **headers: str) -> list[Event]:
     given_headers = CIMultiDict({"Content-Type": content_type, **headers})
     mode = mode_of(given_headers, batch=batch)
-    return list(read_events(mode, FLOW, headers=given_headers, body=body, now=utc_now()))
+    return list(read_events(mode, FLOW, request_of(given_headers, body), now=utc_now()))
 
 
 @pytest.mark.parametrize(

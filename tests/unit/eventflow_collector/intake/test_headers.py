@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from eventflow.errors import InvalidEventError
-from eventflow.settings.source import SourceSettings
+from eventflow.settings.root import Settings
 from eventflow_collector.intake.attributes import batch_id, event_of, traceparent_of
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.intake.mode import UnknownModeError, mode_of
+from tests.support.requests import request_of
 
-PLAIN = flow_of("f", SourceSettings())
+PLAIN = flow_of("default", Settings())
 NOW = datetime(2025, 7, 13, 12, tzinfo=UTC)
 NAMES = (
     "ce-specversion",
@@ -68,9 +69,9 @@ FIELDS = st.dictionaries(st.sampled_from(NAMES), VALUES | st.integers(0, 10**13)
 def test_no_header_of_an_event_is_a_surprise(fields: dict[str, str], is_cloudevent: bool) -> None:
     headers = CIMultiDict(fields | ({"ce-specversion": "1.0"} if is_cloudevent else {}))
     with suppress(InvalidEventError):
-        event_of(PLAIN.identity, flow="default", headers=headers, body=b"{}", now=datetime.now(UTC))
+        event_of(PLAIN.identity, request_of(headers, b"{}"), flow="default", now=datetime.now(UTC))
     with suppress(InvalidEventError):
-        batch_id(PLAIN.identity, headers)
+        batch_id(PLAIN.identity, request_of(headers, b"{}"))
     with suppress(UnknownModeError):
         mode_of(headers, batch="1")
     traceparent_of(headers)
@@ -88,6 +89,6 @@ def test_no_header_of_an_event_is_a_surprise(fields: dict[str, str], is_cloudeve
 )
 @given(fields=FIELDS)
 def test_no_header_of_a_signature_is_a_surprise(verify: dict[str, str], fields: dict[str, str]) -> None:
-    verifier = flow_of("f", SourceSettings.model_validate(verify)).verifier
+    verifier = flow_of("default", Settings.model_validate({"source": verify})).verifier
     assert verifier is not None
-    assert verifier.flaw_of(CIMultiDict(fields), b"{}", now=NOW) is not None
+    assert verifier.flaw_of(request_of(CIMultiDict(fields), b"{}"), now=NOW) is not None

@@ -7,7 +7,9 @@ import pytest
 from multidict import CIMultiDict
 
 from eventflow.event import Event
+from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
+from eventflow_collector.head import Head
 from eventflow_collector.intake.flow import Flow, flow_of
 from eventflow_collector.intake.judgement import admit, is_known_key, judge
 from eventflow_collector.intake.rejection import Reason, Rejection
@@ -15,17 +17,34 @@ from eventflow_collector.senders.signature import Flaw
 from tests.support.senders import github
 
 SECRET = "It's a Secret to Everybody"
-OPEN = flow_of("f", SourceSettings(allow_unauthenticated=True, max_body_bytes=10, max_batch_bytes=20))
-SIGNED = flow_of("f", SourceSettings.model_validate({"api_keys": "api-key-1", "verify": "github", "secrets": SECRET}))
+OPEN = flow_of(
+    "default", Settings(source=SourceSettings(allow_unauthenticated=True, max_body_bytes=10, max_batch_bytes=20))
+)
+SIGNED = flow_of(
+    "default", Settings.model_validate({"source": {"api_keys": "api-key-1", "verify": "github", "secrets": SECRET}})
+)
 KEY = {"X-Api-Key": "api-key-1"}
 
 
+class Local:
+    """A peer on this machine."""
+
+    address = "127.0.0.1"
+
+
 def judged(
-    flow: Flow, headers: dict[str, str], body: bytes = b"{}", *, batch: str | None = None
+    flow: Flow,
+    headers: dict[str, str],
+    body: bytes = b"{}",
+    *,
+    batch: str | None = None,
+    method: str = "POST",
+    sub_path: str = "",
 ) -> Sequence[Event] | Rejection:
-    given = CIMultiDict(headers)
-    mode = admit(flow, given, batch=batch)
-    return mode if isinstance(mode, Rejection) else judge(flow, mode, given, body, now=datetime.now(UTC))
+    query = "" if batch is None else f"batch={batch}"
+    head = Head(method, flow.name, sub_path, f"/events/{flow.name}{sub_path}", query, CIMultiDict(headers))
+    mode = admit(flow, head, Local())
+    return mode if isinstance(mode, Rejection) else judge(flow, mode, head, body, now=datetime.now(UTC))
 
 
 def test_keys_match_exactly() -> None:
@@ -71,6 +90,20 @@ def test_a_request_that_cannot_be_taken_is_rejected_with_its_reason(
     rejected = judged(flow, headers, body, batch=batch)
     assert isinstance(rejected, Rejection)
     assert (rejected.reason, rejected.status, rejected.closes) == (reason, status, closes)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "post"])
+def test_other_methods_are_refused_with_those_that_are_served(method: str) -> None:
+    rejected = judged(OPEN, {}, method=method)
+    assert isinstance(rejected, Rejection)
+    assert (rejected.reason, rejected.status, rejected.headers) == (Reason.METHOD, 405, {"Allow": "POST"})
+
+
+@pytest.mark.parametrize("sub_path", ["/", "/below"])
+def test_nothing_is_below_a_flow(sub_path: str) -> None:
+    rejected = judged(OPEN, {}, sub_path=sub_path)
+    assert isinstance(rejected, Rejection)
+    assert (rejected.reason, rejected.status) == (Reason.UNKNOWN_PATH, 404)
 
 
 def test_identity_is_no_encoding() -> None:

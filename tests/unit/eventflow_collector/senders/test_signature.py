@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from standardwebhooks import Webhook
 
-from eventflow.settings.source import SourceSettings
+from eventflow.settings.root import Settings
 from eventflow.signing import signature, signing_key
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.senders.signature import Flaw
+from tests.support.requests import request_of
 from tests.support.senders import github, shopify, standard, stripe
 
 NOW = datetime(2025, 7, 13, 12, tzinfo=UTC)
@@ -30,9 +31,10 @@ def flaw_of(
     now: datetime = NOW,
     **settings: str,
 ) -> Flaw | None:
-    verifier = flow_of("f", SourceSettings.model_validate({"verify": verify, "secrets": secrets, **settings})).verifier
+    source = {"verify": verify, "secrets": secrets, **settings}
+    verifier = flow_of("default", Settings.model_validate({"source": source})).verifier
     assert verifier is not None
-    return verifier.flaw_of(CIMultiDict(headers), body, now=now)
+    return verifier.flaw_of(request_of(CIMultiDict(headers), body), now=now)
 
 
 GITHUB_SECRET = "It's a Secret to Everybody"

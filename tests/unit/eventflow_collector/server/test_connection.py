@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from eventflow.network.connection_limit import ConnectionLimit
+from eventflow_collector.head import Head
 from eventflow_collector.ingest import Exchange
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.responses import Response, accepted
@@ -72,8 +73,7 @@ class Ingest:
     def __init__(self) -> None:
         self.receptions: list[Reception] = []
 
-    def begin(self, _: str, *, traceparent: str | None, exchange: Exchange) -> Reception:
-        assert traceparent is None
+    def begin(self, _: Head, exchange: Exchange) -> Reception:
         self.receptions.append(Reception(exchange))
         return self.receptions[-1]
 

@@ -4,6 +4,7 @@ import httptools
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from yarl import URL
 
 from eventflow_collector.server.plain import HEAD_MAX_BYTES, KEPT_MAX_BYTES, PlainRequest, Unread, read_plain
 
@@ -20,7 +21,8 @@ def test_a_plain_request_is_read_with_its_flow_headers_and_body() -> None:
     data = request(b"ce-id: 7", line=b"POST /events/orders HTTP/1.1", body=b"\x00\xff")
     plain = read(data)
     assert isinstance(plain, PlainRequest)
-    assert (plain.head.flow, plain.head.batch, plain.body, plain.end) == ("orders", None, b"\x00\xff", len(data))
+    assert plain.head[:5] == ("POST", "orders", "", "/events/orders", "")
+    assert (plain.body, plain.end) == (b"\x00\xff", len(data))
     assert plain.head.headers["CE-ID"] == "7"
 
 
@@ -40,11 +42,20 @@ def test_headers_of_a_request_are_not_those_of_the_one_before() -> None:
     assert "ce-id" not in plain.head.headers
 
 
-def test_a_batch_is_plain_in_its_simplest_form_only() -> None:
-    plain = read(request(line=b"POST /events?batch=1 HTTP/1.1"))
+@pytest.mark.parametrize(
+    ("target", "sub_path", "path", "query"),
+    [
+        (b"/events/a?batch=1", "", "/events/a", "batch=1"),
+        (b"/events/a/?batch=1&batch=2", "/", "/events/a/", "batch=1&batch=2"),
+        (b"/events/a/b-c_~/D", "/b-c_~/D", "/events/a/b-c_~/D", ""),
+        (b"/events/a?token=a%2Fb+c==&x", "", "/events/a", "token=a%2Fb+c==&x"),
+        (b"/events/a?%zz&!$'()*+,;=:@/-._~", "", "/events/a", "%zz&!$'()*+,;=:@/-._~"),
+    ],
+)
+def test_a_target_is_read_as_it_is_written(target: bytes, sub_path: str, path: str, query: str) -> None:
+    plain = read(request(line=b"POST %b HTTP/1.1" % target))
     assert isinstance(plain, PlainRequest)
-    assert plain.head.batch == "1"
-    assert read(request(line=b"POST /events?batch=2 HTTP/1.1")) is Unread.NOT_PLAIN
+    assert plain.head[:5] == ("POST", "a", sub_path, path, query)
 
 
 @pytest.mark.parametrize("length", range(len(request(b"ce-id: 7"))))
@@ -119,13 +130,18 @@ def test_a_header_that_leaves_room_for_a_second_reading_is_not_plain(field: byte
         b"POST /events",
         b"POST http://x/events HTTP/1.1",
         b"POST //events HTTP/1.1",
-        b"POST /events/a/b HTTP/1.1",
-        b"POST /events/ HTTP/1.1",
+        b"POST /events//a HTTP/1.1",
+        b"POST /events/a/b%2Fc HTTP/1.1",
+        b"POST /events/a/./b HTTP/1.1",
         b"POST /events/%61 HTTP/1.1",
         b"POST /events/../events HTTP/1.1",
         b"POST /events#x HTTP/1.1",
         b"POST /events? HTTP/1.1",
-        b"POST /events?batch=1&batch=2 HTTP/1.1",
+        b"POST /events?a?b HTTP/1.1",
+        b"POST /events?a#b HTTP/1.1",
+        b"POST /events?a[] HTTP/1.1",
+        b'POST /events?a"b HTTP/1.1',
+        b"POST /events?\xff HTTP/1.1",
         b"POST /openapi.json HTTP/1.1",
         b"POST /events/\xff HTTP/1.1",
         b"POST /events\x00 HTTP/1.1",
@@ -176,9 +192,13 @@ class Reading:
     """The requests that httptools reads."""
 
     def __init__(self, data: bytes) -> None:
+        self.url = ""
         self.headers: list[tuple[str, str]] = []
         self.bodies: list[bytes] = []
         httptools.HttpRequestParser(self).feed_data(data)
+
+    def on_url(self, url: bytes) -> None:
+        self.url = url.decode()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.decode().lower(), value.decode()))
@@ -199,3 +219,16 @@ def test_a_plain_request_is_the_same_to_another_parser(fields: list[bytes]) -> N
         other = Reading(data[: plain.end])
         assert sorted(other.headers) == sorted(plain.head.headers.items())
         assert other.bodies == [plain.body]
+
+
+@given(st.text("/ab-_~?=&%+;:@!*'(),$.#[]\\\"<>{}^`| \x7f\xff", max_size=20))
+def test_a_plain_target_is_the_same_to_other_parsers(text: str) -> None:
+    target = f"/events{text}"
+    data = request(line=b"POST %b HTTP/1.1" % target.encode("latin-1"))
+    plain = read(data)
+    if isinstance(plain, PlainRequest):
+        _, _, sub_path, path, query, _ = plain.head
+        assert Reading(data).url == target == path + (f"?{query}" if query else "")
+        parsed = URL.build(path=path, query_string=query, encoded=True)
+        assert (parsed.raw_path, parsed.raw_query_string) == (path, query)
+        assert path.endswith(sub_path)

@@ -12,6 +12,8 @@ from eventflow_processor.quota.roster import JOIN_S, LEASE_S
 from eventflow_processor.target.feedback import Feedback
 from eventflow_processor.target.result import Failed, Succeeded
 
+pytestmark = pytest.mark.virtual_time
+
 
 @dataclass
 class Bench:

@@ -71,13 +71,15 @@ def answering(*answers: bytes) -> Write:
 async def test_an_answer_after_the_deadline_is_given_to_no_other_attempt(client: type[HttpTarget]) -> None:
     async def answer(request: RawRequest, writer: asyncio.StreamWriter) -> None:
         if len(raw.requests) == 1:
-            await asyncio.sleep(0.3)
+            await is_late.wait()
             writer.write(NO)
         else:
-            await asyncio.sleep(0.1)
+            is_late.set()
+            await asyncio.sleep(0.02)  # so that the late answer arrives during this attempt
             writer.write(OK)
 
-    async with RawTarget(answer) as raw, target_at(client, raw.url, timeout_s=0.2) as target:
+    is_late = asyncio.Event()
+    async with RawTarget(answer) as raw, target_at(client, raw.url, timeout_s=0.4) as target:
         assert await result_of(target) == Failed(reason="timeout", detail="headers_timeout", answered=False)
         for _ in range(3):
             assert await result_of(target) == Succeeded(status=200)

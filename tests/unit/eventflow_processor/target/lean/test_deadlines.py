@@ -2,8 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from eventflow_processor.target.lean.deadlines import Deadlines
 from tests.support.wait import eventually
+
+pytestmark = pytest.mark.virtual_time
 
 
 async def test_things_are_late_in_the_order_in_which_they_were_added() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventflow.errors import InvalidEventError
-from eventflow_collector.intake import strict_json
+from eventflow_collector import strict_json
 from tests.unit.eventflow_collector.intake.values import values
 
 DEEPEST = b"[" * strict_json.MAX_DEPTH + b"]" * strict_json.MAX_DEPTH

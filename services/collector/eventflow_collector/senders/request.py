@@ -1,0 +1,94 @@
+"""A whole request as the engine reads it, and the texts at the places that the vocabulary names. Pure."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import assert_never
+from urllib.parse import parse_qsl
+
+from eventflow.errors import InvalidEventError
+from eventflow.json_pointer import value_at
+from eventflow.senders.vocabulary import FirstMember, FormField, Header, Place, Pointer, Query, SubPath
+from eventflow_collector import strict_json
+from eventflow_collector.head import Head
+
+FORM = "application/x-www-form-urlencoded"
+
+FIELDS_MAX = 1000
+"""Most fields of a form. A body with more counts as no form."""
+
+FindText = Callable[["Request"], str | None]
+"""Returns the text at a place in a request, as it was sent; None if there is none."""
+
+_UNREAD = object()
+
+
+class Request:
+    """A whole request. The body and a form in it are parsed at most once, and only if a place needs it.
+
+    Attributes:
+        head: The lines before the body.
+        headers: Those of the head.
+        body: The bytes as received.
+    """
+
+    __slots__ = ("_document", "_form", "body", "head", "headers")
+
+    def __init__(self, head: Head, body: bytes) -> None:
+        self.head = head
+        self.headers = head.headers
+        self.body = body
+        self._document: object = _UNREAD
+        self._form: Mapping[str, str] | None = None
+
+    @property
+    def document(self) -> object:
+        """The parsed body; None if it is not JSON."""
+        if self._document is _UNREAD:
+            try:
+                self._document = strict_json.parse(self.body)
+            except InvalidEventError:
+                self._document = None
+        return self._document
+
+    @property
+    def form(self) -> Mapping[str, str]:
+        """The first value of each field of a form in the body; nothing if the body is not a form."""
+        if self._form is None:
+            media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            self._form = _fields_in(self.body.decode("latin-1")) if media_type == FORM else {}
+        return self._form
+
+
+def text_finder(place: Place) -> FindText:
+    """Prepare to find the text at a place."""
+    match place:
+        case Header(header=name):
+            return lambda request: request.headers.get(name)
+        case Pointer(pointer=path):
+            return lambda request: text_of(value_at(request.document, path))
+        case FirstMember(first_member=name):
+            pattern = re.compile(rb'\s*\{\s*"%b"\s*:\s*"([A-Za-z_]{1,64})"' % re.escape(name.encode()))
+            return lambda request: None if (found := pattern.match(request.body)) is None else found[1].decode()
+        case FormField(form=name):
+            return lambda request: request.form.get(name)
+        case Query(query=name):
+            return lambda request: request.head.parameter(name)
+        case SubPath():
+            return lambda request: request.head.sub_path[1:] or None
+        case _:
+            assert_never(place)
+
+
+def text_of(value: object) -> str | None:
+    """Return a text, or the digits of a whole number; None for any other value of JSON."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
+
+
+def _fields_in(text: str) -> Mapping[str, str]:
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError:
+        return {}
+    return dict(reversed(pairs))
