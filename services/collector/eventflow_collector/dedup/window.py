@@ -71,8 +71,9 @@ class Window:
         if len(self._entries) == self._max_ids:
             self._drop_oldest()
             self._on_evicted()
+        entry = (self._now_ms() + self._length_ms) << _CHECKSUM_BITS | checksum
         self._order.append(digest)
-        self._entries[digest] = (self._now_ms() + self._length_ms) << _CHECKSUM_BITS | checksum
+        self._entries[digest] = entry
 
     def drop_expired(self) -> None:
         """Release the memory of ids whose time has passed."""

@@ -88,9 +88,8 @@ class DedupWriter(Writer):
         """Refuse the twins of an event that its request has not stored; nothing happens if it is durable."""
         # Another request may have begun the same id meanwhile, after a late confirm and the end of the window.
         if self._pending.get(pending.identity) is pending:
+            pending.settle_twins(rejection.UNCONFIRMED)
             del self._pending[pending.identity]
-            for twin in pending.twins:
-                twin.settle(rejection.UNCONFIRMED)
 
     @harmless
     def record_repeats(self, repeats: Sequence["_Repeat"], flow: Flow, request: Span) -> None:
@@ -130,13 +129,14 @@ class DedupWriter(Writer):
         if event.has_new_id:
             return
         identity = (event.source, event.id)
-        pending = self._pending.pop(identity, None)
+        pending = self._pending.get(identity)
         if pending is None:
             self._window.add(digest_of(*identity), checksum_of(event.body))
             return
         self._window.add(pending.digest, pending.checksum)
-        for twin in pending.twins:
-            twin.settle(None)
+        pending.settle_twins(None)
+        # Last: after an error above, the end of its request still finds it, and refuses the twins that are left.
+        del self._pending[identity]
 
 
 _Repeat = tuple[Event, bool]
@@ -154,6 +154,15 @@ class _Pending:
         self.checksum = checksum
         self.twins: list[_Waiting] = []
 
+    def settle_twins(self, rejected: Rejection | None) -> None:
+        """Settle the event for all twins. An error of one of them ends that one only."""
+        while self.twins:
+            twin = self.twins.pop()
+            try:
+                twin.settle(rejected)
+            except Exception as error:  # noqa: BLE001 - see above
+                twin.fail(error)
+
 
 class _Waiting(Stored):
     """A request, until its own events are stored, and those that it shares with earlier requests.
@@ -165,7 +174,7 @@ class _Waiting(Stored):
         repeats: Its repeats so far.
     """
 
-    __slots__ = ("_flow", "_left", "_rejected", "_request", "_stored", "_writer", "begun", "repeats")
+    __slots__ = ("_flow", "_is_ended", "_left", "_rejected", "_request", "_stored", "_writer", "begun", "repeats")
 
     def __init__(self, writer: DedupWriter, flow: Flow, request: Span, stored: Stored) -> None:
         self._writer = writer
@@ -173,6 +182,7 @@ class _Waiting(Stored):
         self._request = request
         self._stored = stored
         self._left = 1  # for its own events
+        self._is_ended = False
         self._rejected: Rejection | None = None
         self.begun: list[_Pending] = []
         self.repeats: list[_Repeat] = []
@@ -183,10 +193,10 @@ class _Waiting(Stored):
         self.repeats.append((event, is_same))
 
     def settle(self, rejected: Rejection | None) -> None:
-        """Note that one of the events has been stored or refused; the last one ends the request. Never raises."""
+        """Note that one of the events has been stored or refused; the last one ends the request."""
         self._left -= 1
         self._rejected = self._rejected or rejected
-        if self._left == 0:
+        if self._left == 0 and not self._is_ended:
             self._end()
 
     @override
@@ -196,14 +206,16 @@ class _Waiting(Stored):
 
     @override
     def fail(self, error: Exception) -> None:
-        is_ended = self._left <= 0
-        self.abandon()
-        if not is_ended:
-            self._stored.fail(error)
+        is_ended = self._is_ended
+        try:
+            self.abandon()
+        finally:
+            if not is_ended:
+                self._stored.fail(error)
 
     def abandon(self) -> None:
-        """End without a result: whatever it waits for changes nothing more."""
-        self._left = 0  # from here on `settle` makes it negative
+        """End without a result: the events that it waits for change nothing more."""
+        self._is_ended = True
         self._give_up_begun()
 
     def _give_up_begun(self) -> None:
@@ -211,9 +223,7 @@ class _Waiting(Stored):
             self._writer.give_up(pending)
 
     def _end(self) -> None:
-        try:
-            if self._rejected is None and self.repeats:
-                self._writer.record_repeats(self.repeats, self._flow, self._request)
-            self._stored.stored(self._rejected)
-        except Exception as error:  # noqa: BLE001 - another request may have called this, and must go on
-            self._stored.fail(error)
+        if self._rejected is None and self.repeats:
+            self._writer.record_repeats(self.repeats, self._flow, self._request)
+        self._stored.stored(self._rejected)
+        self._is_ended = True  # only now: an error before this still fails the request
