@@ -21,6 +21,10 @@ class InvalidEventError(EventFlowError):
     """A request is not an event: an attribute is too long, or has characters that are not allowed."""
 
 
+class UnsendableEventError(EventFlowError):
+    """No request to the target can be built for an event. Trying again cannot help until the settings change."""
+
+
 class TopologyMismatchError(EventFlowError):
     """A queue exists with arguments that differ from ours; the message quotes the broker. Retrying cannot help."""
 

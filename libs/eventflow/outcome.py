@@ -18,6 +18,7 @@ FAILURE_REASONS = (
     "refused",
     "timeout",
     "connection",
+    "unsendable",
     "internal",
 )
 """Reasons of failed attempts: a closed set, because metrics use them as labels."""

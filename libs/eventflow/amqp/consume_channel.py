@@ -100,6 +100,8 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
         self._messages = MessageReader()
         self._deliver: dict[bytes, Deliver] = {}  # by consumer tag
         self._incoming: Incoming | None = None  # one at a time: frames of two deliveries never mix on a channel
+        self._unsettled: dict[int, None] = {}  # delivery tags; they only grow, so the oldest is the first
+        self._acked: list[int] = []  # tags whose acks are written at the end of this tick of the event loop
         below.claim_channel(channel.number, self)
 
     @property
@@ -118,13 +120,30 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
     def settle(self, tag: int, *, requeue: bool) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the delivering channel is closed")
-        self._wire.send(frames.settle_frame(tag, channel=self._number, requeue=requeue))
+        if requeue:
+            self._settle_now(tag, frames.requeue_frame(tag, channel=self._number))
+            return
+        if not self._acked:
+            self._wire.send_last(self._take_acks)
+        self._acked.append(tag)
 
     @override
     def dead_letter(self, tag: int) -> None:
         if self._channel.is_closed:
             raise DeliveryLostError("the delivering channel is closed")
-        self._wire.send(frames.dead_letter_frame(tag, channel=self._number))
+        self._settle_now(tag, frames.dead_letter_frame(tag, channel=self._number))
+
+    def _settle_now(self, tag: int, frame: bytes) -> None:
+        """Write a settlement that is not an ack, before the acks of this tick."""
+        self._unsettled.pop(tag, None)
+        self._wire.send(frame)
+
+    def _take_acks(self) -> bytes:
+        """Return the acks of this tick. Deliveries that were settled otherwise are out of the way by now."""
+        acked, self._acked = self._acked, []
+        for tag in acked:
+            self._unsettled.pop(tag, None)
+        return frames.ack_frames(acked, oldest_unsettled=next(iter(self._unsettled), None), channel=self._number)
 
     @override
     def handle(self, read: bytes, start: int, end: int) -> int:
@@ -134,6 +153,7 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
         if frames.method_of(payload) != frames.DELIVER:
             return start
         consumer_tag, tag = frames.deliver_of(payload)
+        self._unsettled[tag] = None  # from its first frame on: an ack of several must not include it
         # Nearly every delivery has one body frame and is whole in one read, so it needs no state between its frames.
         content = frames.content_at(read, end, channel=self._number)
         if content is None:
@@ -166,7 +186,7 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
 
     def _requeue(self, tag: int) -> None:
         if not self._channel.is_closed:
-            self._wire.send(frames.settle_frame(tag, channel=self._number, requeue=True))
+            self._settle_now(tag, frames.requeue_frame(tag, channel=self._number))
 
 
 class LibraryConsumeChannel(ConsumeChannel):

@@ -83,7 +83,7 @@ _REPEATED = frozenset((SOURCE, TYPE))
 
 _PERSISTENT = b"\x02"
 _MANDATORY = b"\x01"
-_REQUEUE = 0b10
+_MULTIPLE, _REQUEUE = 0b01, 0b10
 _SHORT_MAX_BYTES = 255
 
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
@@ -128,9 +128,27 @@ def dead_letter_frame(tag: int, *, channel: int) -> bytes:
     return _settlement(NACK, tag, 0, channel)
 
 
-def settle_frame(tag: int, *, channel: int, requeue: bool) -> bytes:
-    """Encode the ack of a delivery, or the nack that requeues it."""
-    return _settlement(NACK, tag, _REQUEUE, channel) if requeue else _settlement(ACK, tag, 0, channel)
+def requeue_frame(tag: int, *, channel: int) -> bytes:
+    """Encode the nack that requeues a delivery."""
+    return _settlement(NACK, tag, _REQUEUE, channel)
+
+
+def ack_frames(tags: Sequence[int], *, oldest_unsettled: int | None, channel: int) -> bytes:
+    """Encode the acks of deliveries: one ack for all that are older than every unsettled delivery, one for each other.
+
+    A queue handles an ack of several messages as one command, and then delivers as many at once.
+
+    Args:
+        tags: Delivery tags, which start at 1. None of them has been settled.
+        oldest_unsettled: The lowest tag that is neither settled nor among `tags`; None if there is none.
+        channel: The channel of the deliveries.
+    """
+    # An ack of several applies to every tag up to its own, so none of these may be of a delivery that is still in use.
+    last_older = max((tag for tag in tags if oldest_unsettled is None or tag < oldest_unsettled), default=0)
+    acks = [_settlement(ACK, tag, 0, channel) for tag in tags if tag > last_older]
+    if last_older:
+        acks.append(_settlement(ACK, last_older, _MULTIPLE, channel))
+    return b"".join(acks)
 
 
 def payload_of(read: bytes, start: int, end: int) -> bytes:

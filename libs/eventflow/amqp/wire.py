@@ -11,7 +11,7 @@ was tested.
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any, Protocol, SupportsIndex
 
@@ -86,6 +86,7 @@ class Wire:
         self._watcher = ConnectionWatcher()
         self._handlers: dict[int, FrameHandler] = {0: self._watcher}  # methods of the connection itself
         self._unsent: list[bytes] = []
+        self._last: list[Callable[[], bytes]] = []
         self._is_at_end = False
 
     @property
@@ -120,9 +121,13 @@ class Wire:
         """Write whole frames at the end of this tick of the event loop, together with all others of the tick."""
         # One system call for all publishes of a tick. Each piece consists of whole frames. The library writes its own
         # frames to the same writer, so they can only come between two pieces and never inside one.
-        if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._flush)
+        self._flush_soon()
         self._unsent.append(frames)
+
+    def send_last(self, frames_of: Callable[[], bytes]) -> None:
+        """Write the whole frames that `frames_of` returns at the end of this tick, after those of `send`."""
+        self._flush_soon()
+        self._last.append(frames_of)
 
     def attach(self, writer: asyncio.StreamWriter) -> None:
         """Use this writer from now on."""
@@ -138,8 +143,14 @@ class Wire:
         handler = self._handlers.get(number)
         return start if handler is None else handler.handle(read, start, end)
 
+    def _flush_soon(self) -> None:
+        if not (self._unsent or self._last):
+            asyncio.get_running_loop().call_soon(self._flush)
+
     def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
+        unsent, last = self._unsent, self._last
+        self._unsent, self._last = [], []
+        unsent += (frames_of() for frames_of in last)
         # The end of a connection is not reported here: its session ends, and with it every unresolved publish and every
         # unsettled delivery.
         if self._writer is not None and not self._writer.is_closing():

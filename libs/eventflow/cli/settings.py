@@ -190,7 +190,7 @@ def accepted_by(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(accepted_by(choice) for choice in schema["anyOf"] if choice.get("type") != "null")
     if "enum" in schema:
-        return ", ".join(schema["enum"])
+        return ", ".join(map(str, schema["enum"]))
     kind = schema["type"]
     if kind == "array":
         return f"list, each: {accepted_by(schema['items'])}"

@@ -1,15 +1,14 @@
 """TLS contexts for connections to brokers, made from the parameters of a broker URL."""
 
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import structlog
 
 from eventflow.errors import SettingsError
 from eventflow.network.broker_url import Tls, parse_broker_url
+from eventflow.network.certificates import UnusableCertificateError, check_readable, load_own, named
 
 PEM_BEGINS = b"-----BEGIN"
 VERIFY_ADVICE = (
@@ -20,26 +19,22 @@ VERIFY_ADVICE = (
 log = structlog.stdlib.get_logger()
 
 
-class UnusableCertificateError(ValueError):
-    """A certificate or key cannot be used; names the parameter, the file, and the reason."""
-
-
 def context_of(tls: Tls) -> ssl.SSLContext:
     """Make a context. It reads the files each time, so that a renewed certificate is used at the next connect.
 
     Raises:
         UnusableCertificateError: A file is missing, cannot be read, or is not a certificate or key.
     """
-    with _named("cafile", tls.cafile):
-        _check_readable(tls.cafile)
-    with _named("capath", tls.capath):
+    with named("cafile", tls.cafile):
+        check_readable(tls.cafile)
+    with named("capath", tls.capath):
         if tls.capath is not None:
             next(Path(tls.capath).iterdir(), None)  # OpenSSL ignores a missing directory
     given = [name for name in ("cafile", "capath", "cadata") if getattr(tls, name) is not None]
-    with _named(", ".join(given) or "the system's authorities", tls.cafile):
+    with named(", ".join(given) or "the system's authorities", tls.cafile):
         context = ssl.create_default_context(cafile=tls.cafile, capath=tls.capath, cadata=_text_if_pem(tls.cadata))
     if tls.certfile is not None:
-        _load_own(context, tls.certfile, tls.keyfile)
+        load_own(context, tls.certfile, tls.keyfile, names=("certfile", "keyfile"))
     elif tls.keyfile is not None:
         raise UnusableCertificateError("keyfile is set, and certfile is not")
     if not tls.verify:
@@ -74,36 +69,3 @@ def _text_if_pem(cadata: bytes | None) -> str | bytes | None:
     """Return PEM as text and DER as bytes: `ssl` distinguishes them by type."""
     is_pem = cadata is not None and cadata.lstrip().startswith(PEM_BEGINS)
     return cadata.decode("ascii") if cadata is not None and is_pem else cadata
-
-
-def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:
-    def no_passphrase() -> NoReturn:
-        # Without a callback OpenSSL asks for the passphrase at the terminal, and waits.
-        raise UnusableCertificateError(f"keyfile = {keyfile or certfile}: a key without a passphrase is expected")
-
-    for name, path in (("certfile", certfile), ("keyfile", keyfile)):
-        with _named(name, path):
-            _check_readable(path)
-    with _named("certfile" if keyfile is None else f"keyfile = {keyfile}, certfile", certfile):
-        context.load_cert_chain(certfile, keyfile, password=no_passphrase)
-
-
-def _check_readable(path: str | None) -> None:
-    """Open a file. With two files, OpenSSL's error does not name the one that is missing."""
-    if path is not None:
-        with Path(path).open("rb"):
-            pass
-
-
-@contextmanager
-def _named(parameter: str, path: str | None) -> Iterator[None]:
-    where = parameter if path is None else f"{parameter} = {path}"
-    try:
-        yield
-    except UnusableCertificateError:
-        raise
-    except ssl.SSLError as error:
-        reason = (error.reason or "it is not PEM").lower().replace("_", " ")
-        raise UnusableCertificateError(f"{where}: {reason}") from error
-    except (OSError, ValueError) as error:  # a ValueError for a zero byte in a path
-        raise UnusableCertificateError(f"{where}: {getattr(error, 'strerror', None) or error}") from error

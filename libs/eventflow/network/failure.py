@@ -20,6 +20,9 @@ BAD_ANSWER: Final = "bad_answer"
 CUT_OFF: Final = "cut_off"
 TLS_FAILED: Final = "tls_failed"
 RESET: Final = "reset"
+PROXY_UNREACHABLE: Final = "proxy_unreachable"
+PROXY_REFUSED: Final = "proxy_refused"
+NO_TOKEN: Final = "no_token"  # noqa: S105 - a word for a failure
 OTHER: Final = "other"
 
 MEANINGS: Final = {
@@ -41,9 +44,24 @@ MEANINGS: Final = {
     BODY_TIMEOUT: "the body of the answer did not end in time",
     BAD_ANSWER: "the answer is not HTTP",
     CUT_OFF: "the answer was cut off",
+    PROXY_UNREACHABLE: "there is no connection to the proxy",
+    PROXY_REFUSED: "the proxy opens no connection to the target",
+    NO_TOKEN: "no access token could be fetched",
     OTHER: "another error of the network",
 }
 """All words, each with its meaning for people."""
+
+OF_NO_EVENT: Final = frozenset({PROXY_UNREACHABLE, PROXY_REFUSED, NO_TOKEN})
+"""Failures on the way to the target in which no event can have a part."""
+
+
+class ProxyError(OSError):
+    """A failure of the proxy in front of a target. `detail` is the word for it."""
+
+    def __init__(self, detail: str, text: str) -> None:
+        super().__init__(text)
+        self.detail = detail
+
 
 _CERTIFICATE: Final = {  # X509_V_ERR_*
     9: "certificate_not_yet_valid",
@@ -113,11 +131,11 @@ def _from_its_root(error: BaseException) -> Iterator[BaseException]:
 
 
 def _word_of(error: BaseException) -> str | None:
-    match error:  # only errors that `ssl` itself has raised have all its attributes
-        case ssl.SSLCertVerificationError():
-            return _CERTIFICATE.get(getattr(error, "verify_code", 0), "certificate_invalid")
+    match error:
+        case ProxyError(detail=detail):
+            return detail
         case ssl.SSLError():
-            return TLS_ON_PLAIN_PORT if getattr(error, "reason", None) in _NO_TLS else TLS_FAILED
+            return _word_of_tls(error)
         case socket.gaierror():
             return NOT_RESOLVED
         case TimeoutError():
@@ -129,3 +147,9 @@ def _word_of(error: BaseException) -> str | None:
             return by_number or (TLS_FAILED if isinstance(error, ConnectionError) else None)  # asyncio, in a handshake
         case _:
             return None
+
+
+def _word_of_tls(error: ssl.SSLError) -> str:  # only errors that `ssl` itself has raised have all its attributes
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _CERTIFICATE.get(getattr(error, "verify_code", 0), "certificate_invalid")
+    return TLS_ON_PLAIN_PORT if getattr(error, "reason", None) in _NO_TLS else TLS_FAILED

@@ -4,25 +4,29 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 
-import aiohappyeyeballs
-
+from eventflow.network.dial import dial
 from eventflow.network.failure import is_answer_in_tls
-from eventflow.network.resolver import NEXT_ADDRESS_AFTER_S, AddressInfo
+from eventflow.network.http_proxy import Via
+from eventflow.network.resolver import AddressInfo
 
 
-async def reach(addresses: Sequence[AddressInfo], *, server_name: str, tls: ssl.SSLContext | None) -> None:
+async def reach(
+    addresses: Sequence[AddressInfo], *, server_name: str, tls: ssl.SSLContext | None, via: Via | None = None
+) -> None:
     """Connect to the first address that answers, with TLS if a context is given, and close the connection.
+
+    Args:
+        addresses: Of the proxy if there is one, else of the target.
+        server_name: The name in the target's certificate.
+        tls: The context for the target.
+        via: The proxy.
 
     Raises:
         OSError: No address could be reached, or TLS failed; `network.failure.detail_of` returns the word for it.
     """
-    loop = asyncio.get_running_loop()
-    sock = await aiohappyeyeballs.start_connection(
-        addresses, happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S, interleave=1, loop=loop
-    )
-    transport, _ = await loop.create_connection(
+    transport, _ = await asyncio.get_running_loop().create_connection(
         asyncio.Protocol,
-        sock=sock,
+        sock=await dial(addresses, via=via),
         ssl=tls,
         server_hostname=server_name.rstrip(".") if tls else None,  # certificates never have the final dot
     )

@@ -20,6 +20,9 @@ FILE_MAX_BYTES = 1024 * 1024
 SECTIONS_MAX = 3
 """`flows`, the name of the flow, `source` or `target`."""
 
+_NAMED_FILES = frozenset({"ca_file", "client_certificate_file", "client_key_file"})
+"""Settings whose own names end in `_file`: their values are paths, and are not replaced by the content of the file."""
+
 _SERVICE_LINK = re.compile(
     rf"{ENV_PREFIX}(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_[A-Z]+(?:_PROTO|_PORT|_ADDR)?)"
 )
@@ -99,7 +102,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
                 raise SettingsError(
                     f"{variable([section])} is a section and takes no value; set variables such as {written} only"
                 )
-        is_file = bool(sections) and field.endswith("_file")
+        is_file = bool(sections) and field.endswith("_file") and field not in _NAMED_FILES
         key = field.removesuffix("_file") if is_file else field
         place[key] = ValueFile(variable=written, path=text, is_second=key in place) if is_file else text
     return nested

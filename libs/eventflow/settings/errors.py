@@ -76,10 +76,10 @@ def _only_names(value: object) -> Iterator[str]:
 
 
 def _value_shown(field: FieldInfo | None, value: object) -> str:
-    """Return ` = value`; empty for a secret, and only scheme, host and port of a target's URL."""
-    if field is None or is_secret(field):
+    """Return ` = value`; empty for a secret and if there is none, and only scheme, host and port of a target's URLs."""
+    if field is None or value is None or is_secret(field):
         return ""
-    if field is TargetSettings.model_fields["url"]:
+    if field in (TargetSettings.model_fields["url"], TargetSettings.model_fields["oauth2_token_url"]):
         url = shown_http_url(value) if isinstance(value, str) else None
         return f" = {url!r}" if url else ""
     return f" = {_shown(repr(value))}"

@@ -4,9 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from eventflow.http_token import is_token
+from eventflow.network.host import check_http_url
 from eventflow.senders.table import NO_SENDER, OWN_HMAC
-from eventflow.senders.vocabulary import Header, Hmac, Sender
-from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, is_token
+from eventflow.senders.vocabulary import Answer, Encoding, Header, Hmac, Sender
+from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, split
 
 
 def _sender_name(value: object) -> object:
@@ -20,6 +22,18 @@ def _header_name(value: str) -> str:
     if value and not is_token(value):
         raise ValueError("the name of a header is expected: letters, digits and hyphens")
     return value
+
+
+def _public_url(value: str) -> str:
+    if value:
+        check_http_url(value)
+        if "?" in value or "#" in value:
+            raise ValueError("no query and no fragment is accepted in it; the query of each request is added")
+    return value
+
+
+def _status(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
 class SourceSettings(Section):
@@ -44,8 +58,9 @@ class SourceSettings(Section):
     hmac_algorithm: Literal["sha256", "sha512", "sha1"] = Field(
         "sha256", description="hash function if `verify` is `hmac`"
     )
-    hmac_encoding: Literal["hex", "base64"] = Field(
-        "hex", description="encoding of the signature if `verify` is `hmac`; hex is in lower case"
+    hmac_encoding: Encoding = Field(
+        "hex",
+        description="encoding of the signature if `verify` is `hmac`; hex in either case, base64 padded or not",
     )
     hmac_prefix: str = Field("", description="text before the signature in its header if `verify` is `hmac`")
     tolerance_s: float = Field(
@@ -53,6 +68,11 @@ class SourceSettings(Section):
         gt=0,
         le=86_400,
         description="largest difference between a signed timestamp and now; a larger one is answered 401",
+    )
+    public_url: Annotated[str, AfterValidator(_public_url)] = Field(
+        "",
+        description="public address of this flow as it is registered at the sender, such as "
+        "`https://example.com/events/orders`, without a query; needed if the sender signs it",
     )
     max_body_bytes: int = Field(
         MIB, ge=1, le=128 * MIB, description="largest body of an event; a larger one is answered 413"
@@ -84,6 +104,32 @@ class SourceSettings(Section):
         False, description="accept events without key and signature from everyone who can reach the collector"
     )
 
+    methods: Annotated[
+        tuple[Literal["POST", "PUT", "PATCH", "GET"], ...], BeforeValidator(split), Field(min_length=1)
+    ] = Field(
+        ("POST",), description="methods of requests with events, separated by commas: `POST`, `PUT`, `PATCH`, `GET`"
+    )
+    allow_trailing_slash: bool = Field(True, description="accept one slash behind the path of the flow")
+    allow_sub_paths: bool = Field(False, description="accept every path below that of the flow (`/events/{flow}/...`)")
+    signed_body: Literal["received", "decoded"] = Field(
+        "received", description="bytes that the sender signs if it compresses a body: as received, or `decoded`"
+    )
+    answer_status: Annotated[Literal[200, 202, 204], BeforeValidator(_status)] | None = Field(
+        None,
+        description="status of the answer to stored events: 200, 202, or 204 without a body; unset: the one that the "
+        "sender in `verify` needs, usually 202",
+    )
+    answer_body: Literal["json", "empty"] | None = Field(
+        None,
+        description="body of that answer: `json` with the ids of the events, or `empty`; unset: the one that the "
+        "sender in `verify` needs, usually `json`",
+    )
+    answer_text: str = Field(
+        "",
+        max_length=1000,
+        description="fixed text as the body of that answer (`text/plain`), in the place of `answer_body`",
+    )
+
     @property
     def lacks_authentication(self) -> bool:
         """Whether every sender would be accepted, although no setting allows that."""
@@ -109,6 +155,24 @@ class SourceSettings(Section):
         if not value and info.data.get("verify") == OWN_HMAC:
             raise ValueError(f"the name of the signature's header is expected, because verify is {OWN_HMAC}")
         return value
+
+    @field_validator("answer_text")
+    @classmethod
+    def _check_answer_text(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("answer_body") is not None:
+            raise ValueError("it cannot be set together with answer_body")
+        if value and info.data.get("answer_status") == 204:
+            raise ValueError("it has no effect, because answer_status is 204")
+        return value
+
+    def answer_after(self, sender: Sender | None) -> Answer:
+        """Return the answer to stored events: each setting goes before that of the sender that the flow verifies."""
+        default = Answer() if sender is None else sender.answer
+        return Answer(
+            status=self.answer_status or default.status,
+            body=self.answer_body or default.body,
+            text=self.answer_text or (default.text if self.answer_body is None else ""),
+        )
 
     @property
     def own_hmac(self) -> Sender:

@@ -1,6 +1,5 @@
 """The section `[target]` of a flow. Pure."""
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -8,51 +7,23 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from eventflow.control.overrides import RATE_MAX_PER_S, RATE_MIN_PER_S
-from eventflow.network.host import check_http_url
-from eventflow.settings.fields import Secrets, Section, auto, is_token, require_signing_keys, split
-from eventflow.settings.value_text import check_expanded
+from eventflow.network.http_proxy import Proxy, parse_proxy_url
+from eventflow.network.tls_files import TlsFiles
+from eventflow.settings.egress import (
+    checked_headers,
+    checked_path,
+    checked_proxy,
+    checked_target_url,
+    checked_url,
+    json_object,
+)
+from eventflow.settings.fields import Secrets, Section, auto, checked_by, require_signing_keys, split
+from eventflow.settings.secret_text import check_secret
 
 UNITS_MIN = 0.000001
 
-_FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding", "trailer", "expect", "upgrade"})
-"""With one of these set to a fixed value, the target may receive a cut body or none, and still answer with success."""
-
 _STATUSES = re.compile(r"([2-5])xx|([2-5]\d\d)(?:\s*-\s*([2-5]\d\d))?", re.ASCII | re.IGNORECASE)
 _POINTER = re.compile(r"(/([^~/]|~[01])*)+")
-
-
-def _target_url(value: str) -> str:
-    try:
-        check_http_url(value)
-    except ValueError as error:
-        advice = "; set EVENTFLOW_TARGET__HEADERS instead" if "password" in str(error) else ""
-        raise ValueError(f"{error}{advice}") from None
-    return value
-
-
-def _json_object(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        raise ValueError('a JSON object of strings is expected, such as {"Authorization": "Bearer ..."}') from None
-
-
-def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-    for name, secret in value.items():
-        _check_header(name, secret.get_secret_value())
-    return value
-
-
-def _check_header(name: str, value: str) -> None:
-    check_expanded(value)
-    if not is_token(name):
-        raise ValueError("header names are made of letters, digits and hyphens")
-    if name.lower() in _FRAMING_HEADERS:
-        raise ValueError(f"{name} cannot be the same for every event: it decides where a request ends")
-    if not (value.strip() and value.isascii() and value.isprintable()):
-        raise ValueError("header values are printable ASCII, and not empty")
 
 
 def _increasing(value: tuple[float, ...]) -> tuple[float, ...]:
@@ -79,15 +50,19 @@ def _pointer(value: str) -> str:
 
 
 DelayS = Annotated[float, Field(ge=0.001, le=2_000_000)]
+File = Annotated[str, AfterValidator(checked_path)]
 Pointers = Annotated[tuple[Annotated[str, AfterValidator(_pointer)], ...], BeforeValidator(split)]
 
 
 class TargetSettings(Section):
     """Target of a flow: its URL, its rate limit, its success criterion, and retries."""
 
-    url: Annotated[str, AfterValidator(_target_url)] | None = Field(
-        None, description="URL to which events are sent with POST; required by the processor"
+    url: Annotated[str, AfterValidator(checked_target_url)] | None = Field(
+        None,
+        description="URL to which events are sent; required by the processor. Its path and query may contain `{id}`, "
+        "`{type}`, `{source}`, `{subject}` and `{flow}`: each event's own value, percent-encoded",
     )
+    method: Literal["POST", "PUT", "PATCH"] = Field("POST", description="HTTP method of the requests")
     rate_per_s: Annotated[float | None, Field(ge=RATE_MIN_PER_S, le=RATE_MAX_PER_S, allow_inf_nan=False)] = Field(
         None, description="quota units per second for all processors together; unset = unlimited"
     )
@@ -100,9 +75,43 @@ class TargetSettings(Section):
         None,
         description="most attempts in flight in one processor; auto = rate x timeout, or 64 if the rate is unlimited",
     )
-    headers: Annotated[dict[str, SecretStr], BeforeValidator(_json_object), AfterValidator(_headers)] = Field(
-        {}, description="JSON object of static headers, such as authorization"
+    headers: Annotated[dict[str, SecretStr], BeforeValidator(json_object), AfterValidator(checked_headers)] = Field(
+        {},
+        description="JSON object of headers, such as authorization; `{id}`, `{type}`, `{source}`, `{subject}` and "
+        "`{flow}` in a value are each event's own, and `{{` is a literal brace",
     )
+    proxy: Annotated[SecretStr, AfterValidator(checked_proxy)] | None = Field(
+        None,
+        description="HTTP proxy for all connections to the target and to `oauth2_token_url`, such as "
+        "`http://user:password@proxy:3128`; the variables `HTTP_PROXY` and `HTTPS_PROXY` are never used",
+    )
+    ca_file: File | None = Field(
+        None,
+        description="file with the CA certificates (PEM) that the target's certificate must be signed by; unset = "
+        "those of the system",
+    )
+    client_certificate_file: File | None = Field(
+        None, description="file with the certificate (PEM) that is shown to the target, and its intermediate ones"
+    )
+    client_key_file: File | None = Field(
+        None,
+        description="file with the key (PEM, without a passphrase) of that certificate; unset = the key is in the "
+        "file of the certificate",
+    )
+    oauth2_token_url: Annotated[str, AfterValidator(checked_url)] | None = Field(
+        None, description="URL from which access tokens are fetched by the OAuth 2.0 client credentials grant"
+    )
+    oauth2_client_id: str | None = Field(None, validate_default=True, description="client id for `oauth2_token_url`")
+    oauth2_client_secret: Annotated[SecretStr, checked_by(check_secret)] | None = Field(
+        None, description="client secret for `oauth2_token_url`"
+    )
+    oauth2_client_auth: Literal["basic", "body"] = Field(
+        "basic",
+        description="place of client id and secret in the request for a token: HTTP `basic` authentication, or the "
+        "`body`",
+    )
+    oauth2_scope: str | None = Field(None, description="scope of the tokens; several are separated by spaces")
+    oauth2_audience: str | None = Field(None, description="audience of the tokens, for servers that demand it")
     client: Literal["lean", "aiohttp"] = Field(
         "lean",
         description="HTTP client: `lean`, which takes the least CPU time, or `aiohttp`, which is in wider use; "
@@ -160,6 +169,37 @@ class TargetSettings(Section):
         description="treat an answer with `userErrors` of a mutation as a failure; requires `feedback` "
         "`shopify-graphql`",
     )
+
+    @property
+    def http_proxy(self) -> Proxy | None:
+        """The proxy, with its password; None if there is none."""
+        return None if self.proxy is None else parse_proxy_url(self.proxy.get_secret_value())
+
+    @property
+    def tls_files(self) -> TlsFiles:
+        """The files for TLS with the target."""
+        return TlsFiles(
+            ca_file=self.ca_file, certificate_file=self.client_certificate_file, key_file=self.client_key_file
+        )
+
+    @field_validator("client_key_file")
+    @classmethod
+    def _check_key(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("client_certificate_file", "") is None:
+            raise ValueError("it has no effect, because client_certificate_file is not set")
+        return value
+
+    @field_validator("oauth2_client_id", "oauth2_client_secret", "oauth2_scope", "oauth2_audience")
+    @classmethod
+    def _check_oauth2(cls, value: object, info: ValidationInfo) -> object:
+        token_url = info.data.get("oauth2_token_url", "")  # no key: it is itself wrong
+        if value is not None and token_url is None:
+            raise ValueError("it has no effect, because oauth2_token_url is not set")
+        if not value and token_url and info.field_name == "oauth2_client_id":
+            raise ValueError("a client id is expected, because oauth2_token_url is set")
+        if any(name.lower() == "authorization" for name in info.data.get("headers", {})) and token_url:
+            raise ValueError("a token would replace the header Authorization: remove it from headers")
+        return value
 
     @field_validator("user_errors_fail")
     @classmethod

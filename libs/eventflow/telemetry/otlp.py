@@ -4,6 +4,7 @@ The spans in between are our own classes, because a span of the SDK costs three 
 """
 
 import asyncio
+import os
 import random
 import re
 import time
@@ -14,6 +15,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.environment_variables import OTEL_BSP_SCHEDULE_DELAY
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -29,6 +31,11 @@ from eventflow.threads import on_daemon_thread
 
 CLOSE_MAX_S = 3.0
 """Longest time that a stop waits for the OTLP endpoint."""
+
+EXPORT_EVERY_MS = 500.0
+"""Time between two exports, unless OTEL_BSP_SCHEDULE_DELAY sets another. While the exporter's thread encodes spans, the
+event loop hardly gets the interpreter lock, and all events wait. With 1 % of the traces of 4500 events a second this
+takes 16 ms every 5 s, which is the SDK's default, and 2 ms every half second."""
 
 _TRACEPARENT = "traceparent"
 _TRACEPARENT_CHARACTERS = 55
@@ -58,7 +65,10 @@ class OtlpTracer(Tracer):
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
         self._follows_parent = isinstance(self._sampler, ParentBased)
         self._recorded_below = _bound_of(self._sampler)
-        self._processor = BatchSpanProcessor(OTLPSpanExporter())
+        self._processor = BatchSpanProcessor(
+            OTLPSpanExporter(),
+            schedule_delay_millis=None if OTEL_BSP_SCHEDULE_DELAY in os.environ else EXPORT_EVERY_MS,
+        )
         self._readable = partial(
             ReadableSpan,
             resource=Resource.create({SERVICE_NAME: service, SERVICE_VERSION: __version__}),

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from types import MappingProxyType
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from multidict import MultiMapping
+
+FIELDS_MAX = 1000
+"""Fields of a form, or parameters of a query, that are read. A text with more counts as having none."""
 
 QUERIES_KEPT_MAX = 128
 """Number of cached queries. A sender repeats the one that it was registered with."""
@@ -33,7 +35,7 @@ class Head(NamedTuple):
 
     def parameter(self, name: str) -> str | None:
         """Return a parameter of the query, decoded; the first of several, None if there is none."""
-        return _parameters_in(self.query).get(name) if self.query else None
+        return _parameters_in(self.query).get(name)
 
 
 class Peer(Protocol):
@@ -46,9 +48,18 @@ class Peer(Protocol):
         """Its IP address, looked up when it is needed; None if the connection is gone or has none."""
 
 
+def pairs_in(text: str) -> list[tuple[str, str]] | None:
+    """Return the names and values of a form or a query, decoded; None if it has too many.
+
+    Bytes that are not UTF-8 are kept apart. As one and the same replacement character, they could be exchanged under a
+    signature.
+    """
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=FIELDS_MAX)
+    except ValueError:
+        return None
+
+
 @lru_cache(maxsize=QUERIES_KEPT_MAX)
 def _parameters_in(query: str) -> Mapping[str, str]:
-    parameters: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        parameters.setdefault(name, value)
-    return MappingProxyType(parameters)
+    return dict(reversed(pairs_in(query) or ()))

@@ -7,6 +7,7 @@ handler of aiohttp's server with a head first and a body later.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NoReturn, Protocol
 
 import structlog
@@ -21,12 +22,14 @@ from eventflow_collector.durable import Stored, Writer
 from eventflow_collector.head import Head, Peer
 from eventflow_collector.intake import rejection
 from eventflow_collector.intake.budget import EVENT_BYTES, ByteBudget, Reservation
+from eventflow_collector.intake.codings import codings_of
 from eventflow_collector.intake.flow import Flow
-from eventflow_collector.intake.judgement import admit, judge
+from eventflow_collector.intake.judgement import admit, judge, verify
 from eventflow_collector.intake.mode import Mode
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.responses import Response
+from eventflow_collector.senders.request import Request
 from eventflow_collector.tracing import RequestTraces
 
 REPORT_EVERY_S = 1.0
@@ -116,6 +119,8 @@ class Ingest:
 class Reception(Stored):
     """One request, in steps: `admit` its head, `reserve` the parts of its body, `take` it. Each step may refuse it.
 
+    A body that the sender signs and then compresses needs more steps: `verify` it, decode it, `take_verified`.
+
     The answer goes to the exchange: at once after a refusal, otherwise when the events are stored.
 
     Attributes:
@@ -183,17 +188,29 @@ class Reception(Stored):
             return self.refuse(rejection.body_too_large(self.max_bytes))
         return self._reservation.grow(size_bytes) or self.refuse(rejection.OVERLOADED)
 
+    @property
+    def codings(self) -> tuple[str, ...]:
+        """The codings of the body, in the order in which they were applied. All of them can be decoded."""
+        return codings_of(self._head.headers) or ()
+
+    @property
+    def signs_decoded(self) -> bool:
+        """Whether the signature covers the decoded body."""
+        return self._flow.signs_decoded
+
     def take(self, body: bytes) -> None:
-        """Judge the whole request and store its events. Its body has been reserved."""
-        events = judge(self._flow, self._mode, self._head, body, now=utc_now())
-        if isinstance(events, Rejection):
-            self.refuse(events)
-        elif not self._reservation.grow_for_events(_held_bytes(events, self._mode)):
-            self.refuse(rejection.OVERLOADED)
-        else:
-            self._events = events
-            writer = self._ingest.writers[self._head.flow]
-            writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
+        """Judge the whole request and store its events. Its body has been reserved, and decoded if it has codings."""
+        request, now = Request(self._head, body, peer=self._exchange), utc_now()
+        if self._verify(request, now):
+            self._store(request, now)
+
+    def verify(self, received: bytes) -> bool:
+        """Check the signature over a body that is still to be decoded; return False after a refusal."""
+        return self._verify(Request(self._head, received, peer=self._exchange), utc_now())
+
+    def take_verified(self, decoded: bytes) -> None:
+        """Judge a request whose body was verified before it was decoded, and store its events."""
+        self._store(Request(self._head, decoded), utc_now())
 
     def refuse(self, rejected: Rejection) -> bool:
         """Answer a refusal; always returns False."""
@@ -235,12 +252,28 @@ class Reception(Stored):
         if self.admit() and self.reserve(size_bytes, total_bytes=size_bytes):
             self.take(body)
 
+    def _verify(self, request: Request, now: datetime) -> bool:
+        rejected = verify(self._flow, request, now=now)
+        return rejected is None or self.refuse(rejected)
+
+    def _store(self, request: Request, now: datetime) -> None:
+        events = judge(self._flow, self._mode, request, now=now)
+        if isinstance(events, Rejection):
+            self.refuse(events)
+        elif not self._reservation.grow_for_events(_held_bytes(events, self._mode)):
+            self.refuse(rejection.OVERLOADED)
+        else:
+            self._events = events
+            writer = self._ingest.writers[self._head.flow]
+            writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
+
     def _answer_stored(self, rejected: Rejection | None) -> None:
         if rejected is not None:
             self.refuse(rejected)
         elif self._is_open:
             self._ingest.record_accepted(self._head.flow, self._events)
-            self._end(responses.accepted([event.id for event in self._events], is_batch=self._mode.is_batch))
+            ids = [event.id for event in self._events]
+            self._end(responses.accepted(ids, is_batch=self._mode.is_batch, answer=self._flow.answer))
 
     def _end(self, response: Response) -> None:
         self._close()

@@ -19,7 +19,8 @@ VERSION = "1"
 
 _DESCRIPTION = (
     "Any body is an event. It is passed on byte for byte with its content type, unless this declares a CloudEvent "
-    "or several events. 202 means that every event of the request is stored durably. Ids, types, "
+    "or several events. A content coding (gzip, deflate, br) is removed. 202 means that every event of the request is "
+    "stored durably; the settings of a flow may replace it by 200 or 204. Ids, types, "
     f"sources and subjects have 1 to {ATTRIBUTE_MAX_BYTES} bytes of printable characters.\n\n"
     "A flow may demand an API key, a signature, or both. Known signatures: "
     f"{', '.join(sender.title for sender in SENDERS.values())}."
@@ -29,10 +30,14 @@ _PROBLEMS = {
     400: "The request is not valid HTTP, or not an event.",
     401: "A key or a signature is missing, wrong or too old.",
     404: "There is no such flow.",
+    405: "The flow takes no event by this method.",
     408: "The body took too long.",
     413: "The body, an event of it, or their number is too large.",
-    415: "The body is encoded, or its content type is not accepted in this form.",
+    414: "The path and the query are too long.",
+    415: "The content coding is not known, or the content type is not accepted in this form.",
     417: "The header `Expect` asks for something other than `100-continue`.",
+    431: "A header is too long, or there are too many.",
+    501: "The transfer coding is not `chunked`.",
     503: "An event could not be made durable. Some of a batch may have been; send it again under the same ids.",
 }
 
@@ -91,7 +96,9 @@ def _receive(operation_id: str, summary: str) -> dict[str, Any]:
             },
         },
         "responses": {
-            "202": {"description": "Every event is safe.", "content": _content(JSON, "Accepted")},
+            "202": _ACCEPTED,
+            "200": {**_ACCEPTED, "description": "The same, if the settings of the flow demand this status."},
+            "204": {"description": "The same, without a body, if the settings of the flow demand this status."},
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _PROBLEMS},
         },
     }
@@ -137,6 +144,10 @@ def _attribute(name: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": _ATTRIBUTES[name], "schema": schema}
 
 
+_ACCEPTED = {
+    "description": "Every event is safe. By settings of the flow, the body is empty or a fixed text.",
+    "content": {**_content(JSON, "Accepted"), "text/plain": {"schema": {"type": "string"}}},
+}
 _ID = {"type": "string", "minLength": 1, "maxLength": ATTRIBUTE_MAX_BYTES}
 _ID_IN_HEADER = {"type": "string", "maxLength": ATTRIBUTE_MAX_BYTES, "pattern": "^[ -~]*$"}
 _ID_HEADERS = (cloudevents.ID_HEADER, *Identity(SENDERS.values()).id_headers)

@@ -1,4 +1,4 @@
-"""Answers to requests, as values: 202 for accepted events, and RFC 9457 problem details for errors. Pure."""
+"""Answers to requests, as values: the one to stored events, and RFC 9457 problem details for errors. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,17 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple
 
+from eventflow.senders.vocabulary import Answer
+
 RETRY_AFTER_S = 5
+ACCEPTANCES_MAX = 8
+"""Number of kept heads of acceptances: one for each pair of a status and a content type."""
+
 _SERVER_HEADER = {"Server": "event-flow"}
 PROBLEM_TYPE = "application/problem+json"
 
 _to_json = json.JSONEncoder().encode  # `json.dumps` takes three times as long for a string
+_TEXT_HEADERS = {"Content-Type": "text/plain; charset=utf-8", **_SERVER_HEADER}
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8", **_SERVER_HEADER}
 
@@ -23,18 +29,25 @@ class Response(NamedTuple):
     Attributes:
         headers: Without the length of the answer and its date.
         closes: The connection is closed after it.
+        is_acceptance: The answer to stored events. Many have the same status and headers, so their text is kept.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     closes: bool = False
+    is_acceptance: bool = False
 
 
-def accepted(ids: Sequence[str], *, is_batch: bool) -> Response:
-    """Answer 202 with the ids of the events."""
+_DEFAULT = Answer()
+
+
+def accepted(ids: Sequence[str], *, is_batch: bool, answer: Answer = _DEFAULT) -> Response:
+    """Answer that the events are stored, with their ids unless the answer of the flow is a fixed one."""
+    if answer.text or answer.body == "empty" or answer.status == 204:
+        return _fixed(answer)
     document = _to_json({"ids": ids}) if is_batch else f'{{"id": {_to_json(ids[0])}}}'
-    return Response(202, _JSON_HEADERS, document.encode())
+    return Response(answer.status, _JSON_HEADERS, document.encode(), is_acceptance=True)
 
 
 def description(document: bytes) -> Response:
@@ -60,17 +73,27 @@ def problem(status: int, detail: str, *, closes: bool = False, headers: Mapping[
     return Response(status=status, headers=fields, body=json.dumps(document).encode(), closes=closes)
 
 
+@lru_cache
+def _fixed(answer: Answer) -> Response:
+    if answer.status == 204 or not answer.text:
+        return Response(answer.status, _SERVER_HEADER, b"", is_acceptance=True)
+    return Response(answer.status, _TEXT_HEADERS, answer.text.encode(), is_acceptance=True)
+
+
 def written_accepted(response: Response, *, unix_s: int) -> bytes:
-    """Encode a 202 for a connection that is kept open, in HTTP/1.1.
+    """Encode an acceptance for a connection that is kept open, in HTTP/1.1.
 
     Most answers are of this kind, and only date and length differ, so the rest is kept for a second.
     """
-    return b"%b%d\r\n\r\n%b" % (_accepted_head(unix_s), len(response.body), response.body)
+    head = _accepted_head(response.status, response.headers.get("Content-Type"), unix_s)
+    if response.status == 204:
+        return head + b"\r\n"
+    return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(response.body), response.body)
 
 
 def written(response: Response, *, unix_s: int) -> bytes:
     """Encode any answer to a request in HTTP/1.1, as aiohttp writes it."""
-    if response.status == 202 and not response.closes:
+    if response.is_acceptance and not response.closes:
         return written_accepted(response, unix_s=unix_s)
     fields = {**response.headers, "Content-Length": len(response.body), "Date": formatdate(unix_s, usegmt=True)}
     if response.closes:
@@ -89,10 +112,11 @@ def _written(response: Response, fields: Mapping[str, object]) -> bytes:
     return head.encode() + response.body
 
 
-@lru_cache(maxsize=1)
-def _accepted_head(unix_s: int) -> bytes:
-    fields = {**_JSON_HEADERS, "Date": formatdate(unix_s, usegmt=True)}
-    return f"HTTP/1.1 202 Accepted\r\n{_lines(fields)}Content-Length: ".encode()
+@lru_cache(maxsize=ACCEPTANCES_MAX)
+def _accepted_head(status: int, content_type: str | None, unix_s: int) -> bytes:
+    described = {} if content_type is None else {"Content-Type": content_type}
+    fields = {**described, **_SERVER_HEADER, "Date": formatdate(unix_s, usegmt=True)}
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{_lines(fields)}".encode()
 
 
 def _lines(fields: Mapping[str, object]) -> str:

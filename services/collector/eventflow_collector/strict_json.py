@@ -12,6 +12,9 @@ from eventflow.errors import InvalidEventError
 
 MAX_DEPTH = 64
 
+BOM = "\ufeff"
+"""Byte order mark, which some senders write in front of JSON. RFC 8259 allows a parser to ignore it."""
+
 _BLANK = re.compile(r"[ \t\r\n]*")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -58,7 +61,7 @@ def elements(body: bytes) -> Iterator[tuple[Any, bytes]]:
 
 def _text(body: bytes) -> str:
     try:
-        return body.decode()
+        return body.decode().removeprefix(BOM)
     except UnicodeDecodeError as error:
         raise InvalidEventError("the JSON is not UTF-8") from error
 

@@ -31,7 +31,7 @@ from eventflow.telemetry.metrics import exposition_of
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, flow_specs
 from eventflow_processor.flow import Flow, Shared, wire_flow
-from eventflow_processor.guards import require_target_urls
+from eventflow_processor.guards import require_target_credentials, require_target_urls
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.readiness import obstacles_to, readiness_of
 from eventflow_processor.report import FlowReporter
@@ -146,7 +146,7 @@ def command(config: ConfigOption = None, _version: Annotated[bool, version_optio
     async def run(settings: Settings, _: int) -> None:
         await serve(settings)
 
-    start_service(SERVICE, Role.PROCESSOR, run, config=config, guards=[require_target_urls])
+    start_service(SERVICE, Role.PROCESSOR, run, config=config, guards=[require_target_urls, require_target_credentials])
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
 from eventflow.control.bus import ControlBus
+from eventflow.network.client_tls import ClientTls, context_for_tokens
 from eventflow.settings.auto import concurrency_of, prefetch_of
 from eventflow.settings.root import FlowSettings, Settings
 from eventflow.settings.target import TargetSettings
@@ -32,11 +33,16 @@ from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.recent import RecentEvents
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
-from eventflow_processor.retry import RetryPolicy, held_max_s
+from eventflow_processor.retry import RetryPolicy, attempt_max_s, held_max_s
 from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.lean.client import LeanTarget
-from eventflow_processor.target.request import request_form
+from eventflow_processor.target.oauth2.endpoint import TokenEndpoint
+from eventflow_processor.target.oauth2.grant import Grant
+from eventflow_processor.target.oauth2.target import AuthorizedTarget
+from eventflow_processor.target.oauth2.tokens import Tokens
+from eventflow_processor.target.port import Target
+from eventflow_processor.target.request import Bearer, request_form, static_headers
 from eventflow_processor.target.success import success_rule
 
 LEAVE_AFTER_S = 2.0
@@ -157,6 +163,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         shared.tracer,
         flow=name,
         target_url=settings.url or "",
+        method=settings.method,
         internal_errors=shared.metrics.internal_errors,
     )
     observers = Observers(
@@ -168,7 +175,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         schedule=lanes,
         gate=gate,
         quota=quota,
-        target=await stack.enter_async_context(_target_of(settings)),
+        target=await _target_of(name, settings, stack),
         policy=RetryPolicy(
             max_attempts=settings.max_attempts,
             delays_s=settings.retry_delays_s,
@@ -186,7 +193,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         handler=handler,
         observers=observers,
         concurrency=concurrency_of(settings),
-        attempt_max_s=settings.timeout_s,
+        attempt_max_s=settings.timeout_s if settings.oauth2_token_url is None else attempt_max_s(settings),
         held_max_s=held_max_s(settings),
     )
     membership.dispatcher = dispatcher
@@ -205,15 +212,32 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
     )
 
 
-def _target_of(settings: TargetSettings) -> LeanTarget | AiohttpTarget:
+async def _target_of(name: str, settings: TargetSettings, stack: AsyncExitStack) -> Target:
+    grant = Grant.of(settings)
+    bearer = None if grant is None else Bearer()
+    target: LeanTarget | AiohttpTarget = await stack.enter_async_context(_client_of(name, settings, bearer))
+    if grant is None or bearer is None:
+        return target
+    tls = ClientTls(settings.tls_files, make=context_for_tokens)
+    endpoint = TokenEndpoint(grant, tls=lambda: tls.context, proxy=settings.http_proxy)
+    tokens = Tokens(endpoint.fetch, flow=name, bearer=bearer, hide=target.judge.hide_token)
+    authorized = AuthorizedTarget(target, tokens)
+    stack.push_async_callback(authorized.close)
+    return authorized
+
+
+def _client_of(name: str, settings: TargetSettings, bearer: Bearer | None) -> LeanTarget | AiohttpTarget:
     client: type[LeanTarget | AiohttpTarget] = LeanTarget if settings.client == "lean" else AiohttpTarget
     return client(
         url=settings.url or "",
-        form=request_form(settings),
-        headers={key: value.get_secret_value() for key, value in settings.headers.items()},
+        method=settings.method,
+        form=request_form(settings, flow=name, bearer=bearer),
+        headers=static_headers(settings, flow=name),
         timeout_s=settings.timeout_s,
         feedback=FeedbackReader(mode=settings.feedback, cost=settings.cost),
         success=success_rule(settings),
+        tls=settings.tls_files,
+        proxy=settings.http_proxy,
     )
 
 

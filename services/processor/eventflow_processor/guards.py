@@ -1,6 +1,8 @@
 """Check, before the start, that the combination of the processor's settings is complete."""
 
 from eventflow.errors import SettingsError
+from eventflow.network.certificates import UnusableCertificateError
+from eventflow.network.client_tls import context_of
 from eventflow.settings.root import Settings, variable_name
 
 
@@ -15,3 +17,22 @@ def require_target_urls(settings: Settings) -> None:
             raise SettingsError(
                 f"{variable_name(name, 'target', 'url')} is not set: http://host/path of the target is expected"
             )
+
+
+def require_target_credentials(settings: Settings) -> None:
+    """Check that this processor can use the certificates and the OAuth client of every flow.
+
+    Raises:
+        SettingsError: A file cannot be used, or there is no client secret.
+    """
+    for name, flow in settings.served_flows.items():
+        if flow.target.oauth2_token_url is not None and flow.target.oauth2_client_secret is None:
+            raise SettingsError(
+                f"{variable_name(name, 'target', 'oauth2_client_secret')} is not set: the client secret is expected, "
+                "because oauth2_token_url is set"
+            )
+        try:
+            context_of(flow.target.tls_files)
+        except UnusableCertificateError as error:
+            setting, _, rest = str(error).partition(" = ")
+            raise SettingsError(f"{variable_name(name, 'target', setting)} = {rest}") from error

@@ -28,9 +28,9 @@ from eventflow_processor.lanes import Schedule
 from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
-from eventflow_processor.retry import CRASH_PAUSE_S, REPEAT_WAIT_MAX_S, Ending, RetryPolicy, decide
+from eventflow_processor.retry import CRASH_PAUSE_S, REPEAT_WAIT_MAX_S, Ending, RetryPolicy, decide, given_up
 from eventflow_processor.target.port import Attempt, Target
-from eventflow_processor.target.result import Errored, Failed, Judged, Result, Succeeded
+from eventflow_processor.target.result import Errored, Failed, Judged, Result, Succeeded, Unsendable
 from eventflow_processor.turn import Turn
 
 DELIVERED = Delivered()
@@ -118,6 +118,8 @@ class Handler:
             match result:
                 case Succeeded() | Failed():
                     self._settle(turn, self._decide(turn, result))
+                case Unsendable():
+                    self._settle(turn, self._give_up(turn, result))
                 case Errored(error=error):
                     self._fail(turn, error)
                 case _:
@@ -143,6 +145,12 @@ class Handler:
             traceparent=None if turn.spans is None else turn.spans.request.traceparent,
         )
         return decide(delivery.envelope, ending, self._policy)
+
+    def _give_up(self, turn: Turn, result: Unsendable) -> DeadLetter:
+        """Give an event up for which no request can be built. Quota and gate learn nothing: nothing was sent."""
+        self._give_back_pass(turn)
+        traceparent = None if turn.spans is None else turn.spans.request.traceparent
+        return given_up(turn.delivery.envelope, result, at=utc_now(), traceparent=traceparent)
 
     def _settle(self, turn: Turn, outcome: Outcome) -> None:
         match outcome:

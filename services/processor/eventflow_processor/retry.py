@@ -8,7 +8,8 @@ from eventflow.message import Envelope, Failure
 from eventflow.outcome import CONFIRM_MAX_S, Copied, DeadLetter, Defer, Hold, Retry
 from eventflow.settings.target import TargetSettings
 from eventflow_processor.gate.verdict import Verdict
-from eventflow_processor.target.result import Failed
+from eventflow_processor.target.oauth2.grant import FETCH_MAX_S
+from eventflow_processor.target.result import Failed, Unsendable
 
 HELD_IN_MEMORY_S = 45.0
 """A pause below this is waited out in memory; a longer one in a delay queue. Nothing is held unacked for a minute."""
@@ -114,7 +115,30 @@ def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> 
     )
 
 
+def given_up(envelope: Envelope, result: Unsendable, *, at: datetime, traceparent: str | None) -> DeadLetter:
+    """Return the outcome for an event for which no request can be built: a retry could not build one either."""
+    failure = Failure(
+        reason="unsendable",
+        status=None,
+        first_at=envelope.failure.first_at if envelope.failure else at,
+        last_at=at,
+        text=result.text,
+        traceparent=traceparent,
+    )
+    return DeadLetter(envelope=replace(envelope, failure=failure))
+
+
 def held_max_s(target: TargetSettings) -> float:
-    """Return the longest time that a delivery may be unsettled: a wait, two requests, and the confirm of its copy."""
+    """Return the longest time that a delivery may be unsettled: a wait, its attempt, and the confirm of its copy."""
+    return HELD_IN_MEMORY_S + attempt_max_s(target) + CONFIRM_MAX_S + CRASH_PAUSE_S + HELD_SLACK_S
+
+
+def attempt_max_s(target: TargetSettings) -> float:
+    """Return the longest time of an attempt: a request, and once more after its connection was stale.
+
+    With access tokens it is twice that, because a refused token is replaced, and both times a token may be fetched.
+    """
     repeated_s = target.timeout_s + REPEAT_WAIT_MAX_S + target.timeout_s
-    return HELD_IN_MEMORY_S + repeated_s + CONFIRM_MAX_S + CRASH_PAUSE_S + HELD_SLACK_S
+    if target.oauth2_token_url is None:
+        return repeated_s
+    return 2 * (FETCH_MAX_S + repeated_s) + REPEAT_WAIT_MAX_S

@@ -13,6 +13,11 @@ from tests.unit.eventflow_collector.intake.values import values
 DEEPEST = b"[" * strict_json.MAX_DEPTH + b"]" * strict_json.MAX_DEPTH
 
 
+def test_a_byte_order_mark_in_front_is_ignored() -> None:
+    assert strict_json.parse(b"\xef\xbb\xbf 1") == 1
+    assert [part for _, part in strict_json.elements(b"\xef\xbb\xbf[1, 2]")] == [b"1", b"2"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -22,7 +27,8 @@ DEEPEST = b"[" * strict_json.MAX_DEPTH + b"]" * strict_json.MAX_DEPTH
         b'{"\\uDC00": 1}',
         b'"\xed\xa0\x80"',
         b'"\xff"',
-        b"\xef\xbb\xbf1",
+        b"\xef\xbb\xbf\xef\xbb\xbf1",
+        b"1\xef\xbb\xbf",
         "1".encode("utf-16"),
         b"1" * 5000,
         b"[" + DEEPEST + b"]",

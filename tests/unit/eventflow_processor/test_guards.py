@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eventflow.errors import SettingsError
-from eventflow_processor.guards import require_target_urls
+from eventflow_processor.guards import require_target_credentials, require_target_urls
 from tests.support.settings import loaded
 
 
@@ -17,3 +17,28 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_processor_needs_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="EVENTFLOW_FLOWS__A__TARGET__URL"):
         require_target_urls(loaded(monkeypatch, FLOWS__A__SOURCE__API_KEYS="some-key"))
+
+
+def test_a_certificate_that_cannot_be_used_ends_the_start_with_its_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for setting, path, reason in (
+        ("CA_FILE", tmp_path / "none.pem", "No such file or directory"),
+        ("CA_FILE", tmp_path / "ca.pem", "no certificate or crl found"),
+        ("CLIENT_CERTIFICATE_FILE", tmp_path / "ca.pem", ""),
+    ):
+        with pytest.raises(SettingsError) as raised:
+            require_target_credentials(loaded(monkeypatch, **{f"FLOWS__A__TARGET__{setting}": str(path)}))
+        assert str(raised.value).startswith(f"EVENTFLOW_FLOWS__A__TARGET__{setting} = {path}: ")
+        assert reason in str(raised.value)
+        assert "\n" not in str(raised.value)
+        monkeypatch.delenv(f"EVENTFLOW_FLOWS__A__TARGET__{setting}")
+
+
+def test_an_oauth_client_needs_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(
+        monkeypatch, TARGET__OAUTH2_TOKEN_URL="https://id.test/token", TARGET__OAUTH2_CLIENT_ID="event-flow"
+    )
+    with pytest.raises(SettingsError, match="EVENTFLOW_TARGET__OAUTH2_CLIENT_SECRET is not set"):
+        require_target_credentials(settings)

@@ -15,7 +15,7 @@ from eventflow.delivery import Delivery, Held
 from eventflow.errors import DeliveryLostError
 from eventflow.event import Event, utc_now
 from eventflow.message import Envelope
-from eventflow.outcome import Copied, Delivered, Hold, Outcome, Retry
+from eventflow.outcome import Copied, DeadLetter, Delivered, Hold, Outcome, Retry
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.tracers import NoTracer
 from eventflow.topology import Lane
@@ -32,7 +32,7 @@ from eventflow_processor.retry import RetryPolicy
 from eventflow_processor.target.feedback import Feedback
 from eventflow_processor.target.port import Charge, OnResult
 from eventflow_processor.target.port import Target as AnyTarget
-from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
+from eventflow_processor.target.result import Errored, Failed, Result, Succeeded, Unsendable
 from eventflow_processor.turn import Turn
 from tests.support.http_targets import CLIENTS, HttpTarget, target_at
 from tests.support.target import ScriptedTarget
@@ -219,6 +219,22 @@ async def test_a_delivery_whose_target_asks_to_wait_goes_back_to_the_schedule() 
     assert stage.outcomes == [Hold()]
     assert stage.lanes.take() is turn.delivery
     assert stage.ended == [turn]
+
+
+async def test_an_event_without_a_request_is_given_up_at_once_and_shows_nothing_about_the_target() -> None:
+    stage = Stage(Target(Unsendable(text="the event has no subject")))
+    turn = stage.begin(stage.probe())
+    await eventually(lambda: turn.is_over, what="the end of the turn")
+    (outcome,) = stage.copies.published
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.envelope.failure is not None
+    assert (outcome.envelope.failure.reason, outcome.envelope.failure.text) == (
+        "unsendable",
+        "the event has no subject",
+    )
+    assert stage.channel.settled == ["acked"]
+    assert stage.gate.is_breaker_open, "the target is as unknown as before"
+    assert turn.entered is None, "the pass of the probe is returned"
 
 
 async def test_an_observer_that_raises_changes_nothing_and_is_counted() -> None:

@@ -12,7 +12,7 @@ from eventflow.cli.check.broker import check_brokers, check_queues, check_rights
 from eventflow.cli.check.finding import Finding, Verdict
 from eventflow.cli.check.policies import check_policies
 from eventflow.cli.check.services import check_services
-from eventflow.cli.check.settings import check_settings
+from eventflow.cli.check.settings import as_processor, check_settings
 from eventflow.cli.check.target import check_targets
 from eventflow.cli.console import out, print_json, table
 from eventflow.cli.options import (
@@ -50,8 +50,10 @@ def check(
     """
     settings = settings_of(context, config)
     flows = flows_of(settings, flow)
-    findings = check_settings(settings, config_of(context, config), environ_of(context, config))
-    findings += asyncio.run(_findings(settings, flows, timeout_s, apply_policy=apply_policy))
+    file, environ = config_of(context, config), environ_of(context, config)
+    findings = check_settings(settings, file, environ)
+    with_secrets = as_processor(settings, file, environ)
+    findings += asyncio.run(_findings(settings, with_secrets, flows, timeout_s, apply_policy=apply_policy))
     if as_json:
         print_json({"findings": [document_of(finding) for finding in findings]})
     else:
@@ -60,11 +62,13 @@ def check(
         raise typer.Exit(1)
 
 
-async def _findings(settings: Settings, flows: Sequence[str], timeout_s: float, *, apply_policy: bool) -> list[Finding]:
+async def _findings(
+    settings: Settings, with_secrets: Settings, flows: Sequence[str], timeout_s: float, *, apply_policy: bool
+) -> list[Finding]:
     of_broker, of_services, of_targets = await asyncio.gather(
         _broker_findings(settings, flows, apply_policy=apply_policy),
         check_services(settings, flows),
-        check_targets(settings, flows, timeout_s),
+        check_targets(with_secrets, flows, timeout_s),
     )
     return [*of_broker, *of_services, *of_targets]
 

@@ -35,6 +35,14 @@ def check_settings(settings: Settings, config: Path | None, environ: Mapping[str
     return [Finding(subject="settings", verdict=Verdict.OK, found=found, advice=advice), *warnings]
 
 
+def as_processor(settings: Settings, config: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Return the settings with the secrets of a processor, such as a proxy; without them if they are not all here."""
+    try:
+        return load(config, Role.PROCESSOR, environ)
+    except SettingsError:  # `check_settings` reports it
+        return settings
+
+
 def _missing_keys(collector: Settings) -> str:
     for name, flow in collector.all_flows.items():
         if flow.source.lacks_authentication:

@@ -82,7 +82,7 @@ def _similar(bodies: Iterator[bytes], flow: Flow, request: Request, now: datetim
 
 
 def _lines(body: bytes) -> Iterator[bytes]:
-    for line in BytesIO(body):
+    for line in BytesIO(body.removeprefix(strict_json.BOM.encode())):
         if text := line.strip():
             strict_json.parse(text)
             yield text

@@ -1,23 +1,25 @@
 """The judgement of a request: by its head alone first, then by its body. Pure and synchronous.
 
-`admit` refuses as much as possible before the body is read. Then its caller reads the body and calls `judge`.
+`admit` refuses as much as possible before the body is read. Then its caller reads the body, and calls `verify` and
+`judge`. A body with a content coding is decoded between these two steps, or before them if the sender signs the decoded
+bytes.
 """
 
-import hmac
 from collections.abc import Sequence
 from datetime import datetime
 
-from multidict import MultiMapping
-
 from eventflow.errors import InvalidEventError
 from eventflow.event import Event
+from eventflow.signing import header_bytes
 from eventflow_collector.head import Head, Peer
 from eventflow_collector.intake import rejection
+from eventflow_collector.intake.codings import codings_of
 from eventflow_collector.intake.events import TooLargeError, read_events
 from eventflow_collector.intake.flow import Flow
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
 from eventflow_collector.intake.rejection import Reason, Rejection
 from eventflow_collector.senders.request import Request
+from eventflow_collector.senders.secret_text import is_one_of
 
 
 def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG001 - for flows behind trusted proxies
@@ -32,7 +34,7 @@ def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG0
     if refused is not None:
         return refused
     try:
-        return mode_of(head.headers, batch=head.parameter("batch"))
+        return mode_of(head.headers, batch=head.parameter("batch") if head.query else None)
     except UnknownModeError as error:
         detail = f"Not accepted: {error}."
         return Rejection(reason=Reason.CONTENT_TYPE, status=415, detail=detail, closes=True)
@@ -40,11 +42,15 @@ def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG0
         return rejection.invalid(error, closes=True)
 
 
-def judge(flow: Flow, mode: Mode, head: Head, body: bytes, *, now: datetime) -> Sequence[Event] | Rejection:
-    """Return the events of an admitted request, all of them or none."""
-    request = Request(head, body)
-    if flow.verifier is not None and (flaw := flow.verifier.flaw_of(request, now=now)) is not None:
+def verify(flow: Flow, request: Request, *, now: datetime) -> Rejection | None:
+    """Return the refusal of an admitted request that its sender has not signed as the flow demands."""
+    if flow.authenticate is not None and (flaw := flow.authenticate(request, now)) is not None:
         return rejection.unauthenticated(flaw)
+    return None
+
+
+def judge(flow: Flow, mode: Mode, request: Request, *, now: datetime) -> Sequence[Event] | Rejection:
+    """Return the events of a verified request, all of them or none. Its body is decoded."""
     try:
         return read_events(mode, flow, request, now=now)
     except TooLargeError as error:
@@ -53,28 +59,15 @@ def judge(flow: Flow, mode: Mode, head: Head, body: bytes, *, now: datetime) -> 
         return rejection.invalid(error)
 
 
-def is_known_key(given: str | None, keys: Sequence[bytes]) -> bool:
-    """Whether a text is one of the keys. The duration of the comparison reveals nothing about the keys."""
-    candidate = (given or "").encode(errors="surrogateescape")
-    matches = [hmac.compare_digest(candidate, key) for key in keys]
-    return any(matches)
-
-
 def _refusal_of(flow: Flow, head: Head) -> Rejection | None:
     """Return the refusal of a request that this flow does not take."""
     headers = head.headers
-    if head.sub_path:
+    if head.sub_path and not flow.has_path(head.sub_path):
         return rejection.UNKNOWN_PATH
-    if head.method != "POST":
-        return rejection.not_served(head.method, allowed="POST")
-    if flow.api_keys and not is_known_key(headers.get("X-Api-Key"), flow.api_keys):
+    if head.method not in flow.methods:
+        return rejection.not_served(head.method, allowed=flow.methods)
+    if flow.api_keys and not is_one_of(header_bytes(headers.get("X-Api-Key", "")), flow.api_keys):
         return rejection.unauthenticated(Reason.UNAUTHENTICATED)
-    if "Content-Encoding" in headers and not _is_identity(headers):
-        return rejection.ENCODED
+    if "Content-Encoding" in headers and codings_of(headers) is None:
+        return rejection.UNKNOWN_CODING
     return None
-
-
-def _is_identity(headers: MultiMapping[str]) -> bool:
-    """Whether the header lines of Content-Encoding, each a list, contain no encoding except `identity`."""
-    lines = headers.getall("Content-Encoding")
-    return all(coding.strip().lower() in {"", "identity"} for line in lines for coding in line.split(","))

@@ -1,10 +1,11 @@
 """Refusal of a request, as a value with its reason. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from eventflow_collector.senders.signature import Flaw
+from eventflow_collector.intake.codings import ACCEPTED, CODINGS_MAX
+from eventflow_collector.senders.flaw import Flaw
 
 
 class Reason(StrEnum):
@@ -45,7 +46,13 @@ class Rejection:
 
 UNKNOWN_FLOW = Rejection(reason=Reason.UNKNOWN_FLOW, status=404, detail="There is no such flow.", closes=True)
 UNKNOWN_PATH = Rejection(reason=Reason.UNKNOWN_PATH, status=404, detail="There is nothing at this path.", closes=True)
-ENCODED = Rejection(reason=Reason.ENCODED, status=415, detail="Send the body without Content-Encoding.", closes=True)
+UNKNOWN_CODING = Rejection(
+    reason=Reason.ENCODED,
+    status=415,
+    detail=f"Content-Encoding may be {', '.join(ACCEPTED)}, or up to {CODINGS_MAX} of them in a list.",
+    closes=True,
+    headers={"Accept-Encoding": ", ".join(ACCEPTED)},
+)
 INTERRUPTED = Rejection(
     reason=Reason.INTERRUPTED, status=400, detail="The body is incomplete or badly framed.", closes=True
 )
@@ -55,10 +62,10 @@ UNCONFIRMED = Rejection(
 )
 
 
-def not_served(method: str, *, allowed: str) -> Rejection:
+def not_served(method: str, *, allowed: Sequence[str]) -> Rejection:
     """Reject a method that the flow does not take."""
     detail = f"{method} is not served at this path."
-    return Rejection(reason=Reason.METHOD, status=405, detail=detail, closes=True, headers={"Allow": allowed})
+    return Rejection(reason=Reason.METHOD, status=405, detail=detail, closes=True, headers={"Allow": ",".join(allowed)})
 
 
 def unauthenticated(reason: Reason | Flaw) -> Rejection:
@@ -70,6 +77,11 @@ def unauthenticated(reason: Reason | Flaw) -> Rejection:
 def invalid(error: Exception, *, closes: bool = False) -> Rejection:
     """Reject a request that is not an event."""
     return Rejection(reason=Reason.INVALID, status=400, detail=f"Not an event: {error}.", closes=closes)
+
+
+def broken_coding(error: Exception) -> Rejection:
+    """Reject a body that cannot be decoded."""
+    return Rejection(reason=Reason.ENCODED, status=400, detail=f"Not decoded: {error}.")
 
 
 def body_too_large(max_bytes: int) -> Rejection:

@@ -3,18 +3,15 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import assert_never
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from eventflow.errors import InvalidEventError
 from eventflow.json_pointer import value_at
 from eventflow.senders.vocabulary import FirstMember, FormField, Header, Place, Pointer, Query, SubPath
 from eventflow_collector import strict_json
-from eventflow_collector.head import Head
+from eventflow_collector.head import Head, Peer, pairs_in
 
 FORM = "application/x-www-form-urlencoded"
-
-FIELDS_MAX = 1000
-"""Most fields of a form. A body with more counts as no form."""
 
 FindText = Callable[["Request"], str | None]
 """Returns the text at a place in a request, as it was sent; None if there is none."""
@@ -29,14 +26,16 @@ class Request:
         head: The lines before the body.
         headers: Those of the head.
         body: The bytes as received.
+        peer: The side that sent it; None if it does not matter.
     """
 
-    __slots__ = ("_document", "_form", "body", "head", "headers")
+    __slots__ = ("_document", "_form", "body", "head", "headers", "peer")
 
-    def __init__(self, head: Head, body: bytes) -> None:
+    def __init__(self, head: Head, body: bytes, *, peer: Peer | None = None) -> None:
         self.head = head
         self.headers = head.headers
         self.body = body
+        self.peer = peer
         self._document: object = _UNREAD
         self._form: Mapping[str, str] | None = None
 
@@ -54,9 +53,16 @@ class Request:
     def form(self) -> Mapping[str, str]:
         """The first value of each field of a form in the body; nothing if the body is not a form."""
         if self._form is None:
-            media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            self._form = _fields_in(self.body.decode("latin-1")) if media_type == FORM else {}
+            self._form = dict(reversed(self.form_pairs or ()))
         return self._form
+
+    @property
+    def form_pairs(self) -> list[tuple[str, str]] | None:
+        """All names and values of a form in the body, decoded; None if the body is not a form."""
+        media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type != FORM:
+            return None
+        return pairs_in(self.body.decode(errors="surrogateescape"))
 
 
 def text_finder(place: Place) -> FindText:
@@ -74,7 +80,7 @@ def text_finder(place: Place) -> FindText:
         case Query(query=name):
             return lambda request: request.head.parameter(name)
         case SubPath():
-            return lambda request: request.head.sub_path[1:] or None
+            return lambda request: unquote(request.head.sub_path[1:], errors="surrogateescape") or None
         case _:
             assert_never(place)
 
@@ -84,11 +90,3 @@ def text_of(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) else None
-
-
-def _fields_in(text: str) -> Mapping[str, str]:
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX)
-    except ValueError:
-        return {}
-    return dict(reversed(pairs))

@@ -15,6 +15,7 @@ from eventflow_collector.intake import rejection
 from eventflow_collector.openapi import document
 from eventflow_collector.responses import Response
 from eventflow_collector.router import ToDescription, ToFlow, route
+from eventflow_collector.server.decoder import BodyDecoder
 from eventflow_collector.server.peer import address_of
 from eventflow_collector.server.writing import aiohttp_response, response_to
 
@@ -30,14 +31,17 @@ def request_handler(ingest: Ingest, *, body_timeout_s: float) -> RequestHandler:
         body_timeout_s: The longest time in which a body may arrive.
     """
     description = responses.description(json.dumps(document()).encode())
+    decoder = BodyDecoder()
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.get("Expect") and not await _can_continue(request):
             detail = f"Nothing but {CONTINUE} can be expected."
             return aiohttp_response(responses.problem(417, detail, closes=True))
+        if _is_transfer_unknown(request):
+            return aiohttp_response(responses.problem(501, "Transfer-Encoding may be chunked only.", closes=True))
         match route(request.method, request.rel_url.raw_path):
             case ToFlow() as flow:
-                return response_to(request, await _receive(ingest, flow, request, body_timeout_s))
+                return response_to(request, await _receive(ingest, flow, request, decoder, body_timeout_s))
             case ToDescription():
                 return aiohttp_response(description)
             case Response() as error:
@@ -71,7 +75,9 @@ class _Awaited(Exchange):
             self.answered.set_exception(error)
 
 
-async def _receive(ingest: Ingest, flow: ToFlow, request: web.BaseRequest, body_timeout_s: float) -> Response:
+async def _receive(
+    ingest: Ingest, flow: ToFlow, request: web.BaseRequest, decoder: BodyDecoder, body_timeout_s: float
+) -> Response:
     """Answer a request with events."""
     exchange = _Awaited(request)
     reception = ingest.begin(_head_of(request, flow), exchange)
@@ -82,12 +88,32 @@ async def _receive(ingest: Ingest, flow: ToFlow, request: web.BaseRequest, body_
             if body is None and not exchange.answered.done():
                 body = await _arriving_body(request, reception, timeout_s=body_timeout_s)
             if body is not None:
-                reception.take(body)
+                await _take(reception, body, decoder)
         return await exchange.answered
     except BaseException as error:
         exchange.answered.cancel()  # an answer that comes later is dropped
         reception.abandon(error)
         raise
+
+
+async def _take(reception: Reception, body: bytes, decoder: BodyDecoder) -> None:
+    """Decode the body of a request if it has content codings, and store its events."""
+    if not reception.codings:
+        reception.take(body)
+    elif reception.signs_decoded:
+        decoded = await decoder.decode(body, reception)
+        if decoded is not None:
+            reception.take(decoded)
+    elif reception.verify(body):  # first, so that only known senders cause the work
+        decoded = await decoder.decode(body, reception)
+        if decoded is not None:
+            reception.take_verified(decoded)
+
+
+def _is_transfer_unknown(request: web.BaseRequest) -> bool:
+    """Whether a body has a transfer coding besides chunks, which aiohttp would leave in the body."""
+    codings = ",".join(request.headers.getall("Transfer-Encoding", ())).strip()
+    return codings.lower() not in {"", "chunked"}
 
 
 def _head_of(request: web.BaseRequest, flow: ToFlow) -> Head:

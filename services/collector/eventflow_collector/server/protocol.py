@@ -7,11 +7,19 @@ from typing import Any, ClassVar
 
 import structlog
 from aiohttp import EMPTY_PAYLOAD, ClientConnectionResetError, web
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import _ErrInfo
 
 from eventflow.network.connection_limit import BoundedProtocol
 from eventflow_collector.responses import problem, written_final
 from eventflow_collector.server.writing import aiohttp_response
+
+LINE_MAX_BYTES = 8190
+FIELD_MAX_BYTES = 8192
+"""Of the name and value of a header. It differs from the limit of the first line, because aiohttp's error shows only
+the limit that was exceeded."""
+
+HEADERS_MAX = 128
 
 log = structlog.stdlib.get_logger()
 
@@ -39,7 +47,13 @@ class ProblemProtocol(BoundedProtocol):
             on_crash: Called with each unexpected error of a handler.
             options: aiohttp's own.
         """
-        super().__init__(manager, **options)
+        super().__init__(
+            manager,
+            max_line_size=LINE_MAX_BYTES,
+            max_field_size=FIELD_MAX_BYTES,
+            max_headers=HEADERS_MAX,
+            **options,
+        )
         self._on_crash = on_crash
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's returns nothing: close at once
@@ -94,5 +108,18 @@ class ProblemProtocol(BoundedProtocol):
             log.info("request.malformed", remote=request.remote, status=status, error=type(exc).__name__)
         if request.writer is not None and request.writer.output_size > 0:
             raise ConnectionError("an answer has begun already")
-        detail = "The request is not valid HTTP/1.1." if status == 400 else HTTPStatus(status).description
+        status, detail = _refusal_of(exc) if status == 400 else (status, HTTPStatus(status).description)
         return aiohttp_response(problem(status, detail, closes=True))
+
+
+def _refusal_of(error: BaseException | None) -> tuple[int, str]:
+    """Return status and detail of the answer to a request that aiohttp could not parse."""
+    match error:
+        case LineTooLong(args=(_, limit, *_)) if limit == FIELD_MAX_BYTES:
+            return 431, f"A header may have at most {FIELD_MAX_BYTES} bytes."
+        case LineTooLong():
+            return 414, f"The target may have at most {LINE_MAX_BYTES} bytes."
+        case BadHttpMessage(message="Too many headers received"):
+            return 431, f"A request may have at most {HEADERS_MAX} headers."
+        case _:
+            return 400, "The request is not valid HTTP/1.1."

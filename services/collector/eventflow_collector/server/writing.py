@@ -10,7 +10,7 @@ from eventflow_collector.responses import Response, written_accepted
 
 def response_to(request: web.BaseRequest, response: Response) -> web.StreamResponse:
     """Return the answer to a request in aiohttp's form."""
-    if response.status == 202 and request.version == HttpVersion11 and request.keep_alive:
+    if response.is_acceptance and request.version == HttpVersion11 and request.keep_alive:
         return _Accepted(response)
     return aiohttp_response(response)
 
@@ -24,13 +24,13 @@ def aiohttp_response(response: Response) -> web.Response:
 
 
 class _Accepted(web.StreamResponse):
-    """A 202 on a connection that is kept open, written in one piece, because aiohttp takes longer to build it.
+    """An acceptance on a connection that is kept open, written in one piece, because aiohttp takes longer to build it.
 
     No header is needed to keep the connection open, because this is the default of HTTP/1.1.
     """
 
     def __init__(self, response: Response) -> None:
-        super().__init__(status=202)
+        super().__init__(status=response.status)
         self._response = response
 
     @property

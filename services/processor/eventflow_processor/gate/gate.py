@@ -29,6 +29,7 @@ from eventflow.control.messages import (
 )
 from eventflow.control.overrides import Overrides
 from eventflow.control.reports import TARGET_UP, CollectorReport, FailureCause, ProcessorReport, TargetReport
+from eventflow.network.failure import OF_NO_EVENT
 from eventflow_processor.gate.breaker import Breaker, trouble_of
 from eventflow_processor.gate.error_streak import ErrorStreak
 from eventflow_processor.gate.verdict import Pass, Verdict
@@ -334,6 +335,8 @@ class Gate:
             return Verdict.UNCOUNTED
         if entered is Pass.PROBE:
             return Verdict.UNCOUNTED  # a probe costs its event no attempt
+        if result.detail in OF_NO_EVENT:
+            return Verdict.UNCOUNTED
         return Verdict.COUNTS if result.reached else self._verdict_unreached(event_id)
 
     def _verdict_unreached(self, event_id: str) -> Verdict:

@@ -14,7 +14,7 @@ from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Outcome, Retry
 from eventflow.telemetry.logging import shown_id
 from eventflow_processor.attempt import Attempted
 from eventflow_processor.observe.observer import Observer
-from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
+from eventflow_processor.target.result import Errored, Failed, Result, Succeeded, Unsendable
 
 SAME_DETAIL_S = 60.0
 """Shortest time between two warnings with the same `detail`, because in an outage every attempt fails."""
@@ -105,6 +105,8 @@ def _answer_of(attempted: Attempted) -> dict[str, Any]:
                 "text": text,
                 **times,
             }
+        case Unsendable(text=text):
+            return {"reason": "unsendable", "text": text, **times}
         case Errored(error=error):
             return {"error": type(error).__name__, **times}
         case None:

@@ -27,7 +27,7 @@ from eventflow_processor.attempt import Attempted
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.observe.observer import Observer
 from eventflow_processor.quota.quota import Quota
-from eventflow_processor.target.result import Errored, Failed, Succeeded
+from eventflow_processor.target.result import Errored, Failed, Succeeded, Unsendable
 
 
 class ProcessorMetrics(MetricTable):
@@ -236,7 +236,7 @@ class FlowMetrics(Observer):
             case Failed() as failed:
                 self._attempt_seconds.observe(attempted.duration_s, exemplar)
                 self._count_failed(failed)
-            case Errored() | None:
+            case Unsendable() | Errored() | None:
                 pass  # no answer of the target
             case _:
                 assert_never(attempted.result)

@@ -22,7 +22,7 @@ from eventflow.telemetry.tracing import Attributes, Tracer, attributes_of
 from eventflow.topology import Lane, lane_queue
 from eventflow_processor.attempt import Attempted, Spans
 from eventflow_processor.observe.observer import Observer
-from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
+from eventflow_processor.target.result import Errored, Failed, Result, Succeeded, Unsendable
 
 _NS_PER_S = 1_000_000_000
 
@@ -43,7 +43,9 @@ class DeliveryTracing(Observer):
     its end, with its recorded times.
     """
 
-    def __init__(self, tracer: Tracer, *, flow: str, target_url: str, internal_errors: InternalErrors) -> None:
+    def __init__(
+        self, tracer: Tracer, *, flow: str, target_url: str, method: str = "POST", internal_errors: InternalErrors
+    ) -> None:
         """Prepare the parts that all spans of the flow have in common."""
         self._internal_errors = internal_errors
         self._tracer = tracer
@@ -53,8 +55,9 @@ class DeliveryTracing(Observer):
             for lane, queue in ((lane, lane_queue(flow, lane)) for lane in Lane)
         }
         url = urlsplit(target_url)
+        self._method = method
         self._request: Attributes = {
-            "http.request.method": "POST",
+            "http.request.method": method,
             "server.address": url.hostname or "",
             "server.port": url.port or (443 if url.scheme == "https" else 80),
         }
@@ -85,7 +88,7 @@ class DeliveryTracing(Observer):
             delivery.envelope = replace(envelope, event=envelope.event.traced(process.traceparent))
         if process.trace_id is None:
             return None
-        return Spans(process=process, request=process.child("POST", kind="client", attributes=self._request))
+        return Spans(process=process, request=process.child(self._method, kind="client", attributes=self._request))
 
     @override
     def attempted(self, attempted: Attempted) -> None:
@@ -140,6 +143,8 @@ def _error_of(result: Result | None, error_of_turn: str | None) -> str | None:
             return None
         case Failed(reason=reason):
             return reason
+        case Unsendable():
+            return "unsendable"
         case Errored() | None:
             return error_of_turn
         case _:

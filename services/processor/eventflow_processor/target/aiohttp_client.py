@@ -1,4 +1,4 @@
-"""Target over aiohttp's client: one attempt is one POST with a hard deadline, without redirects."""
+"""Target over aiohttp's client: one attempt is one request with a hard deadline, without redirects."""
 
 import asyncio
 import math
@@ -13,8 +13,11 @@ from yarl import URL
 from eventflow.errors import EventFlowError
 from eventflow.event import utc_now
 from eventflow.message import Envelope
+from eventflow.network.client_tls import ClientTls
 from eventflow.network.failure import BAD_ANSWER, BODY_TIMEOUT, CLOSED, CUT_OFF, PLAIN_ON_TLS_PORT, detail_of, text_of
+from eventflow.network.http_proxy import Proxy
 from eventflow.network.resolver import Resolver
+from eventflow.network.tls_files import SYSTEM_TLS, TlsFiles
 from eventflow_processor.target.aiohttp_connection import BareRequest, Connector, current_exchange
 from eventflow_processor.target.answer import AnswerBody, AnswerJudge, BodyBounds
 from eventflow_processor.target.exchange import (
@@ -25,8 +28,8 @@ from eventflow_processor.target.exchange import (
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.origin import Origin
 from eventflow_processor.target.port import Attempt, Charge, OnResult, Target
-from eventflow_processor.target.request import RequestForm, fixed_headers
-from eventflow_processor.target.result import BY_STATUS, AttemptNotMadeError, Errored, Judged, Result
+from eventflow_processor.target.request import PROXY_AUTHORIZATION, RequestForm, TargetRequest, fixed_headers
+from eventflow_processor.target.result import BY_STATUS, AttemptNotMadeError, Errored, Judged, Result, result_of_error
 from eventflow_processor.target.secrets import secrets_of
 from eventflow_processor.target.success import SuccessRule
 
@@ -48,21 +51,37 @@ class AiohttpTarget(Target):
         feedback: FeedbackReader,
         success: SuccessRule = BY_STATUS,
         resolver: Resolver | None = None,
+        method: str = "POST",
+        tls: TlsFiles = SYSTEM_TLS,
+        proxy: Proxy | None = None,
     ) -> None:
-        """Prepare; connections are made as attempts need them, and kept for the next."""
+        """Prepare; connections are made as attempts need them, and kept for the next.
+
+        Raises:
+            UnusableCertificateError: A file of `tls` cannot be used.
+        """
         self._url = URL(url)
         self._form = form
-        self._headers = fixed_headers(headers)
         self._timeout_s = timeout_s
-        self._origin = Origin(self._url, resolver or Resolver())
-        self._judge = AnswerJudge(
-            feedback=feedback, success=success, is_plain=self._origin.is_plain, secrets=secrets_of(self._url, headers)
+        self._method = method
+        self._origin = Origin(self._url, resolver or Resolver(), proxy=proxy)
+        self._headers = fixed_headers(headers, self._origin.via)
+        self._proxy_url = None if proxy is None else URL(f"http://{proxy.place}")
+        self._proxy_headers = (
+            {} if proxy is None or proxy.authorization is None else {PROXY_AUTHORIZATION: proxy.authorization}
+        )
+        self._tls = None if self._origin.is_plain else ClientTls(tls)
+        self.judge = AnswerJudge(
+            feedback=feedback,
+            success=success,
+            is_plain=self._origin.is_plain,
+            secrets=secrets_of(self._url, headers, literals=form.literals, proxy=proxy),
         )
         self._in_flight: set[AiohttpAttempt] = set()
 
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
-            connector=Connector(self._origin.resolver),
+            connector=Connector(self._origin.resolver, self._origin.via),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, ceil_threshold=math.inf),  # exact, however long
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -110,8 +129,15 @@ class AiohttpTarget(Target):
         request = self._form.request_for(envelope, now=utc_now())
         current_exchange.set(exchange)
         try:
-            async with self._client.post(
-                self._url, data=aiohttp.BytesPayload(request.body), headers=request.headers, allow_redirects=False
+            async with self._client.request(
+                self._method,
+                self._url_of(request),
+                data=aiohttp.BytesPayload(request.body),
+                headers=request.headers,
+                allow_redirects=False,
+                ssl=True if self._tls is None else self._tls.context,
+                proxy=self._proxy_url,
+                proxy_headers=self._proxy_headers,  # of CONNECT only
             ) as answer:
                 return await self._result_of(answer, exchange)
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
@@ -126,17 +152,22 @@ class AiohttpTarget(Target):
             if isinstance(error, aiohttp.ClientConnectorError) and has_no_descriptor_left():
                 exchange.lacks_descriptor = True
             if exchange.unreadable is not None:
-                text = self._judge.text_in_place_of(exchange.unreadable)
+                text = self.judge.text_in_place_of(exchange.unreadable)
             else:  # an error of the library can contain the URL, so its message is treated like an answer
-                text = self._judge.text_of((text_of(error) or "").encode())
+                text = self.judge.text_of((text_of(error) or "").encode())
             failed = exchange.broken(_broken_detail(error, exchange), text=text)
         return await self._origin.looked_into(failed) if self._origin.may_expect_tls(failed, exchange) else failed
+
+    def _url_of(self, request: TargetRequest) -> URL:
+        if request.path is None:
+            return self._url
+        return URL(f"{self._url.origin()}{request.path}", encoded=True)  # the path is encoded as it must be sent
 
     async def _result_of(self, answer: aiohttp.ClientResponse, exchange: Exchange) -> Judged:
         if exchange.is_unheard(answer.status):
             raise StaleConnectionError
-        body = await _read(answer, self._judge.bounds)
-        return self._judge.result_of(answer.status, _lower(answer.headers), body, now=utc_now())
+        body = await _read(answer, self.judge.bounds)
+        return self.judge.result_of(answer.status, _lower(answer.headers), body, now=utc_now())
 
 
 class AiohttpAttempt(Attempt):
@@ -172,7 +203,7 @@ def _result_of(task: asyncio.Task[Judged]) -> Result:
     if error is None:
         return task.result()
     if isinstance(error, Exception):
-        return Errored(error=error)
+        return result_of_error(error)
     raise error  # a request to end the process
 
 

@@ -20,6 +20,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from multidict import CIMultiDict
 
+from eventflow.network.dial import refused, unreachable
+from eventflow.network.http_proxy import Via
 from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
 from eventflow_processor.target.exchange import HEAD_MAX_BYTES, TLS_ALERT, Exchange
@@ -35,14 +37,42 @@ connections."""
 class Connector(aiohttp.TCPConnector):
     """Pool of `TargetConnection`s, each used for one request at a time, so as many as there are attempts in flight."""
 
-    def __init__(self, resolver: Resolver) -> None:
-        """Start empty."""
+    def __init__(self, resolver: Resolver, via: Via | None) -> None:
+        """Start empty.
+
+        Args:
+            resolver: Looks up the target, or its proxy.
+            via: The proxy.
+        """
+        self._via = via
         # No limit: attempts are bounded already, and a connection left behind by an error must not block another one.
         # No cache of names: the resolver has one, and it looks a name up again after a failed connect.
         super().__init__(limit=0, socket_factory=_make_socket, resolver=_Addresses(resolver), use_dns_cache=False)
         self._factory = partial(  # type: ignore[assignment]  # a partial of a subclass is none of its base
             TargetConnection, loop=asyncio.get_running_loop()
         )
+
+    async def _create_proxy_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> tuple[asyncio.BaseTransport, ResponseHandler]:
+        """Connect through the proxy, with its failures as those of the lean client.
+
+        `CONNECT` is a request on a connection of this pool too, but none to the target. So its facts are removed from
+        the exchange, also if the deadline ends it.
+        """
+        exchange, via = current_exchange.get(), self._via
+        try:
+            return await super()._create_proxy_connection(req, traces, timeout)
+        except (aiohttp.ClientProxyConnectionError, aiohttp.ClientConnectorDNSError) as error:
+            raise error if via is None else unreachable(via, error.os_error) from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise error if via is None else refused(via, f"HTTP {error.status}") from None
+        except (aiohttp.ClientResponseError, aiohttp.ServerDisconnectedError) as error:
+            reason = "it closed the connection" if exchange.unreadable is None else "its answer is not HTTP"
+            raise error if via is None else refused(via, reason) from None
+        finally:
+            exchange.is_sent = exchange.is_answered = exchange.is_resolving = exchange.closes = False
+            exchange.unreadable = None
 
 
 class BareRequest(aiohttp.ClientRequest):

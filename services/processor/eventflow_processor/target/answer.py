@@ -10,7 +10,7 @@ from eventflow.excerpt import excerpt_of
 from eventflow.network.failure import PLAIN_ON_TLS_PORT
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.result import BY_STATUS, Failed, Judged, judge
-from eventflow_processor.target.secrets import SECRET_MIN_CHARACTERS
+from eventflow_processor.target.secrets import SECRET_MIN_CHARACTERS, forms_of
 from eventflow_processor.target.success import SuccessRule, parsed
 
 _PLAIN_REFUSED = re.compile(
@@ -90,7 +90,14 @@ class AnswerJudge:
         self._may_lack_tls = is_plain and not self._reads_bodies and 400 not in success.statuses
         self.bounds = RULED if self._reads_bodies else DRAINED
         self._steers = feedback.mode != "none"
-        self._secrets = sorted((secret.encode() for secret in secrets), key=len, reverse=True)
+        self._fixed_secrets = frozenset(secrets)
+        self._tokens: tuple[str, ...] = ()
+        self._secrets = _longest_first(self._fixed_secrets)
+
+    def hide_token(self, token: str) -> None:
+        """Hide an access token, and the one before it, which the answers to requests in progress may still repeat."""
+        self._tokens = (*self._tokens[-1:], token)
+        self._secrets = _longest_first(self._fixed_secrets.union(*map(forms_of, self._tokens)))
 
     def text_of(self, content: bytes, *, is_whole: bool = True) -> str | None:
         """Return the beginning of an answer for people, without the secrets; None if it is empty.
@@ -137,6 +144,10 @@ class AnswerJudge:
         if isinstance(result, Failed):
             return replace(result, text=self.text_of(body.content, is_whole=body.is_whole))
         return result
+
+
+def _longest_first(secrets: Collection[str]) -> list[bytes]:
+    return sorted((secret.encode() for secret in secrets), key=len, reverse=True)
 
 
 def _begins_at_end(secret: bytes, content: bytes) -> int | None:

@@ -3,7 +3,8 @@
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -13,13 +14,17 @@ from urllib.parse import quote
 
 from multidict import CIMultiDict
 
+from eventflow.attribute_template import PathTemplate, Template, path_template_of, template_of
+from eventflow.errors import UnsendableEventError
 from eventflow.event import Event, format_time
 from eventflow.message import Envelope
+from eventflow.network.http_proxy import Via
 from eventflow.settings.target import TargetSettings
 from eventflow.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signature, signing_key
 
 USER_AGENT = f"event-flow/{version('event-flow')}"
 IDEMPOTENCY_KEY = "Idempotency-Key"
+PROXY_AUTHORIZATION = "Proxy-Authorization"
 CLOUDEVENT = "application/cloudevents+json"
 
 _UNSAFE_IN_HEADER = re.compile(r"[^!#$&-~]")
@@ -37,16 +42,18 @@ class SharedHeaders:
 
 @dataclass(slots=True, kw_only=True)
 class TargetRequest:
-    """Body and headers of one POST. Its fields are final as in `Event`.
+    """Body and headers of one request. Its fields are final as in `Event`.
 
     Attributes:
         own: Headers with values that differ from event to event. None of them is among the shared ones.
         shared: All other headers: usually the same object for all events of a type and a source.
+        path: Path and query, encoded, if they differ from event to event; None if they are those of the target's URL.
     """
 
     body: Final[bytes]
     own: Final[Mapping[str, str]]
     shared: Final[SharedHeaders]
+    path: Final[str | None] = None
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -57,19 +64,80 @@ class TargetRequest:
 STRUCTURED_HEADERS = SharedHeaders({"Content-Type": CLOUDEVENT})
 
 
+@dataclass(slots=True)
+class Bearer:
+    """The access token that requests carry now; empty before the first one."""
+
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Additions:
+    """Parts of a request that only some targets need.
+
+    Attributes:
+        path: Path and query with attributes; None if they are the same for each event.
+        headers: Headers with attributes. One is left out if the event lacks one of its attributes.
+        bearer: The access token; None if the target asks for none.
+    """
+
+    path: PathTemplate | None = None
+    headers: tuple[tuple[str, Template], ...] = ()
+    bearer: Bearer | None = None
+
+    def path_for(self, event: Event) -> str | None:
+        """Return path and query of the request for an event; None if they are those of the target's URL.
+
+        Raises:
+            UnsendableEventError: There is none for this event.
+        """
+        return None if self.path is None else self.path.filled(event)
+
+    def headers_for(self, event: Event) -> dict[str, str]:
+        """Return the additional headers of the request for an event."""
+        headers = {}
+        for name, template in self.headers:
+            with suppress(UnsendableEventError):
+                headers[name] = template.filled(event, header_value)
+        if self.bearer is not None:
+            headers["Authorization"] = f"Bearer {self.bearer.token}"
+        return headers
+
+    @property
+    def literals(self) -> tuple[str, ...]:
+        """The fixed texts in them, which may be secrets."""
+        in_path = () if self.path is None else self.path.literals
+        return (*in_path, *(literal for _, template in self.headers for literal in template.literals))
+
+
+NO_ADDITIONS = Additions()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestForm:
     """Form of the requests to a target.
 
     Attributes:
         signing_keys: Each creates one signature, so that the target can change its secret.
+        additions: Parts that most targets do not need; None if this one needs none, so that its events pay nothing.
     """
 
     format: Literal["raw", "cloudevents"] = "raw"
     signing_keys: tuple[bytes, ...] = ()
+    additions: Additions | None = None
+
+    @property
+    def literals(self) -> tuple[str, ...]:
+        """The fixed texts in its additions, which may be secrets."""
+        return () if self.additions is None else self.additions.literals
 
     def request_for(self, envelope: Envelope, *, now: datetime) -> TargetRequest:
-        """Build the request of an attempt that is made now."""
+        """Build the request of an attempt that is made now.
+
+        Raises:
+            UnsendableEventError: The URL of the target contains an attribute that the event lacks, or that would change
+                more of the URL than its own place.
+        """
         event = envelope.event
         event_id = header_value(event.id)
         # The first two identify the delivery, so that the target can drop a duplicate.
@@ -89,7 +157,10 @@ class RequestForm:
             shared = STRUCTURED_HEADERS
         if self.signing_keys:
             own |= self._signed(event.id, body, now)
-        return TargetRequest(body=body, own=own, shared=shared)
+        if self.additions is None:
+            return TargetRequest(body=body, own=own, shared=shared)
+        own |= self.additions.headers_for(event)
+        return TargetRequest(body=body, own=own, shared=shared, path=self.additions.path_for(event))
 
     def _signed(self, event_id: str, body: bytes, now: datetime) -> dict[str, str]:
         # Senders choose the ids, and the signed text separates its parts by full stops.
@@ -101,18 +172,42 @@ class RequestForm:
         return {ID_HEADER: webhook_id, TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: " ".join(signatures)}
 
 
-def request_form(target: TargetSettings) -> RequestForm:
+def request_form(target: TargetSettings, *, flow: str = "", bearer: Bearer | None = None) -> RequestForm:
     """Return the form that a flow's settings demand."""
+    path = path_template_of(target.url or "")
+    additions = Additions(
+        path=None if path is None else path.with_flow(flow),
+        headers=tuple((name, template) for name, template in _header_templates(target, flow) if template.names),
+        bearer=bearer,
+    )
     return RequestForm(
         format=target.format,
         signing_keys=tuple(signing_key(secret.get_secret_value()) for secret in target.signing_secrets),
+        additions=None if additions == NO_ADDITIONS else additions,
     )
 
 
-def fixed_headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """Return the headers that are the same for each request: those of the settings, and ours that they leave out."""
+def static_headers(target: TargetSettings, *, flow: str) -> dict[str, str]:
+    """Return the headers of a flow's settings that are the same for each event."""
+    return {name: template.literals[0] for name, template in _header_templates(target, flow) if not template.names}
+
+
+def _header_templates(target: TargetSettings, flow: str) -> Iterator[tuple[str, Template]]:
+    for name, secret in target.headers.items():
+        yield name, template_of(secret.get_secret_value()).with_flow(flow)
+
+
+def fixed_headers(headers: Mapping[str, str], via: Via | None) -> CIMultiDict[str]:
+    """Return the headers that are the same for each request: those of the settings, and ours that they leave out.
+
+    Args:
+        headers: Those of the settings.
+        via: The proxy. If it reads the requests, they carry its password.
+    """
     fixed = CIMultiDict({"Accept": "*/*", "User-Agent": USER_AGENT})
     fixed.update(headers)
+    if via is not None and via.reads_requests and via.proxy.authorization is not None:
+        fixed[PROXY_AUTHORIZATION] = via.proxy.authorization
     return fixed
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from eventflow.errors import EventFlowError
+from eventflow.errors import EventFlowError, UnsendableEventError
 from eventflow_processor.target.feedback import NOTHING, Feedback
 from eventflow_processor.target.success import SuccessRule
 
@@ -58,10 +58,26 @@ class Errored:
     error: Exception
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsendable:
+    """No request could be built for the event. It shows nothing about the target, and another attempt cannot help.
+
+    Attributes:
+        text: The cause, for people.
+    """
+
+    text: str
+
+
 Judged = Succeeded | Failed
 """Results that show the state of the target."""
 
-Result = Judged | Errored
+Result = Judged | Errored | Unsendable
+
+
+def result_of_error(error: Exception) -> Errored | Unsendable:
+    """Return the result of an attempt that ended in an error of our own."""
+    return Unsendable(text=str(error)) if isinstance(error, UnsendableEventError) else Errored(error=error)
 
 
 def judge(

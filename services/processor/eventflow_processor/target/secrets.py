@@ -2,11 +2,14 @@
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from urllib.parse import quote
 
 from yarl import URL
+
+from eventflow.network.http_proxy import Proxy
 
 SECRET_MIN_CHARACTERS = 4
 PATH_MIN_CHARACTERS = 8
@@ -14,13 +17,29 @@ PART_MIN_CHARACTERS = 16
 """Shorter texts are hidden nowhere: they are no secrets, and they are parts of many other words."""
 
 
-def secrets_of(url: URL, headers: Mapping[str, str]) -> frozenset[str]:
+def secrets_of(
+    url: URL, headers: Mapping[str, str], *, literals: Sequence[str] = (), proxy: Proxy | None = None
+) -> frozenset[str]:
     """Return the texts that must be hidden in an answer: static headers, and the path and query of the URL.
 
     Many webhook URLs have a secret in their path, and error pages often show the path. Each text is also returned in
     the forms in which an answer may repeat it.
+
+    Args:
+        url: URL of the target.
+        headers: The static headers.
+        literals: The fixed texts in a path, a query and headers that differ from event to event.
+        proxy: The proxy, which may answer too.
     """
-    return frozenset(form for text in (*_in_headers(headers), *_in_url(url)) for form in _forms_of(text))
+    of_proxy = {} if proxy is None or proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
+    texts = (*_in_headers({**headers, **of_proxy}), *_in_url(url), *_in_literals(literals))
+    return frozenset(form for text in texts for form in forms_of(text))
+
+
+def forms_of(text: str) -> Iterator[str]:
+    """Yield a text as it is, and as it is written in a URL, in HTML and in JSON, of which some escape slashes too."""
+    in_json = json.dumps(text)[1:-1]
+    yield from (text, quote(text, safe=""), escape(text), in_json, in_json.replace("/", r"\/"))
 
 
 def _in_headers(headers: Mapping[str, str]) -> Iterator[str]:
@@ -53,11 +72,12 @@ def _in_url(url: URL) -> Iterator[str]:
             yield text
 
 
+def _in_literals(literals: Sequence[str]) -> Iterator[str]:
+    for text in literals:
+        if len(text) >= PATH_MIN_CHARACTERS:
+            yield text
+        yield from _long_parts(re.split("[/?&= ]", text))
+
+
 def _long_parts(parts: list[str]) -> Iterator[str]:
     return (part for part in parts if len(part) >= PART_MIN_CHARACTERS)
-
-
-def _forms_of(text: str) -> Iterator[str]:
-    """Yield a text as it is, and as it is written in a URL, in HTML and in JSON, of which some escape slashes too."""
-    in_json = json.dumps(text)[1:-1]
-    yield from (text, quote(text, safe=""), escape(text), in_json, in_json.replace("/", r"\/"))

@@ -23,11 +23,13 @@ class Reading:
 
     def __init__(self) -> None:
         wire = Wire()
+        self.broker = Broker()
+        wire.attach(self.broker)  # type: ignore[arg-type]  # the part of a writer that the wire uses
         self.reader = FrameReader(wire, loop=asyncio.get_running_loop())
         channel = LibraryChannel()
-        consuming = WireConsumeChannel(wire, channel)  # type: ignore[arg-type]  # the part that the wire uses
+        self.channel = WireConsumeChannel(wire, channel)  # type: ignore[arg-type]  # the part that the wire uses
         self.delivered: list[tuple[int, str, bytes]] = []
-        self._started = asyncio.create_task(consuming.consume(QUEUE, prefetch=10, deliver=self._deliver))
+        self._started = asyncio.create_task(self.channel.consume(QUEUE, prefetch=10, deliver=self._deliver))
 
     async def started(self) -> "Reading":
         assert await self._started == QUEUE
@@ -35,6 +37,32 @@ class Reading:
 
     def _deliver(self, envelope: Envelope, tag: int) -> None:
         self.delivered.append((tag, envelope.event.id, envelope.event.body))
+
+
+class Broker:
+    """Stands for the other end of the socket: it settles its deliveries as RabbitMQ does."""
+
+    def __init__(self) -> None:
+        self.unsettled: set[int] = set()
+        self.settled: dict[int, str] = {}
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, written: bytes) -> None:
+        while written:
+            length, _, frame = pamqp.frame.unmarshal(written)
+            written = written[length:]
+            assert isinstance(frame, commands.Basic.Ack | commands.Basic.Nack)
+            tag = frame.delivery_tag
+            assert tag in self.unsettled, "RabbitMQ closes a channel that settles an unknown tag"
+            tags = {each for each in self.unsettled if each <= tag} if frame.multiple else {tag}
+            self.unsettled -= tags
+            self.settled |= dict.fromkeys(tags, _word_of(frame))
+
+
+def _word_of(frame: commands.Basic.Ack | commands.Basic.Nack) -> str:
+    return "ack" if isinstance(frame, commands.Basic.Ack) else "requeue" if frame.requeue else "dead letter"
 
 
 class LibraryChannel:
@@ -96,11 +124,81 @@ def test_deliveries_are_the_same_however_their_frames_arrive(
     asyncio.run(play())
 
 
+def delivery_to(consumer_tag: str, tag: int) -> list[bytes]:
+    """Return the frames of a delivery to another consumer."""
+    method = pamqp.frame.marshal(commands.Basic.Deliver(consumer_tag, tag, False, "", QUEUE), OURS)
+    return [method, *delivery(tag, b"{}")[1:]]
+
+
 async def test_a_delivery_of_an_unknown_consumer_ends_nothing() -> None:
     reading = await Reading().started()
-    method = pamqp.frame.marshal(commands.Basic.Deliver("unknown", 1, False, "", QUEUE), OURS)
-    reading.reader.feed_data(b"".join([method, *delivery(1, b"{}")[1:], *delivery(2, b"{}")]))
+    reading.reader.feed_data(b"".join([*delivery_to("unknown", 1), *delivery(2, b"{}")]))
     assert reading.delivered == [(2, "m-2", b"{}")]
+
+
+SETTLEMENTS = st.sampled_from(["ack", "ack", "ack", "requeue", "dead letter"])
+
+
+@given(
+    ticks=st.lists(st.tuples(st.integers(0, 4), st.lists(st.tuples(st.integers(0, 20), SETTLEMENTS)))),
+    torn=st.booleans(),
+)
+def test_each_delivery_is_settled_as_it_was_asked_for_and_no_other_one(
+    ticks: list[tuple[int, list[tuple[int, str]]]], torn: bool
+) -> None:
+    """An ack of several must neither include a delivery in use, nor one that is settled otherwise in the same tick."""
+
+    async def play() -> None:
+        reading = await Reading().started()
+        broker, asked, tag = reading.broker, dict[int, str](), 0
+        for arrivals, settlements in ticks:
+            for _ in range(arrivals):
+                tag += 1
+                broker.unsettled.add(tag)
+                reading.reader.feed_data(b"".join(delivery(tag, b"{}")))
+            for position, word in settlements:
+                open_tags = sorted(each for each in range(1, tag + 1) if each not in asked)
+                if not open_tags:
+                    break
+                chosen = open_tags[position % len(open_tags)]
+                asked[chosen] = word
+                if word == "dead letter":
+                    reading.channel.dead_letter(chosen)
+                else:
+                    reading.channel.settle(chosen, requeue=word == "requeue")
+            if torn:  # a delivery of which only the first frame has arrived is in use too
+                tag += 1
+                broker.unsettled.add(tag)
+                first, *rest = delivery(tag, b"{}")
+                reading.reader.feed_data(first)
+                await asyncio.sleep(0)
+                assert broker.settled == asked
+                reading.reader.feed_data(b"".join(rest))
+            await asyncio.sleep(0)
+            assert broker.settled == asked
+
+    asyncio.run(play())
+
+
+async def test_a_delivery_that_could_not_be_passed_on_is_not_acked_with_others() -> None:
+    reading = await Reading().started()
+    reading.broker.unsettled |= {1, 2, 3}
+    reading.reader.feed_data(b"".join([*delivery(1, b"{}"), *delivery_to("unknown", 2), *delivery(3, b"{}")]))
+    for tag in (1, 3):
+        reading.channel.settle(tag, requeue=False)
+    await asyncio.sleep(0)
+    assert reading.broker.settled == {1: "ack", 3: "ack"}
+
+
+async def test_the_acks_of_one_tick_are_one_frame() -> None:
+    reading = await Reading().started()
+    written: list[bytes] = []
+    reading.broker.write = written.append  # type: ignore[method-assign]
+    reading.reader.feed_data(b"".join(frame for tag in (1, 2, 3) for frame in delivery(tag, b"{}")))
+    for tag in (2, 1, 3):
+        reading.channel.settle(tag, requeue=False)
+    await asyncio.sleep(0)
+    assert written == [pamqp.frame.marshal(commands.Basic.Ack(3, True), OURS)]
 
 
 class Channel:

@@ -76,13 +76,33 @@ def test_confirms_are_read_as_the_broker_writes_them(tag: int, multiple: bool, i
     assert frames.confirm_of(payload) == (tag, multiple)
 
 
-@given(st.integers(1, 2**63 - 1), st.booleans())
-def test_settlements_are_read_as_what_was_written(tag: int, requeue: bool) -> None:
-    [frame] = read(frames.settle_frame(tag, channel=7, requeue=requeue))
-    assert isinstance(frame, commands.Basic.Nack if requeue else commands.Basic.Ack)
-    assert frame.delivery_tag == tag
-    assert not frame.multiple
-    assert not isinstance(frame, commands.Basic.Nack) or frame.requeue
+@given(st.integers(1, 2**63 - 1))
+def test_settlements_are_read_as_what_was_written(tag: int) -> None:
+    [ack] = read(frames.ack_frames([tag], oldest_unsettled=1, channel=7))
+    [requeue] = read(frames.requeue_frame(tag, channel=7))
+    [dead_letter] = read(frames.dead_letter_frame(tag, channel=7))
+    assert isinstance(ack, commands.Basic.Ack)
+    assert (ack.delivery_tag, ack.multiple) == (tag, False)
+    for nack, is_requeued in ((requeue, True), (dead_letter, False)):
+        assert isinstance(nack, commands.Basic.Nack)
+        assert (nack.delivery_tag, nack.multiple, nack.requeue) == (tag, False, is_requeued)
+
+
+@pytest.mark.parametrize(
+    ("tags", "oldest_unsettled", "acks"),
+    [
+        ([1], None, [(1, True)]),
+        ([3, 1, 2], None, [(3, True)]),
+        ([3, 1, 2], 4, [(3, True)]),
+        ([5, 1, 2], 3, [(5, False), (2, True)]),
+        ([5, 4], 3, [(5, False), (4, False)]),
+    ],
+)
+def test_one_ack_settles_all_deliveries_that_are_older_than_every_unsettled_one(
+    tags: list[int], oldest_unsettled: int | None, acks: list[tuple[int, bool]]
+) -> None:
+    written = read(frames.ack_frames(tags, oldest_unsettled=oldest_unsettled, channel=7))
+    assert [(ack.delivery_tag, ack.multiple) for ack in written if isinstance(ack, commands.Basic.Ack)] == acks
 
 
 @given(

@@ -79,6 +79,19 @@ def test_the_breaker_opens_on_five_failures_of_three_events() -> None:
     assert gate.enter() is None
 
 
+@pytest.mark.parametrize("detail", ["no_token", "proxy_unreachable", "proxy_refused"])
+def test_a_failure_in_which_no_event_has_a_part_never_counts(detail: str) -> None:
+    """Even if others succeed in between: a failed connect would count then, because it may be the event's fault."""
+    gate = Bench().gate()
+    failed = Failed(reason="connection", detail=detail, reached=False, answered=False)
+    for _ in range(20):
+        assert gate.leave("1", failed, Pass.ATTEMPT) is Verdict.UNCOUNTED
+        gate.leave("2", OK, Pass.ATTEMPT)
+    for event_id in "34567":
+        gate.leave(event_id, failed, Pass.ATTEMPT)
+    assert gate.is_breaker_open
+
+
 def test_poison_events_alone_never_open_it() -> None:
     gate = Bench().gate()
     assert set(fail(gate, *(["1", "2"] * 100))) == {Verdict.COUNTS}

@@ -45,8 +45,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
     """A CA that both clients trust."""
     authority = Authority(tmp_path)
     context = ssl.create_default_context(cafile=str(authority.certificate))
-    monkeypatch.setattr("eventflow_processor.target.lean.connector._tls_context", lambda: context)
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", context)
+    monkeypatch.setattr("eventflow.network.client_tls._system_context", lambda: context)
     return authority
 
 

@@ -17,7 +17,7 @@ from eventflow_processor.target.lean.deadlines import Deadlines
 from eventflow_processor.target.lean.reader import AnswerReader
 from eventflow_processor.target.origin import Origin
 from eventflow_processor.target.port import Attempt, Charge, OnResult
-from eventflow_processor.target.result import Errored, Failed, Result
+from eventflow_processor.target.result import Errored, Failed, Result, result_of_error
 
 
 class Client(Protocol):
@@ -57,7 +57,7 @@ def _guarded(
         except Exception as error:
             if attempt.is_over:
                 raise
-            attempt.end(Errored(error=error))
+            attempt.end(result_of_error(error))
 
     return guarded
 

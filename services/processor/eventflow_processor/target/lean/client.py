@@ -1,4 +1,4 @@
-"""Target over the lean client: one attempt is one POST with a hard deadline, without redirects.
+"""Target over the lean client: one attempt is one request with a hard deadline, without redirects.
 
 An attempt on a kept connection needs no task, no future and no timer of its own. `start` writes its request, and the
 callback that reads the last byte of its answer reports its result. Coroutines are left to rare waits: for a new
@@ -16,7 +16,10 @@ from yarl import URL
 
 from eventflow.event import utc_now
 from eventflow.message import Envelope
+from eventflow.network.client_tls import ClientTls
+from eventflow.network.http_proxy import Proxy
 from eventflow.network.resolver import Resolver
+from eventflow.network.tls_files import SYSTEM_TLS, TlsFiles
 from eventflow.tasks import cancel_and_wait
 from eventflow_processor.target.answer import DRAIN_S, AnswerJudge
 from eventflow_processor.target.exchange import Exchange
@@ -57,15 +60,28 @@ class LeanTarget(Target, Client):
         feedback: FeedbackReader,
         success: SuccessRule = BY_STATUS,
         resolver: Resolver | None = None,
+        method: str = "POST",
+        tls: TlsFiles = SYSTEM_TLS,
+        proxy: Proxy | None = None,
     ) -> None:
-        """Prepare; connections are made as attempts need them, and kept for the next."""
+        """Prepare; connections are made as attempts need them, and kept for the next.
+
+        Raises:
+            UnusableCertificateError: A file of `tls` cannot be used.
+        """
         parts = URL(url)
         self._form = form
         self._timeout_s = timeout_s
-        self._writer = RequestWriter(parts, fixed=fixed_headers(headers))
-        self.origin = Origin(parts, resolver or Resolver())
+        self.origin = Origin(parts, resolver or Resolver(), proxy=proxy)
+        self._writer = RequestWriter(
+            parts, fixed=fixed_headers(headers, self.origin.via), method=method, via=self.origin.via
+        )
+        self._tls = None if self.origin.is_plain else ClientTls(tls)
         self.judge = AnswerJudge(
-            feedback=feedback, success=success, is_plain=self.origin.is_plain, secrets=secrets_of(parts, headers)
+            feedback=feedback,
+            success=success,
+            is_plain=self.origin.is_plain,
+            secrets=secrets_of(parts, headers, literals=form.literals, proxy=proxy),
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -74,7 +90,8 @@ class LeanTarget(Target, Client):
         self.due: Deadlines[LeanAttempt] = Deadlines(self._timeout_s, LeanAttempt.deadline_passed)
         self.draining: Deadlines[LeanAttempt] = Deadlines(DRAIN_S, LeanAttempt.drain_ended)
         self._kept: Deadlines[Connection] = Deadlines(KEPT_S, Connection.close)
-        self._connector = Connector(self.origin, partial(Connection, self._kept, memoryview(bytearray(READ_MAX_BYTES))))
+        make_connection = partial(Connection, self._kept, memoryview(bytearray(READ_MAX_BYTES)))
+        self._connector = Connector(self.origin, make_connection, self._tls)
         return self
 
     async def __aexit__(

@@ -2,14 +2,12 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable, Sequence
-from functools import cache
 
-from aiohappyeyeballs import start_connection
-
+from eventflow.network.client_tls import ClientTls
+from eventflow.network.dial import dial, unreachable
 from eventflow.network.host import check_host
-from eventflow.network.resolver import NEXT_ADDRESS_AFTER_S, AddressInfo
+from eventflow.network.resolver import AddressInfo
 from eventflow_processor.target.exchange import Exchange
 from eventflow_processor.target.lean.connection import Connection
 from eventflow_processor.target.origin import Origin
@@ -17,13 +15,13 @@ from eventflow_processor.target.result import AttemptNotMadeError
 
 
 class Connector:
-    """Opens connections to one origin."""
+    """Opens connections to one origin, directly or through its proxy."""
 
-    def __init__(self, origin: Origin, make_connection: Callable[[], Connection]) -> None:
-        """Prepare the TLS context, if there is one, since it reads files."""
+    def __init__(self, origin: Origin, make_connection: Callable[[], Connection], tls: ClientTls | None) -> None:
+        """Open connections with TLS if `tls` is given."""
         self._origin = origin
         self._make_connection = make_connection
-        self._tls = None if origin.is_plain else _tls_context()
+        self._tls = tls
 
     async def connect(self, exchange: Exchange) -> Connection:
         """Connect to the first address that answers. If TLS fails there, try the others.
@@ -38,18 +36,13 @@ class Connector:
         addresses = await self._addresses()
         exchange.is_resolving = False
         while True:
-            sock = await start_connection(
-                addresses,
-                happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S,
-                interleave=1,
-                socket_factory=exchange.make_socket,
-            )
+            sock = await dial(addresses, via=self._origin.via, socket_factory=exchange.make_socket)
             peer = _peer_of(sock)
             try:
                 _, connection = await asyncio.get_running_loop().create_connection(
                     self._make_connection,
                     sock=sock,
-                    ssl=self._tls,
+                    ssl=None if self._tls is None else self._tls.context,
                     # Certificates never have the final dot.
                     server_hostname=self._origin.host.rstrip(".") if self._tls else None,
                 )
@@ -62,10 +55,12 @@ class Connector:
                 return connection
 
     async def _addresses(self) -> Sequence[AddressInfo]:
-        host, port = self._origin.host, self._origin.port
+        host, port = self._origin.dialed
         try:
             check_host(host)
             return _numeric_addresses(host, port) or await self._origin.resolver.addresses_of(host, port)
+        except socket.gaierror as error:
+            raise error if self._origin.via is None else unreachable(self._origin.via, error) from None
         except ValueError as error:  # an empty label, or one that is too long
             raise AttemptNotMadeError("the target's URL cannot be used") from error
 
@@ -83,11 +78,3 @@ def _numeric_addresses(host: str, port: int) -> Sequence[AddressInfo]:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         return ()
-
-
-@cache
-def _tls_context() -> ssl.SSLContext:
-    """Return the context of all targets: the CAs of the system take a megabyte."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(("http/1.1",))
-    return context

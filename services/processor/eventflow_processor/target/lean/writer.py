@@ -9,6 +9,7 @@ from typing import Final
 from multidict import CIMultiDict
 from yarl import URL
 
+from eventflow.network.http_proxy import Via
 from eventflow_processor.target.request import SharedHeaders, TargetRequest
 
 LAYOUTS_MAX = 1024
@@ -24,7 +25,7 @@ class _Layout:
     """Head of all requests with the same shared headers, and with own headers of the same names.
 
     Attributes:
-        text: Head with a `%s` for each value, and a `%d` for the length of the body.
+        text: Head with a `%s` for the path and for each value, and a `%d` for the length of the body.
         names: Names of the values, in their order in the text.
     """
 
@@ -33,11 +34,19 @@ class _Layout:
 
 
 class RequestWriter:
-    """Writes the requests to one URL."""
+    """Writes the requests to one target."""
 
-    def __init__(self, url: URL, *, fixed: Mapping[str, str]) -> None:
-        """Write POST requests with the `fixed` headers. A header of the request replaces a fixed one of its name."""
-        self._first_line = f"POST {url.raw_path_qs} HTTP/1.1"
+    def __init__(self, url: URL, *, fixed: Mapping[str, str], method: str = "POST", via: Via | None = None) -> None:
+        """Write requests with the `fixed` headers. A header of the request replaces a fixed one of its name.
+
+        Args:
+            url: URL of the target. A request with a path of its own has it instead of the path and query in the URL.
+            fixed: The fixed headers.
+            method: The method.
+            via: The proxy that reads the requests, unless it only passes the bytes of a tunnel on.
+        """
+        self._before_path = f"{method} {url.origin() if via is not None and via.reads_requests else ''}"
+        self._path = url.raw_path_qs
         self._fixed = CIMultiDict({"Host": url.host_port_subcomponent or ""})
         self._fixed.update(fixed)
         self._layout_of = lru_cache(maxsize=LAYOUTS_MAX)(self._new_layout)
@@ -50,7 +59,7 @@ class RequestWriter:
         """
         own = request.own
         layout = self._layout_of(tuple(own), request.shared)
-        values = tuple(map(own.__getitem__, layout.names))
+        values = (request.path or self._path, *map(own.__getitem__, layout.names))
         _refuse_control_characters("".join(values))
         return (layout.text % (*values, len(request.body))).encode() + request.body
 
@@ -59,9 +68,9 @@ class RequestWriter:
         for name in names:
             headers[name] = _VARIABLE
         headers.update(shared.headers)
-        for text in (self._first_line, *headers, *self._fixed.values(), *shared.headers.values()):
+        for text in (self._before_path, *headers, *self._fixed.values(), *shared.headers.values()):
             _refuse_control_characters(text)
-        lines = [_escaped(self._first_line)]
+        lines = [f"{_escaped(self._before_path)}%s HTTP/1.1"]
         for name, value in headers.items():
             lines.append(f"{_escaped(name)}: {'%s' if value == _VARIABLE else _escaped(value)}")
         return _Layout(
