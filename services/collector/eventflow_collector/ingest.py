@@ -19,7 +19,7 @@ from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Span
 from eventflow_collector import responses
-from eventflow_collector.durable import DurableWriter, Stored
+from eventflow_collector.durable import Stored, Writer
 from eventflow_collector.head import Head, Peer
 from eventflow_collector.intake import rejection
 from eventflow_collector.intake.budget import EVENT_BYTES, ByteBudget, Reservation
@@ -63,7 +63,7 @@ class Visits(Protocol):
 class Ingest:
     """Receives the requests with events, for all flows.
 
-    Guarantee: 202 is answered only after every event of the request is durable (see `DurableWriter`). After any other
+    Guarantee: 202 is answered only after every event of the request is durable (see `Writer`). After any other
     answer some of them may be durable too. Their ids are the same if the sender repeats the request with the same
     headers.
     """
@@ -72,17 +72,17 @@ class Ingest:
         self,
         *,
         flows: Mapping[str, Flow],
-        writer: DurableWriter,
+        writers: Mapping[str, Writer],
         budget: ByteBudget,
         metrics: CollectorMetrics,
         traces: RequestTraces,
         visits: Visits,
     ) -> None:
-        """Take the parts that all requests share."""
+        """Take the parts that all requests share; each flow has a writer, perhaps the same as others."""
         self.visits = visits
         self.traces = traces
         self.flows = flows
-        self.writer = writer
+        self.writers = writers
         self._budget = budget
         self._metrics = metrics
         self.in_flight = 0
@@ -317,7 +317,8 @@ class Reception(Stored):
             self.refuse(rejection.OVERLOADED)
         else:
             self._events = events
-            self._ingest.writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
+            writer = self._ingest.writers[self._head.flow]
+            writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
 
     def _answer_stored(self, rejected: Rejection | None) -> None:
         if rejected is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.histogram import Histogram
@@ -24,6 +24,10 @@ class FlowMetrics:
     accepted: Counter
     spooled: Counter
     confirm_seconds: Histogram
+    deduplicated: Counter
+    dedup_bodies_differ: Counter
+    dedup_ids: Gauge
+    dedup_ids_evicted: Counter
 
 
 class CollectorMetrics(MetricTable):
@@ -44,6 +48,22 @@ class CollectorMetrics(MetricTable):
     in_flight = gauge("eventflow_ingest_in_flight", "Requests that are being received or wait for their confirm")
     internal_error_count = counter(
         "eventflow_internal_errors", "Internal errors, logged as internal.error or request.crashed", "service"
+    )
+
+    # Repeated events
+    deduplicated = counter(
+        "eventflow_events_deduplicated",
+        "Events that were accepted and not published, because their id was accepted within the dedup window",
+        "flow",
+    )
+    dedup_bodies_differ = counter(
+        "eventflow_dedup_bodies_differ",
+        "Deduplicated events whose body differs from that of the first event with their id",
+        "flow",
+    )
+    dedup_ids = gauge("eventflow_dedup_ids", "Ids in the dedup window", "flow")
+    dedup_ids_evicted = counter(
+        "eventflow_dedup_ids_evicted", "Ids that left the dedup window early, because it was full", "flow"
     )
 
     # Connections on the port for events
@@ -93,6 +113,10 @@ class CollectorMetrics(MetricTable):
                 accepted=self.accepted.labels(flow),
                 spooled=self.spooled.labels(flow),
                 confirm_seconds=self.confirm_seconds.labels(flow),
+                deduplicated=self.deduplicated.labels(flow),
+                dedup_bodies_differ=self.dedup_bodies_differ.labels(flow),
+                dedup_ids=self.dedup_ids.labels(flow),
+                dedup_ids_evicted=self.dedup_ids_evicted.labels(flow),
             )
             for flow in flows
         }
