@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -38,6 +38,7 @@ class Event:
         content_type: As received; None if the sender gave none.
         subject: The part of the source that it is about (CloudEvents `subject`); None if the sender gave none.
         traceparent: W3C trace context of the sender, or of our span that continues it.
+        has_new_id: Whether the collector has made the id, because the sender gave none. A message does not carry this.
     """
 
     id: Final[str]
@@ -49,6 +50,7 @@ class Event:
     content_type: Final[str | None] = None
     subject: Final[str | None] = None
     traceparent: Final[str | None] = None
+    has_new_id: Final[bool] = field(default=False, compare=False)
 
     def traced(self, traceparent: str | None) -> "Event":
         """Return the event with the trace context of the span that handles it now; None keeps the present one."""

@@ -69,6 +69,16 @@ class SourceSettings(Section):
         le=86_400,
         description="largest difference between a signed timestamp and now; a larger one is answered 401",
     )
+    verify_tokens: Secrets = Field(
+        (),
+        description="texts that a sender such as `meta` may show when it registers the endpoint, separated by commas; "
+        "you choose one and give it to the sender",
+    )
+    confirm_subscriptions: bool = Field(
+        False,
+        description="confirm subscriptions of a sender such as `sns` by fetching the address that it sends in an "
+        "authentic request; otherwise such a request is answered 403",
+    )
     public_url: Annotated[str, AfterValidator(_public_url)] = Field(
         "",
         description="public address of this flow as it is registered at the sender, such as "
@@ -85,6 +95,20 @@ class SourceSettings(Section):
         ge=1,
         le=128 * MIB,
         description="largest batch; a larger one is answered 413, as is a batch with an event that is too large",
+    )
+    dedup_s: float = Field(
+        0.0,
+        ge=0,
+        le=86_400,
+        description="time in which an event with the id of an accepted one is answered as accepted and not published "
+        "again; exact within one worker process, and lost at its end; 0 = off",
+    )
+    dedup_max_ids: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="most ids that one worker process remembers for `dedup_s`, at most 320 bytes each; if there are "
+        "more, the oldest are forgotten early",
     )
     allow_unauthenticated: bool = Field(
         False, description="accept events without key and signature from everyone who can reach the collector"

@@ -32,7 +32,7 @@ def event_of(identity: Identity, request: Request, *, flow: str, now: datetime) 
     headers = request.headers
     given = _given_in(request, identity) if _may_give(headers, identity) else _NOTHING
     return Event(
-        id=given.id or new_event_id(),
+        id=new_event_id() if given.id is None else given.id,
         source=given.source or f"/events/{flow}",
         type=given.type or DEFAULT_TYPE,
         time=given.time or now,
@@ -41,6 +41,7 @@ def event_of(identity: Identity, request: Request, *, flow: str, now: datetime) 
         content_type=content_type_of(headers),
         subject=given.subject,
         traceparent=traceparent_of(headers),
+        has_new_id=given.id is None,
     )
 
 

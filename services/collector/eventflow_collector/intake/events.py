@@ -78,7 +78,7 @@ def _similar(bodies: Iterator[bytes], flow: Flow, request: Request, now: datetim
     request_id = batch_id(flow.identity, request)
     for index, body in enumerate(bodies):
         event_id = new_event_id() if request_id is None else require_attribute("its id", f"{request_id}-{index}")
-        yield replace(common, id=event_id, body=body, content_type=JSON)
+        yield replace(common, id=event_id, has_new_id=request_id is None, body=body, content_type=JSON)
 
 
 def _lines(body: bytes) -> Iterator[bytes]:
