@@ -1,10 +1,6 @@
-"""Whatever bytes come: a documented answer or none, no traceback, and the next request is served.
-
-`FUZZ_CASES` asks for more than the hundred cases of a usual run; `.ci/run` tries four hundred.
-"""
+"""Whatever bytes come: a documented answer or none, no traceback, and the next request is served."""
 
 import asyncio
-import os
 import re
 import socket
 import subprocess
@@ -21,11 +17,11 @@ from hypothesis import strategies as st
 
 from eventflow_collector.openapi import document
 from tests.support import senders
+from tests.support.cases import CASES
 from tests.support.services import Service, collector, scrubbed_environment
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # a failing case is worth its size
 
-CASES = int(os.environ.get("FUZZ_CASES", "100"))
 TIMEOUT_S = 60 + CASES * 0.05
 SECRET = "Y3VycmVudCBzZWNyZXQgb2YgdGVzdHM="
 
