@@ -178,7 +178,7 @@ class Reception(Stored):
         flow = self._ingest.flows.get(self._head.flow)
         if flow is None:
             return self.refuse(rejection.UNKNOWN_FLOW)
-        mode = admit(flow, self._head, self._exchange)
+        mode = admit(flow, self._head)
         if isinstance(mode, Rejection):
             return self.refuse(mode)
         self._flow, self._mode = flow, mode
