@@ -6,7 +6,7 @@ Their headers are recognized in every flow. If a request holds the headers of se
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from eventflow.senders.vocabulary import FirstMember, Header, Hmac, Item, Pointer, Sender, Text, Time
+from eventflow.senders.vocabulary import Ed25519, FirstMember, Header, Hmac, Item, Pointer, Sender, Text, Time
 from eventflow.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 
@@ -29,6 +29,16 @@ _ROWS = (
                 fields={"id": Header(ID_HEADER)},
                 timestamp=Header(TIMESTAMP_HEADER),
                 key="whsec",
+            ),
+            Ed25519(
+                signature=Header(SIGNATURE_HEADER),
+                encoding="base64",
+                separator=" ",
+                prefix="v1a,",
+                signed="{id}.{timestamp}.{body}",
+                fields={"id": Header(ID_HEADER)},
+                timestamp=Header(TIMESTAMP_HEADER),
+                key="whpk",
             ),
         ),
         id=_one(Header(ID_HEADER)),

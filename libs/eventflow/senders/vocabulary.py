@@ -174,15 +174,18 @@ class Signed(Table):
         encoding: The form of a signature.
         signed: The text that is signed, as a template. `{body}` is the body as received, `{body_sha256}` its hash in
             hex, `{body_crc32}` its checksum in digits, `{url}` the address of the request as the sender has it (the
-            setting `PUBLIC_URL` and the query), `{method}` the method, `{form}` the names and values of a form, sorted
-            by name, `{timestamp}` the signed time, `{secret}` each of the flow's secrets in turn, and any other name
-            one of `fields`. A part in square brackets is left out if a field in it is absent, such as
+            setting `PUBLIC_URL`, the sub-path and the query), `{method}` the method, `{form}` the decoded names and
+            values of a form, sorted, `{timestamp}` the signed time, `{secret}` each of the flow's secrets in turn, and
+            any other name one of `fields`. A part in square brackets is left out if a field in it is absent, such as
             `[Subject\n{subject}\n]`. A brace or bracket that stands for itself is written twice.
         fields: Places of other texts in the template, by name.
-        timestamp: Place of `{timestamp}`; None if no time is signed, so that a request is valid forever.
+        timestamp: Place of the signed time, `{timestamp}` in the template unless it is part of the signed body; None
+            if no time is signed, so that a request is valid forever.
         timestamp_format: Form of that time.
         body_sha256: Place of the body's SHA-256 in hex, for a template that does not contain the body; it must be there
-            and be right.
+            and be right. Its place must be signed, such as a parameter of a signed address.
+        signs_body: Whether the whole body is signed. False: the sender signs only parts of it, so the rest can be
+            changed by anyone who has seen a request.
         when: The scheme applies only to requests that fulfill all of these.
     """
 
@@ -195,6 +198,7 @@ class Signed(Table):
     timestamp: SignedPlace | None = None
     timestamp_format: TimeFormat = "unix_s"
     body_sha256: Place | None = None
+    signs_body: bool = True
     when: Conditions = ()
 
 
@@ -223,7 +227,8 @@ class Certificate(Signed):
 
     Attributes:
         certificate: Place of the certificate's address.
-        hosts: The hosts from which a certificate is accepted; `*.` at the beginning stands for one label or several.
+        hosts: The hosts from which a certificate is accepted, by https on port 443. In a pattern such as
+            `sns.*.amazonaws.com`, `*` stands for letters, digits and hyphens of one label.
         algorithm: Hash function of the signature.
         algorithms: The hash function by the value at `version`, if the sender has several.
         version: Place of that value.

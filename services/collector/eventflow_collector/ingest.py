@@ -200,13 +200,13 @@ class Reception(Stored):
 
     def take(self, body: bytes) -> None:
         """Judge the whole request and store its events. Its body has been reserved, and decoded if it has codings."""
-        request, now = Request(self._head, body), utc_now()
+        request, now = Request(self._head, body, peer=self._exchange), utc_now()
         if self._verify(request, now):
             self._store(request, now)
 
     def verify(self, received: bytes) -> bool:
         """Check the signature over a body that is still to be decoded; return False after a refusal."""
-        return self._verify(Request(self._head, received), utc_now())
+        return self._verify(Request(self._head, received, peer=self._exchange), utc_now())
 
     def take_verified(self, decoded: bytes) -> None:
         """Judge a request whose body was verified before it was decoded, and store its events."""
@@ -271,11 +271,8 @@ class Reception(Stored):
             self.refuse(rejected)
         elif self._is_open:
             self._ingest.record_accepted(self._head.flow, self._events)
-            self._end(self._accepted())
-
-    def _accepted(self) -> Response:
-        ids = [event.id for event in self._events]
-        return responses.accepted(ids, is_batch=self._mode.is_batch, answer=self._flow.answer)
+            ids = [event.id for event in self._events]
+            self._end(responses.accepted(ids, is_batch=self._mode.is_batch, answer=self._flow.answer))
 
     def _end(self, response: Response) -> None:
         self._close()

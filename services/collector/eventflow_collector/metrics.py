@@ -9,7 +9,7 @@ from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.histogram import Histogram
 from eventflow.telemetry.metrics import LATENCY_BUCKETS_S, MetricTable, counter, gauge, histogram
 from eventflow_collector.intake.rejection import Reason
-from eventflow_collector.senders.signature import Flaw
+from eventflow_collector.senders.flaw import Flaw
 
 UNKNOWN_FLOW = "unknown"
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from eventflow.senders.table import SENDERS
-from eventflow.senders.vocabulary import Answer, Hmac, Sender, SubPath, Token
+from eventflow.senders.vocabulary import Answer, Sender, SubPath, Token
 from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow.topology import Lane, lane_queue
 from eventflow_collector.intake.mode import Mode
+from eventflow_collector.senders.authentication import Check, Means, compile_authentication
 from eventflow_collector.senders.identity import Identity
-from eventflow_collector.senders.signature import Verifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Flow:
 
     Attributes:
         api_keys: One of them must be in the header `X-Api-Key`; empty if none is needed.
-        verifier: The check of signatures; None if none is needed.
+        authenticate: The check of each request; None if none is needed.
         identity: Finds an event's attributes in a request.
         methods: The methods of requests with events.
         allows_trailing_slash: One slash behind the path is accepted.
@@ -43,7 +43,7 @@ class Flow:
     name: str
     queue: str
     api_keys: tuple[bytes, ...]
-    verifier: Verifier | None
+    authenticate: Check | None
     identity: Identity
     limits: Limits
     methods: tuple[str, ...]
@@ -65,7 +65,7 @@ def flow_of(name: str, settings: Settings) -> Flow:
         name=name,
         queue=lane_queue(name, Lane.LIVE),
         api_keys=tuple(key.get_secret_value().encode() for key in source.api_keys),
-        verifier=None if sender is None else _verifier_of(sender, source),
+        authenticate=None if sender is None else compile_authentication(sender, _means_of(settings, source)),
         identity=Identity(SENDERS.values(), verified=sender),
         limits=Limits(
             body_bytes=source.max_body_bytes,
@@ -80,13 +80,16 @@ def flow_of(name: str, settings: Settings) -> Flow:
     )
 
 
+def _means_of(settings: Settings, source: SourceSettings) -> Means:
+    return Means(
+        secrets=[secret.get_secret_value() for secret in source.secrets],
+        tolerance_s=source.tolerance_s,
+        public_url=source.public_url,
+        trusted_proxies=settings.collector.trusted_proxies,
+    )
+
+
 def _reads_sub_path(sender: Sender | None) -> bool:
     """Whether the sender's token is in the path."""
     schemes = () if sender is None else sender.authentication
     return any(isinstance(scheme, Token) and isinstance(scheme.token, SubPath) for scheme in schemes)
-
-
-def _verifier_of(sender: Sender, source: SourceSettings) -> Verifier:
-    signature = next(scheme for scheme in sender.authentication if isinstance(scheme, Hmac))
-    secrets = [secret.get_secret_value() for secret in source.secrets]
-    return Verifier(signature, secrets=secrets, tolerance_s=source.tolerance_s)

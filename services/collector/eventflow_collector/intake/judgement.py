@@ -5,12 +5,12 @@
 bytes.
 """
 
-import hmac
 from collections.abc import Sequence
 from datetime import datetime
 
 from eventflow.errors import InvalidEventError
 from eventflow.event import Event
+from eventflow.signing import header_bytes
 from eventflow_collector.head import Head, Peer
 from eventflow_collector.intake import rejection
 from eventflow_collector.intake.codings import codings_of
@@ -19,6 +19,7 @@ from eventflow_collector.intake.flow import Flow
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
 from eventflow_collector.intake.rejection import Reason, Rejection
 from eventflow_collector.senders.request import Request
+from eventflow_collector.senders.secret_text import is_one_of
 
 
 def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG001 - for flows behind trusted proxies
@@ -33,7 +34,7 @@ def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG0
     if refused is not None:
         return refused
     try:
-        return mode_of(head.headers, batch=head.parameter("batch"))
+        return mode_of(head.headers, batch=head.parameter("batch") if head.query else None)
     except UnknownModeError as error:
         detail = f"Not accepted: {error}."
         return Rejection(reason=Reason.CONTENT_TYPE, status=415, detail=detail, closes=True)
@@ -43,7 +44,7 @@ def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG0
 
 def verify(flow: Flow, request: Request, *, now: datetime) -> Rejection | None:
     """Return the refusal of an admitted request that its sender has not signed as the flow demands."""
-    if flow.verifier is not None and (flaw := flow.verifier.flaw_of(request, now=now)) is not None:
+    if flow.authenticate is not None and (flaw := flow.authenticate(request, now)) is not None:
         return rejection.unauthenticated(flaw)
     return None
 
@@ -58,13 +59,6 @@ def judge(flow: Flow, mode: Mode, request: Request, *, now: datetime) -> Sequenc
         return rejection.invalid(error)
 
 
-def is_known_key(given: str | None, keys: Sequence[bytes]) -> bool:
-    """Whether a text is one of the keys. The duration of the comparison reveals nothing about the keys."""
-    candidate = (given or "").encode(errors="surrogateescape")
-    matches = [hmac.compare_digest(candidate, key) for key in keys]
-    return any(matches)
-
-
 def _refusal_of(flow: Flow, head: Head) -> Rejection | None:
     """Return the refusal of a request that this flow does not take."""
     headers = head.headers
@@ -72,7 +66,7 @@ def _refusal_of(flow: Flow, head: Head) -> Rejection | None:
         return rejection.UNKNOWN_PATH
     if head.method not in flow.methods:
         return rejection.not_served(head.method, allowed=flow.methods)
-    if flow.api_keys and not is_known_key(headers.get("X-Api-Key"), flow.api_keys):
+    if flow.api_keys and not is_one_of(header_bytes(headers.get("X-Api-Key", "")), flow.api_keys):
         return rejection.unauthenticated(Reason.UNAUTHENTICATED)
     if "Content-Encoding" in headers and codings_of(headers) is None:
         return rejection.UNKNOWN_CODING

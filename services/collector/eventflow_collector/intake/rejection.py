@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from eventflow_collector.intake.codings import ACCEPTED, CODINGS_MAX
-from eventflow_collector.senders.signature import Flaw
+from eventflow_collector.senders.flaw import Flaw
 
 
 class Reason(StrEnum):
