@@ -1,5 +1,8 @@
 """JSON pointers (RFC 6901). Pure."""
 
+ALL = "*"
+"""Step that stands for all elements of an array, in pointers to several values."""
+
 
 def value_at(document: object, pointer: str) -> object:
     """Return the value that a JSON pointer leads to; None if it leads nowhere."""
@@ -13,3 +16,18 @@ def value_at(document: object, pointer: str) -> object:
             case _:
                 return None
     return document
+
+
+def values_at(document: object, pointer: str) -> list[object]:
+    """Return the values that a JSON pointer leads to, in which a step `*` stands for all elements of an array.
+
+    A path that leads nowhere counts as a value of None, so that a missing value is not overlooked.
+    """
+    values = [document]
+    for step in pointer.split("/")[1:]:
+        values = [found for value in values for found in _step(value, step)]
+    return values
+
+
+def _step(value: object, step: str) -> list[object]:
+    return value if step == ALL and isinstance(value, list) else [value_at(value, f"/{step}")]

@@ -17,6 +17,7 @@ from sandbox.ports import free_port
 from sandbox.processes import ChildProcess
 from tests.support.cli import Command
 from tests.support.means import cannot
+from tests.support.preloaded import PreloadedProcess
 from tests.support.programs import ended
 from tests.support.services import API_KEY, Service, collector, processor, scrubbed_environment
 from tests.support.target import ScriptedTarget
@@ -126,9 +127,11 @@ async def test_the_health_check_asks_where_the_settings_place_the_admin_listener
     }.get(place, {}) | {"COLLECTOR__ADMIN_PORT": str(free_port())}  # at the usual one another may answer
     options = ["--config", "some.toml"] if place == "--config" else []
     assert place == "--config" or not await is_alive(tmp_path, **settings)  # without a service it asks the usual ports
-    process = ChildProcess(
+    # The health check reads the options in the command line, which that of a forked process is not.
+    kind = ChildProcess if options else PreloadedProcess
+    process = kind(
         "processor",
-        [Path(sys.executable).with_name("eventflow-processor"), *options],
+        [sys.executable, "-m", "eventflow_processor", *options],
         env=scrubbed_environment()
         | {name if name.islower() else f"EVENTFLOW_{name}": value for name, value in settings.items()}
         | {"EVENTFLOW_BROKER__URL": broker_url, f"EVENTFLOW_FLOWS__{flow.upper()}__TARGET__URL": "http://127.0.0.1:9/"},

@@ -1,6 +1,7 @@
 """A target that answers as a test demands, and keeps the requests that it received."""
 
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -40,6 +41,7 @@ class ScriptedTarget:
     """Those that were answered with 2xx after their sender had disconnected: they will come again."""
     url: str = ""
     port: int = 0
+    _of: dict[str, list[Receipt]] = field(default_factory=lambda: defaultdict(list))
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -65,7 +67,7 @@ class ScriptedTarget:
 
     def of(self, event_id: str) -> list[Receipt]:
         """Return the receipts of one event, in order."""
-        return [receipt for receipt in self.receipts if receipt.id == event_id]
+        return list(self._of.get(event_id, ()))
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         receipt = Receipt(
@@ -76,6 +78,7 @@ class ScriptedTarget:
             at_s=time.monotonic(),
         )
         self.receipts.append(receipt)
+        self._of[receipt.id].append(receipt)
         request[RECEIPT] = receipt
         answer = self.answer(receipt)
         if isinstance(answer, Awaitable):

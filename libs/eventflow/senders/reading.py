@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import TypeAdapter, ValidationError
 
+from eventflow.senders.checks import problems_in
 from eventflow.senders.table import RESERVED_NAMES, SENDERS
 from eventflow.senders.vocabulary import Sender
 
@@ -25,6 +26,8 @@ def read_senders(tables: Mapping[str, object]) -> dict[str, Sender]:
             senders[name] = adapter.validate_python({"title": name, **table, "name": name})
         except ValidationError as error:
             raise ValueError(_explained(name, error)) from None
+        if problems := [f"[senders.{name}] {problem}" for problem in problems_in(senders[name])]:
+            raise ValueError("; ".join(problems))
     return senders
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 
 from eventflow.attribute_template import path_template_of, template_of
+from eventflow.http_token import is_token
 from eventflow.network.host import check_http_url
 from eventflow.network.http_proxy import parse_proxy_url
-from eventflow.settings.fields import is_token
 from eventflow.settings.value_text import check_expanded, check_path
 
 _FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding", "trailer", "expect", "upgrade"})

@@ -1,6 +1,5 @@
 """The base class of all sections, and the field types that several sections share. Pure."""
 
-import re
 from collections.abc import Callable
 from typing import Annotated
 
@@ -17,15 +16,11 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from eventflow.network.host import PORT_MAX, check_host
+from eventflow.senders.keys import key_of
 from eventflow.settings.secret_text import check_api_key, check_secret, keys_in, secrets_in
 from eventflow.settings.value_text import check_literal
-from eventflow.signing import signing_key
 
 MIB = 1024 * 1024
-SIGNING_KEY_MIN_BYTES = 16
-"""Standard Webhooks asks for 24 to 64. A shorter one is a word that happens to be base64, such as `v1`."""
-
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Section(BaseModel):
@@ -68,11 +63,6 @@ def checked_by(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(checked)
 
 
-def is_token(name: str) -> bool:
-    """Return True if a text can be the name of a header (RFC 9110)."""
-    return _TOKEN.fullmatch(name) is not None
-
-
 def require_signing_keys(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     """Return the secrets if each can sign as Standard Webhooks prescribes.
 
@@ -80,8 +70,7 @@ def require_signing_keys(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...
         ValueError: One is not base64, or is too short.
     """
     for secret in secrets:
-        if len(signing_key(secret.get_secret_value())) < SIGNING_KEY_MIN_BYTES:
-            raise ValueError(f"base64 of at least {SIGNING_KEY_MIN_BYTES} bytes is expected, usually after whsec_")
+        key_of(secret.get_secret_value(), "whsec")
     return secrets
 
 

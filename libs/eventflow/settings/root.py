@@ -6,13 +6,15 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic.fields import FieldInfo
 
+from eventflow.senders.checks import needs_proxy, signs_address
+from eventflow.senders.keys import check_secrets
 from eventflow.senders.reading import read_senders
 from eventflow.senders.table import NO_SENDER, OWN_HMAC, SENDERS
-from eventflow.senders.vocabulary import Hmac, Sender
+from eventflow.senders.vocabulary import Sender
 from eventflow.settings.broker import BrokerSettings
 from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.environment import variable
-from eventflow.settings.fields import Section, require_signing_keys
+from eventflow.settings.fields import Section
 from eventflow.settings.processor import ProcessorSettings
 from eventflow.settings.source import SourceSettings
 from eventflow.settings.target import TargetSettings
@@ -71,11 +73,29 @@ class Settings(BaseModel):
                 f"{setting} = {verified[:SENDER_SHOWN_MAX]!r}: one of these is expected: {', '.join(map(repr, names))}"
             )
         sender = self.sender_of(source)
-        if sender is not None and any(isinstance(one, Hmac) and one.key == "whsec" for one in sender.authentication):
-            try:
-                require_signing_keys(source.secrets)
-            except ValueError as error:
-                raise ValueError(f"{variable_name(flow, 'source', 'secrets')}: {error}") from None
+        self._check_verify_tokens(flow, source, sender)
+        if sender is None:
+            return
+        try:
+            check_secrets([secret.get_secret_value() for secret in source.secrets], sender.authentication)
+        except ValueError as error:
+            raise ValueError(f"{variable_name(flow, 'source', 'secrets')}: {error}") from None
+        if signs_address(sender) and not source.public_url:
+            raise ValueError(
+                f"{variable_name(flow, 'source', 'public_url')} is not set: {sender.title} signs the address"
+            )
+        if needs_proxy(sender) and not self.collector.trusted_proxies:
+            raise ValueError(
+                f"{variable(('collector', 'trusted_proxies'))} is not set: {sender.title} is authenticated by a "
+                "proxy in front, whose header counts only in requests from there"
+            )
+
+    def _check_verify_tokens(self, flow: str, source: SourceSettings, sender: Sender | None) -> None:
+        is_asked = sender is not None and any(one.verify_token is not None for one in sender.handshakes)
+        if is_asked != bool(source.verify_tokens):
+            reason = "at least one is expected" if is_asked else "they have no effect"
+            setting = variable_name(flow, "source", "verify_tokens")
+            raise ValueError(f"{setting}: {reason}, because verify is {source.verify}")
 
     def sender_of(self, source: SourceSettings) -> Sender | None:
         """Return the sender that a flow verifies; None if it verifies none."""

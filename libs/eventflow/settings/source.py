@@ -4,9 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from eventflow.http_token import is_token
+from eventflow.network.host import check_http_url
 from eventflow.senders.table import NO_SENDER, OWN_HMAC
-from eventflow.senders.vocabulary import Answer, Header, Hmac, Sender
-from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, is_token, split
+from eventflow.senders.vocabulary import Answer, Encoding, Header, Hmac, Sender
+from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, split
 
 
 def _sender_name(value: object) -> object:
@@ -19,6 +21,14 @@ def _sender_name(value: object) -> object:
 def _header_name(value: str) -> str:
     if value and not is_token(value):
         raise ValueError("the name of a header is expected: letters, digits and hyphens")
+    return value
+
+
+def _public_url(value: str) -> str:
+    if value:
+        check_http_url(value)
+        if "?" in value or "#" in value:
+            raise ValueError("no query and no fragment is accepted in it; the query of each request is added")
     return value
 
 
@@ -48,8 +58,9 @@ class SourceSettings(Section):
     hmac_algorithm: Literal["sha256", "sha512", "sha1"] = Field(
         "sha256", description="hash function if `verify` is `hmac`"
     )
-    hmac_encoding: Literal["hex", "base64"] = Field(
-        "hex", description="encoding of the signature if `verify` is `hmac`; hex is in lower case"
+    hmac_encoding: Encoding = Field(
+        "hex",
+        description="encoding of the signature if `verify` is `hmac`; hex in either case, base64 padded or not",
     )
     hmac_prefix: str = Field("", description="text before the signature in its header if `verify` is `hmac`")
     tolerance_s: float = Field(
@@ -57,6 +68,21 @@ class SourceSettings(Section):
         gt=0,
         le=86_400,
         description="largest difference between a signed timestamp and now; a larger one is answered 401",
+    )
+    verify_tokens: Secrets = Field(
+        (),
+        description="texts that a sender such as `meta` may show when it registers the endpoint, separated by commas; "
+        "you choose one and give it to the sender",
+    )
+    confirm_subscriptions: bool = Field(
+        False,
+        description="confirm subscriptions of a sender such as `sns` by fetching the address that it sends in an "
+        "authentic request; otherwise such a request is answered 403",
+    )
+    public_url: Annotated[str, AfterValidator(_public_url)] = Field(
+        "",
+        description="public address of this flow as it is registered at the sender, such as "
+        "`https://example.com/events/orders`, without a query; needed if the sender signs it",
     )
     max_body_bytes: int = Field(
         MIB, ge=1, le=128 * MIB, description="largest body of an event; a larger one is answered 413"

@@ -35,7 +35,7 @@ class Head(NamedTuple):
 
     def parameter(self, name: str) -> str | None:
         """Return a parameter of the query, decoded; the first of several, None if there is none."""
-        return _parameters_in(self.query).get(name) if self.query else None
+        return _parameters_in(self.query).get(name)
 
 
 class Peer(Protocol):
@@ -48,15 +48,18 @@ class Peer(Protocol):
         """Its IP address, looked up when it is needed; None if the connection is gone or has none."""
 
 
-def first_values(text: str) -> Mapping[str, str]:
-    """Return the first value of each field of a form, or of each parameter of a query, decoded."""
+def pairs_in(text: str) -> list[tuple[str, str]] | None:
+    """Return the names and values of a form or a query, decoded; None if it has too many.
+
+    Bytes that are not UTF-8 are kept apart. As one and the same replacement character, they could be exchanged under a
+    signature.
+    """
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX)
+        return parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=FIELDS_MAX)
     except ValueError:
-        return {}
-    return dict(reversed(pairs))
+        return None
 
 
 @lru_cache(maxsize=QUERIES_KEPT_MAX)
 def _parameters_in(query: str) -> Mapping[str, str]:
-    return first_values(query)
+    return dict(reversed(pairs_in(query) or ()))

@@ -9,7 +9,7 @@ from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.histogram import Histogram
 from eventflow.telemetry.metrics import LATENCY_BUCKETS_S, MetricTable, counter, gauge, histogram
 from eventflow_collector.intake.rejection import Reason
-from eventflow_collector.senders.signature import Flaw
+from eventflow_collector.senders.flaw import Flaw
 
 UNKNOWN_FLOW = "unknown"
 
@@ -32,6 +32,9 @@ class CollectorMetrics(MetricTable):
     # Requests and their events
     accepted = counter("eventflow_events_accepted", "Events that are durable and were answered 202", "flow")
     rejected = counter("eventflow_events_rejected", "Requests that were not accepted", "flow", "reason")
+    handshakes = counter(
+        "eventflow_handshakes", "Requests by which a sender checked the endpoint, and that were answered", "flow"
+    )
     confirm_seconds = histogram(
         "eventflow_confirm_seconds",
         "Time from publishing an event to the broker's confirm",
@@ -95,6 +98,7 @@ class CollectorMetrics(MetricTable):
         }
         for flow in flows:
             self.queues_vanished.labels(flow)
+            self.handshakes.labels(flow)
         for flow in (*flows, UNKNOWN_FLOW):
             for reason in Reason:
                 self.rejected.labels(flow, reason.value)

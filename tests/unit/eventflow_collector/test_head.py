@@ -16,7 +16,7 @@ from eventflow_collector.head import Head
         ("batch=1", "1"),
         ("a=2&batch=1&batch=2", "1"),
         ("batch=a%2Bb+c%C3%BC", "a+b c\u00fc"),
-        ("batch=%ff%", "\ufffd%"),
+        ("batch=%ff%", "\udcff%"),
         ("%62atch=1", "1"),
     ],
 )

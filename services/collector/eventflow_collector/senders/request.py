@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import assert_never
+from urllib.parse import unquote
 
 from eventflow.errors import InvalidEventError
 from eventflow.json_pointer import value_at
 from eventflow.senders.vocabulary import FirstMember, FormField, Header, Place, Pointer, Query, SubPath
 from eventflow_collector import strict_json
-from eventflow_collector.head import Head, first_values
+from eventflow_collector.head import Head, Peer, pairs_in
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -25,14 +26,16 @@ class Request:
         head: The lines before the body.
         headers: Those of the head.
         body: The bytes as received.
+        peer: The side that sent it; None if it does not matter.
     """
 
-    __slots__ = ("_document", "_form", "body", "head", "headers")
+    __slots__ = ("_document", "_form", "body", "head", "headers", "peer")
 
-    def __init__(self, head: Head, body: bytes) -> None:
+    def __init__(self, head: Head, body: bytes, *, peer: Peer | None = None) -> None:
         self.head = head
         self.headers = head.headers
         self.body = body
+        self.peer = peer
         self._document: object = _UNREAD
         self._form: Mapping[str, str] | None = None
 
@@ -50,9 +53,16 @@ class Request:
     def form(self) -> Mapping[str, str]:
         """The first value of each field of a form in the body; nothing if the body is not a form."""
         if self._form is None:
-            media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            self._form = first_values(self.body.decode("latin-1")) if media_type == FORM else {}
+            self._form = dict(reversed(self.form_pairs or ()))
         return self._form
+
+    @property
+    def form_pairs(self) -> list[tuple[str, str]] | None:
+        """All names and values of a form in the body, decoded; None if the body is not a form."""
+        media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type != FORM:
+            return None
+        return pairs_in(self.body.decode(errors="surrogateescape"))
 
 
 def text_finder(place: Place) -> FindText:
@@ -70,7 +80,7 @@ def text_finder(place: Place) -> FindText:
         case Query(query=name):
             return lambda request: request.head.parameter(name)
         case SubPath():
-            return lambda request: request.head.sub_path[1:] or None
+            return lambda request: unquote(request.head.sub_path[1:], errors="surrogateescape") or None
         case _:
             assert_never(place)
 

@@ -1,110 +1,149 @@
-"""Check that a request is signed with one of our secrets. Pure.
+"""Check that a request is signed with one of the flow's secrets, or by a key that one of them stands for. Pure.
 
-Everything is computed over the bytes as received. The signature is compared as it is written and not as it decodes, so
-that no other spelling of it passes. How long the comparison takes does not depend on how much of it is right.
+Everything is computed over the bytes as received. A signature has one spelling (see `encoding`), and signatures are
+compared as the bytes that they stand for. The duration of the comparison reveals nothing about the right one.
 """
 
-import base64
+import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from enum import StrEnum
-from string import Formatter
 
-from eventflow.senders.vocabulary import Hmac, Item, SignedPlace
-from eventflow.signing import header_bytes, signing_key
+from eventflow.event import parse_time
+from eventflow.senders.keys import key_of
+from eventflow.senders.vocabulary import Ed25519, Hmac, Signed, TimeFormat
+from eventflow_collector.senders.encoding import decoder_of, from_hex
+from eventflow_collector.senders.flaw import Flaw
 from eventflow_collector.senders.request import Request, text_finder
+from eventflow_collector.senders.signed_text import Items, WriteText, signed_finder, text_writers
 
-TIMESTAMP_MAX_DIGITS = 12
+SIGNATURES_MAX = 16
+"""Most signatures in one request. A sender has one for each of its keys, and each costs a verification."""
 
+SECONDS_MAX_DIGITS = 12
 
-class Flaw(StrEnum):
-    """Reasons of an invalid signature: for our metrics, never for the sender."""
-
-    MISSING = "signature_missing"
-    MALFORMED = "signature_malformed"
-    STALE = "signature_stale"
-    MISMATCH = "signature_mismatch"
+Verify = Callable[[Sequence[bytes], bytes], bool]
+"""Returns whether one of the signatures is that of a text."""
 
 
-class Verifier:
-    """The signature check of one flow, prepared once so that a request costs little more than the hashing."""
+class Envelope:
+    """The signatures of a request, and the demands on it that do not depend on a key; prepared once for a flow.
 
-    def __init__(self, signature: Hmac, *, secrets: Iterable[str], tolerance_s: float) -> None:
-        """Prepare the keys and the text that is signed.
+    Opened for a request, it holds the items of the signature's header and the signatures among them.
+    """
+
+    def __init__(self, scheme: Signed, *, tolerance_s: float) -> None:
+        """Prepare the places.
 
         Args:
-            signature: The sender's form of signature.
-            secrets: Each of them is valid, so that they can be rotated.
+            scheme: The sender's form of signatures.
             tolerance_s: The most that a signed time may differ from now, in either direction.
-
-        Raises:
-            ValueError: A secret is not base64 although it must be.
         """
-        decode = signing_key if signature.key == "whsec" else str.encode
-        # Copying a prepared HMAC takes half the time of `hmac.digest`, which looks up the algorithm each time.
-        self._macs = tuple(hmac.new(decode(secret), digestmod=signature.algorithm) for secret in secrets)
-        self._signature = signature
+        self._separator = scheme.separator
+        self._prefix = scheme.prefix
+        self._decode = decoder_of(scheme.encoding)
+        self._find = text_finder(scheme.signature)
         self._tolerance_s = tolerance_s
-        self._segments = tuple(_segments(signature.signed))
-        self._find_signature = text_finder(signature.signature)
-        self._find_timestamp = None if signature.timestamp is None else _signed_finder(signature.timestamp)
-        self._fields = tuple((name, _signed_finder(place)) for name, place in signature.fields.items())
+        self._find_timestamp = None if scheme.timestamp is None else signed_finder(scheme.timestamp)
+        self._timestamp_format: TimeFormat = scheme.timestamp_format
+        self._find_hash = None if scheme.body_sha256 is None else text_finder(scheme.body_sha256)
 
-    def flaw_of(self, request: Request, *, now: datetime) -> Flaw | None:
-        """Return the reason why a request's signature is not valid; None if it was made with one of the secrets."""
-        given = self._find_signature(request)
+    def opened(self, request: Request, now: datetime) -> tuple[Items, Sequence[bytes]] | Flaw:
+        """Return the items in the signature's header, and the signatures; or the reason why the request has none."""
+        given = self._find(request)
         if given is None:
             return Flaw.MISSING
-        items = given.split(self._signature.separator) if self._signature.separator else [given]
-        fields = {"body": request.body}
-        for name, find in self._fields:
-            if (value := find(request, items)) is None:
-                return Flaw.MISSING
-            fields[name] = header_bytes(value)
+        items = given.split(self._separator) if self._separator else [given]
+        if self._separator != " " and " " in given:
+            items = [item.strip(" ") for item in items]
         if self._find_timestamp is not None:
-            if (timestamp := self._find_timestamp(request, items)) is None:
-                return Flaw.MISSING
+            timestamp = self._find_timestamp(request, items)
             if (flaw := self._flaw_of_timestamp(timestamp, now)) is not None:
                 return flaw
-            fields["timestamp"] = timestamp.encode()
-        return None if self._matches(items, fields) else Flaw.MISMATCH
+        if self._find_hash is not None and (flaw := _flaw_of_hash(self._find_hash(request), request.body)) is not None:
+            return flaw
+        signatures = self._signatures_in(items)
+        return Flaw.MALFORMED if len(signatures) > SIGNATURES_MAX else (items, signatures)
 
-    def _flaw_of_timestamp(self, timestamp: str, now: datetime) -> Flaw | None:
-        if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= TIMESTAMP_MAX_DIGITS):
+    def _signatures_in(self, items: Items) -> Sequence[bytes]:
+        prefix, decode = self._prefix, self._decode
+        return [
+            signature
+            for item in items
+            if item.startswith(prefix) and (signature := decode(item[len(prefix) :])) is not None
+        ]
+
+    def _flaw_of_timestamp(self, timestamp: str | None, now: datetime) -> Flaw | None:
+        if timestamp is None:
+            return Flaw.MISSING
+        unix_s = _unix_s_of(timestamp, self._timestamp_format)
+        if unix_s is None:
             return Flaw.MALFORMED
-        return Flaw.STALE if abs(now.timestamp() - int(timestamp)) > self._tolerance_s else None
+        return Flaw.STALE if abs(now.timestamp() - unix_s) > self._tolerance_s else None
 
-    def _matches(self, items: Iterable[str], fields: Mapping[str, bytes]) -> bool:
-        signed = b"".join([fields[part] if isinstance(part, str) else part for part in self._segments])
-        expected = [self._sign(mac, signed) for mac in self._macs]
-        given = [header_bytes(item) for item in items]
-        # Every pair is compared, also after a match, so that the time does not show which secret has made it.
-        matches = [hmac.compare_digest(one, other) for one in given for other in expected]
+
+class KeyedSignature:
+    """The check of signatures by keys that the flow's secrets hold, prepared once for a flow."""
+
+    def __init__(self, scheme: Hmac | Ed25519, *, secrets: Sequence[str], tolerance_s: float, public_url: str) -> None:
+        """Prepare the keys and the text that is signed; see `Authentication` for the arguments."""
+        self._envelope = Envelope(scheme, tolerance_s=tolerance_s)
+        self._verify = tuple(_verifier_of(scheme, secret) for secret in secrets)
+        writers = text_writers(scheme, secrets=secrets, public_url=public_url)
+        self._write = writers[0]
+        self._more: Sequence[WriteText] = writers[1:]
+
+    def flaw_of(self, request: Request, now: datetime) -> Flaw | None:
+        """Return the reason why no signature of a request was made with one of the secrets; None if one was."""
+        opened = self._envelope.opened(request, now)
+        if isinstance(opened, Flaw):
+            return opened
+        items, signatures = opened
+        text = self._write(request, items)
+        if text is None:
+            return Flaw.MISSING
+        # All are verified, also after a match, so that the time does not show which secret it was.
+        if self._more:
+            texts = [text, *(write(request, items) or b"" for write in self._more)]
+            matches = [verify(signatures, one) for verify, one in zip(self._verify, texts, strict=True)]
+        else:
+            matches = [verify(signatures, text) for verify in self._verify]
+        return None if any(matches) else Flaw.MISMATCH
+
+
+def _verifier_of(scheme: Hmac | Ed25519, secret: str) -> Verify:
+    key = key_of(secret, scheme.key)
+    if isinstance(scheme, Ed25519):
+        from eventflow_collector.senders.public_key import ed25519_verifier  # noqa: PLC0415 - 60 ms and 10 MB
+
+        return ed25519_verifier(key)
+    # Copying a prepared HMAC takes half the time of `hmac.digest`, which looks up the algorithm each time.
+    prepared = hmac.new(key, digestmod=scheme.algorithm)
+
+    def verify(signatures: Sequence[bytes], text: bytes) -> bool:
+        mac = prepared.copy()
+        mac.update(text)
+        digest = mac.digest()
+        matches = [hmac.compare_digest(signature, digest) for signature in signatures]
         return any(matches)
 
-    def _sign(self, mac: hmac.HMAC, signed: bytes) -> bytes:
-        signature = self._signature
-        mac = mac.copy()
-        mac.update(signed)
-        digest = mac.digest()
-        written = digest.hex() if signature.encoding == "hex" else base64.b64encode(digest).decode()
-        return f"{signature.prefix}{written}".encode()
+    return verify
 
 
-def _signed_finder(place: SignedPlace) -> Callable[[Request, Iterable[str]], str | None]:
-    """Prepare to find a signed text in a request, or among the items beside its signature."""
-    if isinstance(place, Item):
-        prefix = place.item
-        return lambda _, items: next((item.removeprefix(prefix) for item in items if item.startswith(prefix)), "")
-    find = text_finder(place)
-    return lambda request, _: find(request)
+def _unix_s_of(text: str, form: TimeFormat) -> float | None:
+    """Return the time in a text; None if it is none."""
+    if form == "rfc3339":
+        moment = parse_time(text)
+        return None if moment is None else moment.timestamp()
+    max_digits = SECONDS_MAX_DIGITS if form == "unix_s" else SECONDS_MAX_DIGITS + 3
+    if not (text.isascii() and text.isdecimal() and len(text) <= max_digits):
+        return None
+    return int(text) if form == "unix_s" else int(text) / 1000
 
 
-def _segments(template: str) -> Iterator[bytes | str]:
-    """Split a template such as `{timestamp}.{body}` into constant bytes and the names of fields."""
-    for constant, field, _, _ in Formatter().parse(template):
-        if constant:
-            yield constant.encode()
-        if field is not None:
-            yield field
+def _flaw_of_hash(text: str | None, body: bytes) -> Flaw | None:
+    """Return the reason why a text is not the hash of the body; None if it is."""
+    if text is None:
+        return Flaw.MISSING
+    digest = from_hex(text) or b""
+    return None if hmac.compare_digest(digest, hashlib.sha256(body).digest()) else Flaw.MISMATCH

@@ -23,6 +23,7 @@ from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import ingest_specs
 from eventflow_collector.durable import DurableWriter
+from eventflow_collector.fetch import Fetcher
 from eventflow_collector.ingest import REPORT_EVERY_S, Ingest
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.intake.flow import flow_of
@@ -30,6 +31,7 @@ from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.server.connection import Connection, Shared
 from eventflow_collector.server.handler import request_handler
 from eventflow_collector.server.protocol import ProblemProtocol
+from eventflow_collector.server.visits import Visitor
 from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.spool import Spool
 from eventflow_collector.tracing import RequestTraces
@@ -83,6 +85,7 @@ class Worker:
         )
         self._spool = self._make_spool(settings)
         self._budget = ByteBudget(settings.collector.max_in_flight_bytes)
+        self._visitor = Visitor(Fetcher(), self.metrics.internal_errors)
         self._ingest = Ingest(
             flows={name: flow_of(name, settings) for name in flows},
             writer=DurableWriter(
@@ -94,6 +97,7 @@ class Worker:
             budget=self._budget,
             metrics=self.metrics,
             traces=RequestTraces(tracer, on_error=self.metrics.internal_errors.note),
+            visits=self._visitor,
         )
         self._status = Reporter(
             settings.broker.urls,
@@ -148,6 +152,7 @@ class Worker:
                 async with self._listening(listener):
                     await lifecycle.until_stopped(stop, publishing, *reporting, *spooling)
             finally:
+                await self._visitor.close()
                 await cancel_and_wait(*spooling)
                 if self._spool is not None:
                     await self._spool.until_resolved(within_s=self._confirm_timeout_s)

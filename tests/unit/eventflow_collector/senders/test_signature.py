@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from eventflow.settings.root import Settings
 from eventflow.signing import signature, signing_key
 from eventflow_collector.intake.flow import flow_of
-from eventflow_collector.senders.signature import Flaw
+from eventflow_collector.senders.flaw import Flaw
 from tests.support.requests import request_of
 from tests.support.senders import github, shopify, standard, stripe
 
@@ -32,9 +32,9 @@ def flaw_of(
     **settings: str,
 ) -> Flaw | None:
     source = {"verify": verify, "secrets": secrets, **settings}
-    verifier = flow_of("default", Settings.model_validate({"source": source})).verifier
-    assert verifier is not None
-    return verifier.flaw_of(request_of(CIMultiDict(headers), body), now=now)
+    authenticate = flow_of("default", Settings.model_validate({"source": source})).authenticate
+    assert authenticate is not None
+    return authenticate(request_of(CIMultiDict(headers), body), now)
 
 
 GITHUB_SECRET = "It's a Secret to Everybody"
