@@ -124,21 +124,28 @@ async def test_what_is_spooled_is_exactly_what_would_have_been_published(
 ) -> None:
     headers = {
         "X-Api-Key": API_KEY,
+        "ce-specversion": "1.0",
         "ce-id": "ünï-1",
-        "ce-source": "/any",
+        "ce-source": "/any" * 500,
+        "ce-subject": "%E2%80%AF.png",
+        "ce-dataschema": "urn:any",
+        "ce-mytag": "any",
+        "X-Any": "forwarded",
         "ce-type": "thing.happened",
         "ce-time": "2025-07-13T21:34:44.573Z",
         "Content-Type": "text/x-any; charset=utf-8",
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     }
-    service = spooling(line.url, flow, tmp_path)
+    of_source = f"FLOWS__{flow.upper()}__SOURCE__"
+    forwarding = {f"{of_source}FORWARD_HEADERS": "X-Any", f"{of_source}FORWARD_QUERY": "true"}
+    service = spooling(line.url, flow, tmp_path, **forwarding)
     with service.process:
         await broker_seen(service, http, "up")
         for cut in (False, True):
             if cut:
                 await line.cut()
                 await broker_seen(service, http, "down")
-            async with http.post(service.url, data=b"\x00\xff", headers=headers) as answer:
+            async with http.post(f"{service.url}?a=%20b", data=b"\x00\xff", headers=headers) as answer:
                 assert (answer.status, await answer.json()) == (202, {"id": "ünï-1"})
         await line.mend()
         await drained(service, http)

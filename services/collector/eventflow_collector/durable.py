@@ -17,6 +17,7 @@ from eventflow.amqp.publisher import Publisher
 from eventflow.errors import (
     BrokerUnavailableError,
     EventFlowError,
+    HeadersTooLargeError,
     MessageTooLargeError,
     PublishTimeoutError,
 )
@@ -26,7 +27,7 @@ from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import UNRECORDED, Span, exemplar_of
 from eventflow_collector.intake import rejection
-from eventflow_collector.intake.budget import EVENT_BYTES, Reservation
+from eventflow_collector.intake.budget import Reservation, event_bytes
 from eventflow_collector.intake.flow import Flow
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
@@ -190,6 +191,8 @@ class DurableWriter(Writer):
         """
         unconfirmed, flow = write.unconfirmed, write.flow
         for one in unconfirmed:
+            if isinstance(one.failure, HeadersTooLargeError):
+                return rejection.headers_too_large(one.failure.max_bytes)
             if isinstance(one.failure, MessageTooLargeError):
                 return rejection.event_too_large(one.failure.max_bytes)
         first = unconfirmed[0]
@@ -260,7 +263,7 @@ class _Sending:
         The request may end before its publish is resolved. Until then the body is in memory, so it remains counted.
         """
         self.publication = publication
-        self._release = reservation.split_off(EVENT_BYTES + len(self.event.body))
+        self._release = reservation.split_off(event_bytes(self.event))
         try:
             publication.on_resolved(self._resolved)
         except BaseException:

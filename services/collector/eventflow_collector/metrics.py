@@ -23,6 +23,7 @@ class FlowMetrics:
 
     accepted: Counter
     spooled: Counter
+    forwarding_cut: Counter
     confirm_seconds: Histogram
     deduplicated: Counter
     dedup_bodies_differ: Counter
@@ -38,6 +39,11 @@ class CollectorMetrics(MetricTable):
     rejected = counter("eventflow_events_rejected", "Requests that were not accepted", "flow", "reason")
     handshakes = counter(
         "eventflow_handshakes", "Requests by which a sender checked the endpoint, and that were answered", "flow"
+    )
+    forwarding_cut = counter(
+        "eventflow_forwarding_cut",
+        "Accepted events with headers, or a query, that were to be forwarded and were left out",
+        "flow",
     )
     confirm_seconds = histogram(
         "eventflow_confirm_seconds",
@@ -112,6 +118,7 @@ class CollectorMetrics(MetricTable):
             flow: FlowMetrics(
                 accepted=self.accepted.labels(flow),
                 spooled=self.spooled.labels(flow),
+                forwarding_cut=self.forwarding_cut.labels(flow),
                 confirm_seconds=self.confirm_seconds.labels(flow),
                 deduplicated=self.deduplicated.labels(flow),
                 dedup_bodies_differ=self.dedup_bodies_differ.labels(flow),
