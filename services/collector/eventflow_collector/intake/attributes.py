@@ -6,7 +6,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id, require_attribute
 from eventflow_collector.intake import cloudevents
 from eventflow_collector.intake.cloudevents import header_attribute
 from eventflow_collector.senders.identity import Identity, require_id
@@ -15,6 +17,8 @@ from eventflow_collector.senders.request import Request
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
 _HEADERS = frozenset(name.lower() for name in (*cloudevents.HEADERS, IDEMPOTENCY_KEY))
+
+_NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -50,7 +54,26 @@ def batch_id(identity: Identity, request: Request) -> str | None:
     Raises:
         InvalidEventError: A message cannot carry it.
     """
-    return require_id(request.headers, IDEMPOTENCY_KEY) or _sender_id(identity, request)
+    own = None if identity.own is None else identity.own.id_of(request)
+    return own or require_id(request.headers, IDEMPOTENCY_KEY) or _sender_id(identity, request)
+
+
+def element_id(identity: Identity, element: Request, batch_id: str | None, *, index: int) -> str:
+    """Return the id of one element of a batch.
+
+    First the pointers that the operator names count, in the element. Then the id of the batch counts, with the index,
+    and then the pointers of the flow's sender.
+
+    Raises:
+        InvalidEventError: A message cannot carry it.
+    """
+    # Without its head, which all elements have: the same id would make all of them one event.
+    element = Request(element.head._replace(headers=_NO_HEADERS, query="", sub_path=""), element.body)
+    if identity.own is not None and (own := identity.own.id_of(element)) is not None:
+        return own
+    if batch_id is not None:
+        return require_attribute("its id", f"{batch_id}-{index}")
+    return identity.id_of(element) or new_event_id()
 
 
 def content_type_of(headers: Mapping[str, str]) -> str | None:
@@ -95,13 +118,29 @@ def _names_of(identity: Identity) -> frozenset[str]:
 def _given_in(request: Request, identity: Identity) -> _Given:
     headers = request.headers
     is_strict = cloudevents.is_declared(headers)
+    own = _NOTHING if identity.own is None else _own_in(request, identity.own)
     return _Given(
-        id=_sender_id(identity, request) or require_id(headers, IDEMPOTENCY_KEY),
-        source=header_attribute(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict) or identity.source_of(request),
-        type=header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict) or identity.type_of(request),
-        time=cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(request),
-        subject=header_attribute(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict)
+        id=own.id or _sender_id(identity, request) or require_id(headers, IDEMPOTENCY_KEY),
+        source=own.source
+        or header_attribute(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
+        or identity.source_of(request),
+        type=own.type
+        or header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
+        or identity.type_of(request),
+        time=own.time or cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(request),
+        subject=own.subject
+        or header_attribute(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict)
         or identity.subject_of(request),
+    )
+
+
+def _own_in(request: Request, own: Identity) -> _Given:
+    return _Given(
+        id=own.id_of(request),
+        source=own.source_of(request),
+        type=own.type_of(request),
+        time=own.time_of(request),
+        subject=own.subject_of(request),
     )
 
 
