@@ -23,6 +23,8 @@ class Receipt:
     headers: Mapping[str, str]
     body: bytes
     at_s: float
+    path: str = "/"
+    """Path and query, as they were sent."""
 
 
 RECEIPT = web.RequestKey("receipt", Receipt)
@@ -76,6 +78,7 @@ class ScriptedTarget:
             headers=dict(request.headers),
             body=await request.read(),
             at_s=time.monotonic(),
+            path=request.raw_path,
         )
         self.receipts.append(receipt)
         self._of[receipt.id].append(receipt)

@@ -117,6 +117,11 @@ SignedPlace = Annotated[
 _PLACES = frozenset({"header", "pointer", "first_member", "form", "query", "sub_path"})
 
 
+def _as_tuple(value: object) -> object:
+    """Accept one value in TOML where several can be written."""
+    return value if value is None or isinstance(value, list | tuple) else (value,)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Text(Table):
     """A text that a request holds in one place or several. In TOML, a single place can be written in its stead.
@@ -126,7 +131,7 @@ class Text(Table):
         suffix: Added after a separator if it is present and the whole is not too long.
     """
 
-    parts: tuple[Place, ...]
+    parts: Annotated[tuple[Place, ...], BeforeValidator(_as_tuple)]
     suffix: Place | None = None
     separator: str = ""
 
@@ -153,11 +158,6 @@ class Condition(Table):
     equals: Scalar | list[Any] | None = None
     begins: str | None = None
     is_absent: bool = False
-
-
-def _as_tuple(value: object) -> object:
-    """Accept one value in TOML where several can be written."""
-    return value if value is None or isinstance(value, list | tuple) else (value,)
 
 
 Conditions = Annotated[tuple[Condition, ...], BeforeValidator(_as_tuple)]
@@ -351,6 +351,7 @@ class Sender(Table):
     Attributes:
         name: Its name in `EVENTFLOW_SOURCE__VERIFY`. In TOML it is the name of the table.
         title: Its name in prose.
+        credential: The secret that a flow needs, and the place where the sender shows it, in prose.
         authentication: The schemes of which one must be fulfilled.
         handshakes: Requests that are not events. The first one that fits counts.
         answer: The answer to its events; the settings `ANSWER_*` of the flow go first.
@@ -365,6 +366,7 @@ class Sender(Table):
 
     name: str
     title: str
+    credential: str = ""
     authentication: Annotated[tuple[Scheme, ...], BeforeValidator(_as_tuple)]
     handshakes: Annotated[tuple[Handshake, ...], BeforeValidator(_as_tuple)] = ()
     answer: Answer = Answer()

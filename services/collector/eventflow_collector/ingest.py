@@ -15,14 +15,15 @@ import structlog
 from typing_extensions import override
 
 from eventflow.event import Event, utc_now
+from eventflow.forwarded import Forwarded
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Span
 from eventflow_collector import responses
-from eventflow_collector.durable import DurableWriter, Stored
+from eventflow_collector.durable import Stored, Writer
 from eventflow_collector.head import Head, Peer
 from eventflow_collector.intake import rejection
-from eventflow_collector.intake.budget import EVENT_BYTES, ByteBudget, Reservation
+from eventflow_collector.intake.budget import ByteBudget, Reservation, event_bytes
 from eventflow_collector.intake.codings import codings_of
 from eventflow_collector.intake.flow import Flow
 from eventflow_collector.intake.judgement import admit, answer_handshake, judge, verify
@@ -63,7 +64,7 @@ class Visits(Protocol):
 class Ingest:
     """Receives the requests with events, for all flows.
 
-    Guarantee: 202 is answered only after every event of the request is durable (see `DurableWriter`). After any other
+    Guarantee: 202 is answered only after every event of the request is durable (see `Writer`). After any other
     answer some of them may be durable too. Their ids are the same if the sender repeats the request with the same
     headers.
     """
@@ -72,17 +73,17 @@ class Ingest:
         self,
         *,
         flows: Mapping[str, Flow],
-        writer: DurableWriter,
+        writers: Mapping[str, Writer],
         budget: ByteBudget,
         metrics: CollectorMetrics,
         traces: RequestTraces,
         visits: Visits,
     ) -> None:
-        """Take the parts that all requests share."""
+        """Take the parts that all requests share; each flow has a writer, perhaps the same as others."""
         self.visits = visits
         self.traces = traces
         self.flows = flows
-        self.writer = writer
+        self.writers = writers
         self._budget = budget
         self._metrics = metrics
         self.in_flight = 0
@@ -107,6 +108,8 @@ class Ingest:
         """Count and log durable events. Never raises: they are durable, recorded or not."""
         try:
             self._metrics.flows[name].accepted.inc(len(events))
+            if events and events[0].forwarded is not None:
+                self._record_forwarded(name, events, events[0].forwarded)
             if self._logs_events:
                 self._log_accepted(name, events)
         except Exception as error:  # noqa: BLE001 - see above
@@ -123,6 +126,12 @@ class Ingest:
         """Count and log a refused request."""
         self._metrics.count_rejected(name, rejected.reason)
         log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
+
+    def _record_forwarded(self, name: str, events: Sequence[Event], forwarded: Forwarded) -> None:
+        """Count and log events of one request that have not all of the parts that were to be forwarded."""
+        if forwarded.is_cut:
+            self._metrics.flows[name].forwarding_cut.inc(len(events))
+            log.warning("event.forwarding_cut", flow=name, event_id=shown_id(events[0].id), events=len(events))
 
     def _log_accepted(self, name: str, events: Sequence[Event]) -> None:
         for event in events:
@@ -178,7 +187,7 @@ class Reception(Stored):
         flow = self._ingest.flows.get(self._head.flow)
         if flow is None:
             return self.refuse(rejection.UNKNOWN_FLOW)
-        mode = admit(flow, self._head, self._exchange)
+        mode = admit(flow, self._head)
         if isinstance(mode, Rejection):
             return self.refuse(mode)
         self._flow, self._mode = flow, mode
@@ -317,7 +326,8 @@ class Reception(Stored):
             self.refuse(rejection.OVERLOADED)
         else:
             self._events = events
-            self._ingest.writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
+            writer = self._ingest.writers[self._head.flow]
+            writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
 
     def _answer_stored(self, rejected: Rejection | None) -> None:
         if rejected is not None:
@@ -339,5 +349,5 @@ def _held_bytes(events: Sequence[Event], mode: Mode) -> int:
     Parsing takes more, up to thirty times the body, but only while it runs, and for one request at a time.
     """
     if not mode.is_batch:
-        return EVENT_BYTES + len(events[0].body)
-    return sum(EVENT_BYTES + 2 * len(event.body) for event in events)  # each has a copy of its part of the body
+        return event_bytes(events[0])
+    return sum(event_bytes(event) + len(event.body) for event in events)  # each has a copy of its part of the body

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id, require_attribute
+from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id
+from eventflow.forwarded import Forwarded
 from eventflow_collector.intake import cloudevents
-from eventflow_collector.intake.cloudevents import header_attribute
+from eventflow_collector.intake.cloudevents import header_attribute, header_text
 from eventflow_collector.senders.identity import Identity, require_id
 from eventflow_collector.senders.request import Request
 
@@ -23,7 +24,9 @@ _NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def event_of(identity: Identity, request: Request, *, flow: str, now: datetime) -> Event:
+def event_of(
+    identity: Identity, request: Request, *, flow: str, now: datetime, forwarded: Forwarded | None = None
+) -> Event:
     """Create the event of a request that is accepted now.
 
     A header that is empty, too long or not printable counts as absent, because the event does not need it. Two such
@@ -36,7 +39,7 @@ def event_of(identity: Identity, request: Request, *, flow: str, now: datetime) 
     headers = request.headers
     given = _given_in(request, identity) if _may_give(headers, identity) else _NOTHING
     return Event(
-        id=given.id or new_event_id(),
+        id=new_event_id() if given.id is None else given.id,
         source=given.source or f"/events/{flow}",
         type=given.type or DEFAULT_TYPE,
         time=given.time or now,
@@ -45,6 +48,10 @@ def event_of(identity: Identity, request: Request, *, flow: str, now: datetime) 
         content_type=content_type_of(headers),
         subject=given.subject,
         traceparent=traceparent_of(headers),
+        has_new_id=given.id is None,
+        dataschema=given.dataschema,
+        extensions=given.extensions,
+        forwarded=forwarded,
     )
 
 
@@ -58,22 +65,19 @@ def batch_id(identity: Identity, request: Request) -> str | None:
     return own or require_id(request.headers, IDEMPOTENCY_KEY) or _sender_id(identity, request)
 
 
-def element_id(identity: Identity, element: Request, batch_id: str | None, *, index: int) -> str:
-    """Return the id of one element of a batch.
+def element_id(identity: Identity, element: Request, numbered_id: str | None) -> str | None:
+    """Return the id of one element of a batch; None if it has none.
 
-    First the pointers that the operator names count, in the element. Then the id of the batch counts, with the index,
-    and then the pointers of the flow's sender.
+    First the pointers that the operator names count, in the element. Then the id of the batch with the element's number
+    counts, and then the pointers of the flow's sender.
 
     Raises:
         InvalidEventError: A message cannot carry it.
     """
     # Without its head, which all elements have: the same id would make all of them one event.
     element = Request(element.head._replace(headers=_NO_HEADERS, query="", sub_path=""), element.body)
-    if identity.own is not None and (own := identity.own.id_of(element)) is not None:
-        return own
-    if batch_id is not None:
-        return require_attribute("its id", f"{batch_id}-{index}")
-    return identity.id_of(element) or new_event_id()
+    own = None if identity.own is None else identity.own.id_of(element)
+    return own or numbered_id or identity.id_of(element)
 
 
 def content_type_of(headers: Mapping[str, str]) -> str | None:
@@ -99,6 +103,8 @@ class _Given(NamedTuple):
     type: str | None = None
     time: datetime | None = None
     subject: str | None = None
+    dataschema: str | None = None
+    extensions: Mapping[str, str] | None = None
 
 
 _NOTHING = _Given()
@@ -119,18 +125,19 @@ def _given_in(request: Request, identity: Identity) -> _Given:
     headers = request.headers
     is_strict = cloudevents.is_declared(headers)
     own = _NOTHING if identity.own is None else _own_in(request, identity.own)
+    source = header_text(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
+    event_type = header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
+    # The other attributes are searched for only in a CloudEvent, because the search costs every event of other senders.
+    is_cloudevent = is_strict or source is not None or event_type is not None
+    subject = header_text(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict)
     return _Given(
         id=own.id or _sender_id(identity, request) or require_id(headers, IDEMPOTENCY_KEY),
-        source=own.source
-        or header_attribute(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
-        or identity.source_of(request),
-        type=own.type
-        or header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
-        or identity.type_of(request),
+        source=own.source or source or identity.source_of(request),
+        type=own.type or event_type or identity.type_of(request),
         time=own.time or cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(request),
-        subject=own.subject
-        or header_attribute(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict)
-        or identity.subject_of(request),
+        subject=own.subject or subject or identity.subject_of(request),
+        dataschema=header_text(headers, cloudevents.DATASCHEMA_HEADER, is_strict=is_strict) if is_cloudevent else None,
+        extensions=cloudevents.header_extensions(headers, is_strict=is_strict) if is_cloudevent else None,
     )
 
 

@@ -11,6 +11,7 @@ from eventflow.settings.source import SourceSettings
 from eventflow.signing import header_bytes
 from eventflow.topology import Lane, lane_queue
 from eventflow_collector.head import Head
+from eventflow_collector.intake.forwarding import Forwarding, forwarding_of
 from eventflow_collector.intake.mode import Mode
 from eventflow_collector.senders.authentication import Check, Means, compile_authentication
 from eventflow_collector.senders.flaw import Flaw
@@ -47,6 +48,7 @@ class Flow:
         allows_sub_paths: Every path below that of the flow is accepted.
         signs_decoded: A signature covers the decoded body. Otherwise it covers the bytes that were received.
         answer: The form of the answer to stored events.
+        forwarding: Finds the parts of a request for the target; None if the flow forwards none.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Flow:
     allows_sub_paths: bool
     signs_decoded: bool
     answer: Answer
+    forwarding: Forwarding | None = None
 
     @property
     def all_methods(self) -> tuple[str, ...]:
@@ -109,6 +112,7 @@ def flow_of(name: str, settings: Settings) -> Flow:
         allows_sub_paths=source.allow_sub_paths or _reads_sub_path(sender),
         signs_decoded=source.signed_body == "decoded",
         answer=source.answer_after(sender),
+        forwarding=forwarding_of(source, sender),
     )
 
 

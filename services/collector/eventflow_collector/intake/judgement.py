@@ -10,7 +10,7 @@ from datetime import datetime
 
 from eventflow.errors import InvalidEventError
 from eventflow.event import Event
-from eventflow_collector.head import Head, Peer
+from eventflow_collector.head import Head
 from eventflow_collector.intake import rejection
 from eventflow_collector.intake.codings import codings_of
 from eventflow_collector.intake.events import TooLargeError, read_events
@@ -21,14 +21,8 @@ from eventflow_collector.senders.handshake import Handshakes, Refused, Reply, Vi
 from eventflow_collector.senders.request import Request
 
 
-def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG001 - for flows behind trusted proxies
-    """Judge a request by its head; return the mode in which it carries its events.
-
-    Args:
-        flow: The flow of the request.
-        head: Of the request.
-        peer: The side that sent it.
-    """
+def admit(flow: Flow, head: Head) -> Mode | Rejection:
+    """Judge a request by its head; return the mode in which it carries its events."""
     refused = _refusal_of(flow, head)
     if refused is not None:
         return refused

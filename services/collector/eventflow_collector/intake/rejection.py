@@ -108,6 +108,12 @@ def event_too_large(max_bytes: int) -> Rejection:
     return Rejection(reason=Reason.TOO_LARGE, status=413, detail=f"An event may have at most {max_bytes} bytes.")
 
 
+def headers_too_large(max_bytes: int) -> Rejection:
+    """Reject an event whose attributes and forwarded headers are too large for a frame of the broker."""
+    detail = f"The attributes and the forwarded headers of an event may have at most about {max_bytes} bytes."
+    return Rejection(reason=Reason.TOO_LARGE, status=413, detail=detail)
+
+
 def body_too_slow(timeout_s: float) -> Rejection:
     """Reject a body that has not arrived in time."""
     detail = f"The body did not arrive within {timeout_s:g} s."
