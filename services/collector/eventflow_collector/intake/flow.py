@@ -101,7 +101,7 @@ def flow_of(name: str, settings: Settings) -> Flow:
         api_keys=api_keys,
         authenticate=None if sender is None else _authentication_of(sender, handshakes, api_keys, means),
         handshakes=handshakes,
-        identity=Identity(SENDERS.values(), verified=sender),
+        identity=Identity(SENDERS.values(), verified=sender, own=source.own_places),
         limits=Limits(
             body_bytes=source.max_body_bytes,
             batch_events=source.max_batch_events,
