@@ -4,7 +4,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -49,6 +49,7 @@ class Event:
         content_type: As received; None if the sender gave none.
         subject: The part of the source that it is about (CloudEvents `subject`); None if the sender gave none.
         traceparent: W3C trace context of the sender, or of our span that continues it.
+        has_new_id: Whether the collector has made the id, because the sender gave none. A message does not carry this.
         dataschema: The schema of the data (CloudEvents `dataschema`); None if the sender gave none.
         extensions: The extension attributes of a CloudEvent (see `eventflow.extensions`); None if it has none.
         forwarded: Parts of the sender's request for the target; None if the flow forwards none.
@@ -63,6 +64,7 @@ class Event:
     content_type: Final[str | None] = None
     subject: Final[str | None] = None
     traceparent: Final[str | None] = None
+    has_new_id: Final[bool] = field(default=False, compare=False)
     dataschema: Final[str | None] = None
     extensions: Final[Mapping[str, str] | None] = None
     forwarded: Final[Forwarded | None] = None

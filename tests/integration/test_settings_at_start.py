@@ -125,13 +125,16 @@ async def test_the_health_check_asks_where_the_settings_place_the_admin_listener
         "file": {"PROCESSOR__ADMIN_HOST": host, "PROCESSOR__ADMIN_PORT_FILE": str(tmp_path / "port")},
         "EVENTFLOW_CONFIG": {"CONFIG": str(tmp_path / "some.toml")},
     }.get(place, {}) | {"COLLECTOR__ADMIN_PORT": str(free_port())}  # at the usual one another may answer
-    options = ["--config", "some.toml"] if place == "--config" else []
+    # The health check reads the command line of the program, which a forked process does not have.
+    kind, command = (
+        (ChildProcess, [Path(sys.executable).with_name("eventflow-processor"), "--config", "some.toml"])
+        if place == "--config"
+        else (PreloadedProcess, [sys.executable, "-m", "eventflow_processor"])
+    )
     assert place == "--config" or not await is_alive(tmp_path, **settings)  # without a service it asks the usual ports
-    # The health check reads the options in the command line, which that of a forked process is not.
-    kind = ChildProcess if options else PreloadedProcess
     process = kind(
         "processor",
-        [sys.executable, "-m", "eventflow_processor", *options],
+        command,
         env=scrubbed_environment()
         | {name if name.islower() else f"EVENTFLOW_{name}": value for name, value in settings.items()}
         | {"EVENTFLOW_BROKER__URL": broker_url, f"EVENTFLOW_FLOWS__{flow.upper()}__TARGET__URL": "http://127.0.0.1:9/"},

@@ -422,13 +422,10 @@ def lenient_requests(prefix: str) -> Iterator[tuple[str, bytes]]:
         yield f"{flow} HTTP/1.0", request(path, line="POST {} HTTP/1.0")
 
 
-async def test_both_ways_follow_the_settings_of_a_flow_alike(ways: Ways, amqp: Amqp) -> None:
+async def test_both_ways_follow_the_settings_of_a_flow_alike(ways: Ways, both: tuple[Way, Way]) -> None:
     statuses = []
     for name, data in lenient_requests(ways.prefix):
-        outcomes = []
-        for service in (ways.own, ways.aiohttp):
-            answers = await answers_to(service, [data], shuts=True)
-            outcomes.append((answers, await events_in(amqp, ways.flows)))
+        outcomes = await asyncio.gather(*(way.outcome([data], flows=ways.flows, shuts=True) for way in both))
         assert outcomes[0] == outcomes[1], name
         statuses += re.findall(rb"HTTP/1.[01] (\d+)", outcomes[0][0])
     assert set(statuses) == {b"200", b"204", b"400", b"404", b"405"}

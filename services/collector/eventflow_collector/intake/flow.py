@@ -1,16 +1,24 @@
 """The demands that a flow makes on its senders, and the queue of its events. Pure."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from eventflow.senders.table import SENDERS
 from eventflow.senders.vocabulary import Answer, Sender, SubPath, Token
 from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
+from eventflow.signing import header_bytes
 from eventflow.topology import Lane, lane_queue
+from eventflow_collector.head import Head
 from eventflow_collector.intake.forwarding import Forwarding, forwarding_of
 from eventflow_collector.intake.mode import Mode
 from eventflow_collector.senders.authentication import Check, Means, compile_authentication
+from eventflow_collector.senders.flaw import Flaw
+from eventflow_collector.senders.handshake import Handshakes
 from eventflow_collector.senders.identity import Identity
+from eventflow_collector.senders.request import Request
+from eventflow_collector.senders.secret_text import is_one_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +41,7 @@ class Flow:
     Attributes:
         api_keys: One of them must be in the header `X-Api-Key`; empty if none is needed.
         authenticate: The check of each request; None if none is needed.
+        handshakes: The requests of its sender that are not events; None if it has none.
         identity: Finds an event's attributes in a request.
         methods: The methods of requests with events.
         allows_trailing_slash: One slash behind the path is accepted.
@@ -46,6 +55,7 @@ class Flow:
     queue: str
     api_keys: tuple[bytes, ...]
     authenticate: Check | None
+    handshakes: Handshakes | None
     identity: Identity
     limits: Limits
     methods: tuple[str, ...]
@@ -55,21 +65,43 @@ class Flow:
     answer: Answer
     forwarding: Forwarding | None = None
 
+    @property
+    def all_methods(self) -> tuple[str, ...]:
+        """The methods of all requests that are answered."""
+        return self.methods if self.handshakes is None else tuple(sorted({*self.methods, *self.handshakes.methods}))
+
+    def shakes_hands_by(self, method: str) -> bool:
+        """Whether a request with this method may be a handshake."""
+        return self.handshakes is not None and method in self.handshakes.methods
+
+    def may_be_handshake_of_stranger(self, head: Head) -> bool:
+        """Whether a request may be a handshake that needs no authentication."""
+        return self.handshakes is not None and self.handshakes.may_begin_with(head)
+
     def has_path(self, sub_path: str) -> bool:
         """Whether events are accepted at a path below that of the flow."""
         return self.allows_sub_paths or (self.allows_trailing_slash and sub_path == "/")
+
+
+def has_key(headers: Mapping[str, str], api_keys: Sequence[bytes]) -> bool:
+    """Whether a request has one of the keys, or needs none."""
+    return not api_keys or is_one_of(header_bytes(headers.get("X-Api-Key", "")), api_keys)
 
 
 def flow_of(name: str, settings: Settings) -> Flow:
     """Prepare a flow for its requests."""
     source = settings.all_flows[name].source
     sender = settings.sender_of(source)
+    api_keys = tuple(key.get_secret_value().encode() for key in source.api_keys)
+    handshakes = None if sender is None or not sender.handshakes else _handshakes_of(sender, source)
+    means = _means_of(settings, source)
     return Flow(
         name=name,
         queue=lane_queue(name, Lane.LIVE),
-        api_keys=tuple(key.get_secret_value().encode() for key in source.api_keys),
-        authenticate=None if sender is None else compile_authentication(sender, _means_of(settings, source)),
-        identity=Identity(SENDERS.values(), verified=sender),
+        api_keys=api_keys,
+        authenticate=None if sender is None else _authentication_of(sender, handshakes, api_keys, means),
+        handshakes=handshakes,
+        identity=Identity(SENDERS.values(), verified=sender, own=source.own_places),
         limits=Limits(
             body_bytes=source.max_body_bytes,
             batch_events=source.max_batch_events,
@@ -97,3 +129,27 @@ def _reads_sub_path(sender: Sender | None) -> bool:
     """Whether the sender's token is in the path."""
     schemes = () if sender is None else sender.authentication
     return any(isinstance(scheme, Token) and isinstance(scheme.token, SubPath) for scheme in schemes)
+
+
+def _handshakes_of(sender: Sender, source: SourceSettings) -> Handshakes:
+    return Handshakes(
+        sender,
+        secrets=[secret.get_secret_value() for secret in source.secrets],
+        verify_tokens=[token.get_secret_value() for token in source.verify_tokens],
+        may_visit=source.confirm_subscriptions,
+    )
+
+
+def _authentication_of(sender: Sender, handshakes: Handshakes | None, api_keys: Sequence[bytes], means: Means) -> Check:
+    """Compile the check of each request of a flow with a sender."""
+    check = compile_authentication(sender, means)
+    if handshakes is None:
+        return check
+
+    def check_beside_handshakes(request: Request, now: datetime) -> Flaw | None:
+        if handshakes.may_have_signed(request.body):
+            return Flaw.MISMATCH
+        # A request whose head might begin a handshake of a stranger was admitted without a key.
+        return check(request, now) if has_key(request.headers, api_keys) else Flaw.WRONG_TOKEN
+
+    return check_beside_handshakes

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from multidict import CIMultiDict
 from yarl import URL
 
-from eventflow.attribute_template import PathTemplate, Template, path_template_of, template_of
+from eventflow.attribute_template import AttributeTemplate, PathTemplate, path_template_of, template_of
 from eventflow.errors import UnsendableEventError
 from eventflow.event import Event, format_time
 from eventflow.message import Envelope
@@ -89,7 +89,7 @@ class Additions:
     """
 
     path: PathTemplate | None = None
-    headers: tuple[tuple[str, Template], ...] = ()
+    headers: tuple[tuple[str, AttributeTemplate], ...] = ()
     bearer: Bearer | None = None
 
     def path_for(self, event: Event) -> str | None:
@@ -228,7 +228,7 @@ def static_headers(target: TargetSettings, *, flow: str) -> dict[str, str]:
     return {name: template.literals[0] for name, template in _header_templates(target, flow) if not template.names}
 
 
-def _header_templates(target: TargetSettings, flow: str) -> Iterator[tuple[str, Template]]:
+def _header_templates(target: TargetSettings, flow: str) -> Iterator[tuple[str, AttributeTemplate]]:
     for name, secret in target.headers.items():
         yield name, template_of(secret.get_secret_value()).with_flow(flow)
 
