@@ -16,7 +16,6 @@ from functools import cache
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
-from nacl.signing import SigningKey
 from standardwebhooks import Webhook as StandardWebhook
 from twilio.request_validator import RequestValidator
 
@@ -29,27 +28,16 @@ from eventflow.settings.root import Settings
 from eventflow_collector.intake.flow import Flow, flow_of
 from eventflow_collector.senders.request import Request
 from tests.support.requests import request_of
+from tests.support.senders import KEY, STANDARD_SECRET, TEXT_SECRET, secret_for, source_for
 
 NOW = datetime(2026, 3, 2, 10, 20, 30, tzinfo=UTC)
 SECONDS = str(int(NOW.timestamp()))
 URL = "https://hooks.example.com/events/f"
-STANDARD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-TEXT_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
-HEX_SECRET = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
-KEY = SigningKey(bytes(range(32)))
-SECRETS = {
-    "standard-webhooks": STANDARD_SECRET,
-    "svix": STANDARD_SECRET,
-    "supabase": f"v1,{STANDARD_SECRET}",
-    "adyen": HEX_SECRET,
-    "basic": "user:password-of-the-test",
-    "discord": KEY.verify_key.encode().hex(),
-}
 
 
 @cache
 def flow_with(verify: str, secret: str | None = None) -> Flow:
-    source = {"verify": verify, "secrets": [secret or SECRETS.get(verify, TEXT_SECRET)], "public_url": URL}
+    source = source_for(verify, public_url=URL, secret=secret)
     return flow_of("default", Settings.model_validate({"source": source}))
 
 
@@ -310,7 +298,7 @@ def test_no_bit_of_a_request_may_change(make: Callable[[], Signed]) -> None:
 @pytest.mark.parametrize("make", SIGNED.values(), ids=SIGNED)
 def test_another_secret_is_refused(make: Callable[[], Signed]) -> None:
     signed = make()
-    secret = signed.secret or SECRETS.get(signed.verify, TEXT_SECRET)
+    secret = signed.secret or secret_for(signed.verify)
     other = secret[:-2] + ("ab" if not secret.endswith("ab") else "cd")
     if signed.verify != "discord" and not secret.startswith("whpk_"):  # not every number is a key of that curve
         assert not replace(signed, secret=other).accepted()
@@ -353,9 +341,8 @@ def test_a_description_is_sound_and_an_operator_can_write_it_in_toml(name: str) 
 
 @pytest.mark.parametrize("name", SENDERS)
 def test_a_sample_request_is_accepted(name: str) -> None:
-    secret = SECRETS.get(name, TEXT_SECRET)
     try:
-        sample = sample_of(SENDERS[name], secrets=[secret], url=URL, event_id="id-1", now=NOW)
+        sample = sample_of(SENDERS[name], secrets=[secret_for(name)], url=URL, event_id="id-1", now=NOW)
     except CannotSignError:
         assert name in {"amazon-sns", "discord", "paypal"}
         return
