@@ -8,8 +8,10 @@ from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow.topology import Lane, lane_queue
 from eventflow_collector.intake.mode import Mode
-from eventflow_collector.senders.authentication import Check, Means, compile_authentication
+from eventflow_collector.senders.authentication import Await, Check, compile_authentication
+from eventflow_collector.senders.certificates import Certificates
 from eventflow_collector.senders.identity import Identity
+from eventflow_collector.senders.means import Means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Flow:
     Attributes:
         api_keys: One of them must be in the header `X-Api-Key`; empty if none is needed.
         authenticate: The check of each request; None if none is needed.
+        await_certificate: Finds the certificate that must be fetched before; None if the sender has none.
         identity: Finds an event's attributes in a request.
         methods: The methods of requests with events.
         allows_trailing_slash: One slash behind the path is accepted.
@@ -44,6 +47,7 @@ class Flow:
     queue: str
     api_keys: tuple[bytes, ...]
     authenticate: Check | None
+    await_certificate: Await | None
     identity: Identity
     limits: Limits
     methods: tuple[str, ...]
@@ -57,15 +61,24 @@ class Flow:
         return self.allows_sub_paths or (self.allows_trailing_slash and sub_path == "/")
 
 
-def flow_of(name: str, settings: Settings) -> Flow:
-    """Prepare a flow for its requests."""
+def flow_of(name: str, settings: Settings, certificates: Certificates | None = None) -> Flow:
+    """Prepare a flow for its requests.
+
+    Args:
+        name: Of the flow.
+        settings: Of all flows.
+        certificates: Those that this process has fetched.
+    """
     source = settings.all_flows[name].source
     sender = settings.sender_of(source)
+    means = _means_of(settings, source, certificates or Certificates())
+    authentication = None if sender is None else compile_authentication(sender, means)
     return Flow(
         name=name,
         queue=lane_queue(name, Lane.LIVE),
         api_keys=tuple(key.get_secret_value().encode() for key in source.api_keys),
-        authenticate=None if sender is None else compile_authentication(sender, _means_of(settings, source)),
+        authenticate=None if authentication is None else authentication.check,
+        await_certificate=None if authentication is None else authentication.await_certificate,
         identity=Identity(SENDERS.values(), verified=sender),
         limits=Limits(
             body_bytes=source.max_body_bytes,
@@ -80,12 +93,13 @@ def flow_of(name: str, settings: Settings) -> Flow:
     )
 
 
-def _means_of(settings: Settings, source: SourceSettings) -> Means:
+def _means_of(settings: Settings, source: SourceSettings, certificates: Certificates) -> Means:
     return Means(
         secrets=[secret.get_secret_value() for secret in source.secrets],
         tolerance_s=source.tolerance_s,
         public_url=source.public_url,
         trusted_proxies=settings.collector.trusted_proxies,
+        certificates=certificates,
     )
 
 

@@ -18,6 +18,7 @@ from eventflow_collector.intake.events import TooLargeError, read_events
 from eventflow_collector.intake.flow import Flow
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
 from eventflow_collector.intake.rejection import Reason, Rejection
+from eventflow_collector.senders.flaw import Flaw
 from eventflow_collector.senders.request import Request
 from eventflow_collector.senders.secret_text import is_one_of
 
@@ -45,7 +46,7 @@ def admit(flow: Flow, head: Head, peer: Peer) -> Mode | Rejection:  # noqa: ARG0
 def verify(flow: Flow, request: Request, *, now: datetime) -> Rejection | None:
     """Return the refusal of an admitted request that its sender has not signed as the flow demands."""
     if flow.authenticate is not None and (flaw := flow.authenticate(request, now)) is not None:
-        return rejection.unauthenticated(flaw)
+        return rejection.NO_CERTIFICATE if flaw is Flaw.NO_CERTIFICATE else rejection.unauthenticated(flaw)
     return None
 
 

@@ -23,10 +23,13 @@ from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import ingest_specs
 from eventflow_collector.durable import DurableWriter
+from eventflow_collector.fetch import Fetcher
 from eventflow_collector.ingest import REPORT_EVERY_S, Ingest
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.metrics import CollectorMetrics
+from eventflow_collector.senders.certificates import Certificates
+from eventflow_collector.server.certificates import CertificateFetcher
 from eventflow_collector.server.connection import Connection, Shared
 from eventflow_collector.server.handler import request_handler
 from eventflow_collector.server.protocol import ProblemProtocol
@@ -83,8 +86,10 @@ class Worker:
         )
         self._spool = self._make_spool(settings)
         self._budget = ByteBudget(settings.collector.max_in_flight_bytes)
+        certificates = Certificates()
+        self._certificates = CertificateFetcher(Fetcher(), certificates, self.metrics.internal_errors)
         self._ingest = Ingest(
-            flows={name: flow_of(name, settings) for name in flows},
+            flows={name: flow_of(name, settings, certificates) for name in flows},
             writer=DurableWriter(
                 publisher=self._publisher,
                 spool=self._spool,
@@ -94,6 +99,7 @@ class Worker:
             budget=self._budget,
             metrics=self.metrics,
             traces=RequestTraces(tracer, on_error=self.metrics.internal_errors.note),
+            certificates=self._certificates,
         )
         self._status = Reporter(
             settings.broker.urls,
@@ -148,6 +154,7 @@ class Worker:
                 async with self._listening(listener):
                     await lifecycle.until_stopped(stop, publishing, *reporting, *spooling)
             finally:
+                await self._certificates.close()
                 await cancel_and_wait(*spooling)
                 if self._spool is not None:
                     await self._spool.until_resolved(within_s=self._confirm_timeout_s)
