@@ -35,7 +35,8 @@ class Envelope:
 
     def __init__(self, scheme: Signed, means: Means) -> None:
         """Prepare the places."""
-        self._separator = scheme.separator
+        self._separator = scheme.separator or None
+        self._may_have_blanks = scheme.separator not in {"", " "}
         self._prefix = scheme.prefix
         self._decode = decoder_of(scheme.encoding)
         self._find = text_finder(scheme.signature)
@@ -49,8 +50,8 @@ class Envelope:
         given = self._find(request)
         if given is None:
             return Flaw.MISSING
-        items = given.split(self._separator) if self._separator else [given]
-        if self._separator != " " and " " in given:
+        items = [given] if self._separator is None else given.split(self._separator)
+        if self._may_have_blanks and " " in given:
             items = [item.strip(" ") for item in items]
         if self._find_timestamp is not None:
             timestamp = self._find_timestamp(request, items)
