@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 from typing_extensions import override
@@ -45,7 +46,8 @@ class CertificateFetcher(CertificateFetches):
             self._waiting[awaited.address] = [on_end]
             task = asyncio.get_running_loop().create_task(self._fetch(awaited))
             self._fetching.add(task)
-            task.add_done_callback(self._fetching.discard)
+            # Not at the end of the task itself: one that is cancelled before its first step does not run at all.
+            task.add_done_callback(partial(self._end, awaited.address))
 
     async def close(self) -> None:
         """End the fetches; the requests that wait for them go on without."""
@@ -59,11 +61,13 @@ class CertificateFetcher(CertificateFetches):
             log.info("certificate.fetched", is_usable=self._certificates.key_at(address, utc_now()) is not None)
         except FetchError as error:
             log.warning("certificate.failed", reason=str(error))
-        except Exception as error:  # noqa: BLE001 - a bug, which must not leave a request without an answer
+        except Exception as error:  # noqa: BLE001 - a bug, and the requests go on without the certificate
             self._internal_errors.note(error)
-        finally:
-            # Only now: a request that came meanwhile would not have waited for an address that has failed.
-            if not self._certificates.is_known(address, utc_now()):
-                self._certificates.keep_failure(address, utc_now())
-            for on_end in self._waiting.pop(address):
-                on_end()
+
+    def _end(self, address: str, task: asyncio.Task[None]) -> None:
+        self._fetching.discard(task)
+        # Only now: a request that came meanwhile would not have waited for an address that has failed.
+        if not self._certificates.is_known(address, utc_now()):
+            self._certificates.keep_failure(address, utc_now())
+        for on_end in self._waiting.pop(address):
+            on_end()
