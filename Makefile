@@ -34,7 +34,7 @@ test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; starts or installs 
 	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.prometheus || test "$$CI" != true
 	@$(SIDE_BY_SIDE) --numprocesses $(JOBS) -m "not timed$(if $(filter true,$(CI)),, and not documents)"; untimed=$$?; \
-		$(SIDE_BY_SIDE) --numprocesses 2 -m timed && exit $$untimed
+		$(SIDE_BY_SIDE) --numprocesses 3 -m timed && exit $$untimed
 
 test-documents: $(INSTALLED) ## Run the commands of the documents as a reader would; with CI=true, make test does this too
 	@$(RUN) -m sandbox.broker --ensure

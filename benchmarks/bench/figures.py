@@ -167,6 +167,14 @@ def take_turns(runs: Sequence[Callable[[], T]], *, rounds: int) -> list[list[T]]
     return results
 
 
+def rows_at_once(case: str, names: tuple[str, str], rounds: Sequence[Sequence[Sample]]) -> list[Row]:
+    """Return the rows of two programs that were measured at the same time. The second is compared with the first."""
+    return [
+        Row(case=case, name=name, role=role, samples=samples)
+        for name, role, samples in zip(names, (Role.CEILING, Role.OURS), zip(*rounds, strict=True), strict=True)
+    ]
+
+
 def percentiles(name: str, values_s: Sequence[float]) -> dict[str, float]:
     """Return `<name>_p50_ms` and `<name>_p99_ms` of some times; nothing for less than two of them."""
     if len(values_s) < 2:

@@ -27,7 +27,7 @@ _FIRST_MARK = 0xE000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
+class AttributeTemplate:
     """A text with places for attributes.
 
     Attributes:
@@ -52,7 +52,7 @@ class Template:
             parts += encode(value), literal
         return "".join(parts)
 
-    def with_flow(self, flow: str) -> "Template":
+    def with_flow(self, flow: str) -> "AttributeTemplate":
         """Return the template with the name of a flow in place of `{flow}`."""
         literals, names = [self.literals[0]], []
         for name, literal in zip(self.names, self.literals[1:], strict=True):
@@ -61,7 +61,7 @@ class Template:
             else:
                 names.append(name)
                 literals.append(literal)
-        return Template(literals=tuple(literals), names=tuple(names))
+        return AttributeTemplate(literals=tuple(literals), names=tuple(names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,8 @@ class PathTemplate:
     would form one cannot be sent.
     """
 
-    path: Template
-    query: Template | None = None
+    path: AttributeTemplate
+    query: AttributeTemplate | None = None
 
     @property
     def literals(self) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ class PathTemplate:
         )
 
 
-def template_of(text: str) -> Template:
+def template_of(text: str) -> AttributeTemplate:
     """Parse a text. A literal `{id}` is written as `{{id}`.
 
     Raises:
@@ -118,7 +118,7 @@ def template_of(text: str) -> Template:
         names.append(found[1])
         literals.append("")
     literals[-1] += text[end:]
-    return Template(literals=tuple(literals), names=tuple(names))
+    return AttributeTemplate(literals=tuple(literals), names=tuple(names))
 
 
 def path_template_of(url: str) -> PathTemplate | None:
@@ -140,7 +140,7 @@ def path_template_of(url: str) -> PathTemplate | None:
     return _encoded(authority[0], template)
 
 
-def _encoded(authority: str, template: Template) -> PathTemplate:
+def _encoded(authority: str, template: AttributeTemplate) -> PathTemplate:
     """Encode the literal parts as those of a URL without attributes are."""
     marks = [chr(_FIRST_MARK + number) for number in range(len(template.names))]
     marked = "".join(part for pair in zip(template.literals, [*marks, ""], strict=True) for part in pair)
@@ -152,8 +152,8 @@ def _encoded(authority: str, template: Template) -> PathTemplate:
     if count + len(in_query) - 1 != len(template.names) or _CLIMBS.search(unquote(path)):
         raise ValueError("with attributes in braces, its path has no dot segments")
     return PathTemplate(
-        path=Template(literals=tuple(in_path), names=template.names[:count]),
-        query=Template(literals=tuple(in_query), names=template.names[count:]) if query else None,
+        path=AttributeTemplate(literals=tuple(in_path), names=template.names[:count]),
+        query=AttributeTemplate(literals=tuple(in_query), names=template.names[count:]) if query else None,
     )
 
 

@@ -62,6 +62,20 @@ class MessageTooLargeError(PublishError):
         self.max_bytes = max_bytes
 
 
+class HeadersTooLargeError(MessageTooLargeError):
+    """The attributes and the forwarded headers of an event need more than one frame, and AMQP cannot split them.
+
+    It happens only if the broker's `frame_max` was lowered: they never need half of the default, 128 KiB.
+    """
+
+    def __init__(self, *, header_bytes: int, max_bytes: int) -> None:
+        """Describe the size of the content header, and the limit."""
+        PublishError.__init__(
+            self, f"headers of {header_bytes} bytes are larger than the {max_bytes} bytes of a frame of RabbitMQ"
+        )
+        self.max_bytes = max_bytes
+
+
 class UnroutableError(PublishError):
     """The broker has returned the message: its queue does not exist."""
 

@@ -3,15 +3,22 @@
 import random
 import re
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
 from eventflow.errors import InvalidEventError
+from eventflow.forwarded import Forwarded
 
 ATTRIBUTE_MAX_BYTES = 255
-"""A short string of AMQP has at most 255 bytes, and proxies truncate longer header values."""
+"""Limit of the id and the type, which are shown in logs and lists. Versions up to 0.2.0 replace a longer id by another
+one, and then duplicates have different ids. It is also the limit of an AMQP property, such as the content type."""
+
+TEXT_MAX_BYTES = 4096
+"""Limit of the other attributes. Senders build sources and subjects from paths and URLs. Many HTTP servers refuse a
+header above 8 KiB."""
 
 DEFAULT_TYPE = "eventflow.event"
 
@@ -19,7 +26,11 @@ _62_BITS = (1 << 62) - 1
 
 _MILLISECONDS = tuple(f".{millisecond:03}Z" for millisecond in range(1000))
 
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+_LEAP_SECOND = re.compile(r"(.{17})60(?:\.\d+)?(.+)")
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +49,10 @@ class Event:
         content_type: As received; None if the sender gave none.
         subject: The part of the source that it is about (CloudEvents `subject`); None if the sender gave none.
         traceparent: W3C trace context of the sender, or of our span that continues it.
+        has_new_id: Whether the collector has made the id, because the sender gave none. A message does not carry this.
+        dataschema: The schema of the data (CloudEvents `dataschema`); None if the sender gave none.
+        extensions: The extension attributes of a CloudEvent (see `eventflow.extensions`); None if it has none.
+        forwarded: Parts of the sender's request for the target; None if the flow forwards none.
     """
 
     id: Final[str]
@@ -49,6 +64,10 @@ class Event:
     content_type: Final[str | None] = None
     subject: Final[str | None] = None
     traceparent: Final[str | None] = None
+    has_new_id: Final[bool] = field(default=False, compare=False)
+    dataschema: Final[str | None] = None
+    extensions: Final[Mapping[str, str] | None] = None
+    forwarded: Final[Forwarded | None] = None
 
     def traced(self, traceparent: str | None) -> "Event":
         """Return the event with the trace context of the span that handles it now; None keeps the present one."""
@@ -56,23 +75,50 @@ class Event:
 
 
 def is_valid_attribute(value: str) -> bool:
-    """Whether `value` can be an event attribute: 1 to 255 bytes of printable Unicode without surrogates."""
-    try:
-        size_bytes = len(value) if value.isascii() else len(value.encode())
-    except UnicodeEncodeError:
-        return False
+    """Whether `value` can be an id, a type or a property: 1 to 255 bytes of printable Unicode without surrogates."""
+    size_bytes = len(value) if value.isascii() else _encoded_bytes(value)
     return 0 < size_bytes <= ATTRIBUTE_MAX_BYTES and value.isprintable() and not value.isspace()
 
 
+def is_valid_text(value: str) -> bool:
+    """Whether `value` can be another attribute: 1 to 4096 bytes of Unicode without control characters and surrogates.
+
+    These are the strings of CloudEvents. Unlike in an id, unprintable characters are allowed, because names of files
+    are often part of a subject: U+202F, a space, is in the name of each screenshot of macOS.
+    """
+    size_bytes = len(value) if value.isascii() else _encoded_bytes(value)
+    is_clean = value.isprintable() or _CONTROL_CHARACTER.search(value) is None  # the former is cheap, and too strict
+    return 0 < size_bytes <= TEXT_MAX_BYTES and is_clean and not value.isspace()
+
+
 def require_attribute(name: str, value: str) -> str:
-    """Return `value` if it can be an event attribute.
+    """Return `value` if it can be an id or a type.
 
     Raises:
-        InvalidEventError: It cannot be an event attribute; the message has its name and the accepted form.
+        InvalidEventError: It cannot; the message has its name and the accepted form.
     """
     if not is_valid_attribute(value):
         raise InvalidEventError(f"{name} must be 1 to {ATTRIBUTE_MAX_BYTES} bytes of printable characters")
     return value
+
+
+def require_text(name: str, value: str) -> str:
+    """Return `value` if it can be an attribute other than the id and the type.
+
+    Raises:
+        InvalidEventError: It cannot; the message has its name and the accepted form.
+    """
+    if not is_valid_text(value):
+        raise InvalidEventError(f"{name} must be 1 to {TEXT_MAX_BYTES} bytes without control characters")
+    return value
+
+
+def _encoded_bytes(value: str) -> int:
+    """Return the length in UTF-8; 0 if it has a surrogate, which cannot be encoded."""
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError:
+        return 0
 
 
 def new_event_id() -> str:
@@ -103,11 +149,34 @@ def _format_second(year: int, month: int, day: int, hour: int, minute: int, seco
 
 
 def parse_time(text: str) -> datetime | None:
-    """Parse RFC 3339 to a time in UTC; None if the text is not RFC 3339, or if the year is not from 1 to 9999."""
+    """Parse RFC 3339 to a time in UTC; None if the text is not RFC 3339, or if the year is not from 1 to 9999.
+
+    A leap second, `23:59:60` in UTC, becomes the last microsecond before it: no clock of Python can show it, and the
+    day stays the same.
+    """
     if not _RFC_3339.fullmatch(text):
         return None
     try:
         moment = datetime.fromisoformat(text)
+    except ValueError:
+        return _parse_unusual_time(text.upper())
+    return _in_utc(moment)
+
+
+def _parse_unusual_time(text: str) -> datetime | None:
+    """Parse a time that Python refuses: with `z` in place of `Z`, or with a leap second."""
+    leap = _LEAP_SECOND.fullmatch(text)
+    try:
+        moment = datetime.fromisoformat(text if leap is None else f"{leap[1]}59.999999{leap[2]}")
+    except ValueError:
+        return None
+    utc = _in_utc(moment)
+    is_possible = leap is None or (utc is not None and (utc.hour, utc.minute) == (23, 59))
+    return utc if is_possible else None
+
+
+def _in_utc(moment: datetime) -> datetime | None:
+    try:
         return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except OverflowError:
         return None

@@ -14,22 +14,31 @@ from typing import Any, Final
 from eventflow.event import (
     ATTRIBUTE_MAX_BYTES,
     DEFAULT_TYPE,
+    TEXT_MAX_BYTES,
     Event,
     format_time,
     is_valid_attribute,
+    is_valid_text,
     new_event_id,
     parse_time,
     utc_now,
 )
 from eventflow.excerpt import EXCERPT_MAX_BYTES, is_excerpt
+from eventflow.extensions import extensions_of
+from eventflow.forwarded import Forwarded, is_forwarded_text
 
-ID: Final = "cloudEvents:id"
-SOURCE: Final = "cloudEvents:source"
-TYPE: Final = "cloudEvents:type"
-TIME: Final = "cloudEvents:time"
-SUBJECT: Final = "cloudEvents:subject"
+CLOUDEVENTS: Final = "cloudEvents:"
+"""Prefix of every attribute of a CloudEvent, in the names of the AMQP binding."""
+
+ID: Final = f"{CLOUDEVENTS}id"
+SOURCE: Final = f"{CLOUDEVENTS}source"
+TYPE: Final = f"{CLOUDEVENTS}type"
+TIME: Final = f"{CLOUDEVENTS}time"
+SUBJECT: Final = f"{CLOUDEVENTS}subject"
+DATASCHEMA: Final = f"{CLOUDEVENTS}dataschema"
 TRACEPARENT: Final = "traceparent"
 ACCEPTED_AT: Final = "eventflow-accepted-at"
+FORWARDED: Final = "eventflow-forwarded"
 ATTEMPT: Final = "eventflow-attempt"
 REASON: Final = "eventflow-reason"
 DETAIL: Final = "eventflow-detail"
@@ -41,13 +50,21 @@ LAST_TRACEPARENT: Final = "eventflow-last-traceparent"
 
 FOREIGN_SOURCE: Final = "amqp"
 
+_NOT_EXTENSIONS = frozenset(
+    {
+        *(ID, SOURCE, TYPE, TIME, SUBJECT, DATASCHEMA, TRACEPARENT, ACCEPTED_AT, FORWARDED, ATTEMPT, REASON, DETAIL),
+        *(TEXT, LAST_STATUS, FIRST_FAILED_AT, LAST_FAILED_AT, LAST_TRACEPARENT),
+    }
+)
+"""Names of all our headers except extensions, for a quick test whether a message has any."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Message:
     """An AMQP message as it is published, persistent and mandatory, to one queue. Its fields are final as in `Event`.
 
     Attributes:
-        headers: Our headers only. Each value is a short string or an integer.
+        headers: Our headers only. Each value is a text of limited length, or an integer.
         message_id: Fresh for every publish. If two unconfirmed publishes had the same id, the return of one could be
             taken for the other's, and the returned message would look acked.
     """
@@ -118,22 +135,18 @@ def encode(envelope: Envelope, *, traceparent: str | None = None) -> Message:
     }
     if event.subject is not None:
         headers[SUBJECT] = event.subject
+    if event.dataschema is not None:
+        headers[DATASCHEMA] = event.dataschema
+    if event.extensions is not None:
+        headers |= {CLOUDEVENTS + name: value for name, value in event.extensions.items()}
+    if event.forwarded is not None:
+        headers[FORWARDED] = event.forwarded.text
     if (continued := traceparent or event.traceparent) is not None:
         headers[TRACEPARENT] = continued
     if envelope.attempt > 1 or envelope.failure is not None:
         headers[ATTEMPT] = envelope.attempt
-    if (failure := envelope.failure) is not None:
-        headers[REASON] = failure.reason
-        headers[FIRST_FAILED_AT] = format_time(failure.first_at)
-        headers[LAST_FAILED_AT] = format_time(failure.last_at)
-        if failure.detail is not None:
-            headers[DETAIL] = failure.detail
-        if failure.text is not None:
-            headers[TEXT] = failure.text
-        if failure.status is not None:
-            headers[LAST_STATUS] = failure.status
-        if failure.traceparent is not None:
-            headers[LAST_TRACEPARENT] = failure.traceparent
+    if envelope.failure is not None:
+        headers |= _headers_of(envelope.failure)
     return Message(
         body=event.body,
         headers=headers,
@@ -161,14 +174,17 @@ def decode(
     return Envelope(
         event=Event(
             id=_text(headers.get(ID)) or _text(message_id) or new_event_id(),
-            source=_text(headers.get(SOURCE)) or FOREIGN_SOURCE,
+            source=_long_text(headers.get(SOURCE)) or FOREIGN_SOURCE,
             type=_text(headers.get(TYPE)) or DEFAULT_TYPE,
             time=_event_time(headers, accepted_at),
             accepted_at=accepted_at,
             body=body,
             content_type=_text(content_type),
-            subject=_text(headers.get(SUBJECT)),
+            subject=_long_text(headers.get(SUBJECT)),
             traceparent=_text(headers.get(TRACEPARENT)),
+            dataschema=_long_text(headers.get(DATASCHEMA)),
+            extensions=None if headers.keys() <= _NOT_EXTENSIONS else _extensions(headers),
+            forwarded=_forwarded(headers.get(FORWARDED)),
         ),
         attempt=_count(headers.get(ATTEMPT)) or 1,
         failure=_failure(headers),
@@ -184,6 +200,23 @@ def new_message_id() -> str:
 def restarted(envelope: Envelope) -> Envelope:
     """Return a dead letter as an event without attempts."""
     return replace(envelope, attempt=1, failure=None)
+
+
+def _headers_of(failure: Failure) -> dict[str, str | int]:
+    headers: dict[str, str | int] = {
+        REASON: failure.reason,
+        FIRST_FAILED_AT: format_time(failure.first_at),
+        LAST_FAILED_AT: format_time(failure.last_at),
+    }
+    if failure.detail is not None:
+        headers[DETAIL] = failure.detail
+    if failure.text is not None:
+        headers[TEXT] = failure.text
+    if failure.status is not None:
+        headers[LAST_STATUS] = failure.status
+    if failure.traceparent is not None:
+        headers[LAST_TRACEPARENT] = failure.traceparent
+    return headers
 
 
 def _failure(headers: Mapping[str, Any]) -> Failure | None:
@@ -218,6 +251,23 @@ def _text(value: object) -> str | None:
     if isinstance(value, bytes):
         value = value[: ATTRIBUTE_MAX_BYTES + 1].decode(errors="replace")
     return value if isinstance(value, str) and is_valid_attribute(value) else None
+
+
+def _long_text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        value = value[: TEXT_MAX_BYTES + 1].decode(errors="replace")
+    return value if isinstance(value, str) and is_valid_text(value) else None
+
+
+def _extensions(headers: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """Return the extensions; names of the core, and names that CloudEvents does not allow, are none."""
+    return extensions_of(
+        (name.removeprefix(CLOUDEVENTS), value) for name, value in headers.items() if name.startswith(CLOUDEVENTS)
+    )
+
+
+def _forwarded(value: object) -> Forwarded | None:
+    return Forwarded(value) if isinstance(value, str) and is_forwarded_text(value) else None
 
 
 def _excerpt(value: object) -> str | None:

@@ -89,12 +89,19 @@ def provide(
     *,
     environ: Mapping[str, str] = os.environ,
     notify: Callable[[str], None] = print_notice,
+    erl_args: str = "",
 ) -> Iterator[Broker]:
     """Yield a RabbitMQ; stop it afterwards if it was started here.
 
     The first of these is used: the broker that EVENTFLOW_BROKER__URL names; a private node from an installed
     `rabbitmq-server`; a container if a Docker engine answers; a private node from the system package, which is
     installed after a notice.
+
+    Args:
+        directory: Directory for the data of a broker that is started here.
+        environ: Environment that may name a broker.
+        notify: Called with the notice.
+        erl_args: More arguments of the Erlang VM, for a private node.
 
     Raises:
         BrokerNotAvailable: None of these works, or the broker that the environment names does not answer.
@@ -104,7 +111,7 @@ def provide(
     if urls:
         yield _named(urls)
         return
-    node = _start_private(directory) if ensure(notify=notify) else _start_container(directory)
+    node = _start_private(directory, erl_args) if ensure(notify=notify) else _start_container(directory)
     try:
         yield Broker(
             url=node.url,
@@ -161,7 +168,7 @@ def _named(urls: Sequence[str]) -> Broker:
     return Broker(url=",".join(urls), management_url=None, login=first.login, password=first.password, node=None)
 
 
-def _start_private(directory: Path) -> PrivateNode:
+def _start_private(directory: Path, erl_args: str) -> PrivateNode:
     """Start a node in the first directory that no other command uses, on the usual ports if they are free."""
     for number in range(1, _MAX_NODES_PER_DIRECTORY):
         home = directory / ("rabbitmq" if number == 1 else f"rabbitmq-{number}")
@@ -169,6 +176,7 @@ def _start_private(directory: Path) -> PrivateNode:
             home,
             amqp_port=usual_or_free_port(_AMQP_PORT),
             management_port=usual_or_free_port(_MANAGEMENT_PORT),
+            erl_args=erl_args,
         )
         try:
             node.start()
@@ -176,7 +184,7 @@ def _start_private(directory: Path) -> PrivateNode:
             continue
         except NodeError:
             # Another program may have taken a usual port meanwhile; any other cause fails the second start too.
-            node = PrivateNode(home, amqp_port=free_port(), management_port=free_port())
+            node = PrivateNode(home, amqp_port=free_port(), management_port=free_port(), erl_args=erl_args)
             _start(node)
         return node
     raise BrokerNotAvailable(f"{_MAX_NODES_PER_DIRECTORY - 1} nodes already run in {directory}")

@@ -16,6 +16,7 @@ from tests.chaos.faults import (
     outages,
     policies,
     rate,
+    repeats,
     target,
     target_wide,
     wire,
@@ -38,6 +39,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *policies.SCENARIOS,
     *rate.SCENARIOS,
     *network.SCENARIOS,
+    *repeats.SCENARIOS,
 )
 
 MUTANTS: tuple[Scenario, ...] = (
@@ -53,6 +55,13 @@ MUTANTS: tuple[Scenario, ...] = (
         name="202 before the confirm; broker frozen and killed",
         fault=partial(kills.broker_killed_frozen, times=1),
         modules={"collector": "tests.chaos.mutants.accepts_before_confirm"},
+        at_least=0,
+    ),
+    replace(
+        repeats.EACH_EVENT_TWICE,
+        name="a repeat accepted before the confirm of the first event; broker frozen and killed",
+        fault=partial(repeats.broker_and_collector_killed, times=1),
+        modules={"collector": "tests.chaos.mutants.remembers_before_confirm"},
         at_least=0,
     ),
     replace(

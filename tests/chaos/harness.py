@@ -142,6 +142,7 @@ def _services(
     scenario: Scenario, flow: str, urls: list[str], target_url: str, spool: Path, disk: FaultyDisk | None
 ) -> tuple[Service, Service]:
     spooling = {"COLLECTOR__SPOOL_DIR": str(spool)} if scenario.spool else {}
+    source = {f"FLOWS__{flow.upper()}__SOURCE__{name}": value for name, value in scenario.source.items()}
     taking = collector(
         urls[0],
         flow=flow,
@@ -150,6 +151,7 @@ def _services(
         variables=disk.variables if disk else {},
         preloaded=False,
         **spooling,
+        **source,
         **scenario.collector,
     )
     giving = processor(
@@ -166,7 +168,13 @@ def _services(
 
 def _load(scenario: Scenario, url: str) -> Load:
     body = Body(name="large", content=b"x" * scenario.body_bytes) if scenario.body_bytes else SMALL
-    return Load(url=url, rate_per_s=scenario.rate_per_s, bodies=(body,), timeout_s=scenario.client_timeout_s)
+    return Load(
+        url=url,
+        rate_per_s=scenario.rate_per_s,
+        bodies=(body,),
+        timeout_s=scenario.client_timeout_s,
+        posts=scenario.posts,
+    )
 
 
 async def _let_happen(scenario: Scenario, world: World) -> list[str]:

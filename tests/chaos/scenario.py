@@ -19,6 +19,7 @@ class Scenario:
         name: Description of the fault for people.
         fault: Function that causes the fault under load, and asserts everything beyond "no event is lost".
         at_least: Number of accepted events before the load ends.
+        posts: Number of times that each event is posted.
         duplicates_max: Largest share of the accepted events that may be delivered twice.
         nodes: 1, or 3 for a cluster.
         proxied: Whether each service reaches the broker through a proxy.
@@ -28,7 +29,8 @@ class Scenario:
         faulty_disk: Whether the disk of the spool can hang and fail.
         collector_descriptors: Limit of the collector's open files: options of `ulimit`, such as `-n 64`.
         collector: Settings of the collector, as variables without their prefix.
-        processor: Settings of the processor, in the same way.
+        source: Settings of the flow's source, as names without their section.
+        processor: Settings of the processor, as variables without their prefix.
         modules: Modules that replace `collector` or `processor`: services that are broken on purpose.
         note: Reason for a load that differs from the usual one.
     """
@@ -39,6 +41,7 @@ class Scenario:
     rate_per_s: float = RATE_PER_S
     at_least: int = EVENTS_MIN
     body_bytes: int = 0
+    posts: int = 1
     duplicates_max: float = math.inf
     nodes: int = 1
     proxied: bool = False
@@ -50,6 +53,7 @@ class Scenario:
     faulty_disk: bool = False
     collector_descriptors: str = ""
     collector: Mapping[str, str] = field(default_factory=dict)
+    source: Mapping[str, str] = field(default_factory=dict)
     processor: Mapping[str, str] = field(default_factory=dict)
     retry_delays_s: tuple[float, ...] = (0.2, 0.5, 2.0)
     modules: Mapping[str, str] = field(default_factory=dict)

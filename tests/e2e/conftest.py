@@ -1,7 +1,7 @@
 """The whole way: collector, broker, processor, target, all of them real."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -30,12 +30,13 @@ class Way:
 
 @pytest.fixture
 async def way(broker_url: str, flow: str, http: aiohttp.ClientSession) -> AsyncIterator[Callable[..., Awaitable[Way]]]:
-    """Starts a flow with settings of the processor."""
+    """Starts a flow with settings of the processor, and of the flow's source."""
     running: list[Service] = []
     async with ScriptedTarget() as target:
 
-        async def start(**settings: str) -> Way:
-            taking = collector(broker_url, flow=flow, preloaded=False)
+        async def start(source: Mapping[str, str] | None = None, **settings: str) -> Way:
+            of_source = {f"FLOWS__{flow.upper()}__SOURCE__{name}": value for name, value in (source or {}).items()}
+            taking = collector(broker_url, flow=flow, preloaded=False, **of_source)
             giving = processor(broker_url, flow=flow, target_url=target.url, preloaded=False, **settings)
             for service in (taking, giving):
                 service.process.start()

@@ -488,7 +488,7 @@ async def test_retry_after_on_any_other_failure_delays_that_event_alone(
         assert (first.attempt, second.attempt) == (1, 2), "it counts"
         assert second.at_s - first.at_s >= 1.5
         [other] = target.of("other")
-        assert other.at_s - first.at_s < 1
+        assert other.at_s < second.at_s
 
 
 # Everything at once

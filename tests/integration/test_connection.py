@@ -139,30 +139,42 @@ async def test_a_connection_has_a_bounded_number_of_requests_without_answers(
 async def test_a_peer_that_reads_no_answers_is_not_read_and_gets_all_of_them_later(
     service: Service, flow: str, amqp: Amqp
 ) -> None:
-    count = 30_000
-    reader, writer = await connect(service)
+    place = urlsplit(service.url)
+    peer = socket.socket()
+    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        peer.setsockopt(socket.SOL_SOCKET, buffer, 16_384)  # small, so that it is soon full
+    peer.connect((place.hostname, place.port))
+    reader, writer = await asyncio.open_connection(sock=peer)
     writer.transport.pause_reading()
+    sent = 0
+    is_still = False
 
     async def send() -> None:
-        for number in range(count):
+        nonlocal sent
+        while sent < 30_000 and not is_still:
             # Long ids, so that their answers fill the buffers of the kernel.
-            writer.write(request(flow, number, body=b"x" * 1000).replace(b"ce-id: e", b"ce-id: " + LONG))
+            writer.write(request(flow, sent, body=b"x" * 1000).replace(b"ce-id: e", b"ce-id: " + LONG))
+            sent += 1
             await writer.drain()
 
+    async def stands_still() -> bool:
+        before = sent
+        await asyncio.sleep(1)
+        return sent == before > 0
+
     sending = asyncio.create_task(send())
-    done, _ = await asyncio.wait({sending}, timeout=15)
-    assert not done
-    assert await amqp.depth(lane_queue(flow, Lane.LIVE)) < count
+    await eventually(stands_still, what="the end of the reading")
+    is_still = True
+    assert not sending.done()
+    assert await amqp.depth(lane_queue(flow, Lane.LIVE)) < sent
     writer.transport.resume_reading()
-    seen = 0
     async with asyncio.timeout(60):
-        while seen < count:
+        for number in range(sent):
             answer = await reader.readuntil(b"}")
-            assert LONG + b'%d"}' % seen in answer
-            seen += 1
+            assert LONG + b'%d"}' % number in answer
         await sending
     writer.close()
-    assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == count
+    assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == sent
 
 
 async def test_an_idle_connection_is_closed_after_the_keep_alive_time(

@@ -15,12 +15,14 @@ from eventflow.amqp.publish_channel import Publication
 from eventflow.settings.load import load
 from eventflow.telemetry import logging
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, Attributes
+from eventflow.topology import Lane, lane_queue
 from eventflow_collector.durable import DurableWriter
 from eventflow_collector.server.connection import Connection
 from eventflow_collector.server.protocol import ProblemProtocol
 from eventflow_collector.server.worker import Worker
 from sandbox.ports import free_port
 from tests.support.aiohttp_alone import aiohttp_alone
+from tests.support.amqp import Amqp
 from tests.support.injector import Injector
 from tests.support.services import API_KEY
 from tests.support.wait import eventually
@@ -203,3 +205,46 @@ async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_serv
                 assert internal_errors(worker) > errors, injector.raised_from
             errors = internal_errors(worker)
     assert len(seen) > 10
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # coroutines that were made, then not run
+async def test_an_error_from_any_call_leaves_no_id_in_the_dedup_window_without_its_event(
+    broker_url: str, flow: str, http: aiohttp.ClientSession, amqp: Amqp, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_flow = f"FLOWS__{flow.upper()}__SOURCE__"
+    settings = {"BROKER__URL": broker_url, f"{of_flow}API_KEYS": API_KEY, f"{of_flow}DEDUP_S": "600"}
+    for name in settings:
+        monkeypatch.setenv(f"EVENTFLOW_{name}", "")  # so that it is taken back at the end
+    monkeypatch.setattr("eventflow_collector.server.worker.Connection", WAYS[way])
+    async with running(**settings) as (worker, url):
+        await eventually(lambda: worker.readiness().ready, what="the collector ready")
+
+        async def post(event_id: str) -> int | None:
+            try:
+                headers = {**KEY, "Idempotency-Key": event_id}
+                async with http.post(f"{url}/events/{flow}", data=b"{}", headers=headers) as answer:
+                    await answer.read()
+                    return answer.status
+            except aiohttp.ClientError:
+                return None
+
+        ids: list[str] = []
+        while True:
+            ids.append(f"event-{len(ids)}")
+            injector = Injector(
+                inside=[Connection.data_received, ProblemProtocol._handle_request, Publication.resolve],
+                packages=["eventflow_collector", "eventflow"],
+                at=len(ids),
+            )
+            with injector:
+                await asyncio.gather(post(ids[-1]), post(ids[-1]))  # a twin too, which must be answered
+            assert await post(ids[-1]) == 202, f"a repeat after an error in {injector.raised_from}"
+            if injector.raised_from is None:
+                break
+        assert len(ids) > 10
+        assert not worker._dedup_writers[flow]._pending
+        queued = {message.headers["cloudEvents:id"] for message in await amqp.drain(lane_queue(flow, Lane.LIVE))}
+    assert queued == set(ids)

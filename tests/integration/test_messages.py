@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from eventflow.amqp import wire
 from eventflow.amqp.browser import browsing
@@ -16,10 +18,12 @@ from eventflow.amqp.channel import answered, open_channel
 from eventflow.amqp.connection import Connection, closing, connect
 from eventflow.amqp.consume_channel import consume_channel_on
 from eventflow.amqp.session import keep_connected
-from eventflow.message import ID, Envelope
-from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, lane_queue, overrides_queue
+from eventflow.cli.session import connected, publishing
+from eventflow.message import ID, Envelope, encode
+from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, ingest_specs, lane_queue, overrides_queue
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
+from tests.support.envelopes import envelopes
 from tests.support.services import Service, processor
 from tests.support.tables import (
     CONTENT_TYPE,
@@ -94,6 +98,48 @@ async def test_a_strangers_message_is_an_event_and_ends_no_session(
         return "client_error" in (await command("dead", "list")).stdout
 
     await eventually(is_dead, what="the dead letter")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("is_supported", [True, False], ids=["the wire's way", "the library's way"])
+@settings(
+    max_examples=8,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+@given(sent=st.lists(envelopes, min_size=10, max_size=30))
+def test_what_is_published_is_what_is_delivered(
+    broker_url: str, flow: str, monkeypatch: pytest.MonkeyPatch, sent: list[Envelope], *, is_supported: bool
+) -> None:
+    monkeypatch.setattr(wire, "is_supported", lambda: is_supported)
+    assert asyncio.run(_delivered(sent, broker_url, flow)) == sent
+
+
+async def _delivered(sent: list[Envelope], broker_url: str, flow: str) -> list[Envelope]:
+    """Publish envelopes to the queue of live events, and return those that are delivered."""
+    queue = lane_queue(flow, Lane.LIVE)
+    async with connected([broker_url]) as link, publishing(link, ingest_specs(flow)) as publisher:
+        for publication in [publisher.publish(encode(envelope), queue=queue) for envelope in sent]:
+            await publication.confirmed(timeout_s=10)
+    delivered: list[Envelope] = []
+
+    async def session(connection: Connection) -> None:
+        channel = await open_channel(connection)
+        consuming = consume_channel_on(connection, channel)
+
+        def deliver(envelope: Envelope, tag: int) -> None:
+            delivered.append(envelope)
+            consuming.settle(tag, requeue=False)
+
+        await consuming.consume(queue, prefetch=100, deliver=deliver)
+        await eventually(lambda: len(delivered) == len(sent), what="all deliveries")
+        await answered("close", channel.close())
+
+    async with asyncio.timeout(30):
+        await keep_connected([broker_url], name="test", session=session)
+    return delivered
 
 
 async def test_an_operator_sees_and_replays_strangers_messages(broker_url: str, flow: str, amqp: Amqp) -> None:

@@ -88,6 +88,7 @@ async def test_a_collector_connects_over_the_next_address_of_a_name_when_the_fir
             await service.ready(http, within_s=6)
 
 
+@pytest.mark.timed
 async def test_one_silent_broker_of_two_costs_less_than_a_confirm_may_take(
     broker_url: str, flow: str, silent_address: str, http: aiohttp.ClientSession
 ) -> None:
@@ -106,6 +107,7 @@ async def test_one_silent_broker_of_two_costs_less_than_a_confirm_may_take(
                 assert time.monotonic() - lost_s < CONFIRM_TIMEOUT_S, service.output
 
 
+@pytest.mark.timed
 async def test_a_broker_that_takes_connections_and_is_silent_holds_up_no_other(broker_url: str) -> None:
     """A frozen node does: its kernel answers for it. Reproduced on 0.1.0: 10 s."""
 
@@ -118,6 +120,7 @@ async def test_a_broker_that_takes_connections_and_is_silent_holds_up_no_other(b
             await keep_connected([frozen.url, broker_url], name="test", session=session)
 
 
+@pytest.mark.timed
 async def test_a_broker_that_is_silent_once_tls_stands_holds_up_no_other(broker_url: str, tmp_path: Path) -> None:
     """A balancer that ends TLS does so, before a frozen node. Found in review: it cost 5 s, as did a SIGTERM."""
 

@@ -194,6 +194,7 @@ async def test_short_retries_are_not_held_up_by_long_ones(
     await eventually(lambda: [r.attempt for r in target.of("short")] == [1, 2], within_s=5, what="the short retry")
 
 
+@pytest.mark.timed
 async def test_target_sees_no_more_than_the_rate(start: Start, target: ScriptedTarget, flow: str, amqp: Amqp) -> None:
     await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(i)) for i in range(150)))
     await start(TARGET__RATE_PER_S="40")

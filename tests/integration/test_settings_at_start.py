@@ -17,6 +17,7 @@ from sandbox.ports import free_port
 from sandbox.processes import ChildProcess
 from tests.support.cli import Command
 from tests.support.means import cannot
+from tests.support.preloaded import PreloadedProcess
 from tests.support.programs import ended
 from tests.support.services import API_KEY, Service, collector, processor, scrubbed_environment
 from tests.support.target import ScriptedTarget
@@ -124,11 +125,16 @@ async def test_the_health_check_asks_where_the_settings_place_the_admin_listener
         "file": {"PROCESSOR__ADMIN_HOST": host, "PROCESSOR__ADMIN_PORT_FILE": str(tmp_path / "port")},
         "EVENTFLOW_CONFIG": {"CONFIG": str(tmp_path / "some.toml")},
     }.get(place, {}) | {"COLLECTOR__ADMIN_PORT": str(free_port())}  # at the usual one another may answer
-    options = ["--config", "some.toml"] if place == "--config" else []
+    # The health check reads the command line of the program, which a forked process does not have.
+    kind, command = (
+        (ChildProcess, [Path(sys.executable).with_name("eventflow-processor"), "--config", "some.toml"])
+        if place == "--config"
+        else (PreloadedProcess, [sys.executable, "-m", "eventflow_processor"])
+    )
     assert place == "--config" or not await is_alive(tmp_path, **settings)  # without a service it asks the usual ports
-    process = ChildProcess(
+    process = kind(
         "processor",
-        [Path(sys.executable).with_name("eventflow-processor"), *options],
+        command,
         env=scrubbed_environment()
         | {name if name.islower() else f"EVENTFLOW_{name}": value for name, value in settings.items()}
         | {"EVENTFLOW_BROKER__URL": broker_url, f"EVENTFLOW_FLOWS__{flow.upper()}__TARGET__URL": "http://127.0.0.1:9/"},

@@ -7,6 +7,7 @@ tried at 2, 47 and 93 s for ever, and ended the publishing session 59 times.
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -24,11 +25,10 @@ from eventflow.outcome import Defer
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, dead_queue, lane_queue
 from sandbox.broker.line import Line
-from sandbox.broker.node import NodeError, PrivateNode
+from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.load import Load
-from tests.support.means import cannot
 from tests.support.proxy import Confirms, Proxy
 from tests.support.services import API_KEY, Service, collector, processor
 from tests.support.target import ScriptedTarget
@@ -40,17 +40,12 @@ FITTING = b"y" * LIMIT_BYTES
 
 
 @pytest.fixture(scope="module")
-def small(node_directory: Path) -> Iterator[PrivateNode]:
+def small(node: PrivateNode) -> Iterator[PrivateNode]:
     """A node that takes messages of at most 300 kB."""
-    try:
-        node = PrivateNode(node_directory, settings={"max_message_size": str(LIMIT_BYTES)})
-    except NodeError as error:
-        cannot(f"no node of our own: {error}")
-    node.start()
-    try:
-        yield node
-    finally:
-        node.kill()
+    usual = node.ctl("eval", "application:get_env(rabbit, max_message_size).")
+    limit_broker(node, LIMIT_BYTES)
+    yield node
+    limit_broker(node, int(re.sub(r"\D", "", usual)))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import gzip
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -18,9 +18,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from eventflow.topology import Lane, lane_queue
-from tests.integration.test_fuzz import CASES, TIMEOUT_S, broken_requests, framed_requests
+from sandbox.broker.node import PrivateNode
+from tests.integration.test_fuzz import TIMEOUT_S, broken_requests, framed_requests
 from tests.support import senders
 from tests.support.amqp import Amqp
+from tests.support.cases import CASES
+from tests.support.rights import add_vhost, set_rights
 from tests.support.services import API_KEY, Service, collector
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -46,13 +49,21 @@ VERIFIED = ("github", "shopify", "stripe", "standard-webhooks")
 Parts = Sequence[bytes]
 """A request in the pieces in which it is sent, with a pause between them."""
 
+Stored = tuple[object, ...]
+"""An event in a queue, without what differs between two runs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """Two collectors of the same flows, which differ in the way that their requests take."""
+    """Two collectors of the same flows, which differ in the way that their requests take.
+
+    Each has a virtual host of its own, so that a case can be sent to both at once. Only it uses its flow `default`.
+    """
 
     own: Service
+    own_broker: str
     aiohttp: Service
+    aiohttp_broker: str
     prefix: str
 
     @property
@@ -65,9 +76,29 @@ class Ways:
         ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One of both collectors, and a client of its broker."""
+
+    service: Service
+    amqp: Amqp
+
+    async def outcome(self, parts: Parts, *, flows: Sequence[str], shuts: bool) -> tuple[bytes, list[Stored]]:
+        """Return the answers to a request, and the events that it has put into the queues."""
+        answers = await answers_to(self.service, parts, shuts=shuts)
+        return answers, await events_in(self.amqp, flows)
+
+
 @pytest.fixture(scope="module")
-def ways(broker_url: str) -> Iterator[Ways]:
+def ways(node: PrivateNode) -> Iterator[Ways]:
     prefix = f"t{secrets.token_hex(4)}"
+
+    async def new_broker(vhost: str) -> str:
+        await add_vhost(node, vhost)
+        await set_rights(node, node.login, (".*", ".*", ".*"), vhost=vhost)
+        return f"{node.url.rstrip('/')}/{vhost}"
+
+    brokers = [asyncio.run(new_broker(f"{prefix}-{way}")) for way in ("own", "aiohttp")]
     variables = {
         "COLLECTOR__BODY_TIMEOUT_S": "1",
         "SOURCE__ALLOW_UNAUTHENTICATED": "true",
@@ -81,8 +112,8 @@ def ways(broker_url: str) -> Iterator[Ways]:
         of_flow = f"FLOWS__{prefix}{name}__SOURCE__".upper()
         variables |= {f"{of_flow}{key}": value for key, value in of_source.items()}
         variables[f"{of_flow}ALLOW_UNAUTHENTICATED"] = "true"
-    own = collector(broker_url, flow=prefix, **variables)
-    other = collector(broker_url, flow=prefix, module="tests.support.aiohttp_alone", **variables)
+    own = collector(brokers[0], flow=prefix, **variables)
+    other = collector(brokers[1], flow=prefix, module="tests.support.aiohttp_alone", **variables)
 
     async def ready() -> None:
         async with aiohttp.ClientSession() as client:
@@ -93,8 +124,14 @@ def ways(broker_url: str) -> Iterator[Ways]:
         for service in (own, other):
             stack.enter_context(service.process)
         asyncio.run(ready())
-        yield Ways(own=own, aiohttp=other, prefix=prefix)
+        yield Ways(own=own, own_broker=brokers[0], aiohttp=other, aiohttp_broker=brokers[1], prefix=prefix)
     assert own.tracebacks == other.tracebacks == []
+
+
+@pytest.fixture
+async def both(ways: Ways) -> AsyncIterator[tuple[Way, Way]]:
+    async with Amqp(ways.own_broker) as own, Amqp(ways.aiohttp_broker) as other:
+        yield Way(service=ways.own, amqp=own), Way(service=ways.aiohttp, amqp=other)
 
 
 async def answers_to(service: Service, parts: Parts, *, shuts: bool) -> bytes:
@@ -135,9 +172,9 @@ def comparable(answers: bytes) -> bytes:
     return re.sub(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", b"made-id", answers)
 
 
-async def events_in(amqp: Amqp, flows: Sequence[str]) -> list[tuple[object, ...]]:
+async def events_in(amqp: Amqp, flows: Sequence[str]) -> list[Stored]:
     """Take the events out of all queues, without what differs between two runs."""
-    events = []
+    events: list[Stored] = []
     for flow in flows:
         for message in await amqp.drain(lane_queue(flow, Lane.LIVE)):
             kept = {
@@ -353,14 +390,10 @@ CASES_OF_HTTP: Mapping[str, Parts] = {
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("shuts", [False, True], ids=["open", "shut"])
-async def test_both_ways_answer_alike_and_store_the_same_events(ways: Ways, amqp: Amqp, shuts: bool) -> None:
-    await events_in(amqp, ["default"])  # of other tests
+async def test_both_ways_answer_alike_and_store_the_same_events(both: tuple[Way, Way], shuts: bool) -> None:
     different = {}
     for name, parts in CASES_OF_HTTP.items():
-        outcomes = []
-        for service in (ways.own, ways.aiohttp):
-            answers = await answers_to(service, parts, shuts=shuts)
-            outcomes.append((answers, await events_in(amqp, ["default"])))
+        outcomes = await asyncio.gather(*(way.outcome(parts, flows=["default"], shuts=shuts) for way in both))
         if outcomes[0] != outcomes[1]:
             different[name] = outcomes
     assert different == {}, "\n".join(
@@ -389,13 +422,10 @@ def lenient_requests(prefix: str) -> Iterator[tuple[str, bytes]]:
         yield f"{flow} HTTP/1.0", request(path, line="POST {} HTTP/1.0")
 
 
-async def test_both_ways_follow_the_settings_of_a_flow_alike(ways: Ways, amqp: Amqp) -> None:
+async def test_both_ways_follow_the_settings_of_a_flow_alike(ways: Ways, both: tuple[Way, Way]) -> None:
     statuses = []
     for name, data in lenient_requests(ways.prefix):
-        outcomes = []
-        for service in (ways.own, ways.aiohttp):
-            answers = await answers_to(service, [data], shuts=True)
-            outcomes.append((answers, await events_in(amqp, ways.flows)))
+        outcomes = await asyncio.gather(*(way.outcome([data], flows=ways.flows, shuts=True) for way in both))
         assert outcomes[0] == outcomes[1], name
         statuses += re.findall(rb"HTTP/1.[01] (\d+)", outcomes[0][0])
     assert set(statuses) == {b"200", b"204", b"400", b"404", b"405"}
@@ -425,13 +455,10 @@ def signed_requests(prefix: str) -> Iterator[tuple[str, bytes]]:
     yield "a flow in capitals", request(f"/events/{prefix.upper()}")
 
 
-async def test_both_ways_judge_senders_alike(ways: Ways, amqp: Amqp) -> None:
+async def test_both_ways_judge_senders_alike(ways: Ways, both: tuple[Way, Way]) -> None:
     statuses = []
     for name, data in signed_requests(ways.prefix):
-        outcomes = []
-        for service in (ways.own, ways.aiohttp):
-            answers = await answers_to(service, [data], shuts=False)
-            outcomes.append((answers, await events_in(amqp, ways.flows)))
+        outcomes = await asyncio.gather(*(way.outcome([data], flows=ways.flows, shuts=False) for way in both))
         assert outcomes[0] == outcomes[1], name
         statuses += re.findall(rb"HTTP/1.1 (\d+)", outcomes[0][0])
     assert {status: statuses.count(status) for status in statuses} == {b"202": 6, b"401": 11, b"404": 1}
@@ -450,7 +477,7 @@ def test_both_ways_answer_any_bytes_alike(ways: Ways, data: bytes) -> None:
     """If a malformed request arrives together with whole ones before it, aiohttp drops those. They are served here."""
 
     async def answers() -> list[bytes]:
-        return [await answers_to(service, [data], shuts=True) for service in (ways.own, ways.aiohttp)]
+        return await asyncio.gather(*(answers_to(service, [data], shuts=True) for service in (ways.own, ways.aiohttp)))
 
     own, other = asyncio.run(answers())
     assert own == other or (re.search(rb"HTTP/1.1 (400|414|431) ", other) and own.endswith(other))

@@ -19,12 +19,13 @@ SMALL = Body(name="small", content=b'{"some": "event"}')
 
 @dataclass(slots=True, repr=False)
 class Load:
-    """Posts each event once, with ids of its own, at a rate, whatever the answers, until it is stopped.
+    """Posts events at a rate, each once or several times in a row, whatever the answers, until it is stopped.
 
     Attributes:
-        accepted_at_s: Time of the 202 by the loop's clock, by id.
+        posts: Number of times that each event is posted.
+        accepted_at_s: Time of the first 202 by the loop's clock, by id.
         latencies_s: How long each 202 took, in their order.
-        unaccepted: What became of those that got another answer, or none.
+        unaccepted: What became of those that got another answer, or none, every time.
         slowest_s: The longest wait for an answer.
     """
 
@@ -32,6 +33,7 @@ class Load:
     rate_per_s: float
     bodies: Sequence[Body] = (SMALL,)
     timeout_s: float = 15.0
+    posts: int = 1
     accepted_at_s: dict[str, float] = field(default_factory=dict)
     latencies_s: list[float] = field(default_factory=list)
     unaccepted: dict[str, Sent] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class Load:
             timeout_s=self.timeout_s,
         )
         self._sending = asyncio.create_task(
-            send(plan, on_sent=self._keep, new_id=lambda: f"load-{next(self._numbers)}", stop=self._stop)
+            send(plan, on_sent=self._keep, new_id=lambda: f"load-{next(self._numbers) // self.posts}", stop=self._stop)
         )
 
     async def stop(self) -> None:
@@ -90,7 +92,8 @@ class Load:
     def _keep(self, sent: Sent) -> None:
         self.slowest_s = max(self.slowest_s, sent.latency_s)
         if sent.accepted:
-            self.accepted_at_s[sent.event_id] = asyncio.get_running_loop().time()
+            self.accepted_at_s.setdefault(sent.event_id, asyncio.get_running_loop().time())
             self.latencies_s.append(sent.latency_s)
-        else:
+            self.unaccepted.pop(sent.event_id, None)
+        elif sent.event_id not in self.accepted_at_s:
             self.unaccepted[sent.event_id] = sent

@@ -1,6 +1,7 @@
 """A target that answers as a test demands, and keeps the requests that it received."""
 
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -22,6 +23,8 @@ class Receipt:
     headers: Mapping[str, str]
     body: bytes
     at_s: float
+    path: str = "/"
+    """Path and query, as they were sent."""
 
 
 RECEIPT = web.RequestKey("receipt", Receipt)
@@ -40,6 +43,7 @@ class ScriptedTarget:
     """Those that were answered with 2xx after their sender had disconnected: they will come again."""
     url: str = ""
     port: int = 0
+    _of: dict[str, list[Receipt]] = field(default_factory=lambda: defaultdict(list))
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -65,7 +69,7 @@ class ScriptedTarget:
 
     def of(self, event_id: str) -> list[Receipt]:
         """Return the receipts of one event, in order."""
-        return [receipt for receipt in self.receipts if receipt.id == event_id]
+        return list(self._of.get(event_id, ()))
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         receipt = Receipt(
@@ -74,8 +78,10 @@ class ScriptedTarget:
             headers=dict(request.headers),
             body=await request.read(),
             at_s=time.monotonic(),
+            path=request.raw_path,
         )
         self.receipts.append(receipt)
+        self._of[receipt.id].append(receipt)
         request[RECEIPT] = receipt
         answer = self.answer(receipt)
         if isinstance(answer, Awaitable):

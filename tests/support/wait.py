@@ -4,21 +4,26 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 
-POLL_S = 0.02
+POLL_MIN_S, POLL_MAX_S = 0.01, 0.1
+POLL_SHARE = 0.1
+"""Pause before the next look, as a share of the time waited so far: a long wait takes little processor time, and its
+end is seen at most a tenth too late."""
 
 
 async def eventually(
     condition: Callable[[], bool | Awaitable[bool]], *, within_s: float = 20.0, what: str | Callable[[], str]
 ) -> None:
     """Return once `condition` holds; fail with `what` was waited for when it does not within the time."""
-    deadline = asyncio.get_running_loop().time() + within_s
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
     while True:
         held = condition()
         if inspect.isawaitable(held):
             held = await held
         if held:
             return
-        if asyncio.get_running_loop().time() > deadline:
+        waited_s = loop.time() - began_s
+        if waited_s > within_s:
             text = what() if callable(what) else what
             raise AssertionError(f"waited {within_s:g} s in vain: {text}")
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(min(max(POLL_MIN_S, waited_s * POLL_SHARE), POLL_MAX_S))

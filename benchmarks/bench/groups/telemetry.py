@@ -1,21 +1,15 @@
 """Cost of metrics and traces in collector and processor."""
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.bench.contestants import deliverers, ingesters
-from benchmarks.bench.contestants.deliverers import Deliverer
 from benchmarks.bench.contestants.ingesters import Ingester
-from benchmarks.bench.figures import MeasureError, Role, Row, Sample, Section
-from benchmarks.bench.groups.delivery import settled, wanted
-from benchmarks.bench.instruments.messages import frames
-from benchmarks.bench.instruments.sink import read_count
+from benchmarks.bench.figures import Row, Sample, Section, rows_at_once
+from benchmarks.bench.groups.delivery import delivered_at_once
 from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import LIVE_QUEUE, SMALL, TRACES_URL, Stage, sink
-from benchmarks.bench.watch import Watch
 
 WITHOUT = "no telemetry"
 IN_PRODUCTION = "metrics, 1 % of traces"
@@ -57,7 +51,7 @@ def _accept_at_once(here: Stage, wire: Wire, none: Ingester, one: Ingester, *, r
         for _ in range(rounds):
             with wire.emptied(LIVE_QUEUE):
                 samples.append(list(at_once.map(partial(_accepted, here), (none, one))))
-    return _rows(f"ingest: {one.name}", (none.name, one.name), samples)
+    return rows_at_once(f"ingest: {one.name}", (none.name, one.name), samples)
 
 
 def _accepted(here: Stage, collector: Ingester) -> Sample:
@@ -65,43 +59,9 @@ def _accepted(here: Stage, collector: Ingester) -> Sample:
 
 
 def _deliver_at_once(here: Stage, wire: Wire, *, rounds: int) -> Sequence[Row]:
-    """Let two processors, each with a target of its own, share one queue that is filled again for each round."""
     here.show_step(f"telemetry, delivery: {IN_PRODUCTION}")
-    message = frames("ours", SMALL.content, queue=LIVE_QUEUE)
-    samples: list[Sequence[Sample]] = []
-    with sink() as none_url, sink() as one_url, ExitStack() as stack, wire.emptied(LIVE_QUEUE):
+    with sink() as none_url, sink() as one_url:
         none = deliverers.processor(here, none_url, name=WITHOUT, within=_SILENT, **_NO_TRACES)
         one = deliverers.processor(here, one_url, name=IN_PRODUCTION)
-        pairs = ((none, none_url), (one, one_url))
-        count = wanted(one, for_s=here.plan.for_s)
-        for processor, _ in pairs:
-            processor.process.start()
-            stack.callback(processor.process.kill)
-        wire.publish(message, in_flight=1000, count=count)
-        for processor, url in pairs:
-            settled(processor, url)
-        for _ in range(rounds):
-            wire.publish(message, in_flight=1000, count=max(0, count - wire.depth(LIVE_QUEUE)))
-            samples.append(_delivered(pairs, for_s=here.plan.for_s))
-    return _rows(DELIVERY, (none.name, one.name), samples)
-
-
-def _delivered(pairs: Sequence[tuple[Deliverer, str]], *, for_s: float) -> Sequence[Sample]:
-    """Return the rate of each processor at its own target, in the same time."""
-    before = [(Watch(processor.process), read_count(url)) for processor, url in pairs]
-    time.sleep(for_s)
-    samples = []
-    for (processor, url), (watch, first) in zip(pairs, before, strict=True):
-        last = read_count(url)
-        events = last.requests - first.requests
-        if events == 0:
-            raise MeasureError(processor.process.explain(f"{processor.name} delivered nothing"))
-        samples.append(watch.sample(events / (last.at_s - first.at_s), events=events))
-    return samples
-
-
-def _rows(case: str, names: tuple[str, str], rounds: Sequence[Sequence[Sample]]) -> Sequence[Row]:
-    return [
-        Row(case=case, name=name, role=role, samples=samples)
-        for name, role, samples in zip(names, (Role.CEILING, Role.OURS), zip(*rounds, strict=True), strict=True)
-    ]
+        samples = delivered_at_once(here, wire, ((none, none_url), (one, one_url)), rounds=rounds)
+    return rows_at_once(DELIVERY, (none.name, one.name), samples)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from pamqp.header import ContentHeader
 
+from eventflow.errors import HeadersTooLargeError
 from eventflow.message import SOURCE, TYPE, Message
 
 METHOD, HEADER, BODY = 1, 2, 3
@@ -56,14 +57,14 @@ _HAS_MORE_FLAGS = 1
 _SKIPPED = _HAS_PRIORITY | _HAS_CORRELATION_ID | _HAS_REPLY_TO | _HAS_EXPIRATION
 
 _STRING, _TABLE, _ARRAY = b"SFA"
-_WHOLE_NUMBERS = {
+_NUMBERS = {  # booleans too
     kind[0]: struct.Struct(form)
     for kind, form in {
-        b"b": ">b", b"B": ">B", b"s": ">h", b"u": ">H", b"I": ">i", b"i": ">I", b"l": ">q", b"L": ">q"
+        b"t": ">?", b"b": ">b", b"B": ">B", b"s": ">h", b"u": ">H", b"I": ">i", b"i": ">I", b"l": ">q", b"L": ">q"
     }.items()
 }  # fmt: skip
-_FIXED_BYTES = {number: form.size for number, form in _WHOLE_NUMBERS.items()} | {
-    kind[0]: size for kind, size in {b"t": 1, b"f": 4, b"d": 8, b"D": 5, b"T": 8, b"V": 0, b"\0": 0}.items()
+_FIXED_BYTES = {number: form.size for number, form in _NUMBERS.items()} | {
+    kind[0]: size for kind, size in {b"f": 4, b"d": 8, b"D": 5, b"T": 8, b"V": 0, b"\0": 0}.items()
 }
 _MEASURED = b"SAFx"
 """Types of values that begin with their length: string, array, table, byte array. The letters are those that RabbitMQ
@@ -72,8 +73,10 @@ uses, not the specification's. https://www.rabbitmq.com/amqp-0-9-1-errata.html#s
 _MILLISECONDS_ABOVE = 0xFFFFFFFF
 """A larger timestamp is in milliseconds, because in seconds it would be after the year 2106. Publishers use both."""
 
-LIBRARY_HEADER_MAX_BYTES = 16 * 1024
-"""Largest content header that is passed to the library: pamqp copies the rest of a table for each of its entries."""
+LIBRARY_HEADER_MAX_BYTES = 64 * 1024
+LIBRARY_ENTRIES_MAX = 1024
+"""Largest content header that is passed to the library, and most entries in its tables: pamqp copies the rest of a
+table for each of its entries."""
 
 LIBRARY_LEVELS_MAX = 16
 """Deepest nesting of tables that is passed to the library: pamqp parses them by recursion."""
@@ -112,15 +115,31 @@ NO_PROPERTIES = Properties()
 
 
 def publish_frames(message: Message, *, queue: str, channel: int, frame_max: int) -> bytes:
-    """Encode the publish of a persistent, mandatory message to the default exchange."""
+    """Encode the publish of a persistent, mandatory message to the default exchange.
+
+    Raises:
+        HeadersTooLargeError: As `content_header`.
+    """
     body = message.body
-    header = _content_header(message, body_bytes=len(body))
+    header = content_header(message, frame_max=frame_max)
     parts = [_publish_method(queue, channel), FRAME_HEAD.pack(HEADER, channel, len(header)), header, FRAME_END]
     step = frame_max - OVERHEAD_BYTES
     for start in range(0, len(body), step):
         part = body[start : start + step]
         parts += (FRAME_HEAD.pack(BODY, channel, len(part)), part, FRAME_END)
     return b"".join(parts)
+
+
+def content_header(message: Message, *, frame_max: int) -> bytes:
+    """Encode the content header of a publish.
+
+    Raises:
+        HeadersTooLargeError: It does not fit into one frame. Sent, it would make the broker close the connection.
+    """
+    header = _content_header(message, body_bytes=len(message.body))
+    if len(header) + OVERHEAD_BYTES > frame_max:
+        raise HeadersTooLargeError(header_bytes=len(header), max_bytes=frame_max - OVERHEAD_BYTES)
+    return header
 
 
 def dead_letter_frame(tag: int, *, channel: int) -> bytes:
@@ -293,27 +312,34 @@ def _is_readable(header: bytes) -> bool:
         for bit in (_HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING):
             if flags & bit:
                 position += 1 + header[position]
-        if flags & _HAS_HEADERS and not _is_shallow(header, position, LIBRARY_LEVELS_MAX, is_named=True):
-            return False
+        if flags & _HAS_HEADERS:
+            entries = _entries_in(header, position, LIBRARY_LEVELS_MAX, is_named=True)
+            if entries is None or entries > LIBRARY_ENTRIES_MAX:
+                return False
         ContentHeader().unmarshal(header)
     except Exception:  # noqa: BLE001 - any error here would end the connection if the library met it
         return False
     return True
 
 
-def _is_shallow(data: bytes, position: int, levels: int, *, is_named: bool) -> bool:
-    """Whether the table or array at `position`, which begins with its length, is nested at most `levels` deep."""
+def _entries_in(data: bytes, position: int, levels: int, *, is_named: bool) -> int | None:
+    """Return the number of entries of the table or array at `position`, which begins with its length, and of all in it.
+
+    None: it is nested more than `levels` deep.
+    """
     start = position + _LONG.size
     end = start + _LONG.unpack_from(data, position)[0]
-    position = start
+    position, entries = start, 0
     while position < end:
         kind_at = position + 1 + data[position] if is_named else position
         kind, position = data[kind_at], _end_of_value(data, kind_at)
-        if kind in (_TABLE, _ARRAY) and not (
-            levels and _is_shallow(data, kind_at + 1, levels - 1, is_named=kind == _TABLE)
-        ):
-            return False
-    return True
+        entries += 1
+        if kind in (_TABLE, _ARRAY):
+            inner = _entries_in(data, kind_at + 1, levels - 1, is_named=kind == _TABLE) if levels else None
+            if inner is None:
+                return None
+            entries += inner
+    return entries
 
 
 def _readable_header(header: bytes) -> bytes:
@@ -417,7 +443,7 @@ def _table_within(data: bytes, position: int, end: int) -> dict[str, Any]:
                 position = start + _LONG.unpack_from(data, kind_at + 1)[0]
                 if position <= end:
                     headers[name] = _text(data[start:position])
-            elif (number := _WHOLE_NUMBERS.get(kind)) is not None:
+            elif (number := _NUMBERS.get(kind)) is not None:
                 position = kind_at + 1 + number.size
                 if position <= end:
                     headers[name] = number.unpack_from(data, kind_at + 1)[0]
@@ -460,7 +486,7 @@ def _time_of(timestamp: int) -> datetime | None:
         return None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _name(encoded: bytes) -> str:
     return encoded.decode(errors="replace")
 
@@ -503,6 +529,8 @@ def _table(headers: Mapping[str, str | int]) -> bytes:
 
 
 def _entry(name: str, value: str | int) -> bytes:
+    if isinstance(value, bool):  # of a foreign message only
+        return _short(name) + b"t" + bytes((value,))
     if isinstance(value, int):
         return _short(name) + b"I" + _SIGNED.pack(value)
     text = value.encode()

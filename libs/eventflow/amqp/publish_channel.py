@@ -20,6 +20,7 @@ from eventflow.amqp.connection import Connection, wire_of
 from eventflow.errors import (
     BrokerUnavailableError,
     EventFlowError,
+    HeadersTooLargeError,
     PublishRefusedError,
     PublishTimeoutError,
     UnroutableError,
@@ -27,6 +28,8 @@ from eventflow.errors import (
 from eventflow.message import Message
 
 PERSISTENT = 2
+FRAME_MAX_BYTES = 128 * 1024
+"""Size of our frames if the broker sets no limit."""
 
 log = structlog.stdlib.get_logger()
 
@@ -64,7 +67,7 @@ class Publication:
             PublishTimeoutError: Still unresolved.
             PublishRefusedError: The broker does not keep it.
             UnroutableError: There is no such queue.
-            MessageTooLargeError: The broker accepts no message of this size.
+            MessageTooLargeError: The broker accepts no message, or no headers, of this size.
             BrokerUnavailableError: The connection was lost first; whether the broker keeps it is unknown.
         """
         if not self._is_resolved:
@@ -130,7 +133,7 @@ class PublishChannel(Protocol):
         """
 
     def send(self, publication: Publication) -> None:
-        """Start a publish."""
+        """Start a publish. One whose headers do not fit into a frame is resolved at once, and not sent."""
 
     def give_up(self) -> Sequence[Publication]:
         """Forget and return all unresolved publishes, the oldest first, because the channel is gone."""
@@ -159,7 +162,7 @@ class WirePublishChannel(PublishChannel, wire.FrameHandler):
         """Claim the channel. It must be fresh: the broker counts its publishes from 1, and so does this."""
         self._wire = below
         self._number = channel.number
-        self._frame_max = channel.connection.connection_tune.frame_max
+        self._frame_max = _frame_max_of(channel)
         self._on_unroutable = on_unroutable
         self._is_closed = False
         self._max_bytes: int | None = None
@@ -181,11 +184,14 @@ class WirePublishChannel(PublishChannel, wire.FrameHandler):
     @override
     def send(self, publication: Publication) -> None:
         if not self._is_closed:  # after a frame on a closed channel, the broker would close the whole connection
-            self._wire.send(
-                frames.publish_frames(
+            try:
+                encoded = frames.publish_frames(
                     publication.message, queue=publication.queue, channel=self._number, frame_max=self._frame_max
                 )
-            )
+            except HeadersTooLargeError as error:
+                publication.resolve(error)
+                return
+            self._wire.send(encoded)
         # Counted only after the frames are written, because their encoding can raise. If a publish was counted and not
         # sent, each later publish would get the confirm of the one before it.
         self._sent += 1
@@ -278,6 +284,11 @@ class LibraryPublishChannel(PublishChannel):
 
     @override
     def send(self, publication: Publication) -> None:
+        try:
+            frames.content_header(publication.message, frame_max=_frame_max_of(self._channel))
+        except HeadersTooLargeError as error:
+            publication.resolve(error)
+            return
         self._sending[publication] = asyncio.create_task(self._send(publication))
         publication.on_resolved(lambda: self._sending.pop(publication, None))
 
@@ -317,6 +328,10 @@ class LibraryPublishChannel(PublishChannel):
             return BrokerUnavailableError("the connection was closed before a confirm")
         # Only an ack counts, and no other value that the library may return.
         return None if isinstance(answer, Basic.Ack) else PublishRefusedError(f"the broker answered with {answer!r}")
+
+
+def _frame_max_of(channel: Channel) -> int:
+    return channel.connection.connection_tune.frame_max or FRAME_MAX_BYTES
 
 
 def _properties(message: Message) -> Basic.Properties:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from eventflow.amqp import frames
-from eventflow.event import ATTRIBUTE_MAX_BYTES, Event, parse_time
+from eventflow.event import ATTRIBUTE_MAX_BYTES, TEXT_MAX_BYTES, Event, parse_time
 from eventflow.message import ACCEPTED_AT, ID, SOURCE, SUBJECT, TIME, TRACEPARENT, TYPE, Envelope, decode
 
 TEMPLATES_MAX = 256
@@ -20,6 +20,8 @@ HEADER_MAX_BYTES = 4096
 _TIMES = frozenset((TIME, ACCEPTED_AT))
 _TEXTS = _TIMES | {ID, SOURCE, TYPE, SUBJECT, TRACEPARENT}
 """Headers that differ from event to event."""
+
+_LONG_TEXTS = frozenset((SOURCE, SUBJECT))
 
 _REQUIRED = _TIMES | {ID}
 """Headers of every template. An event without them gets a new id, or the present time."""
@@ -55,8 +57,12 @@ class MessageReader:
         if len(header) > HEADER_MAX_BYTES or len(self._templates) == TEMPLATES_MAX:
             return
         texts = frames.texts_of(header, _TEXTS)
-        if texts and all(0 < end - start <= ATTRIBUTE_MAX_BYTES for _, start, end in texts):
+        if texts and all(0 < end - start <= _max_bytes_of(name) for name, start, end in texts):
             self._templates[len(header)] = Template(header, texts, envelope)
+
+
+def _max_bytes_of(name: str) -> int:
+    return TEXT_MAX_BYTES if name in _LONG_TEXTS else ATTRIBUTE_MAX_BYTES
 
 
 class Template:
@@ -85,7 +91,7 @@ class Template:
             values = tuple(map(bytes.decode, parts[1::2]))
         except UnicodeDecodeError:
             return None
-        # As `is_valid_attribute` for each of them: their lengths are those of the template.
+        # For each of them as `is_valid_attribute`, or stricter: their lengths are those of the template.
         if not "".join(values).isprintable() or any(map(str.isspace, values)):
             return None
         texts = dict(zip(self._names, values, strict=True))
@@ -106,6 +112,9 @@ class Template:
                 content_type=event.content_type,
                 subject=texts.get(SUBJECT),
                 traceparent=texts.get(TRACEPARENT),
+                dataschema=event.dataschema,
+                extensions=event.extensions,
+                forwarded=event.forwarded,
             ),
             attempt=earlier.attempt,
             failure=earlier.failure,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from eventflow.cli import overrides
+from eventflow.cli import overrides, sources
 from eventflow.cli.assembly import add_group, command, new_group
 from eventflow.cli.check.command import check
 from eventflow.cli.console import configure_logs, err
@@ -32,10 +32,22 @@ app = new_group(
     name="eventflow",
     add_completion=True,
 )
-for function in (init, check, status, why, overrides.pause, overrides.resume, topology, settings, size):
+for function in (
+    init,
+    sources.sources,
+    check,
+    status,
+    why,
+    overrides.pause,
+    overrides.resume,
+    topology,
+    settings,
+    size,
+):
     command(app)(function)
 add_group(app, dead.app, "dead")
 add_group(app, overrides.app, "rate")
+add_group(app, sources.app, "source")
 
 
 @app.callback()

@@ -84,7 +84,7 @@ def why(
     """
     settings = settings_of(context, config)
     queue = DeadQueue(settings=settings, flow=one_flow_of(settings, flow))
-    state = asyncio.run(_find(queue, id))
+    state = asyncio.run(find_event(queue, id))
     if as_json:
         out.print(json.dumps(document_of(state), indent=2), soft_wrap=True)
     else:
@@ -94,7 +94,8 @@ def why(
         sys.exit(1)
 
 
-async def _find(queue: DeadQueue, event_id: str) -> EventState:
+async def find_event(queue: DeadQueue, event_id: str) -> EventState:
+    """Search the processors and the dead letters for an event."""
     async with connected(queue.urls) as link:
         depth = await depth_of(link.connection, lane_queue(queue.flow, Lane.LIVE))
         processors = depth.consumers if depth else 0

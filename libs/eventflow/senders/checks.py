@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 
 from eventflow.http_token import is_token
+from eventflow.senders.handshake_checks import problems_of_handshakes
 from eventflow.senders.hosts import check_host_pattern
 from eventflow.senders.template import fields_in, parse_template
 from eventflow.senders.vocabulary import (
@@ -57,6 +58,7 @@ def problems_in(sender: Sender) -> Iterator[str]:
             yield f"{path}.header: {_HEADER_EXPECTED}"
         if isinstance(scheme, Certificate):
             yield from (f"{path}.hosts: {problem}" for problem in _problems_of_hosts(scheme.hosts))
+    yield from problems_of_handshakes(sender)
     for index, handshake in enumerate(sender.handshakes):
         if handshake.visit is not None:
             yield from (

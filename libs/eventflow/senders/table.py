@@ -1,47 +1,24 @@
 """The senders that are known by name, one row each. Pure.
 
-Their headers are recognized in every flow. If a request holds the headers of several senders, the first row counts.
+The headers of those with `is_known_by_headers` are recognized in every flow. If a request holds the headers of several
+senders, the first row counts.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from eventflow.senders.vocabulary import Ed25519, FirstMember, Header, Hmac, Item, Pointer, Sender, Text, Time
-from eventflow.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
-
-
-def _one(place: Header | Pointer) -> tuple[Text, ...]:
-    return (Text(parts=(place,)),)
-
+from eventflow.senders.presets import PRESETS, standard_webhooks, texts
+from eventflow.senders.vocabulary import FirstMember, Header, Hmac, Item, Pointer, Sender, Text, Time
+from eventflow.signing import ID_HEADER, TIMESTAMP_HEADER
 
 _ROWS = (
     # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     Sender(
         name="standard-webhooks",
         title="Standard Webhooks",
-        authentication=(
-            Hmac(
-                signature=Header(SIGNATURE_HEADER),
-                encoding="base64",
-                separator=" ",
-                prefix="v1,",
-                signed="{id}.{timestamp}.{body}",
-                fields={"id": Header(ID_HEADER)},
-                timestamp=Header(TIMESTAMP_HEADER),
-                key="whsec",
-            ),
-            Ed25519(
-                signature=Header(SIGNATURE_HEADER),
-                encoding="base64",
-                separator=" ",
-                prefix="v1a,",
-                signed="{id}.{timestamp}.{body}",
-                fields={"id": Header(ID_HEADER)},
-                timestamp=Header(TIMESTAMP_HEADER),
-                key="whpk",
-            ),
-        ),
-        id=_one(Header(ID_HEADER)),
+        credential="secret that the sender shows, whsec_...; or its public key, whpk_...",
+        authentication=standard_webhooks("webhook"),
+        id=texts(Header(ID_HEADER)),
         time=(Time(place=Header(TIMESTAMP_HEADER), format="unix_s"),),
         is_known_by_headers=True,
     ),
@@ -49,10 +26,12 @@ _ROWS = (
     Sender(
         name="shopify",
         title="Shopify",
+        credential="client secret of your app; for webhooks from the admin, the secret under Settings > Notifications "
+        "> Webhooks",
         authentication=(Hmac(signature=Header("X-Shopify-Hmac-Sha256"), encoding="base64"),),
-        id=_one(Header("X-Shopify-Webhook-Id")),
-        type=_one(Header("X-Shopify-Topic")),
-        source=_one(Header("X-Shopify-Shop-Domain")),
+        id=texts(Header("X-Shopify-Webhook-Id")),
+        type=texts(Header("X-Shopify-Topic")),
+        source=texts(Header("X-Shopify-Shop-Domain")),
         time=(Time(place=Header("X-Shopify-Triggered-At")),),
         is_known_by_headers=True,
     ),
@@ -60,8 +39,9 @@ _ROWS = (
     Sender(
         name="github",
         title="GitHub",
+        credential="secret in the settings of the webhook, where the content type must be application/json",
         authentication=(Hmac(signature=Header("X-Hub-Signature-256"), prefix="sha256="),),
-        id=_one(Header("X-GitHub-Delivery")),
+        id=texts(Header("X-GitHub-Delivery")),
         type=(Text(parts=(Header("X-GitHub-Event"),), suffix=FirstMember("action"), separator="."),),
         source=(
             Text(
@@ -78,6 +58,7 @@ _ROWS = (
     Sender(
         name="stripe",
         title="Stripe",
+        credential="signing secret of the endpoint, whsec_...",
         authentication=(
             Hmac(
                 signature=Header("Stripe-Signature"),
@@ -87,10 +68,11 @@ _ROWS = (
                 timestamp=Item("t="),
             ),
         ),
-        id=_one(Pointer("/id")),
-        type=_one(Pointer("/type")),
+        id=texts(Pointer("/id")),
+        type=texts(Pointer("/type")),
         time=(Time(place=Pointer("/created"), format="unix_s"),),
     ),
+    *PRESETS,
 )
 
 SENDERS: Mapping[str, Sender] = MappingProxyType({row.name: row for row in _ROWS})

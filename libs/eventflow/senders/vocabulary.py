@@ -117,6 +117,11 @@ SignedPlace = Annotated[
 _PLACES = frozenset({"header", "pointer", "first_member", "form", "query", "sub_path"})
 
 
+def _as_tuple(value: object) -> object:
+    """Accept one value in TOML where several can be written."""
+    return value if value is None or isinstance(value, list | tuple) else (value,)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Text(Table):
     """A text that a request holds in one place or several. In TOML, a single place can be written in its stead.
@@ -126,7 +131,7 @@ class Text(Table):
         suffix: Added after a separator if it is present and the whole is not too long.
     """
 
-    parts: tuple[Place, ...]
+    parts: Annotated[tuple[Place, ...], BeforeValidator(_as_tuple)]
     suffix: Place | None = None
     separator: str = ""
 
@@ -153,11 +158,6 @@ class Condition(Table):
     equals: Scalar | list[Any] | None = None
     begins: str | None = None
     is_absent: bool = False
-
-
-def _as_tuple(value: object) -> object:
-    """Accept one value in TOML where several can be written."""
-    return value if value is None or isinstance(value, list | tuple) else (value,)
 
 
 Conditions = Annotated[tuple[Condition, ...], BeforeValidator(_as_tuple)]
@@ -284,21 +284,25 @@ Scheme = Annotated[Hmac | Ed25519 | Certificate | Token | Basic | Proxied, Discr
 class Handshake(Table):
     """A request by which a sender checks the endpoint. It is answered at once, and nothing is published.
 
+    In the answer, `{challenge}` and `{digest}` are replaced.
+
     Attributes:
         method: Of the request.
-        when: All of these are fulfilled; otherwise the request is an event.
+        when: All of these are fulfilled; otherwise the request is an event. A body above 64 KiB is one in any case.
         is_authenticated: Whether it must be authentic, as an event must; otherwise anyone may send it.
         verify_token: Place of a text that must be one of the flow's `VERIFY_TOKENS`.
-        challenge: Place of the text that the sender wants to see again: printable characters, at most 1024.
-        digest: Form of the HMAC of the challenge, with the flow's first secret; None if none is asked for.
+        challenge: Place of the text that the sender wants to see again: printable characters, at most 1024. A request
+            without it is no handshake.
+        digest: Form of the HMAC of the challenge, with the flow's first secret; None if none is asked for. If
+            anyone may send the handshake, the challenge has letters, digits and `_=+/-` only.
         digest_algorithm: Of that HMAC.
         visit: Place of an address that is fetched to confirm the subscription, if the flow's setting
-            `CONFIRM_SUBSCRIPTIONS` allows it.
+            `CONFIRM_SUBSCRIPTIONS` allows it. A request without it is no handshake.
         visit_hosts: The hosts of that address; see `Certificate.hosts`.
-        status: Of the answer.
-        text: Body of the answer as `text/plain`. `{challenge}` and `{digest}` are replaced.
-        json: Body of the answer as a JSON object, instead of `text`; in its texts the same is replaced.
-        headers: Headers of the answer; in their values the same is replaced.
+        status: Of the answer; 204 has no body.
+        text: Body of the answer as `text/plain`.
+        json: Body of the answer as a JSON object, instead of `text`.
+        headers: Headers of the answer.
     """
 
     method: Method = "POST"
@@ -310,7 +314,7 @@ class Handshake(Table):
     digest_algorithm: Algorithm = "sha256"
     visit: Place | None = None
     visit_hosts: tuple[str, ...] = ()
-    status: int = 200
+    status: Literal[200, 201, 202, 204] = 200
     text: str = ""
     json: Mapping[str, Scalar] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -347,6 +351,7 @@ class Sender(Table):
     Attributes:
         name: Its name in `EVENTFLOW_SOURCE__VERIFY`. In TOML it is the name of the table.
         title: Its name in prose.
+        credential: The secret that a flow needs, and the place where the sender shows it, in prose.
         authentication: The schemes of which one must be fulfilled.
         handshakes: Requests that are not events. The first one that fits counts.
         answer: The answer to its events; the settings `ANSWER_*` of the flow go first.
@@ -361,6 +366,7 @@ class Sender(Table):
 
     name: str
     title: str
+    credential: str = ""
     authentication: Annotated[tuple[Scheme, ...], BeforeValidator(_as_tuple)]
     handshakes: Annotated[tuple[Handshake, ...], BeforeValidator(_as_tuple)] = ()
     answer: Answer = Answer()
@@ -370,3 +376,8 @@ class Sender(Table):
     subject: Texts = ()
     time: Annotated[tuple[Time, ...], BeforeValidator(_as_tuple)] = ()
     is_known_by_headers: bool = False
+
+    @property
+    def answers_strangers_with_digest(self) -> bool:
+        """Whether anyone may ask for an HMAC."""
+        return any(one.digest is not None and not one.is_authenticated for one in self.handshakes)

@@ -73,6 +73,7 @@ class Settings(BaseModel):
                 f"{setting} = {verified[:SENDER_SHOWN_MAX]!r}: one of these is expected: {', '.join(map(repr, names))}"
             )
         sender = self.sender_of(source)
+        self._check_verify_tokens(flow, source, sender)
         if sender is None:
             return
         try:
@@ -88,6 +89,13 @@ class Settings(BaseModel):
                 f"{variable(('collector', 'trusted_proxies'))} is not set: {sender.title} is authenticated by a "
                 "proxy in front, whose header counts only in requests from there"
             )
+
+    def _check_verify_tokens(self, flow: str, source: SourceSettings, sender: Sender | None) -> None:
+        is_asked = sender is not None and any(one.verify_token is not None for one in sender.handshakes)
+        if is_asked != bool(source.verify_tokens):
+            reason = "at least one is expected" if is_asked else "they have no effect"
+            setting = variable_name(flow, "source", "verify_tokens")
+            raise ValueError(f"{setting}: {reason}, because verify is {source.verify}")
 
     def sender_of(self, source: SourceSettings) -> Sender | None:
         """Return the sender that a flow verifies; None if it verifies none."""

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from eventflow.forwarded import is_forwardable
 from eventflow.http_token import is_token
 from eventflow.network.host import check_http_url
 from eventflow.senders.table import NO_SENDER, OWN_HMAC
@@ -21,6 +22,15 @@ def _sender_name(value: object) -> object:
 def _header_name(value: str) -> str:
     if value and not is_token(value):
         raise ValueError("the name of a header is expected: letters, digits and hyphens")
+    return value
+
+
+def _forwardable(value: str) -> str:
+    name = value.removesuffix("*")
+    if not (is_token(name) or value == "*") or "*" in name:
+        raise ValueError("the name of a header is expected, or the beginning of one and `*`, such as X-Shopify-*")
+    if name == value and not is_forwardable(name):
+        raise ValueError(f"{value} is never forwarded: it concerns the connection, or Event Flow sets it itself")
     return value
 
 
@@ -69,6 +79,16 @@ class SourceSettings(Section):
         le=86_400,
         description="largest difference between a signed timestamp and now; a larger one is answered 401",
     )
+    verify_tokens: Secrets = Field(
+        (),
+        description="texts that a sender such as `meta` may show when it registers the endpoint, separated by commas; "
+        "you choose one and give it to the sender",
+    )
+    confirm_subscriptions: bool = Field(
+        False,
+        description="confirm subscriptions of a sender such as `sns` by fetching the address that it sends in an "
+        "authentic request; otherwise such a request is answered 403",
+    )
     public_url: Annotated[str, AfterValidator(_public_url)] = Field(
         "",
         description="public address of this flow as it is registered at the sender, such as "
@@ -86,6 +106,28 @@ class SourceSettings(Section):
         le=128 * MIB,
         description="largest batch; a larger one is answered 413, as is a batch with an event that is too large",
     )
+    dedup_s: float = Field(
+        0.0,
+        ge=0,
+        le=86_400,
+        description="time in which an event with the id of an accepted one is answered as accepted and not published "
+        "again; exact within one worker process, and lost at its end; 0 = off",
+    )
+    dedup_max_ids: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="most ids that one worker process remembers for `dedup_s`, at most 320 bytes each; if there are "
+        "more, the oldest are forgotten early",
+    )
+    forward_headers: Annotated[
+        tuple[Annotated[str, AfterValidator(_forwardable)], ...], BeforeValidator(split), Field(max_length=100)
+    ] = Field(
+        (),
+        description="headers of the sender that the target gets too, separated by commas; `X-Shopify-*` means each "
+        "header with this beginning, unless its name suggests a secret or a signature",
+    )
+    forward_query: bool = Field(False, description="append the query of the sender's request to the URL of the target")
     allow_unauthenticated: bool = Field(
         False, description="accept events without key and signature from everyone who can reach the collector"
     )

@@ -5,17 +5,19 @@ Publishes and their confirms are handled in callbacks. Only the spool needs a ta
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Protocol
 
 import structlog
+from typing_extensions import override
 
 from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
 from eventflow.errors import (
     BrokerUnavailableError,
     EventFlowError,
+    HeadersTooLargeError,
     MessageTooLargeError,
     PublishTimeoutError,
 )
@@ -25,7 +27,7 @@ from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import UNRECORDED, Span, exemplar_of
 from eventflow_collector.intake import rejection
-from eventflow_collector.intake.budget import EVENT_BYTES, Reservation
+from eventflow_collector.intake.budget import Reservation, event_bytes
 from eventflow_collector.intake.flow import Flow
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
@@ -48,7 +50,24 @@ class Stored(Protocol):
         """Note an unexpected error; some of the events may be durable."""
 
 
-class DurableWriter:
+class Writer(Protocol):
+    """Stores the events of requests durably."""
+
+    def write(
+        self, events: Sequence[Event], flow: Flow, *, reservation: Reservation, request: Span, stored: Stored
+    ) -> None:
+        """Store the events of one request, and call `stored` at the end: at once, or later.
+
+        Args:
+            events: In the order in which they are published.
+            flow: Their flow.
+            reservation: Reserves their memory; each publish takes over its own part.
+            request: The span of the request.
+            stored: Called at the end.
+        """
+
+
+class DurableWriter(Writer):
     """Stores the events of all flows durably.
 
     Guarantee: `write` reports success only after the broker has confirmed each event, or the spool has it on disk. An
@@ -72,8 +91,16 @@ class DurableWriter:
         """Counter of errors in metrics, logs and traces, which must not affect an event."""
         return self._metrics.internal_errors
 
+    @override
     def write(
-        self, events: Sequence[Event], flow: Flow, *, reservation: Reservation, request: Span, stored: Stored
+        self,
+        events: Sequence[Event],
+        flow: Flow,
+        *,
+        reservation: Reservation,
+        request: Span,
+        stored: Stored,
+        on_durable: Callable[[Event], object] | None = None,
     ) -> None:
         """Store the events of one request, and call `stored` at the end: at once, or later.
 
@@ -85,12 +112,14 @@ class DurableWriter:
             reservation: Reserves their memory; each publish takes over its own part.
             request: The span of the request.
             stored: Called at the end.
+            on_durable: Called for each event that is durable: before `stored`, or after it if a confirm comes late, and
+                perhaps twice. Never raises.
         """
         max_bytes = self._publisher.max_bytes
         if max_bytes is not None and any(len(event.body) > max_bytes for event in events):
             stored.stored(rejection.event_too_large(max_bytes))
             return
-        write = _Write(self, flow, request, stored)
+        write = _Write(self, flow, request, stored, on_durable)
         self._writes[write] = None
         if self._timer is None:
             self._start_timer()
@@ -148,19 +177,22 @@ class DurableWriter:
     async def _keep_traced(self, write: "_Write") -> Rejection | None:
         span = self._begin_spooling(write.request) or UNRECORDED
         try:
-            rejected = await self._spool_all(write.unconfirmed, write.flow)
+            rejected = await self._spool_all(write)
         except BaseException as error:
             self._end(span, type(error).__name__)
             raise
         self._end(span, None if rejected is None else "rejected")
         return rejected
 
-    async def _spool_all(self, unconfirmed: Sequence["_Sending"], flow: Flow) -> Rejection | None:
+    async def _spool_all(self, write: "_Write") -> Rejection | None:
         """Spool the events that the broker has not confirmed.
 
         If the broker can never accept an event because of its size, the whole request is rejected.
         """
+        unconfirmed, flow = write.unconfirmed, write.flow
         for one in unconfirmed:
+            if isinstance(one.failure, HeadersTooLargeError):
+                return rejection.headers_too_large(one.failure.max_bytes)
             if isinstance(one.failure, MessageTooLargeError):
                 return rejection.event_too_large(one.failure.max_bytes)
         first = unconfirmed[0]
@@ -181,6 +213,9 @@ class DurableWriter:
         except SpoolError as error:
             self._log_unconfirmed(first.event, flow, error, events=len(unconfirmed))
             return rejection.UNCONFIRMED
+        if write.on_durable is not None:
+            for one in unconfirmed:
+                write.on_durable(one.event)
         self._record_spooled(unconfirmed, flow)
         return None
 
@@ -228,7 +263,7 @@ class _Sending:
         The request may end before its publish is resolved. Until then the body is in memory, so it remains counted.
         """
         self.publication = publication
-        self._release = reservation.split_off(EVENT_BYTES + len(self.event.body))
+        self._release = reservation.split_off(event_bytes(self.event))
         try:
             publication.on_resolved(self._resolved)
         except BaseException:
@@ -239,6 +274,8 @@ class _Sending:
         # The reader of confirms calls this. An error must end this request only, and not leave it without an answer.
         try:
             self._release()
+            if self._write.on_durable is not None and self.publication is not None and self.publication.is_confirmed:
+                self._write.on_durable(self.event)  # before the answer, and also if the confirm comes too late for it
             if self.publication is not None and not self.is_settled:  # otherwise the confirm comes too late
                 self._write.settle(self, self.publication.error)
         except Exception as error:  # noqa: BLE001 - see above
@@ -251,17 +288,26 @@ class _Write:
     Attributes:
         started_s: Time of the first publish, by the performance counter.
         unconfirmed: The events that the broker has not confirmed, each with its failure.
+        on_durable: Called for each event that is durable, if there is anything to call.
     """
 
-    __slots__ = ("_left", "_sendings", "_writer", "flow", "request", "started_s", "stored", "unconfirmed")
+    __slots__ = ("_left", "_sendings", "_writer", "flow", "on_durable", "request", "started_s", "stored", "unconfirmed")
 
-    def __init__(self, writer: DurableWriter, flow: Flow, request: Span, stored: Stored) -> None:
+    def __init__(
+        self,
+        writer: DurableWriter,
+        flow: Flow,
+        request: Span,
+        stored: Stored,
+        on_durable: Callable[[Event], object] | None,
+    ) -> None:
         self._writer = writer
         self._left = 1  # for `send` itself, so that the write does not end before all are sent
         self._sendings: list[_Sending] = []
         self.flow = flow
         self.request = request
         self.stored = stored
+        self.on_durable = on_durable
         self.started_s = time.perf_counter()
         self.unconfirmed: list[_Sending] = []
 

@@ -35,7 +35,7 @@ class Head(NamedTuple):
 
     def parameter(self, name: str) -> str | None:
         """Return a parameter of the query, decoded; the first of several, None if there is none."""
-        return _parameters_in(self.query).get(name) if self.query else None
+        return _parameters_in(self.query).get(name)
 
 
 class Peer(Protocol):

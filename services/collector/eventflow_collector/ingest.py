@@ -9,28 +9,30 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, assert_never
 
 import structlog
 from typing_extensions import override
 
 from eventflow.event import Event, utc_now
+from eventflow.forwarded import Forwarded
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Span
 from eventflow_collector import responses
-from eventflow_collector.durable import DurableWriter, Stored
+from eventflow_collector.durable import Stored, Writer
 from eventflow_collector.head import Head, Peer
 from eventflow_collector.intake import rejection
-from eventflow_collector.intake.budget import EVENT_BYTES, ByteBudget, Reservation
+from eventflow_collector.intake.budget import ByteBudget, Reservation, event_bytes
 from eventflow_collector.intake.codings import codings_of
 from eventflow_collector.intake.flow import Flow
-from eventflow_collector.intake.judgement import admit, judge, verify
+from eventflow_collector.intake.judgement import admit, answer_handshake, judge, verify
 from eventflow_collector.intake.mode import Mode
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.responses import Response
 from eventflow_collector.senders.certificates import Awaited
+from eventflow_collector.senders.handshake import Handshakes, Reply, Visit
 from eventflow_collector.senders.request import Request
 from eventflow_collector.tracing import RequestTraces
 
@@ -63,10 +65,19 @@ class CertificateFetches(Protocol):
         """
 
 
+class Visits(Protocol):
+    """Fetches addresses to confirm subscriptions."""
+
+    __slots__ = ()
+
+    def begin(self, flow: str, visit: Visit, on_end: Callable[[bool], None]) -> None:
+        """Begin a visit; `on_end` is called once, later or at once, with True after a success. Never raises."""
+
+
 class Ingest:
     """Receives the requests with events, for all flows.
 
-    Guarantee: 202 is answered only after every event of the request is durable (see `DurableWriter`). After any other
+    Guarantee: 202 is answered only after every event of the request is durable (see `Writer`). After any other
     answer some of them may be durable too. Their ids are the same if the sender repeats the request with the same
     headers.
     """
@@ -75,17 +86,19 @@ class Ingest:
         self,
         *,
         flows: Mapping[str, Flow],
-        writer: DurableWriter,
+        writers: Mapping[str, Writer],
         budget: ByteBudget,
         metrics: CollectorMetrics,
         traces: RequestTraces,
+        visits: Visits,
         certificates: CertificateFetches,
     ) -> None:
-        """Take the parts that all requests share."""
+        """Take the parts that all requests share; each flow has a writer, perhaps the same as others."""
+        self.visits = visits
         self.certificates = certificates
         self.traces = traces
         self.flows = flows
-        self.writer = writer
+        self.writers = writers
         self._budget = budget
         self._metrics = metrics
         self.in_flight = 0
@@ -110,16 +123,30 @@ class Ingest:
         """Count and log durable events. Never raises: they are durable, recorded or not."""
         try:
             self._metrics.flows[name].accepted.inc(len(events))
+            if events and events[0].forwarded is not None:
+                self._record_forwarded(name, events, events[0].forwarded)
             if self._logs_events:
                 self._log_accepted(name, events)
         except Exception as error:  # noqa: BLE001 - see above
             self._metrics.internal_errors.note(error)
 
     @harmless
+    def record_handshake(self, head: Head, reply: Reply) -> None:
+        """Count and log an answered handshake, without the texts in it."""
+        self._metrics.handshakes.labels(head.flow).inc()
+        log.info("handshake.answered", flow=head.flow, method=head.method, status=reply.status)
+
+    @harmless
     def record_rejected(self, name: str, rejected: Rejection) -> None:
         """Count and log a refused request."""
         self._metrics.count_rejected(name, rejected.reason)
         log.info("event.rejected", flow=name[:64], reason=rejected.reason, status=rejected.status)
+
+    def _record_forwarded(self, name: str, events: Sequence[Event], forwarded: Forwarded) -> None:
+        """Count and log events of one request that have not all of the parts that were to be forwarded."""
+        if forwarded.is_cut:
+            self._metrics.flows[name].forwarding_cut.inc(len(events))
+            log.warning("event.forwarding_cut", flow=name, event_id=shown_id(events[0].id), events=len(events))
 
     def _log_accepted(self, name: str, events: Sequence[Event]) -> None:
         for event in events:
@@ -175,7 +202,7 @@ class Reception(Stored):
         flow = self._ingest.flows.get(self._head.flow)
         if flow is None:
             return self.refuse(rejection.UNKNOWN_FLOW)
-        mode = admit(flow, self._head, self._exchange)
+        mode = admit(flow, self._head)
         if isinstance(mode, Rejection):
             return self.refuse(mode)
         self._flow, self._mode = flow, mode
@@ -232,7 +259,39 @@ class Reception(Stored):
 
     def take_verified(self, decoded: bytes) -> None:
         """Judge a request whose body was verified before it was decoded, and store its events."""
-        self._store(Request(self._head, decoded), utc_now())
+        request, now = Request(self._head, decoded), utc_now()
+        handshakes = self._flow.handshakes
+        if handshakes is None or not self._answer_handshake(handshakes, request, now, is_verified=True):
+            self._store(request, now)
+
+    def _answer_handshake(
+        self, handshakes: Handshakes, request: Request, now: datetime, *, is_verified: bool = False
+    ) -> bool:
+        """Answer or refuse a request that is no event; return False for any other."""
+        match answer_handshake(self._flow, handshakes, request, now=now, is_verified=is_verified):
+            case None:
+                return False
+            case Rejection() as rejected:
+                self.refuse(rejected)
+            case Reply() as reply:
+                self._end_handshake(reply)
+            case Visit() as visit:
+                self._ingest.visits.begin(self._head.flow, visit, partial(self._visited, visit.reply))
+            case answer:
+                assert_never(answer)
+        return True
+
+    def _visited(self, reply: Reply, has_succeeded: bool) -> None:
+        """Answer a handshake whose address was visited."""
+        if has_succeeded:
+            self._end_handshake(reply)
+        else:
+            self.refuse(rejection.UNVISITED)
+
+    def _end_handshake(self, reply: Reply) -> None:
+        if self._is_open:
+            self._ingest.record_handshake(self._head, reply)
+            self._end(responses.reply(reply))
 
     def refuse(self, rejected: Rejection) -> bool:
         """Answer a refusal; always returns False."""
@@ -288,6 +347,8 @@ class Reception(Stored):
                 self.fail(error)
 
     def _take(self, request: Request, now: datetime) -> None:
+        if self._flow.handshakes is not None and self._answer_handshake(self._flow.handshakes, request, now):
+            return
         if self._verify(request, now):
             self._store(request, now)
 
@@ -303,18 +364,16 @@ class Reception(Stored):
             self.refuse(rejection.OVERLOADED)
         else:
             self._events = events
-            self._ingest.writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
+            writer = self._ingest.writers[self._head.flow]
+            writer.write(events, self._flow, reservation=self._reservation, request=self.span, stored=self)
 
     def _answer_stored(self, rejected: Rejection | None) -> None:
         if rejected is not None:
             self.refuse(rejected)
         elif self._is_open:
             self._ingest.record_accepted(self._head.flow, self._events)
-            self._end(self._accepted())
-
-    def _accepted(self) -> Response:
-        ids = [event.id for event in self._events]
-        return responses.accepted(ids, is_batch=self._mode.is_batch, answer=self._flow.answer)
+            ids = [event.id for event in self._events]
+            self._end(responses.accepted(ids, is_batch=self._mode.is_batch, answer=self._flow.answer))
 
     def _end(self, response: Response) -> None:
         self._close()
@@ -328,8 +387,8 @@ def _held_bytes(events: Sequence[Event], mode: Mode) -> int:
     Parsing takes more, up to thirty times the body, but only while it runs, and for one request at a time.
     """
     if not mode.is_batch:
-        return EVENT_BYTES + len(events[0].body)
-    return sum(EVENT_BYTES + 2 * len(event.body) for event in events)  # each has a copy of its part of the body
+        return event_bytes(events[0])
+    return sum(event_bytes(event) + len(event.body) for event in events)  # each has a copy of its part of the body
 
 
 def _do_nothing() -> None:

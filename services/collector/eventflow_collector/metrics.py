@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.histogram import Histogram
@@ -23,7 +23,12 @@ class FlowMetrics:
 
     accepted: Counter
     spooled: Counter
+    forwarding_cut: Counter
     confirm_seconds: Histogram
+    deduplicated: Counter
+    dedup_bodies_differ: Counter
+    dedup_ids: Gauge
+    dedup_ids_evicted: Counter
 
 
 class CollectorMetrics(MetricTable):
@@ -32,6 +37,14 @@ class CollectorMetrics(MetricTable):
     # Requests and their events
     accepted = counter("eventflow_events_accepted", "Events that are durable and were answered 202", "flow")
     rejected = counter("eventflow_events_rejected", "Requests that were not accepted", "flow", "reason")
+    handshakes = counter(
+        "eventflow_handshakes", "Requests by which a sender checked the endpoint, and that were answered", "flow"
+    )
+    forwarding_cut = counter(
+        "eventflow_forwarding_cut",
+        "Accepted events with headers, or a query, that were to be forwarded and were left out",
+        "flow",
+    )
     confirm_seconds = histogram(
         "eventflow_confirm_seconds",
         "Time from publishing an event to the broker's confirm",
@@ -41,6 +54,22 @@ class CollectorMetrics(MetricTable):
     in_flight = gauge("eventflow_ingest_in_flight", "Requests that are being received or wait for their confirm")
     internal_error_count = counter(
         "eventflow_internal_errors", "Internal errors, logged as internal.error or request.crashed", "service"
+    )
+
+    # Repeated events
+    deduplicated = counter(
+        "eventflow_events_deduplicated",
+        "Events that were accepted and not published, because their id was accepted within the dedup window",
+        "flow",
+    )
+    dedup_bodies_differ = counter(
+        "eventflow_dedup_bodies_differ",
+        "Deduplicated events whose body differs from that of the first event with their id",
+        "flow",
+    )
+    dedup_ids = gauge("eventflow_dedup_ids", "Ids in the dedup window", "flow")
+    dedup_ids_evicted = counter(
+        "eventflow_dedup_ids_evicted", "Ids that left the dedup window early, because it was full", "flow"
     )
 
     # Connections on the port for events
@@ -89,12 +118,18 @@ class CollectorMetrics(MetricTable):
             flow: FlowMetrics(
                 accepted=self.accepted.labels(flow),
                 spooled=self.spooled.labels(flow),
+                forwarding_cut=self.forwarding_cut.labels(flow),
                 confirm_seconds=self.confirm_seconds.labels(flow),
+                deduplicated=self.deduplicated.labels(flow),
+                dedup_bodies_differ=self.dedup_bodies_differ.labels(flow),
+                dedup_ids=self.dedup_ids.labels(flow),
+                dedup_ids_evicted=self.dedup_ids_evicted.labels(flow),
             )
             for flow in flows
         }
         for flow in flows:
             self.queues_vanished.labels(flow)
+            self.handshakes.labels(flow)
         for flow in (*flows, UNKNOWN_FLOW):
             for reason in Reason:
                 self.rejected.labels(flow, reason.value)

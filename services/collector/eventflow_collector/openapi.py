@@ -5,7 +5,8 @@ It is the same for every deployment: the names of the flows, and their demands, 
 
 from typing import Any
 
-from eventflow.event import ATTRIBUTE_MAX_BYTES
+from eventflow.event import ATTRIBUTE_MAX_BYTES, TEXT_MAX_BYTES
+from eventflow.extensions import EXTENSIONS_MAX, EXTENSIONS_MAX_BYTES
 from eventflow.senders.table import SENDERS
 from eventflow.topology import FLOW_NAME
 from eventflow_collector.intake import cloudevents
@@ -20,8 +21,9 @@ VERSION = "1"
 _DESCRIPTION = (
     "Any body is an event. It is passed on byte for byte with its content type, unless this declares a CloudEvent "
     "or several events. A content coding (gzip, deflate, br) is removed. 202 means that every event of the request is "
-    "stored durably; the settings of a flow may replace it by 200 or 204. Ids, types, "
-    f"sources and subjects have 1 to {ATTRIBUTE_MAX_BYTES} bytes of printable characters.\n\n"
+    "stored durably; the settings of a flow may replace it by 200 or 204. Ids and types have 1 to "
+    f"{ATTRIBUTE_MAX_BYTES} bytes of printable characters; other attributes have 1 to {TEXT_MAX_BYTES} bytes without "
+    "control characters.\n\n"
     "A flow may demand an API key, a signature, or both. Known signatures: "
     f"{', '.join(sender.title for sender in SENDERS.values())}."
 )
@@ -149,18 +151,20 @@ _ACCEPTED = {
     "content": {**_content(JSON, "Accepted"), "text/plain": {"schema": {"type": "string"}}},
 }
 _ID = {"type": "string", "minLength": 1, "maxLength": ATTRIBUTE_MAX_BYTES}
+_TEXT = {"type": "string", "minLength": 1, "maxLength": TEXT_MAX_BYTES}
 _ID_IN_HEADER = {"type": "string", "maxLength": ATTRIBUTE_MAX_BYTES, "pattern": "^[ -~]*$"}
 _ID_HEADERS = (cloudevents.ID_HEADER, *Identity(SENDERS.values()).id_headers)
 _ID_NAMES = frozenset({*_ID_HEADERS, IDEMPOTENCY_KEY})
-_LENIENT = (
-    "Ignored if it is empty, longer than 255 bytes or not printable, unless `ce-specversion` declares a CloudEvent."
-)
+_UNLESS = "unless `ce-specversion` declares a CloudEvent."
+_LENIENT = f"Ignored if it is empty, longer than {ATTRIBUTE_MAX_BYTES} bytes or not printable, {_UNLESS}"
+_LENIENT_TEXT = f"Ignored if it is empty, longer than {TEXT_MAX_BYTES} bytes or has control characters, {_UNLESS}"
 _ATTRIBUTES = {
     **{name: f"The event's id; of these headers the first counts: {', '.join(_ID_HEADERS)}." for name in _ID_HEADERS},
     IDEMPOTENCY_KEY: "The event's id if no other header holds it; event i of a batch gets `{Idempotency-Key}-{i}`.",
-    cloudevents.SOURCE_HEADER: f"CloudEvents `source`. {_LENIENT}",
+    cloudevents.SOURCE_HEADER: f"CloudEvents `source`. {_LENIENT_TEXT}",
     cloudevents.TYPE_HEADER: f"CloudEvents `type`. {_LENIENT}",
-    cloudevents.SUBJECT_HEADER: f"CloudEvents `subject`. {_LENIENT}",
+    cloudevents.SUBJECT_HEADER: f"CloudEvents `subject`. {_LENIENT_TEXT}",
+    cloudevents.DATASCHEMA_HEADER: f"CloudEvents `dataschema`. {_LENIENT_TEXT}",
 }
 _TIME = {
     "name": cloudevents.TIME_HEADER,
@@ -175,14 +179,19 @@ _BATCH = {
     "schema": {"const": "1"},
 }
 _CLOUDEVENT = {
+    "description": (
+        f"Further members are extension attributes: at most {EXTENSIONS_MAX} texts, booleans and integers of "
+        f"{EXTENSIONS_MAX_BYTES} bytes together, with lower-case letters and digits as names. In binary mode they are "
+        "headers such as `ce-partitionkey`. Other members are passed on in the body only."
+    ),
     "type": "object",
     "required": ["specversion", "id", "source", "type"],
     "properties": {
         "specversion": {"const": cloudevents.SPEC_VERSION},
         "id": _ID,
-        "source": _ID,
+        "source": _TEXT,
         "type": _ID,
-        "subject": {"oneOf": [_ID, {"type": "null"}]},
+        "subject": {"oneOf": [_TEXT, {"type": "null"}]},
         "time": {"oneOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
     },
 }

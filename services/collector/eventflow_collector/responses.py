@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from eventflow.senders.vocabulary import Answer
+from eventflow_collector.senders.handshake import Reply
 
 RETRY_AFTER_S = 5
 ACCEPTANCES_MAX = 8
@@ -48,6 +49,11 @@ def accepted(ids: Sequence[str], *, is_batch: bool, answer: Answer = _DEFAULT) -
         return _fixed(answer)
     document = _to_json({"ids": ids}) if is_batch else f'{{"id": {_to_json(ids[0])}}}'
     return Response(answer.status, _JSON_HEADERS, document.encode(), is_acceptance=True)
+
+
+def reply(given: Reply) -> Response:
+    """Answer a handshake."""
+    return Response(status=given.status, headers={**given.headers, **_SERVER_HEADER}, body=given.body)
 
 
 def description(document: bytes) -> Response:
@@ -95,7 +101,8 @@ def written(response: Response, *, unix_s: int) -> bytes:
     """Encode any answer to a request in HTTP/1.1, as aiohttp writes it."""
     if response.is_acceptance and not response.closes:
         return written_accepted(response, unix_s=unix_s)
-    fields = {**response.headers, "Content-Length": len(response.body), "Date": formatdate(unix_s, usegmt=True)}
+    length = {} if response.status == 204 else {"Content-Length": len(response.body)}  # RFC 9110, 8.6
+    fields: dict[str, object] = {**response.headers, **length, "Date": formatdate(unix_s, usegmt=True)}
     if response.closes:
         fields["Connection"] = "close"
     return _written(response, fields)

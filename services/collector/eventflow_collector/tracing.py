@@ -13,12 +13,14 @@ from eventflow_collector.head import Head
 
 _ROUTE = "/events/{flow}"
 _METHODS = ("POST", "PUT", "GET", "HEAD", "OPTIONS", "PATCH", "DELETE")
-_OTHER_METHOD = "_OTHER"  # of the semantic conventions, so that a sender cannot choose the name of a span
-_REQUESTS: Mapping[str, Attributes] = {
-    method: {"http.request.method": method, "http.route": _ROUTE} for method in (*_METHODS, _OTHER_METHOD)
+_REQUESTS: Mapping[str, tuple[str, Attributes]] = {
+    method: (f"{method} {_ROUTE}", {"http.request.method": method, "http.route": _ROUTE}) for method in _METHODS
 }
-_SPAN_NAMES = {method: f"{method} {_ROUTE}" for method in _METHODS}
-_OTHER_SPAN_NAME = f"HTTP {_ROUTE}"
+_OTHER_REQUEST: tuple[str, Attributes] = (
+    f"HTTP {_ROUTE}",
+    # As the semantic conventions have it, so that no sender chooses the name of a span or the value of an attribute.
+    {"http.request.method": "_OTHER", "http.route": _ROUTE},
+)
 
 OnError = Callable[[Exception], None]
 """Records an error of tracing, which must not reach the request. Never raises."""
@@ -41,14 +43,10 @@ class RequestTraces:
         self._on_error = on_error
 
     def begin(self, head: Head) -> Span:
-        """Begin the span of a request."""
+        """Begin the span of a request, in the trace of its sender if its headers have one."""
         try:
-            return self._tracer.start(
-                _SPAN_NAMES.get(head.method, _OTHER_SPAN_NAME),
-                kind="server",
-                parent=head.headers.get(TRACEPARENT),
-                attributes=_REQUESTS.get(head.method, _REQUESTS[_OTHER_METHOD]),
-            )
+            name, attributes = _REQUESTS.get(head.method, _OTHER_REQUEST)
+            return self._tracer.start(name, kind="server", parent=head.headers.get(TRACEPARENT), attributes=attributes)
         except Exception as error:  # noqa: BLE001 - see the guarantee
             self._on_error(error)
             return UNRECORDED

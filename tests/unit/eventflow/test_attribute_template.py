@@ -140,3 +140,20 @@ def test_the_text_of_a_header_keeps_all_other_braces() -> None:
 def test_a_name_that_is_no_attribute_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\{subject\}"):
         template_of(text)
+
+
+@given(rest=st.text(alphabet="{}idsubject/?#%2Ee.:@&=\\ \u00e4;", max_size=40))
+@example(rest="/{id}?{id}#")
+@example(rest="{id}@evil.test/")
+@example(rest="\\{id}")
+@example(rest="/%EE%80%80/{id}")
+def test_any_url_is_a_template_or_refused(rest: str) -> None:
+    """An accepted one keeps its host with any value, and refuses none that is harmless."""
+    url = f"https://h.test{rest}"
+    try:
+        template = path_template_of(url)
+    except ValueError:
+        return
+    if template is not None:
+        sent = URL(f"https://h.test{template.with_flow('f').filled(EVENT)}", encoded=True)
+        assert (sent.host, sent.user, sent.fragment) == ("h.test", None, "")

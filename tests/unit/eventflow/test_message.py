@@ -3,49 +3,36 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eventflow.amqp.frames import publish_frames
-from eventflow.event import ATTRIBUTE_MAX_BYTES, Event, new_event_id
-from eventflow.excerpt import EXCERPT_MAX_BYTES, excerpt_of
-from eventflow.message import TEXT, Envelope, Failure, decode, encode, restarted
-from tests.support.attributes import attributes
-
-FRAME_MAX = 4096
-ATTRIBUTES = attributes()
-moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)).map(  # noqa: DTZ001
-    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-)
-events = st.builds(
-    Event,
-    id=ATTRIBUTES,
-    source=ATTRIBUTES,
-    type=ATTRIBUTES,
-    time=moments,
-    accepted_at=moments,
-    body=st.binary(max_size=300),
-    content_type=st.none() | ATTRIBUTES,
-    subject=st.none() | ATTRIBUTES,
-    traceparent=st.none() | ATTRIBUTES,
-)
-failures = st.builds(
-    Failure,
-    reason=ATTRIBUTES,
-    status=st.none() | st.integers(100, 599),
-    first_at=moments,
-    last_at=moments,
-    detail=st.none() | ATTRIBUTES,
-    text=st.text().map(excerpt_of),
-    traceparent=st.none() | ATTRIBUTES,
-)
-envelopes = st.builds(
+from eventflow.errors import HeadersTooLargeError
+from eventflow.event import ATTRIBUTE_MAX_BYTES, TEXT_MAX_BYTES, Event, new_event_id
+from eventflow.excerpt import EXCERPT_MAX_BYTES
+from eventflow.extensions import EXTENSIONS_MAX_BYTES
+from eventflow.forwarded import FORWARDED_MAX_BYTES, Forwarded
+from eventflow.message import (
+    FORWARDED,
+    ID,
+    TEXT,
+    TRACEPARENT,
+    TYPE,
     Envelope,
-    event=events,
-    attempt=st.integers(1, 1000),
-    failure=st.none() | failures,
-    content_encoding=st.none() | st.just("gzip"),
+    Failure,
+    decode,
+    encode,
+    restarted,
 )
+from tests.support.envelopes import envelopes
+
+DEFAULT_FRAME_MAX = 128 * 1024
+LIMITS = {
+    **dict.fromkeys((ID, TYPE, TRACEPARENT), ATTRIBUTE_MAX_BYTES),
+    TEXT: EXCERPT_MAX_BYTES,
+    FORWARDED: FORWARDED_MAX_BYTES,
+}
 amqp_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.floats() | st.datetimes(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -60,30 +47,33 @@ def test_what_is_encoded_is_decoded_again(envelope: Envelope) -> None:
 
 
 @given(envelopes)
-def test_every_publish_has_a_fresh_message_id_and_short_values(envelope: Envelope) -> None:
+def test_every_publish_has_a_fresh_message_id_and_values_of_limited_length(envelope: Envelope) -> None:
     first, second = encode(envelope), encode(envelope)
     assert first.message_id != second.message_id
     for name, value in first.headers.items():
-        limit_bytes = EXCERPT_MAX_BYTES if name == TEXT else ATTRIBUTE_MAX_BYTES
-        assert isinstance(value, int) or len(value.encode()) <= limit_bytes
+        assert isinstance(value, int) or len(value.encode()) <= LIMITS.get(name, TEXT_MAX_BYTES)
 
 
-def test_the_headers_of_the_largest_message_fit_into_the_smallest_frame_that_a_broker_may_allow() -> None:
+def test_the_headers_of_the_largest_message_need_less_than_half_of_a_frame_of_the_default_size() -> None:
     longest = "a" * ATTRIBUTE_MAX_BYTES
+    long = "l" * TEXT_MAX_BYTES
     text = "b" * EXCERPT_MAX_BYTES
     at = datetime(2026, 1, 1, tzinfo=UTC)
     message = encode(
         Envelope(
             event=Event(
                 id=longest,
-                source=longest,
+                source=long,
                 type=longest,
                 time=at,
                 accepted_at=at,
                 body=b"",
                 content_type=longest,
-                subject=longest,
+                subject=long,
                 traceparent=longest,
+                dataschema=long,
+                extensions={"e" + "x" * 63: "v" * (EXTENSIONS_MAX_BYTES - 64)},
+                forwarded=Forwarded("{" * FORWARDED_MAX_BYTES),
             ),
             attempt=1000,
             failure=Failure(
@@ -92,14 +82,20 @@ def test_the_headers_of_the_largest_message_fit_into_the_smallest_frame_that_a_b
             content_encoding=longest,
         )
     )
-    both = publish_frames(message, queue=longest, channel=1, frame_max=FRAME_MAX)  # the method, and the headers
-    assert len(both) < FRAME_MAX
+    both = publish_frames(message, queue=longest, channel=1, frame_max=DEFAULT_FRAME_MAX)
+    assert len(both) < DEFAULT_FRAME_MAX / 2
+    with pytest.raises(HeadersTooLargeError, match="4088 bytes of a frame"):
+        publish_frames(message, queue=longest, channel=1, frame_max=4096)
 
 
 @given(
     headers=st.dictionaries(
         st.sampled_from(
-            ["cloudEvents:id", "cloudEvents:time", "eventflow-attempt", "eventflow-reason", "CC", "x-death"]
+            [
+                *("cloudEvents:id", "cloudEvents:time", "cloudEvents:subject", "cloudEvents:dataschema"),
+                *("cloudEvents:mine", "cloudEvents:", "cloudEvents:My-Tag", "cloudEvents:specversion"),
+                *("eventflow-attempt", "eventflow-reason", "eventflow-forwarded", "CC", "x-death"),
+            ]
         ),
         amqp_values,
     ),
@@ -124,6 +120,12 @@ def test_a_foreign_messages_own_id_is_kept_where_valid() -> None:
     assert id_of("theirs") == "theirs"
     assert id_of("\x00") != "\x00"
     assert id_of("x" * 300) != "x" * 300
+
+
+def test_a_foreign_messages_extensions_are_kept_as_text() -> None:
+    headers = {"cloudEvents:tag": "a", "cloudEvents:sampled": True, "cloudEvents:rank": 7, "cloudEvents:ratio": 0.5}
+    event = decoded({**headers, "cloudEvents:specversion": "1.0", "cloudEvents:My-Tag": "b"}, b"", None, None).event
+    assert event.extensions == {"tag": "a", "sampled": "true", "rank": "7"}
 
 
 @given(envelopes)

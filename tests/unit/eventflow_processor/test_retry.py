@@ -7,8 +7,9 @@ import pytest
 from eventflow.event import Event
 from eventflow.message import Envelope
 from eventflow.outcome import DeadLetter, Defer, Hold, Outcome, Retry
+from eventflow.settings.target import TargetSettings
 from eventflow_processor.gate.verdict import Verdict
-from eventflow_processor.retry import Ending, RetryPolicy, decide
+from eventflow_processor.retry import Ending, RetryPolicy, attempt_max_s, decide, held_max_s
 from eventflow_processor.target.feedback import Feedback
 from eventflow_processor.target.result import Failed
 
@@ -95,3 +96,11 @@ def test_jitter_is_a_choice_between_neighbouring_delays() -> None:
         return outcome.delay_s
 
     assert [delay_s(dice) for dice in (0, 0.7, 0.8, 0.99)] == [1, 1, 30, 30]
+
+
+def test_no_delivery_is_unsettled_for_as_long_as_rabbitmq_allows() -> None:
+    """RabbitMQ closes the channel of a delivery that is unsettled for 30 minutes. Attempts with tokens take longest."""
+    token = {"oauth2_token_url": "https://id.test/token", "oauth2_client_id": "event-flow"}
+    for settings in ({}, token):
+        target = TargetSettings(timeout_s=300, **settings)
+        assert attempt_max_s(target) < held_max_s(target) < 30 * 60

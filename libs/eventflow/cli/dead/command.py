@@ -17,7 +17,16 @@ from eventflow.amqp.browser import Browsed, Browser
 from eventflow.cli.assembly import command, new_group
 from eventflow.cli.console import err, out, print_json, printable, table
 from eventflow.cli.dead.browse import DeadQueue, Tally, browse, count, delete, first, replay, replay_file
-from eventflow.cli.dead.dead_letters import Selection, facts_of, shown_body, shown_cause, shown_reason, summary_of
+from eventflow.cli.dead.dead_letters import (
+    Selection,
+    facts_of,
+    forwarded_of,
+    headers_of,
+    shown_body,
+    shown_cause,
+    shown_reason,
+    summary_of,
+)
 from eventflow.cli.dead.export_files import STANDARD_STREAM, reading, writing
 from eventflow.cli.dead.exports import exported
 from eventflow.cli.dead.options import (
@@ -82,6 +91,10 @@ def show_dead_letter(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],  # noqa: A002 - the argument's name
     flow: OneFlowOption = None,
     full: Annotated[bool, typer.Option("--full", help="Show the whole body, even if it is long.")] = False,
+    forwarded: Annotated[
+        bool,
+        typer.Option("--forwarded", help="Show the values of forwarded headers and the query; they may be secrets."),
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -92,13 +105,16 @@ def show_dead_letter(
         raise EventFlowError(_none_has([id], depth, queue.flow))
     letter = letters[0]
     if as_json:
-        print_json({**exported(letter, queue.flow), "headers": letter.headers})
+        parts = forwarded_of(letter, with_values=forwarded)
+        print_json({**exported(letter, queue.flow), "forwarded": parts, "headers": headers_of(letter)})
         return
     facts = table("", "")
     facts.show_header = False
     for name, value in facts_of(letter):
         facts.add_row(name, printable(value))
-    for name, value in letter.headers.items():
+    for name, value in _forwarded_lines(letter, with_values=forwarded):
+        facts.add_row(name, printable(value))
+    for name, value in headers_of(letter).items():
         facts.add_row("header", printable(f"{name}: {value}"))
     out.print(facts)
     out.print()
@@ -151,8 +167,8 @@ def export_dead_letters(
 ) -> None:
     """Write dead letters as NDJSON. The queue does not change.
 
-    Each line is one JSON object, oldest first. Only you can read the file, and no file is overwritten. `dead replay
-    --from FILE` sends the events again, after you have edited them or as they are.
+    Each line is one JSON object, oldest first, with the values of forwarded headers. Only you can read the file, and no
+    file is overwritten. `dead replay --from FILE` sends the events again, after you have edited them or as they are.
     """
     queue, selection = _queue(context, config, flow), selection_of(reason, event_type, since, until)
     console = err if str(file) == STANDARD_STREAM else out
@@ -248,6 +264,16 @@ def purge_dead_letters(
     with _reported("deleted", queue, as_json=as_json) as tally:
         asyncio.run(browse(queue, selection, delete, tally, at_most=at_most))
     _require_found(selection, tally, queue)
+
+
+def _forwarded_lines(letter: Browsed, *, with_values: bool) -> Iterator[tuple[str, str]]:
+    parts = forwarded_of(letter, with_values=with_values)
+    if parts is not None:
+        yield from (("forwarded", f"{name}: {value}") for name, value in parts["headers"].items())
+        if parts["query"]:
+            yield "forwarded query", parts["query"]
+        if parts["left_out"]:
+            yield "not forwarded", f"{parts['left_out']} parts, because they are too large"
 
 
 def _queue(context: typer.Context, config: Path | None, flow: str | None) -> DeadQueue:

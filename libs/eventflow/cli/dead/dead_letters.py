@@ -9,6 +9,7 @@ from typing import Any
 from eventflow.amqp.browser import Browsed
 from eventflow.cli.console import printable
 from eventflow.event import format_time
+from eventflow.message import FORWARDED
 from eventflow.network.failure import explained
 from eventflow.outcome import FAILURE_REASONS, TOO_LARGE
 
@@ -19,6 +20,7 @@ BROKER = "RabbitMQ"
 REASONS = (*FAILURE_REASONS, TOO_LARGE, "expired", "maxlen", "delivery_limit", UNKNOWN_REASON)
 """Every reason of a dead letter: a processor's, the broker's own, or none that is readable."""
 
+HIDDEN = "***"
 BODY_SHOWN_CHARACTERS = 2_000
 BODY_SHOWN_BYTES = 128
 READ_MAX_BYTES = 64 * 1024 * 1024
@@ -154,6 +156,29 @@ def record_of(letter: Browsed) -> dict[str, Any]:
         return {**record, "body": event.body.decode()}
     except UnicodeDecodeError:
         return {**record, "body_base64": base64.b64encode(event.body).decode()}
+
+
+def forwarded_of(letter: Browsed, *, with_values: bool) -> dict[str, Any] | None:
+    """Return the parts of the sender's request that are forwarded to the target; None if there are none.
+
+    Without the values, which may be secrets, `***` stands for each.
+    """
+    forwarded = letter.envelope.event.forwarded
+    if forwarded is None:
+        return None
+    parts = forwarded.parts
+    if with_values:
+        return {"headers": dict(parts.headers), "query": parts.query, "left_out": parts.left_out}
+    return {
+        "headers": dict.fromkeys(parts.headers, HIDDEN),
+        "query": HIDDEN if parts.query else "",
+        "left_out": parts.left_out,
+    }
+
+
+def headers_of(letter: Browsed) -> dict[str, Any]:
+    """Return the headers of the message, without the one whose values may be secrets."""
+    return {name: value for name, value in letter.headers.items() if name != FORWARDED}
 
 
 def summary_of(letter: Browsed) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from eventflow.amqp.browser import Browsed
-from eventflow.cli.dead.dead_letters import record_of
-from eventflow.event import Event, format_time, is_valid_attribute, parse_time, utc_now
+from eventflow.cli.dead.dead_letters import forwarded_of, record_of
+from eventflow.event import TEXT_MAX_BYTES, Event, format_time, is_valid_attribute, is_valid_text, parse_time, utc_now
+from eventflow.extensions import EXTENSIONS_MAX, EXTENSIONS_MAX_BYTES, extensions_of
+from eventflow.forwarded import FORWARDED_MAX_BYTES, Forwarded, Parts, forwarded
 from eventflow.message import Envelope
 
 
@@ -21,6 +23,9 @@ def exported(letter: Browsed, flow: str) -> dict[str, Any]:
         "accepted_at": format_time(event.accepted_at),
         "subject": event.subject,
         "traceparent": event.traceparent,
+        "dataschema": event.dataschema,
+        "extensions": event.extensions,
+        "forwarded": forwarded_of(letter, with_values=True),
     }
 
 
@@ -39,14 +44,17 @@ def envelope_of(line: bytes, flow: str) -> Envelope:
     return Envelope(
         event=Event(
             id=_required(record, "id"),
-            source=_required(record, "source"),
+            source=_required_text(record, "source"),
             type=_required(record, "type"),
             time=_time(record, "time") or accepted_at,
             accepted_at=accepted_at,
             body=_body(record),
             content_type=_attribute(record, "content_type"),
-            subject=_attribute(record, "subject"),
+            subject=_text(record, "subject"),
             traceparent=_attribute(record, "traceparent"),
+            dataschema=_text(record, "dataschema"),
+            extensions=_extensions(record),
+            forwarded=_forwarded(record),
         ),
         content_encoding=_attribute(record, "content_encoding"),
     )
@@ -66,6 +74,46 @@ def _attribute(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
     if value is not None and not (isinstance(value, str) and is_valid_attribute(value)):
         raise ValueError(f"{name} is not a text of 1 to 255 bytes of printable characters")
+    return value
+
+
+def _text(record: Mapping[str, Any], name: str) -> str | None:
+    value = record.get(name)
+    if value is not None and not (isinstance(value, str) and is_valid_text(value)):
+        raise ValueError(f"{name} is not a text of 1 to {TEXT_MAX_BYTES} bytes without control characters")
+    return value
+
+
+def _extensions(record: Mapping[str, Any]) -> Mapping[str, str] | None:
+    given = record.get("extensions") or {}
+    extensions = extensions_of(given.items()) if isinstance(given, dict) else None
+    if len(extensions or ()) != len(given):
+        raise ValueError(
+            f"extensions is not an object of at most {EXTENSIONS_MAX} attributes and {EXTENSIONS_MAX_BYTES} bytes, "
+            "with lower-case letters and digits as names, and texts as values"
+        )
+    return extensions
+
+
+def _forwarded(record: Mapping[str, Any]) -> Forwarded | None:
+    """Return the forwarded parts; those that no target may get are an error here, so that none is lost unnoticed."""
+    match record.get("forwarded"):
+        case None:
+            return None
+        case {"headers": dict(headers), "query": str(query), "left_out": int(left_out)}:
+            parts = Parts(headers=headers, query=query, left_out=left_out)
+            written = forwarded(parts)
+            if written.parts == parts and len(written.text) <= FORWARDED_MAX_BYTES:
+                return written
+    raise ValueError(
+        f"forwarded is not an object of headers, query and left_out that can be sent, of {FORWARDED_MAX_BYTES} bytes"
+    )
+
+
+def _required_text(record: Mapping[str, Any], name: str) -> str:
+    value = _text(record, name)
+    if value is None:
+        raise ValueError(f"{name} is missing")
     return value
 
 

@@ -7,14 +7,19 @@ from typing import Annotated
 import typer
 
 from eventflow.cli.console import out, print_json
-from eventflow.cli.init.entries import PROVIDERS, tables_for
+from eventflow.cli.init.entries import tables_for
 from eventflow.cli.init.formats import as_toml, as_variables
 from eventflow.cli.options import JsonOption
 from eventflow.errors import EventFlowError
+from eventflow.senders.table import SENDERS
 from eventflow.settings.environment import DEFAULT_CONFIG
 
 ENVIRONMENT_FILE = Path(".env")
 BLANKS = "Replace each text in <brackets>."
+
+
+def _senders_like(incomplete: str) -> list[str]:
+    return [name for name in SENDERS if name.startswith(incomplete)]
 
 
 def init(
@@ -22,7 +27,8 @@ def init(
         str | None,
         typer.Argument(
             metavar="PROVIDER",
-            help=f"The sender of the webhooks: {', '.join(PROVIDERS)}. Without it, senders use an API key.",
+            help="The sender of the webhooks, one that `eventflow sources` lists. Without it, senders use an API key.",
+            autocompletion=_senders_like,
         ),
     ] = None,
     as_env: Annotated[
@@ -39,10 +45,11 @@ def init(
     Without options the file is eventflow.toml in this directory, in which the services and this command look for it. A
     file that exists is never changed.
     """
-    if provider is not None and provider not in PROVIDERS:
-        raise typer.BadParameter(f"{provider!r} is none of: {', '.join(PROVIDERS)}", param_hint="PROVIDER")
-    tables = tables_for(provider, Path.cwd())
-    title = "senders with an API key" if provider is None else f"webhooks of {PROVIDERS[provider].title}"
+    if provider is not None and provider not in SENDERS:
+        raise typer.BadParameter(f"{provider!r} is none of: {', '.join(SENDERS)}", param_hint="PROVIDER")
+    sender = None if provider is None else SENDERS[provider]
+    tables = tables_for(sender, Path.cwd())
+    title = "senders with an API key" if sender is None else f"requests of {sender.title}"
     path = output or (ENVIRONMENT_FILE if as_env else DEFAULT_CONFIG)
     _write_new(path, as_variables(title, tables) if as_env else as_toml(title, tables))
     config = "" if path == DEFAULT_CONFIG else f" --config {path}"

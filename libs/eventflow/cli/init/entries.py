@@ -1,13 +1,15 @@
 """The settings of a first file, each with its comment. Pure."""
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from eventflow.senders.vocabulary import Sender, Signed
 from eventflow.topology import DEFAULT_FLOW
 
-Value = str | int | list[str] | dict[str, str]
+Value = str | int | bool | list[str] | dict[str, str]
 
 BROKER_URL = "amqp://guest:guest@127.0.0.1:5672/"
 TARGET_URL = "<the URL of your API>"
@@ -45,35 +47,26 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
-    """A known sender of webhooks: the name of its flow, and the settings that it needs.
+class More:
+    """The settings that a known sender needs beside `verify` and `secrets`."""
 
-    Attributes:
-        signed_in: The header with the signature.
-        blank: The name of the secret, which stands in its place.
-        blank_means: The rest of that name: the place where the sender shows the secret.
-    """
-
-    flow: str
-    title: str
-    signed_in: str
-    blank: str
-    blank_means: str
-    more: tuple[Entry, ...] = ()
+    of_source: tuple[Entry, ...] = ()
     of_target: tuple[Entry, ...] = ()
     of_collector: tuple[Entry, ...] = ()
 
 
+_CLAUSE_END = re.compile("[,;]")
 _CLOCK = Entry(key="tolerance_s", value=300, comment="age of a signature; the clock of this machine must be correct")
+_VERIFY_TOKENS = Entry(
+    key="verify_tokens", value=["<verify token>"], comment="text of your choice, which you enter at the sender too"
+)
+_CONFIRM = Entry(
+    key="confirm_subscriptions", value=True, comment="fetch the address with which the sender confirms a subscription"
+)
 
-PROVIDERS: Mapping[str, Provider] = {
-    "shopify": Provider(
-        flow="shopify",
-        title="Shopify",
-        signed_in="X-Shopify-Hmac-Sha256",
-        blank="client secret",
-        blank_means="of your app; for webhooks from the admin, the secret under Settings > Notifications > Webhooks",
-        more=(Entry(key="max_body_bytes", value=2_097_152, comment="orders with many line items are large"),),
+_MORE: Mapping[str, More] = {
+    "shopify": More(
+        of_source=(Entry(key="max_body_bytes", value=2_097_152, comment="orders with many line items are large"),),
         of_target=(
             Entry(
                 key="feedback",
@@ -83,13 +76,8 @@ PROVIDERS: Mapping[str, Provider] = {
             ),
         ),
     ),
-    "github": Provider(
-        flow="github",
-        title="GitHub",
-        signed_in="X-Hub-Signature-256",
-        blank="secret",
-        blank_means="in the settings of the webhook, where the content type must be application/json",
-        more=(
+    "github": More(
+        of_source=(
             Entry(
                 key="max_body_bytes",
                 value=26_214_400,
@@ -100,21 +88,7 @@ PROVIDERS: Mapping[str, Provider] = {
             Entry(key="max_in_flight_bytes", value=268_435_456, comment="several of the largest bodies at once"),
         ),
     ),
-    "stripe": Provider(
-        flow="stripe",
-        title="Stripe",
-        signed_in="Stripe-Signature",
-        blank="signing secret",
-        blank_means="of the endpoint, whsec_...",
-        more=(_CLOCK,),
-    ),
-    "standard-webhooks": Provider(
-        flow="partner",
-        title="Standard Webhooks",
-        signed_in="webhook-signature",
-        blank="secret",
-        blank_means="that the sender shows, whsec_...",
-        more=(_CLOCK,),
+    "standard-webhooks": More(
         of_target=(
             Entry(
                 key="signing_secrets",
@@ -125,30 +99,33 @@ PROVIDERS: Mapping[str, Provider] = {
         ),
     ),
 }
-"""By the value of `verify`."""
+"""By the name of the sender."""
 
 
-def tables_for(provider_name: str | None, directory: Path) -> tuple[Table, ...]:
-    """Return the tables of a first file; without a provider, for senders with an API key.
+def tables_for(sender: Sender | None, directory: Path) -> tuple[Table, ...]:
+    """Return the tables of a first file; without a sender, for senders with an API key.
 
     Args:
+        sender: The sender of the webhooks.
         directory: The directory in which the spool is placed.
     """
-    provider = None if provider_name is None else PROVIDERS[provider_name]
-    flow = DEFAULT_FLOW if provider is None else provider.flow
-    prefix = () if provider is None else ("flows", flow)
+    flow = DEFAULT_FLOW if sender is None else sender.name
+    prefix = () if sender is None else ("flows", flow)
+    more = More() if sender is None else _MORE.get(sender.name, More())
     return (
         Table(path=("broker",), comment="RabbitMQ, which stores the events", entries=_BROKER),
         Table(
             path=("collector",),
             comment="the service that accepts events",
-            entries=(*_collector(prefix, directory), *(() if provider is None else provider.of_collector)),
+            entries=(*_collector(prefix, directory), *more.of_collector),
         ),
-        Table(path=(*prefix, "source"), comment=f"the sender of the flow {flow}", entries=_source(provider_name)),
         Table(
-            path=(*prefix, "target"),
-            comment="the API that receives the events",
-            entries=(*_TARGET, *(() if provider is None else provider.of_target)),
+            path=(*prefix, "source"),
+            comment=f"the sender of the flow {flow}",
+            entries=_with_api_key() if sender is None else (*_of(sender), *more.of_source),
+        ),
+        Table(
+            path=(*prefix, "target"), comment="the API that receives the events", entries=(*_TARGET, *more.of_target)
         ),
     )
 
@@ -198,24 +175,41 @@ def _collector(prefix: tuple[str, ...], directory: Path) -> tuple[Entry, ...]:
     )
 
 
-def _source(provider_name: str | None) -> tuple[Entry, ...]:
-    if provider_name is None:
-        return (
-            Entry(
-                key="api_keys",
-                value=[secrets.token_urlsafe(24)],
-                comment="a new key, which senders put into the header X-Api-Key",
-                compose_file=f"{COMPOSE_SECRETS}/{DEFAULT_FLOW}",
-            ),
-        )
-    provider = PROVIDERS[provider_name]
+def _with_api_key() -> tuple[Entry, ...]:
     return (
-        Entry(key="verify", value=provider_name, comment=f"the signature in {provider.signed_in}"),
+        Entry(
+            key="api_keys",
+            value=[secrets.token_urlsafe(24)],
+            comment="a new key, which senders put into the header X-Api-Key",
+            compose_file=f"{COMPOSE_SECRETS}/{DEFAULT_FLOW}",
+        ),
+    )
+
+
+def _of(sender: Sender) -> tuple[Entry, ...]:
+    """Return the settings of a sender's flow; which of them it needs, its description says."""
+    entries = [
+        Entry(key="verify", value=sender.name, comment=f"accept requests of {sender.title} only"),
         Entry(
             key="secrets",
-            value=[f"<{provider.blank}>"],
-            comment=f"the {provider.blank} {provider.blank_means}",
-            compose_file=f"{COMPOSE_SECRETS}/{provider.flow}",
+            value=[f"<{_CLAUSE_END.split(sender.credential)[0]}>"],
+            comment=f"the {sender.credential}",
+            compose_file=f"{COMPOSE_SECRETS}/{sender.name}",
         ),
-        *provider.more,
-    )
+    ]
+    signatures = [scheme for scheme in sender.authentication if isinstance(scheme, Signed)]
+    if any("{url}" in scheme.signed for scheme in signatures):
+        entries.append(
+            Entry(
+                key="public_url",
+                value=f"https://<your host>/events/{sender.name}",
+                comment="address of the endpoint as it is registered at the sender, which signs it",
+            )
+        )
+    if any(scheme.timestamp is not None for scheme in signatures):
+        entries.append(_CLOCK)
+    if any(handshake.verify_token is not None for handshake in sender.handshakes):
+        entries.append(_VERIFY_TOKENS)
+    if any(handshake.visit is not None for handshake in sender.handshakes):
+        entries.append(_CONFIRM)
+    return tuple(entries)

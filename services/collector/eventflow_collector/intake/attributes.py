@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id
+from eventflow.forwarded import Forwarded
 from eventflow_collector.intake import cloudevents
-from eventflow_collector.intake.cloudevents import header_attribute
+from eventflow_collector.intake.cloudevents import header_attribute, header_text
 from eventflow_collector.senders.identity import Identity, require_id
 from eventflow_collector.senders.request import Request
 
@@ -19,7 +20,9 @@ _HEADERS = frozenset(name.lower() for name in (*cloudevents.HEADERS, IDEMPOTENCY
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def event_of(identity: Identity, request: Request, *, flow: str, now: datetime) -> Event:
+def event_of(
+    identity: Identity, request: Request, *, flow: str, now: datetime, forwarded: Forwarded | None = None
+) -> Event:
     """Create the event of a request that is accepted now.
 
     A header that is empty, too long or not printable counts as absent, because the event does not need it. Two such
@@ -32,7 +35,7 @@ def event_of(identity: Identity, request: Request, *, flow: str, now: datetime) 
     headers = request.headers
     given = _given_in(request, identity) if _may_give(headers, identity) else _NOTHING
     return Event(
-        id=given.id or new_event_id(),
+        id=new_event_id() if given.id is None else given.id,
         source=given.source or f"/events/{flow}",
         type=given.type or DEFAULT_TYPE,
         time=given.time or now,
@@ -41,6 +44,10 @@ def event_of(identity: Identity, request: Request, *, flow: str, now: datetime) 
         content_type=content_type_of(headers),
         subject=given.subject,
         traceparent=traceparent_of(headers),
+        has_new_id=given.id is None,
+        dataschema=given.dataschema,
+        extensions=given.extensions,
+        forwarded=forwarded,
     )
 
 
@@ -76,6 +83,8 @@ class _Given(NamedTuple):
     type: str | None = None
     time: datetime | None = None
     subject: str | None = None
+    dataschema: str | None = None
+    extensions: Mapping[str, str] | None = None
 
 
 _NOTHING = _Given()
@@ -95,13 +104,18 @@ def _names_of(identity: Identity) -> frozenset[str]:
 def _given_in(request: Request, identity: Identity) -> _Given:
     headers = request.headers
     is_strict = cloudevents.is_declared(headers)
+    source = header_text(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
+    event_type = header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
+    # The other attributes are searched for only in a CloudEvent, because the search costs every event of other senders.
+    is_cloudevent = is_strict or source is not None or event_type is not None
     return _Given(
         id=_sender_id(identity, request) or require_id(headers, IDEMPOTENCY_KEY),
-        source=header_attribute(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict) or identity.source_of(request),
-        type=header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict) or identity.type_of(request),
+        source=source or identity.source_of(request),
+        type=event_type or identity.type_of(request),
         time=cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(request),
-        subject=header_attribute(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict)
-        or identity.subject_of(request),
+        subject=header_text(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict) or identity.subject_of(request),
+        dataschema=header_text(headers, cloudevents.DATASCHEMA_HEADER, is_strict=is_strict) if is_cloudevent else None,
+        extensions=cloudevents.header_extensions(headers, is_strict=is_strict) if is_cloudevent else None,
     )
 
 

@@ -4,13 +4,22 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protoc
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
 from eventflow.errors import InvalidEventError
-from eventflow.event import Event, is_valid_attribute, parse_time, require_attribute
+from eventflow.event import (
+    Event,
+    is_valid_attribute,
+    is_valid_text,
+    parse_time,
+    require_attribute,
+    require_text,
+)
+from eventflow.extensions import CORE_ATTRIBUTES, extensions_of, is_extension_name, require_extensions
+from eventflow.forwarded import Forwarded
 
 SPEC_VERSION = "1.0"
 
@@ -20,8 +29,11 @@ SOURCE_HEADER = "ce-source"
 TYPE_HEADER = "ce-type"
 SUBJECT_HEADER = "ce-subject"
 TIME_HEADER = "ce-time"
+DATASCHEMA_HEADER = "ce-dataschema"
 HEADERS = (VERSION_HEADER, ID_HEADER, SOURCE_HEADER, TYPE_HEADER, SUBJECT_HEADER, TIME_HEADER)
 
+_PREFIX = "ce-"
+_Require = Callable[[str, str], str]
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
 
@@ -45,7 +57,7 @@ def is_declared(headers: Mapping[str, str]) -> bool:
 
 
 def header_attribute(headers: Mapping[str, str], name: str, *, is_strict: bool) -> str | None:
-    """Return an attribute in a header, decoded as section 3.1.3.2 of the binding requires; None if it is empty.
+    """Return an id or a type in a header; None if it is empty.
 
     Args:
         headers: Of the request.
@@ -55,7 +67,46 @@ def header_attribute(headers: Mapping[str, str], name: str, *, is_strict: bool) 
     Raises:
         InvalidEventError: It cannot be used.
     """
-    value = headers.get(name)
+    encoded = headers.get(name)
+    if not encoded or (value := _decoded(encoded, name, is_strict=is_strict)) is None:
+        return None
+    if is_strict:
+        return require_attribute(f"the header {name}", value)
+    return value if is_valid_attribute(value) else None
+
+
+def header_text(headers: Mapping[str, str], name: str, *, is_strict: bool) -> str | None:
+    """Return another attribute in a header; see `header_attribute`."""
+    encoded = headers.get(name)
+    if not encoded or (value := _decoded(encoded, name, is_strict=is_strict)) is None:
+        return None
+    if is_strict:
+        return require_text(f"the header {name}", value)
+    return value if is_valid_text(value) else None
+
+
+def header_extensions(headers: Mapping[str, str], *, is_strict: bool) -> Mapping[str, str] | None:
+    """Return the extension attributes in the headers; None if there are none. See `header_attribute`.
+
+    A header with a name that CloudEvents does not allow is no attribute, such as `ce-my-tag`.
+    """
+    given: dict[str, str] = {}
+    for header, encoded in headers.items():
+        name = header.lower().removeprefix(_PREFIX)
+        if len(name) == len(header) or not is_extension_name(name):
+            continue
+        value = _decoded(encoded, header, is_strict=is_strict)
+        if value is not None:
+            given.setdefault(name, value)
+    return require_extensions(given) if is_strict else extensions_of(given.items())
+
+
+def _decoded(value: str, name: str, *, is_strict: bool) -> str | None:
+    """Decode the value of a header as section 3.1.3.2 of the binding requires; None if it is empty.
+
+    Raises:
+        InvalidEventError: It is not percent-encoded UTF-8, and `is_strict`.
+    """
     if not value or value.isspace():
         return None
     if len(value) > 1 and value[0] == value[-1] == '"':
@@ -67,9 +118,7 @@ def header_attribute(headers: Mapping[str, str], name: str, *, is_strict: bool) 
             if not is_strict:
                 return None
             raise InvalidEventError(f"the header {name} must be percent-encoded UTF-8") from error
-    if is_strict:
-        return require_attribute(f"the header {name}", value)
-    return value if is_valid_attribute(value) else None
+    return value
 
 
 def header_time(headers: Mapping[str, str], *, is_strict: bool) -> datetime | None:
@@ -81,14 +130,25 @@ def header_time(headers: Mapping[str, str], *, is_strict: bool) -> datetime | No
     return moment
 
 
-def structured_event(value: Any, body: bytes, *, content_type: str, traceparent: str | None, now: datetime) -> Event:
+def structured_event(
+    value: Any,
+    body: bytes,
+    *,
+    content_type: str,
+    traceparent: str | None,
+    now: datetime,
+    forwarded: Forwarded | None = None,
+) -> Event:
     """Create the event of a CloudEvent in JSON that is accepted now. Its body has the original bytes of the CloudEvent.
+
+    A `dataschema` or an extension attribute that cannot be used remains in the body, and so does not cost the event.
 
     Args:
         value: The parsed JSON.
         body: The bytes that it was parsed from.
         content_type: Of those bytes.
         traceparent: Trace context of the request.
+        forwarded: Parts of the request for the target.
 
     Raises:
         InvalidEventError: It is not a valid CloudEvent; the message names the attribute.
@@ -99,31 +159,39 @@ def structured_event(value: Any, body: bytes, *, content_type: str, traceparent:
         raise InvalidEventError(f"specversion must be {SPEC_VERSION!r}")
     return Event(
         id=_required(value, "id"),
-        source=_required(value, "source"),
+        source=_required(value, "source", require_text),
         type=_required(value, "type"),
         time=_time(value) or now,
         accepted_at=now,
         body=body,
         content_type=content_type,
-        subject=_member(value, "subject"),
+        subject=_member(value, "subject", require_text),
         traceparent=traceparent,
+        dataschema=_dataschema(value),
+        extensions=None if value.keys() <= CORE_ATTRIBUTES else extensions_of(value.items()),
+        forwarded=forwarded,
     )
 
 
-def _required(value: dict[str, Any], name: str) -> str:
-    member = _member(value, name)
+def _required(value: dict[str, Any], name: str, require: _Require = require_attribute) -> str:
+    member = _member(value, name, require)
     if member is None:
         raise InvalidEventError(f"{name} is missing")
     return member
 
 
-def _member(value: dict[str, Any], name: str) -> str | None:
+def _member(value: dict[str, Any], name: str, require: _Require = require_attribute) -> str | None:
     member = value.get(name)
     if member is None:
         return None
     if not isinstance(member, str):
         raise InvalidEventError(f"{name} must be a string")
-    return require_attribute(name, member)
+    return require(name, member)
+
+
+def _dataschema(value: dict[str, Any]) -> str | None:
+    member = value.get("dataschema")
+    return member if isinstance(member, str) and is_valid_text(member) else None
 
 
 def _time(value: dict[str, Any]) -> datetime | None:

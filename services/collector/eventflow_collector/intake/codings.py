@@ -20,8 +20,10 @@ PIECE_BYTES = 64 * 1024
 """Largest decoded piece."""
 
 INPUT_BYTES = 8 * 1024
-"""Encoded bytes that are decoded at once. They bound the work if they decode to nothing, such as empty gzip members:
-each of these copies the rest of its input."""
+"""Encoded bytes that are decoded at once, so that the work for them is bounded, also if they decode to nothing."""
+
+MEMBERS_MAX = 4096
+"""Members of one gzip body. An empty one has 20 bytes and takes as much work as the start of a body."""
 
 _ZLIB: Final = zlib.MAX_WBITS
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -55,24 +57,24 @@ def decoded_pieces(coding: str, encoded: bytes) -> Iterator[bytes]:
 
 def _gzip(encoded: bytes) -> Iterator[bytes]:
     """Decode gzip, of one member or several behind each other (RFC 1952, 2.2)."""
-    return _inflated(encoded, _GZIP, has_members=True)
+    return _inflated(encoded, _GZIP, members_max=MEMBERS_MAX)
 
 
 def _deflate(encoded: bytes) -> Iterator[bytes]:
     """Decode deflate, also without the zlib header that RFC 9110 demands, because some senders leave it out."""
     has_header = encoded[0] & 0x0F == zlib.DEFLATED and int.from_bytes(encoded[:2], "big") % 31 == 0
-    return _inflated(encoded, _ZLIB if has_header else _RAW, has_members=False)
+    return _inflated(encoded, _ZLIB if has_header else _RAW, members_max=1)
 
 
-def _inflated(encoded: bytes, window_bits: int, *, has_members: bool) -> Iterator[bytes]:
-    stream = zlib.decompressobj(window_bits)
+def _inflated(encoded: bytes, window_bits: int, *, members_max: int) -> Iterator[bytes]:
+    stream, members = zlib.decompressobj(window_bits), 1
     for at in range(0, len(encoded), INPUT_BYTES):
         rest = encoded[at : at + INPUT_BYTES]
         while rest:
             if stream.eof:
-                if not has_members:
+                if members == members_max:
                     raise BrokenCodingError("the compressed body goes on behind its end")
-                stream = zlib.decompressobj(window_bits)
+                stream, members = zlib.decompressobj(window_bits), members + 1
             yield stream.decompress(rest, PIECE_BYTES)
             rest = stream.unconsumed_tail or stream.unused_data
     while not stream.eof:  # output that is left although all input is consumed

@@ -3,14 +3,15 @@
 A body is opaque unless its content type, or the flow's sender, determines its form.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from io import BytesIO
-from typing import assert_never
+from typing import Any, assert_never
 
 from eventflow.errors import EventFlowError, InvalidEventError
 from eventflow.event import Event, new_event_id, require_attribute
+from eventflow.forwarded import Forwarded
 from eventflow_collector import strict_json
 from eventflow_collector.intake.attributes import batch_id, content_type_of, event_of, traceparent_of
 from eventflow_collector.intake.cloudevents import structured_event
@@ -31,19 +32,22 @@ def read_events(mode: Mode, flow: Flow, request: Request, *, now: datetime) -> S
         InvalidEventError: One of them is not valid; the message names it, with the reason.
     """
     headers, body = request.headers, request.body
+    forwarded = None if flow.forwarding is None else flow.forwarding.forwarded_of(headers, request.head.query)
     match mode:
         case Mode.OPAQUE:
-            return [event_of(flow.identity, request, flow=flow.name, now=now)]
+            return [event_of(flow.identity, request, flow=flow.name, now=now, forwarded=forwarded)]
         case Mode.STRUCTURED:
-            value, content_type = strict_json.parse(body), content_type_of(headers) or CLOUDEVENT
-            traceparent = traceparent_of(headers)
-            return [structured_event(value, body, content_type=content_type, traceparent=traceparent, now=now)]
+            content_type = content_type_of(headers) or CLOUDEVENT
+            parsed = strict_json.parse(body)
+            return list(_structured([(parsed, body)], headers, now, forwarded, content_type=content_type))
         case Mode.CLOUDEVENTS_BATCH:
-            return _within(flow.limits, _cloudevents(body, headers, now))
+            elements = strict_json.elements(body)
+            return _within(flow.limits, _structured(elements, headers, now, forwarded, content_type=CLOUDEVENT))
         case Mode.NDJSON:
-            return _within(flow.limits, _similar(_lines(body), flow, request, now))
+            return _within(flow.limits, _similar(_lines(body), flow, request, now, forwarded))
         case Mode.JSON_ARRAY:
-            return _within(flow.limits, _similar((part for _, part in strict_json.elements(body)), flow, request, now))
+            bodies = (part for _, part in strict_json.elements(body))
+            return _within(flow.limits, _similar(bodies, flow, request, now, forwarded))
         case _:
             assert_never(mode)
 
@@ -65,20 +69,32 @@ def _within(limits: Limits, events: Iterator[Event]) -> Sequence[Event]:
         batch.append(event)
 
 
-def _cloudevents(body: bytes, headers: Mapping[str, str], now: datetime) -> Iterator[Event]:
+def _structured(
+    written: Iterable[tuple[Any, bytes]],
+    headers: Mapping[str, str],
+    now: datetime,
+    forwarded: Forwarded | None,
+    *,
+    content_type: str,
+) -> Iterator[Event]:
+    """Create the events of CloudEvents in JSON, each parsed and as it was written."""
     traceparent = traceparent_of(headers)
-    for value, part in strict_json.elements(body):
-        yield structured_event(value, part, content_type=CLOUDEVENT, traceparent=traceparent, now=now)
+    for value, body in written:
+        yield structured_event(
+            value, body, content_type=content_type, traceparent=traceparent, now=now, forwarded=forwarded
+        )
 
 
-def _similar(bodies: Iterator[bytes], flow: Flow, request: Request, now: datetime) -> Iterator[Event]:
+def _similar(
+    bodies: Iterator[bytes], flow: Flow, request: Request, now: datetime, forwarded: Forwarded | None
+) -> Iterator[Event]:
     """Create events that differ in body and id only. The ids are the same if the batch is sent again."""
     request = Request(request.head, b"")  # no attribute of one event is an attribute of all
-    common = event_of(flow.identity, request, flow=flow.name, now=now)
+    common = event_of(flow.identity, request, flow=flow.name, now=now, forwarded=forwarded)
     request_id = batch_id(flow.identity, request)
     for index, body in enumerate(bodies):
         event_id = new_event_id() if request_id is None else require_attribute("its id", f"{request_id}-{index}")
-        yield replace(common, id=event_id, body=body, content_type=JSON)
+        yield replace(common, id=event_id, has_new_id=request_id is None, body=body, content_type=JSON)
 
 
 def _lines(body: bytes) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from eventflow_collector.intake.codings import ACCEPTED, CODINGS_MAX
 from eventflow_collector.senders.flaw import Flaw
+from eventflow_collector.senders.handshake import Refused
 
 
 class Reason(StrEnum):
@@ -16,6 +17,7 @@ class Reason(StrEnum):
     UNKNOWN_FLOW = "unknown_flow"
     UNKNOWN_PATH = "unknown_path"
     METHOD = "method"
+    HANDSHAKE = "handshake"
     TOO_SLOW = "body_timeout"
     TOO_LARGE = "body_too_large"
     ENCODED = "content_encoding"
@@ -46,6 +48,12 @@ class Rejection:
 
 UNKNOWN_FLOW = Rejection(reason=Reason.UNKNOWN_FLOW, status=404, detail="There is no such flow.", closes=True)
 UNKNOWN_PATH = Rejection(reason=Reason.UNKNOWN_PATH, status=404, detail="There is nothing at this path.", closes=True)
+NO_HANDSHAKE = Rejection(
+    reason=Reason.HANDSHAKE, status=400, detail="With this method, the flow takes handshakes of its sender only."
+)
+UNVISITED = Rejection(
+    reason=Reason.HANDSHAKE, status=503, detail="The subscription could not be confirmed. Send the request again."
+)
 UNKNOWN_CODING = Rejection(
     reason=Reason.ENCODED,
     status=415,
@@ -82,6 +90,11 @@ def invalid(error: Exception, *, closes: bool = False) -> Rejection:
     return Rejection(reason=Reason.INVALID, status=400, detail=f"Not an event: {error}.", closes=closes)
 
 
+def handshake_refused(refused: Refused) -> Rejection:
+    """Reject a handshake."""
+    return Rejection(reason=Reason.HANDSHAKE, status=refused.status, detail=refused.detail)
+
+
 def broken_coding(error: Exception) -> Rejection:
     """Reject a body that cannot be decoded."""
     return Rejection(reason=Reason.ENCODED, status=400, detail=f"Not decoded: {error}.")
@@ -96,6 +109,12 @@ def body_too_large(max_bytes: int) -> Rejection:
 def event_too_large(max_bytes: int) -> Rejection:
     """Reject an event that is too large for the broker."""
     return Rejection(reason=Reason.TOO_LARGE, status=413, detail=f"An event may have at most {max_bytes} bytes.")
+
+
+def headers_too_large(max_bytes: int) -> Rejection:
+    """Reject an event whose attributes and forwarded headers are too large for a frame of the broker."""
+    detail = f"The attributes and the forwarded headers of an event may have at most about {max_bytes} bytes."
+    return Rejection(reason=Reason.TOO_LARGE, status=413, detail=detail)
 
 
 def body_too_slow(timeout_s: float) -> Rejection:

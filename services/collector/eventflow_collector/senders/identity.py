@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from eventflow.event import is_valid_attribute, parse_time, require_attribute
+from eventflow.event import is_valid_attribute, is_valid_text, parse_time, require_attribute
 from eventflow.senders.vocabulary import FirstMember, Header, Place, Sender, Text, Time, TimeFormat
 from eventflow_collector.senders.request import FindText, Request, text_finder
 
@@ -74,11 +74,11 @@ class Identity:
 
     def source_of(self, request: Request) -> str | None:
         """Return the source; None if there is none that a message can carry."""
-        return _first(self._sources, request)
+        return _first(self._sources, request, is_valid_text)
 
     def subject_of(self, request: Request) -> str | None:
         """Return the subject; None if there is none that a message can carry."""
-        return _first(self._subjects, request)
+        return _first(self._subjects, request, is_valid_text)
 
     def time_of(self, request: Request) -> datetime | None:
         """Return the time; None if there is none, or it cannot be read."""
@@ -137,9 +137,11 @@ def _name_of(text: Text) -> str:
     return f"the header {first.header}" if isinstance(first, Header) else "the id in the request"
 
 
-def _first(finders: Iterable[FindText], request: Request) -> str | None:
+def _first(
+    finders: Iterable[FindText], request: Request, is_valid: Callable[[str], bool] = is_valid_attribute
+) -> str | None:
     for find in finders:
-        if (value := find(request)) is not None and is_valid_attribute(value):
+        if (value := find(request)) is not None and is_valid(value):
             return value
     return None
 

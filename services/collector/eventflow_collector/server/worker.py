@@ -12,6 +12,7 @@ from aiohttp import web
 
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
+from eventflow.clock import lease_clock
 from eventflow.control.reporter import Reporter
 from eventflow.control.reports import CollectorReport
 from eventflow.network.connection_limit import ConnectionLimit
@@ -19,9 +20,12 @@ from eventflow.service import lifecycle
 from eventflow.service.admin import Readiness
 from eventflow.service.instance import name_instance
 from eventflow.settings.root import Settings
+from eventflow.settings.source import SourceSettings
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import ingest_specs
+from eventflow_collector.dedup.window import Window
+from eventflow_collector.dedup.writer import DedupWriter
 from eventflow_collector.durable import DurableWriter
 from eventflow_collector.fetch import Fetcher
 from eventflow_collector.ingest import REPORT_EVERY_S, Ingest
@@ -33,6 +37,7 @@ from eventflow_collector.server.certificates import CertificateFetcher
 from eventflow_collector.server.connection import Connection, Shared
 from eventflow_collector.server.handler import request_handler
 from eventflow_collector.server.protocol import ProblemProtocol
+from eventflow_collector.server.visits import Visitor
 from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.spool import Spool
 from eventflow_collector.tracing import RequestTraces
@@ -82,23 +87,31 @@ class Worker:
             settings.broker.urls,
             specs=[spec for name in flows for spec in ingest_specs(name)],
             name=instance,
-            presence=Presence(self.metrics.count_vanished),
+            presence=Presence(self._note_vanished),
         )
         self._spool = self._make_spool(settings)
         self._budget = ByteBudget(settings.collector.max_in_flight_bytes)
-        certificates = Certificates()
-        self._certificates = CertificateFetcher(Fetcher(), certificates, self.metrics.internal_errors)
+        fetcher, certificates = Fetcher(), Certificates()
+        self._visitor = Visitor(fetcher, self.metrics.internal_errors)
+        self._certificates = CertificateFetcher(fetcher, certificates, self.metrics.internal_errors)
+        writer = DurableWriter(
+            publisher=self._publisher,
+            spool=self._spool,
+            metrics=self.metrics,
+            confirm_timeout_s=settings.collector.confirm_timeout_s,
+        )
+        self._dedup_writers = {
+            name: self._make_dedup_writer(name, flow.source, writer)
+            for name, flow in flows.items()
+            if flow.source.dedup_s
+        }
         self._ingest = Ingest(
             flows={name: flow_of(name, settings, certificates) for name in flows},
-            writer=DurableWriter(
-                publisher=self._publisher,
-                spool=self._spool,
-                metrics=self.metrics,
-                confirm_timeout_s=settings.collector.confirm_timeout_s,
-            ),
+            writers={**dict.fromkeys(flows, writer), **self._dedup_writers},
             budget=self._budget,
             metrics=self.metrics,
             traces=RequestTraces(tracer, on_error=self.metrics.internal_errors.note),
+            visits=self._visitor,
             certificates=self._certificates,
         )
         self._status = Reporter(
@@ -145,6 +158,7 @@ class Worker:
             reporting = [
                 asyncio.create_task(self._ingest.report_in_flight()),
                 asyncio.create_task(self._report_connections()),
+                asyncio.create_task(self._tidy_dedup_windows()),
                 asyncio.create_task(self._status.run()),
             ]
             try:
@@ -154,6 +168,7 @@ class Worker:
                 async with self._listening(listener):
                     await lifecycle.until_stopped(stop, publishing, *reporting, *spooling)
             finally:
+                await self._visitor.close()
                 await self._certificates.close()
                 await cancel_and_wait(*spooling)
                 if self._spool is not None:
@@ -207,6 +222,28 @@ class Worker:
                 )
                 closed_idle, refused = connections.closed_idle, connections.refused
             await asyncio.sleep(REPORT_EVERY_S)
+
+    async def _tidy_dedup_windows(self) -> NoReturn:
+        """Release the memory of expired ids every second: all at once, they would hold up the event loop."""
+        while True:
+            for writer in self._dedup_writers.values():
+                writer.tidy()
+            await asyncio.sleep(REPORT_EVERY_S)
+
+    def _note_vanished(self, flow: str) -> None:
+        self.metrics.count_vanished(flow)
+        if flow in self._dedup_writers:
+            self._dedup_writers[flow].forget_stored()
+
+    def _make_dedup_writer(self, flow: str, source: SourceSettings, writer: DurableWriter) -> DedupWriter:
+        metrics = self.metrics.flows[flow]
+        window = Window(
+            length_s=source.dedup_s,
+            max_ids=source.dedup_max_ids,
+            clock=lease_clock,
+            on_evicted=metrics.dedup_ids_evicted.inc,
+        )
+        return DedupWriter(writer, window=window, metrics=metrics, internal_errors=self.metrics.internal_errors)
 
     def _make_spool(self, settings: Settings) -> Spool | None:
         collector = settings.collector

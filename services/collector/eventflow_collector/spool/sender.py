@@ -7,7 +7,13 @@ import structlog
 
 from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
-from eventflow.errors import BrokerUnavailableError, MessageTooLargeError, PublishError, PublishTimeoutError
+from eventflow.errors import (
+    BrokerUnavailableError,
+    HeadersTooLargeError,
+    MessageTooLargeError,
+    PublishError,
+    PublishTimeoutError,
+)
 from eventflow.message import ID
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Tracer
@@ -121,6 +127,8 @@ class SpoolSender:
         for publication in window:
             try:
                 await publication.confirmed(timeout_s=self._confirm_timeout_s)
+            except HeadersTooLargeError:
+                refused += 1  # only another connection can have larger frames
             except MessageTooLargeError:
                 continue  # the next pass sets it aside
             except PublishTimeoutError:

@@ -69,7 +69,8 @@ class Record:
     @property
     def size_bytes(self) -> int:
         """Approximate size in a file; `Usage` has the exact size of all records."""
-        return len(self.message.body) + 32 * len(self.message.headers) + 256
+        texts = (value for value in self.message.headers.values() if isinstance(value, str))
+        return len(self.message.body) + 32 * len(self.message.headers) + sum(map(len, texts)) + 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from eventflow.network.failure import BAD_ANSWER, BODY_TIMEOUT, CLOSED, CUT_OFF,
 from eventflow.network.http_proxy import Proxy
 from eventflow.network.resolver import Resolver
 from eventflow.network.tls_files import SYSTEM_TLS, TlsFiles
-from eventflow_processor.target.aiohttp_connection import BareRequest, Connector, current_exchange
+from eventflow_processor.target.aiohttp_connection import BareRequest, Connector, current_exchange, proxy_arguments
 from eventflow_processor.target.answer import AnswerBody, AnswerJudge, BodyBounds
 from eventflow_processor.target.exchange import (
     HEAD_MAX_BYTES,
@@ -28,7 +28,7 @@ from eventflow_processor.target.exchange import (
 from eventflow_processor.target.feedback import FeedbackReader
 from eventflow_processor.target.origin import Origin
 from eventflow_processor.target.port import Attempt, Charge, OnResult, Target
-from eventflow_processor.target.request import PROXY_AUTHORIZATION, RequestForm, TargetRequest, fixed_headers
+from eventflow_processor.target.request import RequestForm, TargetRequest, fixed_headers
 from eventflow_processor.target.result import BY_STATUS, AttemptNotMadeError, Errored, Judged, Result, result_of_error
 from eventflow_processor.target.secrets import secrets_of
 from eventflow_processor.target.success import SuccessRule
@@ -66,10 +66,7 @@ class AiohttpTarget(Target):
         self._method = method
         self._origin = Origin(self._url, resolver or Resolver(), proxy=proxy)
         self._headers = fixed_headers(headers, self._origin.via)
-        self._proxy_url = None if proxy is None else URL(f"http://{proxy.place}")
-        self._proxy_headers = (
-            {} if proxy is None or proxy.authorization is None else {PROXY_AUTHORIZATION: proxy.authorization}
-        )
+        self._proxy = proxy_arguments(self._origin.via)
         self._tls = None if self._origin.is_plain else ClientTls(tls)
         self.judge = AnswerJudge(
             feedback=feedback,
@@ -136,8 +133,7 @@ class AiohttpTarget(Target):
                 headers=request.headers,
                 allow_redirects=False,
                 ssl=True if self._tls is None else self._tls.context,
-                proxy=self._proxy_url,
-                proxy_headers=self._proxy_headers,  # of CONNECT only
+                **self._proxy,
             ) as answer:
                 return await self._result_of(answer, exchange)
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:

@@ -7,10 +7,10 @@ parser. tests/integration/test_answers.py tests this over sockets.
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import aiohttp
 from aiohttp.abc import ResolveResult
@@ -19,6 +19,7 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from multidict import CIMultiDict
+from yarl import URL
 
 from eventflow.network.dial import refused, unreachable
 from eventflow.network.http_proxy import Via
@@ -26,6 +27,7 @@ from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
 from eventflow_processor.target.exchange import HEAD_MAX_BYTES, TLS_ALERT, Exchange
 from eventflow_processor.target.idle_socket import IdleSocket
+from eventflow_processor.target.request import PROXY_AUTHORIZATION
 
 _NOT_ADDED: CIMultiDict[None] = CIMultiDict({"Content-Type": None, "Accept-Encoding": None})
 
@@ -73,6 +75,29 @@ class Connector(aiohttp.TCPConnector):
         finally:
             exchange.is_sent = exchange.is_answered = exchange.is_resolving = exchange.closes = False
             exchange.unreadable = None
+
+
+class ProxyArguments(TypedDict):
+    """Arguments of aiohttp's client for one way to an origin.
+
+    Attributes:
+        proxy: URL of the proxy, without its password.
+        proxy_headers: Headers of `CONNECT`. Requests that the proxy reads have its password among their own headers.
+    """
+
+    proxy: URL | None
+    proxy_headers: Mapping[str, str]
+
+
+def proxy_arguments(via: Via | None) -> ProxyArguments:
+    """Return the arguments for a way; those for the direct one if there is no proxy."""
+    if via is None:
+        return {"proxy": None, "proxy_headers": {}}
+    authorization = None if via.reads_requests else via.proxy.authorization
+    return {
+        "proxy": URL(f"http://{via.proxy.place}"),
+        "proxy_headers": {} if authorization is None else {PROXY_AUTHORIZATION: authorization},
+    }
 
 
 class BareRequest(aiohttp.ClientRequest):

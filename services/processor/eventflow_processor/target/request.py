@@ -13,8 +13,9 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from multidict import CIMultiDict
+from yarl import URL
 
-from eventflow.attribute_template import PathTemplate, Template, path_template_of, template_of
+from eventflow.attribute_template import AttributeTemplate, PathTemplate, path_template_of, template_of
 from eventflow.errors import UnsendableEventError
 from eventflow.event import Event, format_time
 from eventflow.message import Envelope
@@ -26,6 +27,10 @@ USER_AGENT = f"event-flow/{version('event-flow')}"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 PROXY_AUTHORIZATION = "Proxy-Authorization"
 CLOUDEVENT = "application/cloudevents+json"
+
+SHARED_SOURCE_MAX = 255
+"""Characters of the longest source among the shared headers. These are kept for later requests, and senders choose
+their sources."""
 
 _UNSAFE_IN_HEADER = re.compile(r"[^!#$&-~]")
 """All but visible ASCII, and of that the quotation mark and the percent sign."""
@@ -46,19 +51,21 @@ class TargetRequest:
 
     Attributes:
         own: Headers with values that differ from event to event. None of them is among the shared ones.
-        shared: All other headers: usually the same object for all events of a type and a source.
+        shared: All other headers except the chosen ones: usually the same object for all events of a type and a source.
+        chosen: Headers whose names a sender has chosen. None of them is among the others.
         path: Path and query, encoded, if they differ from event to event; None if they are those of the target's URL.
     """
 
     body: Final[bytes]
     own: Final[Mapping[str, str]]
     shared: Final[SharedHeaders]
+    chosen: Final[Mapping[str, str] | None] = None
     path: Final[str | None] = None
 
     @property
     def headers(self) -> Mapping[str, str]:
         """All headers."""
-        return {**self.own, **self.shared.headers}
+        return {**self.own, **self.shared.headers, **(self.chosen or {})}
 
 
 STRUCTURED_HEADERS = SharedHeaders({"Content-Type": CLOUDEVENT})
@@ -82,7 +89,7 @@ class Additions:
     """
 
     path: PathTemplate | None = None
-    headers: tuple[tuple[str, Template], ...] = ()
+    headers: tuple[tuple[str, AttributeTemplate], ...] = ()
     bearer: Bearer | None = None
 
     def path_for(self, event: Event) -> str | None:
@@ -119,11 +126,16 @@ class RequestForm:
 
     Attributes:
         signing_keys: Each creates one signature, so that the target can change its secret.
+        path: Path and query of the target's URL.
+        settled_names: Names, in lower case, of headers that no sender can set: those of the settings, and those of our
+            signatures and access tokens.
         additions: Parts that most targets do not need; None if this one needs none, so that its events pay nothing.
     """
 
     format: Literal["raw", "cloudevents"] = "raw"
     signing_keys: tuple[bytes, ...] = ()
+    path: str = "/"
+    settled_names: frozenset[str] = frozenset()
     additions: Additions | None = None
 
     @property
@@ -144,6 +156,7 @@ class RequestForm:
         own = {IDEMPOTENCY_KEY: event_id, "eventflow-attempt": str(envelope.attempt)}
         if event.traceparent is not None:
             own["traceparent"] = event.traceparent
+        chosen: dict[str, str] | None = None
         # A structured CloudEvent has no attribute for the encoding of its data.
         if self.format == "raw" or envelope.content_encoding is not None:
             body = event.body
@@ -151,16 +164,32 @@ class RequestForm:
             own["ce-time"] = format_time(event.time)
             if event.subject is not None:
                 own["ce-subject"] = header_value(event.subject)
-            shared = _binary_headers(event.source, event.type, event.content_type, envelope.content_encoding)
+            if event.dataschema is not None:
+                own["ce-dataschema"] = header_value(event.dataschema)
+            if event.extensions is not None:
+                chosen = {f"ce-{name}": header_value(value) for name, value in event.extensions.items()}
+            is_long = len(event.source) > SHARED_SOURCE_MAX
+            if is_long:
+                own["ce-source"] = header_value(event.source)
+            source = None if is_long else event.source
+            shared = _binary_headers(source, event.type, event.content_type, envelope.content_encoding)
         else:
             body = event.body if _media_type(event) == CLOUDEVENT else structured(event)
             shared = STRUCTURED_HEADERS
         if self.signing_keys:
             own |= self._signed(event.id, body, now)
-        if self.additions is None:
-            return TargetRequest(body=body, own=own, shared=shared)
-        own |= self.additions.headers_for(event)
-        return TargetRequest(body=body, own=own, shared=shared, path=self.additions.path_for(event))
+        path = None
+        if self.additions is not None:
+            own |= self.additions.headers_for(event)
+            path = self.additions.path_for(event)
+        if event.forwarded is not None:
+            parts = event.forwarded.parts
+            chosen = self._forwarded(parts.headers) | (chosen or {})
+            path = _with_query(path or self.path, parts.query) if parts.query else path
+        return TargetRequest(body=body, own=own, shared=shared, chosen=chosen, path=path)
+
+    def _forwarded(self, headers: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in headers.items() if name.lower() not in self.settled_names}
 
     def _signed(self, event_id: str, body: bytes, now: datetime) -> dict[str, str]:
         # Senders choose the ids, and the signed text separates its parts by full stops.
@@ -180,9 +209,16 @@ def request_form(target: TargetSettings, *, flow: str = "", bearer: Bearer | Non
         headers=tuple((name, template) for name, template in _header_templates(target, flow) if template.names),
         bearer=bearer,
     )
+    settled = [
+        *target.headers,
+        *((ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER) if target.signing_secrets else ()),
+        *(() if bearer is None else ("Authorization",)),
+    ]
     return RequestForm(
         format=target.format,
         signing_keys=tuple(signing_key(secret.get_secret_value()) for secret in target.signing_secrets),
+        path=URL(target.url or "").raw_path_qs,
+        settled_names=frozenset(map(str.lower, settled)),
         additions=None if additions == NO_ADDITIONS else additions,
     )
 
@@ -192,7 +228,7 @@ def static_headers(target: TargetSettings, *, flow: str) -> dict[str, str]:
     return {name: template.literals[0] for name, template in _header_templates(target, flow) if not template.names}
 
 
-def _header_templates(target: TargetSettings, flow: str) -> Iterator[tuple[str, Template]]:
+def _header_templates(target: TargetSettings, flow: str) -> Iterator[tuple[str, AttributeTemplate]]:
     for name, secret in target.headers.items():
         yield name, template_of(secret.get_secret_value()).with_flow(flow)
 
@@ -224,7 +260,10 @@ def structured(event: Event) -> bytes:
         "time": format_time(event.time),
         "subject": event.subject,
         "datacontenttype": event.content_type,
+        "dataschema": event.dataschema,
     }
+    if event.extensions is not None:
+        attributes |= event.extensions
     head = json.dumps({name: value for name, value in attributes.items() if value is not None}).encode()
     if _is_json(event):
         return b'%b,"data":%b}' % (head[:-1], event.body)
@@ -236,10 +275,19 @@ def header_value(text: str) -> str:
     return _UNSAFE_IN_HEADER.sub(lambda match: quote(match[0], safe=""), text)
 
 
+def _with_query(path: str, query: str) -> str:
+    """Add the query of a sender to the path and query of a target. It cannot change the part before it."""
+    return f"{path}{'&' if '?' in path else '?'}{query}"
+
+
 @lru_cache(maxsize=1024)
-def _binary_headers(source: str, type_: str, content_type: str | None, content_encoding: str | None) -> SharedHeaders:
+def _binary_headers(
+    source: str | None, type_: str, content_type: str | None, content_encoding: str | None
+) -> SharedHeaders:
     """Describe the body as CloudEvents in binary mode do, as far as many events have the description in common."""
-    headers = {"ce-specversion": "1.0", "ce-source": header_value(source), "ce-type": header_value(type_)}
+    headers = {"ce-specversion": "1.0", "ce-type": header_value(type_)}
+    if source is not None:
+        headers["ce-source"] = header_value(source)
     if content_type is not None:
         headers["Content-Type"] = content_type
     if content_encoding is not None:

@@ -137,7 +137,8 @@ def test_properties_are_read_as_the_library_wrote_them(
     )
     written = pamqp.frame.marshal(ContentHeader(body_size=5, properties=properties), 7)[7:-1]
     found = frames.properties_of(written)
-    assert found.headers == {**headers, "number": number}, "strings and whole numbers, and nothing else"
+    booleans = {name: value for name, value in foreign.items() if isinstance(value, bool)}
+    assert found.headers == {**booleans, **headers, "number": number}, "strings, booleans, whole numbers, nothing else"
     assert found.timestamp == timestamp
     assert (found.content_type, found.content_encoding, found.message_id) == (content_type, content_encoding, "m")
     assert frames.body_bytes_of(written) == 5
@@ -241,6 +242,18 @@ def test_any_content_header_is_given_to_the_library_as_one_that_it_reads(header:
     before, after = frames.properties_of(header), frames.properties_of(written)
     ours = {name: value for name, value in before.headers.items() if name in {ID, ATTEMPT} and isinstance(value, str)}
     assert {name: after.headers[name] for name in ours} == ours
+
+
+def test_the_library_gets_large_headers_of_ours_with_the_deaths_that_the_broker_has_added() -> None:
+    """Otherwise `eventflow dead` could not show why the broker has given up an event with long attributes."""
+    headers = {
+        "cloudEvents:subject": "s" * 4096,
+        "eventflow-forwarded": "{" * 16_384,
+        "x-death": [{"reason": "maxlen"}],
+    }
+    properties = commands.Basic.Properties(headers={**headers, **{f"cloudEvents:e{n}": "e" * 100 for n in range(64)}})
+    written = pamqp.frame.marshal(ContentHeader(body_size=5, properties=properties), 7)[7:-1]
+    assert frames.for_library(frames.HEADER, written) is written
 
 
 def test_nested_headers_hide_nothing_that_stands_beside_them() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from eventflow.amqp import frames
 from eventflow.amqp.templates import MessageReader
-from eventflow.event import Event, format_time
+from eventflow.event import DEFAULT_TYPE, Event, format_time
+from eventflow.forwarded import Forwarded
 from eventflow.message import ACCEPTED_AT, ID, SOURCE, TIME, Envelope, Failure, Message, decode, encode
 from tests.support.attributes import attributes
 
@@ -32,6 +33,9 @@ EVENTS = st.builds(
     content_type=st.none() | st.sampled_from(["text/x", "text/y"]),
     subject=st.none() | SHORT,
     traceparent=st.none() | SHORT,
+    dataschema=st.none() | SHORT,
+    extensions=st.none() | st.dictionaries(st.sampled_from(["a", "b"]), SHORT, min_size=1),
+    forwarded=st.none() | st.sampled_from([Forwarded("{}"), Forwarded("{1")]),
 )
 FAILURE = Failure(reason="timeout", status=500, first_at=MOMENT, last_at=MOMENT)
 ENVELOPES = st.builds(
@@ -98,6 +102,18 @@ def test_messages_of_others_are_read_alike(tables: list[dict[str, str | int]]) -
     for headers in tables:
         header = header_of(Message(body=b"", headers=headers, message_id="m"))
         assert reader.read(header, b"") == read_plainly(header, b"")
+
+
+def test_long_texts_are_read_alike() -> None:
+    """The template of a message with texts within the limits must not read one of the same length beyond them."""
+    long, beyond = Envelope(event=event_with("s" * 300, "t" * 30)), Envelope(event=event_with("s" * 30, "t" * 300))
+    reader = MessageReader()
+    assert reader.read(header_of(encode(long)), b"") == long
+    assert reader.read(header_of(encode(beyond)), b"").event.type == DEFAULT_TYPE
+
+
+def event_with(source: str, kind: str) -> Event:
+    return Event(id="i", source=source, type=kind, time=MOMENT, accepted_at=MOMENT, body=b"")
 
 
 def test_a_message_that_differs_in_texts_only_is_read_by_a_template(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,12 +43,25 @@ def test_settings_of_the_answer_go_before_those_of_the_sender(
         ({"methods": ""}, "methods"),
         ({"methods": "POST,HEAD"}, "methods"),
         ({"signed_body": "encoded"}, "signed_body"),
+        ({"forward_headers": "X-A,Host"}, "forward_headers"),
+        ({"forward_headers": "Content-Type"}, "forward_headers"),
+        ({"forward_headers": "ce-id"}, "forward_headers"),
+        ({"forward_headers": "X-*-A"}, "forward_headers"),
+        ({"forward_headers": "X A"}, "forward_headers"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused(settings: dict[str, object], named: str) -> None:
     with pytest.raises(ValidationError) as refused:
         SourceSettings.model_validate(settings)
     assert refused.value.errors()[0]["loc"][0] == named
+
+
+def test_headers_to_forward_are_names_and_beginnings_of_names() -> None:
+    source = SourceSettings.model_validate({"forward_headers": "X-Shopify-*, Authorization,*", "forward_query": "true"})
+    assert source.forward_headers == ("X-Shopify-*", "Authorization", "*")
+    assert source.forward_query
+    with pytest.raises(ValidationError, match="host is never forwarded"):
+        SourceSettings.model_validate({"forward_headers": ["host", "Host"]})
 
 
 def test_methods_are_separated_by_commas() -> None:

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 
 import pytest
 
 from eventflow.telemetry.otlp import OtlpTracer
 from eventflow.telemetry.tracing import Span
+from tests.support.otlp import OtlpReceiver
+from tests.support.wait import eventually
 
 Start = Callable[[str | None], Span]
 MALFORMED = "00-nonsense"
@@ -80,3 +83,20 @@ def test_contexts_are_of_the_form_of_w3c_and_say_that_their_ids_are_random(start
         trace_id, flags = (r"[0-9a-f]{32}", "02") if span.trace_id is None else (span.trace_id, "03")
         assert re.fullmatch(rf"00-{trace_id}-[0-9a-f]{{16}}-{flags}", span.traceparent or "")
         assert span.child("its part").trace_id == span.trace_id
+
+
+@pytest.mark.parametrize(("delay_ms", "is_soon"), [(None, True), ("60000", False)])
+async def test_spans_are_exported_soon_unless_the_standard_variable_sets_another_time(
+    delay_ms: str | None, is_soon: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the SDK's default they would wait for 5 s, and be so many that their export delays events."""
+    async with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        if delay_ms is not None:
+            monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", delay_ms)
+        tracer = OtlpTracer("test")
+        tracer.start("it", kind="server", parent=None).end()
+        exported = eventually(lambda: bool(receiver.spans), within_s=3, what="an export")
+        with nullcontext() if is_soon else pytest.raises(AssertionError):
+            await exported
+        await tracer.close()

@@ -1,9 +1,14 @@
 """The memory that requests hold, bounded."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventflow_collector.intake.budget import ByteBudget, Reservation
+from eventflow.event import Event, utc_now
+from eventflow.extensions import EXTENSIONS_MAX_BYTES
+from eventflow.forwarded import Forwarded
+from eventflow_collector.intake.budget import EVENT_BYTES, ByteBudget, Reservation, event_bytes
 
 
 @given(st.lists(st.integers(1, 50)))
@@ -39,3 +44,18 @@ def test_events_that_take_more_than_the_budget_are_taken_while_nothing_else_is()
     assert alone.grow_for_events(4096)
     alone.release()
     assert budget.held_bytes == 0
+
+
+def test_an_event_counts_with_its_long_attributes_and_forwarded_parts() -> None:
+    now = utc_now()
+    short = Event(id="i", source="/s", type="t", time=now, accepted_at=now, body=b"12345")
+    assert event_bytes(short) == EVENT_BYTES + 5 + 2
+    long = replace(
+        short,
+        source="s" * 100,
+        subject="x" * 200,
+        dataschema="d" * 300,
+        extensions={"tag": "a"},
+        forwarded=Forwarded("{" * 400),
+    )
+    assert event_bytes(long) == EVENT_BYTES + 5 + 1000 + EXTENSIONS_MAX_BYTES

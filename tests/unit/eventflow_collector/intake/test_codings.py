@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 
 from eventflow_collector.intake.codings import (
     CODINGS_MAX,
+    MEMBERS_MAX,
     PIECE_BYTES,
     BrokenCodingError,
     codings_of,
@@ -107,8 +108,10 @@ def test_a_bomb_comes_in_small_pieces(name: str) -> None:
 
 
 def test_a_body_that_decodes_to_nothing_comes_in_small_pieces_too() -> None:
-    pieces = decoded_pieces("gzip", gzip.compress(b"") * 10_000)
-    assert sum(1 for piece in pieces if not piece) >= 10_000
+    pieces = decoded_pieces("gzip", gzip.compress(b"") * MEMBERS_MAX)
+    assert sum(1 for piece in pieces if not piece) >= MEMBERS_MAX
+    with pytest.raises(BrokenCodingError):
+        decoded("gzip", gzip.compress(b"") * (MEMBERS_MAX + 1))
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from eventflow.errors import InvalidEventError
-from eventflow.event import Event, is_valid_attribute, utc_now
+from eventflow.event import Event, is_valid_attribute, is_valid_text, utc_now
 from eventflow.message import Envelope, encode
 from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow_collector.intake.events import TooLargeError, read_events
-from eventflow_collector.intake.flow import flow_of
+from eventflow_collector.intake.flow import Flow, flow_of
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
 from tests.support.requests import request_of
 from tests.unit.eventflow_collector.intake.values import values
@@ -21,14 +21,23 @@ from tests.unit.eventflow_collector.intake.values import values
 FLOW = flow_of(
     "default", Settings(source=SourceSettings(max_body_bytes=200, max_batch_events=5, max_batch_bytes=10_000))
 )
+LARGE = flow_of("default", Settings())
 WHOLE = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
 CLOUDEVENT = "application/cloudevents+json"
 
 
-def read(content_type: str, body: bytes, *, batch: str | None = None, **headers: str) -> list[Event]:
+def read(
+    content_type: str,
+    body: bytes,
+    *,
+    batch: str | None = None,
+    flow: Flow = FLOW,
+    query: str = "",
+    **headers: str,
+) -> list[Event]:
     given_headers = CIMultiDict({"Content-Type": content_type, **headers})
     mode = mode_of(given_headers, batch=batch)
-    return list(read_events(mode, FLOW, request_of(given_headers, body), now=utc_now()))
+    return list(read_events(mode, flow, request_of(given_headers, body, query=query), now=utc_now()))
 
 
 @pytest.mark.parametrize(
@@ -84,11 +93,82 @@ def test_a_structured_cloudevent_says_its_attributes_and_keeps_its_bytes() -> No
         ({"time": "yesterday"}, "time"),
         ({"time": "0001-01-01T00:00:00+14:00"}, "time"),
         ({"subject": ""}, "subject"),
+        ({"subject": "x" * 4097}, "subject must be 1 to 4096 bytes"),
+        ({"source": "x" * 4097}, "source"),
     ],
 )
 def test_a_broken_cloudevent_is_refused_by_the_name_of_what_is_broken(change: dict, named: str) -> None:
     with pytest.raises(InvalidEventError, match=named):
         read(CLOUDEVENT, json.dumps({**WHOLE, **change}).encode())
+
+
+AZURE_SUBJECT = "/blobServices/default/containers/images/blobs/" + "n" * 268
+"""Of 314 characters."""
+
+
+def test_a_long_subject_is_taken_alone_and_in_a_batch() -> None:
+    """Reproduced on 0.2.0: it was refused, and Azure then drops the event."""
+    body = json.dumps({**WHOLE, "subject": AZURE_SUBJECT})
+    assert len(AZURE_SUBJECT) == 314
+    [alone] = read(CLOUDEVENT, body.encode(), flow=LARGE)
+    [one] = read("application/cloudevents-batch+json", f"[{body}]".encode(), flow=LARGE)
+    assert alone.subject == one.subject == AZURE_SUBJECT
+
+
+def test_a_structured_cloudevent_shows_its_schema_and_its_extensions_as_text() -> None:
+    extensions = {"tag": "a\u00a0b", "sampled": True, "off": False, "rank": -7, "serial": 1712345678901}
+    document = {**WHOLE, "dataschema": "urn:s", "data": {}, "datacontenttype": "text/x", **extensions}
+    [event] = read(CLOUDEVENT, json.dumps(document).encode(), flow=LARGE)
+    assert event.dataschema == "urn:s"
+    assert event.extensions == {
+        "tag": "a\u00a0b",
+        "sampled": "true",
+        "off": "false",
+        "rank": "-7",
+        "serial": "1712345678901",
+    }
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"tag": None},
+        {"tag": ""},
+        {"tag": 0.5},
+        {"tag": ["a"]},
+        {"tag": {"a": 1}},
+        {"tag": "a\nb"},
+        {"tag": "x" * 4097},
+        {"Tag": "a"},
+        {"my_tag": "a"},
+        {"data_base64": ""},
+        {"dataschema": 7},
+        {"dataschema": ""},
+        {"dataschema": "x" * 4097},
+    ],
+)
+def test_a_member_that_is_no_attribute_stays_in_the_body_and_costs_no_event(members: dict) -> None:
+    body = json.dumps({**WHOLE, **members}).encode()
+    [event] = read(CLOUDEVENT, body, flow=LARGE)
+    assert (event.extensions, event.dataschema, event.body) == (None, None, body)
+
+
+def test_a_request_forwards_the_same_parts_with_each_of_its_events() -> None:
+    source = SourceSettings(forward_headers=("X-Tenant",), forward_query=True)
+    flow = flow_of("default", Settings(source=source))
+    document = json.dumps(WHOLE)
+    for content_type, body, batch in (
+        ("text/plain", "x", None),
+        (CLOUDEVENT, document, None),
+        ("application/cloudevents-batch+json", f"[{document},{document}]", None),
+        ("application/x-ndjson", "1\n2", None),
+        ("application/json", "[1,2]", "1"),
+    ):
+        query = "a=%20b" if batch is None else f"batch={batch}&a=%20b"
+        events = read(content_type, body.encode(), batch=batch, flow=flow, query=query, **{"x-tenant": "t"})
+        assert {event.forwarded and event.forwarded.text for event in events} == {
+            '{"headers":{"x-tenant":"t"},"query":"a=%20b"}'
+        }
 
 
 def test_a_batch_of_cloudevents_is_told_apart_byte_for_byte() -> None:
@@ -188,4 +268,5 @@ def test_whatever_comes_becomes_events_that_can_travel_or_a_refusal(
     for event in events:
         assert is_valid_attribute(event.id)
         assert is_valid_attribute(event.type)
+        assert is_valid_text(event.source)
         encode(Envelope(event=event))

@@ -13,6 +13,7 @@ from eventflow.settings.root import Settings
 from eventflow_collector.intake.attributes import batch_id, event_of, traceparent_of
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.intake.mode import UnknownModeError, mode_of
+from tests.support.cases import CASES
 from tests.support.requests import request_of
 
 PLAIN = flow_of("default", Settings())
@@ -64,7 +65,7 @@ VALUES = st.binary(max_size=40).map(lambda value: value.decode("utf-8", "surroga
 FIELDS = st.dictionaries(st.sampled_from(NAMES), VALUES | st.integers(0, 10**13).map(str), max_size=12)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=3 * CASES)
 @given(FIELDS, st.booleans())
 def test_no_header_of_an_event_is_a_surprise(fields: dict[str, str], is_cloudevent: bool) -> None:
     headers = CIMultiDict(fields | ({"ce-specversion": "1.0"} if is_cloudevent else {}))

@@ -32,12 +32,6 @@ def open_flow(**settings: str) -> Flow:
     return flow_of("default", Settings.model_validate({"source": {"allow_unauthenticated": True, **settings}}))
 
 
-class Local:
-    """A peer on this machine."""
-
-    address = "127.0.0.1"
-
-
 def judged(
     flow: Flow,
     headers: dict[str, str],
@@ -49,7 +43,7 @@ def judged(
 ) -> Sequence[Event] | Rejection:
     query = "" if batch is None else f"batch={batch}"
     head = Head(method, flow.name, sub_path, f"/events/{flow.name}{sub_path}", query, CIMultiDict(headers))
-    mode = admit(flow, head, Local())
+    mode = admit(flow, head)
     if isinstance(mode, Rejection):
         return mode
     request, now = Request(head, body), datetime.now(UTC)

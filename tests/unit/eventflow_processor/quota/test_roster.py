@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventflow_processor.quota.roster import JOIN_S, LEASE_S, Roster
+from tests.support.cases import CASES
 
 TICK_S = 0.25
 DROPPED_AFTER_S = 20.0
@@ -76,7 +77,7 @@ class Flow:
         )
 
 
-@settings(max_examples=1000)
+@settings(max_examples=3 * CASES)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["join", "end", "stall", "cut", "recover"]), st.integers(0, 3), st.integers(0, 30)),

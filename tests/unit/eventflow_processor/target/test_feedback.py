@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from eventflow_processor.target.feedback import NOTHING, Feedback, FeedbackReader, Mode, seconds_until
 from eventflow_processor.target.result import Failed, judge
 from eventflow_processor.target.success import SuccessRule, parsed
+from tests.support.cases import CASES
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, tzinfo=UTC)
 RESET = int(NOW.timestamp()) + 30
@@ -208,7 +209,7 @@ DATES = st.builds(
 VALUES = st.binary(max_size=40).map(lambda value: value.decode("utf-8", "surrogateescape")) | FRAGMENTS | DATES
 
 
-@settings(max_examples=1000)
+@settings(max_examples=3 * CASES)
 @given(
     st.sampled_from(["standard", "shopify", "shopify-graphql", "none"]),
     st.dictionaries(st.sampled_from(HEADERS), VALUES),

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from eventflow.event import Event
+from eventflow.forwarded import Forwarded, Parts, forwarded
 from eventflow.message import Envelope
 from eventflow.settings.target import TargetSettings
-from eventflow_processor.target.request import RequestForm, TargetRequest, header_value, request_form
-from tests.support.attributes import PRINTABLE, attributes
+from eventflow_processor.target.request import Bearer, RequestForm, TargetRequest, header_value, request_form
+from tests.support.attributes import PRINTABLE, attributes, extensions, texts
 
 NOW = datetime(2025, 7, 13, 12, 0, 0, 500_000, tzinfo=UTC)
 SECRETS = ("whsec_" + base64.b64encode(b"current" * 4).decode(), "whsec_" + base64.b64encode(b"next" * 6).decode())
@@ -52,14 +54,30 @@ def test_raw_is_the_body_byte_for_byte_with_cloudevents_headers() -> None:
     }
 
 
-@given(event_id=ATTRIBUTES, source=ATTRIBUTES, kind=ATTRIBUTES, body=st.binary(max_size=50))
+@given(
+    event_id=ATTRIBUTES,
+    source=texts(),
+    kind=ATTRIBUTES,
+    subject=texts(),
+    tags=extensions(),
+    body=st.binary(max_size=50),
+)
 @pytest.mark.parametrize("form", [RAW, STRUCTURED])
 def test_the_official_sdk_reads_what_the_target_gets(
-    form: RequestForm, event_id: str, source: str, kind: str, body: bytes
+    form: RequestForm,
+    event_id: str,
+    source: str,
+    kind: str,
+    subject: str,
+    tags: Mapping[str, str] | None,
+    body: bytes,
 ) -> None:
-    sent = envelope(body, "application/octet-stream", id=event_id, source=source, type=kind, subject=kind)
+    attributes = {"id": event_id, "source": source, "type": kind, "subject": subject, "extensions": tags}
+    sent = envelope(body, "application/octet-stream", **attributes, dataschema="https://example.com/s")
     event = read_by_the_sdk(form.request_for(sent, now=NOW))
-    assert (event.get_id(), event.get_source(), event.get_type(), event.get_subject()) == (event_id, source, kind, kind)
+    assert (event.get_id(), event.get_source(), event.get_type()) == (event_id, source, kind)
+    assert (event.get_subject(), event.get_dataschema()) == (subject, "https://example.com/s")
+    assert {name: event.get_extension(name) for name in tags or {}} == (tags or {})
     assert event.get_time() == NOW
     said = event.get_data() or b""
     assert (said.encode() if isinstance(said, str) else said) == body
@@ -116,6 +134,71 @@ def test_the_reference_library_verifies_what_is_sent_with_each_secret(kind: str)
         with pytest.raises(WebhookVerificationError):
             Webhook(secret).verify(request.body + b" ", dict(request.headers), json_parse=False)
     assert "." not in request.headers["webhook-id"], "a sender could move the end of the id"
+
+
+FORWARDED = forwarded(
+    Parts(headers={"X-Tenant": "t-1", "Authorization": "theirs", "webhook-id": "theirs"}, query="a=%20b&c")
+)
+
+
+@pytest.mark.parametrize("kind", ["raw", "cloudevents"])
+def test_forwarded_parts_are_added_and_replace_nothing(kind: str) -> None:
+    settings = {
+        "url": "http://t/in?key=k",
+        "format": kind,
+        "headers": {"authorization": "ours"},
+        "signing_secrets": SECRETS,
+    }
+    form = request_form(TargetSettings.model_validate(settings))
+    plain = form.request_for(envelope(b"{}"), now=NOW)
+    request = form.request_for(envelope(b"{}", forwarded=FORWARDED), now=NOW)
+    assert request.headers == {**plain.headers, "X-Tenant": "t-1"}
+    assert (plain.path, request.path) == (None, "/in?key=k&a=%20b&c")
+    unsigned = request_form(TargetSettings(url="http://t/in")).request_for(
+        envelope(b"{}", forwarded=FORWARDED), now=NOW
+    )
+    assert unsigned.headers["webhook-id"] == "theirs"
+    assert unsigned.path == "/in?a=%20b&c"
+
+
+def test_forwarded_parts_join_a_path_and_headers_with_attributes_and_replace_no_access_token() -> None:
+    settings = TargetSettings.model_validate(
+        {"url": "http://t/orders/{subject}?type={type}", "headers": {"X-Tenant": "{subject}"}}
+    )
+    form = request_form(settings, bearer=Bearer("token"))
+    request = form.request_for(envelope(b"", subject="a/b", forwarded=FORWARDED), now=NOW)
+    assert request.path == "/orders/a%2Fb?type=t&a=%20b&c"
+    assert request.headers["X-Tenant"] == "a/b"
+    assert request.headers["Authorization"] == "Bearer token"
+    assert request.headers["webhook-id"] == "theirs"
+    without = form.request_for(envelope(b"", subject="s"), now=NOW)
+    assert (without.path, without.chosen) == ("/orders/s?type=t", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"headers":["X-A"],"query":7}',
+        '{"headers":{"Host":"h","Content-Length":"0","ce-id":"x","X-A":"a\\r\\nb","a b":"c","X-B":1}}',
+        '{"query":"a b"}',
+        '{"query":"a#b"}',
+        '{"query":"a\\r\\nHost: x"}',
+    ],
+)
+def test_parts_that_another_program_has_written_cannot_change_a_request(text: str) -> None:
+    request = RAW.request_for(envelope(b"", forwarded=Forwarded(text)), now=NOW)
+    assert request.headers == RAW.request_for(envelope(b""), now=NOW).headers
+    assert request.path is None
+
+
+def test_a_long_source_is_no_shared_header() -> None:
+    """The shared headers are kept, and senders choose sources."""
+    request = RAW.request_for(envelope(b"", source="/" + "x" * 300), now=NOW)
+    assert request.own["ce-source"] == "/" + "x" * 300
+    assert "ce-source" not in request.shared.headers
 
 
 def test_nothing_is_signed_without_a_secret() -> None:

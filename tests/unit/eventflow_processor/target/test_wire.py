@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from eventflow.forwarded import Parts, forwarded
 from eventflow.message import Envelope
-from eventflow_processor.target.request import RequestForm
+from eventflow.settings.target import TargetSettings
+from eventflow_processor.target.request import RequestForm, request_form
 from eventflow_processor.target.result import Errored, Result, Succeeded
 from tests.support.http_targets import CLIENTS, HttpTarget, envelope, result_of, target_at
 from tests.support.raw_target import serving
@@ -24,6 +26,9 @@ EVENTS: dict[str, dict[str, Any]] = {
     "empty": {"body": b""},
     "binary": {"body": bytes(range(256)) * 10, "content_type": "application/octet-stream"},
     "large": {"body": b"x" * 700_000},
+    "a long source": {"source": "/s" * 2000, "subject": "\u202f" * 100},
+    "extensions": {"dataschema": "urn:s", "extensions": {"tag": "100%s ü", "sampled": "true"}},
+    "forwarded": {"forwarded": forwarded(Parts(headers={"X-Tenant": "100%s\t\u00e4", "x-b": "2"}, query="a=%20&b=%s"))},
     "a type beyond ASCII": {"content_type": "text/pl\u00e4in; a=\u20ac"},
 }
 ENVELOPES: dict[str, dict[str, Any]] = {"first": {}, "later": {"attempt": 11, "content_encoding": "gzip"}}
@@ -76,16 +81,19 @@ async def test_both_clients_send_the_same_bytes(form: str, headers: str) -> None
             sent = Envelope(event=envelope(**(event | {"id": event.get("id", "e-1"), "time": NOW})).event, **changes)
             sides = [await bytes_of(client, sent, form=FORMS[form], headers=HEADERS[headers]) for client in CLIENTS]
             assert sides[0] == sides[1]
-            assert sides[0][0].startswith(b"POST / HTTP/1.1\r\n")
+            query = b"" if "forwarded" not in event else b"?a=%20&b=%s"
+            assert sides[0][0].startswith(b"POST /%b HTTP/1.1\r\n" % query)
             assert isinstance(sides[0][1], Succeeded)
 
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_both_clients_ask_for_the_same_path(path: str) -> None:
-    sent = envelope()
-    sides = [await bytes_of(client, sent, path=path) for client in CLIENTS]
-    assert sides[0] == sides[1]
-    assert b"fragment" not in sides[0][0]
+    form = request_form(TargetSettings(url=f"http://127.0.0.1{path}"))
+    for sent in (envelope(), envelope(forwarded=forwarded(Parts(query="z=%2f&?")))):
+        sides = [await bytes_of(client, sent, path=path, form=form) for client in CLIENTS]
+        assert sides[0] == sides[1]
+        assert b"fragment" not in sides[0][0]
+        assert sides[0][0].split(b" ")[1].endswith(b"z=%2f&?" if sent.event.forwarded else b"")
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Forged: 1", "a\nb", "a\0b", "a\x7fb", "a\x01b"])

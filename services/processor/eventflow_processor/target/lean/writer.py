@@ -25,7 +25,8 @@ class _Layout:
     """Head of all requests with the same shared headers, and with own headers of the same names.
 
     Attributes:
-        text: Head with a `%s` for the path and for each value, and a `%d` for the length of the body.
+        text: Head with a `%s` for the path, for each value and for the lines of the chosen headers, and a `%d` for the
+            length of the body.
         names: Names of the values, in their order in the text.
     """
 
@@ -61,7 +62,8 @@ class RequestWriter:
         layout = self._layout_of(tuple(own), request.shared)
         values = (request.path or self._path, *map(own.__getitem__, layout.names))
         _refuse_control_characters("".join(values))
-        return (layout.text % (*values, len(request.body))).encode() + request.body
+        chosen = "" if request.chosen is None else _lines_of(request.chosen)
+        return (layout.text % (*values, chosen, len(request.body))).encode() + request.body
 
     def _new_layout(self, names: tuple[str, ...], shared: SharedHeaders) -> _Layout:
         headers = CIMultiDict(self._fixed)
@@ -74,9 +76,18 @@ class RequestWriter:
         for name, value in headers.items():
             lines.append(f"{_escaped(name)}: {'%s' if value == _VARIABLE else _escaped(value)}")
         return _Layout(
-            text="\r\n".join((*lines, "Content-Length: %d", "", "")),
+            text="\r\n".join((*lines, "%sContent-Length: %d", "", "")),
             names=tuple(name for name, value in headers.items() if value == _VARIABLE),
         )
+
+
+def _lines_of(headers: Mapping[str, str]) -> str:
+    return "".join([f"{_checked(name)}: {_checked(value)}\r\n" for name, value in headers.items()])
+
+
+def _checked(text: str) -> str:
+    _refuse_control_characters(text)
+    return text
 
 
 def _escaped(text: str) -> str:

@@ -8,12 +8,13 @@ import aiohttp
 from yarl import URL
 
 from eventflow.network.certificates import UnusableCertificateError
-from eventflow.network.failure import detail_of, explained
+from eventflow.network.failure import BAD_ANSWER, CLOSED, CUT_OFF, detail_of, explained
 from eventflow.network.http_proxy import Proxy, way_to
 from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
+from eventflow_processor.target.aiohttp_connection import proxy_arguments
 from eventflow_processor.target.oauth2.grant import FETCH_MAX_S, Grant, NoToken, Token, token_in
-from eventflow_processor.target.request import PROXY_AUTHORIZATION, USER_AGENT
+from eventflow_processor.target.request import fixed_headers
 
 ANSWER_MAX_BYTES = 64 * 1024
 
@@ -34,15 +35,8 @@ class TokenEndpoint:
         self._tls = tls
         self._resolver = Resolver()
         via = way_to(self._url, proxy)
-        password = {} if proxy is None or proxy.authorization is None else {PROXY_AUTHORIZATION: proxy.authorization}
-        self._proxy_url = None if proxy is None else URL(f"http://{proxy.place}")
-        self._proxy_headers = {} if via is None or via.reads_requests else password
-        self._headers = {
-            "User-Agent": USER_AGENT,
-            "Accept-Encoding": "identity",
-            **grant.headers,
-            **(password if via is not None and via.reads_requests else {}),
-        }
+        self._proxy = proxy_arguments(via)
+        self._headers = fixed_headers({"Accept-Encoding": "identity", **grant.headers}, via)
 
     async def fetch(self) -> Token | NoToken:
         """Fetch a token."""
@@ -56,7 +50,7 @@ class TokenEndpoint:
         except UnusableCertificateError as error:
             fetched = NoToken(text=str(error))
         except (aiohttp.ClientError, OSError, ValueError) as error:  # with our words: its own can have the URL
-            fetched = NoToken(text=explained(detail_of(error)))
+            fetched = NoToken(text=explained(_detail_of(error)))
         if isinstance(fetched, NoToken):
             return NoToken(text=f"{self._url.origin()}: {fetched.text}")
         return fetched
@@ -75,8 +69,7 @@ class TokenEndpoint:
                 headers=self._headers,
                 allow_redirects=False,
                 ssl=self._tls() if self._url.scheme == "https" else True,
-                proxy=self._proxy_url,
-                proxy_headers=self._proxy_headers,
+                **self._proxy,
             ) as answer,
         ):
             content = bytearray()
@@ -85,3 +78,15 @@ class TokenEndpoint:
                 if len(content) > ANSWER_MAX_BYTES:
                     return NoToken(text=f"its answer is longer than {ANSWER_MAX_BYTES} bytes")
             return token_in(answer.status, bytes(content))
+
+
+def _detail_of(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientResponseError():
+            return BAD_ANSWER
+        case aiohttp.ServerDisconnectedError():
+            return CLOSED
+        case aiohttp.ClientPayloadError():
+            return CUT_OFF
+        case _:
+            return detail_of(error)

@@ -15,8 +15,9 @@ from eventflow.cli.dead.export_files import ExportFile
 from eventflow.cli.dead.exports import envelope_of, exported
 from eventflow.errors import EventFlowError
 from eventflow.event import Event, format_time, parse_time
+from eventflow.forwarded import forwarded
 from eventflow.message import Envelope, restarted
-from tests.support.attributes import attributes
+from tests.support.attributes import attributes, extensions, parts, texts
 from tests.support.cli import FIRST_FAILED_AT, dead_letter
 
 RECORD = exported(Browsed(envelope=dead_letter("a"), headers={}, redelivered=False, tag=1), "default")
@@ -28,22 +29,27 @@ def line(**changes: Any) -> bytes:
 
 
 @given(
-    texts=st.fixed_dictionaries({name: attributes() for name in ("id", "source", "type")}),
+    required=st.fixed_dictionaries({"id": attributes(), "source": texts(), "type": attributes()}),
     optional=st.fixed_dictionaries(
-        {name: st.none() | attributes() for name in ("content_type", "subject", "traceparent")}
+        {
+            **{name: st.none() | attributes() for name in ("content_type", "traceparent")},
+            **{name: st.none() | texts() for name in ("subject", "dataschema")},
+            "extensions": extensions(),
+            "forwarded": st.none() | parts().map(forwarded),
+        }
     ),
     encoding=st.none() | attributes(),
     body=st.binary() | st.text().map(str.encode),
     moments=st.tuples(*[st.datetimes(timezones=st.just(FIRST_FAILED_AT.tzinfo))] * 2),
 )
 def test_every_event_is_the_same_after_an_export(
-    texts: Any, optional: Any, encoding: str | None, body: bytes, moments: Any
+    required: Any, optional: Any, encoding: str | None, body: bytes, moments: Any
 ) -> None:
     time, accepted_at = (parse_time(format_time(moment)) for moment in moments)
     assert time is not None
     assert accepted_at is not None
-    event = Event(**texts, **optional, body=body, time=time, accepted_at=accepted_at)
-    assert {field.name for field in fields(Event)} == {*texts, *optional, "body", "time", "accepted_at"}
+    event = Event(**required, **optional, body=body, time=time, accepted_at=accepted_at)
+    assert {field.name for field in fields(Event)} == {*required, *optional, "body", "time", "accepted_at"}
     letter = Envelope(event=event, attempt=12, failure=dead_letter("a").failure, content_encoding=encoding)
     written = json.dumps(exported(Browsed(envelope=letter, headers={}, redelivered=False, tag=1), "default"))
     assert envelope_of(written.encode(), "default") == restarted(letter)
@@ -68,6 +74,14 @@ def test_an_edited_line_may_leave_out_all_that_is_not_needed() -> None:
         (line(id=7), "id is not a text"),
         (line(type=...), "type is missing"),
         (line(subject="a\x1b"), "subject is not a text"),
+        (line(subject="x" * 5000), "subject is not a text of 1 to 4096 bytes"),
+        (line(extensions={"Tag": "a"}), "extensions is not an object"),
+        (line(extensions=["tag"]), "extensions is not an object"),
+        (line(forwarded="X-A"), "forwarded is not an object"),
+        (line(forwarded={"headers": {"X-A": "1"}}), "forwarded is not an object"),
+        (line(forwarded={"headers": {"Host": "h"}, "query": "", "left_out": 0}), "forwarded is not an object"),
+        (line(forwarded={"headers": {"X-A": "a\r\nb"}, "query": "", "left_out": 0}), "forwarded is not an object"),
+        (line(forwarded={"headers": {}, "query": "a b", "left_out": 0}), "forwarded is not an object"),
         (line(time="yesterday"), "time is not a time such as"),
         (line(accepted_at=1752443484), "accepted_at is not a time such as"),
         (line(body=...), "body is missing"),

@@ -1,0 +1,362 @@
+"""Each known sender, signed by its own library or taken from its own documentation."""
+
+import base64
+import hashlib
+import hmac
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from nacl.signing import SigningKey
+from slack_sdk.signature import SignatureVerifier
+from standardwebhooks import Webhook as StandardWebhook
+from stripe import WebhookSignature
+from svix.webhooks import Webhook as SvixWebhook
+from twilio.request_validator import RequestValidator
+
+from eventflow.senders.checks import problems_in
+from eventflow.senders.reading import read_senders
+from eventflow.senders.sample import CannotSignError, sample_of
+from eventflow.senders.table import SENDERS
+from eventflow.senders.writing import as_toml
+from eventflow.settings.root import Settings
+from eventflow_collector.intake.flow import Flow, flow_of
+from eventflow_collector.senders.request import Request
+from tests.support.requests import request_of
+
+NOW = datetime(2026, 3, 2, 10, 20, 30, tzinfo=UTC)
+SECONDS = str(int(NOW.timestamp()))
+URL = "https://hooks.example.com/events/f"
+STANDARD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+TEXT_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+HEX_SECRET = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
+KEY = SigningKey(bytes(range(32)))
+SECRETS = {
+    "standard-webhooks": STANDARD_SECRET,
+    "svix": STANDARD_SECRET,
+    "supabase": f"v1,{STANDARD_SECRET}",
+    "adyen": HEX_SECRET,
+    "basic": "user:password-of-the-test",
+    "discord": KEY.verify_key.encode().hex(),
+}
+
+
+@cache
+def flow_with(verify: str, secret: str | None = None) -> Flow:
+    source = {"verify": verify, "secrets": [secret or SECRETS.get(verify, TEXT_SECRET)], "public_url": URL}
+    return flow_of("default", Settings.model_validate({"source": source}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A request that a sender has signed.
+
+    Attributes:
+        now: Time at which it arrives.
+        unsigned: Headers that the signature does not cover.
+    """
+
+    verify: str
+    headers: Mapping[str, str]
+    body: bytes = b'{"id": "1", "n": "\\u00e4"}'
+    query: str = ""
+    secret: str | None = None
+    now: datetime = NOW
+    unsigned: frozenset[str] = field(default=frozenset({"Content-Type"}))
+
+    def accepted(self, now: datetime | None = None) -> bool:
+        """Whether the collector accepts it."""
+        authenticate = flow_with(self.verify, self.secret).authenticate
+        assert authenticate is not None
+        return authenticate(self.request, now or self.now) is None
+
+    @property
+    def request(self) -> Request:
+        return request_of(self.headers, self.body, query=self.query)
+
+
+def mac(body: bytes, *, secret: str = TEXT_SECRET, algorithm: str = "sha256") -> bytes:
+    return hmac.digest(secret.encode(), body, algorithm)
+
+
+def encoded(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+BODY = Signed.__dataclass_fields__["body"].default
+
+
+def stripe() -> Signed:
+    signature = WebhookSignature._compute_signature(f"{SECONDS}.{BODY.decode()}", TEXT_SECRET)
+    return Signed(verify="stripe", headers={"Stripe-Signature": f"t={SECONDS},v1={signature}"})
+
+
+def slack() -> Signed:
+    signature = SignatureVerifier(TEXT_SECRET).generate_signature(timestamp=SECONDS, body=BODY)
+    assert signature is not None
+    return Signed(verify="slack", headers={"X-Slack-Request-Timestamp": SECONDS, "X-Slack-Signature": signature})
+
+
+def slack_published() -> Signed:
+    """https://docs.slack.dev/authentication/verifying-requests-from-slack"""
+    return Signed(
+        verify="slack",
+        secret="8f742231b10e8888abcd99yyyzzz85a5",
+        headers={
+            "X-Slack-Request-Timestamp": "1531420618",
+            "X-Slack-Signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+        },
+        body=b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
+        b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
+        b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F"
+        b"96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c",
+        now=datetime.fromtimestamp(1531420618, UTC),
+    )
+
+
+def svix() -> Signed:
+    signature = SvixWebhook(STANDARD_SECRET).sign("msg_1", NOW, BODY.decode())
+    headers = {"svix-id": "msg_1", "svix-timestamp": SECONDS, "svix-signature": signature}
+    return Signed(verify="svix", headers=headers)
+
+
+def standard(verify: str) -> Signed:
+    signature = StandardWebhook(STANDARD_SECRET).sign("msg_1", NOW, BODY.decode())
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": SECONDS, "webhook-signature": signature}
+    return Signed(verify=verify, headers=headers)
+
+
+def standard_by_a_public_key() -> Signed:
+    signature = KEY.sign(f"msg_1.{SECONDS}.".encode() + BODY).signature
+    return Signed(
+        verify="standard-webhooks",
+        secret=f"whpk_{encoded(KEY.verify_key.encode())}",
+        headers={
+            "webhook-id": "msg_1",
+            "webhook-timestamp": SECONDS,
+            "webhook-signature": f"v1a,{encoded(signature)}",
+        },
+    )
+
+
+def discord() -> Signed:
+    signature = KEY.sign(SECONDS.encode() + BODY).signature
+    return Signed(verify="discord", headers={"X-Signature-Timestamp": SECONDS, "X-Signature-Ed25519": signature.hex()})
+
+
+def twilio_form() -> Signed:
+    fields = {"From": "+14158675310", "Body": "a & b ä", "To": "+18005551212", "MessageSid": "SM1"}
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded; charset=UTF-8",
+        "X-Twilio-Signature": RequestValidator(TEXT_SECRET).compute_signature(f"{URL}?a=1", fields),
+    }
+    return Signed(verify="twilio", headers=headers, body=urlencode(fields).encode(), query="a=1")
+
+
+def twilio_json() -> Signed:
+    query = f"bodySHA256={hashlib.sha256(BODY).hexdigest()}"
+    signature = RequestValidator(TEXT_SECRET).compute_signature(f"{URL}?{query}", {})
+    headers = {"Content-Type": "application/json", "X-Twilio-Signature": signature}
+    return Signed(verify="twilio", headers=headers, query=query)
+
+
+def in_header(verify: str, name: str, *, prefix: str = "", form: Callable[[bytes], str] = bytes.hex) -> Signed:
+    return Signed(verify=verify, headers={name: f"{prefix}{form(mac(BODY))}"})
+
+
+def adyen() -> Signed:
+    """https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures"""
+    item = {
+        "additionalData": {"hmacSignature": "coqCmt/IZ4E3CzPvMY8zTjQVL5hYJUiBRg8UU+iCWo0="},
+        "amount": {"value": 1130, "currency": "EUR"},
+        "pspReference": "7914073381342284",
+        "eventCode": "AUTHORISATION",
+        "merchantAccountCode": "TestMerchant",
+        "merchantReference": "TestPayment-1407325143704",
+        "originalReference": "",
+        "success": "true",
+    }
+    body = json.dumps({"live": "false", "notificationItems": [{"NotificationRequestItem": item}]}).encode()
+    return Signed(verify="adyen", headers={}, body=body)
+
+
+def mailgun() -> Signed:
+    token = "0123456789abcdef0123456789abcdef0123456789abcdef01"
+    signature = {"timestamp": SECONDS, "token": token, "signature": mac(f"{SECONDS}{token}".encode()).hex()}
+    return Signed(verify="mailgun", headers={}, body=json.dumps({"signature": signature}).encode())
+
+
+def linear() -> Signed:
+    body = json.dumps({"action": "create", "webhookTimestamp": int(NOW.timestamp() * 1000)}).encode()
+    return Signed(verify="linear", headers={"Linear-Signature": mac(body).hex()}, body=body)
+
+
+def hubspot() -> Signed:
+    time = str(int(NOW.timestamp() * 1000))
+    signature = encoded(mac(b"POST" + URL.encode() + BODY + time.encode()))
+    return Signed(verify="hubspot", headers={"X-HubSpot-Signature-v3": signature, "X-HubSpot-Request-Timestamp": time})
+
+
+def zendesk() -> Signed:
+    """https://developer.zendesk.com/documentation/webhooks/verifying/"""
+    time = "2026-03-02T10:20:30Z"
+    return Signed(
+        verify="zendesk",
+        headers={
+            "X-Zendesk-Webhook-Signature": encoded(mac(time.encode() + BODY)),
+            "X-Zendesk-Webhook-Signature-Timestamp": time,
+        },
+    )
+
+
+def zoom() -> Signed:
+    signature = mac(f"v0:{SECONDS}:".encode() + BODY).hex()
+    return Signed(verify="zoom", headers={"x-zm-signature": f"v0={signature}", "x-zm-request-timestamp": SECONDS})
+
+
+def mandrill() -> Signed:
+    fields = {"mandrill_events": "[]"}
+    signed = URL.encode() + b"mandrill_events[]"
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Mandrill-Signature": encoded(mac(signed, algorithm="sha1")),
+    }
+    return Signed(verify="mandrill", headers=headers, body=urlencode(fields).encode())
+
+
+def github_published() -> Signed:
+    """https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries"""
+    return Signed(
+        verify="github",
+        secret="It's a Secret to Everybody",
+        headers={"X-Hub-Signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"},
+        body=b"Hello, World!",
+    )
+
+
+SIGNED: dict[str, Callable[[], Signed]] = {
+    "adyen": adyen,
+    "asana": lambda: in_header("asana", "X-Hook-Signature"),
+    "bitbucket": lambda: in_header("bitbucket", "X-Hub-Signature", prefix="sha256="),
+    "discord": discord,
+    "docusign": lambda: in_header("docusign", "X-DocuSign-Signature-1", form=encoded),
+    "docusign, second key": lambda: in_header("docusign", "X-DocuSign-Signature-2", form=encoded),
+    "dropbox": lambda: in_header("dropbox", "X-Dropbox-Signature"),
+    "gitea": lambda: in_header("gitea", "X-Gitea-Signature"),
+    "github": github_published,
+    "hubspot": hubspot,
+    "linear": linear,
+    "mailgun": mailgun,
+    "mandrill": mandrill,
+    "meta": lambda: in_header("meta", "X-Hub-Signature-256", prefix="sha256="),
+    "shopify": lambda: in_header("shopify", "X-Shopify-Hmac-Sha256", form=encoded),
+    "slack": slack,
+    "slack, published": slack_published,
+    "square": lambda: Signed(
+        verify="square", headers={"x-square-hmacsha256-signature": encoded(mac(URL.encode() + BODY))}
+    ),
+    "standard-webhooks": lambda: standard("standard-webhooks"),
+    "standard-webhooks, public key": standard_by_a_public_key,
+    "stripe": stripe,
+    "supabase": lambda: standard("supabase"),
+    "svix": svix,
+    "trello": lambda: Signed(
+        verify="trello", headers={"X-Trello-Webhook": encoded(mac(BODY + URL.encode(), algorithm="sha1"))}
+    ),
+    "twilio": twilio_form,
+    "twilio, JSON": twilio_json,
+    "woocommerce": lambda: in_header("woocommerce", "X-WC-Webhook-Signature", form=encoded),
+    "xero": lambda: in_header("xero", "x-xero-signature", form=encoded),
+    "zendesk": zendesk,
+    "zoom": zoom,
+}
+PARTLY_SIGNED = {"adyen", "mailgun"}
+"""Their signatures cover parts of the body only."""
+
+
+@pytest.mark.parametrize("make", SIGNED.values(), ids=SIGNED)
+def test_a_request_as_the_sender_signs_it_is_accepted(make: Callable[[], Signed]) -> None:
+    assert make().accepted()
+
+
+@pytest.mark.parametrize("make", SIGNED.values(), ids=SIGNED)
+def test_no_bit_of_a_request_may_change(make: Callable[[], Signed]) -> None:
+    signed = make()
+    if signed.verify not in PARTLY_SIGNED:
+        for position in range(len(signed.body) * 8):
+            body = flipped(signed.body, position)
+            assert is_same_form(body, signed) or not replace(signed, body=body).accepted(), position
+    for name, value in signed.headers.items():
+        if name in signed.unsigned:
+            continue
+        for position in range(len(value) * 8):
+            changed = flipped(value.encode(), position).decode(errors="surrogateescape")
+            is_other_case = changed.lower() == value.lower()
+            assert is_other_case or not replace(signed, headers={**signed.headers, name: changed}).accepted(), changed
+
+
+@pytest.mark.parametrize("make", SIGNED.values(), ids=SIGNED)
+def test_another_secret_is_refused(make: Callable[[], Signed]) -> None:
+    signed = make()
+    secret = signed.secret or SECRETS.get(signed.verify, TEXT_SECRET)
+    other = secret[:-2] + ("ab" if not secret.endswith("ab") else "cd")
+    if signed.verify != "discord" and not secret.startswith("whpk_"):  # not every number is a key of that curve
+        assert not replace(signed, secret=other).accepted()
+
+
+@pytest.mark.parametrize(
+    "make", [stripe, slack, svix, discord, mailgun, linear, hubspot, zendesk, zoom, standard_by_a_public_key]
+)
+def test_an_old_request_is_refused(make: Callable[[], Signed]) -> None:
+    signed = make()
+    assert signed.accepted(signed.now + timedelta(seconds=299))
+    assert not signed.accepted(signed.now + timedelta(seconds=301))
+    assert not signed.accepted(signed.now - timedelta(seconds=301))
+
+
+def is_same_form(body: bytes, signed: Signed) -> bool:
+    """Return whether a changed body is another spelling of the same form, whose values are signed as decoded."""
+    is_form = signed.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
+    return is_form and parse_qsl(body) == parse_qsl(signed.body)
+
+
+def flipped(value: bytes, position: int) -> bytes:
+    changed = bytearray(value)
+    changed[position // 8] ^= 1 << position % 8
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_a_description_is_sound_and_an_operator_can_write_it_in_toml(name: str) -> None:
+    sender = SENDERS[name]
+    assert list(problems_in(sender)) == []
+    text = as_toml(sender, name="mine")
+    assert replace(read_senders(tomllib.loads(text)["senders"])["mine"], name=name) == sender
+    assert sender.credential
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_a_sample_request_is_accepted(name: str) -> None:
+    secret = SECRETS.get(name, TEXT_SECRET)
+    try:
+        sample = sample_of(SENDERS[name], secrets=[secret], url=URL, event_id="id-1", now=NOW)
+    except CannotSignError:
+        assert name in {"amazon-sns", "discord", "paypal"}
+        return
+    request = request_of(sample.headers, sample.body, query=urlencode(sample.query), sub_path=sample.sub_path)
+    flow = flow_with(name)
+    assert flow.authenticate is not None
+    assert flow.authenticate(request, NOW) is None
+    assert flow.identity.id_of(request) == sample.event_id
+
+
+def test_two_items_of_adyen_are_refused_since_only_one_is_verified() -> None:
+    signed = adyen()
+    document = json.loads(signed.body)
+    document["notificationItems"].append({"NotificationRequestItem": {"pspReference": "forged"}})
+    assert not replace(signed, body=json.dumps(document).encode()).accepted()
