@@ -4,10 +4,10 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 
-POLL_MIN_S, POLL_MAX_S = 0.01, 0.1
-POLL_SHARE = 0.1
+POLL_MIN_S, POLL_MAX_S = 0.02, 0.1
+POLL_SHARE = 0.2
 """Pause before the next look, as a share of the time waited so far: a long wait takes little processor time, and its
-end is seen at most a tenth too late."""
+end is seen at most a tenth of a second too late."""
 
 
 async def eventually(

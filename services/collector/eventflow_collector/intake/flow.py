@@ -113,7 +113,7 @@ def flow_of(name: str, settings: Settings, certificates: Certificates | None = N
         authenticate=None if authentication is None else _beside(handshakes, authentication.check, api_keys),
         await_certificate=None if authentication is None else authentication.await_certificate,
         handshakes=handshakes,
-        identity=Identity(SENDERS.values(), verified=sender),
+        identity=Identity(SENDERS.values(), verified=sender, own=source.own_places),
         limits=Limits(
             body_bytes=source.max_body_bytes,
             batch_events=source.max_batch_events,
