@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from nacl.signing import SigningKey
@@ -70,3 +71,22 @@ def standard(secret: str, body: bytes, seconds: str | None = None, *, webhook_id
     at = seconds or str(int(time.time()))
     signature = Webhook(secret).sign(webhook_id, datetime.fromtimestamp(int(at), tz=UTC), body.decode())
     return {"webhook-id": webhook_id, "webhook-timestamp": at, "webhook-signature": f"v1a,other v2,x {signature}"}
+
+
+def hmac_of(key: bytes, text: bytes, *, algorithm: str = "sha256", encoding: str = "hex") -> str:
+    digest = hmac.new(key, text, algorithm).digest()
+    match encoding:
+        case "hex":
+            return digest.hex()
+        case "base64":
+            return base64.b64encode(digest).decode()
+        case _:
+            return base64.urlsafe_b64encode(digest).decode()
+
+
+def changes_of(value: bytes) -> Iterator[bytes]:
+    """Every change of one bit."""
+    for position in range(len(value) * 8):
+        changed = bytearray(value)
+        changed[position // 8] ^= 1 << position % 8
+        yield bytes(changed)

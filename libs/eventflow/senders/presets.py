@@ -26,7 +26,7 @@ from eventflow.senders.vocabulary import (
 
 _OK = Answer(status=200, body="empty")
 _NO_CONTENT = Answer(status=204, body="empty")
-_SNS_HOSTS = ("sns.*.amazonaws.com", "sns.*.amazonaws.com.cn")
+_SNS_HOSTS = ("sns.*-*-*.amazonaws.com", "sns.*-*-*.amazonaws.com.cn")
 _ADYEN_ITEM = "/notificationItems/0/NotificationRequestItem"
 
 
