@@ -26,7 +26,7 @@ from eventflow.senders.vocabulary import (
 
 _OK = Answer(status=200, body="empty")
 _NO_CONTENT = Answer(status=204, body="empty")
-_SNS_HOSTS = ("sns.*-*-*.amazonaws.com", "sns.*-*-*.amazonaws.com.cn")
+SNS_HOSTS = ("sns.*-*-*.amazonaws.com", "sns.us-gov-*-*.amazonaws.com", "sns.*-*-*.amazonaws.com.cn")
 _ADYEN_ITEM = "/notificationItems/0/NotificationRequestItem"
 
 
@@ -131,7 +131,7 @@ PRESETS = (
                 },
                 signs_body=False,
                 certificate=Pointer("/SigningCertURL"),
-                hosts=_SNS_HOSTS,
+                hosts=SNS_HOSTS,
                 version=Pointer("/SignatureVersion"),
                 algorithms={"1": "sha1", "2": "sha256"},
                 secret=Pointer("/TopicArn"),
@@ -142,7 +142,7 @@ PRESETS = (
                 when=(_equals(Pointer("/Type"), "SubscriptionConfirmation"),),
                 is_authenticated=True,
                 visit=Pointer("/SubscribeURL"),
-                visit_hosts=_SNS_HOSTS,
+                visit_hosts=SNS_HOSTS,
             ),
             Handshake(when=(_equals(Pointer("/Type"), "UnsubscribeConfirmation"),), is_authenticated=True),
         ),

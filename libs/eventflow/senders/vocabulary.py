@@ -228,7 +228,7 @@ class Certificate(Signed):
     Attributes:
         certificate: Place of the certificate's address.
         hosts: The hosts from which a certificate is accepted, by https on port 443. In a pattern such as
-            `sns.*.amazonaws.com`, `*` stands for letters, digits and hyphens of one label.
+            `sns.*-*-*.amazonaws.com`, `*` stands for letters and digits.
         algorithm: Hash function of the signature.
         algorithms: The hash function by the value at `version`, if the sender has several.
         version: Place of that value.
