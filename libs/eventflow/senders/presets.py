@@ -26,7 +26,11 @@ from eventflow.senders.vocabulary import (
 
 _OK = Answer(status=200, body="empty")
 _NO_CONTENT = Answer(status=204, body="empty")
-_SNS_HOSTS = ("sns.*.amazonaws.com", "sns.*.amazonaws.com.cn")
+# By the beginnings of its regions: sns.s3.amazonaws.com and sns.s3-us-west-2.amazonaws.com are buckets of a customer.
+_SNS_HOSTS = (
+    *(f"sns.{area}-*.amazonaws.com" for area in ("af", "ap", "ca", "eu", "il", "me", "mx", "sa", "us")),
+    "sns.cn-*.amazonaws.com.cn",
+)
 _ADYEN_ITEM = "/notificationItems/0/NotificationRequestItem"
 
 

@@ -21,6 +21,7 @@ from standardwebhooks import Webhook as StandardWebhook
 from twilio.request_validator import RequestValidator
 
 from eventflow.senders.checks import problems_in
+from eventflow.senders.hosts import is_pinned
 from eventflow.senders.reading import read_senders
 from eventflow.senders.sample import CannotSignError, sample_of
 from eventflow.senders.table import SENDERS
@@ -372,3 +373,13 @@ def test_two_items_of_adyen_are_refused_since_only_one_is_verified(between: list
     document = json.loads(signed.body)
     document["notificationItems"] += [*between, {"NotificationRequestItem": {"pspReference": "forged"}}]
     assert not replace(signed, body=json.dumps(document).encode()).accepted()
+
+
+@pytest.mark.parametrize("host", ["us-east-1", "us-gov-west-1", "ap-southeast-4", "eu-central-1", "il-central-1", "s3"])
+def test_amazon_sns_is_every_region_and_no_bucket(host: str) -> None:
+    patterns = SENDERS["amazon-sns"].handshakes[0].visit_hosts
+    assert is_pinned(f"https://sns.{host}.amazonaws.com/cert.pem", patterns) is (host != "s3")
+    for bucket in (f"sns.s3-{host}", f"sns.{host}.s3", f"sns.s3.{host}", f"bucket.{host}", f"sns.{host}.elb"):
+        assert not is_pinned(f"https://{bucket}.amazonaws.com/cert.pem", patterns)
+    assert is_pinned("https://sns.cn-north-1.amazonaws.com.cn/cert.pem", patterns)
+    assert not is_pinned("https://sns.s3.cn-north-1.amazonaws.com.cn/cert.pem", patterns)
