@@ -246,14 +246,14 @@ def test_schemathesis_finds_nothing_against_the_description(service: Service, tm
 
 
 def schemathesis_run(
-    service: Service, flow: str, directory: Path, *, examples: int
+    service: Service, flow: str, directory: Path, *options: str, examples: int
 ) -> subprocess.CompletedProcess[str]:
     """Let schemathesis compare a collector with its description, with requests for one flow."""
     config = directory / "schemathesis.toml"
     config.write_text(f'[parameters]\nflow = "{flow}"\n')
     url = service.url.rpartition("/events")[0]
     root = Path(__file__).parents[2]
-    options = ["--phases", "coverage,fuzzing", "--max-examples", str(examples), "--no-color"]
+    options = ("--phases", "coverage,fuzzing", "--max-examples", str(examples), "--no-color", *options)
     return subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run", f"{url}/openapi.json", *options],
         cwd=directory,
