@@ -202,6 +202,9 @@ async def test_export_writes_every_letter_and_leaves_the_queue_whole(
         "accepted_at": "2026-01-02T03:04:05.000Z",
         "subject": None,
         "traceparent": None,
+        "dataschema": None,
+        "extensions": None,
+        "forwarded": None,
     }
     assert len(await ids_in(amqp, dead_queue(flow))) == len(bodies)
 

@@ -2,18 +2,24 @@
 
 import asyncio
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 from yarl import URL
 
 from eventflow.topology import Lane, lane_queue
+from eventflow_collector.openapi import document
+from tests.integration.test_fuzz import CASES, TIMEOUT_S, schemathesis_run
 from tests.support.amqp import Amqp
 from tests.support.handshakes import DESCRIPTIONS, HANDSHAKES, JSON, SECRET, VERIFY_TOKEN, Handshaking, digest_of
 from tests.support.services import API_KEY, Service, collector
@@ -194,3 +200,104 @@ async def test_a_subscription_is_refused_unless_the_setting_allows_it(
     assert (await running.ask(http, confirmation)).status == 403
     assert (await running.ask(http, replace(confirmation, body=body + b" "))).status == 401
     assert await running.messages(amqp) == []
+
+
+DOCUMENTED = frozenset(int(status) for status in document()["paths"]["/events/{flow}"]["post"]["responses"])
+
+VALUES = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(
+        ["subscribe", VERIFY_TOKEN, "SubscriptionValidation", "1", "a" * 1100, "\r\nSet-Cookie: a=b", "<b>", ""]
+    ),
+)
+NAMES = [
+    "hub.mode",
+    "hub.challenge",
+    "hub.verify_token",
+    "challenge",
+    "validationToken",
+    "crc_token",
+    "X-Okta-Verification-Challenge",
+    "aeg-event-type",
+    "WebHook-Request-Origin",
+    "x-amz-sns-message-type",
+    "X-Hook-Secret",
+    "type",
+    "event",
+    "events",
+    "payload",
+    "plainToken",
+    "webhook_id",
+]
+JSON_VALUES = st.recursive(
+    VALUES | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+    max_leaves=6,
+)
+BODIES = st.one_of(
+    st.binary(max_size=40),
+    JSON_VALUES.map(lambda value: json.dumps(value).encode()),
+    st.sampled_from([one.body for one in HANDSHAKES.values()]),
+)
+
+
+@st.composite
+def like_handshakes(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A flow's sender, and a raw request that resembles a handshake."""
+    base = draw(st.sampled_from(list(HANDSHAKES.values())))
+    method = draw(st.just(base.method) | st.sampled_from(["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE"]))
+    query = draw(st.just(base.query) | st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3).map(urlencode))
+    headers = draw(st.just(base.signed_headers) | st.just({}))
+    if draw(st.booleans()):
+        headers = {**headers, draw(st.sampled_from(NAMES)): draw(VALUES).encode().decode("latin-1")}
+    body = draw(st.just(base.body) | BODIES)
+    fields = [f"{name}: {value}" for name, value in headers.items() if "\r" not in value and "\n" not in value]
+    target = f"/events/{{}}{'?' + query if query else ''}"
+    lines = [f"{method} {target} HTTP/1.1", "Host: x", "Connection: close", *fields, f"Content-Length: {len(body)}"]
+    return base.sender, "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+@settings(
+    max_examples=CASES,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+@given(made=like_handshakes())
+def test_a_request_like_a_handshake_has_a_documented_answer(running: Handshakers, made: tuple[str, bytes]) -> None:
+    sender, request = made
+    request = request.replace(b"{}", running.flow(sender).encode(), 1)
+
+    async def answers() -> list[bytes]:
+        return [await _answer_of(service, request) for service in running.services]
+
+    own, other = asyncio.run(answers())
+    assert own == other
+    head, _, body = own.partition(b"\r\n\r\n")
+    assert int(head.split()[1]) in DOCUMENTED
+    lines = head.lower().split(b"\r\n")
+    assert not any(line.startswith(b"set-cookie") for line in lines)
+    if b"content-type: text/plain; charset=utf-8" in lines:
+        assert b"x-content-type-options: nosniff" in lines
+        assert body.decode().isprintable()
+
+
+@pytest.mark.timeout(TIMEOUT_S * 2)
+@pytest.mark.parametrize("sender", ["azure-like", "meta-like", "trello-like"])
+def test_schemathesis_finds_nothing_in_flows_with_handshakes(running: Handshakers, tmp_path: Path, sender: str) -> None:
+    run = schemathesis_run(
+        running.services[0], running.flow(sender), tmp_path, "--include-path", "/events/{flow}", examples=5
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+async def _answer_of(service: Service, request: bytes) -> bytes:
+    place = URL(service.url)
+    assert place.host is not None
+    reader, writer = await asyncio.open_connection(place.host, place.port)
+    writer.write(request)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    return re.sub(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", b"made-id", re.sub(rb"\r\nDate: [^\r]*", b"", answer))

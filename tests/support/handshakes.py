@@ -28,14 +28,14 @@ challenge = { query = "challenge" }
 text = "{challenge}"
 
 [senders.okta-like]
-authentication = { scheme = "hmac", signature = { header = "X-Signature" } }
+authentication = { scheme = "token", token = { header = "Authorization" } }
 [[senders.okta-like.handshakes]]
 method = "GET"
 challenge = { header = "X-Okta-Verification-Challenge" }
 json = { verification = "{challenge}" }
 
 [senders.graph-like]
-authentication = { scheme = "hmac", signature = { header = "X-Signature" } }
+authentication = { scheme = "token", token = { pointer = "/value/0/clientState" } }
 [[senders.graph-like.handshakes]]
 challenge = { query = "validationToken" }
 text = "{challenge}"
@@ -58,7 +58,7 @@ digest = "hex"
 json = { plainToken = "{challenge}", encryptedToken = "{digest}" }
 
 [senders.azure-like]
-authentication = { scheme = "hmac", signature = { header = "X-Signature" } }
+authentication = { scheme = "token", token = { query = "token" } }
 [[senders.azure-like.handshakes]]
 when = { place = { header = "aeg-event-type" }, equals = "SubscriptionValidation" }
 challenge = { pointer = "/0/data/validationCode" }
@@ -74,7 +74,7 @@ authentication = { scheme = "hmac", signature = { header = "X-Signature" } }
 when = { place = { header = "x-amz-sns-message-type" }, equals = "SubscriptionConfirmation" }
 is_authenticated = true
 visit = { pointer = "/SubscribeURL" }
-visit_hosts = ["sns.*.amazonaws.com"]
+visit_hosts = ["sns.*-*-*.amazonaws.com"]
 
 [senders.discord-like]
 authentication = { scheme = "hmac", signature = { header = "X-Signature" } }

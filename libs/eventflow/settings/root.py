@@ -76,6 +76,7 @@ class Settings(BaseModel):
         self._check_verify_tokens(flow, source, sender)
         if sender is None:
             return
+        self._check_methods(flow, source, sender)
         try:
             check_secrets([secret.get_secret_value() for secret in source.secrets], sender.authentication)
         except ValueError as error:
@@ -96,6 +97,16 @@ class Settings(BaseModel):
             reason = "at least one is expected" if is_asked else "they have no effect"
             setting = variable_name(flow, "source", "verify_tokens")
             raise ValueError(f"{setting}: {reason}, because verify is {source.verify}")
+
+    def _check_methods(self, flow: str, source: SourceSettings, sender: Sender) -> None:
+        for handshake in sender.handshakes:
+            has_mark = handshake.when or handshake.challenge or handshake.visit
+            if handshake.method in source.methods and not has_mark:
+                setting = variable_name(flow, "source", "methods")
+                raise ValueError(
+                    f"{setting}: {handshake.method} is not possible, because every such request is a handshake of "
+                    f"{source.verify}"
+                )
 
     def sender_of(self, source: SourceSettings) -> Sender | None:
         """Return the sender that a flow verifies; None if it verifies none."""

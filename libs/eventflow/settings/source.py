@@ -1,5 +1,7 @@
 """The section `[source]` of a flow. Pure."""
 
+import re
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
@@ -8,7 +10,19 @@ from eventflow.forwarded import is_forwardable
 from eventflow.http_token import is_token
 from eventflow.network.host import check_http_url
 from eventflow.senders.table import NO_SENDER, OWN_HMAC
-from eventflow.senders.vocabulary import Answer, Encoding, Header, Hmac, Sender
+from eventflow.senders.vocabulary import (
+    Answer,
+    Encoding,
+    FormField,
+    Header,
+    Hmac,
+    Place,
+    Pointer,
+    Sender,
+    Text,
+    Time,
+    TimeFormat,
+)
 from eventflow.settings.fields import MIB, ApiKeys, Secrets, Section, split
 
 
@@ -44,6 +58,21 @@ def _public_url(value: str) -> str:
 
 def _status(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
+def _pointer(value: str) -> str:
+    if value and not _POINTER.fullmatch(value):
+        raise ValueError("a JSON pointer is expected, such as /data/id, in which ~ is written ~0")
+    return value
+
+
+def _texts(places: Iterable[Place]) -> tuple[Text, ...]:
+    return tuple(Text(parts=(place,)) for place in places)
+
+
+_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
+OwnHeader = Annotated[str, AfterValidator(_header_name)]
+OwnPointer = Annotated[str, AfterValidator(_pointer)]
 
 
 class SourceSettings(Section):
@@ -93,6 +122,34 @@ class SourceSettings(Section):
         "",
         description="public address of this flow as it is registered at the sender, such as "
         "`https://example.com/events/orders`, without a query; needed if the sender signs it",
+    )
+    id_header: OwnHeader = Field(
+        "", description="header with the id of an event; these settings come before all other places of ids"
+    )
+    id_pointer: OwnPointer = Field("", description="JSON pointer to the id of an event in its body, such as `/data/id`")
+    id_form: str = Field("", description="field of a form with the id of an event")
+    type_header: OwnHeader = Field("", description="header with the type of an event")
+    type_pointer: OwnPointer = Field(
+        "", description="JSON pointer to the type of an event in its body, such as `/data/type`"
+    )
+    type_form: str = Field("", description="field of a form with the type of an event")
+    source_header: OwnHeader = Field("", description="header with the source of an event")
+    source_pointer: OwnPointer = Field(
+        "", description="JSON pointer to the source of an event in its body, such as `/data/shop`"
+    )
+    source_form: str = Field("", description="field of a form with the source of an event")
+    subject_header: OwnHeader = Field("", description="header with the subject of an event")
+    subject_pointer: OwnPointer = Field(
+        "", description="JSON pointer to the subject of an event in its body, such as `/data/subject`"
+    )
+    subject_form: str = Field("", description="field of a form with the subject of an event")
+    time_header: OwnHeader = Field("", description="header with the time of an event")
+    time_pointer: OwnPointer = Field(
+        "", description="JSON pointer to the time of an event in its body, such as `/data/time`"
+    )
+    time_form: str = Field("", description="field of a form with the time of an event")
+    time_format: TimeFormat = Field(
+        "rfc3339", description="form of that time: `rfc3339`, or a whole number of seconds or milliseconds since 1970"
     )
     max_body_bytes: int = Field(
         MIB, ge=1, le=128 * MIB, description="largest body of an event; a larger one is answered 413"
@@ -201,6 +258,30 @@ class SourceSettings(Section):
             body=self.answer_body or default.body,
             text=self.answer_text or (default.text if self.answer_body is None else ""),
         )
+
+    @property
+    def own_places(self) -> Sender | None:
+        """The places of attributes that these settings name, as those of a sender; None if they name none."""
+        times = tuple(Time(place=place, format=self.time_format) for place in self._places_of("time"))
+        places = Sender(
+            name="",
+            title="the settings of the flow",
+            authentication=(),
+            id=_texts(self._places_of("id")),
+            type=_texts(self._places_of("type")),
+            source=_texts(self._places_of("source")),
+            subject=_texts(self._places_of("subject")),
+            time=times,
+        )
+        return places if any((places.id, places.type, places.source, places.subject, times)) else None
+
+    def _places_of(self, attribute: str) -> Iterator[Header | Pointer | FormField]:
+        if header := getattr(self, f"{attribute}_header"):
+            yield Header(header)
+        if pointer := getattr(self, f"{attribute}_pointer"):
+            yield Pointer(pointer)
+        if form := getattr(self, f"{attribute}_form"):
+            yield FormField(form)
 
     @property
     def own_hmac(self) -> Sender:

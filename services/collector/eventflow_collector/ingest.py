@@ -31,6 +31,7 @@ from eventflow_collector.intake.mode import Mode
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.responses import Response
+from eventflow_collector.senders.certificates import Awaited
 from eventflow_collector.senders.handshake import Handshakes, Reply, Visit
 from eventflow_collector.senders.request import Request
 from eventflow_collector.tracing import RequestTraces
@@ -50,6 +51,18 @@ class Exchange(Peer, Protocol):
 
     def fail(self, reception: "Reception", error: Exception) -> None:
         """Answer 500 because of an unexpected error, unless an answer has been sent."""
+
+
+class CertificateFetches(Protocol):
+    """Fetches the certificates by which senders sign."""
+
+    __slots__ = ()
+
+    def begin(self, awaited: Awaited, on_end: Callable[[], None]) -> None:
+        """Begin to fetch a certificate.
+
+        `on_end` is called once, later or at once, with the certificate or without it. Neither function raises.
+        """
 
 
 class Visits(Protocol):
@@ -78,9 +91,11 @@ class Ingest:
         metrics: CollectorMetrics,
         traces: RequestTraces,
         visits: Visits,
+        certificates: CertificateFetches,
     ) -> None:
         """Take the parts that all requests share; each flow has a writer, perhaps the same as others."""
         self.visits = visits
+        self.certificates = certificates
         self.traces = traces
         self.flows = flows
         self.writers = writers
@@ -229,14 +244,18 @@ class Reception(Stored):
     def take(self, body: bytes) -> None:
         """Judge the whole request and store its events. Its body has been reserved, and decoded if it has codings."""
         request, now = Request(self._head, body, peer=self._exchange), utc_now()
-        if self._flow.handshakes is not None and self._answer_handshake(self._flow.handshakes, request, now):
-            return
-        if self._verify(request, now):
-            self._store(request, now)
+        if (awaited := self._awaited_for(request, now)) is not None:
+            self._ingest.certificates.begin(awaited, partial(self._take_later, request))
+        else:
+            self._take(request, now)
 
     def verify(self, received: bytes) -> bool:
         """Check the signature over a body that is still to be decoded; return False after a refusal."""
-        return self._verify(Request(self._head, received, peer=self._exchange), utc_now())
+        request, now = Request(self._head, received, peer=self._exchange), utc_now()
+        if (awaited := self._awaited_for(request, now)) is not None:
+            # Not waited for: senders that sign by certificates do not compress, and any sender repeats after a 503.
+            self._ingest.certificates.begin(awaited, _do_nothing)
+        return self._verify(request, now)
 
     def take_verified(self, decoded: bytes) -> None:
         """Judge a request whose body was verified before it was decoded, and store its events."""
@@ -314,6 +333,25 @@ class Reception(Stored):
         if self.admit() and self.reserve(size_bytes, total_bytes=size_bytes):
             self.take(body)
 
+    def _awaited_for(self, request: Request, now: datetime) -> Awaited | None:
+        """Return the certificate that a request needs and that is not known; None for nearly all requests."""
+        find = self._flow.await_certificate
+        return None if find is None else find(request, now)
+
+    def _take_later(self, request: Request) -> None:
+        """Take a request after its certificate has been fetched, or could not be."""
+        if self._is_open:
+            try:
+                self._ingest.traces.call(self.span, self._take, request, utc_now())
+            except Exception as error:  # noqa: BLE001 - a bug, answered 500
+                self.fail(error)
+
+    def _take(self, request: Request, now: datetime) -> None:
+        if self._flow.handshakes is not None and self._answer_handshake(self._flow.handshakes, request, now):
+            return
+        if self._verify(request, now):
+            self._store(request, now)
+
     def _verify(self, request: Request, now: datetime) -> bool:
         rejected = verify(self._flow, request, now=now)
         return rejected is None or self.refuse(rejected)
@@ -351,3 +389,7 @@ def _held_bytes(events: Sequence[Event], mode: Mode) -> int:
     if not mode.is_batch:
         return event_bytes(events[0])
     return sum(event_bytes(event) + len(event.body) for event in events)  # each has a copy of its part of the body
+
+
+def _do_nothing() -> None:
+    """End a fetch that no request waits for."""

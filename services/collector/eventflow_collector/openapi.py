@@ -31,8 +31,9 @@ _DESCRIPTION = (
 _PROBLEMS = {
     400: "The request is not valid HTTP, or not an event.",
     401: "A key or a signature is missing, wrong or too old.",
+    403: "The verify token of a handshake is wrong, or the flow does not confirm subscriptions.",
     404: "There is no such flow.",
-    405: "The flow takes no event by this method.",
+    405: "The flow takes neither events nor handshakes by this method.",
     408: "The body took too long.",
     413: "The body, an event of it, or their number is too large.",
     414: "The path and the query are too long.",
@@ -60,8 +61,15 @@ def document() -> dict[str, Any]:
         "tags": [{"name": "events", "description": "Where events come in."}, {"name": "about"}],
         "security": [{"apiKey": []}, {}],
         "paths": {
-            "/events": {"post": _receive("sendToDefault", "Send to the flow `default`.")},
-            "/events/{flow}": {"post": _receive("sendToFlow", "Send to a flow."), "parameters": [flow]},
+            "/events": {
+                "post": _receive("sendToDefault", "Send to the flow `default`."),
+                **{method: _shake_hands(f"{method}Default") for method in _HANDSHAKE_METHODS},
+            },
+            "/events/{flow}": {
+                "post": _receive("sendToFlow", "Send to a flow."),
+                **{method: _shake_hands(f"{method}Flow") for method in _HANDSHAKE_METHODS},
+                "parameters": [flow],
+            },
             "/openapi.json": {"get": _describe()},
         },
         "components": {
@@ -99,8 +107,23 @@ def _receive(operation_id: str, summary: str) -> dict[str, Any]:
         },
         "responses": {
             "202": _ACCEPTED,
-            "200": {**_ACCEPTED, "description": "The same, if the settings of the flow demand this status."},
-            "204": {"description": "The same, without a body, if the settings of the flow demand this status."},
+            "200": {**_HANDSHAKEN, "description": f"The same, if the settings of the flow demand this status. {_OR}"},
+            "201": {**_HANDSHAKEN, "description": _OR},
+            "204": {"description": f"The same, without a body. {_OR}"},
+            **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _PROBLEMS},
+        },
+    }
+
+
+def _shake_hands(operation_id: str) -> dict[str, Any]:
+    return {
+        "operationId": operation_id,
+        "summary": "Check the endpoint, in a flow whose sender does so by this method.",
+        "description": "If the settings of the flow allow it, such a request may also be an event.",
+        "tags": ["events"],
+        "responses": {
+            **{status: {**_HANDSHAKEN, "description": _HANDSHAKE} for status in ("200", "201", "202")},
+            "204": {"description": _HANDSHAKE},
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _PROBLEMS},
         },
     }
@@ -146,6 +169,12 @@ def _attribute(name: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": _ATTRIBUTES[name], "schema": schema}
 
 
+_HANDSHAKE_METHODS = ("get", "head", "options")
+_HANDSHAKE = "The answer that the flow's sender expects when it checks the endpoint; nothing is stored."
+_OR = f"Or: {_HANDSHAKE}"
+_HANDSHAKEN = {
+    "content": {JSON: {"schema": {"type": "object"}}, "text/plain": {"schema": {"type": "string"}}},
+}
 _ACCEPTED = {
     "description": "Every event is safe. By settings of the flow, the body is empty or a fixed text.",
     "content": {**_content(JSON, "Accepted"), "text/plain": {"schema": {"type": "string"}}},

@@ -6,6 +6,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from multidict import CIMultiDict, CIMultiDictProxy
+
 from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id
 from eventflow.forwarded import Forwarded
 from eventflow_collector.intake import cloudevents
@@ -16,6 +18,8 @@ from eventflow_collector.senders.request import Request
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
 _HEADERS = frozenset(name.lower() for name in (*cloudevents.HEADERS, IDEMPOTENCY_KEY))
+
+_NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -57,7 +61,23 @@ def batch_id(identity: Identity, request: Request) -> str | None:
     Raises:
         InvalidEventError: A message cannot carry it.
     """
-    return require_id(request.headers, IDEMPOTENCY_KEY) or _sender_id(identity, request)
+    own = None if identity.own is None else identity.own.id_of(request)
+    return own or require_id(request.headers, IDEMPOTENCY_KEY) or _sender_id(identity, request)
+
+
+def element_id(identity: Identity, element: Request, numbered_id: str | None) -> str | None:
+    """Return the id of one element of a batch; None if it has none.
+
+    First the pointers that the operator names count, in the element. Then the id of the batch with the element's number
+    counts, and then the pointers of the flow's sender.
+
+    Raises:
+        InvalidEventError: A message cannot carry it.
+    """
+    # Without its head, which all elements have: the same id would make all of them one event.
+    element = Request(element.head._replace(headers=_NO_HEADERS, query="", sub_path=""), element.body)
+    own = None if identity.own is None else identity.own.id_of(element)
+    return own or numbered_id or identity.id_of(element)
 
 
 def content_type_of(headers: Mapping[str, str]) -> str | None:
@@ -104,18 +124,30 @@ def _names_of(identity: Identity) -> frozenset[str]:
 def _given_in(request: Request, identity: Identity) -> _Given:
     headers = request.headers
     is_strict = cloudevents.is_declared(headers)
+    own = _NOTHING if identity.own is None else _own_in(request, identity.own)
     source = header_text(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
     event_type = header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
     # The other attributes are searched for only in a CloudEvent, because the search costs every event of other senders.
     is_cloudevent = is_strict or source is not None or event_type is not None
+    subject = header_text(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict)
     return _Given(
-        id=_sender_id(identity, request) or require_id(headers, IDEMPOTENCY_KEY),
-        source=source or identity.source_of(request),
-        type=event_type or identity.type_of(request),
-        time=cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(request),
-        subject=header_text(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict) or identity.subject_of(request),
+        id=own.id or _sender_id(identity, request) or require_id(headers, IDEMPOTENCY_KEY),
+        source=own.source or source or identity.source_of(request),
+        type=own.type or event_type or identity.type_of(request),
+        time=own.time or cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(request),
+        subject=own.subject or subject or identity.subject_of(request),
         dataschema=header_text(headers, cloudevents.DATASCHEMA_HEADER, is_strict=is_strict) if is_cloudevent else None,
         extensions=cloudevents.header_extensions(headers, is_strict=is_strict) if is_cloudevent else None,
+    )
+
+
+def _own_in(request: Request, own: Identity) -> _Given:
+    return _Given(
+        id=own.id_of(request),
+        source=own.source_of(request),
+        type=own.type_of(request),
+        time=own.time_of(request),
+        subject=own.subject_of(request),
     )
 
 

@@ -13,7 +13,7 @@ from eventflow.errors import EventFlowError, InvalidEventError
 from eventflow.event import Event, new_event_id, require_attribute
 from eventflow.forwarded import Forwarded
 from eventflow_collector import strict_json
-from eventflow_collector.intake.attributes import batch_id, content_type_of, event_of, traceparent_of
+from eventflow_collector.intake.attributes import batch_id, content_type_of, element_id, event_of, traceparent_of
 from eventflow_collector.intake.cloudevents import structured_event
 from eventflow_collector.intake.flow import Flow, Limits
 from eventflow_collector.intake.mode import CLOUDEVENT, JSON, Mode
@@ -88,13 +88,19 @@ def _structured(
 def _similar(
     bodies: Iterator[bytes], flow: Flow, request: Request, now: datetime, forwarded: Forwarded | None
 ) -> Iterator[Event]:
-    """Create events that differ in body and id only. The ids are the same if the batch is sent again."""
-    request = Request(request.head, b"")  # no attribute of one event is an attribute of all
-    common = event_of(flow.identity, request, flow=flow.name, now=now, forwarded=forwarded)
-    request_id = batch_id(flow.identity, request)
+    """Create events that share the attributes in the head of a batch. Their ids are the same if it is sent again."""
+    identity = flow.identity
+    whole = Request(request.head, b"")  # no attribute of one event is an attribute of all
+    common = event_of(identity, whole, flow=flow.name, now=now, forwarded=forwarded)
+    request_id = batch_id(identity, whole)
     for index, body in enumerate(bodies):
-        event_id = new_event_id() if request_id is None else require_attribute("its id", f"{request_id}-{index}")
-        yield replace(common, id=event_id, has_new_id=request_id is None, body=body, content_type=JSON)
+        event, given_id = common, None if request_id is None else require_attribute("its id", f"{request_id}-{index}")
+        if identity.reads_elements:
+            element = Request(request.head, body)
+            event = event_of(identity, element, flow=flow.name, now=now, forwarded=forwarded)
+            given_id = element_id(identity, element, given_id)
+        event_id = given_id or new_event_id()
+        yield replace(event, id=event_id, has_new_id=given_id is None, body=body, content_type=JSON)
 
 
 def _lines(body: bytes) -> Iterator[bytes]:

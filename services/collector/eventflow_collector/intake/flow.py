@@ -13,10 +13,12 @@ from eventflow.topology import Lane, lane_queue
 from eventflow_collector.head import Head
 from eventflow_collector.intake.forwarding import Forwarding, forwarding_of
 from eventflow_collector.intake.mode import Mode
-from eventflow_collector.senders.authentication import Check, Means, compile_authentication
+from eventflow_collector.senders.authentication import Await, Check, compile_authentication
+from eventflow_collector.senders.certificates import Certificates
 from eventflow_collector.senders.flaw import Flaw
 from eventflow_collector.senders.handshake import Handshakes
 from eventflow_collector.senders.identity import Identity
+from eventflow_collector.senders.means import Means
 from eventflow_collector.senders.request import Request
 from eventflow_collector.senders.secret_text import is_one_of
 
@@ -41,6 +43,7 @@ class Flow:
     Attributes:
         api_keys: One of them must be in the header `X-Api-Key`; empty if none is needed.
         authenticate: The check of each request; None if none is needed.
+        await_certificate: Finds the certificate that must be fetched before; None if the sender has none.
         handshakes: The requests of its sender that are not events; None if it has none.
         identity: Finds an event's attributes in a request.
         methods: The methods of requests with events.
@@ -55,6 +58,7 @@ class Flow:
     queue: str
     api_keys: tuple[bytes, ...]
     authenticate: Check | None
+    await_certificate: Await | None
     handshakes: Handshakes | None
     identity: Identity
     limits: Limits
@@ -88,20 +92,28 @@ def has_key(headers: Mapping[str, str], api_keys: Sequence[bytes]) -> bool:
     return not api_keys or is_one_of(header_bytes(headers.get("X-Api-Key", "")), api_keys)
 
 
-def flow_of(name: str, settings: Settings) -> Flow:
-    """Prepare a flow for its requests."""
+def flow_of(name: str, settings: Settings, certificates: Certificates | None = None) -> Flow:
+    """Prepare a flow for its requests.
+
+    Args:
+        name: Of the flow.
+        settings: Of all flows.
+        certificates: Those that this process has fetched.
+    """
     source = settings.all_flows[name].source
     sender = settings.sender_of(source)
     api_keys = tuple(key.get_secret_value().encode() for key in source.api_keys)
     handshakes = None if sender is None or not sender.handshakes else _handshakes_of(sender, source)
-    means = _means_of(settings, source)
+    means = _means_of(settings, source, certificates or Certificates())
+    authentication = None if sender is None else compile_authentication(sender, means)
     return Flow(
         name=name,
         queue=lane_queue(name, Lane.LIVE),
         api_keys=api_keys,
-        authenticate=None if sender is None else _authentication_of(sender, handshakes, api_keys, means),
+        authenticate=None if authentication is None else _beside(handshakes, authentication.check, api_keys),
+        await_certificate=None if authentication is None else authentication.await_certificate,
         handshakes=handshakes,
-        identity=Identity(SENDERS.values(), verified=sender),
+        identity=Identity(SENDERS.values(), verified=sender, own=source.own_places),
         limits=Limits(
             body_bytes=source.max_body_bytes,
             batch_events=source.max_batch_events,
@@ -116,12 +128,13 @@ def flow_of(name: str, settings: Settings) -> Flow:
     )
 
 
-def _means_of(settings: Settings, source: SourceSettings) -> Means:
+def _means_of(settings: Settings, source: SourceSettings, certificates: Certificates) -> Means:
     return Means(
         secrets=[secret.get_secret_value() for secret in source.secrets],
         tolerance_s=source.tolerance_s,
         public_url=source.public_url,
         trusted_proxies=settings.collector.trusted_proxies,
+        certificates=certificates,
     )
 
 
@@ -140,9 +153,8 @@ def _handshakes_of(sender: Sender, source: SourceSettings) -> Handshakes:
     )
 
 
-def _authentication_of(sender: Sender, handshakes: Handshakes | None, api_keys: Sequence[bytes], means: Means) -> Check:
-    """Compile the check of each request of a flow with a sender."""
-    check = compile_authentication(sender, means)
+def _beside(handshakes: Handshakes | None, check: Check, api_keys: Sequence[bytes]) -> Check:
+    """Return the check of each request of a flow whose sender may have handshakes."""
     if handshakes is None:
         return check
 

@@ -17,6 +17,7 @@ from eventflow_collector.intake.events import TooLargeError, read_events
 from eventflow_collector.intake.flow import Flow, has_key
 from eventflow_collector.intake.mode import Mode, UnknownModeError, mode_of
 from eventflow_collector.intake.rejection import Reason, Rejection
+from eventflow_collector.senders.flaw import Flaw
 from eventflow_collector.senders.handshake import Handshakes, Refused, Reply, Visit
 from eventflow_collector.senders.request import Request
 
@@ -40,7 +41,7 @@ def admit(flow: Flow, head: Head) -> Mode | Rejection:
 def verify(flow: Flow, request: Request, *, now: datetime) -> Rejection | None:
     """Return the refusal of an admitted request that its sender has not signed as the flow demands."""
     if flow.authenticate is not None and (flaw := flow.authenticate(request, now)) is not None:
-        return rejection.unauthenticated(flaw)
+        return rejection.NO_CERTIFICATE if flaw is Flaw.NO_CERTIFICATE else rejection.unauthenticated(flaw)
     return None
 
 

@@ -65,6 +65,9 @@ INTERRUPTED = Rejection(
     reason=Reason.INTERRUPTED, status=400, detail="The body is incomplete or badly framed.", closes=True
 )
 OVERLOADED = Rejection(reason=Reason.OVERLOADED, status=503, detail="Too much is in flight just now.", closes=True)
+NO_CERTIFICATE = Rejection(
+    reason=Flaw.NO_CERTIFICATE, status=503, detail="The certificate could not be fetched. Send the request again."
+)
 UNCONFIRMED = Rejection(
     reason=Reason.UNCONFIRMED, status=503, detail="The event could not be made durable. Send it again."
 )

@@ -14,3 +14,5 @@ class Flaw(StrEnum):
     WRONG_TOKEN = "token_mismatch"  # noqa: S105 - a reason
     UNTRUSTED_PROXY = "proxy_untrusted"
     UNTRUSTED_CERTIFICATE = "certificate_untrusted"
+    NO_CERTIFICATE = "certificate_unavailable"
+    """The only flaw of ours: the certificate could not be fetched, so the sender is asked to repeat the request."""

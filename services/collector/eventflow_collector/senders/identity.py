@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from eventflow.event import is_valid_attribute, is_valid_text, parse_time, require_attribute
-from eventflow.senders.vocabulary import FirstMember, Header, Place, Sender, Text, Time, TimeFormat
+from eventflow.senders.vocabulary import FirstMember, Header, Place, Pointer, Sender, Text, Time, TimeFormat
+from eventflow_collector.senders.conditions import all_fulfilled
 from eventflow_collector.senders.request import FindText, Request, text_finder
 
 _DIGITS = re.compile(r"\d{1,14}", re.ASCII)
@@ -25,14 +26,16 @@ class Identity:
     that the flow verifies are used, in the body and elsewhere.
 
     Attributes:
+        own: The places that the operator names for the flow, which come before all others; None if there are none.
         id_headers: The names of the headers with an id, in the order of their use.
         headers: The names, in lower case, of all headers with an attribute. A request without any of them has no
             attribute, unless other places are read.
         reads_more: Whether a place is not in the headers, so that every request must be searched.
+        reads_elements: Whether a place is in JSON, so that each element of a batch is searched too.
     """
 
-    def __init__(self, known: Iterable[Sender], *, verified: Sender | None = None) -> None:
-        """Prepare the places of all `known` senders and of the one that the flow verifies."""
+    def __init__(self, known: Iterable[Sender], *, verified: Sender | None = None, own: Sender | None = None) -> None:
+        """Prepare the places of all `known` senders, of the one that the flow verifies, and of the operator's `own`."""
         senders = [sender for sender in known if sender.is_known_by_headers or sender is verified]
         if verified is not None and verified not in senders:
             senders.append(verified)
@@ -49,11 +52,19 @@ class Identity:
         places = [
             place for texts in (ids, types, sources, subjects, times) for one in texts for place in _places_of(one)
         ]
-        self.headers = frozenset(place.header.lower() for place in places if isinstance(place, Header))
+        self.own: Identity | None = None if own is None else Identity((), verified=own)
+        inner = () if self.own is None else (self.own,)
+        headers = frozenset(place.header.lower() for place in places if isinstance(place, Header))
+        self.headers: frozenset[str] = headers.union(*(one.headers for one in inner))
         self.id_headers = tuple(
             text.parts[0].header for text in ids if len(text.parts) == 1 and isinstance(text.parts[0], Header)
         )
-        self.reads_more = any(not isinstance(place, Header | FirstMember) for place in places)
+        self.reads_more: bool = any(not isinstance(place, Header | FirstMember) for place in places) or any(
+            one.reads_more for one in inner
+        )
+        self.reads_elements: bool = any(isinstance(place, Pointer) for place in places) or any(
+            one.reads_elements for one in inner
+        )
 
     def id_of(self, request: Request) -> str | None:
         """Return the id; None if there is none.
@@ -128,7 +139,8 @@ def _is_in_headers(text: Text | Time) -> bool:
 def _places_of(text: Text | Time) -> list[Place]:
     if isinstance(text, Time):
         return [text.place]
-    return [*text.parts, *(() if text.suffix is None else (text.suffix,))]
+    conditions = (condition.place for condition in text.when)
+    return [*text.parts, *(() if text.suffix is None else (text.suffix,)), *conditions]
 
 
 def _name_of(text: Text) -> str:
@@ -147,6 +159,14 @@ def _first(
 
 
 def _text_finder(text: Text) -> FindText:
+    find = _joined_finder(text)
+    if not text.when:
+        return find
+    applies = all_fulfilled(text.when)
+    return lambda request: find(request) if applies(request) else None
+
+
+def _joined_finder(text: Text) -> FindText:
     parts = [text_finder(place) for place in text.parts]
     suffix = None if text.suffix is None else text_finder(text.suffix)
     if len(parts) == 1 and suffix is None:

@@ -14,6 +14,7 @@ from eventflow.senders.keys import key_of
 from eventflow.senders.vocabulary import Ed25519, Hmac, Signed, TimeFormat
 from eventflow_collector.senders.encoding import decoder_of, from_hex
 from eventflow_collector.senders.flaw import Flaw
+from eventflow_collector.senders.means import Means
 from eventflow_collector.senders.request import Request, text_finder
 from eventflow_collector.senders.signed_text import Items, WriteText, signed_finder, text_writers
 
@@ -32,18 +33,14 @@ class Envelope:
     Opened for a request, it holds the items of the signature's header and the signatures among them.
     """
 
-    def __init__(self, scheme: Signed, *, tolerance_s: float) -> None:
-        """Prepare the places.
-
-        Args:
-            scheme: The sender's form of signatures.
-            tolerance_s: The most that a signed time may differ from now, in either direction.
-        """
-        self._separator = scheme.separator
+    def __init__(self, scheme: Signed, means: Means) -> None:
+        """Prepare the places."""
+        self._separator = scheme.separator or None
+        self._may_have_blanks = scheme.separator not in {"", " "}
         self._prefix = scheme.prefix
         self._decode = decoder_of(scheme.encoding)
         self._find = text_finder(scheme.signature)
-        self._tolerance_s = tolerance_s
+        self._tolerance_s = means.tolerance_s
         self._find_timestamp = None if scheme.timestamp is None else signed_finder(scheme.timestamp)
         self._timestamp_format: TimeFormat = scheme.timestamp_format
         self._find_hash = None if scheme.body_sha256 is None else text_finder(scheme.body_sha256)
@@ -53,8 +50,8 @@ class Envelope:
         given = self._find(request)
         if given is None:
             return Flaw.MISSING
-        items = given.split(self._separator) if self._separator else [given]
-        if self._separator != " " and " " in given:
+        items = [given] if self._separator is None else given.split(self._separator)
+        if self._may_have_blanks and " " in given:
             items = [item.strip(" ") for item in items]
         if self._find_timestamp is not None:
             timestamp = self._find_timestamp(request, items)
@@ -85,11 +82,11 @@ class Envelope:
 class KeyedSignature:
     """The check of signatures by keys that the flow's secrets hold, prepared once for a flow."""
 
-    def __init__(self, scheme: Hmac | Ed25519, *, secrets: Sequence[str], tolerance_s: float, public_url: str) -> None:
-        """Prepare the keys and the text that is signed; see `Authentication` for the arguments."""
-        self._envelope = Envelope(scheme, tolerance_s=tolerance_s)
-        self._verify = tuple(_verifier_of(scheme, secret) for secret in secrets)
-        writers = text_writers(scheme, secrets=secrets, public_url=public_url)
+    def __init__(self, scheme: Hmac | Ed25519, means: Means) -> None:
+        """Prepare the keys and the text that is signed."""
+        self._envelope = Envelope(scheme, means)
+        self._verify = tuple(_verifier_of(scheme, secret) for secret in means.secrets)
+        writers = text_writers(scheme, means)
         self._write = writers[0]
         self._more: Sequence[WriteText] = writers[1:]
 

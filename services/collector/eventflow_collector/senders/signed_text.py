@@ -10,6 +10,7 @@ from eventflow.senders.checks import SECRET, TIMESTAMP
 from eventflow.senders.template import Field, Optional, Part, parse_template
 from eventflow.senders.vocabulary import Item, Signed, SignedPlace
 from eventflow.signing import header_bytes
+from eventflow_collector.senders.means import Means
 from eventflow_collector.senders.request import Request, text_finder
 
 Items = Sequence[str]
@@ -22,17 +23,18 @@ WriteText = Callable[[Request, Items], bytes | None]
 """Returns the bytes that are signed; None if one of them is absent."""
 
 
-def text_writers(scheme: Signed, *, secrets: Sequence[str], public_url: str) -> tuple[WriteText, ...]:
+def text_writers(scheme: Signed, means: Means) -> tuple[WriteText, ...]:
     """Return the function that writes the signed text for each of the secrets.
 
     There is only one function if the text contains no secret.
     """
     template = parse_template(scheme.signed)
-    readers = _readers_of(scheme, public_url)
+    readers = _readers_of(scheme, means.public_url)
     if not any(isinstance(part, Field) and part.name == SECRET for part in template):
         return (_writer_of(template, readers),)
     return tuple(
-        _writer_of(tuple(secret if part == Field(SECRET) else part for part in template), readers) for secret in secrets
+        _writer_of(tuple(secret if part == Field(SECRET) else part for part in template), readers)
+        for secret in means.secrets
     )
 
 

@@ -9,6 +9,7 @@ from eventflow.signing import header_bytes
 from eventflow_collector.head import Peer
 from eventflow_collector.senders.encoding import from_base64
 from eventflow_collector.senders.flaw import Flaw
+from eventflow_collector.senders.means import Means
 from eventflow_collector.senders.request import Request, text_finder
 from eventflow_collector.senders.secret_text import is_one_of
 
@@ -20,8 +21,9 @@ CheckToken = Callable[[Request], Flaw | None]
 BASIC_PREFIX = "Basic "
 
 
-def token_check(scheme: Token, secrets: Sequence[bytes]) -> CheckToken:
+def token_check(scheme: Token, means: Means) -> CheckToken:
     """Prepare the check of a token."""
+    secrets = _encoded(means)
     if isinstance(scheme.token, Pointer):
         return _pointer_check(scheme.token.pointer, secrets)
     find = text_finder(scheme.token)
@@ -36,8 +38,9 @@ def token_check(scheme: Token, secrets: Sequence[bytes]) -> CheckToken:
     return check
 
 
-def basic_check(secrets: Sequence[bytes]) -> CheckToken:
+def basic_check(means: Means) -> CheckToken:
     """Prepare the check of user and password (RFC 7617)."""
+    secrets = _encoded(means)
     find = text_finder(Header("Authorization"))
 
     def check(request: Request) -> Flaw | None:
@@ -51,8 +54,9 @@ def basic_check(secrets: Sequence[bytes]) -> CheckToken:
     return check
 
 
-def proxied_check(scheme: Proxied, secrets: Sequence[bytes], trusted: Sequence[Network]) -> CheckToken:
+def proxied_check(scheme: Proxied, means: Means) -> CheckToken:
     """Prepare the check of a header that a proxy in front sets."""
+    secrets, trusted = _encoded(means), means.trusted_proxies
 
     def check(request: Request) -> Flaw | None:
         if not _is_trusted(request.peer, trusted):
@@ -65,6 +69,10 @@ def proxied_check(scheme: Proxied, secrets: Sequence[bytes], trusted: Sequence[N
         return None if is_right else Flaw.WRONG_TOKEN
 
     return check
+
+
+def _encoded(means: Means) -> Sequence[bytes]:
+    return [secret.encode() for secret in means.secrets]
 
 
 def _pointer_check(pointer: str, secrets: Sequence[bytes]) -> CheckToken:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 from typing_extensions import override
@@ -25,7 +26,7 @@ class Visitor(Visits):
         """Fetch by `fetcher`."""
         self._fetcher = fetcher
         self._internal_errors = internal_errors
-        self._visiting: set[asyncio.Task[None]] = set()
+        self._visiting: set[asyncio.Task[bool]] = set()
 
     @override
     def begin(self, flow: str, visit: Visit, on_end: Callable[[bool], None]) -> None:
@@ -33,23 +34,30 @@ class Visitor(Visits):
             log.warning("subscription.unconfirmed", flow=flow, reason="too many at the same time")
             on_end(False)
             return
-        task = asyncio.get_running_loop().create_task(self._make(flow, visit, on_end))
+        task = asyncio.get_running_loop().create_task(self._has_succeeded(flow, visit))
         self._visiting.add(task)
-        task.add_done_callback(self._visiting.discard)
+        # A callback, and not the end of the task: one that is cancelled before it starts never runs.
+        task.add_done_callback(partial(self._end, on_end))
 
     async def close(self) -> None:
         """End the visits that are still being made; they count as failed."""
         await cancel_and_wait(*self._visiting)
 
-    async def _make(self, flow: str, visit: Visit, on_end: Callable[[bool], None]) -> None:
-        has_succeeded = False
+    async def _has_succeeded(self, flow: str, visit: Visit) -> bool:
         try:
             await self._fetcher.fetch(visit.url, hosts=visit.hosts)
-            log.info("subscription.confirmed", flow=flow)
-            has_succeeded = True
         except FetchError as error:
             log.warning("subscription.unconfirmed", flow=flow, reason=str(error))
-        except Exception as error:  # noqa: BLE001 - a bug, which must not leave the sender without an answer
+            return False
+        log.info("subscription.confirmed", flow=flow)
+        return True
+
+    def _end(self, on_end: Callable[[bool], None], task: asyncio.Task[bool]) -> None:
+        self._visiting.discard(task)
+        try:
+            error = None if task.cancelled() else task.exception()
+            on_end(not task.cancelled() and error is None and task.result())
+            if error is not None:
+                self._internal_errors.note(error)
+        except Exception as error:  # noqa: BLE001 - a bug
             self._internal_errors.note(error)
-        finally:
-            on_end(has_succeeded)

@@ -32,6 +32,8 @@ from eventflow_collector.ingest import REPORT_EVERY_S, Ingest
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.metrics import CollectorMetrics
+from eventflow_collector.senders.certificates import Certificates
+from eventflow_collector.server.certificates import CertificateFetcher
 from eventflow_collector.server.connection import Connection, Shared
 from eventflow_collector.server.handler import request_handler
 from eventflow_collector.server.protocol import ProblemProtocol
@@ -89,7 +91,9 @@ class Worker:
         )
         self._spool = self._make_spool(settings)
         self._budget = ByteBudget(settings.collector.max_in_flight_bytes)
-        self._visitor = Visitor(Fetcher(), self.metrics.internal_errors)
+        fetcher, certificates = Fetcher(), Certificates()
+        self._visitor = Visitor(fetcher, self.metrics.internal_errors)
+        self._certificates = CertificateFetcher(fetcher, certificates, self.metrics.internal_errors)
         writer = DurableWriter(
             publisher=self._publisher,
             spool=self._spool,
@@ -102,12 +106,13 @@ class Worker:
             if flow.source.dedup_s
         }
         self._ingest = Ingest(
-            flows={name: flow_of(name, settings) for name in flows},
+            flows={name: flow_of(name, settings, certificates) for name in flows},
             writers={**dict.fromkeys(flows, writer), **self._dedup_writers},
             budget=self._budget,
             metrics=self.metrics,
             traces=RequestTraces(tracer, on_error=self.metrics.internal_errors.note),
             visits=self._visitor,
+            certificates=self._certificates,
         )
         self._status = Reporter(
             settings.broker.urls,
@@ -164,6 +169,7 @@ class Worker:
                     await lifecycle.until_stopped(stop, publishing, *reporting, *spooling)
             finally:
                 await self._visitor.close()
+                await self._certificates.close()
                 await cancel_and_wait(*spooling)
                 if self._spool is not None:
                     await self._spool.until_resolved(within_s=self._confirm_timeout_s)

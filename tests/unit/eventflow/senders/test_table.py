@@ -1,14 +1,15 @@
 """The table of known senders is consistent in itself, and the settings offer every row of it."""
 
+import re
 import tomllib
-from string import Formatter
 
 import pytest
 from pydantic import ValidationError
 
+from eventflow.senders.checks import problems_in
 from eventflow.senders.reading import read_senders
 from eventflow.senders.table import OWN_HMAC, SENDERS
-from eventflow.senders.vocabulary import Header, Hmac, Item, Pointer, Sender, Signed, Text
+from eventflow.senders.vocabulary import Basic, Ed25519, Header, Hmac, Item, Pointer, Scheme, Sender, Text
 from eventflow.settings.errors import explain
 from eventflow.settings.root import Settings
 
@@ -28,21 +29,106 @@ timestamp = { item = "t=" }
 
 
 @pytest.mark.parametrize("sender", SENDERS.values(), ids=SENDERS)
-def test_a_signature_covers_the_body_and_has_a_place_for_each_of_its_fields(sender: Sender) -> None:
-    for scheme in sender.authentication:
-        if isinstance(scheme, Signed):
-            fields = {field for _, field, _, _ in Formatter().parse(scheme.signed) if field is not None}
-            assert "body" in fields
-            assert fields - {"body"} == {*scheme.fields, *(() if scheme.timestamp is None else ("timestamp",))}
+def test_every_description_can_work(sender: Sender) -> None:
+    assert list(problems_in(sender)) == []
 
 
-@pytest.mark.parametrize("name", [*SENDERS, OWN_HMAC])
-def test_the_settings_take_every_sender_by_its_name(name: str) -> None:
-    source = {"verify": name, "secrets": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "hmac_header": "X-Signature"}
+def secret_for(scheme: Scheme) -> str:
+    forms = {"text": "a secret", "hex": "0f" * 32, "base64": "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+    match scheme:
+        case Hmac(key=form) | Ed25519(key=form):
+            return forms.get(form, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        case Basic():
+            return "user:password"
+        case _:
+            return "a secret"
+
+
+@pytest.mark.parametrize("sender", SENDERS.values(), ids=SENDERS)
+def test_the_settings_take_every_sender_by_its_name(sender: Sender) -> None:
+    source = {
+        "verify": sender.name,
+        "secrets": secret_for(sender.authentication[0]),
+        "public_url": "https://example.com/events",
+    }
+    if any(handshake.verify_token is not None for handshake in sender.handshakes):
+        source["verify_tokens"] = "a-verify-token"
+    settings = Settings.model_validate({"source": source})
+    assert settings.sender_of(settings.all_flows["default"].source) == sender
+
+
+def test_the_settings_describe_an_hmac_of_their_own() -> None:
+    source = {
+        "verify": OWN_HMAC,
+        "secrets": "current-secret",
+        "hmac_header": "X-Signature",
+        "hmac_encoding": "base64url",
+    }
     settings = Settings.model_validate({"source": source})
     sender = settings.sender_of(settings.all_flows["default"].source)
     assert sender is not None
-    assert sender.name == name
+    assert sender.authentication == (Hmac(signature=Header("X-Signature"), encoding="base64url"),)
+
+
+SIGNED = {"scheme": "hmac", "signature": {"header": "X-Sig"}}
+PUBLISHED = {
+    "scheme": "certificate",
+    "signature": {"header": "S"},
+    "certificate": {"header": "C"},
+    "signed": "{secret}{body}",
+}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "told"),
+    [
+        ({**SIGNED, "signed": "{bdy}"}, "authentication.0.signed: {bdy} is neither one of"),
+        ({**SIGNED, "signed": "{body"}, "authentication.0.signed: { is not part of a {field}"),
+        ({**SIGNED, "signed": "{body}[x"}, "a [ is not closed"),
+        ({**SIGNED, "signed": "{body}[x]"}, "contains no {field}"),
+        ({**SIGNED, "signed": "{method}"}, "signed: it does not contain the body"),
+        ({**SIGNED, "signed": "[{body}]"}, "signed: it does not contain the body"),
+        ({**SIGNED, "signed": "{timestamp}{body}"}, "timestamp: a place is expected"),
+        ({**SIGNED, "timestamp": {"header": "T"}}, "timestamp: the time must be signed"),
+        ({**SIGNED, "fields": {"id": {"header": "I"}}}, "fields: id is not in the template"),
+        ({**SIGNED, "fields": {"body": {"header": "I"}}}, "fields: body has a meaning of its own"),
+        ({**SIGNED, "body_sha256": {"header": "H"}}, "body_sha256: the hash itself must be signed"),
+        ({**SIGNED, "signed": "{t}{body}", "fields": {"t": {"item": "t="}}}, "separator: it is needed"),
+        ({**SIGNED, "signature": {"header": "X Sig"}}, "signature: the name of a header is expected"),
+        ({**SIGNED, "signature": {"pointer": "sig"}}, "signature: a JSON pointer such as"),
+        ({**SIGNED, "signature": {"pointer": "/a/*/sig"}}, "signature: a step * is accepted in a token only"),
+        ({**PUBLISHED, "hosts": []}, "hosts: at least one host is expected"),
+        ({**PUBLISHED, "hosts": ["*"]}, "hosts: '*' is not the name of a host"),
+        ({**PUBLISHED, "hosts": ["*.amazonaws.com"]}, "hosts: '*.amazonaws.com' fits hosts of different owners"),
+        ({**PUBLISHED, "hosts": ["sns.*.com"]}, "fits hosts of different owners"),
+        ({**PUBLISHED, "hosts": ["a.example"], "signed": "{body}"}, "secret: a place for one of the flow's secrets"),
+        ({"scheme": "proxied", "header": "X DN"}, "header: the name of a header is expected"),
+    ],
+)
+def test_a_scheme_that_cannot_work_is_refused_at_the_start(scheme: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        read_senders({"acme": {"authentication": scheme}})
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ({"verify": "square", "secrets": "a-secret-of-ours"}, "EVENTFLOW_SOURCE__PUBLIC_URL is not set: Square signs"),
+        ({"verify": "adyen", "secrets": "a-secret-of-ours"}, "EVENTFLOW_SOURCE__SECRETS: hex of at least 16 bytes"),
+        ({"verify": "discord", "secrets": "0f" * 31}, "EVENTFLOW_SOURCE__SECRETS: the sender's public key is expected"),
+        ({"verify": "basic", "secrets": "a-secret-of-ours"}, "EVENTFLOW_SOURCE__SECRETS: user:password is expected"),
+        ({"verify": "svix", "secrets": "whpk_a-secret-of-ours"}, "EVENTFLOW_SOURCE__SECRETS: base64"),
+        ({"verify": "proxied", "secrets": "a-secret-of-ours"}, "EVENTFLOW_COLLECTOR__TRUSTED_PROXIES is not set"),
+        ({"public_url": "https://example.com/?a"}, "no query and no fragment is accepted"),
+    ],
+)
+def test_settings_that_a_scheme_lacks_are_named_without_a_secret(source: dict[str, str], told: str) -> None:
+    proxied = {"proxied": {"authentication": {"scheme": "proxied", "header": "X-Client-DN"}}}
+    with pytest.raises(ValidationError) as raised:
+        Settings.model_validate({"source": source, "senders": proxied})
+    line = explain(raised.value)
+    assert told in line
+    assert "of-ours" not in line
 
 
 def test_an_operator_describes_a_sender_in_the_same_words() -> None:

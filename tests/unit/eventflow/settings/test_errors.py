@@ -29,8 +29,8 @@ from tests.support.settings import loaded
         ({"CONFIG": "/nowhere.toml"}, ("EVENTFLOW_CONFIG", "/nowhere.toml", "no such file")),
         ({"SOURCE__API_KEYS_FILE": "/nowhere"}, ("EVENTFLOW_SOURCE__API_KEYS_FILE", "/nowhere")),
         (
-            {"SOURCE__VERIFY": "gitlab", "SOURCE__SECRETS": "some-secret"},
-            ("EVENTFLOW_SOURCE__VERIFY", "'gitlab'", "github"),
+            {"SOURCE__VERIFY": "githab", "SOURCE__SECRETS": "some-secret"},
+            ("EVENTFLOW_SOURCE__VERIFY", "'githab'", "github"),
         ),
         ({"SOURCE__VERIFY": "github"}, ("EVENTFLOW_SOURCE__SECRETS", "verify is github")),
         ({"SOURCE__SECRETS": "some-secret"}, ("EVENTFLOW_SOURCE__SECRETS", "verify is none")),

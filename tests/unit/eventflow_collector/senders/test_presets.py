@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
-from nacl.signing import SigningKey
 from standardwebhooks import Webhook as StandardWebhook
 from twilio.request_validator import RequestValidator
 
@@ -29,27 +29,16 @@ from eventflow.settings.root import Settings
 from eventflow_collector.intake.flow import Flow, flow_of
 from eventflow_collector.senders.request import Request
 from tests.support.requests import request_of
+from tests.support.senders import KEY, STANDARD_SECRET, TEXT_SECRET, secret_for, source_for
 
 NOW = datetime(2026, 3, 2, 10, 20, 30, tzinfo=UTC)
 SECONDS = str(int(NOW.timestamp()))
 URL = "https://hooks.example.com/events/f"
-STANDARD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-TEXT_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
-HEX_SECRET = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
-KEY = SigningKey(bytes(range(32)))
-SECRETS = {
-    "standard-webhooks": STANDARD_SECRET,
-    "svix": STANDARD_SECRET,
-    "supabase": f"v1,{STANDARD_SECRET}",
-    "adyen": HEX_SECRET,
-    "basic": "user:password-of-the-test",
-    "discord": KEY.verify_key.encode().hex(),
-}
 
 
 @cache
-def flow_with(verify: str, secret: str | None = None) -> Flow:
-    source = {"verify": verify, "secrets": [secret or SECRETS.get(verify, TEXT_SECRET)], "public_url": URL}
+def flow_with(verify: str, secret: str | None = None, public_url: str = URL) -> Flow:
+    source = source_for(verify, public_url=public_url, secret=secret)
     return flow_of("default", Settings.model_validate({"source": source}))
 
 
@@ -67,12 +56,13 @@ class Signed:
     body: bytes = b'{"id": "1", "n": "\\u00e4"}'
     query: str = ""
     secret: str | None = None
+    public_url: str = URL
     now: datetime = NOW
     unsigned: frozenset[str] = field(default=frozenset({"Content-Type"}))
 
     def accepted(self, now: datetime | None = None) -> bool:
         """Whether the collector accepts it."""
-        authenticate = flow_with(self.verify, self.secret).authenticate
+        authenticate = flow_with(self.verify, self.secret, self.public_url).authenticate
         assert authenticate is not None
         return authenticate(self.request, now or self.now) is None
 
@@ -226,6 +216,28 @@ def zoom() -> Signed:
     return Signed(verify="zoom", headers={"x-zm-signature": f"v0={signature}", "x-zm-request-timestamp": SECONDS})
 
 
+SQUARE_BODY = (
+    b'{"merchant_id":"MLEFBHHSJGVHD","type":"webhooks.test_notification","event_id":"ac3ac95b-f97d-458c-a6e6-18981597e05f",'
+    b'"created_at":"2022-07-13T20:30:59.037339943Z","data":{"type":"webhooks","id":"bc368e64-01aa-407e-b46e-3231809b1129"}}'
+)
+
+
+def square_published() -> Signed:
+    """From the tests of https://github.com/square/square-python-sdk."""
+    return Signed(
+        verify="square",
+        secret="Ibxx_5AKakO-3qeNVR61Dw",
+        public_url="https://webhook.site/679a4f3a-dcfa-49ee-bac5-9d0edad886b9",
+        headers={"x-square-hmacsha256-signature": "GF4YkrJgGBDZ9NIYbNXBnMzqb2HoL4RW/S6vkZ9/2N4="},
+        body=SQUARE_BODY,
+    )
+
+
+def gitlab_with_a_signing_token() -> Signed:
+    """https://gitlab.com/gitlab-org/gitlab/-/merge_requests/230944"""
+    return replace(standard("gitlab"), secret=STANDARD_SECRET)
+
+
 def mandrill() -> Signed:
     fields = {"mandrill_events": "[]"}
     signed = URL.encode() + b"mandrill_events[]"
@@ -252,10 +264,11 @@ SIGNED: dict[str, Callable[[], Signed]] = {
     "bitbucket": lambda: in_header("bitbucket", "X-Hub-Signature", prefix="sha256="),
     "discord": discord,
     "docusign": lambda: in_header("docusign", "X-DocuSign-Signature-1", form=encoded),
-    "docusign, second key": lambda: in_header("docusign", "X-DocuSign-Signature-2", form=encoded),
+    "docusign, tenth key": lambda: in_header("docusign", "X-DocuSign-Signature-10", form=encoded),
     "dropbox": lambda: in_header("dropbox", "X-Dropbox-Signature"),
     "gitea": lambda: in_header("gitea", "X-Gitea-Signature"),
     "github": github_published,
+    "gitlab, signing token": gitlab_with_a_signing_token,
     "hubspot": hubspot,
     "linear": linear,
     "mailgun": mailgun,
@@ -267,6 +280,7 @@ SIGNED: dict[str, Callable[[], Signed]] = {
     "square": lambda: Signed(
         verify="square", headers={"x-square-hmacsha256-signature": encoded(mac(URL.encode() + BODY))}
     ),
+    "square, published": square_published,
     "standard-webhooks": lambda: standard("standard-webhooks"),
     "standard-webhooks, public key": standard_by_a_public_key,
     "stripe": stripe,
@@ -310,7 +324,7 @@ def test_no_bit_of_a_request_may_change(make: Callable[[], Signed]) -> None:
 @pytest.mark.parametrize("make", SIGNED.values(), ids=SIGNED)
 def test_another_secret_is_refused(make: Callable[[], Signed]) -> None:
     signed = make()
-    secret = signed.secret or SECRETS.get(signed.verify, TEXT_SECRET)
+    secret = signed.secret or secret_for(signed.verify)
     other = secret[:-2] + ("ab" if not secret.endswith("ab") else "cd")
     if signed.verify != "discord" and not secret.startswith("whpk_"):  # not every number is a key of that curve
         assert not replace(signed, secret=other).accepted()
@@ -353,9 +367,8 @@ def test_a_description_is_sound_and_an_operator_can_write_it_in_toml(name: str) 
 
 @pytest.mark.parametrize("name", SENDERS)
 def test_a_sample_request_is_accepted(name: str) -> None:
-    secret = SECRETS.get(name, TEXT_SECRET)
     try:
-        sample = sample_of(SENDERS[name], secrets=[secret], url=URL, event_id="id-1", now=NOW)
+        sample = sample_of(SENDERS[name], secrets=[secret_for(name)], url=URL, event_id="id-1", now=NOW)
     except CannotSignError:
         assert name in {"amazon-sns", "discord", "paypal"}
         return
@@ -371,3 +384,46 @@ def test_two_items_of_adyen_are_refused_since_only_one_is_verified() -> None:
     document = json.loads(signed.body)
     document["notificationItems"].append({"NotificationRequestItem": {"pspReference": "forged"}})
     assert not replace(signed, body=json.dumps(document).encode()).accepted()
+
+
+HUBSPOT = {"eventId": 1, "subscriptionId": 2, "objectId": 3, "occurredAt": 4, "subscriptionType": "contact.creation"}
+MESSAGE = {"id": "wamid.1"}
+WHATSAPP = {"messages": [MESSAGE], "metadata": {"phone_number_id": "7"}}
+ZOOM = {"event": "meeting.started", "event_ts": 1, "payload": {"object": {"uuid": "u", "id": "5"}}}
+ENVELOPE = {"event": "recipient-completed", "generatedDateTime": "2026-03-02T10:20:30Z", "data": {"envelopeId": "e"}}
+
+
+@pytest.mark.parametrize(
+    ("verify", "one", "other"),
+    [
+        ("azure-event-grid", [{"id": "a"}], [{"id": "a"}, {"id": "b"}]),
+        ("docusign", ENVELOPE, {**ENVELOPE, "data": {"envelopeId": "e", "recipientId": "2"}}),
+        ("hubspot", [HUBSPOT], [{**HUBSPOT, "occurredAt": 5}]),
+        ("hubspot", [HUBSPOT], [HUBSPOT, {**HUBSPOT, "eventId": 6}]),
+        ("meta", {"entry": [{"changes": [{"value": WHATSAPP}]}]}, {"entry": [{"changes": [{"value": WHATSAPP}] * 2}]}),
+        (
+            "meta",
+            {"entry": [{"messaging": [{"message": {"mid": "m"}}]}]},
+            {"entry": [{"messaging": [{"message": {"mid": "m", "is_deleted": True}}]}]},
+        ),
+        ("microsoft-graph", {"value": [{"id": "a"}]}, {"value": [{"id": "a"}, {"id": "b"}]}),
+        ("woocommerce", {"id": 1}, {"id": 2}),
+        ("zoom", ZOOM, {**ZOOM, "event_ts": 2}),
+    ],
+)
+def test_different_events_have_different_ids_and_a_repeat_has_the_same(verify: str, one: Any, other: Any) -> None:
+    # A request with several events has no id: if the sender groups them anew, one of them would be lost as a repeat.
+    headers = {"X-WC-Webhook-Delivery-ID": "of that second"} if verify == "woocommerce" else {}
+    identity = flow_with(verify).identity
+    first, again, second = (
+        identity.id_of(request_of(headers, json.dumps(body).encode())) for body in (one, one, other)
+    )
+    assert first == again
+    assert first is not None
+    assert second != first
+
+
+def test_webhooks_of_gitlab_that_another_one_caused_do_not_share_an_id() -> None:
+    identity = flow_with("gitlab").identity
+    assert identity.id_of(request_of({"X-Gitlab-Event-UUID": "of the first one"})) is None
+    assert identity.id_of(request_of({"X-Gitlab-Event-UUID": "of the first one", "Idempotency-Key": "own"})) == "own"
