@@ -129,7 +129,7 @@ class Condition(Table):
     Attributes:
         equals: The value that it has: a text, a number, true or false, or an empty list; None if any value fulfills it.
         begins: The text that it begins with, whatever the case of its letters.
-        is_absent: Whether nothing may be there.
+        is_absent: Whether nothing may be there. An empty header or field counts as nothing; in JSON, null is a value.
     """
 
     place: Place

@@ -27,7 +27,6 @@ def test_every_region_of_sns_is_accepted(host: str) -> None:
         "sns.s3.us-west-2.amazonaws.com",
         "sns.amazonaws.com",
     ],
-    ["sns.s3.amazonaws.com", "sns.s3-us-west-2.amazonaws.com", "sns.s3.us-west-2.amazonaws.com", "sns.amazonaws.com"],
 )
 def test_a_bucket_that_is_called_sns_is_not(host: str) -> None:
     """Anyone may have it, and could put a certificate there."""

@@ -379,10 +379,11 @@ def test_a_sample_request_is_accepted(name: str) -> None:
     assert flow.identity.id_of(request) == sample.event_id
 
 
-def test_two_items_of_adyen_are_refused_since_only_one_is_verified() -> None:
+@pytest.mark.parametrize("between", [[], [None], [""], [{}]])
+def test_two_items_of_adyen_are_refused_since_only_one_is_verified(between: list[object]) -> None:
     signed = adyen()
     document = json.loads(signed.body)
-    document["notificationItems"].append({"NotificationRequestItem": {"pspReference": "forged"}})
+    document["notificationItems"] += [*between, {"NotificationRequestItem": {"pspReference": "forged"}}]
     assert not replace(signed, body=json.dumps(document).encode()).accepted()
 
 
