@@ -24,7 +24,11 @@ from eventflow.senders.vocabulary import (
 
 _OK = Answer(status=200, body="empty")
 _NO_CONTENT = Answer(status=204, body="empty")
-SNS_HOSTS = ("sns.*-*-*.amazonaws.com", "sns.us-gov-*-*.amazonaws.com", "sns.*-*-*.amazonaws.com.cn")
+# By the beginnings of the regions, because a customer may have a bucket at sns.s3-external-1.amazonaws.com.
+SNS_HOSTS = (
+    *(f"sns.{area}-*-*.amazonaws.com" for area in ("af", "ap", "ca", "eu", "il", "me", "mx", "sa", "us", "us-gov")),
+    "sns.cn-*-*.amazonaws.com.cn",
+)
 _DOCUSIGN_KEYS_MAX = 10
 _ADYEN_ITEM = "/notificationItems/0/NotificationRequestItem"
 

@@ -11,6 +11,8 @@ from eventflow.senders.presets import SNS_HOSTS
     [
         "sns.us-east-1.amazonaws.com",
         "sns.ap-southeast-2.amazonaws.com",
+        "sns.eu-central-1.amazonaws.com",
+        "sns.me-south-1.amazonaws.com",
         "sns.us-gov-west-1.amazonaws.com",
         "sns.cn-north-1.amazonaws.com.cn",
     ],
@@ -24,6 +26,8 @@ def test_every_region_of_sns_is_accepted(host: str) -> None:
     [
         "sns.s3.amazonaws.com",
         "sns.s3-us-west-2.amazonaws.com",
+        "sns.s3-external-1.amazonaws.com",
+        "sns.s3.cn-north-1.amazonaws.com.cn",
         "sns.s3.us-west-2.amazonaws.com",
         "sns.amazonaws.com",
     ],
