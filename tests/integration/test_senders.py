@@ -302,7 +302,7 @@ async def test_a_sender_that_is_described_in_toml_only_is_verified(
     assert (await running.ask(http, name, forged)).status == 401
 
 
-async def test_the_command_signs_a_sample_of_each_sender_whose_key_is_known(running: SenderFlows) -> None:
+async def test_the_command_signs_a_sample_of_each_sender_whose_key_is_known(running: SenderFlows, amqp: Amqp) -> None:
     at_once = asyncio.Semaphore(2)
     settings = {"EVENTFLOW_CONFIG": str(running.config), "EVENTFLOW_BROKER__URL": running.broker_url}
     environment = scrubbed_environment() | settings
@@ -322,6 +322,7 @@ async def test_the_command_signs_a_sample_of_each_sender_whose_key_is_known(runn
     for name, (status, output) in zip(SENDERS, await asyncio.gather(*map(run, SENDERS)), strict=True):
         assert status == (1 if name in UNSIGNABLE else 0), f"{name}: {output}"
         assert "Traceback" not in output
+        assert len(await amqp.drain(running.queue(name))) == (0 if name in UNSIGNABLE else 1)
 
 
 HUBSPOT = {"subscriptionId": 2, "objectId": 3, "occurredAt": 4, "subscriptionType": "contact.creation"}
