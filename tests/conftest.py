@@ -14,9 +14,10 @@ import hypothesis
 import pytest
 
 from sandbox.broker import provision
-from sandbox.broker.node import NodeError, PrivateNode
+from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.means import cannot
+from tests.support.nodes import running_node
 from tests.support.shared_broker import BrokerSource, OwnBroker, RemoteBroker, ServedBroker, fast_place
 from tests.support.target import ScriptedTarget
 from tests.support.virtual_time import VirtualTimeLoop
@@ -96,15 +97,8 @@ def node_directory(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def private_node(pytestconfig: pytest.Config) -> Iterator[PrivateNode]:
     """A node for the modules of this process, one after the other: a start takes as much processor time as 40 tests."""
-    try:
-        private = PrivateNode(pytestconfig.stash[BROKER_DATA] / secrets.token_hex(4))
-    except NodeError as error:
-        cannot(f"no node of our own: {error}")
-    private.start()
-    try:
+    with running_node(pytestconfig.stash[BROKER_DATA] / secrets.token_hex(4)) as private:
         yield private
-    finally:
-        private.kill()  # its data are deleted in any case, and a clean stop takes 6 s
 
 
 @pytest.fixture(scope="module")

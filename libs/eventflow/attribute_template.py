@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from yarl import URL
 
+from eventflow.dot_segments import has_dot_segment
 from eventflow.errors import UnsendableEventError
 from eventflow.event import Event
 
@@ -18,10 +19,6 @@ _BRACE = re.compile(r"\{\{|\{([A-Za-z_]*)\}")
 """`{{`, which stands for one literal brace, or a name in braces. All other braces are literal, as in a JSON object."""
 
 _AUTHORITY = re.compile(r"[^:/?#]*://[^/?#]*")
-_CLIMBS = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)")
-"""A dot segment in a decoded path. An encoded slash counts as a slash, because many servers decode a path before they
-resolve its dot segments; some ignore the rest of a segment after a semicolon."""
-
 _FIRST_MARK = 0xE000
 """Private characters stand for the attributes while a URL is encoded. No setting has them: they are not printable."""
 
@@ -88,7 +85,7 @@ class PathTemplate:
             UnsendableEventError: The event lacks an attribute, or its values would form a dot segment.
         """
         path = self.path.filled(event, _percent_encoded)
-        if _CLIMBS.search(unquote(path)):
+        if has_dot_segment(path):
             raise UnsendableEventError("an attribute of the event would be a dot segment, such as .., in the URL")
         return path if self.query is None else f"{path}?{self.query.filled(event, _percent_encoded)}"
 
@@ -149,7 +146,7 @@ def _encoded(authority: str, template: AttributeTemplate) -> PathTemplate:
     split = re.compile("|".join(map(quote, marks)))
     in_path, in_query = split.split(path), split.split(query)
     count = len(in_path) - 1
-    if count + len(in_query) - 1 != len(template.names) or _CLIMBS.search(unquote(path)):
+    if count + len(in_query) - 1 != len(template.names) or has_dot_segment(path):
         raise ValueError("with attributes in braces, its path has no dot segments")
     return PathTemplate(
         path=AttributeTemplate(literals=tuple(in_path), names=template.names[:count]),

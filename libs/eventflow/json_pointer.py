@@ -1,20 +1,26 @@
 """JSON pointers (RFC 6901). Pure."""
 
+from typing import Final
+
 ALL = "*"
 """Step that stands for all elements of an array, in pointers to several values."""
 
 
-def value_at(document: object, pointer: str) -> object:
-    """Return the value that a JSON pointer leads to; None if it leads nowhere."""
+NOWHERE: Final = object()
+"""Result of a pointer that leads nowhere, if null must not have the same one."""
+
+
+def value_at(document: object, pointer: str, *, nowhere: object = None) -> object:
+    """Return the value that a JSON pointer leads to; `nowhere` if it leads nowhere."""
     for step in pointer.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         match document:
             case dict():
-                document = document.get(name)
+                document = document.get(name, nowhere)
             case list() if name.isascii() and name.isdecimal() and (name == "0" or name[0] != "0") and len(name) < 10:
-                document = document[int(name)] if int(name) < len(document) else None
+                document = document[int(name)] if int(name) < len(document) else nowhere
             case _:
-                return None
+                return nowhere
     return document
 
 

@@ -20,10 +20,10 @@ from aiohttp import web
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from sandbox.broker.line import Line
-from sandbox.broker.node import NodeError, PrivateNode
+from sandbox.broker.node import PrivateNode
 from sandbox.ports import LOOPBACK, free_port
 from tests.support.cli import Command, Ended
-from tests.support.means import cannot
+from tests.support.nodes import running_node
 from tests.support.otlp import OtlpReceiver
 from tests.support.prometheus import DEPLOY, Prometheus, Series, alert_rules, gather_by, program
 from tests.support.services import API_KEY, Service, collector, processor
@@ -106,15 +106,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory, node_directory: Path) -> Seen
     program("prometheus")
     directory = tmp_path_factory.mktemp("observed")
     metrics_port = free_port()
-    try:
-        node = PrivateNode(node_directory, metrics_port=metrics_port, settings={"collect_statistics_interval": "1000"})
-    except NodeError as error:
-        cannot(f"no node of our own: {error}")
-    node.start()
-    try:
+    often = {"collect_statistics_interval": "1000"}
+    with running_node(node_directory, metrics_port=metrics_port, settings=often) as node:
         return asyncio.run(observed(node, f"{LOOPBACK}:{metrics_port}", directory))
-    finally:
-        node.kill()
 
 
 async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> Seen:

@@ -57,24 +57,30 @@ def service(broker_url: str) -> Iterator[Service]:
 
 
 def exchange(service: Service, request: bytes, *, is_whole: bool = False) -> list[int]:
-    """Send bytes and then say that no more will come, which ends what is not whole; return the statuses of all answers.
+    """Send bytes as `received` does; return the statuses of all answers."""
+    answers = received(service, request, is_whole=is_whole)
+    return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", answers)]
+
+
+def received(service: Service, request: bytes, *, is_whole: bool = False) -> bytes:
+    """Send bytes and then say that no more will come, which ends what is not whole; return all answers.
 
     Args:
         is_whole: Wait for an answer first.
     """
     place = urlsplit(service.url)
-    received = b""
+    answers = b""
     with (
         suppress(ConnectionError),  # it may have answered and closed before all was sent
         socket.create_connection((place.hostname, place.port), timeout=5) as connection,
     ):
         connection.sendall(request)
-        while is_whole and not re.search(rb"HTTP/1\.[01] [2-5]", received):
-            received += connection.recv(65536) or pytest.fail("no answer to a whole request")
+        while is_whole and not re.search(rb"HTTP/1\.[01] [2-5]", answers):
+            answers += connection.recv(65536) or pytest.fail("no answer to a whole request")
         connection.shutdown(socket.SHUT_WR)
         while chunk := connection.recv(65536):
-            received += chunk
-    return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", received)]
+            answers += chunk
+    return answers
 
 
 def assert_served(service: Service) -> None:

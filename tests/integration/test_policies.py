@@ -8,8 +8,9 @@ letters, expires 8000 deleted the dead queue and the retry queues, and nothing w
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aio_pika
@@ -22,12 +23,20 @@ from sandbox.ports import free_port
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.management import STRANGERS, serving
+from tests.support.nodes import running_node
 from tests.support.policies import Policies, policies_on
 from tests.support.services import API_KEY, Service, collector, processor
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
 PERSISTENT = aio_pika.DeliveryMode.PERSISTENT
+
+
+@pytest.fixture(scope="module")
+def node(node_directory: Path) -> Iterator[PrivateNode]:
+    """A node of this module alone: its policies concern all queues, and other modules leave hundreds behind."""
+    with running_node(node_directory) as own:
+        yield own
 
 
 @pytest.fixture

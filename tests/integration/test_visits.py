@@ -21,7 +21,7 @@ from tests.support.certificates import Authority
 from tests.support.wait import eventually
 
 HOST = "sns.us-west-2.amazonaws.com"
-HOSTS = ("sns.*.amazonaws.com",)
+HOSTS = ("sns.*-*-*.amazonaws.com",)
 URL = f"https://{HOST}/?Action=ConfirmSubscription&TopicArn=arn:aws:sns:us-west-2:1:T&Token=2336%2B41"
 REPLY = Reply(status=200, headers={}, body=b"")
 
@@ -88,6 +88,9 @@ async def test_the_address_is_fetched_as_it_was_sent(tmp_path: Path) -> None:
         "https://evil.example\\@sns.us-west-2.amazonaws.com/",
         "https://127.0.0.1/",
         "https://s3.us-west-2.amazonaws.com/",
+        "https://sns.s3.amazonaws.com/",
+        "https://sns.s3-us-west-2.amazonaws.com/",
+        "https://sns.s3-website-us-west-2.amazonaws.com/",
         "file:///etc/passwd",
         "https://sns.us-west-2.amazonaws.com/\r\nHost: evil.example",
     ],

@@ -74,7 +74,7 @@ authentication = { scheme = "hmac", signature = { header = "X-Signature" } }
 when = { place = { header = "x-amz-sns-message-type" }, equals = "SubscriptionConfirmation" }
 is_authenticated = true
 visit = { pointer = "/SubscribeURL" }
-visit_hosts = ["sns.*.amazonaws.com"]
+visit_hosts = ["sns.*-*-*.amazonaws.com"]
 
 [senders.discord-like]
 authentication = { scheme = "hmac", signature = { header = "X-Signature" } }

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from eventflow.cli import overrides, sources
+from eventflow.cli import overrides, sample, sources
 from eventflow.cli.assembly import add_group, command, new_group
 from eventflow.cli.check.command import check
 from eventflow.cli.console import configure_logs, err
@@ -47,7 +47,7 @@ for function in (
     command(app)(function)
 add_group(app, dead.app, "dead")
 add_group(app, overrides.app, "rate")
-add_group(app, sources.app, "source")
+add_group(app, sample.app, "source")
 
 
 @app.callback()

@@ -10,14 +10,17 @@ from eventflow.senders.hosts import check_host_pattern
 from eventflow.senders.template import fields_in, parse_template
 from eventflow.senders.vocabulary import (
     Certificate,
+    Ed25519,
     FirstMember,
     FormField,
     Header,
+    Hmac,
     Item,
     Place,
     Pointer,
     Proxied,
     Query,
+    Scheme,
     Sender,
     Signed,
     SignedPlace,
@@ -41,6 +44,10 @@ _SECRET_EXPECTED = (
     f"a place for one of the flow's secrets is expected here, or {{{SECRET}}} in the template, because the sender "
     "signs for all its customers with one key"
 )
+_MIXED = (
+    "the secrets of a scheme with a public key are public, and another scheme would accept them as its own; put the "
+    "schemes into senders of their own, or write the public keys as whpk and the others as hex, base64 or whsec"
+)
 _HEADER_EXPECTED = "the name of a header is expected: letters, digits and hyphens"
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
@@ -58,6 +65,7 @@ def problems_in(sender: Sender) -> Iterator[str]:
             yield f"{path}.header: {_HEADER_EXPECTED}"
         if isinstance(scheme, Certificate):
             yield from (f"{path}.hosts: {problem}" for problem in _problems_of_hosts(scheme.hosts))
+    yield from _problems_of_mixed_secrets(sender.authentication)
     yield from problems_of_handshakes(sender)
     for index, handshake in enumerate(sender.handshakes):
         if handshake.visit is not None:
@@ -138,6 +146,19 @@ def _problems_of_fields(scheme: Signed, used: Set[str]) -> Iterator[tuple[str, s
         yield "timestamp", f"the time must be signed: write {{{TIMESTAMP}}} into the template, or leave the place out"
     if not scheme.separator and any(isinstance(place, Item) for place in (*scheme.fields.values(), scheme.timestamp)):
         yield "separator", "it is needed, because a place is an item beside the signature"
+
+
+def _problems_of_mixed_secrets(schemes: Sequence[Scheme]) -> Iterator[str]:
+    """Yield a problem if a secret that is public in one scheme could authenticate a request by another one."""
+    public = [scheme for scheme in schemes if isinstance(scheme, Ed25519 | Certificate)]
+    private = [scheme for scheme in schemes if not isinstance(scheme, Ed25519 | Certificate)]
+    if any(not _differ_in_form(one, other) for one in public for other in private):
+        yield f"authentication: {_MIXED}"
+
+
+def _differ_in_form(public: Scheme, private: Scheme) -> bool:
+    """Whether a public key is never a secret of the other scheme. Only `whpk_` cannot be part of hex or base64."""
+    return isinstance(public, Ed25519) and public.key == "whpk" and isinstance(private, Hmac) and private.key != "text"
 
 
 def _problems_of_hosts(patterns: Sequence[str]) -> Iterator[str]:

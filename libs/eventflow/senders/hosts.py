@@ -19,7 +19,8 @@ _LABEL = re.compile(r"[a-z0-9*]([a-z0-9*-]{0,61}[a-z0-9*])?")
 def is_pinned(address: str, patterns: Sequence[str]) -> bool:
     """Return True if an address is one of https at a host that fits one of the patterns.
 
-    In a pattern, `*` stands for letters, digits and hyphens of one label: `sns.*.amazonaws.com`.
+    In a pattern, `*` stands for letters and digits between dots or hyphens, as in `sns.*-*-*.amazonaws.com`. It stands
+    for no hyphen, because that pattern would fit `sns.s3-us-west-2.amazonaws.com`, which is anybody's bucket.
     """
     if len(address) > ADDRESS_MAX_CHARACTERS or not (address.isascii() and address.isprintable()):
         return False
@@ -45,4 +46,4 @@ def check_host_pattern(pattern: str) -> None:
 
 @lru_cache
 def _host_like(pattern: str) -> re.Pattern[str]:
-    return re.compile(re.escape(pattern).replace(r"\*", "[a-z0-9-]+"))
+    return re.compile(re.escape(pattern).replace(r"\*", "[a-z0-9]+"))

@@ -3,8 +3,6 @@
 Each row has the page of the sender that describes its scheme.
 """
 
-from typing import Literal
-
 from eventflow.senders.vocabulary import (
     Answer,
     Basic,
@@ -26,7 +24,12 @@ from eventflow.senders.vocabulary import (
 
 _OK = Answer(status=200, body="empty")
 _NO_CONTENT = Answer(status=204, body="empty")
-_SNS_HOSTS = ("sns.*-*-*.amazonaws.com", "sns.*-*-*.amazonaws.com.cn")
+# By the beginnings of the regions, because a customer may have a bucket at sns.s3-external-1.amazonaws.com.
+SNS_HOSTS = (
+    *(f"sns.{area}-*-*.amazonaws.com" for area in ("af", "ap", "ca", "eu", "il", "me", "mx", "sa", "us", "us-gov")),
+    "sns.cn-*-*.amazonaws.com.cn",
+)
+_DOCUSIGN_KEYS_MAX = 10
 _ADYEN_ITEM = "/notificationItems/0/NotificationRequestItem"
 
 
@@ -64,6 +67,19 @@ def standard_webhooks(prefix: str) -> tuple[Hmac | Ed25519, ...]:
     )
 
 
+def _only(place: Place, *absent: str) -> tuple[Text, ...]:
+    """Return the text at a place, in requests in which nothing is at the pointers.
+
+    An id in a request with several events is the id of one of them only. If the sender groups them anew when it sends
+    them again, two requests with different events would have the same id.
+    """
+    return (Text(parts=(place,), when=_absent(*absent)),)
+
+
+def _absent(*pointers: str) -> tuple[Condition, ...]:
+    return tuple(Condition(place=Pointer(pointer), is_absent=True) for pointer in pointers)
+
+
 def _equals(place: Place, value: str | int | list[object]) -> Condition:
     return Condition(place=place, equals=value)
 
@@ -72,8 +88,9 @@ def _adyen(name: str) -> Pointer:
     return Pointer(f"{_ADYEN_ITEM}/{name}")
 
 
-def _docusign(number: Literal[1, 2]) -> Hmac:
-    return Hmac(signature=Header(f"X-DocuSign-Signature-{number}"), encoding="base64")
+def _hubspot_id(event: str) -> tuple[Place, ...]:
+    """Return the parts of an id. HubSpot does not promise that its eventId alone is unique."""
+    return tuple(Pointer(f"{event}/{name}") for name in ("eventId", "subscriptionId", "objectId", "occurredAt"))
 
 
 PRESETS = (
@@ -100,11 +117,17 @@ PRESETS = (
                 key="hex",
                 signs_body=False,
                 # Each item has a signature of its own, and an item that is not verified must not pass with another.
-                when=(Condition(place=Pointer("/notificationItems/1"), is_absent=True),),
+                when=_absent("/notificationItems/1"),
             ),
         ),
         answer=Answer(status=200, text="[accepted]"),
-        id=(Text(parts=(_adyen("pspReference"), _adyen("eventCode"), _adyen("success")), separator="-"),),
+        id=(
+            Text(
+                parts=(_adyen("pspReference"), _adyen("eventCode"), _adyen("success")),
+                suffix=_adyen("eventDate"),
+                separator="-",
+            ),
+        ),
         type=texts(_adyen("eventCode")),
         source=texts(_adyen("merchantAccountCode")),
         time=(Time(place=_adyen("eventDate")),),
@@ -131,7 +154,7 @@ PRESETS = (
                 },
                 signs_body=False,
                 certificate=Pointer("/SigningCertURL"),
-                hosts=_SNS_HOSTS,
+                hosts=SNS_HOSTS,
                 version=Pointer("/SignatureVersion"),
                 algorithms={"1": "sha1", "2": "sha256"},
                 secret=Pointer("/TopicArn"),
@@ -142,7 +165,7 @@ PRESETS = (
                 when=(_equals(Pointer("/Type"), "SubscriptionConfirmation"),),
                 is_authenticated=True,
                 visit=Pointer("/SubscribeURL"),
-                visit_hosts=_SNS_HOSTS,
+                visit_hosts=SNS_HOSTS,
             ),
             Handshake(when=(_equals(Pointer("/Type"), "UnsubscribeConfirmation"),), is_authenticated=True),
         ),
@@ -192,11 +215,13 @@ PRESETS = (
             ),
         ),
         answer=_OK,
-        id=texts(Pointer("/0/id")),
-        type=texts(Pointer("/0/eventType")),
-        source=texts(Pointer("/0/topic")),
-        subject=texts(Pointer("/0/subject")),
-        time=(Time(place=Pointer("/0/eventTime")),),
+        # The places that begin with /0 are those of a request with one event, the others those of an element if the
+        # endpoint has batch=1 in its query.
+        id=(*_only(Pointer("/0/id"), "/1"), *texts(Pointer("/id"))),
+        type=texts(Pointer("/0/eventType"), Pointer("/eventType")),
+        source=texts(Pointer("/0/topic"), Pointer("/topic")),
+        subject=texts(Pointer("/0/subject"), Pointer("/subject")),
+        time=(Time(place=Pointer("/0/eventTime")), Time(place=Pointer("/eventTime"))),
     ),
     # https://www.rfc-editor.org/rfc/rfc7617
     Sender(
@@ -272,10 +297,18 @@ PRESETS = (
         name="docusign",
         title="DocuSign Connect",
         credential="HMAC key of the account, under Connect > Connect Keys",
-        authentication=(_docusign(1), _docusign(2)),
+        # A signature for each key of the account, in the order of the keys.
+        authentication=tuple(
+            Hmac(signature=Header(f"X-DocuSign-Signature-{number}"), encoding="base64")
+            for number in range(1, _DOCUSIGN_KEYS_MAX + 1)
+        ),
         answer=_OK,
         id=(
-            Text(parts=(Pointer("/data/envelopeId"), Pointer("/event"), Pointer("/generatedDateTime")), separator="-"),
+            Text(
+                parts=(Pointer("/data/envelopeId"), Pointer("/event"), Pointer("/generatedDateTime")),
+                suffix=Pointer("/data/recipientId"),
+                separator="-",
+            ),
         ),
         type=texts(Pointer("/event")),
         source=texts(Pointer("/data/accountId")),
@@ -312,9 +345,10 @@ PRESETS = (
     Sender(
         name="gitlab",
         title="GitLab",
-        credential="secret token of the webhook, under Settings > Webhooks",
-        authentication=(Token(token=Header("X-Gitlab-Token")),),
-        id=texts(Header("Idempotency-Key"), Header("X-Gitlab-Event-UUID")),
+        credential="signing token of the webhook, under Settings > Webhooks; or its secret token",
+        authentication=(*standard_webhooks("webhook")[:1], Token(token=Header("X-Gitlab-Token"))),
+        # Not X-Gitlab-Event-UUID: webhooks that an earlier webhook has caused have the same.
+        id=texts(Header("webhook-id"), Header("Idempotency-Key")),
         type=texts(Header("X-Gitlab-Event")),
         source=texts(Header("X-Gitlab-Instance")),
     ),
@@ -333,10 +367,16 @@ PRESETS = (
             ),
         ),
         answer=_OK,
-        id=texts(Pointer("/0/eventId")),
-        type=texts(Pointer("/0/subscriptionType")),
-        source=texts(Pointer("/0/portalId")),
-        time=(Time(place=Pointer("/0/occurredAt"), format="unix_ms"),),
+        id=(
+            Text(parts=_hubspot_id("/0"), separator="-", when=_absent("/1")),
+            Text(parts=_hubspot_id(""), separator="-"),  # of an element, if the address has batch=1 in its query
+        ),
+        type=texts(Pointer("/0/subscriptionType"), Pointer("/subscriptionType")),
+        source=texts(Pointer("/0/portalId"), Pointer("/portalId")),
+        time=(
+            Time(place=Pointer("/0/occurredAt"), format="unix_ms"),
+            Time(place=Pointer("/occurredAt"), format="unix_ms"),
+        ),
     ),
     # https://linear.app/developers/webhooks
     Sender(
@@ -410,7 +450,23 @@ PRESETS = (
             ),
         ),
         answer=_OK,
-        id=texts(Pointer("/entry/0/changes/0/value/messages/0/id"), Pointer("/entry/0/messaging/0/message/mid")),
+        id=(
+            Text(
+                parts=(
+                    Pointer("/entry/0/changes/0/value/messages/0/id"),
+                    Pointer("/entry/0/changes/0/value/metadata/phone_number_id"),
+                ),
+                separator="-",
+                when=_absent("/entry/1", "/entry/0/changes/1", "/entry/0/changes/0/value/messages/1"),
+            ),
+            # A message that is deleted later has the same id then.
+            *_only(
+                Pointer("/entry/0/messaging/0/message/mid"),
+                "/entry/1",
+                "/entry/0/messaging/1",
+                "/entry/0/messaging/0/message/is_deleted",
+            ),
+        ),
         type=(Text(parts=(Pointer("/object"),), suffix=Pointer("/entry/0/changes/0/field"), separator="."),),
         source=texts(Pointer("/entry/0/id")),
     ),
@@ -427,7 +483,7 @@ PRESETS = (
                 text="{challenge}",
             ),
         ),
-        id=texts(Pointer("/value/0/id")),
+        id=_only(Pointer("/value/0/id"), "/value/1"),
         type=texts(Pointer("/value/0/changeType"), Pointer("/value/0/lifecycleEvent")),
         source=texts(Pointer("/value/0/subscriptionId")),
         subject=texts(Pointer("/value/0/resource")),
@@ -499,6 +555,7 @@ PRESETS = (
         title="Supabase",
         credential="secret of the hook, v1,whsec_..., under Authentication > Hooks",
         authentication=standard_webhooks("webhook"),
+        answer=_NO_CONTENT,
         id=texts(Header("webhook-id")),
         time=(Time(place=Header("webhook-timestamp"), format="unix_s"),),
     ),
@@ -578,7 +635,8 @@ PRESETS = (
             ),
         ),
         answer=_OK,
-        id=texts(Header("X-WC-Webhook-Delivery-ID")),
+        # Two deliveries within one second have the same delivery id, so that of the object is needed too.
+        id=(Text(parts=(Header("X-WC-Webhook-Delivery-ID"), Pointer("/id")), separator="-"),),
         type=texts(Header("X-WC-Webhook-Topic")),
         source=texts(Header("X-WC-Webhook-Source")),
         is_known_by_headers=True,
@@ -638,6 +696,13 @@ PRESETS = (
             ),
         ),
         answer=_OK,
+        id=(
+            Text(
+                parts=(Pointer("/payload/object/uuid"), Pointer("/event"), Pointer("/event_ts")),
+                suffix=Pointer("/payload/object/participant/participant_uuid"),
+                separator="-",
+            ),
+        ),
         type=texts(Pointer("/event")),
         source=texts(Pointer("/payload/account_id")),
         time=(Time(place=Pointer("/event_ts"), format="unix_ms"),),

@@ -157,7 +157,8 @@ def _id_of(sender: Sender, sample: Sample) -> str | None:
     for text in sender.id:
         found = [_text_at(sample, place) for place in text.parts]
         if all(found):
-            return text.separator.join(map(str, found))
+            suffix = None if text.suffix is None else _text_at(sample, text.suffix)
+            return text.separator.join([*map(str, found), *(() if suffix is None else (suffix,))])
     return None
 
 

@@ -123,35 +123,13 @@ def _as_tuple(value: object) -> object:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text(Table):
-    """A text that a request holds in one place or several. In TOML, a single place can be written in its stead.
-
-    Attributes:
-        parts: Joined by the separator; the text is absent if one of them is.
-        suffix: Added after a separator if it is present and the whole is not too long.
-    """
-
-    parts: Annotated[tuple[Place, ...], BeforeValidator(_as_tuple)]
-    suffix: Place | None = None
-    separator: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Time(Table):
-    """A time that a request holds."""
-
-    place: Place
-    format: TimeFormat = "rfc3339"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Condition(Table):
     """A demand on one place of a request.
 
     Attributes:
         equals: The value that it has: a text, a number, true or false, or an empty list; None if any value fulfills it.
         begins: The text that it begins with, whatever the case of its letters.
-        is_absent: Whether nothing may be there.
+        is_absent: Whether nothing may be there. An empty header or field counts as nothing; in JSON, null is a value.
     """
 
     place: Place
@@ -161,6 +139,30 @@ class Condition(Table):
 
 
 Conditions = Annotated[tuple[Condition, ...], BeforeValidator(_as_tuple)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(Table):
+    """A text that a request holds in one place or several. In TOML, a single place can be written in its stead.
+
+    Attributes:
+        parts: Joined by the separator; the text is absent if one of them is.
+        suffix: Added after a separator if it is present and the whole is not too long.
+        when: The text counts only in requests that fulfill all of these.
+    """
+
+    parts: Annotated[tuple[Place, ...], BeforeValidator(_as_tuple)]
+    suffix: Place | None = None
+    separator: str = ""
+    when: Conditions = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Time(Table):
+    """A time that a request holds."""
+
+    place: Place
+    format: TimeFormat = "rfc3339"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +230,7 @@ class Certificate(Signed):
     Attributes:
         certificate: Place of the certificate's address.
         hosts: The hosts from which a certificate is accepted, by https on port 443. In a pattern such as
-            `sns.*.amazonaws.com`, `*` stands for letters, digits and hyphens of one label.
+            `sns.*-*-*.amazonaws.com`, `*` stands for letters and digits.
         algorithm: Hash function of the signature.
         algorithms: The hash function by the value at `version`, if the sender has several.
         version: Place of that value.

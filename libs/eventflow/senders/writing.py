@@ -40,7 +40,7 @@ def _keys_of(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _plain(value: Any) -> Any:
     match value:
-        case Text(parts=(place,), suffix=None):
+        case Text(parts=(place,), suffix=None, when=()):
             return _table_of(place)
         case _ if is_dataclass(value):
             return _table_of(value)

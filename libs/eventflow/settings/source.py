@@ -115,8 +115,8 @@ class SourceSettings(Section):
     )
     confirm_subscriptions: bool = Field(
         False,
-        description="confirm subscriptions of a sender such as `sns` by fetching the address that it sends in an "
-        "authentic request; otherwise such a request is answered 403",
+        description="confirm subscriptions of a sender such as `amazon-sns` by fetching the address that it sends in "
+        "an authentic request; otherwise such a request is answered 403",
     )
     public_url: Annotated[str, AfterValidator(_public_url)] = Field(
         "",

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
+from eventflow.dot_segments import has_dot_segment
 from eventflow.topology import DEFAULT_FLOW
 from eventflow_collector import responses
 from eventflow_collector.responses import Response
@@ -65,9 +66,8 @@ def _flow_at(path: str) -> ToFlow | None:
     if not path.startswith(f"{EVENTS_PATH}/"):
         return None
     name, slash, below = path.removeprefix(f"{EVENTS_PATH}/").partition("/")
-    # A proxy may resolve dots, and so allow this path as that of another flow.
-    has_dots = any(unquote(segment) in {".", ".."} for segment in below.split("/"))
-    return ToFlow(unquote(name), slash + below) if name and not has_dots else None
+    # A proxy may resolve dot segments, and so allow this path as that of another flow.
+    return ToFlow(unquote(name), slash + below) if name and not has_dot_segment(below) else None
 
 
 def _not_served(method: str, *, allow: str) -> Response:

@@ -31,6 +31,8 @@ def require_target_credentials(settings: Settings) -> None:
                 f"{variable_name(name, 'target', 'oauth2_client_secret')} is not set: the client secret is expected, "
                 "because oauth2_token_url is set"
             )
+        if not flow.target.tls_files.paths:
+            continue  # to load the CAs of the system takes 40 ms, and a target without TLS does not need them
         try:
             context_of(flow.target.tls_files)
         except UnusableCertificateError as error:

@@ -33,6 +33,9 @@ def test_a_request_for_a_flow_leads_there(method: str, path: str, flow: str, sub
         ("POST", "/events/x/../y", 404, None),
         ("POST", "/events/x/%2e%2E/y", 404, None),
         ("POST", "/events/x/.", 404, None),
+        ("POST", "/events/x/..%2fy", 404, None),
+        ("POST", "/events/x/..%5Cy", 404, None),
+        ("POST", "/events/x/..;/y", 404, None),
         ("POST", "/eventsx", 404, None),
     ],
 )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 
-from eventflow.json_pointer import value_at
+from eventflow.json_pointer import NOWHERE, value_at
 from eventflow.senders.vocabulary import Condition, FirstMember, FormField, Place, Pointer
 from eventflow_collector.senders.request import Request, text_finder
 
@@ -22,10 +22,10 @@ def all_fulfilled(conditions: Iterable[Condition]) -> IsFulfilled:
 
 
 def fulfilled(condition: Condition) -> IsFulfilled:
-    """Prepare to check one condition. An empty text counts as absent."""
+    """Prepare to check one condition. An empty text is no value; in JSON it is not absent either."""
     find, expected = _value_finder(condition.place), condition.equals
     if condition.is_absent:
-        return lambda request: _is_absent(find(request))
+        return _absence_of(condition.place)
     if condition.begins is not None:
         beginning = condition.begins.lower()
         return lambda request: isinstance(value := find(request), str) and value.lower().startswith(beginning)
@@ -44,6 +44,14 @@ def fulfilled(condition: Condition) -> IsFulfilled:
 def is_in_head(place: Place) -> bool:
     """Whether the text at a place can be found before the body has arrived."""
     return not isinstance(place, Pointer | FormField | FirstMember)
+
+
+def _absence_of(place: Place) -> IsFulfilled:
+    if isinstance(place, Pointer):
+        # Not even null may be there: a target may read the elements of an array behind it.
+        return lambda request: value_at(request.document, place.pointer, nowhere=NOWHERE) is NOWHERE
+    find = text_finder(place)
+    return lambda request: _is_absent(find(request))
 
 
 def _is_absent(value: object) -> bool:

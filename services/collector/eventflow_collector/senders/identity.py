@@ -8,6 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from eventflow.event import is_valid_attribute, is_valid_text, parse_time, require_attribute
 from eventflow.senders.vocabulary import FirstMember, Header, Place, Pointer, Sender, Text, Time, TimeFormat
+from eventflow_collector.senders.conditions import all_fulfilled
 from eventflow_collector.senders.request import FindText, Request, text_finder
 
 _DIGITS = re.compile(r"\d{1,14}", re.ASCII)
@@ -186,7 +187,8 @@ def _is_in_headers(text: Text | Time) -> bool:
 def _places_of(text: Text | Time) -> list[Place]:
     if isinstance(text, Time):
         return [text.place]
-    return [*text.parts, *(() if text.suffix is None else (text.suffix,))]
+    conditions = (condition.place for condition in text.when)
+    return [*text.parts, *(() if text.suffix is None else (text.suffix,)), *conditions]
 
 
 def _name_of(text: Text) -> str:
@@ -215,6 +217,14 @@ def _first(
 
 
 def _text_finder(text: Text) -> FindText:
+    find = _joined_finder(text)
+    if not text.when:
+        return find
+    applies = all_fulfilled(text.when)
+    return lambda request: find(request) if applies(request) else None
+
+
+def _joined_finder(text: Text) -> FindText:
     parts = [text_finder(place) for place in text.parts]
     suffix = None if text.suffix is None else text_finder(text.suffix)
     if len(parts) == 1 and suffix is None:

@@ -167,7 +167,8 @@ class RequestForm:
             if event.dataschema is not None:
                 own["ce-dataschema"] = header_value(event.dataschema)
             if event.extensions is not None:
-                chosen = {f"ce-{name}": header_value(value) for name, value in event.extensions.items()}
+                extensions = {f"ce-{name}": header_value(value) for name, value in event.extensions.items()}
+                chosen = self._without_settled(extensions)
             is_long = len(event.source) > SHARED_SOURCE_MAX
             if is_long:
                 own["ce-source"] = header_value(event.source)
@@ -184,11 +185,11 @@ class RequestForm:
             path = self.additions.path_for(event)
         if event.forwarded is not None:
             parts = event.forwarded.parts
-            chosen = self._forwarded(parts.headers) | (chosen or {})
+            chosen = self._without_settled(parts.headers) | (chosen or {})
             path = _with_query(path or self.path, parts.query) if parts.query else path
         return TargetRequest(body=body, own=own, shared=shared, chosen=chosen, path=path)
 
-    def _forwarded(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def _without_settled(self, headers: Mapping[str, str]) -> dict[str, str]:
         return {name: value for name, value in headers.items() if name.lower() not in self.settled_names}
 
     def _signed(self, event_id: str, body: bytes, now: datetime) -> dict[str, str]:

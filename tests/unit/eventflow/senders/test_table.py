@@ -182,3 +182,35 @@ def test_the_name_of_an_unknown_sender_is_refused_with_the_known_ones() -> None:
     assert line.startswith(
         "EVENTFLOW_FLOWS__A__SOURCE__VERIFY = 'githb': one of these is expected: 'standard-webhooks'"
     )
+
+
+HMAC = {"scheme": "hmac", "signature": {"header": "A"}}
+PUBLIC = {"scheme": "ed25519", "signature": {"header": "B"}}
+TOKEN = {"scheme": "token", "token": {"header": "C"}}
+
+
+@pytest.mark.parametrize(
+    ("schemes", "is_sound"),
+    [
+        ([HMAC, TOKEN], True),
+        ([PUBLIC, PUBLIC], True),
+        ([PUBLIC, HMAC], False),
+        ([TOKEN, PUBLIC], False),
+        ([{**PUBLIC, "key": "whpk"}, HMAC], False),
+        ([{**PUBLIC, "key": "whpk"}, TOKEN], False),
+        ([{**PUBLIC, "key": "whpk"}, {"scheme": "basic"}], False),
+        ([PUBLIC, {**HMAC, "key": "hex"}], False),
+        ([{**PUBLIC, "key": "base64"}, {**HMAC, "key": "whsec"}], False),
+        ([{**PUBLIC, "key": "whpk"}, {**HMAC, "key": "whsec"}], True),
+        ([{**PUBLIC, "key": "whpk"}, {**HMAC, "key": "hex"}], True),
+    ],
+)
+def test_no_scheme_accepts_the_public_key_of_another_one_as_its_secret(
+    schemes: list[dict[str, object]], is_sound: bool
+) -> None:
+    tables = {"acme": {"authentication": schemes}}
+    if is_sound:
+        read_senders(tables)
+    else:
+        with pytest.raises(ValueError, match="public"):
+            read_senders(tables)

@@ -84,8 +84,12 @@ def test_any_value_but_an_empty_text_is_there(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", ["", None])
-def test_an_empty_text_is_absent(value: object) -> None:
-    assert fulfilled(Condition(place=Pointer("/x"), is_absent=True))(of({"x": value}))
+def test_an_empty_text_does_not_count_but_null_in_json_is_not_absent(value: object) -> None:
+    assert not fulfilled(Condition(place=Pointer("/x")))(of({"x": value}))
+    assert not fulfilled(Condition(place=Pointer("/x"), is_absent=True))(of({"x": value}))
+    assert not fulfilled(Condition(place=Pointer("/1"), is_absent=True))(of([1, value]))
+    assert fulfilled(Condition(place=Pointer("/1"), is_absent=True))(of([1]))
+    assert fulfilled(Condition(place=Pointer("/x/y"), is_absent=True))(of({"x": value}))
     assert fulfilled(Condition(place=Header("X-N"), is_absent=True))(request_of({"X-N": ""}))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
@@ -36,8 +37,8 @@ URL = "https://hooks.example.com/events/f"
 
 
 @cache
-def flow_with(verify: str, secret: str | None = None) -> Flow:
-    source = source_for(verify, public_url=URL, secret=secret)
+def flow_with(verify: str, secret: str | None = None, public_url: str = URL) -> Flow:
+    source = source_for(verify, public_url=public_url, secret=secret)
     return flow_of("default", Settings.model_validate({"source": source}))
 
 
@@ -55,12 +56,13 @@ class Signed:
     body: bytes = b'{"id": "1", "n": "\\u00e4"}'
     query: str = ""
     secret: str | None = None
+    public_url: str = URL
     now: datetime = NOW
     unsigned: frozenset[str] = field(default=frozenset({"Content-Type"}))
 
     def accepted(self, now: datetime | None = None) -> bool:
         """Whether the collector accepts it."""
-        authenticate = flow_with(self.verify, self.secret).authenticate
+        authenticate = flow_with(self.verify, self.secret, self.public_url).authenticate
         assert authenticate is not None
         return authenticate(self.request, now or self.now) is None
 
@@ -214,6 +216,28 @@ def zoom() -> Signed:
     return Signed(verify="zoom", headers={"x-zm-signature": f"v0={signature}", "x-zm-request-timestamp": SECONDS})
 
 
+SQUARE_BODY = (
+    b'{"merchant_id":"MLEFBHHSJGVHD","type":"webhooks.test_notification","event_id":"ac3ac95b-f97d-458c-a6e6-18981597e05f",'
+    b'"created_at":"2022-07-13T20:30:59.037339943Z","data":{"type":"webhooks","id":"bc368e64-01aa-407e-b46e-3231809b1129"}}'
+)
+
+
+def square_published() -> Signed:
+    """From the tests of https://github.com/square/square-python-sdk."""
+    return Signed(
+        verify="square",
+        secret="Ibxx_5AKakO-3qeNVR61Dw",
+        public_url="https://webhook.site/679a4f3a-dcfa-49ee-bac5-9d0edad886b9",
+        headers={"x-square-hmacsha256-signature": "GF4YkrJgGBDZ9NIYbNXBnMzqb2HoL4RW/S6vkZ9/2N4="},
+        body=SQUARE_BODY,
+    )
+
+
+def gitlab_with_a_signing_token() -> Signed:
+    """https://gitlab.com/gitlab-org/gitlab/-/merge_requests/230944"""
+    return replace(standard("gitlab"), secret=STANDARD_SECRET)
+
+
 def mandrill() -> Signed:
     fields = {"mandrill_events": "[]"}
     signed = URL.encode() + b"mandrill_events[]"
@@ -240,10 +264,11 @@ SIGNED: dict[str, Callable[[], Signed]] = {
     "bitbucket": lambda: in_header("bitbucket", "X-Hub-Signature", prefix="sha256="),
     "discord": discord,
     "docusign": lambda: in_header("docusign", "X-DocuSign-Signature-1", form=encoded),
-    "docusign, second key": lambda: in_header("docusign", "X-DocuSign-Signature-2", form=encoded),
+    "docusign, tenth key": lambda: in_header("docusign", "X-DocuSign-Signature-10", form=encoded),
     "dropbox": lambda: in_header("dropbox", "X-Dropbox-Signature"),
     "gitea": lambda: in_header("gitea", "X-Gitea-Signature"),
     "github": github_published,
+    "gitlab, signing token": gitlab_with_a_signing_token,
     "hubspot": hubspot,
     "linear": linear,
     "mailgun": mailgun,
@@ -255,6 +280,7 @@ SIGNED: dict[str, Callable[[], Signed]] = {
     "square": lambda: Signed(
         verify="square", headers={"x-square-hmacsha256-signature": encoded(mac(URL.encode() + BODY))}
     ),
+    "square, published": square_published,
     "standard-webhooks": lambda: standard("standard-webhooks"),
     "standard-webhooks, public key": standard_by_a_public_key,
     "stripe": stripe,
@@ -353,8 +379,52 @@ def test_a_sample_request_is_accepted(name: str) -> None:
     assert flow.identity.id_of(request) == sample.event_id
 
 
-def test_two_items_of_adyen_are_refused_since_only_one_is_verified() -> None:
+@pytest.mark.parametrize("between", [[], [None], [""], [{}]])
+def test_two_items_of_adyen_are_refused_since_only_one_is_verified(between: list[object]) -> None:
     signed = adyen()
     document = json.loads(signed.body)
-    document["notificationItems"].append({"NotificationRequestItem": {"pspReference": "forged"}})
+    document["notificationItems"] += [*between, {"NotificationRequestItem": {"pspReference": "forged"}}]
     assert not replace(signed, body=json.dumps(document).encode()).accepted()
+
+
+HUBSPOT = {"eventId": 1, "subscriptionId": 2, "objectId": 3, "occurredAt": 4, "subscriptionType": "contact.creation"}
+MESSAGE = {"id": "wamid.1"}
+WHATSAPP = {"messages": [MESSAGE], "metadata": {"phone_number_id": "7"}}
+ZOOM = {"event": "meeting.started", "event_ts": 1, "payload": {"object": {"uuid": "u", "id": "5"}}}
+ENVELOPE = {"event": "recipient-completed", "generatedDateTime": "2026-03-02T10:20:30Z", "data": {"envelopeId": "e"}}
+
+
+@pytest.mark.parametrize(
+    ("verify", "one", "other"),
+    [
+        ("azure-event-grid", [{"id": "a"}], [{"id": "a"}, {"id": "b"}]),
+        ("docusign", ENVELOPE, {**ENVELOPE, "data": {"envelopeId": "e", "recipientId": "2"}}),
+        ("hubspot", [HUBSPOT], [{**HUBSPOT, "occurredAt": 5}]),
+        ("hubspot", [HUBSPOT], [HUBSPOT, {**HUBSPOT, "eventId": 6}]),
+        ("meta", {"entry": [{"changes": [{"value": WHATSAPP}]}]}, {"entry": [{"changes": [{"value": WHATSAPP}] * 2}]}),
+        (
+            "meta",
+            {"entry": [{"messaging": [{"message": {"mid": "m"}}]}]},
+            {"entry": [{"messaging": [{"message": {"mid": "m", "is_deleted": True}}]}]},
+        ),
+        ("microsoft-graph", {"value": [{"id": "a"}]}, {"value": [{"id": "a"}, {"id": "b"}]}),
+        ("woocommerce", {"id": 1}, {"id": 2}),
+        ("zoom", ZOOM, {**ZOOM, "event_ts": 2}),
+    ],
+)
+def test_different_events_have_different_ids_and_a_repeat_has_the_same(verify: str, one: Any, other: Any) -> None:
+    # A request with several events has no id: if the sender groups them anew, one of them would be lost as a repeat.
+    headers = {"X-WC-Webhook-Delivery-ID": "of that second"} if verify == "woocommerce" else {}
+    identity = flow_with(verify).identity
+    first, again, second = (
+        identity.id_of(request_of(headers, json.dumps(body).encode())) for body in (one, one, other)
+    )
+    assert first == again
+    assert first is not None
+    assert second != first
+
+
+def test_webhooks_of_gitlab_that_another_one_caused_do_not_share_an_id() -> None:
+    identity = flow_with("gitlab").identity
+    assert identity.id_of(request_of({"X-Gitlab-Event-UUID": "of the first one"})) is None
+    assert identity.id_of(request_of({"X-Gitlab-Event-UUID": "of the first one", "Idempotency-Key": "own"})) == "own"

@@ -161,6 +161,12 @@ def test_forwarded_parts_are_added_and_replace_nothing(kind: str) -> None:
     assert unsigned.path == "/in?a=%20b&c"
 
 
+def test_an_extension_replaces_no_header_of_the_settings() -> None:
+    form = request_form(TargetSettings.model_validate({"url": "http://t/", "headers": {"CE-Tenant": "ours"}}))
+    request = form.request_for(envelope(b"", extensions={"tenant": "theirs", "region": "eu"}), now=NOW)
+    assert request.chosen == {"ce-region": "eu"}
+
+
 def test_forwarded_parts_join_a_path_and_headers_with_attributes_and_replace_no_access_token() -> None:
     settings = TargetSettings.model_validate(
         {"url": "http://t/orders/{subject}?type={type}", "headers": {"X-Tenant": "{subject}"}}
