@@ -244,19 +244,16 @@ class Reception(Stored):
     def take(self, body: bytes) -> None:
         """Judge the whole request and store its events. Its body has been reserved, and decoded if it has codings."""
         request, now = Request(self._head, body, self._exchange), utc_now()
-        find_awaited = self._flow.await_certificate
-        if find_awaited is not None and (awaited := find_awaited(request, now)) is not None:
-            self._ingest.certificates.begin(awaited, partial(self._take_later, request))
-        else:
+        find = self._flow.await_certificate
+        if find is None or not self._fetch(find(request, now), partial(self._take_later, request)):
             self._take(request, now)
 
     def verify(self, received: bytes) -> bool:
         """Check the signature over a body that is still to be decoded; return False after a refusal."""
         request, now = Request(self._head, received, self._exchange), utc_now()
-        find_awaited = self._flow.await_certificate
-        if find_awaited is not None and (awaited := find_awaited(request, now)) is not None:
+        if (find := self._flow.await_certificate) is not None:
             # Not waited for: senders that sign by certificates do not compress, and any sender repeats after a 503.
-            self._ingest.certificates.begin(awaited, _do_nothing)
+            self._fetch(find(request, now), _do_nothing)
         rejected = verify(self._flow, request, now=now)
         return rejected is None or self.refuse(rejected)
 
@@ -330,6 +327,13 @@ class Reception(Stored):
         size_bytes = len(body)
         if self.admit() and self.reserve(size_bytes, total_bytes=size_bytes):
             self.take(body)
+
+    def _fetch(self, awaited: Awaited | None, on_end: Callable[[], None]) -> bool:
+        """Fetch a certificate that a request needs and that is not known; return False if there is none."""
+        if awaited is None:
+            return False
+        self._ingest.certificates.begin(awaited, on_end)
+        return True
 
     def _take_later(self, request: Request) -> None:
         """Take a request after its certificate has been fetched, or could not be."""
