@@ -410,6 +410,14 @@ def test_a_sample_request_is_accepted(name: str) -> None:
     assert flow.identity.id_of(request) == sample.event_id
 
 
+def test_a_partly_signed_body_has_no_second_member_that_a_target_might_read() -> None:
+    signed = adyen()
+    for first in (b'"pspReference": "forged", "pspReference"', b'"amount": {"value": 1}, "pspReference"'):
+        forged = signed.body.replace(b'"pspReference"', first)
+        assert forged != signed.body
+        assert not replace(signed, body=forged).accepted()
+
+
 @pytest.mark.parametrize("between", [[], [None], [""], [{}]])
 def test_two_items_of_adyen_are_refused_since_only_one_is_verified(between: list[object]) -> None:
     signed = adyen()
