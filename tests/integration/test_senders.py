@@ -325,6 +325,20 @@ async def test_the_command_signs_a_sample_of_each_sender_whose_key_is_known(runn
         assert len(await amqp.drain(running.queue(name))) == (0 if name in UNSIGNABLE else 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "signed"),
+    [
+        ("github", lambda: in_header("X-Hub-Signature-256", "sha256={}", mac(BODY).hex().upper())),
+        ("shopify", lambda: in_header("X-Shopify-Hmac-Sha256", "{}", base64_of(mac(BODY)).rstrip("="))),
+    ],
+)
+async def test_upper_case_hex_and_base64_without_padding_are_accepted(
+    running: SenderFlows, amqp: Amqp, http: aiohttp.ClientSession, name: str, signed: Callable[[], Sent]
+) -> None:
+    assert (await running.ask(http, name, signed())).status == 202
+    assert len(await amqp.drain(running.queue(name))) == 1
+
+
 HUBSPOT = {"subscriptionId": 2, "objectId": 3, "occurredAt": 4, "subscriptionType": "contact.creation"}
 
 
