@@ -136,7 +136,7 @@ def content_header(message: Message, *, frame_max: int) -> bytes:
     Raises:
         HeadersTooLargeError: It does not fit into one frame. Sent, it would make the broker close the connection.
     """
-    header = _content_header(message, body_bytes=len(message.body))
+    header = _content_header(message, len(message.body))
     if len(header) + OVERHEAD_BYTES > frame_max:
         raise HeadersTooLargeError(header_bytes=len(header), max_bytes=frame_max - OVERHEAD_BYTES)
     return header
@@ -357,7 +357,7 @@ def _readable_header(header: bytes) -> bytes:
         content_encoding=read.content_encoding if _fits_short(read.content_encoding) else None,
         message_id=read.message_id if read.message_id and _fits_short(read.message_id) else "",
     )
-    return _content_header(message, body_bytes=body_bytes_of(header))
+    return _content_header(message, body_bytes_of(header))
 
 
 def _fits_short(text: str | None) -> bool:
@@ -491,7 +491,7 @@ def _name(encoded: bytes) -> str:
     return encoded.decode(errors="replace")
 
 
-def _content_header(message: Message, *, body_bytes: int) -> bytes:
+def _content_header(message: Message, body_bytes: int) -> bytes:
     flags, before_headers = _content_properties(message.content_type, message.content_encoding)
     table = _table(message.headers)
     message_id = message.message_id.encode()
@@ -529,12 +529,12 @@ def _table(headers: Mapping[str, str | int]) -> bytes:
 
 
 def _entry(name: str, value: str | int) -> bytes:
+    if isinstance(value, str):  # first, because nearly all are texts
+        text = value.encode()
+        return _before_text(name, len(text)) + text
     if isinstance(value, bool):  # of a foreign message only
         return _short(name) + b"t" + bytes((value,))
-    if isinstance(value, int):
-        return _short(name) + b"I" + _SIGNED.pack(value)
-    text = value.encode()
-    return _before_text(name, len(text)) + text
+    return _short(name) + b"I" + _SIGNED.pack(value)
 
 
 _repeated_entry = lru_cache(maxsize=256)(_entry)

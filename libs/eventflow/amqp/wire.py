@@ -121,7 +121,8 @@ class Wire:
         """Write whole frames at the end of this tick of the event loop, together with all others of the tick."""
         # One system call for all publishes of a tick. Each piece consists of whole frames. The library writes its own
         # frames to the same writer, so they can only come between two pieces and never inside one.
-        self._flush_soon()
+        if not self._unsent:
+            self._flush_soon()
         self._unsent.append(frames)
 
     def send_last(self, frames_of: Callable[[], bytes]) -> None:

@@ -243,30 +243,25 @@ class Reception(Stored):
 
     def take(self, body: bytes) -> None:
         """Judge the whole request and store its events. Its body has been reserved, and decoded if it has codings."""
-        request, now = Request(self._head, body, peer=self._exchange), utc_now()
-        if (awaited := self._awaited_for(request, now)) is not None:
-            self._ingest.certificates.begin(awaited, partial(self._take_later, request))
-        else:
+        request, now = Request(self._head, body, self._exchange), utc_now()
+        find = self._flow.await_certificate
+        if find is None or not self._fetch(find(request, now), partial(self._take_later, request)):
             self._take(request, now)
 
     def verify(self, received: bytes) -> bool:
         """Check the signature over a body that is still to be decoded; return False after a refusal."""
-        request, now = Request(self._head, received, peer=self._exchange), utc_now()
-        if (awaited := self._awaited_for(request, now)) is not None:
+        request, now = Request(self._head, received, self._exchange), utc_now()
+        if (find := self._flow.await_certificate) is not None:
             # Not waited for: senders that sign by certificates do not compress, and any sender repeats after a 503.
-            self._ingest.certificates.begin(awaited, _do_nothing)
-        return self._verify(request, now)
+            self._fetch(find(request, now), _do_nothing)
+        rejected = verify(self._flow, request, now=now)
+        return rejected is None or self.refuse(rejected)
 
     def take_verified(self, decoded: bytes) -> None:
         """Judge a request whose body was verified before it was decoded, and store its events."""
-        request, now = Request(self._head, decoded), utc_now()
-        handshakes = self._flow.handshakes
-        if handshakes is None or not self._answer_handshake(handshakes, request, now, is_verified=True):
-            self._store(request, now)
+        self._take(Request(self._head, decoded), utc_now(), is_verified=True)
 
-    def _answer_handshake(
-        self, handshakes: Handshakes, request: Request, now: datetime, *, is_verified: bool = False
-    ) -> bool:
+    def _answer_handshake(self, handshakes: Handshakes, request: Request, now: datetime, *, is_verified: bool) -> bool:
         """Answer or refuse a request that is no event; return False for any other."""
         match answer_handshake(self._flow, handshakes, request, now=now, is_verified=is_verified):
             case None:
@@ -333,10 +328,12 @@ class Reception(Stored):
         if self.admit() and self.reserve(size_bytes, total_bytes=size_bytes):
             self.take(body)
 
-    def _awaited_for(self, request: Request, now: datetime) -> Awaited | None:
-        """Return the certificate that a request needs and that is not known; None for nearly all requests."""
-        find = self._flow.await_certificate
-        return None if find is None else find(request, now)
+    def _fetch(self, awaited: Awaited | None, on_end: Callable[[], None]) -> bool:
+        """Fetch a certificate that a request needs and that is not known; return False if there is none."""
+        if awaited is None:
+            return False
+        self._ingest.certificates.begin(awaited, on_end)
+        return True
 
     def _take_later(self, request: Request) -> None:
         """Take a request after its certificate has been fetched, or could not be."""
@@ -346,18 +343,11 @@ class Reception(Stored):
             except Exception as error:  # noqa: BLE001 - a bug, answered 500
                 self.fail(error)
 
-    def _take(self, request: Request, now: datetime) -> None:
-        if self._flow.handshakes is not None and self._answer_handshake(self._flow.handshakes, request, now):
+    def _take(self, request: Request, now: datetime, *, is_verified: bool = False) -> None:
+        handshakes = self._flow.handshakes
+        if handshakes is not None and self._answer_handshake(handshakes, request, now, is_verified=is_verified):
             return
-        if self._verify(request, now):
-            self._store(request, now)
-
-    def _verify(self, request: Request, now: datetime) -> bool:
-        rejected = verify(self._flow, request, now=now)
-        return rejected is None or self.refuse(rejected)
-
-    def _store(self, request: Request, now: datetime) -> None:
-        events = judge(self._flow, self._mode, request, now=now)
+        events = judge(self._flow, self._mode, request, now=now, is_verified=is_verified)
         if isinstance(events, Rejection):
             self.refuse(events)
         elif not self._reservation.grow_for_events(_held_bytes(events, self._mode)):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -18,7 +19,6 @@ ACCEPTANCES_MAX = 8
 _SERVER_HEADER = {"Server": "event-flow"}
 PROBLEM_TYPE = "application/problem+json"
 
-_to_json = json.JSONEncoder().encode  # `json.dumps` takes three times as long for a string
 _TEXT_HEADERS = {"Content-Type": "text/plain; charset=utf-8", **_SERVER_HEADER}
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8", **_SERVER_HEADER}
@@ -47,7 +47,8 @@ def accepted(ids: Sequence[str], *, is_batch: bool, answer: Answer = _DEFAULT) -
     """Answer that the events are stored, with their ids unless the answer of the flow is a fixed one."""
     if answer.text or answer.body == "empty" or answer.status == 204:
         return _fixed(answer)
-    document = _to_json({"ids": ids}) if is_batch else f'{{"id": {_to_json(ids[0])}}}'
+    # The answer to one event is written without an encoder, which takes more time for a string.
+    document = json.dumps({"ids": ids}) if is_batch else f'{{"id": {encode_basestring_ascii(ids[0])}}}'
     return Response(answer.status, _JSON_HEADERS, document.encode(), is_acceptance=True)
 
 

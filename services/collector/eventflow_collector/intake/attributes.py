@@ -12,12 +12,18 @@ from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_i
 from eventflow.forwarded import Forwarded
 from eventflow_collector.intake import cloudevents
 from eventflow_collector.intake.cloudevents import header_attribute, header_text
+from eventflow_collector.intake.mode import TYPES_KEPT_MAX
 from eventflow_collector.senders.identity import Identity, require_id
 from eventflow_collector.senders.request import Request
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
-_HEADERS = frozenset(name.lower() for name in (*cloudevents.HEADERS, IDEMPOTENCY_KEY))
+_CLOUDEVENTS = frozenset(name.lower() for name in cloudevents.HEADERS)
+
+_HEADERS = _CLOUDEVENTS | {IDEMPOTENCY_KEY.lower()}
+
+SHAPES_KEPT_MAX = 256
+"""Number of cached sets of headers with an attribute. A sender sends the same set with every request."""
 
 _NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 
@@ -37,7 +43,9 @@ def event_of(
         InvalidEventError: The message names the header.
     """
     headers = request.headers
-    given = _given_in(request, identity) if _may_give(headers, identity) else _NOTHING
+    # Most requests give no attribute, or few of the many that are known: a search for each of them costs every event.
+    present = _names_of(identity).intersection(map(str.lower, headers))
+    given = _given_in(request, identity, present) if present or identity.reads_more else _NOTHING
     return Event(
         id=new_event_id() if given.id is None else given.id,
         source=given.source or f"/events/{flow}",
@@ -83,16 +91,21 @@ def element_id(identity: Identity, element: Request, numbered_id: str | None) ->
 def content_type_of(headers: Mapping[str, str]) -> str | None:
     """Return the content type, without its parameters if a message cannot carry them; None if it cannot be used."""
     value = headers.get("Content-Type")
-    if value is None or is_valid_attribute(value):
-        return value
-    media_type = value.partition(";")[0].strip()
-    return media_type if is_valid_attribute(media_type) else None
+    return None if value is None else _usable_type(value)
 
 
 def traceparent_of(headers: Mapping[str, str]) -> str | None:
     """Return the trace context. W3C: a receiver ignores one that it cannot parse."""
-    value = headers.get("traceparent", "")
-    return value if _TRACEPARENT.fullmatch(value) else None
+    value = headers.get("traceparent")
+    return value if value is not None and _TRACEPARENT.fullmatch(value) else None
+
+
+@lru_cache(maxsize=TYPES_KEPT_MAX)
+def _usable_type(value: str) -> str | None:
+    if is_valid_attribute(value):
+        return value
+    media_type = value.partition(";")[0].strip()
+    return media_type if is_valid_attribute(media_type) else None
 
 
 class _Given(NamedTuple):
@@ -110,32 +123,45 @@ class _Given(NamedTuple):
 _NOTHING = _Given()
 
 
-def _may_give(headers: Mapping[str, str], identity: Identity) -> bool:
-    """Whether a request can give any attribute. Most give none, and to look for each of them costs every event."""
-    return identity.reads_more or not _names_of(identity).isdisjoint(map(str.lower, headers))
-
-
 @lru_cache
 def _names_of(identity: Identity) -> frozenset[str]:
     """Return the names, in lower case, of all headers with an attribute."""
     return identity.headers | _HEADERS
 
 
-def _given_in(request: Request, identity: Identity) -> _Given:
-    headers = request.headers
-    is_strict = cloudevents.is_declared(headers)
+@lru_cache(maxsize=SHAPES_KEPT_MAX)
+def _narrowed(identity: Identity, present: frozenset[str]) -> Identity:
+    return identity.narrowed(present)
+
+
+def _given_in(request: Request, identity: Identity, present: frozenset[str]) -> _Given:
+    """Return the attributes in a request; `present` are the names, in lower case, of its headers with an attribute."""
+    identity = _narrowed(identity, present)
+    declared = _NOTHING if _CLOUDEVENTS.isdisjoint(present) else _cloudevent_in(request.headers)
     own = _NOTHING if identity.own is None else _own_in(request, identity.own)
+    return _Given(
+        id=own.id or _sender_id(identity, request) or require_id(request.headers, IDEMPOTENCY_KEY),
+        source=own.source or declared.source or identity.source_of(request),
+        type=own.type or declared.type or identity.type_of(request),
+        time=own.time or declared.time or identity.time_of(request),
+        subject=own.subject or declared.subject or identity.subject_of(request),
+        dataschema=declared.dataschema,
+        extensions=declared.extensions,
+    )
+
+
+def _cloudevent_in(headers: Mapping[str, str]) -> _Given:
+    """Return the attributes of a CloudEvent in headers, except its id."""
+    is_strict = cloudevents.is_declared(headers)
     source = header_text(headers, cloudevents.SOURCE_HEADER, is_strict=is_strict)
     event_type = header_attribute(headers, cloudevents.TYPE_HEADER, is_strict=is_strict)
-    # The other attributes are searched for only in a CloudEvent, because the search costs every event of other senders.
+    # Without these, nothing shows that a header of another name that begins alike is an attribute.
     is_cloudevent = is_strict or source is not None or event_type is not None
-    subject = header_text(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict)
     return _Given(
-        id=own.id or _sender_id(identity, request) or require_id(headers, IDEMPOTENCY_KEY),
-        source=own.source or source or identity.source_of(request),
-        type=own.type or event_type or identity.type_of(request),
-        time=own.time or cloudevents.header_time(headers, is_strict=is_strict) or identity.time_of(request),
-        subject=own.subject or subject or identity.subject_of(request),
+        source=source,
+        type=event_type,
+        time=cloudevents.header_time(headers, is_strict=is_strict),
+        subject=header_text(headers, cloudevents.SUBJECT_HEADER, is_strict=is_strict),
         dataschema=header_text(headers, cloudevents.DATASCHEMA_HEADER, is_strict=is_strict) if is_cloudevent else None,
         extensions=cloudevents.header_extensions(headers, is_strict=is_strict) if is_cloudevent else None,
     )

@@ -1,8 +1,7 @@
 """The judgement of a request: by its head alone first, then by its body. Pure and synchronous.
 
-`admit` refuses as much as possible before the body is read. Then its caller reads the body, and calls `verify` and
-`judge`. A body with a content coding is decoded between these two steps, or before them if the sender signs the decoded
-bytes.
+`admit` refuses as much as possible before the body is read. Then its caller reads the body, and calls `judge`. A body
+with a content coding is decoded before. If the sender signs the coded bytes, `verify` checks them before that.
 """
 
 from collections.abc import Sequence
@@ -66,8 +65,20 @@ def answer_handshake(
     return rejection.handshake_refused(answer) if isinstance(answer, Refused) else answer
 
 
-def judge(flow: Flow, mode: Mode, request: Request, *, now: datetime) -> Sequence[Event] | Rejection:
-    """Return the events of a verified request, all of them or none. Its body is decoded."""
+def judge(
+    flow: Flow, mode: Mode, request: Request, *, now: datetime, is_verified: bool = False
+) -> Sequence[Event] | Rejection:
+    """Return the events of an admitted request, all of them or none.
+
+    Args:
+        flow: The flow of the request.
+        mode: Of the request.
+        request: With a decoded body.
+        now: The present time.
+        is_verified: Whether the request was verified before its body was decoded.
+    """
+    if not is_verified and (rejected := verify(flow, request, now=now)) is not None:
+        return rejected
     try:
         return read_events(mode, flow, request, now=now)
     except TooLargeError as error:

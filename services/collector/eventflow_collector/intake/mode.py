@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import cached_property, lru_cache
 
 from eventflow.errors import EventFlowError, InvalidEventError
 from eventflow_collector.intake.cloudevents import VERSION_HEADER
@@ -10,6 +11,9 @@ CLOUDEVENT = "application/cloudevents+json"
 CLOUDEVENTS_BATCH = "application/cloudevents-batch+json"
 NDJSON = "application/x-ndjson"
 JSON = "application/json"
+
+TYPES_KEPT_MAX = 128
+"""Number of cached content types. A sender has one or two."""
 
 
 class Mode(Enum):
@@ -21,7 +25,7 @@ class Mode(Enum):
     NDJSON = auto()
     JSON_ARRAY = auto()
 
-    @property
+    @cached_property
     def is_batch(self) -> bool:
         """Whether it may carry any number of events."""
         return self is not Mode.OPAQUE and self is not Mode.STRUCTURED
@@ -45,7 +49,7 @@ def mode_of(headers: Mapping[str, str], *, batch: str | None) -> Mode:
         UnknownModeError: CloudEvents in a format other than JSON, or `batch=1` with a body that cannot be a batch.
         InvalidEventError: `batch` is neither `1` nor empty.
     """
-    media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    media_type = _media_type_of(headers.get("Content-Type", ""))
     mode = _MODES.get(media_type, Mode.OPAQUE)
     if mode is Mode.OPAQUE and media_type.startswith("application/cloudevents"):
         raise UnknownModeError("CloudEvents are taken in JSON only")
@@ -59,3 +63,8 @@ def mode_of(headers: Mapping[str, str], *, batch: str | None) -> Mode:
     if not mode.is_batch:
         raise UnknownModeError(f"a batch is a JSON array under {JSON}, or {NDJSON}, or {CLOUDEVENTS_BATCH}")
     return mode
+
+
+@lru_cache(maxsize=TYPES_KEPT_MAX)
+def _media_type_of(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()

@@ -1,9 +1,10 @@
 """Find an event's id, type, source, subject and time in a request, by the table of senders. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from eventflow.event import is_valid_attribute, is_valid_text, parse_time, require_attribute
 from eventflow.senders.vocabulary import FirstMember, Header, Place, Pointer, Sender, Text, Time, TimeFormat
@@ -14,9 +15,44 @@ _DIGITS = re.compile(r"\d{1,14}", re.ASCII)
 SECONDS_MAX_DIGITS = 11
 
 T = TypeVar("T", Text, Time)
+F = TypeVar("F")
 
 _Headers = Mapping[str, str]
 _FindTime = Callable[[Request], datetime | None]
+
+
+class _Search(NamedTuple, Generic[F]):
+    """The search for an attribute at one place.
+
+    Attributes:
+        needs: The names, in lower case, of the headers without which nothing is found.
+        name: Of the place, for an error message.
+        find: The function that searches a request.
+    """
+
+    needs: frozenset[str]
+    name: str
+    find: F
+
+
+class _Searches(NamedTuple):
+    """The searches for each attribute, in the order of their use."""
+
+    ids: Sequence[_Search[FindText]]
+    types: Sequence[_Search[FindText]]
+    sources: Sequence[_Search[FindText]]
+    subjects: Sequence[_Search[FindText]]
+    times: Sequence[_Search[_FindTime]]
+
+    def among(self, names: frozenset[str]) -> "_Searches":
+        """Return the searches that need no header other than these."""
+        return _Searches(
+            ids=tuple(search for search in self.ids if search.needs <= names),
+            types=tuple(search for search in self.types if search.needs <= names),
+            sources=tuple(search for search in self.sources if search.needs <= names),
+            subjects=tuple(search for search in self.subjects if search.needs <= names),
+            times=tuple(search for search in self.times if search.needs <= names),
+        )
 
 
 class Identity:
@@ -44,11 +80,13 @@ class Identity:
         sources = _in_order((sender.source, sender is verified) for sender in senders)
         subjects = _in_order((sender.subject, sender is verified) for sender in senders)
         times = _in_order((sender.time, sender is verified) for sender in senders)
-        self._ids = tuple((_name_of(text), _text_finder(text)) for text in ids)
-        self._types = tuple(map(_text_finder, types))
-        self._sources = tuple(map(_text_finder, sources))
-        self._subjects = tuple(map(_text_finder, subjects))
-        self._times = tuple(map(_time_finder, times))
+        self._searches = _Searches(
+            ids=tuple(_text_search(text) for text in ids),
+            types=tuple(_text_search(text) for text in types),
+            sources=tuple(_text_search(text) for text in sources),
+            subjects=tuple(_text_search(text) for text in subjects),
+            times=tuple(_Search(_needs_of(time), "", _time_finder(time)) for time in times),
+        )
         places = [
             place for texts in (ids, types, sources, subjects, times) for one in texts for place in _places_of(one)
         ]
@@ -66,6 +104,16 @@ class Identity:
             one.reads_elements for one in inner
         )
 
+    def narrowed(self, names: frozenset[str]) -> "Identity":
+        """Return the identity without the places that need a header other than these, in lower case.
+
+        It finds the same in a request that has no other header with an attribute, and does not search for the rest.
+        """
+        one = copy(self)
+        one._searches = self._searches.among(names)  # noqa: SLF001 - of the same class
+        one.own = None if self.own is None else self.own.narrowed(names)
+        return one
+
     def id_of(self, request: Request) -> str | None:
         """Return the id; None if there is none.
 
@@ -73,7 +121,7 @@ class Identity:
             InvalidEventError: A message cannot carry it. It is not replaced, because a repeated request would then
                 become a second event.
         """
-        for name, find in self._ids:
+        for _, name, find in self._searches.ids:
             value = find(request)
             if value and not value.isspace():
                 return require_attribute(name, value)
@@ -81,19 +129,19 @@ class Identity:
 
     def type_of(self, request: Request) -> str | None:
         """Return the type; None if there is none that a message can carry."""
-        return _first(self._types, request)
+        return _first(self._searches.types, request)
 
     def source_of(self, request: Request) -> str | None:
         """Return the source; None if there is none that a message can carry."""
-        return _first(self._sources, request, is_valid_text)
+        return _first(self._searches.sources, request, is_valid_text)
 
     def subject_of(self, request: Request) -> str | None:
         """Return the subject; None if there is none that a message can carry."""
-        return _first(self._subjects, request, is_valid_text)
+        return _first(self._searches.subjects, request, is_valid_text)
 
     def time_of(self, request: Request) -> datetime | None:
         """Return the time; None if there is none, or it cannot be read."""
-        for find in self._times:
+        for _, _, find in self._searches.times:
             if (moment := find(request)) is not None:
                 return moment
         return None
@@ -149,10 +197,20 @@ def _name_of(text: Text) -> str:
     return f"the header {first.header}" if isinstance(first, Header) else "the id in the request"
 
 
+def _text_search(text: Text) -> _Search[FindText]:
+    return _Search(_needs_of(text), _name_of(text), _text_finder(text))
+
+
+def _needs_of(text: Text | Time) -> frozenset[str]:
+    """Return the names, in lower case, of the headers without which nothing is found."""
+    places = [text.place] if isinstance(text, Time) else text.parts  # a suffix may be absent
+    return frozenset(place.header.lower() for place in places if isinstance(place, Header))
+
+
 def _first(
-    finders: Iterable[FindText], request: Request, is_valid: Callable[[str], bool] = is_valid_attribute
+    searches: Iterable[_Search[FindText]], request: Request, is_valid: Callable[[str], bool] = is_valid_attribute
 ) -> str | None:
-    for find in finders:
+    for _, _, find in searches:
         if (value := find(request)) is not None and is_valid(value):
             return value
     return None

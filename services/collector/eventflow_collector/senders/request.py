@@ -31,7 +31,7 @@ class Request:
 
     __slots__ = ("_document", "_form", "body", "head", "headers", "peer")
 
-    def __init__(self, head: Head, body: bytes, *, peer: Peer | None = None) -> None:
+    def __init__(self, head: Head, body: bytes, peer: Peer | None = None) -> None:
         self.head = head
         self.headers = head.headers
         self.body = body

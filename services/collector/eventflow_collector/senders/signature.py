@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import repeat
 
 from eventflow.event import parse_time
 from eventflow.senders.keys import key_of
@@ -16,6 +17,7 @@ from eventflow_collector.senders.encoding import decoder_of, from_hex
 from eventflow_collector.senders.flaw import Flaw
 from eventflow_collector.senders.means import Means
 from eventflow_collector.senders.request import Request, text_finder
+from eventflow_collector.senders.secret_text import is_one_of
 from eventflow_collector.senders.signed_text import Items, WriteText, signed_finder, text_writers
 from eventflow_collector.strict_json import has_repeated_name
 
@@ -64,16 +66,13 @@ class Envelope:
         # Of two members, the target might read the one that the signature does not cover.
         if self._is_partly_signed and has_repeated_name(request.body):
             return Flaw.MALFORMED
-        signatures = self._signatures_in(items)
-        return Flaw.MALFORMED if len(signatures) > SIGNATURES_MAX else (items, signatures)
-
-    def _signatures_in(self, items: Items) -> Sequence[bytes]:
         prefix, decode = self._prefix, self._decode
-        return [
+        signatures = [
             signature
             for item in items
             if item.startswith(prefix) and (signature := decode(item[len(prefix) :])) is not None
         ]
+        return Flaw.MALFORMED if len(signatures) > SIGNATURES_MAX else (items, signatures)
 
     def _flaw_of_timestamp(self, timestamp: str | None, now: datetime) -> Flaw | None:
         if timestamp is None:
@@ -104,13 +103,12 @@ class KeyedSignature:
         text = self._write(request, items)
         if text is None:
             return Flaw.MISSING
+        texts = [text, *(write(request, items) or b"" for write in self._more)] if self._more else repeat(text)
+        is_signed = False
         # All are verified, also after a match, so that the time does not show which secret it was.
-        if self._more:
-            texts = [text, *(write(request, items) or b"" for write in self._more)]
-            matches = [verify(signatures, one) for verify, one in zip(self._verify, texts, strict=True)]
-        else:
-            matches = [verify(signatures, text) for verify in self._verify]
-        return None if any(matches) else Flaw.MISMATCH
+        for verify, one in zip(self._verify, texts):  # noqa: B905 - one text may serve all
+            is_signed |= verify(signatures, one)
+        return None if is_signed else Flaw.MISMATCH
 
 
 def _verifier_of(scheme: Hmac | Ed25519, secret: str) -> Verify:
@@ -125,9 +123,7 @@ def _verifier_of(scheme: Hmac | Ed25519, secret: str) -> Verify:
     def verify(signatures: Sequence[bytes], text: bytes) -> bool:
         mac = prepared.copy()
         mac.update(text)
-        digest = mac.digest()
-        matches = [hmac.compare_digest(signature, digest) for signature in signatures]
-        return any(matches)
+        return is_one_of(mac.digest(), signatures)
 
     return verify
 

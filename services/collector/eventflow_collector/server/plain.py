@@ -27,6 +27,9 @@ HEADERS_MAX = 100
 HEADS_KEPT_MAX = 256
 """Number of cached heads, in 8 MiB at most. A sender that does not sign its requests repeats its heads exactly."""
 
+LINES_KEPT_MAX = 128
+"""Number of cached first lines, in 1 MiB at most. A sender repeats its own, also if it signs its requests."""
+
 _START = f"POST {EVENTS_PATH}".encode()
 
 _HEAD_END = b"\r\n\r\n"
@@ -98,12 +101,8 @@ def read_plain(data: bytes, start: int) -> PlainRequest | Unread:
 def _head_of(encoded: bytes) -> tuple[Head, int] | None:
     """Read the lines before a body, and its length from them; None if they are not plain."""
     matched = _HEAD.fullmatch(encoded.decode("latin-1"))
-    parts = None if matched is None else _REQUEST_LINE.fullmatch(matched["line"])
-    if matched is None or parts is None:
-        return None
-    path, query = parts.groups(default="")
-    routed = route("POST", path)
-    if not isinstance(routed, ToFlow):
+    target = None if matched is None else _target_of(matched["line"])
+    if matched is None or target is None:
         return None
     lines = matched["fields"].splitlines()
     headers = {}
@@ -121,7 +120,18 @@ def _head_of(encoded: bytes) -> tuple[Head, int] | None:
     if not is_plain:
         return None
     fields = CIMultiDictProxy(CIMultiDict(headers))
-    return Head("POST", routed.name, routed.sub_path, path, query, fields), int(length)
+    return Head("POST", *target, fields), int(length)
+
+
+@lru_cache(maxsize=LINES_KEPT_MAX)
+def _target_of(line: str) -> tuple[str, str, str, str] | None:
+    """Return the flow, sub-path, path and query in the first line of a request; None if the line is not plain."""
+    parts = _REQUEST_LINE.fullmatch(line)
+    if parts is None:
+        return None
+    path, query = parts.groups(default="")
+    routed = route("POST", path)
+    return (routed.name, routed.sub_path, path, query) if isinstance(routed, ToFlow) else None
 
 
 def _may_begin_plain(first: bytes) -> bool:
