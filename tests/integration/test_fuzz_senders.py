@@ -1,5 +1,6 @@
 """Whatever bytes come to a flow of any sender: a documented answer, no traceback, and nothing is reflected unasked."""
 
+import json
 import re
 import secrets
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from eventflow.senders.vocabulary import Handshake
 from tests.integration.test_fuzz import DOCUMENTED, TIMEOUT_S, bodies, fuzzed, received, schemathesis_run
+from tests.integration.test_senders import discord, slack, xero, zoom
 from tests.support.cases import CASES
 from tests.support.sender_flows import ALL, SenderFlows, sender_flows
 from tests.support.senders import TEXT_SECRET, VERIFY_TOKEN
@@ -80,6 +82,15 @@ def documents(draw: st.DrawFn) -> bytes:
     return document.encode()
 
 
+@st.composite
+def handshakes(draw: st.DrawFn) -> bytes:
+    """Handshakes of Slack and Zoom, with challenges of every kind."""
+    kind = draw(st.sampled_from([("type", "url_verification"), ("event", "endpoint.url_validation")]))
+    challenge = draw(st.just(MARK.decode()) | st.text(max_size=20) | st.none() | st.integers() | st.just("x" * 1025))
+    document = {kind[0]: kind[1], "challenge": challenge, "payload": {"plainToken": challenge}}
+    return json.dumps(document).encode()
+
+
 queries = st.lists(
     st.tuples(
         st.sampled_from(
@@ -127,6 +138,25 @@ def test_any_request_to_any_sender_gets_a_documented_answer_and_reflects_no_more
         assert any(_reflects(handshake) for handshake in ALL[sender].handshakes), answer
         assert statuses & HANDSHAKE_STATUSES, answer
         assert b"text/html" not in answer
+        assert b"X-Content-Type-Options: nosniff" in answer
+
+
+SIGNERS = {"discord": discord, "slack": slack, "xero": xero, "zoom": zoom}
+"""Senders that sign their handshakes."""
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+@fuzzed
+@given(sender=st.sampled_from(sorted(SIGNERS)), body=documents() | bodies | handshakes())
+def test_any_signed_body_gets_a_documented_answer(running: SenderFlows, sender: str, body: bytes) -> None:
+    headers = {**SIGNERS[sender](body).headers, "Host": "x", "Content-Length": str(len(body))}
+    lines = [f"POST /events/{running.flow(sender)} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    answer = received(running.service, "\r\n".join([*lines, "", ""]).encode() + body, is_whole=True)
+    (status,) = (int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", answer))
+    assert status in {200, 204, 400, 413}, answer
+    assert b"text/html" not in answer
+    if MARK in answer:
+        assert status == 200
         assert b"X-Content-Type-Options: nosniff" in answer
 
 

@@ -79,7 +79,7 @@ async def test_a_request_without_authentication_is_refused(
     assert await amqp.drain(running.queue(name)) == []
 
 
-@pytest.mark.parametrize("name", UNSIGNABLE)
+@pytest.mark.parametrize("name", sorted(UNSIGNABLE))
 async def test_a_sender_with_its_own_key_needs_it(running: SenderFlows, http: aiohttp.ClientSession, name: str) -> None:
     with pytest.raises(CannotSignError):
         sample(running, name)
@@ -302,7 +302,7 @@ async def test_a_sender_that_is_described_in_toml_only_is_verified(
     assert (await running.ask(http, name, forged)).status == 401
 
 
-async def test_the_command_signs_a_sample_of_each_sender_whose_key_is_known(running: SenderFlows) -> None:
+async def test_the_command_signs_a_sample_of_each_sender_whose_key_is_known(running: SenderFlows, amqp: Amqp) -> None:
     at_once = asyncio.Semaphore(2)
     settings = {"EVENTFLOW_CONFIG": str(running.config), "EVENTFLOW_BROKER__URL": running.broker_url}
     environment = scrubbed_environment() | settings
@@ -322,3 +322,41 @@ async def test_the_command_signs_a_sample_of_each_sender_whose_key_is_known(runn
     for name, (status, output) in zip(SENDERS, await asyncio.gather(*map(run, SENDERS)), strict=True):
         assert status == (1 if name in UNSIGNABLE else 0), f"{name}: {output}"
         assert "Traceback" not in output
+        assert len(await amqp.drain(running.queue(name))) == (0 if name in UNSIGNABLE else 1)
+
+
+HUBSPOT = {"subscriptionId": 2, "objectId": 3, "occurredAt": 4, "subscriptionType": "contact.creation"}
+
+
+def hubspot(running: SenderFlows, elements: list[object]) -> Sent:
+    body, time = json.dumps(elements).encode(), str(int(datetime.now(UTC).timestamp() * 1000))
+    address = f"{public_url(running.flow('hubspot'))}?batch=1"
+    signature = base64_of(mac(b"POST" + address.encode() + body + time.encode()))
+    headers = {"X-HubSpot-Signature-v3": signature, "X-HubSpot-Request-Timestamp": time}
+    return Sent(query="batch=1", headers={**JSON, **headers}, body=body)
+
+
+async def test_the_elements_of_an_array_become_events_of_their_own_by_the_address(
+    running: SenderFlows, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    arrays = {
+        "azure-event-grid": Sent(query=f"batch=1&{TOKEN}", headers=JSON, body=b'[{"id": "a"}, {"id": "b"}]'),
+        "hubspot": hubspot(running, [{**HUBSPOT, "eventId": event} for event in ("a", "b")]),
+    }
+    for name, array in arrays.items():
+        assert (await running.ask(http, name, array)).status == 200
+        ids = [message.headers["cloudEvents:id"] for message in await amqp.drain(running.queue(name))]
+        assert ids == (["a", "b"] if name == "azure-event-grid" else ["a-2-3-4", "b-2-3-4"])
+
+
+async def test_an_array_with_several_events_has_no_id_of_one_of_them(
+    running: SenderFlows, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    for body in (b'[{"id": "a"}]', b'[{"id": "a"}, {"id": "b"}]'):
+        sent_array = Sent(query=TOKEN, headers=JSON, body=body)
+        assert (await running.ask(http, "azure-event-grid", sent_array)).status == 200
+    first, second = (
+        message.headers["cloudEvents:id"] for message in await amqp.drain(running.queue("azure-event-grid"))
+    )
+    assert first == "a"
+    assert second != "a"

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.means import cannot
+from tests.support.sockets import pump
 
 NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 
@@ -115,7 +116,7 @@ async def tls_front(broker_url: str, certificate: Certificate) -> AsyncIterator[
         below = await asyncio.open_connection(upstream.hostname, upstream.port)
         with suppress(asyncio.CancelledError):
             await asyncio.wait(
-                [asyncio.create_task(_pump(reader, below[1])), asyncio.create_task(_pump(below[0], writer))]
+                [asyncio.create_task(pump(reader, below[1])), asyncio.create_task(pump(below[0], writer))]
             )
         for end in (writer, below[1]):
             end.transport.abort()
@@ -129,11 +130,3 @@ async def tls_front(broker_url: str, certificate: Certificate) -> AsyncIterator[
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()

@@ -3,11 +3,12 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from tests.support.raw_target import serving
+from tests.support.sockets import pump
 
 USER, PASSWORD = "agent", "pr0xy:s3cret/"
 
@@ -92,12 +93,4 @@ async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ta
         await writer.drain()
         return
     writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-    await asyncio.gather(_pump(reader, above[1]), _pump(above[0], writer))
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
+    await asyncio.gather(pump(reader, above[1]), pump(above[0], writer))

@@ -1,11 +1,21 @@
-"""What the kernel knows about connections on this machine."""
+"""Connections on this machine: what the kernel knows about them, and bytes from one to another."""
 
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.wait import eventually
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on all bytes until the end of one connection, and close the other."""
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
 
 
 async def until_read(writer: asyncio.StreamWriter) -> None:

@@ -102,18 +102,11 @@ class DurableWriter(Writer):
         stored: Stored,
         on_durable: Callable[[Event], object] | None = None,
     ) -> None:
-        """Store the events of one request, and call `stored` at the end: at once, or later.
+        """Store the events of one request, as the port describes.
 
-        All are published before the first confirm is awaited, and share one deadline.
-
-        Args:
-            events: In the order in which they are published.
-            flow: Their flow.
-            reservation: Reserves their memory; each publish takes over its own part.
-            request: The span of the request.
-            stored: Called at the end.
-            on_durable: Called for each event that is durable: before `stored`, or after it if a confirm comes late, and
-                perhaps twice. Never raises.
+        All are published before the first confirm is awaited, and share one deadline. `on_durable`, which never raises,
+        is called for each event that is durable: before `stored`, or after it if a confirm comes late, and perhaps
+        twice.
         """
         max_bytes = self._publisher.max_bytes
         if max_bytes is not None and any(len(event.body) > max_bytes for event in events):

@@ -6,6 +6,7 @@ Only a body that declares events in JSON is parsed. Any other body is opaque.
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from eventflow.errors import InvalidEventError
@@ -29,6 +30,19 @@ def parse(body: bytes) -> Any:
     value, end = _value_at(text, _skip_blank(text, 0))
     _require_end(text, end)
     return value
+
+
+def has_repeated_name(body: bytes) -> bool:
+    """Whether an object in JSON has two members of one name, of which each parser chooses one."""
+    is_repeated = False
+
+    def note(members: list[tuple[str, Any]]) -> None:
+        nonlocal is_repeated
+        is_repeated = is_repeated or len(dict(members)) < len(members)
+
+    with suppress(ValueError, RecursionError):
+        json.loads(body.decode().removeprefix(BOM), object_pairs_hook=note)
+    return is_repeated
 
 
 def elements(body: bytes) -> Iterator[tuple[Any, bytes]]:

@@ -19,6 +19,7 @@ from eventflow_collector.senders.means import Means
 from eventflow_collector.senders.request import Request, text_finder
 from eventflow_collector.senders.secret_text import is_one_of
 from eventflow_collector.senders.signed_text import Items, WriteText, signed_finder, text_writers
+from eventflow_collector.strict_json import has_repeated_name
 
 SIGNATURES_MAX = 16
 """Most signatures in one request. A sender has one for each of its keys, and each costs a verification."""
@@ -40,6 +41,7 @@ class Envelope:
         self._separator = scheme.separator or None
         self._may_have_blanks = scheme.separator not in {"", " "}
         self._prefix = scheme.prefix
+        self._is_partly_signed = not scheme.signs_body
         self._decode = decoder_of(scheme.encoding)
         self._find = text_finder(scheme.signature)
         self._tolerance_s = means.tolerance_s
@@ -61,6 +63,9 @@ class Envelope:
                 return flaw
         if self._find_hash is not None and (flaw := _flaw_of_hash(self._find_hash(request), request.body)) is not None:
             return flaw
+        # Of two members, the target might read the one that the signature does not cover.
+        if self._is_partly_signed and has_repeated_name(request.body):
+            return Flaw.MALFORMED
         prefix, decode = self._prefix, self._decode
         signatures = [
             signature

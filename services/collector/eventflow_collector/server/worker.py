@@ -100,11 +100,7 @@ class Worker:
             metrics=self.metrics,
             confirm_timeout_s=settings.collector.confirm_timeout_s,
         )
-        self._dedup_writers = {
-            name: self._make_dedup_writer(name, flow.source, writer)
-            for name, flow in flows.items()
-            if flow.source.dedup_s
-        }
+        self._dedup_writers = self._make_dedup_writers(settings, writer)
         self._ingest = Ingest(
             flows={name: flow_of(name, settings, certificates) for name in flows},
             writers={**dict.fromkeys(flows, writer), **self._dedup_writers},
@@ -234,6 +230,13 @@ class Worker:
         self.metrics.count_vanished(flow)
         if flow in self._dedup_writers:
             self._dedup_writers[flow].forget_stored()
+
+    def _make_dedup_writers(self, settings: Settings, writer: DurableWriter) -> dict[str, DedupWriter]:
+        """Build a writer in front of `writer` for each flow that has a dedup window."""
+        sources = {name: flow.source for name, flow in settings.all_flows.items()}
+        return {
+            name: self._make_dedup_writer(name, source, writer) for name, source in sources.items() if source.dedup_s
+        }
 
     def _make_dedup_writer(self, flow: str, source: SourceSettings, writer: DurableWriter) -> DedupWriter:
         metrics = self.metrics.flows[flow]

@@ -1,7 +1,5 @@
 """Request of one attempt: the original body or a CloudEvent around it, signed if the settings demand it. Pure."""
 
-import base64
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -18,15 +16,16 @@ from yarl import URL
 from eventflow.attribute_template import AttributeTemplate, PathTemplate, path_template_of, template_of
 from eventflow.errors import UnsendableEventError
 from eventflow.event import Event, format_time
+from eventflow.forwarded import Parts
 from eventflow.message import Envelope
 from eventflow.network.http_proxy import Via
 from eventflow.settings.target import TargetSettings
 from eventflow.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signature, signing_key
+from eventflow_processor.target.structured import CLOUDEVENT, structured
 
 USER_AGENT = f"event-flow/{version('event-flow')}"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 PROXY_AUTHORIZATION = "Proxy-Authorization"
-CLOUDEVENT = "application/cloudevents+json"
 
 SHARED_SOURCE_MAX = 255
 """Characters of the longest source among the shared headers. These are kept for later requests, and senders choose
@@ -34,8 +33,6 @@ their sources."""
 
 _UNSAFE_IN_HEADER = re.compile(r"[^!#$&-~]")
 """All but visible ASCII, and of that the quotation mark and the percent sign."""
-
-_JSON_TYPE = re.compile(r"[^/;]+/([^/;]+\+)?json", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,41 +153,31 @@ class RequestForm:
         own = {IDEMPOTENCY_KEY: event_id, "eventflow-attempt": str(envelope.attempt)}
         if event.traceparent is not None:
             own["traceparent"] = event.traceparent
-        chosen: dict[str, str] | None = None
         # A structured CloudEvent has no attribute for the encoding of its data.
-        if self.format == "raw" or envelope.content_encoding is not None:
-            body = event.body
-            own["ce-id"] = event_id
-            own["ce-time"] = format_time(event.time)
-            if event.subject is not None:
-                own["ce-subject"] = header_value(event.subject)
-            if event.dataschema is not None:
-                own["ce-dataschema"] = header_value(event.dataschema)
-            if event.extensions is not None:
-                extensions = {f"ce-{name}": header_value(value) for name, value in event.extensions.items()}
-                chosen = self._without_settled(extensions)
-            is_long = len(event.source) > SHARED_SOURCE_MAX
-            if is_long:
-                own["ce-source"] = header_value(event.source)
-            source = None if is_long else event.source
-            shared = _binary_headers(source, event.type, event.content_type, envelope.content_encoding)
+        is_binary = self.format == "raw" or envelope.content_encoding is not None
+        if is_binary:
+            body, shared = event.body, _with_attributes(own, envelope, event_id)
         else:
-            body = event.body if _media_type(event) == CLOUDEVENT else structured(event)
-            shared = STRUCTURED_HEADERS
+            body, shared = structured(event), STRUCTURED_HEADERS
         if self.signing_keys:
             own |= self._signed(event.id, body, now)
         path = None
         if self.additions is not None:
             own |= self.additions.headers_for(event)
             path = self.additions.path_for(event)
-        if event.forwarded is not None:
-            parts = event.forwarded.parts
-            chosen = self._without_settled(parts.headers) | (chosen or {})
-            path = _with_query(path or self.path, parts.query) if parts.query else path
+        forwarded = None if event.forwarded is None else event.forwarded.parts
+        if forwarded is not None and forwarded.query:
+            path = _with_query(path or self.path, forwarded.query)
+        extensions = event.extensions if is_binary else None
+        chosen = None if forwarded is None and extensions is None else self._chosen(forwarded, extensions)
         return TargetRequest(body=body, own=own, shared=shared, chosen=chosen, path=path)
 
-    def _without_settled(self, headers: Mapping[str, str]) -> dict[str, str]:
-        return {name: value for name, value in headers.items() if name.lower() not in self.settled_names}
+    def _chosen(self, forwarded: Parts | None, extensions: Mapping[str, str] | None) -> dict[str, str]:
+        """Return the headers whose names a sender has chosen, without those that are settled."""
+        chosen = {} if forwarded is None else {**forwarded.headers}
+        if extensions is not None:
+            chosen |= {f"ce-{name}": header_value(value) for name, value in extensions.items()}
+        return {name: value for name, value in chosen.items() if name.lower() not in self.settled_names}
 
     def _signed(self, event_id: str, body: bytes, now: datetime) -> dict[str, str]:
         # Senders choose the ids, and the signed text separates its parts by full stops.
@@ -248,29 +235,6 @@ def fixed_headers(headers: Mapping[str, str], via: Via | None) -> CIMultiDict[st
     return fixed
 
 
-def structured(event: Event) -> bytes:
-    """Write an event in the JSON format of CloudEvents 1.0.
-
-    A JSON body is embedded with its original bytes, so that no number or order of keys changes; any other as base64.
-    """
-    attributes = {
-        "specversion": "1.0",
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "time": format_time(event.time),
-        "subject": event.subject,
-        "datacontenttype": event.content_type,
-        "dataschema": event.dataschema,
-    }
-    if event.extensions is not None:
-        attributes |= event.extensions
-    head = json.dumps({name: value for name, value in attributes.items() if value is not None}).encode()
-    if _is_json(event):
-        return b'%b,"data":%b}' % (head[:-1], event.body)
-    return b'%b,"data_base64":"%b"}' % (head[:-1], base64.b64encode(event.body))
-
-
 def header_value(text: str) -> str:
     """Percent-encode characters that a header cannot carry, by the CloudEvents HTTP binding (section 3.1.3.2)."""
     return _UNSAFE_IN_HEADER.sub(lambda match: quote(match[0], safe=""), text)
@@ -279,6 +243,24 @@ def header_value(text: str) -> str:
 def _with_query(path: str, query: str) -> str:
     """Add the query of a sender to the path and query of a target. It cannot change the part before it."""
     return f"{path}{'&' if '?' in path else '?'}{query}"
+
+
+def _with_attributes(own: dict[str, str], envelope: Envelope, event_id: str) -> SharedHeaders:
+    """Describe the body as CloudEvents in binary mode do.
+
+    The attributes that differ from event to event are added to `own`; the others are returned.
+    """
+    event = envelope.event
+    own["ce-id"] = event_id
+    own["ce-time"] = format_time(event.time)
+    if event.subject is not None:
+        own["ce-subject"] = header_value(event.subject)
+    if event.dataschema is not None:
+        own["ce-dataschema"] = header_value(event.dataschema)
+    source: str | None = event.source
+    if len(event.source) > SHARED_SOURCE_MAX:
+        own["ce-source"], source = header_value(event.source), None
+    return _binary_headers(source, event.type, event.content_type, envelope.content_encoding)
 
 
 @lru_cache(maxsize=1024)
@@ -294,21 +276,3 @@ def _binary_headers(
     if content_encoding is not None:
         headers["Content-Encoding"] = content_encoding
     return SharedHeaders(headers)
-
-
-def _is_json(event: Event) -> bool:
-    if not _JSON_TYPE.fullmatch(_media_type(event)):
-        return False
-    try:
-        json.loads(event.body.decode(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _media_type(event: Event) -> str:
-    return (event.content_type or "").partition(";")[0].strip().lower()
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

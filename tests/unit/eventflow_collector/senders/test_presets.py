@@ -233,6 +233,35 @@ def square_published() -> Signed:
     )
 
 
+def hubspot_published() -> Signed:
+    """From the tests of https://github.com/HubSpot/hubspot-api-python."""
+    return Signed(
+        verify="hubspot",
+        secret="yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy",
+        public_url="https://www.example.com/webhook_uri",
+        headers={
+            "X-HubSpot-Signature-v3": "HPW73RUtKmcYoEDADG0s6MmGFWUzWJKAW07r8RDgcQw=",
+            "X-HubSpot-Request-Timestamp": "15000000",
+        },
+        body=b"{'example_field':'example_value'}",
+        now=datetime.fromtimestamp(15000, UTC),
+    )
+
+
+def svix_published() -> Signed:
+    """From the tests of https://github.com/svix/svix-webhooks."""
+    return Signed(
+        verify="svix",
+        headers={
+            "svix-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "svix-timestamp": "1614265330",
+            "svix-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        },
+        body=b'{"test": 2432232314}',
+        now=datetime.fromtimestamp(1614265330, UTC),
+    )
+
+
 def gitlab_with_a_signing_token() -> Signed:
     """https://gitlab.com/gitlab-org/gitlab/-/merge_requests/230944"""
     return replace(standard("gitlab"), secret=STANDARD_SECRET)
@@ -281,6 +310,8 @@ SIGNED: dict[str, Callable[[], Signed]] = {
         verify="square", headers={"x-square-hmacsha256-signature": encoded(mac(URL.encode() + BODY))}
     ),
     "square, published": square_published,
+    "hubspot, published": hubspot_published,
+    "svix, published": svix_published,
     "standard-webhooks": lambda: standard("standard-webhooks"),
     "standard-webhooks, public key": standard_by_a_public_key,
     "stripe": stripe,
@@ -377,6 +408,14 @@ def test_a_sample_request_is_accepted(name: str) -> None:
     assert flow.authenticate is not None
     assert flow.authenticate(request, NOW) is None
     assert flow.identity.id_of(request) == sample.event_id
+
+
+def test_a_partly_signed_body_has_no_second_member_that_a_target_might_read() -> None:
+    signed = adyen()
+    for first in (b'"pspReference": "forged", "pspReference"', b'"amount": {"value": 1}, "pspReference"'):
+        forged = signed.body.replace(b'"pspReference"', first)
+        assert forged != signed.body
+        assert not replace(signed, body=forged).accepted()
 
 
 @pytest.mark.parametrize("between", [[], [None], [""], [{}]])

@@ -50,7 +50,7 @@ SENDER = Sender(
             },
             signs_body=False,
             certificate=Pointer("/SigningCertURL"),
-            hosts=("sns.*-*.sender.test",),
+            hosts=("sns.*-*-*.sender.test",),
             version=Pointer("/SignatureVersion"),
             algorithms={"1": "sha1", "2": "sha256"},
             secret=Pointer("/TopicArn"),
@@ -258,7 +258,7 @@ async def test_a_certificate_that_cannot_be_had_is_not_asked_for_again_at_once(
     async with published(tmp_path, lambda: answer, name=name) as (fetching, certificates, _):
         authentication = compiled(certificates)
         assert authentication.await_certificate is not None
-        await fetched(fetching, Awaited(ADDRESS, ("sns.*-*.sender.test",)))
+        await fetched(fetching, Awaited(ADDRESS, ("sns.*-*-*.sender.test",)))
         assert authentication.await_certificate(request(notification()), utc_now()) is None
         assert authentication.check(request(notification()), utc_now()) is Flaw.NO_CERTIFICATE
 
@@ -267,7 +267,7 @@ async def test_a_stranger_cannot_cause_any_number_of_fetches(tmp_path: Path) -> 
     async with published(tmp_path, lambda: whole(certificate())) as (fetching, _, heads):
         ended: list[int] = []
         for number in range(20):
-            fetching.begin(Awaited(f"{ADDRESS}{number}", ("sns.*-*.sender.test",)), lambda: ended.append(1))
+            fetching.begin(Awaited(f"{ADDRESS}{number}", ("sns.*-*-*.sender.test",)), lambda: ended.append(1))
         assert len(ended) == 20 - FETCHES_MAX
         await fetching.close()
         assert len(ended) == 20
