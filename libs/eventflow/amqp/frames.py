@@ -88,6 +88,8 @@ _PERSISTENT = b"\x02"
 _MANDATORY = b"\x01"
 _MULTIPLE, _REQUEUE = 0b01, 0b10
 _SHORT_MAX_BYTES = 255
+_ANY_FRAME_BYTES = 1 << 32
+"""More than the largest frame: the size is a number of 32 bits."""
 
 _TOO_LARGE = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 
@@ -121,25 +123,13 @@ def publish_frames(message: Message, *, queue: str, channel: int, frame_max: int
         HeadersTooLargeError: As `content_header`.
     """
     body = message.body
-    header = content_header(message, frame_max=frame_max)
+    header = content_header(message, len(body), frame_max)
     parts = [_publish_method(queue, channel), FRAME_HEAD.pack(HEADER, channel, len(header)), header, FRAME_END]
     step = frame_max - OVERHEAD_BYTES
     for start in range(0, len(body), step):
         part = body[start : start + step]
         parts += (FRAME_HEAD.pack(BODY, channel, len(part)), part, FRAME_END)
     return b"".join(parts)
-
-
-def content_header(message: Message, *, frame_max: int) -> bytes:
-    """Encode the content header of a publish.
-
-    Raises:
-        HeadersTooLargeError: It does not fit into one frame. Sent, it would make the broker close the connection.
-    """
-    header = _content_header(message, len(message.body))
-    if len(header) + OVERHEAD_BYTES > frame_max:
-        raise HeadersTooLargeError(header_bytes=len(header), max_bytes=frame_max - OVERHEAD_BYTES)
-    return header
 
 
 def dead_letter_frame(tag: int, *, channel: int) -> bytes:
@@ -357,7 +347,7 @@ def _readable_header(header: bytes) -> bytes:
         content_encoding=read.content_encoding if _fits_short(read.content_encoding) else None,
         message_id=read.message_id if read.message_id and _fits_short(read.message_id) else "",
     )
-    return _content_header(message, body_bytes_of(header))
+    return content_header(message, body_bytes_of(header), _ANY_FRAME_BYTES)
 
 
 def _fits_short(text: str | None) -> bool:
@@ -491,11 +481,16 @@ def _name(encoded: bytes) -> str:
     return encoded.decode(errors="replace")
 
 
-def _content_header(message: Message, body_bytes: int) -> bytes:
+def content_header(message: Message, body_bytes: int, frame_max: int) -> bytes:
+    """Encode the content header of a message.
+
+    Raises:
+        HeadersTooLargeError: It does not fit into one frame. Sent, it would make the broker close the connection.
+    """
     flags, before_headers = _content_properties(message.content_type, message.content_encoding)
     table = _table(message.headers)
     message_id = message.message_id.encode()
-    return b"".join(
+    header = b"".join(
         (
             _CONTENT_HEAD.pack(_BASIC, 0, body_bytes, flags),
             before_headers,
@@ -506,6 +501,9 @@ def _content_header(message: Message, body_bytes: int) -> bytes:
             message_id,
         )
     )
+    if len(header) + OVERHEAD_BYTES > frame_max:
+        raise HeadersTooLargeError(header_bytes=len(header), max_bytes=frame_max - OVERHEAD_BYTES)
+    return header
 
 
 @lru_cache(maxsize=256)

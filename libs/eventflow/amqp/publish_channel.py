@@ -285,7 +285,8 @@ class LibraryPublishChannel(PublishChannel):
     @override
     def send(self, publication: Publication) -> None:
         try:
-            frames.content_header(publication.message, frame_max=_frame_max_of(self._channel))
+            message = publication.message
+            frames.content_header(message, len(message.body), _frame_max_of(self._channel))
         except HeadersTooLargeError as error:
             publication.resolve(error)
             return
