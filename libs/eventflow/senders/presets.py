@@ -1,4 +1,4 @@
-"""The senders that are known beside the four of the contract, one row each, in the order of their names. Pure.
+"""The other known senders, one row each, in the order of their names. Pure.
 
 Each row has the page of the sender that describes its scheme.
 """
@@ -243,10 +243,9 @@ PRESETS = (
         title="Bitbucket",
         credential="secret of the webhook, under Repository settings > Webhooks",
         authentication=(Hmac(signature=Header("X-Hub-Signature"), prefix="sha256="),),
-        id=texts(Header("X-Request-UUID")),
+        id=texts(Header("X-Request-UUID")),  # proxies set it too, so it counts only in flows that verify Bitbucket
         type=texts(Header("X-Event-Key")),
         source=texts(Pointer("/repository/full_name")),
-        is_known_by_headers=True,
     ),
     # https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md
     Sender(
