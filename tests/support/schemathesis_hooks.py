@@ -18,7 +18,7 @@ def as_lines(context: schemathesis.SerializationContext, value: Any) -> bytes:
 
 
 HANDSHAKE_METHODS = frozenset({"get", "head", "options"})
-ATTRIBUTE_RULES = (b"bytes of printable characters", b"percent-encoded UTF-8")
+ATTRIBUTE_RULES = (b"bytes of printable characters", b"bytes without control characters", b"percent-encoded UTF-8")
 
 
 @schemathesis.hook
