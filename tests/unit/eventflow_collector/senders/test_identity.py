@@ -65,3 +65,16 @@ def test_only_the_verified_senders_body_is_read() -> None:
     assert Identity([ONE, OTHER], verified=OTHER).type_of(request(headers, document)) == "t"
     assert verified.time_of(request(headers, {"event": [{"at": "2025-07-13T12:00:00Z"}]})) is not None
     assert verified.time_of(request(headers, {"event": [{"at": 1}]})) is None
+
+
+@pytest.mark.parametrize("names", [(), ("x-one",), ("x-type",), ("x-other", "x-type"), ("x-one", "x-other", "x-type")])
+def test_an_identity_narrowed_to_the_headers_of_a_request_finds_the_same(names: tuple[str, ...]) -> None:
+    own = Sender(name="own", title="Own", authentication=(), subject=(Text(parts=(Header("X-One"), Header("X-Type"))),))
+    identity = Identity([ONE, OTHER], verified=OTHER, own=own)
+    narrowed = identity.narrowed(frozenset(names))
+    document = {"event": {"kind": "order", "action": "paid"}}
+    given = request(dict.fromkeys(names, "v"), document)
+    assert (narrowed.id_of(given), narrowed.type_of(given)) == (identity.id_of(given), identity.type_of(given))
+    assert narrowed.own is not None
+    assert identity.own is not None
+    assert narrowed.own.subject_of(given) == identity.own.subject_of(given)
