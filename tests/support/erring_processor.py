@@ -29,5 +29,5 @@ class Erring(RequestForm):
 
 
 if __name__ == "__main__":
-    flow.request_form = lambda _: Erring()
+    flow.request_form = lambda *_, **__: Erring()
     main()

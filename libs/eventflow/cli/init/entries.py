@@ -55,7 +55,7 @@ class More:
     of_collector: tuple[Entry, ...] = ()
 
 
-_CLAUSE_END = re.compile("[,;]")
+_CLAUSE_END = re.compile("[,;]| of ")
 _CLOCK = Entry(key="tolerance_s", value=300, comment="age of a signature; the clock of this machine must be correct")
 _VERIFY_TOKENS = Entry(
     key="verify_tokens", value=["<verify token>"], comment="text of your choice, which you enter at the sender too"
