@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -26,11 +27,23 @@ async def proxy(broker_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def service(proxy: Proxy, flow: str, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
-    running = deduplicating(proxy.url, flow)
-    with running.process:
-        await running.ready(http)
-        yield running
-    assert "Traceback" not in running.output
+    async with running(deduplicating(proxy.url, flow), http) as one:
+        yield one
+
+
+@pytest.fixture
+async def patient(proxy: Proxy, flow: str, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
+    """Waits for a confirm longer than a test takes to see in the metrics that requests are in flight."""
+    async with running(deduplicating(proxy.url, flow, COLLECTOR__CONFIRM_TIMEOUT_S="20"), http) as one:
+        yield one
+
+
+@asynccontextmanager
+async def running(service: Service, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
+    with service.process:
+        await service.ready(http)
+        yield service
+    assert "Traceback" not in service.output
 
 
 def deduplicating(
@@ -92,25 +105,25 @@ async def test_a_repeat_gets_the_same_answer_and_is_not_published_in_both_ways_t
 
 
 async def test_a_twin_waits_for_the_confirm_of_the_first_event(
-    service: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+    patient: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
     with proxy.stalled(to_broker=False, applies=publishing):
-        posts = [asyncio.create_task(post(service, http, "1")) for _ in range(5)]
-        await in_flight(service, http, 5)
+        posts = [asyncio.create_task(post(patient, http, "1")) for _ in range(5)]
+        await in_flight(patient, http, 5)
         assert not any(task.done() for task in posts)
     assert await asyncio.gather(*posts) == [202] * 5
     assert await queued(amqp, flow) == ["1"]
-    assert await service.metric(http, "eventflow_events_deduplicated_total") == 4
+    assert await patient.metric(http, "eventflow_events_deduplicated_total") == 4
 
 
 async def test_the_first_senders_end_does_not_matter_to_a_twin(
-    service: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+    patient: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
     with proxy.stalled(to_broker=False, applies=publishing):
-        first = asyncio.create_task(post(service, http, "1"))
-        await in_flight(service, http, 1)
-        twin = asyncio.create_task(post(service, http, "1"))
-        await in_flight(service, http, 2)
+        first = asyncio.create_task(post(patient, http, "1"))
+        await in_flight(patient, http, 1)
+        twin = asyncio.create_task(post(patient, http, "1"))
+        await in_flight(patient, http, 2)
         first.cancel()
     assert await twin == 202
     assert await queued(amqp, flow) == ["1"]
@@ -142,7 +155,7 @@ async def test_a_confirm_that_comes_after_the_503_spares_a_second_publish(
 async def test_a_killed_collector_has_no_window_and_publishes_again(
     broker_url: str, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
-    service = deduplicating(proxy.url, flow)
+    service = deduplicating(proxy.url, flow, COLLECTOR__CONFIRM_TIMEOUT_S="20")
     service.process.start()
     await service.ready(http)
     assert await post(service, http, "accepted") == 202

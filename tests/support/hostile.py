@@ -159,6 +159,6 @@ _BODIES: tuple[Callable[[random.Random], Framed], ...] = (
 
 
 def _cut(dice: random.Random, text: bytes) -> tuple[bytes, ...]:
-    """Cut bytes into a few segments, often into one."""
-    places = sorted(dice.randrange(len(text) + 1) for _ in range(dice.choice((0, 0, 1, 3))))
+    """Cut bytes into a few segments, often into one. The last one is not empty, unless there are no bytes."""
+    places = sorted(dice.randrange(max(1, len(text))) for _ in range(dice.choice((0, 0, 1, 3))))
     return tuple(text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True))
