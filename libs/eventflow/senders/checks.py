@@ -56,6 +56,8 @@ _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 def problems_in(sender: Sender) -> Iterator[str]:
     """Yield each part of a description that cannot work, by its path, with the accepted form."""
     yield from _problems_of_places(sender)
+    if not sender.authentication:
+        yield "authentication: at least one scheme is expected"
     for index, scheme in enumerate(sender.authentication):
         path = f"authentication.{index}"
         if isinstance(scheme, Signed):

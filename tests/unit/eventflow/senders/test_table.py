@@ -155,6 +155,7 @@ def test_an_operator_describes_a_sender_in_the_same_words() -> None:
     [
         ({"id": {"headr": "X"}}, "[senders.acme] id.0.parts: Field required"),
         ({"authentication": {"scheme": "hmc"}}, "'hmac', 'ed25519', 'certificate', 'token', 'basic', 'proxied'"),
+        ({"authentication": []}, "[senders.acme] authentication: at least one scheme is expected"),
         (
             {"authentication": {"scheme": "token", "token": {"header": "X", "query": "y"}}},
             "Unexpected keyword argument",
