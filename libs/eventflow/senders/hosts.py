@@ -19,8 +19,8 @@ _LABEL = re.compile(r"[a-z0-9*]([a-z0-9*-]{0,61}[a-z0-9*])?")
 def is_pinned(address: str, patterns: Sequence[str]) -> bool:
     """Return True if an address is one of https at a host that fits one of the patterns.
 
-    In a pattern, `*` stands for letters and digits between dots or hyphens, as in `sns.*-*-*.amazonaws.com`. It stands
-    for no hyphen, because that pattern would fit `sns.s3-us-west-2.amazonaws.com`, which is anybody's bucket.
+    In a pattern, `*` stands for letters and digits between dots or hyphens, as in `sns.eu-*-*.amazonaws.com`. It stands
+    for no hyphen and no dot, so that a pattern fits only names with as many parts as it has.
     """
     if len(address) > ADDRESS_MAX_CHARACTERS or not (address.isascii() and address.isprintable()):
         return False

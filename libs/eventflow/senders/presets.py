@@ -4,6 +4,7 @@ Each row has the page of the sender that describes its scheme.
 """
 
 from eventflow.senders.vocabulary import (
+    FORM,
     Answer,
     Basic,
     Certificate,
@@ -601,7 +602,7 @@ PRESETS = (
                 algorithm="sha1",
                 encoding="base64",
                 signed="{url}{form}",
-                when=(Condition(place=Header("Content-Type"), begins="application/x-www-form-urlencoded"),),
+                when=(Condition(place=Header("Content-Type"), begins=FORM),),
             ),
             Hmac(
                 signature=Header("X-Twilio-Signature"),
@@ -627,7 +628,7 @@ PRESETS = (
         handshakes=(
             Handshake(  # its ping, which it does not sign
                 when=(
-                    Condition(place=Header("Content-Type"), begins="application/x-www-form-urlencoded"),
+                    Condition(place=Header("Content-Type"), begins=FORM),
                     Condition(place=Header("X-WC-Webhook-Signature"), is_absent=True),
                     Condition(place=FormField("webhook_id")),
                 ),

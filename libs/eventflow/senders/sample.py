@@ -17,6 +17,7 @@ from eventflow.json_pointer import value_at
 from eventflow.senders.keys import key_of, secrets_for
 from eventflow.senders.template import Field, Optional, Part, parse_template
 from eventflow.senders.vocabulary import (
+    FORM,
     Basic,
     Certificate,
     Condition,
@@ -39,7 +40,6 @@ from eventflow.senders.vocabulary import (
     Token,
 )
 
-FORM = "application/x-www-form-urlencoded"
 _VALUE = "sample"
 
 

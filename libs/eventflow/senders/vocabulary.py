@@ -28,6 +28,10 @@ Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT"]
 Scalar = str | int | bool
 
 
+FORM = "application/x-www-form-urlencoded"
+"""Content type of a form."""
+
+
 class Table:
     """A class that is a table in TOML: an unknown key is an error."""
 
@@ -64,7 +68,7 @@ class FirstMember(Table):
 
 @dataclass(frozen=True)
 class FormField(Table):
-    """The value of a field of a form (`application/x-www-form-urlencoded`) in the body; of several, the first."""
+    """The value of a field of a form (of the content type `FORM`) in the body; of several, the first."""
 
     form: str
 
@@ -230,7 +234,7 @@ class Certificate(Signed):
     Attributes:
         certificate: Place of the certificate's address.
         hosts: The hosts from which a certificate is accepted, by https on port 443. In a pattern such as
-            `sns.*-*-*.amazonaws.com`, `*` stands for letters and digits.
+            `sns.eu-*-*.amazonaws.com`, `*` stands for letters and digits.
         algorithm: Hash function of the signature.
         algorithms: The hash function by the value at `version`, if the sender has several.
         version: Place of that value.

@@ -7,11 +7,9 @@ from urllib.parse import unquote
 
 from eventflow.errors import InvalidEventError
 from eventflow.json_pointer import value_at
-from eventflow.senders.vocabulary import FirstMember, FormField, Header, Place, Pointer, Query, SubPath
+from eventflow.senders.vocabulary import FORM, FirstMember, FormField, Header, Place, Pointer, Query, SubPath
 from eventflow_collector import strict_json
 from eventflow_collector.head import Head, Peer, pairs_in
-
-FORM = "application/x-www-form-urlencoded"
 
 FindText = Callable[["Request"], str | None]
 """Returns the text at a place in a request, as it was sent; None if there is none."""
