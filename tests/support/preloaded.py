@@ -12,8 +12,9 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +28,10 @@ _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
     [f"{module}.__main__" for module in ("eventflow_collector", "eventflow_processor", "eventflow.cli")]
 )
+
+_looking = threading.Lock()
+"""Held to ask how a process ended, which start does for every process: of two threads that ask about one process, one
+reads its status, and the other, that the pipe is at its end, for which multiprocessing writes 255."""
 
 
 class PreloadedProcess(ChildProcess):
@@ -66,7 +71,7 @@ class Forked:
         self._process = _server.Process(
             target=_run, args=[command, dict(env), cwd, writer, stderr, begins], name=command[0], daemon=True
         )
-        with writer, begins:
+        with writer, begins, _looking:
             self._process.start()
         with begun:
             begun.recv()  # only now is it the leader of its process group, which a signal may be for
@@ -80,16 +85,18 @@ class Forked:
 
     @property
     def returncode(self) -> int | None:
-        return self._process.exitcode
+        return self.poll()
 
     def poll(self) -> int | None:
-        return self._process.exitcode
+        with _looking:
+            return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        wait([self._process.sentinel], timeout)
+        status = self.poll()
+        if status is None:
             raise subprocess.TimeoutExpired(self._process.name, timeout or 0)
-        return self._process.exitcode
+        return status
 
 
 def _run(
