@@ -1,1 +1,1 @@
-"""Shows operators the flow of events and every attempt on record, and passes their orders on. No event depends on it."""
+"""Shows operators the flow of events and every attempt on record, and passes their orders on."""
