@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from eventflow.cli.console import err
 from eventflow.cli.run_file import RunFile, all_runs, is_here
-from eventflow.errors import SettingsError
+from eventflow.errors import InvalidInputError, SettingsError
 from eventflow.network.broker_tls import require_sound_urls
 from eventflow.settings.environment import capitalized, config_file
 from eventflow.settings.load import BROKER_PREFIX, load
@@ -132,6 +133,19 @@ def named_flow(argument: str | None, option: str | None) -> str | None:
     if argument is not None and option is not None and argument != option:
         raise typer.BadParameter(f"the argument names another flow: {argument!r}", param_hint="--flow")
     return argument if option is None else option
+
+
+@contextmanager
+def usage_of(param: str) -> Iterator[None]:
+    """Report an input that cannot be used as a wrong usage of an option or argument.
+
+    Raises:
+        typer.BadParameter: The input cannot be used.
+    """
+    try:
+        yield
+    except InvalidInputError as error:
+        raise typer.BadParameter(str(error), param_hint=param) from None
 
 
 def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:
