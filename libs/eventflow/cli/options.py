@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from eventflow.cli.console import err
 from eventflow.cli.run_file import RunFile, all_runs, is_here
 from eventflow.errors import InvalidInputError, SettingsError
 from eventflow.network.broker_tls import require_sound_urls
+from eventflow.operations.moments import moment_of
 from eventflow.settings.environment import capitalized, config_file
 from eventflow.settings.load import BROKER_PREFIX, load
 from eventflow.settings.roles import Role
@@ -146,6 +148,16 @@ def usage_of(param: str) -> Iterator[None]:
         yield
     except InvalidInputError as error:
         raise typer.BadParameter(str(error), param_hint=param) from None
+
+
+def moment_option(text: str | None, option: str) -> datetime | None:
+    """Return the time in an option; None if it is not given.
+
+    Raises:
+        typer.BadParameter: It is not a time.
+    """
+    with usage_of(option):
+        return None if text is None else moment_of(text)
 
 
 def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:

@@ -1,15 +1,14 @@
 """The options that select dead letters, and their values."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from eventflow.cli.options import usage_of
+from eventflow.cli.options import moment_option, usage_of
 from eventflow.network.failure import MEANINGS
 from eventflow.operations.dead.letters import REASONS
-from eventflow.operations.dead.selection import Selection, moment_of, require_reasons
+from eventflow.operations.dead.selection import Selection, require_reasons
 
 ReasonOption = Annotated[
     list[str] | None,
@@ -61,11 +60,6 @@ def selection_of(
         ids=frozenset(ids or ()),
         reasons=frozenset(reasons or ()),
         types=frozenset(types or ()),
-        since=_moment(since, "--since"),
-        until=_moment(until, "--until"),
+        since=moment_option(since, "--since"),
+        until=moment_option(until, "--until"),
     )
-
-
-def _moment(text: str | None, option: str) -> datetime | None:
-    with usage_of(option):
-        return None if text is None else moment_of(text)

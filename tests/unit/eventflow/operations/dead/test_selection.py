@@ -1,14 +1,10 @@
-"""Selections of dead letters, and times as an operator writes them."""
+"""Selections of dead letters."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import pytest
-
-from eventflow.errors import InvalidInputError
-from eventflow.event import utc_now
 from eventflow.operations.dead.letters import given_up_at
-from eventflow.operations.dead.selection import Selection, moment_of
+from eventflow.operations.dead.selection import Selection
 from tests.support.cli import browsed, dead_letter
 
 
@@ -39,33 +35,3 @@ def test_a_failed_connection_is_selected_by_its_detail_too() -> None:
     assert Selection(reasons=frozenset({"no_listener"})).has(letter)
     assert Selection(reasons=frozenset({"connection"})).has(letter)
     assert not Selection(reasons=frozenset({"reset"})).has(letter)
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("2026-11-28", datetime(2026, 11, 28, tzinfo=UTC)),
-        ("2026-11-28T02:00", datetime(2026, 11, 28, 2, tzinfo=UTC)),
-        ("2026-11-28T02:00Z", datetime(2026, 11, 28, 2, tzinfo=UTC)),
-        ("2026-11-28 02:00:03", datetime(2026, 11, 28, 2, 0, 3, tzinfo=UTC)),
-        ("2026-11-28T02:00:00+01:00", datetime(2026, 11, 28, 1, tzinfo=UTC)),
-        ("2026-11-28T02:00:00.123Z", datetime(2026, 11, 28, 2, 0, 0, 123_000, tzinfo=UTC)),
-    ],
-)
-def test_times_without_a_zone_are_utc(text: str, moment: datetime) -> None:
-    assert moment_of(text) == moment
-
-
-@pytest.mark.parametrize(
-    ("text", "ago"), [("90s", timedelta(seconds=90)), ("30m", timedelta(minutes=30)), ("2d", timedelta(days=2))]
-)
-def test_a_duration_is_a_time_ago(text: str, ago: timedelta) -> None:
-    assert abs(utc_now() - ago - moment_of(text)) < timedelta(seconds=5)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "yesterday", "2026-13-01", "2026-11-28T25:00", "5 m", "1y", "999999d", "2026-11-28T02"]
-)
-def test_anything_else_is_no_time(text: str) -> None:
-    with pytest.raises(InvalidInputError, match="2026-11-28T02:00"):
-        moment_of(text)
