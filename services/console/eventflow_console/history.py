@@ -1,4 +1,4 @@
-"""The history behind bounds: a query has its answer in time, or its value is unknown and a sentence gives the reason."""
+"""The history behind bounds: a query is answered in time, or its value is unknown, with the reason in a sentence."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 import structlog
 
-from eventflow.errors import HistoryError, HistoryLateError, HistorySchemaError, UnboundedFilterError
+from eventflow.errors import HistoryError, HistoryLateError, HistorySchemaError
 from eventflow.history.store import QUERY_MAX_S, ArchiveStore
 from eventflow_console.metrics import ConsoleMetrics
 
@@ -78,9 +78,6 @@ class History:
         Args:
             name: Name of the query in the metrics.
             query: The query.
-
-        Raises:
-            UnboundedFilterError: The query selects too much.
         """
         if self._store is None:
             return Answer(problem=_OFF)
@@ -93,12 +90,10 @@ class History:
             return self._without(name, problem, error=problem.sentence)
         except HistoryLateError as error:
             return self._without(name, _LATE, error=str(error))
-        except UnboundedFilterError:
-            raise
         except HistoryError as error:
             lack: Lack = "schema" if isinstance(error, HistorySchemaError) else "away"
             return self._without(name, Problem(lack=lack, sentence=f"The history cannot be used: {error}"), str(error))
-        self._metrics.query_seconds.labels(query=name).observe(time.perf_counter() - started_s)
+        self._metrics.query_seconds.labels(name).observe(time.perf_counter() - started_s)
         return Answer(value=value)
 
     def _without(self, name: str, problem: Problem, error: str) -> Answer[T]:
