@@ -1,44 +1,11 @@
-"""Records of attempts, and a store in memory that fails as a test wants."""
+"""A store of the history in memory, which fails as a test wants."""
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from eventflow.errors import HistoryUnavailableError
-from eventflow.event import new_event_id
 from eventflow.history.records import AttemptRecord, Batch
-
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-
-
-def record(event_id: str = "e", **changes: Any) -> AttemptRecord:
-    fields: dict[str, Any] = {
-        "id": new_event_id(),
-        "flow": "default",
-        "event_id": event_id,
-        "type": "order.paid",
-        "source": "/shop",
-        "subject": None,
-        "accepted_at": NOON,
-        "started_at": NOON,
-        "duration_us": 1500,
-        "attempt": 1,
-        "lane": "live",
-        "outcome": "delivered",
-        "settled": True,
-        "reason": None,
-        "detail": None,
-        "text": None,
-        "status": 200,
-        "next_at": None,
-        "answer": None,
-        "answer_type": None,
-        "answer_bytes": None,
-        "trace_id": None,
-        "writer": "w",
-    }
-    return AttemptRecord(**(fields | changes))
 
 
 class MemoryStore:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from eventflow.history.buffer import MINUTES_MIN, ROWS_MAX, HistoryBuffer, Part
 from eventflow.history.records import Gap, MinuteCount, MinuteKey
-from tests.support.memory_history import NOON, record
+from tests.support.history import NOON, attempt
 
 KIB = 1024
 
@@ -27,7 +27,7 @@ def test_rows_are_taken_in_their_order_and_in_batches() -> None:
     buffer, _ = buffer_of()
     ready = []
     buffer.on_batch = lambda: ready.append(buffer.pending)
-    rows = [record(str(number)) for number in range(2 * ROWS_MAX + 3)]
+    rows = [attempt(event_id=str(number)) for number in range(2 * ROWS_MAX + 3)]
     for row in rows:
         buffer.add(row)
     assert ready == [ROWS_MAX, 2 * ROWS_MAX]
@@ -41,7 +41,7 @@ def test_rows_are_taken_in_their_order_and_in_batches() -> None:
 def test_a_record_without_room_is_counted_in_a_gap_of_its_flow() -> None:
     buffer, dropped = buffer_of(64 * KIB)
     for second in range(200):
-        buffer.add(record(flow="ab"[second % 2], started_at=NOON + timedelta(seconds=second)))
+        buffer.add(attempt(flow="ab"[second % 2], started_at=NOON + timedelta(seconds=second)))
     kept = buffer.pending
     assert 20 < kept < 100
     (part,) = parts_of(buffer)
@@ -58,7 +58,7 @@ def test_a_record_without_room_is_counted_in_a_gap_of_its_flow() -> None:
 def test_a_gap_spans_attempts_that_ended_in_another_order() -> None:
     buffer, _ = buffer_of()
     for second in (5, 3, 9):
-        buffer.drop(record(started_at=NOON + timedelta(seconds=second)), "refused")
+        buffer.drop(attempt(started_at=NOON + timedelta(seconds=second)), "refused")
     (part,) = parts_of(buffer)
     assert part.gaps == [
         Gap(
@@ -75,20 +75,20 @@ def test_a_gap_spans_attempts_that_ended_in_another_order() -> None:
 def test_memory_is_in_use_until_a_part_is_released() -> None:
     buffer, dropped = buffer_of(64 * KIB)
     while not dropped:
-        buffer.add(record())
+        buffer.add(attempt())
     part = buffer.take()
     assert part is not None
-    buffer.add(record())
+    buffer.add(attempt())
     assert dropped == {"default": 2}
     buffer.release(part)
-    buffer.add(record())
+    buffer.add(attempt())
     assert buffer.pending == 1
 
 
 def test_the_size_of_texts_counts() -> None:
     buffer, dropped = buffer_of(64 * KIB)
     for _ in range(8):
-        buffer.add(record(answer=b"x" * 8000))
+        buffer.add(attempt(answer=b"x" * 8000))
     assert dropped == {"default": 1}
 
 
@@ -102,8 +102,8 @@ def test_records_take_no_more_memory_than_is_counted() -> None:
             number += 1
             moment = NOON + timedelta(microseconds=number)
             buffer.add(
-                record(
-                    f"event-{number:030}",
+                attempt(
+                    event_id=f"event-{number:030}",
                     source=f"/shops/{number}",
                     type=f"type.{number}",
                     started_at=moment,

@@ -13,7 +13,8 @@ from eventflow.errors import HistoryRefusedError, HistorySchemaError, HistoryUna
 from eventflow.history.buffer import ROWS_MAX, HistoryBuffer
 from eventflow.history.records import Batch
 from eventflow.history.writer import FINISH_MAX_S, KEEP_EVERY_S, WRITE_MAX_S, HistoryWriter, Retention
-from tests.support.memory_history import MemoryStore, record
+from tests.support.history import attempt
+from tests.support.memory_history import MemoryStore
 
 pytestmark = pytest.mark.virtual_time
 
@@ -64,7 +65,7 @@ class Recording:
 
     def add(self, number: int) -> None:
         for _ in range(number):
-            row = record()
+            row = attempt()
             self.added.append(row.id)
             self.buffer.add(row)
 
