@@ -32,6 +32,11 @@ SCHEMA_RETRY_S = 15.0
 """Pause after a wrong schema, which only a person can change."""
 
 KEEP_EVERY_S = 3600.0
+KEEP_AGAIN_S = 300.0
+"""Pause after a failed deletion of old records."""
+
+KEEP_WAIT_S = 5.0
+"""Time for which the writing waits for the deletion of old records. It can take long, and creates partitions first."""
 
 FINISH_MAX_S = 2.0
 """Longest time for the last records at the end of a process."""
@@ -137,6 +142,7 @@ class HistoryWriter:
         self._outage: _Outage | None = None
         self._has_begun = False
         self._keep_at_s = 0.0
+        self._keeping: asyncio.Task[float] | None = None
         self._task: asyncio.Task[None] | None = None
         self._batch_waits = asyncio.Event()
         self._finishing = asyncio.Event()
@@ -146,6 +152,10 @@ class HistoryWriter:
     def pending(self) -> int:
         """Number of rows that are not known to be on record."""
         return self._buffer.pending + sum(len(part.attempts) for part in self._parts)
+
+    @property
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
 
     def start(self) -> None:
         """Start writing."""
@@ -158,6 +168,8 @@ class HistoryWriter:
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=within_s)
             await cancel_and_wait(self._task)
+        if self._keeping is not None:
+            await cancel_and_wait(self._keeping)
         self._drop_rest()
         if self._store is not None:
             await self._store.close()
@@ -184,7 +196,7 @@ class HistoryWriter:
             self._store = self._open_store()
         if self._outage is not None or not self._has_begun:
             await self._begin_with(self._store)
-        if time.monotonic() >= self._keep_at_s:
+        if self._now_s >= self._keep_at_s:
             await self._keep(self._store)
         self._note_up()
         while await self._write_next(self._store):  # noqa: ASYNC110 - a pause, and no wait for a condition
@@ -210,9 +222,28 @@ class HistoryWriter:
         self._keep_at_s = 0.0  # the partitions of these days may be missing, and then no row is accepted
 
     async def _keep(self, store: OwnStore) -> None:
+        """Let the store delete old records, and continue without it if that takes long. Its failure is no outage."""
+        wait_s = 0.0
+        if self._keeping is None:
+            self._keeping, wait_s = asyncio.create_task(self._delete_old(store)), KEEP_WAIT_S
+        await asyncio.wait({self._keeping}, timeout=wait_s)
+        self._keep_at_s = self._now_s + KEEP_WAIT_S
+        if self._keeping.done():
+            self._keep_at_s = self._now_s + self._keeping.result()
+            self._keeping = None
+
+    async def _delete_old(self, store: OwnStore) -> float:
+        """Let the store delete old records; return the time until it is due again. Raises no error of the store."""
         retention = self._retention
-        await _in_time(store.keep(attempts=retention.attempts, minutes=retention.minutes, now=utc_now()))
-        self._keep_at_s = time.monotonic() + random.uniform(0.9, 1.1) * KEEP_EVERY_S  # noqa: S311
+        try:
+            await store.keep(attempts=retention.attempts, minutes=retention.minutes, now=utc_now())
+        except HistoryError as error:
+            log.warning("history.retention_failed", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - a guard, as in `_run`
+            self._listener.failed(error)
+        else:
+            return random.uniform(0.9, 1.1) * KEEP_EVERY_S  # noqa: S311
+        return KEEP_AGAIN_S
 
     async def _write_next(self, store: OwnStore) -> bool:
         """Write one batch; return whether there was one."""
@@ -280,7 +311,7 @@ class HistoryWriter:
                 return
             self._outage.error = type(error)  # another cause, such as a wrong schema after a connection: it is news
         else:
-            self._outage = _Outage(type(error), time.monotonic())
+            self._outage = _Outage(type(error), self._now_s)
         self._listener.changed(is_up=False)
         reason = str(error) or "it does not answer in time"
         log.warning("history.unavailable", reason=reason, waiting=self.pending)
@@ -292,7 +323,7 @@ class HistoryWriter:
             uncounted, self._buffer.uncounted = self._buffer.uncounted, 0
             log.info(
                 "history.recovered",
-                after_s=round(time.monotonic() - outage.since_s, 1),
+                after_s=round(self._now_s - outage.since_s, 1),
                 waiting=self.pending,
                 uncounted=uncounted,
             )

@@ -281,6 +281,25 @@ async def test_old_records_are_deleted_at_the_start_and_every_hour() -> None:
         assert KEEP_EVERY_S == 3600
 
 
+async def test_a_long_deletion_of_old_records_delays_nothing_and_its_failure_is_no_outage() -> None:
+    async with recording() as one:
+        with structlog.testing.capture_logs() as logs:
+            one.store.keeping_s = 100
+            one.store.keeping_error = HistoryUnavailableError("a lock")
+            one.add(1)
+            await asyncio.sleep(6)
+            assert one.is_complete()
+            one.add(1)
+            await asyncio.sleep(1)
+            assert one.is_complete()
+            await asyncio.sleep(110)
+            one.store.keeping_error = None
+            await asyncio.sleep(700)
+        assert [line["event"] for line in logs] == ["history.retention_failed"]
+        assert one.store.calls.count("keep") == 2
+        assert one.listener.is_up == [True]
+
+
 async def test_the_end_writes_the_rest_and_says_goodbye() -> None:
     async with recording() as one:
         await asyncio.sleep(0.6)
