@@ -96,6 +96,10 @@ class HistoryUnavailableError(HistoryError):
     """The store cannot be reached, its disk is full, or its answer is not in time. Trying again can help."""
 
 
+class HistoryLateError(HistoryUnavailableError):
+    """A query took longer than `QUERY_MAX_S`, and was ended. Its value is unknown; the store may answer others."""
+
+
 class HistorySchemaError(HistoryError):
     """The schema of the store is missing or of another version; the message names the command to run."""
 

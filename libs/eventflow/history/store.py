@@ -51,8 +51,16 @@ class ArchiveStore(Protocol):
         """Return a page of attempts, the newest first: those after a place in the list."""
         ...
 
-    async def minutes(self, flow: str, *, since: datetime, until: datetime) -> list[MinuteCount]:
-        """Return the counts of a flow by minute, without any attempt being counted."""
+    async def minutes(self, flow: str, *, since: datetime, until: datetime, step_minutes: int = 1) -> list[MinuteCount]:
+        """Return the counts of a flow by minute, without any attempt being counted.
+
+        Args:
+            flow: The flow.
+            since: Start of the range, inclusive.
+            until: End of the range, exclusive.
+            step_minutes: The store adds up this many minutes, so that a week has some thousand rows and not some
+                hundred thousand. `minute` of a key is then the first of them, a multiple of the step.
+        """
         ...
 
     async def flow_minutes(self, flow: str, *, since: datetime, until: datetime) -> list[FlowMinute]:
@@ -105,6 +113,7 @@ class HistoryStore(RecordingStore, ArchiveStore, OperatorStore, Protocol):
 
     Raises, from every method:
         HistoryUnavailableError: It cannot be reached, its disk is full, or it is not in time.
+        HistoryLateError: The same, if a query was ended because it took longer than `QUERY_MAX_S`.
         HistorySchemaError: Its schema is missing or of another version; the message names the command to run.
     """
 
