@@ -82,3 +82,23 @@ class UnroutableError(PublishError):
 
 class DeliveryLostError(EventFlowError):
     """The channel of a delivery is gone, so it cannot be settled. The broker delivers the message again."""
+
+
+class HistoryError(EventFlowError):
+    """The history, the store of attempts on record, cannot be used as asked. No event depends on it."""
+
+
+class HistoryUnavailableError(HistoryError):
+    """The store cannot be reached, its disk is full, or its answer is not in time. Trying again can help."""
+
+
+class HistorySchemaError(HistoryError):
+    """The schema of the store is missing or of another version; the message names the command to run."""
+
+
+class HistoryRefusedError(HistoryError):
+    """The store does not accept a row. Trying again cannot help."""
+
+
+class UnboundedFilterError(HistoryError):
+    """A selection of attempts has no index, so it could read the whole history; the message has the remedy."""

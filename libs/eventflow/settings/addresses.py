@@ -6,13 +6,14 @@ That check runs every 10 s in each container. Importing pydantic would cost more
 DEFAULT_HOST = "127.0.0.1"
 COLLECTOR_ADMIN_PORT = 9464
 PROCESSOR_ADMIN_PORT = 9465
+CONSOLE_ADMIN_PORT = 9466
 ADMIN_PORTS_TRIED = 100
 
 
 def admin_ports_from(usual: int) -> list[int]:
     """Return the ports that a service tries in turn if its admin port is not set.
 
-    A second collector leaves out the usual port of a processor, which may start later.
+    A second collector leaves out the usual ports of the other services, which may start later.
     """
-    others = {COLLECTOR_ADMIN_PORT, PROCESSOR_ADMIN_PORT} - {usual}
+    others = {COLLECTOR_ADMIN_PORT, PROCESSOR_ADMIN_PORT, CONSOLE_ADMIN_PORT} - {usual}
     return [port for port in range(usual, usual + ADMIN_PORTS_TRIED) if port not in others]

@@ -1,33 +1,11 @@
 """The section `[collector]`. Pure."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
 from eventflow.settings.addresses import COLLECTOR_ADMIN_PORT, DEFAULT_HOST
-from eventflow.settings.fields import MIB, ListeningHost, Port, Section, auto, split
-from eventflow.settings.value_text import check_path
-
-
-def _path(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    path = value.strip()
-    if not path:
-        return None
-    check_path(path)
-    return path
-
-
-def _networks(value: object) -> object:
-    if not isinstance(value, list):
-        return value
-    try:
-        return tuple(ip_network(part) for part in value)
-    except ValueError as error:
-        raise ValueError(f"addresses and networks such as 10.0.0.7 and 10.0.0.0/8 are expected: {error}") from None
+from eventflow.settings.fields import MIB, AbsolutePath, ListeningHost, Networks, Port, Section, auto
 
 
 class CollectorSettings(Section):
@@ -60,14 +38,12 @@ class CollectorSettings(Section):
         description="memory for all open requests and unresolved publishes, counted as 4 KiB for each event plus about "
         "twice its body; above it requests are answered 503",
     )
-    trusted_proxies: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks), BeforeValidator(split)
-    ] = Field(
+    trusted_proxies: Networks = Field(
         (),
         description="addresses and networks of the proxies in front, such as `10.0.0.0/8`, separated by commas; the "
         "header in which a proxy reports its own check counts only in requests from these",
     )
-    spool_dir: Annotated[Path | None, BeforeValidator(_path)] = Field(
+    spool_dir: AbsolutePath | None = Field(
         None,
         description="absolute path of the directory for the spool, a durable local buffer for events that the broker "
         "cannot confirm; created with mode 0700; unset = no spool, and such events are answered 503",

@@ -17,7 +17,7 @@ from eventflow.settings.target import TargetSettings
 SHOWN_MAX_CHARACTERS = 200
 LINE_MAX_CHARACTERS = 800
 
-MEANT_MAX = 2
+MEANT_MAX = 3
 CONFIG_PATH = ("config",)
 
 _ENOUGH_ALIKE = 0.85

@@ -1,6 +1,8 @@
 """The base class of all sections, and the field types that several sections share. Pure."""
 
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import (
@@ -18,7 +20,7 @@ from pydantic.fields import FieldInfo
 from eventflow.network.host import PORT_MAX, check_host
 from eventflow.senders.keys import key_of
 from eventflow.settings.secret_text import check_api_key, check_secret, keys_in, secrets_in
-from eventflow.settings.value_text import check_literal
+from eventflow.settings.value_text import check_literal, check_path
 
 MIB = 1024 * 1024
 
@@ -83,7 +85,28 @@ def _listening_host(value: str) -> str:
     return host
 
 
+def _path(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    path = value.strip()
+    if not path:
+        return None
+    check_path(path)
+    return path
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, list):
+        return value
+    try:
+        return tuple(ip_network(part) for part in value)
+    except ValueError as error:
+        raise ValueError(f"addresses and networks such as 10.0.0.7 and 10.0.0.0/8 are expected: {error}") from None
+
+
 Secrets = Annotated[tuple[Annotated[SecretStr, checked_by(check_secret)], ...], BeforeValidator(secrets_in)]
 ApiKeys = Annotated[tuple[Annotated[SecretStr, checked_by(check_api_key)], ...], BeforeValidator(keys_in)]
 ListeningHost = Annotated[str, AfterValidator(_listening_host)]
 Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
+AbsolutePath = Annotated[Path, BeforeValidator(_path)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks), BeforeValidator(split)]

@@ -14,6 +14,7 @@ class Role(StrEnum):
 
     COLLECTOR = "collector"
     PROCESSOR = "processor"
+    CONSOLE = "console"
     OPERATOR = "operator"
     """The command `eventflow`."""
 
@@ -21,11 +22,13 @@ class Role(StrEnum):
 def is_used(role: Role | None, section: str, field: str) -> bool:
     """Return True if a role uses a setting. None is all roles together."""
     match role, section:
-        case (Role.COLLECTOR, "processor" | "target") | (Role.PROCESSOR, "collector"):
+        case (Role.COLLECTOR, "processor" | "target" | "history" | "console"):
             return False
-        case (Role.PROCESSOR | Role.OPERATOR, "source"):
+        case (Role.PROCESSOR, "collector" | "console"):
+            return False
+        case (Role.PROCESSOR | Role.CONSOLE | Role.OPERATOR, "source"):
             return field == "max_body_bytes"
-        case (Role.OPERATOR, "target"):
+        case (Role.CONSOLE | Role.OPERATOR, "target"):
             return not is_secret(TargetSettings.model_fields[field])
     return True
 

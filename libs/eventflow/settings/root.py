@@ -13,8 +13,10 @@ from eventflow.senders.table import NO_SENDER, OWN_HMAC, SENDERS
 from eventflow.senders.vocabulary import Sender
 from eventflow.settings.broker import BrokerSettings
 from eventflow.settings.collector import CollectorSettings
+from eventflow.settings.console import ConsoleSettings
 from eventflow.settings.environment import variable
 from eventflow.settings.fields import Section
+from eventflow.settings.history import HistorySettings
 from eventflow.settings.processor import ProcessorSettings
 from eventflow.settings.source import SourceSettings
 from eventflow.settings.target import TargetSettings
@@ -47,6 +49,8 @@ class Settings(BaseModel):
     target: TargetSettings | None = None
     flows: dict[str, FlowSettings] = {}
     senders: Annotated[dict[str, Any], BeforeValidator(_read_senders)] = {}
+    history: HistorySettings = HistorySettings()
+    console: ConsoleSettings = ConsoleSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")

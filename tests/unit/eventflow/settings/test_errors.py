@@ -154,7 +154,7 @@ def test_a_section_that_is_given_as_one_text_is_not_shown(monkeypatch: pytest.Mo
         ("TARGT__URL", "EVENTFLOW_TARGET__URL"),
         ("TARGET__RATE", "EVENTFLOW_TARGET__RATE_PER_S"),
         ("RATE_PER_S", "EVENTFLOW_TARGET__RATE_PER_S"),
-        ("URL", "EVENTFLOW_BROKER__URL or EVENTFLOW_TARGET__URL"),
+        ("URL", "EVENTFLOW_BROKER__URL or EVENTFLOW_HISTORY__URL or EVENTFLOW_TARGET__URL"),
         ("LOG_LEVEL", "EVENTFLOW_TELEMETRY__LOG_LEVEL"),
         ("CONFG", "EVENTFLOW_CONFIG"),
         ("FLOW__ORDERS__TARGET__TIMEOUT", "EVENTFLOW_FLOWS__ORDERS__TARGET__TIMEOUT_S"),

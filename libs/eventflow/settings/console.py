@@ -1,0 +1,63 @@
+"""The section `[console]`. Pure."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from eventflow.http_token import is_token
+from eventflow.network.host import check_http_url
+from eventflow.settings.addresses import CONSOLE_ADMIN_PORT, DEFAULT_HOST
+from eventflow.settings.fields import AbsolutePath, ListeningHost, Networks, Port, Section, split
+
+TRACE_ID = "{trace_id}"
+
+
+def _trace_url(value: str) -> str:
+    check_http_url(value.replace(TRACE_ID, "0"))
+    if TRACE_ID not in value:
+        raise ValueError(f"an address with {TRACE_ID} is expected, such as http://localhost:16686/trace/{TRACE_ID}")
+    return value
+
+
+def _header(value: str) -> str:
+    if not is_token(value):
+        raise ValueError("the name of a header is expected")
+    return value
+
+
+class ConsoleSettings(Section):
+    """The service with pages for operators."""
+
+    host: ListeningHost = Field(DEFAULT_HOST, description="host name or address on which the pages are served")
+    port: Port = Field(8088, description="port on which the pages are served; 0 = a free port")
+    admin_host: ListeningHost = Field(DEFAULT_HOST, description="address of /livez, /readyz and /metrics")
+    admin_port: Port = Field(
+        CONSOLE_ADMIN_PORT,
+        description="port of /livez, /readyz and /metrics; 0 = a free port; if it is not set and the default is in "
+        "use, the next free one is taken",
+    )
+    auth: Literal["none", "basic", "proxy"] = Field(
+        "none",
+        description="`none` is accepted on loopback only; `basic` asks for a name and a password of `users_file`; "
+        "`proxy` takes the name from `user_header`, in requests from `trusted_proxies` only",
+    )
+    users_file: AbsolutePath | None = Field(
+        None,
+        description="absolute path of the file with the users and the hashes of their passwords; it is read "
+        "again after a change",
+    )
+    user_header: Annotated[str, AfterValidator(_header)] = Field(
+        "X-Forwarded-User", description="header in which a trusted proxy gives the name of the user"
+    )
+    trusted_proxies: Networks = Field(
+        (), description="addresses and networks of the proxies in front, separated by commas"
+    )
+    hosts: Annotated[tuple[str, ...], BeforeValidator(split)] = Field(
+        (),
+        description="host names by which people reach the console, separated by commas; loopback names and the "
+        "configured host are always accepted, any other is refused",
+    )
+    read_only: bool = Field(False, description="whether every change is refused: pages only show")
+    trace_url: Annotated[str, AfterValidator(_trace_url)] | None = Field(
+        None, description=f"address of a trace for links, such as `http://localhost:16686/trace/{TRACE_ID}`"
+    )
