@@ -28,7 +28,7 @@ ACTION_TIMEOUT_MS = 10_000
 
 _ARGUMENTS = (
     "--no-sandbox",  # Chromium's own sandbox needs a user other than root, and the tests of CI run as root
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # neither a page nor the browser itself uses the network
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # neither a page nor the browser uses the network
 )
 
 # Chromium reports violations of a policy on its console too. This reports also those of a report-only policy, and
