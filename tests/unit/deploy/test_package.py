@@ -28,6 +28,7 @@ def test_the_wheel_adds_only_names_of_ours_to_site_packages(built_from_checkout:
     assert {folder for folder in folders if not Path(folder).match(METADATA)} == {
         "eventflow",
         "eventflow_collector",
+        "eventflow_console",
         "eventflow_processor",
     }
 
