@@ -18,7 +18,7 @@ LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe 
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 ##@ Use
-run-local: $(INSTALLED) ## Run broker, target, collector and two processors on this machine until Ctrl-C
+run-local: $(INSTALLED) ## Run broker, target, collector, two processors and the console on this machine until Ctrl-C
 	@exec $(RUN) -m sandbox.up
 
 send: $(INSTALLED) ## Send COUNT=200 sample events to the collector of `make run-local`, and watch them arrive
