@@ -33,6 +33,10 @@ class BrokerUnavailableError(EventFlowError):
     """The broker cannot be used now: there is no connection, it is blocked, or it was lost before an answer."""
 
 
+class InvalidInputError(EventFlowError):
+    """An operator's input cannot be used; the message has the value and the accepted form."""
+
+
 class ManagementError(EventFlowError):
     """The management API did not answer a question, or refused a change; the message gives the reason in one line."""
 
@@ -90,6 +94,10 @@ class HistoryError(EventFlowError):
 
 class HistoryUnavailableError(HistoryError):
     """The store cannot be reached, its disk is full, or its answer is not in time. Trying again can help."""
+
+
+class HistoryLateError(HistoryUnavailableError):
+    """A query took longer than `QUERY_MAX_S`, and was ended. Its value is unknown; the store may answer others."""
 
 
 class HistorySchemaError(HistoryError):

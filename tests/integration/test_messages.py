@@ -18,8 +18,8 @@ from eventflow.amqp.channel import answered, open_channel
 from eventflow.amqp.connection import Connection, closing, connect
 from eventflow.amqp.consume_channel import consume_channel_on
 from eventflow.amqp.session import keep_connected
-from eventflow.cli.session import connected, publishing
 from eventflow.message import ID, Envelope, encode
+from eventflow.operations.session import connected, publishing
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, ingest_specs, lane_queue, overrides_queue
 from tests.support.amqp import Amqp
 from tests.support.cli import Command

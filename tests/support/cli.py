@@ -5,9 +5,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aio_pika
 
+from eventflow.amqp.browser import Browsed
 from eventflow.event import Event
 from eventflow.message import Envelope, Failure, encode
 from eventflow.topology import dead_queue
@@ -69,6 +71,11 @@ class Command:
             f"EVENTFLOW_{of_flow if name.startswith(('SOURCE__', 'TARGET__')) else ''}{name}": value
             for name, value in configured.items()
         }
+
+
+def browsed(envelope: Envelope, headers: Mapping[str, Any] | None = None) -> Browsed:
+    """Return a dead letter as a browser reads it."""
+    return Browsed(envelope=envelope, headers=headers or {}, redelivered=False, tag=1)
 
 
 def dead_letter(

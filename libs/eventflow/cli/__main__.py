@@ -12,7 +12,7 @@ import typer
 from eventflow.cli import overrides, sample, sources
 from eventflow.cli.assembly import add_group, command, new_group
 from eventflow.cli.check.command import check
-from eventflow.cli.console import configure_logs, err
+from eventflow.cli.console import configure_logs, err, printable
 from eventflow.cli.dead import command as dead
 from eventflow.cli.init.command import init
 from eventflow.cli.options import ConfigOption
@@ -66,7 +66,7 @@ def main() -> None:
     try:
         app()
     except EventFlowError as error:
-        err.print(f"error: {error}", style="red", soft_wrap=True)
+        err.print(printable(f"error: {error}"), style="red", soft_wrap=True)
         sys.exit(EXIT_CONFIGURATION if isinstance(error, SettingsError) else EXIT_PROBLEM)
 
 

@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +12,9 @@ import typer
 
 from eventflow.cli.console import err
 from eventflow.cli.run_file import RunFile, all_runs, is_here
-from eventflow.errors import SettingsError
+from eventflow.errors import InvalidInputError, SettingsError
 from eventflow.network.broker_tls import require_sound_urls
+from eventflow.operations.moments import moment_of
 from eventflow.settings.environment import capitalized, config_file
 from eventflow.settings.load import BROKER_PREFIX, load
 from eventflow.settings.roles import Role
@@ -132,6 +135,29 @@ def named_flow(argument: str | None, option: str | None) -> str | None:
     if argument is not None and option is not None and argument != option:
         raise typer.BadParameter(f"the argument names another flow: {argument!r}", param_hint="--flow")
     return argument if option is None else option
+
+
+@contextmanager
+def usage_of(param: str) -> Iterator[None]:
+    """Report an input that cannot be used as a wrong usage of an option or argument.
+
+    Raises:
+        typer.BadParameter: The input cannot be used.
+    """
+    try:
+        yield
+    except InvalidInputError as error:
+        raise typer.BadParameter(str(error), param_hint=param) from None
+
+
+def moment_option(text: str | None, option: str) -> datetime | None:
+    """Return the time in an option; None if it is not given.
+
+    Raises:
+        typer.BadParameter: It is not a time.
+    """
+    with usage_of(option):
+        return None if text is None else moment_of(text)
 
 
 def flows_of(settings: Settings, name: str | None) -> tuple[str, ...]:

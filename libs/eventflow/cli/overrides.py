@@ -1,18 +1,15 @@
 """`eventflow rate`, `pause` and `resume`: override the settings of a flow while it runs."""
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from eventflow.amqp.queues import depth_of
-from eventflow.amqp.streams import last_of_stream
 from eventflow.cli.assembly import command, new_group
+from eventflow.cli.connection import with_link
 from eventflow.cli.console import err, out, print_json, table
-from eventflow.cli.operator import operator
 from eventflow.cli.options import (
     ConfigOption,
     FlowArgument,
@@ -24,45 +21,17 @@ from eventflow.cli.options import (
     one_flow_of,
     settings_of,
 )
-from eventflow.cli.session import Link, connected, publishing
-from eventflow.control.overrides import (
-    RATE_MAX_PER_S,
-    RATE_MIN_PER_S,
-    InvalidOverridesError,
-    Overrides,
-    decode_overrides,
-    encode_overrides,
-)
+from eventflow.control.overrides import Overrides
+from eventflow.errors import InvalidInputError
 from eventflow.event import utc_now
-from eventflow.message import Message, new_message_id
+from eventflow.operations.operator import operator
+from eventflow.operations.overrides import FlowRate, change_overrides, read_rate, units_per_s_of
+from eventflow.operations.session import Link
 from eventflow.settings.root import Settings
-from eventflow.settings.target import TargetSettings
-from eventflow.topology import Lane, lane_queue, overrides_queue, overrides_spec
 
-CONFIRM_TIMEOUT_S = 10.0
 AS_CONFIGURED = "configured"
 
 app = new_group("Show or change the rate of a flow. The rate is shared by all processors of the flow.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowRate:
-    """The rate of a flow; `processors` is None if the flow has no queue yet."""
-
-    flow: str
-    target: TargetSettings
-    overrides: Overrides
-    processors: int | None
-
-    @property
-    def limit_per_s(self) -> float | None:
-        """The rate in force, in units per second for all processors together; None is unlimited."""
-        return self.target.rate_per_s if self.overrides.rate_per_s is None else self.overrides.rate_per_s
-
-    @property
-    def each_per_s(self) -> float | None:
-        """The share of one processor; None if it is unlimited or if there is no processor."""
-        return self.limit_per_s / self.processors if self.limit_per_s is not None and self.processors else None
 
 
 def rate_of(text: str) -> float | None:
@@ -71,19 +40,12 @@ def rate_of(text: str) -> float | None:
     Raises:
         typer.BadParameter: It is neither a rate in the accepted range nor `configured`.
     """
-    if text == AS_CONFIGURED:
-        return None
     try:
-        rate_per_s = float(text)
-    except ValueError:
-        rate_per_s = 0.0
-    if not RATE_MIN_PER_S <= rate_per_s <= RATE_MAX_PER_S:
+        return None if text == AS_CONFIGURED else units_per_s_of(text)
+    except InvalidInputError as error:
         raise typer.BadParameter(
-            f"{text!r}: {RATE_MIN_PER_S:f} to {RATE_MAX_PER_S} units per second are expected, or `{AS_CONFIGURED}`; "
-            "use `eventflow pause` to stop a flow",
-            param_hint="R",
-        )
-    return rate_per_s
+            f"{error}, or `{AS_CONFIGURED}`; use `eventflow pause` to stop a flow", param_hint="R"
+        ) from None
 
 
 @command(app, "show")
@@ -100,7 +62,8 @@ def show(
     asks for is not shown here: `eventflow status` shows it.
     """
     settings = settings_of(context, config)
-    rates = asyncio.run(_rates(settings, flows_of(settings, named_flow(name, flow))))
+    flows = flows_of(settings, named_flow(name, flow))
+    rates = with_link(settings, lambda link: _rates(link, settings, flows))
     if as_json:
         print_json({"flows": {rate.flow: document_of(rate) for rate in rates}})
         return
@@ -190,7 +153,10 @@ def _change(
 ) -> None:
     settings = settings_of(context, config)
     name = one_flow_of(settings, flow)
-    overrides = asyncio.run(_override(settings, name, changed))
+    change = with_link(settings, lambda link: change_overrides(link, name, changed))
+    if change.replaced is not None:
+        err.print(f"warning: {change.replaced}; the new override replaces it", style="yellow", soft_wrap=True)
+    overrides = change.overrides
     rate = FlowRate(flow=name, target=settings.all_flows[name].target, overrides=overrides, processors=None)
     if as_json:
         print_json({"flow": name, "paused": overrides.is_paused, "limit_per_s": rate.limit_per_s})
@@ -198,43 +164,8 @@ def _change(
         out.print(f"flow {name}: {'paused, ' if overrides.is_paused else ''}{_per_s(rate.limit_per_s)}")
 
 
-async def _override(settings: Settings, flow: str, changed: Callable[[Overrides], Overrides]) -> Overrides:
-    async with connected(settings.broker.urls) as link, publishing(link, [overrides_spec(flow)]) as publisher:
-        overrides = changed(await _readable_overrides(link, flow))
-        message = Message(
-            body=encode_overrides(overrides), headers={}, content_type="application/json", message_id=new_message_id()
-        )
-        await publisher.publish(message, queue=overrides_queue(flow)).confirmed(timeout_s=CONFIRM_TIMEOUT_S)
-        return overrides
-
-
-async def _rates(settings: Settings, flows: tuple[str, ...]) -> list[FlowRate]:
-    async with connected(settings.broker.urls) as link:
-        return [await _rate(link, flow, settings.all_flows[flow].target) for flow in flows]
-
-
-async def _rate(link: Link, flow: str, target: TargetSettings) -> FlowRate:
-    depth = await depth_of(link.connection, lane_queue(flow, Lane.LIVE))
-    return FlowRate(
-        flow=flow,
-        target=target,
-        overrides=await _overrides(link, flow),
-        processors=depth.consumers if depth else None,
-    )
-
-
-async def _overrides(link: Link, flow: str) -> Overrides:
-    body = await last_of_stream(link.connection, overrides_queue(flow))
-    return Overrides() if body is None else decode_overrides(body)
-
-
-async def _readable_overrides(link: Link, flow: str) -> Overrides:
-    """Return the overrides. An unreadable message in the stream counts as none, so that a new one can replace it."""
-    try:
-        return await _overrides(link, flow)
-    except InvalidOverridesError as error:
-        err.print(f"warning: {error}; the new override replaces it", style="yellow", soft_wrap=True)
-        return Overrides()
+async def _rates(link: Link, settings: Settings, flows: Sequence[str]) -> list[FlowRate]:
+    return [await read_rate(link, flow, settings.all_flows[flow].target) for flow in flows]
 
 
 def _per_s(units: float | None) -> str:

@@ -12,13 +12,13 @@ import typer
 
 from eventflow.cli.assembly import command, new_group
 from eventflow.cli.console import out, print_json, printable
-from eventflow.cli.dead.browse import DeadQueue
 from eventflow.cli.options import ConfigOption, FlowArgument, JsonOption, config_of, environ_of, one_flow_of
-from eventflow.cli.why import document_of, find_event, lines_of
+from eventflow.cli.why import lines_of, state_of
 from eventflow.errors import EventFlowError
 from eventflow.event import new_event_id, utc_now
 from eventflow.network.failure import detail_of, explained
 from eventflow.network.listener import reachable_hosts
+from eventflow.operations.events import document_of
 from eventflow.senders.sample import Sample, sample_of
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
@@ -54,7 +54,7 @@ def send_sample(
     status, text = asyncio.run(_send(address, sample))
     is_accepted = status < HTTPStatus.MULTIPLE_CHOICES
     event_id = (_id_in(text) or sample.event_id) if is_accepted else None
-    state = None if event_id is None else asyncio.run(find_event(DeadQueue(settings=settings, flow=name), event_id))
+    state = None if event_id is None else state_of(settings, name, event_id)
     if as_json:
         event = None if state is None else document_of(state)
         print_json({"url": address, "status": status, "answer": text, "id": event_id, "event": event})

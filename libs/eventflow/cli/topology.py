@@ -8,7 +8,7 @@ import typer
 from eventflow.amqp.queues import declare_queues
 from eventflow.cli.console import out, print_json, table
 from eventflow.cli.options import ConfigOption, DryRunOption, FlowOption, JsonOption, flows_of, settings_of
-from eventflow.cli.session import connected
+from eventflow.operations.session import connected
 from eventflow.settings.root import Settings
 from eventflow.topology import QueueSpec, flow_specs, overrides_spec
 

@@ -105,6 +105,7 @@ class HistoryStore(RecordingStore, ArchiveStore, OperatorStore, Protocol):
 
     Raises, from every method:
         HistoryUnavailableError: It cannot be reached, its disk is full, or it is not in time.
+        HistoryLateError: The same, if a query was ended because it took longer than `QUERY_MAX_S`.
         HistorySchemaError: Its schema is missing or of another version; the message names the command to run.
     """
 

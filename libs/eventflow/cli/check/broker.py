@@ -7,12 +7,12 @@ from eventflow.amqp.connection import server_version, shown_url
 from eventflow.amqp.proofs import missing_rights
 from eventflow.amqp.queues import declare_queues, depth_of
 from eventflow.cli.check.finding import Finding, Verdict
-from eventflow.cli.retry_queues import leftovers
-from eventflow.cli.session import Link, connected, instance
 from eventflow.cli.topology import specs_of
 from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
 from eventflow.network.broker_tls import VERIFY_ADVICE
 from eventflow.network.broker_url import parse_broker_url
+from eventflow.operations.retry_queues import leftovers
+from eventflow.operations.session import Link, connected, instance
 from eventflow.settings.root import Settings
 from eventflow.topology import QueueSpec, permissions_command, retry_queue
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import aiohttp
 
-from eventflow.cli.causes import cause_in_words
 from eventflow.cli.check.finding import Finding, Verdict
 from eventflow.cli.console import printable
 from eventflow.control.reading import mapping
 from eventflow.control.reports import ProcessorReport, TargetReport, read_processor_report
 from eventflow.network.listener import reachable_hosts
+from eventflow.operations.causes import cause_in_words
 from eventflow.settings.root import Settings
 
 TIMEOUT_S = 2.0

@@ -1,6 +1,5 @@
 """The commands of `eventflow dead`: list, show, count, export, replay and purge dead letters."""
 
-import asyncio
 import dataclasses
 import json
 import sys
@@ -15,20 +14,9 @@ from rich.console import Console
 
 from eventflow.amqp.browser import Browsed, Browser
 from eventflow.cli.assembly import command, new_group
+from eventflow.cli.connection import with_link
 from eventflow.cli.console import err, out, print_json, printable, table
-from eventflow.cli.dead.browse import DeadQueue, Tally, browse, count, delete, first, replay, replay_file
-from eventflow.cli.dead.dead_letters import (
-    Selection,
-    facts_of,
-    forwarded_of,
-    headers_of,
-    shown_body,
-    shown_cause,
-    shown_reason,
-    summary_of,
-)
 from eventflow.cli.dead.export_files import STANDARD_STREAM, reading, writing
-from eventflow.cli.dead.exports import exported
 from eventflow.cli.dead.options import (
     AllOption,
     IdsArgument,
@@ -38,9 +26,17 @@ from eventflow.cli.dead.options import (
     UntilOption,
     selection_of,
 )
+from eventflow.cli.dead.progress import shown_progress
+from eventflow.cli.dead.shown import facts_of, shown_body
 from eventflow.cli.options import ConfigOption, DryRunOption, JsonOption, OneFlowOption, one_flow_of, settings_of
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
+from eventflow.operations.dead.browse import Action, DeadQueue, Tally, browse, count, delete, first
+from eventflow.operations.dead.exports import exported
+from eventflow.operations.dead.letters import forwarded_of, headers_of, shown_cause, shown_reason, summary_of
+from eventflow.operations.dead.replay import replay, replay_file
+from eventflow.operations.dead.selection import Selection
+from eventflow.settings.root import Settings
 
 app = new_group(
     "Handle dead letters: events that were given up. "
@@ -63,8 +59,9 @@ def list_dead_letters(
     config: ConfigOption = None,
 ) -> None:
     """List the oldest dead letters. The queue does not change."""
-    queue = _queue(context, config, flow)
-    letters, depth = asyncio.run(first(queue, selection_of(reason, event_type, since, until), limit))
+    settings, queue = _queue(context, config, flow)
+    selection = selection_of(reason, event_type, since, until)
+    letters, depth = with_link(settings, lambda link: first(link, queue, selection, limit))
     if as_json:
         print_json({"flow": queue.flow, "dead_letters": depth, "shown": [summary_of(letter) for letter in letters]})
         return
@@ -99,8 +96,8 @@ def show_dead_letter(
     config: ConfigOption = None,
 ) -> None:
     """Show one dead letter with its headers and body. The queue does not change."""
-    queue = _queue(context, config, flow)
-    letters, depth = asyncio.run(first(queue, Selection(ids=frozenset({id})), 1))
+    settings, queue = _queue(context, config, flow)
+    letters, depth = with_link(settings, lambda link: first(link, queue, Selection(ids=frozenset({id})), 1))
     if not letters:
         raise EventFlowError(_none_has([id], depth, queue.flow))
     letter = letters[0]
@@ -136,7 +133,7 @@ def count_dead_letters(
 
     A reason marked (RabbitMQ) means that the broker itself dead-lettered the event, not a processor.
     """
-    queue = _queue(context, config, flow)
+    settings, queue = _queue(context, config, flow)
     selection = selection_of(reason, event_type, since, until)
     reasons: Counter[str] = Counter()
 
@@ -145,7 +142,7 @@ def count_dead_letters(
         tally.done += len(letters)
 
     with _reported("counted", queue, as_json=as_json, more=lambda: {"reasons": dict(reasons.most_common())}) as tally:
-        asyncio.run(browse(queue, selection, add, tally))
+        _browse(settings, queue, selection, add, tally)
         if reasons and not as_json:
             shown = table("reason", "dead letters", numbers=("dead letters",))
             for each, letters in reasons.most_common():
@@ -170,7 +167,8 @@ def export_dead_letters(
     Each line is one JSON object, oldest first, with the values of forwarded headers. Only you can read the file, and no
     file is overwritten. `dead replay --from FILE` sends the events again, after you have edited them or as they are.
     """
-    queue, selection = _queue(context, config, flow), selection_of(reason, event_type, since, until)
+    settings, queue = _queue(context, config, flow)
+    selection = selection_of(reason, event_type, since, until)
     console = err if str(file) == STANDARD_STREAM else out
     with _reported("exported", queue, as_json=as_json, console=console) as tally, writing(file) as sink:
 
@@ -179,7 +177,7 @@ def export_dead_letters(
                 sink.write(json.dumps(exported(letter, queue.flow)) + "\n")
             tally.done += len(letters)
 
-        asyncio.run(browse(queue, selection, write, tally))
+        _browse(settings, queue, selection, write, tally)
 
 
 @command(app, "replay")
@@ -210,7 +208,7 @@ def replay_dead_letters(
     With --from, each line of the file is sent, also if its event is no longer a dead letter. All lines are checked
     before the first is sent.
     """
-    queue = _queue(context, config, flow)
+    settings, queue = _queue(context, config, flow)
     selection = _selection(selection_of(reason, event_type, since, until), ids, every=every, from_file=file is not None)
     done = "would replay" if dry_run else "replayed"
     if file is not None:
@@ -219,10 +217,14 @@ def replay_dead_letters(
             if dry_run:
                 tally.done = found.lines
             else:
-                asyncio.run(replay_file(queue, found, tally))
+                with_link(settings, lambda link: replay_file(link, queue, found, tally))
         return
     with _reported(done, queue, as_json=as_json) as tally:
-        asyncio.run(browse(queue, selection, count, tally) if dry_run else replay(queue, selection, tally))
+        if dry_run:
+            _browse(settings, queue, selection, count, tally)
+        else:
+            with shown_progress(queue.name, tally):
+                with_link(settings, lambda link: replay(link, queue, selection, tally))
     _require_found(selection, tally, queue)
 
 
@@ -245,7 +247,7 @@ def purge_dead_letters(
 
     Select them by ids, by conditions that all must be met (--reason, --type, --since, --until), or by --all.
     """
-    queue = _queue(context, config, flow)
+    settings, queue = _queue(context, config, flow)
     selection = _selection(selection_of(reason, event_type, since, until), ids, every=every)
     asks = not (yes or dry_run)
     if asks and not sys.stdin.isatty():
@@ -255,14 +257,14 @@ def purge_dead_letters(
     at_most = None
     if not yes:
         with _reported("would delete", queue, as_json=as_json and dry_run, console=out if dry_run else err) as found:
-            asyncio.run(browse(queue, selection, count, found))
+            _browse(settings, queue, selection, count, found)
         _require_found(selection, found, queue)
         if dry_run or not found.done:
             return
         typer.confirm("Delete them permanently?", abort=True, err=True)
         at_most = found.seen  # those that were confirmed; dead letters that came later are behind them
     with _reported("deleted", queue, as_json=as_json) as tally:
-        asyncio.run(browse(queue, selection, delete, tally, at_most=at_most))
+        _browse(settings, queue, selection, delete, tally, at_most=at_most)
     _require_found(selection, tally, queue)
 
 
@@ -276,9 +278,22 @@ def _forwarded_lines(letter: Browsed, *, with_values: bool) -> Iterator[tuple[st
             yield "not forwarded", f"{parts['left_out']} parts, because they are too large"
 
 
-def _queue(context: typer.Context, config: Path | None, flow: str | None) -> DeadQueue:
+def _queue(context: typer.Context, config: Path | None, flow: str | None) -> tuple[Settings, DeadQueue]:
     settings = settings_of(context, config)
-    return DeadQueue(settings=settings, flow=one_flow_of(settings, flow))
+    return settings, DeadQueue.of(settings, one_flow_of(settings, flow))
+
+
+def _browse(
+    settings: Settings,
+    queue: DeadQueue,
+    selection: Selection,
+    action: Action,
+    tally: Tally,
+    *,
+    at_most: int | None = None,
+) -> None:
+    with shown_progress(queue.name, tally):
+        with_link(settings, lambda link: browse(link, queue, selection, action, tally, at_most=at_most))
 
 
 def _selection(conditions: Selection, ids: Sequence[str] | None, *, every: bool, from_file: bool = False) -> Selection:

@@ -1,16 +1,14 @@
 """The options that select dead letters, and their values."""
 
-import re
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from eventflow.cli.dead.dead_letters import REASONS, Selection
-from eventflow.event import parse_time, utc_now
+from eventflow.cli.options import moment_option, usage_of
 from eventflow.network.failure import MEANINGS
+from eventflow.operations.dead.letters import REASONS
+from eventflow.operations.dead.selection import Selection, require_reasons
 
 ReasonOption = Annotated[
     list[str] | None,
@@ -42,10 +40,6 @@ UntilOption = Annotated[
 IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids of events.", show_default=False)]
 AllOption = Annotated[bool, typer.Option("--all", help="All dead letters that are in the queue now.")]
 
-_AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_SHORT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
-
 
 def selection_of(
     reasons: Sequence[str] | None,
@@ -60,32 +54,12 @@ def selection_of(
     Raises:
         typer.BadParameter: A reason is unknown, or a time is not one.
     """
-    for word in reasons or ():
-        if word not in REASONS and word not in MEANINGS:
-            known = f"reasons are {', '.join(REASONS)}; details are {', '.join(MEANINGS)}"
-            raise typer.BadParameter(f"{word!r} is unknown: {known}", param_hint="--reason")
+    with usage_of("--reason"):
+        require_reasons(reasons or ())
     return Selection(
         ids=frozenset(ids or ()),
         reasons=frozenset(reasons or ()),
         types=frozenset(types or ()),
-        since=None if since is None else moment_of(since, "--since"),
-        until=None if until is None else moment_of(until, "--until"),
+        since=moment_option(since, "--since"),
+        until=moment_option(until, "--until"),
     )
-
-
-def moment_of(text: str, option: str) -> datetime:
-    """Parse a time: RFC 3339, the same without seconds or without a zone (UTC), a date, or a duration before now.
-
-    Raises:
-        typer.BadParameter: It is none of them.
-    """
-    if ago := _AGO.fullmatch(text):
-        with suppress(OverflowError):  # before the year 1
-            return utc_now() - timedelta(seconds=int(ago[1]) * _UNITS_S[ago[2]])
-    if short := _SHORT.fullmatch(text):
-        text = f"{short[1]}T{short[2] or '00:00'}{short[3] or ':00'}{short[4] or 'Z'}"
-    moment = parse_time(text)
-    if moment is None:
-        expected = "a time such as 2026-11-28, 2026-11-28T02:00 or 2026-11-28T02:00:00+01:00, or 2h"
-        raise typer.BadParameter(f"{text!r}: {expected} is expected", param_hint=option)
-    return moment.astimezone(UTC)

@@ -11,15 +11,14 @@ from rich.text import Text
 
 from eventflow.cli.console import out, print_json
 from eventflow.cli.options import ConfigOption, FlowOption, JsonOption, flows_of, settings_of
-from eventflow.cli.retry_queues import Leftovers, leftovers
-from eventflow.cli.session import Link, connected
-from eventflow.cli.status.asking import Enquiry, asking
-from eventflow.cli.status.display import Status, document_of, shown_of
-from eventflow.cli.status.flow import count, with_reports
-from eventflow.cli.status.services import services_in
-from eventflow.cli.status.spool import in_words, spool_in, spool_status
+from eventflow.cli.status.display import shown_of
 from eventflow.errors import BrokerUnavailableError
-from eventflow.event import utc_now
+from eventflow.operations.asking import asking
+from eventflow.operations.retry_queues import leftovers
+from eventflow.operations.session import connected
+from eventflow.operations.status.document import document_of
+from eventflow.operations.status.look import Status, look
+from eventflow.operations.status.spool import in_words, spool_status
 from eventflow.settings.root import Settings
 
 REFRESH_S = 1.0
@@ -65,28 +64,13 @@ def status(
 
 async def _once(settings: Settings, flows: Sequence[str]) -> Status:
     async with connected(settings.broker.urls) as link, asking(link, tuple(flows)) as enquiry:
-        return await _look(link, settings, flows, await leftovers(link, settings), enquiry)
+        return await look(link, settings, flows, await leftovers(link, settings), enquiry)
 
 
 async def _show_spool(settings: Settings) -> None:
     """Show the spool, which holds events just when the broker cannot be asked for the rest."""
     if (spool := await spool_status(settings.collector)) is not None:
         out.print(in_words(spool))
-
-
-async def _look(link: Link, settings: Settings, flows: Sequence[str], old: Leftovers, enquiry: Enquiry) -> Status:
-    counted = await count(link, settings, flows, old)
-    answers = await enquiry.ask({status.flow: status.processors or 0 for status in counted})
-    statuses = await asyncio.gather(
-        *(with_reports(link, status, answers.processors.get(status.flow, {})) for status in counted)
-    )
-    return Status(
-        at=utc_now(),
-        flows=statuses,
-        services=services_in(answers),
-        spool=spool_in(answers.collectors.values()) or await spool_status(settings.collector),
-        unasked=answers.unasked,
-    )
 
 
 async def _watch(settings: Settings, flows: Sequence[str]) -> None:
@@ -99,7 +83,7 @@ async def _watch(settings: Settings, flows: Sequence[str]) -> None:
                 async with connected(settings.broker.urls) as link, asking(link, tuple(flows)) as enquiry:
                     while True:
                         next_at_s = asyncio.get_running_loop().time() + REFRESH_S
-                        live.update(shown_of(await _look(link, settings, flows, old, enquiry)), refresh=True)
+                        live.update(shown_of(await look(link, settings, flows, old, enquiry)), refresh=True)
                         await asyncio.sleep(next_at_s - asyncio.get_running_loop().time())
             except BrokerUnavailableError as error:
                 live.update(Text(f"{error}; trying again", style="red"), refresh=True)

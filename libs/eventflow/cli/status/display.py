@@ -1,48 +1,28 @@
-"""The status of all flows and services as text, and as a JSON document."""
+"""The status of all flows and services as text."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from eventflow.cli.causes import cause_in_words
 from eventflow.cli.console import printable
-from eventflow.cli.status.eta import duration
-from eventflow.cli.status.eta import in_words as eta_in_words
-from eventflow.cli.status.flow import FlowStatus, RetryStatus
-from eventflow.cli.status.losses import losses_in
-from eventflow.cli.status.services import Service
-from eventflow.cli.status.spool import SpoolStatus
-from eventflow.cli.status.spool import in_words as spool_in_words
-from eventflow.cli.status.standing import STOPPED, THROTTLED_MIN_S, Drain, Standing, drain_of, standing_of
-from eventflow.control.reports import TargetReport, report_fields
-from eventflow.event import format_time, parse_time
-from eventflow.topology import Lane
+from eventflow.control.reports import TargetReport
+from eventflow.event import parse_time
+from eventflow.operations.causes import cause_in_words
+from eventflow.operations.status.eta import duration
+from eventflow.operations.status.eta import in_words as eta_in_words
+from eventflow.operations.status.flow import LANES, FlowStatus, RetryStatus
+from eventflow.operations.status.look import Status
+from eventflow.operations.status.services import Service
+from eventflow.operations.status.spool import in_words as spool_in_words
+from eventflow.operations.status.standing import THROTTLED_MIN_S, Standing, drain_of, standing_of
 
 THROTTLED_MAX_S = 86_400
 """The longest pause that a setting allows. A report comes from outside, and may claim a time that no date has."""
-
-LANES = {"live": Lane.LIVE, "due": Lane.DUE, "replay": Lane.REPLAY}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """All that `eventflow status` shows.
-
-    Attributes:
-        unasked: The reason why no service could be asked; None if they were.
-    """
-
-    at: datetime
-    flows: Sequence[FlowStatus]
-    services: Sequence[Service] = ()
-    spool: SpoolStatus | None = None
-    unasked: str | None = None
 
 
 def shown_of(status: Status) -> Group:
@@ -58,7 +38,7 @@ def shown_of(status: Status) -> Group:
         parts.append(Text("No collector answered."))
     if status.spool is not None:
         parts.append(Text(spool_in_words(status.spool), style="bold red" if status.spool.failing else ""))
-    return Group(*parts, *(Text(line, style="bold red") for line in _losses(status.flows)))
+    return Group(*parts, *(Text(line, style="bold red") for line in status.losses))
 
 
 def _block_of(flow: FlowStatus, at: datetime) -> tuple[Text, Table]:
@@ -99,7 +79,7 @@ def _causes(flow: FlowStatus, at: datetime) -> Iterator[tuple[str, str]]:
             "at an unknown time" if since is None else f"{_clock(since)}, {duration((at - since).total_seconds())} ago,"
         )
         yield "paused", f"{ago} by {flow.orders.paused_by or 'an unknown operator'}"
-    if (target := target_of(flow)) is not None and target.state != "up":
+    if (target := flow.target) is not None and target.state != "up":
         yield "target", _target_in_words(target)
     for name, report in flow.reports.items():
         if report.blocked_by is not None:
@@ -108,12 +88,6 @@ def _causes(flow: FlowStatus, at: datetime) -> Iterator[tuple[str, str]]:
         pause_s = min(flow.throttled_s or 0.0, THROTTLED_MAX_S)
         until = _clock(at + timedelta(seconds=pause_s))
         yield "throttled", f"until {until}, {duration(pause_s)} from now, because the target asked for it"
-
-
-def target_of(flow: FlowStatus) -> TargetReport | None:
-    """Return the report about the target of the processor that knows most: the prober knows the latest failure."""
-    targets = [report.target for report in flow.reports.values() if report.target is not None]
-    return max(targets, key=lambda target: (target.state != "up", target.failure is not None), default=None)
 
 
 def _target_in_words(target: TargetReport) -> str:
@@ -148,7 +122,7 @@ def delayed(retries: Sequence[RetryStatus]) -> str:
 
 def rate(flow: FlowStatus) -> str:
     """Return the rates: `5/s ordered, 50/s configured`, and the present one if the target grants less."""
-    report = next((report.rate for report in flow.reports.values() if report.rate is not None), None)
+    report = flow.rate
     configured_per_s = flow.configured_per_s
     if report is not None and report.configured_per_s is not None:
         configured_per_s = None if math.isinf(report.configured_per_s) else report.configured_per_s
@@ -165,52 +139,6 @@ def rate(flow: FlowStatus) -> str:
 def _service_rows(services: Sequence[Service]) -> Iterator[tuple[str, str]]:
     for service in services:
         yield f"{service.kind} {service.name}", service.in_words
-
-
-def document_of(status: Status) -> dict[str, Any]:
-    """Return the document of `--json`. Null stands for an unknown value, or for a queue that does not exist."""
-    return {
-        "at": format_time(status.at),
-        "spool": None if status.spool is None else asdict(status.spool),
-        "troubles": list(_losses(status.flows)),
-        "unasked": status.unasked,
-        "services": [asdict(service) for service in status.services],
-        "flows": {flow.flow: _document_of_flow(flow) for flow in status.flows},
-    }
-
-
-def _document_of_flow(flow: FlowStatus) -> dict[str, Any]:
-    drain, target, standing = drain_of(flow), target_of(flow), standing_of(flow)
-    report = next((report.rate for report in flow.reports.values() if report.rate is not None), None)
-    return {
-        "state": standing.name.lower(),
-        "flowing": None if standing is Standing.UNKNOWN else standing not in STOPPED,
-        "backlog": {name: flow.lanes[lane] for name, lane in LANES.items()},
-        "held": flow.held,
-        "in_flight": flow.in_flight,
-        "waiting": flow.waiting,
-        "retries": [asdict(retry) for retry in flow.retries],
-        "dead": flow.dead,
-        "processors": flow.processors,
-        "silent_processors": flow.silent,
-        "paused": flow.orders.is_paused,
-        "paused_at": flow.orders.paused_at,
-        "paused_by": flow.orders.paused_by,
-        "target": None if target is None else report_fields(target),
-        "throttled_s": flow.throttled_s,
-        "blocked_by": next((r.blocked_by for r in flow.reports.values() if r.blocked_by is not None), None),
-        "ordered_rate_per_s": flow.orders.rate_per_s,
-        "rate": None if report is None else report_fields(report),
-        "drain": None if drain is None else _document_of_drain(drain),
-    }
-
-
-def _document_of_drain(drain: Drain) -> dict[str, Any]:
-    return {**asdict(drain), "eta_s": None if math.isinf(drain.eta_s) else drain.eta_s}  # JSON has no infinity
-
-
-def _losses(flows: Sequence[FlowStatus]) -> Iterator[str]:
-    return (f"flow {flow.flow}: {line}" for flow in flows for line in losses_in(flow.reports.values()))
 
 
 def _count(events: int | None) -> str:

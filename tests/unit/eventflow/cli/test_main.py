@@ -86,3 +86,18 @@ def test_config_is_read_before_and_after_the_command(tmp_path: Path, before: boo
     option = ["--config", str(file)]
     arguments = [*option, "topology", "--dry-run"] if before else ["topology", "--dry-run", *option]
     assert "eventflow.blue.retry.7000" in CliRunner().invoke(app, arguments).output
+
+
+def test_an_error_cannot_command_a_terminal() -> None:
+    failing = """
+from eventflow.cli import __main__ as program
+from eventflow.errors import EventFlowError
+
+def fail():
+    raise EventFlowError("a\\x1b[2J")
+
+program.app = fail
+program.main()
+"""
+    ended = subprocess.run([sys.executable, "-c", failing], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "error: a\\x1b[2J\n")

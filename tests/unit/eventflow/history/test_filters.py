@@ -41,7 +41,7 @@ def test_an_unbounded_selection_is_refused_with_the_remedy(conditions):
 
 
 def test_an_unknown_outcome_is_refused_with_the_known_ones():
-    with pytest.raises(UnboundedFilterError, match="'delivred' is unknown.*delivered"):
+    with pytest.raises(UnboundedFilterError, match=r"'delivred' is unknown.*delivered"):
         AttemptFilter(flow="default", outcome="delivred")
 
 

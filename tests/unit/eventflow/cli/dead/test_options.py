@@ -1,44 +1,12 @@
-"""Times and reasons as an operator writes them."""
-
-from datetime import UTC, datetime, timedelta
+"""Options that select dead letters."""
 
 import pytest
 import typer
 
-from eventflow.cli.dead.dead_letters import REASONS, Selection
-from eventflow.cli.dead.options import moment_of, selection_of
-from eventflow.event import utc_now
+from eventflow.cli.dead.options import selection_of
 from eventflow.network.failure import MEANINGS
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        ("2026-11-28", datetime(2026, 11, 28, tzinfo=UTC)),
-        ("2026-11-28T02:00", datetime(2026, 11, 28, 2, tzinfo=UTC)),
-        ("2026-11-28T02:00Z", datetime(2026, 11, 28, 2, tzinfo=UTC)),
-        ("2026-11-28 02:00:03", datetime(2026, 11, 28, 2, 0, 3, tzinfo=UTC)),
-        ("2026-11-28T02:00:00+01:00", datetime(2026, 11, 28, 1, tzinfo=UTC)),
-        ("2026-11-28T02:00:00.123Z", datetime(2026, 11, 28, 2, 0, 0, 123_000, tzinfo=UTC)),
-    ],
-)
-def test_times_without_a_zone_are_utc(text: str, moment: datetime) -> None:
-    assert moment_of(text, "--since") == moment
-
-
-@pytest.mark.parametrize(
-    ("text", "ago"), [("90s", timedelta(seconds=90)), ("30m", timedelta(minutes=30)), ("2d", timedelta(days=2))]
-)
-def test_a_duration_is_a_time_ago(text: str, ago: timedelta) -> None:
-    assert abs(utc_now() - ago - moment_of(text, "--since")) < timedelta(seconds=5)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "yesterday", "2026-13-01", "2026-11-28T25:00", "5 m", "1y", "999999d", "2026-11-28T02"]
-)
-def test_anything_else_is_no_time(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="2026-11-28T02:00"):
-        moment_of(text, "--until")
+from eventflow.operations.dead.letters import REASONS
+from eventflow.operations.dead.selection import Selection
 
 
 def test_reasons_are_a_closed_set() -> None:
@@ -46,3 +14,9 @@ def test_reasons_are_a_closed_set() -> None:
     assert selection_of(known, None, None, None) == Selection(reasons=frozenset(known))
     with pytest.raises(typer.BadParameter, match="'timeouts' is unknown: reasons are throttled"):
         selection_of(["timeout", "timeouts"], None, None, None)
+
+
+def test_a_wrong_time_names_its_option() -> None:
+    with pytest.raises(typer.BadParameter, match="2026-11-28T02:00") as caught:
+        selection_of(None, None, None, "yesterday")
+    assert caught.value.param_hint == "--until"

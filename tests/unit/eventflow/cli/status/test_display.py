@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from eventflow.cli.status.display import Status, delayed, document_of, shown_of
-from eventflow.cli.status.flow import FlowStatus, Orders, RetryStatus
-from eventflow.cli.status.services import Service
-from eventflow.cli.status.spool import SpoolStatus
+from eventflow.cli.status.display import delayed, shown_of
 from eventflow.control.reports import FailureCause, ProcessorReport, RateReport, TargetReport
+from eventflow.operations.status.document import document_of
+from eventflow.operations.status.flow import FlowStatus, Orders, RetryStatus
+from eventflow.operations.status.look import Status
+from eventflow.operations.status.services import Service
+from eventflow.operations.status.spool import SpoolStatus
 from eventflow.topology import Lane
 
 AT = datetime(2026, 1, 2, 3, 14, 5, tzinfo=UTC)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from prometheus_client.samples import Sample
 
-from eventflow.cli.scrape import samples_of
 from eventflow.control.reports import CollectorReport
+from eventflow.operations.scrape import samples_of
 from eventflow.settings.collector import CollectorSettings
 
 

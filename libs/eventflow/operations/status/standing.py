@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from eventflow.cli.status.flow import FlowStatus
 from eventflow.control.reports import ProcessorReport
+from eventflow.operations.status.flow import FlowStatus
 
 ETA_MIN_S = 1.0
 """Estimates are up to a second old, so a backlog that still exists is not shown as gone. For the same reason no ETA is

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventflow.amqp.browser import Browsed
-from eventflow.cli.dead.export_files import ExportFile
-from eventflow.cli.dead.exports import envelope_of, exported
 from eventflow.errors import EventFlowError
 from eventflow.event import Event, format_time, parse_time
 from eventflow.forwarded import forwarded
 from eventflow.message import Envelope, restarted
+from eventflow.operations.dead.export_file import ExportFile
+from eventflow.operations.dead.exports import envelope_of, exported
 from tests.support.attributes import attributes, extensions, parts, texts
 from tests.support.cli import FIRST_FAILED_AT, dead_letter
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eventflow.cli.retry_queues import guessed_management_url, leftovers_among
+from eventflow.operations.retry_queues import guessed_management_url, leftovers_among
 
 
 def test_leftover_retry_queues_are_those_of_our_flows_that_no_setting_names() -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from yarl import URL
 
 from eventflow.amqp.queues import depth_of
-from eventflow.cli.session import Link
 from eventflow.errors import ManagementError
 from eventflow.management.api import Management
+from eventflow.operations.session import Link
 from eventflow.settings.root import Settings
 from eventflow.settings.target import TargetSettings
 from eventflow.topology import RETRY_QUEUE, retry_queue

@@ -2,7 +2,7 @@
 
 import math
 
-from eventflow.cli.status.standing import STOPPED, Drain, Standing
+from eventflow.operations.status.standing import STOPPED, Drain, Standing
 
 _MINUTE_S = 60
 _HOUR_S = 3600

@@ -1,16 +1,13 @@
-"""Select dead letters, and describe them for people and as JSON."""
+"""Dead letters, described for people and as JSON."""
 
 import base64
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from eventflow.amqp.browser import Browsed
-from eventflow.cli.console import printable
 from eventflow.event import format_time
 from eventflow.message import FORWARDED
-from eventflow.network.failure import explained
 from eventflow.outcome import FAILURE_REASONS, TOO_LARGE
 
 REJECTED = "rejected"
@@ -21,42 +18,6 @@ REASONS = (*FAILURE_REASONS, TOO_LARGE, "expired", "maxlen", "delivery_limit", U
 """Every reason of a dead letter: a processor's, the broker's own, or none that is readable."""
 
 HIDDEN = "***"
-BODY_SHOWN_CHARACTERS = 2_000
-BODY_SHOWN_BYTES = 128
-READ_MAX_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """The dead letters that a command handles: those that satisfy every condition that is given.
-
-    Attributes:
-        reasons: Reasons, or details of failed connections.
-        since: The earliest time at which an event was given up.
-        until: The time before which it was given up.
-    """
-
-    ids: frozenset[str] = frozenset()
-    reasons: frozenset[str] = frozenset()
-    types: frozenset[str] = frozenset()
-    since: datetime | None = None
-    until: datetime | None = None
-
-    @property
-    def is_everything(self) -> bool:
-        """Whether it has no condition."""
-        return self == Selection()
-
-    def has(self, letter: Browsed) -> bool:
-        """Return True if a dead letter is selected."""
-        event = letter.envelope.event
-        return (
-            (not self.ids or event.id in self.ids)
-            and (not self.types or event.type in self.types)
-            and (not self.reasons or not self.reasons.isdisjoint({reason_of(letter), detail_of(letter)}))
-            and (self.since is None or given_up_at(letter) >= self.since)
-            and (self.until is None or given_up_at(letter) < self.until)
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +30,6 @@ class Death:
 
     reason: str
     queue: str
-
-
-def letters_per_read(max_body_bytes: int) -> int:
-    """Return the number of dead letters to read at a time, so that their bodies have at most 64 MiB together."""
-    return max(1, READ_MAX_BYTES // max_body_bytes)
 
 
 def reason_of(letter: Browsed) -> str:
@@ -185,41 +141,3 @@ def summary_of(letter: Browsed) -> dict[str, Any]:
     """Return a dead letter as a JSON object with the size of its body in place of the body."""
     record = {name: value for name, value in record_of(letter).items() if name not in {"body", "body_base64"}}
     return {**record, "body_bytes": len(letter.envelope.event.body)}
-
-
-def facts_of(letter: Browsed) -> list[tuple[str, str]]:
-    """Return names and values that `dead show` prints before the headers and the body; unknown values are left out."""
-    record = record_of(letter)
-    names = ("id", "source", "type", "time", "reason", "detail", "last_status", "text", "attempts")
-    times = ("first_failed_at", "last_failed_at", "content_type", "content_encoding")
-    known = [(name.replace("_", " "), str(record[name])) for name in (*names, *times) if record.get(name) is not None]
-    known = [(name, explained(value) if name == "detail" else value) for name, value in known]
-    death = death_of(letter)
-    if death is not None:
-        known.append(
-            ("given up by", f"{BROKER} in {death.queue}; run eventflow check to find the policy that causes this")
-        )
-    return [*known, ("body", f"{len(letter.envelope.event.body)} bytes")]
-
-
-def shown_body(body: bytes, *, full: bool) -> str:
-    """Return a body for display: JSON indented, other text unchanged, other bytes in hex; cut unless `full`."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        shown = body if full else body[:BODY_SHOWN_BYTES]
-        return shown.hex(" ") + _cut(len(body) - len(shown), "bytes")
-    text = printable(_indented(text))
-    shown_text = text if full else text[:BODY_SHOWN_CHARACTERS]
-    return shown_text + _cut(len(text) - len(shown_text), "characters")
-
-
-def _indented(text: str) -> str:
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _cut(left: int, unit: str) -> str:
-    return f"\n... {left} more {unit}; --full shows all" if left else ""

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from eventflow.cli.scrape import parsed
-from eventflow.cli.status.spool import SpoolStatus, in_words, spool_in, spool_of
 from eventflow.control.reports import CollectorReport, SpoolReport
+from eventflow.operations.scrape import parsed
+from eventflow.operations.status.spool import SpoolStatus, in_words, spool_in, spool_of
 
 
 def test_the_spool_is_read_from_the_collectors_metrics() -> None:

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from eventflow.amqp.browser import Browsed
-from eventflow.cli.dead.dead_letters import forwarded_of, record_of
 from eventflow.event import TEXT_MAX_BYTES, Event, format_time, is_valid_attribute, is_valid_text, parse_time, utc_now
 from eventflow.extensions import EXTENSIONS_MAX, EXTENSIONS_MAX_BYTES, extensions_of
 from eventflow.forwarded import FORWARDED_MAX_BYTES, Forwarded, Parts, forwarded
 from eventflow.message import Envelope
+from eventflow.operations.dead.letters import forwarded_of, record_of
 
 
 def exported(letter: Browsed, flow: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Broker connections of a command: one for reading and settling, another for publishing."""
+"""Broker connections of an operation: one for reading and settling, another for publishing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -19,6 +19,9 @@ PUBLISHER_READY_S = 10.0
 """Longest wait for queues to be declared, after the broker has answered."""
 
 PUBLISHER_POLL_S = 0.02
+
+CONFIRM_TIMEOUT_S = 10.0
+"""Longest wait for the confirm of one publish."""
 
 NO_PUBLISHING = {
     "blocked": "it has a memory or disk alarm",
@@ -89,5 +92,5 @@ async def _until_up(publisher: Publisher, running: "asyncio.Task[None]") -> None
 
 
 def instance() -> str:
-    """Return a new name for a connection of this command."""
+    """Return a new name for a connection of an operator."""
     return name_instance("eventflow")

@@ -1,7 +1,7 @@
 """Possible losses that processors report."""
 
-from eventflow.cli.status.losses import losses_in
 from eventflow.control.reports import ProcessorReport
+from eventflow.operations.status.losses import losses_in
 
 
 def test_what_may_have_deleted_events_is_reported_once_for_all_processors() -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from eventflow.cli.status.asking import Answers
 from eventflow.control.reports import CollectorReport, ProcessorReport
+from eventflow.operations.asking import Answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

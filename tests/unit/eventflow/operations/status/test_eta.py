@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from eventflow.cli.status.eta import in_words
-from eventflow.cli.status.flow import FlowStatus, Orders
-from eventflow.cli.status.standing import Drain, Standing, drain_of, standing_of
 from eventflow.control.reports import ProcessorReport, RateReport, TargetReport
+from eventflow.operations.status.eta import in_words
+from eventflow.operations.status.flow import FlowStatus, Orders
+from eventflow.operations.status.standing import Drain, Standing, drain_of, standing_of
 from eventflow.topology import Lane
 
 SENDING = RateReport(share_per_s=1.0)

@@ -1,0 +1,1 @@
+"""Dead letters: browsed, selected, described, exported and replayed."""

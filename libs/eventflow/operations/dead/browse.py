@@ -1,0 +1,123 @@
+"""Browse the dead queue of a flow, a few dead letters at a time: the common part of all operations on it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Self, TypeVar
+
+from eventflow.amqp.browser import Browsed, Browser, browsing
+from eventflow.operations.dead.selection import Selection
+from eventflow.operations.session import Link
+from eventflow.settings.root import Settings
+from eventflow.topology import dead_queue
+
+READ_MAX_BYTES = 64 * 1024 * 1024
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadQueue:
+    """The dead queue of a flow.
+
+    Attributes:
+        max_body_bytes: The largest body that the collector of the flow accepts.
+    """
+
+    flow: str
+    max_body_bytes: int
+
+    @classmethod
+    def of(cls, settings: Settings, flow: str) -> Self:
+        """Return the dead queue of a flow in the settings."""
+        return cls(flow=flow, max_body_bytes=settings.all_flows[flow].source.max_body_bytes)
+
+    @property
+    def name(self) -> str:
+        """The name of the queue."""
+        return dead_queue(self.flow)
+
+    @property
+    def per_read(self) -> int:
+        """Number of dead letters to read at a time, so that their bodies have at most 64 MiB together."""
+        return max(1, READ_MAX_BYTES // self.max_body_bytes)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Progress through the dead letters, which is known even if an operation fails half-way.
+
+    Attributes:
+        total: Dead letters to read; 0 until reading begins.
+        seen: Dead letters that were read.
+        done: Those that were selected and handled.
+        found_ids: The ids that were selected, if a selection has ids.
+        on_read: Called after the dead letters of each read were handled.
+    """
+
+    total: int = 0
+    seen: int = 0
+    done: int = 0
+    found_ids: set[str] = field(default_factory=set)
+    on_read: Callable[[], None] = lambda: None
+
+
+Action = Callable[[Browser, Sequence[Browsed], Tally], Awaitable[None]]
+"""Handles the selected dead letters of one read, and counts in the tally those that are done."""
+
+
+async def first(
+    link: Link, queue: DeadQueue, selection: Selection, limit: int, *, at_most: int | None = None
+) -> tuple[list[Browsed], int]:
+    """Return the first selected dead letters, at most `limit`, and the number of all dead letters, at most `at_most`.
+
+    Raises:
+        BrokerUnavailableError: The broker cannot be used.
+    """
+    found: list[Browsed] = []
+    async with browsing(link.connection, queue.name, at_most=at_most) as browser:
+        depth = browser.left
+        while len(found) < limit and (letters := await browser.read(queue.per_read)):
+            found += [letter for letter in letters if selection.has(letter)]
+    return found[:limit], depth
+
+
+async def browse(
+    link: Link, queue: DeadQueue, selection: Selection, action: Action, tally: Tally, *, at_most: int | None = None
+) -> None:
+    """Read each dead letter that is in the queue now, and apply the action to the selected ones.
+
+    Dead letters that the action does not ack stay in the queue, in order. Those that arrive meanwhile are behind these
+    and are not read, so that the operation ends.
+
+    Raises:
+        EventFlowError: The broker failed. Dead letters that were not acked are still in the queue.
+    """
+    async with browsing(link.connection, queue.name, at_most=at_most) as browser:
+        tally.total = browser.left
+        while letters := await browser.read(queue.per_read):
+            tally.seen += len(letters)
+            selected = [letter for letter in letters if selection.has(letter)]
+            if selection.ids:
+                tally.found_ids |= {letter.envelope.event.id for letter in selected}
+            await action(browser, selected, tally)
+            tally.on_read()
+
+
+async def delete(browser: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+    """Ack the dead letters, so that the broker deletes them."""
+    await handle_each(letters, tally, browser.ack)
+
+
+async def count(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+    """Count the dead letters and leave them in the queue."""
+    tally.done += len(letters)
+
+
+async def handle_each(items: Sequence[T], tally: Tally, handle: Callable[[T], Awaitable[None]]) -> None:
+    """Handle all of them concurrently. If one fails, the others finish first and are counted."""
+    results = await asyncio.gather(*map(handle, items), return_exceptions=True)
+    failures = [result for result in results if isinstance(result, BaseException)]
+    tally.done += len(results) - len(failures)
+    for failure in failures:
+        raise failure

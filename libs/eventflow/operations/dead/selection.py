@@ -1,0 +1,55 @@
+"""Selections of dead letters."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from eventflow.amqp.browser import Browsed
+from eventflow.errors import InvalidInputError
+from eventflow.network.failure import MEANINGS
+from eventflow.operations.dead.letters import REASONS, detail_of, given_up_at, reason_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The dead letters that a command handles: those that satisfy every condition that is given.
+
+    Attributes:
+        reasons: Reasons, or details of failed connections.
+        since: The earliest time at which an event was given up.
+        until: The time before which it was given up.
+    """
+
+    ids: frozenset[str] = frozenset()
+    reasons: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether it has no condition."""
+        return self == Selection()
+
+    def has(self, letter: Browsed) -> bool:
+        """Return True if a dead letter is selected."""
+        event = letter.envelope.event
+        return (
+            (not self.ids or event.id in self.ids)
+            and (not self.types or event.type in self.types)
+            and (not self.reasons or not self.reasons.isdisjoint({reason_of(letter), detail_of(letter)}))
+            and (self.since is None or given_up_at(letter) >= self.since)
+            and (self.until is None or given_up_at(letter) < self.until)
+        )
+
+
+def require_reasons(words: Iterable[str]) -> None:
+    """Check words that select dead letters by their reason, or by its detail.
+
+    Raises:
+        InvalidInputError: A word is neither.
+    """
+    for word in words:
+        if word not in REASONS and word not in MEANINGS:
+            known = f"reasons are {', '.join(REASONS)}; details are {', '.join(MEANINGS)}"
+            raise InvalidInputError(f"{word!r} is unknown: {known}")
