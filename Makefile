@@ -83,8 +83,8 @@ format: $(INSTALLED) ## Format the code, and generate docs/configuration.md
 	@$(RUN) -m eventflow.cli settings --markdown > docs/configuration.md
 
 lock: $(INSTALLED) ## Pin the dependencies again, with hashes and without index addresses
-	@$(LOCK) --output-file=requirements.lock pyproject.toml
-	@$(LOCK) --constraint=requirements.lock --extra=dev --output-file=requirements-dev.lock pyproject.toml
+	@$(LOCK) --extra=postgres --output-file=requirements.lock pyproject.toml
+	@$(LOCK) --constraint=requirements.lock --extra=postgres --extra=dev --output-file=requirements-dev.lock pyproject.toml
 	@$(LOCK) --constraint=requirements.lock --extra=bench --output-file=requirements-bench.lock pyproject.toml
 	@$(LOCK) --build-deps-for=wheel --only-build-deps --output-file=deploy/requirements-build.lock pyproject.toml
 
