@@ -113,3 +113,41 @@ async def watched_page(browser: Browser, origin: str, **options: Any) -> AsyncIt
     finally:
         await context.close()
     assert not watched.unexpected, "\n".join(watched.unexpected)
+
+
+async def wider_parts(page: Page) -> list[str]:
+    """Return the parts of a page that make it scroll sideways; none if it does not."""
+    found: list[str] = await page.evaluate("""() => {
+        const width = document.documentElement.clientWidth;
+        if (document.documentElement.scrollWidth <= width) return [];
+        return [...document.body.querySelectorAll("*")]
+            .filter(part => part.getBoundingClientRect().right > width + 1)
+            .map(part => part.outerHTML.slice(0, 120));
+    }""")
+    return found
+
+
+CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
+
+
+async def unreachable_controls(page: Page) -> list[str]:
+    """Return the controls of a page that the key Tab does not reach, or that show no sign while they have the focus."""
+    wanted = set(
+        await page.evaluate(
+            """selector => [...document.querySelectorAll(selector)]
+                .filter(part => part.checkVisibility({visibilityProperty: true}) && !part.disabled)
+                .map((part, number) => part.dataset.number = `${number} ${part.outerHTML.slice(0, 120)}`)""",
+            CONTROLS,
+        )
+    )
+    reached: set[str] = set()
+    for _ in range(len(wanted) + 1):
+        await page.keyboard.press("Tab")
+        number = await page.evaluate("""() => {
+            const part = document.activeElement, style = getComputedStyle(part);
+            const is_marked = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
+            return is_marked ? part.dataset.number : null;
+        }""")
+        if number is not None:
+            reached.add(number)
+    return sorted(wanted - reached)
