@@ -19,9 +19,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def world(
-    broker_url: str, flow: str, tmp_path: Path, http: aiohttp.ClientSession
-) -> AsyncIterator[World]:
+async def world(broker_url: str, flow: str, tmp_path: Path, http: aiohttp.ClientSession) -> AsyncIterator[World]:
     """A flow that gives up after two attempts."""
     async with running_world(broker_url, flow=flow, directory=tmp_path, http=http, MAX_ATTEMPTS="2") as running:
         yield running

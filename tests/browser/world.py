@@ -60,6 +60,4 @@ async def running_world(
         accepting = await start(collector(broker_url, flow=flow))
         delivering = await start(processor(broker_url, flow=flow, target_url=target.url, **common))
         showing = await start(console(broker_url, flow=flow, **{"TARGET__URL": target.url, **common}))
-        yield World(
-            flow=flow, collector=accepting, processor=delivering, target=target, http=http, origin=showing.url
-        )
+        yield World(flow=flow, collector=accepting, processor=delivering, target=target, http=http, origin=showing.url)

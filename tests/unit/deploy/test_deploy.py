@@ -16,6 +16,7 @@ import yaml
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
+from eventflow.users import read_users
 from eventflow_collector.guards import require_safe_exposure
 from eventflow_console.guards import require_safe_access
 from eventflow_processor.guards import require_target_urls
@@ -210,6 +211,11 @@ def test_make_secrets_makes_an_added_secret_readable_and_keeps_all_others(made: 
     assert contents() == before
     assert added.stat().st_mode & 0o777 == 0o644
     assert (made / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_console_knows_the_user_and_the_password_that_make_secrets_made(made: Path) -> None:
+    users = read_users(made / "secrets/console-users")
+    assert users["admin"].matches((made / "secrets/console-password").read_text().strip())
 
 
 def test_make_secrets_gives_files_of_version_0_1_their_new_names(made: Path, tmp_path: Path) -> None:
