@@ -1,4 +1,4 @@
-"""The rights that deploy/ gives to the console: enough for all that it does, and too few to read an event that waits."""
+"""The rights that deploy/ gives to the console: enough for its work, and too few to read an event that waits."""
 
 import json
 import secrets
