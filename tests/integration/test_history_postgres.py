@@ -226,7 +226,7 @@ async def test_no_message_has_the_password(database, part):
     await store.close()
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:geheim:x@h:port/d", "postgresql://me:geheim@[::1/d?sslmode=what"])
+@pytest.mark.parametrize("url", ["postgresql://me:geheim@h:port/d", "postgresql://me:geheim@[::1/d?sslmode=what"])
 async def test_a_url_that_the_driver_does_not_understand_is_not_shown(url):
     store = PostgresStore(url)
     with pytest.raises(HistoryUnavailableError) as caught:

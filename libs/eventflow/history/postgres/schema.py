@@ -11,8 +11,8 @@ from eventflow.history.postgres.migrations import MIGRATIONS
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('eventflow.migrate'))"
 
-# A query of the catalog. A function such as `to_regclass` looks into a cache, and inside a transaction the cache may not
-# have the tables that another process has made meanwhile.
+# A query of the catalog. A function such as `to_regclass` looks into a cache, which inside a transaction may lack the
+# tables that another process has made meanwhile.
 _HAS_VERSIONS = """
     SELECT EXISTS (
         SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
