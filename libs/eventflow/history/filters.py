@@ -1,10 +1,12 @@
 """Selections of attempts for which every store has an index, so that no page can be slow. Pure."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from eventflow.errors import UnboundedFilterError
-from eventflow.history.records import OUTCOMES
+from eventflow.history.records import OUTCOMES, from_unix_microseconds, storable_text, unix_microseconds
 
 RANGE_MAX = timedelta(days=1)
 """Longest range of time in which attempts are selected by conditions without an index."""
@@ -12,7 +14,13 @@ RANGE_MAX = timedelta(days=1)
 FAILURES = "failures"
 """In place of an outcome: every attempt that was not a settled success."""
 
+FAILURE_SQL = "(outcome <> 'delivered' OR NOT settled)"
+"""`records.is_failure` in SQL. Stores use it in their partial indexes, and, letter for letter, in the queries for which
+such an index is to be used."""
+
 PAGE_MAX = 200
+
+_CURSOR = re.compile(r"(-?[0-9]{1,18})\.([0-9a-f-]{36})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,20 @@ class AttemptFilter:
         return self.outcome is not None and self.outcome != "delivered"
 
     @property
+    def conditions(self) -> Iterator[tuple[str, str, str | int | datetime]]:
+        """Each condition as a column, an operator of SQL and a value. If `is_of_failures`, add `FAILURE_SQL`."""
+        equal = {"flow": self.flow, "reason": self.reason, "status": self.status, "type": self.type}
+        if self.outcome != FAILURES:
+            equal["outcome"] = self.outcome
+        for column, value in equal.items():
+            if value is not None:
+                yield column, "=", storable_text(value) if isinstance(value, str) else value
+        if self.since is not None:
+            yield "started_at", ">=", self.since
+        if self.until is not None:
+            yield "started_at", "<", self.until
+
+    @property
     def _is_short(self) -> bool:
         return self.since is not None and self.until is not None and self.until - self.since <= RANGE_MAX
 
@@ -70,8 +92,7 @@ class Cursor:
     @property
     def text(self) -> str:
         """The cursor in an address."""
-        microseconds = (self.started_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-        return f"{microseconds}.{self.id}"
+        return f"{unix_microseconds(self.started_at)}.{self.id}"
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
@@ -80,7 +101,10 @@ class Cursor:
         Raises:
             ValueError: It is not one.
         """
-        digits, _, record_id = text.partition(".")
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= 17) or len(record_id) != 36:
-            raise ValueError("the cursor is malformed; begin again with the first page")
-        return cls(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(digits)), record_id)
+        match = _CURSOR.fullmatch(text)
+        try:
+            if match is not None:
+                return cls(from_unix_microseconds(int(match[1])), match[2])
+        except OverflowError:
+            pass
+        raise ValueError("the cursor is malformed; begin again with the first page")

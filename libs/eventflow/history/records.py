@@ -3,9 +3,10 @@
 Times are aware and in UTC. Nothing here holds the body of an event, a URL, or a header of a request.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 LOST = "lost"
@@ -18,6 +19,11 @@ OUTCOMES = ("delivered", "retry", "defer", "hold", "dead", LOST)
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 """Upper bounds of the buckets by which minutes keep durations, as in `eventflow_attempt_seconds`; one more has no
 bound."""
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class AttemptRecord(NamedTuple):
@@ -68,6 +74,38 @@ class AttemptRecord(NamedTuple):
     answer_bytes: int | None
     trace_id: str | None
     writer: str
+
+
+def is_failure(record: AttemptRecord) -> bool:
+    """Whether an attempt was anything but a settled success."""
+    return record.outcome != "delivered" or not record.settled
+
+
+def storable(record: AttemptRecord) -> AttemptRecord:
+    """Return a record whose texts every store accepts (see `storable_text`): usually the same one."""
+    texts = f"{record.event_id}{record.type}{record.source}{record.subject}{record.text}{record.answer_type}"
+    if texts.isascii() and "\0" not in texts:  # a test of all at once, because it is made for each attempt
+        return record
+    return AttemptRecord._make(storable_text(value) if isinstance(value, str) else value for value in record)
+
+
+def storable_text(text: str) -> str:
+    """Return a text with U+FFFD in place of what PostgreSQL cannot store: NUL, and surrogates, which have no UTF-8."""
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
+
+
+def unix_microseconds(moment: datetime) -> int:
+    """Return an aware time in whole microseconds of Unix time, without the rounding of `timestamp`."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_unix_microseconds(microseconds: int) -> datetime:
+    """Return the time, in UTC.
+
+    Raises:
+        OverflowError: Its year is not from 1 to 9999.
+    """
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 class MinuteKey(NamedTuple):

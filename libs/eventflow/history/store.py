@@ -51,8 +51,16 @@ class ArchiveStore(Protocol):
         """Return a page of attempts, the newest first: those after a place in the list."""
         ...
 
-    async def minutes(self, flow: str, *, since: datetime, until: datetime) -> list[MinuteCount]:
-        """Return the counts of a flow by minute, without any attempt being counted."""
+    async def minutes(self, flow: str, *, since: datetime, until: datetime, step_minutes: int = 1) -> list[MinuteCount]:
+        """Return the counts of a flow by minute, without any attempt being counted.
+
+        Args:
+            flow: The flow.
+            since: Start of the range, inclusive.
+            until: End of the range, exclusive.
+            step_minutes: The store adds up this many minutes, so that a week has some thousand rows and not some
+                hundred thousand. `minute` of a key is then the first of them, a multiple of the step.
+        """
         ...
 
     async def flow_minutes(self, flow: str, *, since: datetime, until: datetime) -> list[FlowMinute]:

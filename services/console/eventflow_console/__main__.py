@@ -22,6 +22,7 @@ from eventflow.telemetry.metrics import exposition_of
 from eventflow_console.app import application
 from eventflow_console.desk import Desk
 from eventflow_console.guards import require_safe_access
+from eventflow_console.history import History
 from eventflow_console.metrics import ConsoleMetrics
 from eventflow_console.readiness import readiness_of
 from eventflow_console.server import serving
@@ -43,7 +44,7 @@ async def serve(settings: Settings) -> None:
     stop = lifecycle.stop_requested()
     metrics = ConsoleMetrics()
     async with AsyncExitStack() as stack:
-        desk = Desk(settings=settings, stopping=stop)
+        desk = Desk(settings=settings, history=History(None, metrics), stopping=stop)
         port = await stack.enter_async_context(
             serving(application(desk, metrics), host=settings.console.host, port=settings.console.port)
         )

@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from eventflow.settings.root import Settings
+from eventflow_console.history import History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,13 @@ class Desk:
     """
 
     settings: Settings
+    history: History
     stopping: asyncio.Event
+
+    @property
+    def flows(self) -> tuple[str, ...]:
+        """The names of all flows."""
+        return tuple(self.settings.all_flows)
 
     @property
     def read_only(self) -> bool:

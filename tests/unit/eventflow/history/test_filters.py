@@ -45,12 +45,18 @@ def test_an_unknown_outcome_is_refused_with_the_known_ones():
         AttemptFilter(flow="default", outcome="delivred")
 
 
-def test_a_cursor_survives_an_address_to_the_microsecond():
-    cursor = Cursor(NOON + timedelta(microseconds=123_457), new_event_id())
+@pytest.mark.parametrize(
+    "moment",
+    [NOON + timedelta(microseconds=123_457), datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)],
+)
+def test_a_cursor_survives_an_address_to_the_microsecond(moment):
+    cursor = Cursor(moment, new_event_id())
     assert Cursor.parse(cursor.text) == cursor
 
 
-@pytest.mark.parametrize("text", ["", "1", "x.y", f"٣.{'0' * 36}", f"{'9' * 18}.{'0' * 36}", f"1.{'0' * 35}"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "x.y", f"٣.{'0' * 36}", f"{'9' * 18}.{'0' * 36}", f"1.{'0' * 35}", f"1.{'x' * 36}"]
+)
 def test_a_malformed_cursor_is_refused(text):
     with pytest.raises(ValueError, match="malformed"):
         Cursor.parse(text)
