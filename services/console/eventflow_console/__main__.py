@@ -20,6 +20,7 @@ from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
 from eventflow.telemetry.metrics import exposition_of
 from eventflow_console.app import application
+from eventflow_console.auth.selection import authenticator_of
 from eventflow_console.desk import Desk
 from eventflow_console.guards import require_safe_access
 from eventflow_console.history import History
@@ -46,7 +47,11 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         desk = Desk(settings=settings, history=History(None, metrics), stopping=stop)
         port = await stack.enter_async_context(
-            serving(application(desk, metrics), host=settings.console.host, port=settings.console.port)
+            serving(
+                application(desk, authenticator_of(settings.console, metrics), metrics),
+                host=settings.console.host,
+                port=settings.console.port,
+            )
         )
         admin_port = await stack.enter_async_context(
             admin.serve(

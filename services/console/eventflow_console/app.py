@@ -1,32 +1,49 @@
-"""The console as an aiohttp application: what every request passes, and the routes."""
+"""The console as an aiohttp application: the guards that every request passes, and the routes."""
+
+from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
+from eventflow_console.auth.user import Authenticator
 from eventflow_console.desk import DESK, Desk
 from eventflow_console.metrics import ConsoleMetrics
+from eventflow_console.pages.problems import problem_page
 from eventflow_console.pages.routes import routes as page_routes
+from eventflow_console.security.guards import (
+    authenticating,
+    checking_hosts,
+    observing,
+    refusing,
+    refusing_changes,
+    refusing_foreign,
+)
+from eventflow_console.security.headers import harden
+from eventflow_console.security.hosts import Hosts
+
+BODY_MAX_BYTES: Final = 256 * 1024
+"""Enough for 1000 ids of events."""
 
 
-def application(desk: Desk, metrics: ConsoleMetrics) -> web.Application:
+def application(desk: Desk, authenticator: Authenticator, metrics: ConsoleMetrics) -> web.Application:
     """Build the application."""
-    app = web.Application(middlewares=[_counting(metrics)])
+    console = desk.settings.console
+    app = web.Application(
+        client_max_size=BODY_MAX_BYTES,
+        middlewares=[
+            observing(metrics),
+            refusing(problem_page),
+            checking_hosts(Hosts(console.host, console.hosts)),
+            refusing_foreign(metrics),
+            authenticating(authenticator),
+            refusing_changes(metrics, read_only=console.read_only),
+        ],
+    )
     app[DESK] = desk
+    app.on_response_prepare.append(_harden)
     app.add_routes(page_routes())
     return app
 
 
-def _counting(metrics: ConsoleMetrics) -> Middleware:
-    @web.middleware
-    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await handler(request)
-        metrics.requests.labels(route=_route_of(request), status=f"{response.status // 100}xx").inc()
-        return response
-
-    return count
-
-
-def _route_of(request: web.Request) -> str:
-    """Return the path of a route. A path without a route is chosen by the visitor, so it is no label."""
-    resource = request.match_info.route.resource
-    return "none" if resource is None else resource.canonical
+async def _harden(_: web.Request, response: web.StreamResponse) -> None:
+    # In this signal and not in a middleware, so that it holds for streams too, whose headers leave before they end.
+    harden(response.headers)

@@ -1,0 +1,1 @@
+"""The guards that each request passes, and the headers that each answer has."""
