@@ -4,6 +4,8 @@ from typing import Final
 
 from aiohttp import web
 
+from eventflow_console.api.routes import routes as api_routes
+from eventflow_console.api.streams import ROWS, RowStreams
 from eventflow_console.auth.user import Authenticator
 from eventflow_console.desk import DESK, Desk
 from eventflow_console.metrics import ConsoleMetrics
@@ -39,8 +41,9 @@ def application(desk: Desk, authenticator: Authenticator, metrics: ConsoleMetric
         ],
     )
     app[DESK] = desk
+    app[ROWS] = RowStreams(metrics)
     app.on_response_prepare.append(_harden)
-    app.add_routes(page_routes())
+    app.add_routes([*page_routes(), *api_routes()])
     return app
 
 
