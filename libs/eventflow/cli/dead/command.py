@@ -14,9 +14,10 @@ from rich.console import Console
 
 from eventflow.amqp.browser import Browsed, Browser
 from eventflow.cli.assembly import command, new_group
+from eventflow.cli.bodies import shown_body
 from eventflow.cli.connection import with_link
 from eventflow.cli.console import err, out, print_json, printable, table
-from eventflow.cli.dead.export_files import STANDARD_STREAM, reading, writing
+from eventflow.cli.dead.export_files import reading
 from eventflow.cli.dead.options import (
     AllOption,
     IdsArgument,
@@ -27,7 +28,8 @@ from eventflow.cli.dead.options import (
     selection_of,
 )
 from eventflow.cli.dead.progress import shown_progress
-from eventflow.cli.dead.shown import facts_of, shown_body
+from eventflow.cli.dead.shown import facts_of
+from eventflow.cli.new_file import STANDARD_STREAM, writing
 from eventflow.cli.options import ConfigOption, DryRunOption, JsonOption, OneFlowOption, one_flow_of, settings_of
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
