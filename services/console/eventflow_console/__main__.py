@@ -11,6 +11,7 @@ from typing import Annotated
 
 import structlog
 
+from eventflow.history.opening import open_history, shown_url
 from eventflow.network.broker_tls import require_sound_urls
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
@@ -45,7 +46,10 @@ async def serve(settings: Settings) -> None:
     stop = lifecycle.stop_requested()
     metrics = ConsoleMetrics()
     async with AsyncExitStack() as stack:
-        desk = Desk(settings=settings, history=History(None, metrics), stopping=stop)
+        store = None if settings.history.url is None else open_history(settings.history.url.get_secret_value())
+        if store is not None:
+            stack.push_async_callback(store.close)
+        desk = Desk(settings=settings, history=History(store, metrics), stopping=stop)
         port = await stack.enter_async_context(
             serving(
                 application(desk, authenticator_of(settings.console, metrics), metrics),
@@ -70,6 +74,7 @@ async def serve(settings: Settings) -> None:
             admin_port=admin_port,
             auth=settings.console.auth,
             read_only=settings.console.read_only,
+            history=None if settings.history.url is None else shown_url(settings.history.url.get_secret_value()),
             pid=os.getpid(),
         )
         await stack.enter_async_context(supervised())
