@@ -18,7 +18,7 @@ LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe 
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 ##@ Use
-run-local: $(INSTALLED) ## Run broker, target, collector and two processors on this machine until Ctrl-C
+run-local: $(INSTALLED) ## Run broker, target, collector, two processors and the console on this machine until Ctrl-C
 	@exec $(RUN) -m sandbox.up
 
 send: $(INSTALLED) ## Send COUNT=200 sample events to the collector of `make run-local`, and watch them arrive
@@ -30,10 +30,10 @@ status: $(INSTALLED) ## Show the flow and the services of `make run-local`; .ven
 ##@ Develop
 install: $(INSTALLED) ## Create the virtual environment .venv from requirements-dev.lock
 
-test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; starts or installs RabbitMQ, PostgreSQL and Prometheus if possible
+test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; starts or installs RabbitMQ, PostgreSQL, Prometheus and Chromium if possible
 	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.database --ensure || test "$$CI" != true
-	@$(RUN) -m sandbox.prometheus || test "$$CI" != true
+	@$(RUN) -m sandbox.programs || test "$$CI" != true
 	@$(SIDE_BY_SIDE) --numprocesses $(JOBS) -m "not timed$(if $(filter true,$(CI)),, and not documents)"; untimed=$$?; \
 		$(SIDE_BY_SIDE) --numprocesses 3 -m timed && exit $$untimed
 
@@ -84,8 +84,8 @@ format: $(INSTALLED) ## Format the code, and generate docs/configuration.md
 	@$(RUN) -m eventflow.cli settings --markdown > docs/configuration.md
 
 lock: $(INSTALLED) ## Pin the dependencies again, with hashes and without index addresses
-	@$(LOCK) --output-file=requirements.lock pyproject.toml
-	@$(LOCK) --constraint=requirements.lock --extra=dev --output-file=requirements-dev.lock pyproject.toml
+	@$(LOCK) --extra=postgres --output-file=requirements.lock pyproject.toml
+	@$(LOCK) --constraint=requirements.lock --extra=postgres --extra=dev --output-file=requirements-dev.lock pyproject.toml
 	@$(LOCK) --constraint=requirements.lock --extra=bench --output-file=requirements-bench.lock pyproject.toml
 	@$(LOCK) --build-deps-for=wheel --only-build-deps --output-file=deploy/requirements-build.lock pyproject.toml
 

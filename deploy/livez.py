@@ -1,7 +1,7 @@
 """Health check of the image: exit status 0 if the service in this container answers on its admin port.
 
-One image holds both services, so the check tries the admin address of the collector and that of the processor. It reads
-both from the settings of this container: the environment variables, and the TOML file. That file is named by `--config`
+One image holds all services, so the check tries the admin addresses of collector, processor and console. It reads them
+from the settings of this container: the environment variables, and the TOML file. That file is named by `--config`
 (of this command, or of the service) or by EVENTFLOW_CONFIG.
 """
 
@@ -16,12 +16,12 @@ from typing import Any
 
 from eventflow.errors import SettingsError
 from eventflow.network.listener import reachable_hosts
-from eventflow.settings.addresses import COLLECTOR_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT
+from eventflow.settings.addresses import COLLECTOR_ADMIN_PORT, CONSOLE_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT
 from eventflow.settings.environment import config_file, from_environment, from_toml, read_files
 
 TIMEOUT_S = 1.0
-SERVICES = {"eventflow-collector", "eventflow-processor"}
-USUAL_PORTS = {"collector": COLLECTOR_ADMIN_PORT, "processor": PROCESSOR_ADMIN_PORT}
+SERVICES = {"eventflow-collector", "eventflow-processor", "eventflow-console"}
+USUAL_PORTS = {"collector": COLLECTOR_ADMIN_PORT, "processor": PROCESSOR_ADMIN_PORT, "console": CONSOLE_ADMIN_PORT}
 
 
 def admin_address(section: str, toml: dict[str, Any]) -> tuple[str, int]:
@@ -44,7 +44,7 @@ def table_of(values: dict[str, Any], section: str) -> dict[str, Any]:
 
 
 def addresses_in(named: Path | None) -> list[tuple[str, int]]:
-    """Return the addresses of both services in the settings.
+    """Return the addresses of all services in the settings.
 
     Raises:
         SettingsError: As in `admin_address`, or the TOML file cannot be read.

@@ -42,6 +42,9 @@ PROMETHEUS = Package(
     names={"apt-get": ("prometheus", "prometheus-alertmanager"), "brew": ("prometheus", "alertmanager")},
     units={"prometheus": ("prometheus.service",), "prometheus-alertmanager": ("prometheus-alertmanager.service",)},
 )
+CHROMIUM = Package(
+    title="Chromium", names={"apt-get": ("chromium",), "dnf": ("chromium",), "brew": ("google-chrome",)}, units={}
+)
 WRK = Package(title="wrk", names={"apt-get": ("wrk",), "brew": ("wrk",)}, units={})
 
 # Commands of each package manager; the first manager that is found is used. The last command installs. The commands

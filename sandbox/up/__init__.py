@@ -1,1 +1,1 @@
-"""All of Event Flow on one machine: broker, target, collector and two processors (`make run-local`)."""
+"""All of Event Flow on one machine: broker, target, collector, two processors and the console (`make run-local`)."""

@@ -32,7 +32,7 @@ from sandbox.broker.provision import (
     urls_in,
 )
 from sandbox.ports import free_port, usual_or_free_port
-from sandbox.up.children import COLLECTOR, PROCESSOR, PROCESSOR_2, TARGET, Children, Interruptions, RunError
+from sandbox.up.children import COLLECTOR, CONSOLE, PROCESSOR, PROCESSOR_2, TARGET, Children, Interruptions, RunError
 from sandbox.up.environment import API_KEY, PROCESSOR_PORT, TARGET_RATE_PER_S, admin_url, describe, for_services
 from sandbox.up.steps import Steps
 
@@ -49,7 +49,7 @@ def main(
         DEFAULT_DIRECTORY
     ),
 ) -> None:
-    """Run broker, target, collector and two processors on this machine until Ctrl-C."""
+    """Run broker, target, collector, two processors and the console on this machine until Ctrl-C."""
     console = Console(highlight=False)
     interruptions = Interruptions()
     try:
@@ -76,7 +76,7 @@ def _run(directory: Path, console: Console, interruptions: Interruptions, stack:
     stack.callback(lambda: console.print("Stopped."))
     if not urls_in(os.environ):
         ensure()  # before the display begins, because an installation writes to the terminal
-    with Steps(console, BROKER, TARGET, COLLECTOR, PROCESSOR, PROCESSOR_2) as steps:
+    with Steps(console, BROKER, TARGET, COLLECTOR, PROCESSOR, PROCESSOR_2, CONSOLE) as steps:
         broker, children, here = _start(directory, console, interruptions, stack, steps)
     stack.callback(here.remove, run_file)
     here.write(run_file)
@@ -118,6 +118,11 @@ def _start(
     }.items():
         children.wait_until_ready(name, f"{url}/readyz")
         steps.end(name)
+    # Not beside the others: events can already flow, and they need the processor time first.
+    steps.begin(CONSOLE)
+    children.start({CONSOLE: ["eventflow_console"]}, environment)
+    children.wait_until_ready(CONSOLE, f"{admin_url(environment, 'CONSOLE')}/readyz")
+    steps.end(CONSOLE)
     return broker, children, here
 
 
@@ -128,6 +133,7 @@ def _target_arguments(port: int) -> list[str]:
 
 def _panel(here: RunFile, broker: Broker) -> Panel:
     rows = {
+        "Console": f"{here.console_url}  (every attempt, dead letters, pause and rate)",
         "Send events to": here.events_url,
         "Target audit": f"{here.audit_url}  (limit {TARGET_RATE_PER_S} events/s)",
         "Metrics": f"\n{'':<16}".join([here.collector_metrics_url, *here.processor_metrics_urls]),

@@ -15,8 +15,8 @@ from sandbox.up.environment import Environment
 
 _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0  # above the time that a processor waits for its attempts in flight
-TARGET, COLLECTOR, PROCESSOR, PROCESSOR_2 = "target", "collector", "processor", "processor 2"
-_COLOURS = {TARGET: "magenta", COLLECTOR: "cyan", PROCESSOR: "green", PROCESSOR_2: "bright_green"}
+TARGET, COLLECTOR, PROCESSOR, PROCESSOR_2, CONSOLE = "target", "collector", "processor", "processor 2", "console"
+_COLOURS = {TARGET: "magenta", COLLECTOR: "cyan", PROCESSOR: "green", PROCESSOR_2: "bright_green", CONSOLE: "blue"}
 
 
 class RunError(Exception):

@@ -14,6 +14,7 @@ from sandbox.ports import LOOPBACK, usual_or_free_port
 
 API_KEY = "local-dev-key"
 PROCESSOR_PORT = "EVENTFLOW_PROCESSOR__ADMIN_PORT"
+CONSOLE_PORT = "EVENTFLOW_CONSOLE__PORT"
 TARGET_RATE_PER_S = 50
 _PROCESSOR_BURST = 10
 
@@ -22,9 +23,11 @@ Environment = Mapping[str, str]
 
 def for_services(user: Environment, broker: Broker, directory: Path, target_port: int) -> dict[str, str]:
     """Return the environment of the services: the user's variables, and defaults for those that are not set."""
+    data = directory.absolute()
     chosen = {
         URL_VARIABLE: broker.url,
-        "EVENTFLOW_COLLECTOR__SPOOL_DIR": str(directory.absolute() / "spool"),
+        "EVENTFLOW_COLLECTOR__SPOOL_DIR": str(data / "spool"),
+        "EVENTFLOW_HISTORY__URL": f"sqlite:///{data / 'history.db'}",
         "EVENTFLOW_SOURCE__API_KEYS": API_KEY,
         "EVENTFLOW_TARGET__URL": f"http://{LOOPBACK}:{target_port}/",
         "EVENTFLOW_TARGET__RATE_PER_S": str(TARGET_RATE_PER_S),
@@ -36,6 +39,8 @@ def for_services(user: Environment, broker: Broker, directory: Path, target_port
         "EVENTFLOW_COLLECTOR__PORT": 8080,
         "EVENTFLOW_COLLECTOR__ADMIN_PORT": 9464,
         PROCESSOR_PORT: 9465,
+        CONSOLE_PORT: 8088,
+        "EVENTFLOW_CONSOLE__ADMIN_PORT": 9466,
     }
     if broker.management_url is not None:
         chosen["EVENTFLOW_BROKER__MANAGEMENT_URL"] = broker.management_url
@@ -64,6 +69,7 @@ def describe(
             for name, value in environment.items()
             if name.startswith(ENV_PREFIX) and name != CONFIG_VARIABLE and not (name in user and _is_secret(name))
         },
+        console_url=f"http://{LOOPBACK}:{environment[CONSOLE_PORT]}/",
         events_url=f"http://{LOOPBACK}:{environment['EVENTFLOW_COLLECTOR__PORT']}/events",
         audit_url=f"http://{LOOPBACK}:{target_port}/_audit",
         api_key=_first_key(environment.get("EVENTFLOW_SOURCE__API_KEYS")),
@@ -92,5 +98,5 @@ def _first_key(variable: str | None) -> str:
 
 
 def admin_url(environment: Environment, service: str) -> str:
-    """Return the base URL of a service's admin port; `service` is COLLECTOR or PROCESSOR."""
+    """Return the base URL of a service's admin port; `service` is COLLECTOR, PROCESSOR or CONSOLE."""
     return f"http://{LOOPBACK}:{environment[f'EVENTFLOW_{service}__ADMIN_PORT']}"

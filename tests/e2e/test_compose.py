@@ -22,7 +22,7 @@ from tests.support.wait import eventually
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.timed]
 
-SERVICES = ("rabbitmq", "collector", "processor", "target", "victorialogs", "otel-collector")
+SERVICES = ("rabbitmq", "collector", "processor", "console", "target", "victorialogs", "otel-collector")
 SHOPIFY_SECRET = "shpss_0123456789abcdef0123456789abcdef"
 MORE_SETTINGS = """
 EVENTFLOW_TELEMETRY__LOG_LEVEL=debug
@@ -108,11 +108,28 @@ def test_a_secret_of_a_flow_is_visible_only_where_it_is_needed(stack: Stack) -> 
     }
     assert secrets_in("processor") == {
         "/run/secrets/processor-broker-url",
+        "/run/secrets/history-url",
         "/run/secrets/targets/default",
         "/run/secrets/targets/shopify",
     }
+    assert secrets_in("console") == {
+        "/run/secrets/console-broker-url",
+        "/run/secrets/console-users",
+        "/run/secrets/history-url",
+    }
     command = stack.sh("docker compose run --rm -T --entrypoint find eventflow /run/secrets -type f")
-    assert set(command.split()) == {"/run/secrets/operator-broker-url"}
+    assert set(command.split()) == {"/run/secrets/operator-broker-url", "/run/secrets/history-url"}
+
+
+async def test_the_console_asks_for_the_password_that_make_secrets_made(
+    stack: Stack, http: aiohttp.ClientSession
+) -> None:
+    url = f"http://{LOOPBACK}:{stack.console_port}/"
+    password = (stack.directory / "secrets/console-password").read_text().strip()
+    async with http.get(url) as answer:
+        assert answer.status == 401
+    async with http.get(url, auth=aiohttp.BasicAuth("admin", password)) as answer:
+        assert answer.status == 200
 
 
 async def test_status_leaves_a_stopped_broker_stopped_and_shows_the_spool(

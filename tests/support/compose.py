@@ -18,7 +18,7 @@ from sandbox.ports import LOOPBACK, free_port
 ROOT = Path(__file__).parents[2]
 COPIED = ("deploy", "libs", "services", "sandbox", "pyproject.toml", "README.md", "LICENSE", "requirements.lock")
 IMAGES = {
-    **dict.fromkeys(("collector", "processor", "eventflow"), "event-flow-test"),
+    **dict.fromkeys(("collector", "processor", "console", "eventflow"), "event-flow-test"),
     "target": "event-flow-test-demo-target",
 }
 """Images of our own, so that those of a deployment on this machine stay as they are."""
@@ -40,6 +40,7 @@ class Stack:
     directory: Path
     services: Sequence[str]
     collector_port: int
+    console_port: int
     logs_port: int
     management_port: int
 
@@ -65,6 +66,7 @@ class Stack:
             directory=directory / "deploy",
             services=services,
             collector_port=free_port(),
+            console_port=free_port(),
             logs_port=free_port(),
             management_port=free_port(),
         )
@@ -113,6 +115,7 @@ class Stack:
             "COMPOSE_FILE": "compose.yaml:test.yaml",
             "COMPOSE_PROFILES": "demo,observability",
             "COLLECTOR_ADDRESS": f"{LOOPBACK}:{self.collector_port}",
+            "CONSOLE_ADDRESS": f"{LOOPBACK}:{self.console_port}",
             "MANAGEMENT_ADDRESS": f"{LOOPBACK}:{self.management_port}",
             "LOGS_ADDRESS": f"{LOOPBACK}:{self.logs_port}",
         }

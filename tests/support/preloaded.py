@@ -26,7 +26,10 @@ _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
-    [f"{module}.__main__" for module in ("eventflow_collector", "eventflow_processor", "eventflow.cli")]
+    [
+        f"{module}.__main__"
+        for module in ("eventflow_collector", "eventflow_processor", "eventflow_console", "eventflow.cli")
+    ]
 )
 
 _looking = threading.Lock()

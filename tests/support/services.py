@@ -32,7 +32,7 @@ def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(slots=True, kw_only=True)
 class Service:
-    """A collector or processor and where it listens."""
+    """A collector, processor or console, and where it listens."""
 
     process: ChildProcess
     admin_url: str
@@ -193,6 +193,21 @@ def processor(
         | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
         admin_url=f"http://127.0.0.1:{admin_port}",
         prefix=prefix,
+        preloaded=preloaded,
+    )
+
+
+def console(broker_url: str, *, flow: str, preloaded: bool = True, **settings: str) -> Service:
+    """Prepare a console of one flow; `settings` are those of `environment_with`, `TARGET__` ones the flow's."""
+    port, admin_port = free_port(), free_port()
+    of_flow = f"FLOWS__{flow.upper()}__"
+    environment = {"TARGET__URL": "http://127.0.0.1:1/", "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
+    return _service(
+        "eventflow_console",
+        {"BROKER__URL": broker_url, "CONSOLE__PORT": str(port), "CONSOLE__ADMIN_PORT": str(admin_port)}
+        | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
+        admin_url=f"http://127.0.0.1:{admin_port}",
+        url=f"http://127.0.0.1:{port}",
         preloaded=preloaded,
     )
 

@@ -35,6 +35,7 @@ class RunFile:
 
     pid: int
     directory: str
+    console_url: str
     events_url: str
     audit_url: str
     api_key: str

@@ -10,8 +10,8 @@ import typer
 
 from eventflow.cli.assembly import command, new_group
 from eventflow.cli.console import out, print_json
-from eventflow.cli.options import ConfigOption, JsonOption, settings_of
-from eventflow.errors import EventFlowError, InvalidInputError, SettingsError
+from eventflow.cli.options import ConfigOption, JsonOption, settings_of, usage_of
+from eventflow.errors import EventFlowError, SettingsError
 from eventflow.users import (
     PASSWORD_MAX_CHARACTERS,
     PasswordHash,
@@ -41,9 +41,12 @@ def add(context: typer.Context, name: NameArgument, file: FileOption = None, con
     from which the password cannot be read. A running console reads the file again within a second.
     """
     path = _file(context, file, config)
-    with _errors_of(path):
+    with usage_of("NAME"):
         check_name(name)
-        is_new = put_user(path, name, PasswordHash.of(check_password(_password())))
+    with usage_of("the password"):
+        password = check_password(_password())
+    with _named(path):
+        is_new = put_user(path, name, PasswordHash.of(password))
     out.print(f"{name} {'was added to' if is_new else 'has a new password in'} {path}", soft_wrap=True)
 
 
@@ -53,7 +56,7 @@ def show(
 ) -> None:
     """List the users."""
     path = _file(context, file, config)
-    with _errors_of(path):
+    with _named(path):
         names = list(read_users(path))
     if as_json:
         print_json(names)
@@ -66,8 +69,8 @@ def show(
 def remove(context: typer.Context, name: NameArgument, file: FileOption = None, config: ConfigOption = None) -> None:
     """Remove a user. A running console refuses the password within a second."""
     path = _file(context, file, config)
-    with _errors_of(path):
-        was_there = remove_user(path, check_name(name))
+    with _named(path):
+        was_there = remove_user(path, name)
     if not was_there:
         raise EventFlowError(f"{path} has no user {name!r}")
     out.print(f"{name} was removed from {path}", soft_wrap=True)
@@ -93,10 +96,9 @@ def _password() -> str:
 
 
 @contextmanager
-def _errors_of(path: Path) -> Iterator[None]:
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in the errors of the system."""
     try:
         yield
-    except InvalidInputError as error:
-        raise typer.BadParameter(str(error)) from error
     except OSError as error:
         raise EventFlowError(f"{path}: {error.strerror}") from error

@@ -20,7 +20,7 @@ FILE_MAX_BYTES = 1024 * 1024
 SECTIONS_MAX = 3
 """`flows`, the name of the flow, `source` or `target`."""
 
-_NAMED_FILES = frozenset({"ca_file", "client_certificate_file", "client_key_file"})
+_NAMED_FILES = frozenset({"ca_file", "client_certificate_file", "client_key_file", "users_file"})
 """Settings whose own names end in `_file`: their values are paths, and are not replaced by the content of the file."""
 
 _SERVICE_LINK = re.compile(

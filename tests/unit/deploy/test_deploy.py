@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -15,7 +16,9 @@ import yaml
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
+from eventflow.users import read_users
 from eventflow_collector.guards import require_safe_exposure
+from eventflow_console.guards import require_safe_access
 from eventflow_processor.guards import require_target_urls
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -35,6 +38,7 @@ def compose_file(name: str) -> dict[str, Any]:
 
 COMPOSE = compose_file("compose.yaml")
 WITH_LOKI = compose_file("compose.loki.yaml")
+EXAMPLE = (DEPLOY / ".env.example").read_text()
 STORES = ("victorialogs", "loki")
 
 
@@ -75,8 +79,10 @@ def test_a_service_that_holds_secrets_of_flows_holds_no_others() -> None:
         return folders | {*given.get("secrets", [])}
 
     assert mounted("collector") == {"./secrets/sources", "collector-broker-url"}
-    assert mounted("processor") == {"./secrets/targets", "processor-broker-url"}
-    assert mounted("eventflow") == {"operator-broker-url"}
+    assert mounted("processor") == {"./secrets/targets", "processor-broker-url", "history-url"}
+    assert mounted("console") == {"console-broker-url", "console-users", "history-url"}
+    assert mounted("eventflow") == {"operator-broker-url", "history-url"}
+    assert mounted("postgres") == {"postgres-password"}
     assert mounted("target") == set()
 
 
@@ -89,9 +95,11 @@ SHOPIFY = {
 }
 
 
+HISTORY = {"EVENTFLOW_HISTORY__URL_FILE": "/run/secrets/history-url"}
+
+
 def of_default_flow() -> dict[str, str]:
-    example = (DEPLOY / ".env.example").read_text()
-    return dict(re.findall(r"^(EVENTFLOW_(?:SOURCE|TARGET)__\w+)=(.*)$", example, re.MULTILINE))
+    return dict(re.findall(r"^(EVENTFLOW_(?:SOURCE|TARGET)__\w+)=(.*)$", EXAMPLE, re.MULTILINE))
 
 
 def in_container(service: str, given: dict[str, str], made: Path, secrets: Path) -> dict[str, str]:
@@ -103,7 +111,9 @@ def in_container(service: str, given: dict[str, str], made: Path, secrets: Path)
             shutil.copytree(made / source, secrets / Path(place).name)
     for name in compose["secrets"]:
         shutil.copy(made / "secrets" / name, secrets)
-    environment = {**given, **compose["environment"]}
+    # Of the defaults in compose.yaml, `${NAME:-default}`, none is set in .env.example.
+    own = {name: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", value) for name, value in compose["environment"].items()}
+    environment = {**given, **own}
     return {name: value.replace("/run/secrets", str(secrets)) for name, value in environment.items()}
 
 
@@ -113,14 +123,16 @@ def in_container(service: str, given: dict[str, str], made: Path, secrets: Path)
         (of_default_flow(), {"default"}),
         ({**of_default_flow(), **SHOPIFY}, {"default", "shopify"}),
         (SHOPIFY, {"shopify"}),
+        ({**of_default_flow(), **HISTORY}, {"default"}),
     ],
-    ids=["default", "both", "shopify"],
+    ids=["default", "both", "shopify", "history"],
 )
 @pytest.mark.parametrize(
     ("service", "role", "guards"),
     [
         ("collector", Role.COLLECTOR, [require_safe_exposure]),
         ("processor", Role.PROCESSOR, [require_target_urls]),
+        ("console", Role.CONSOLE, [require_safe_access]),
         ("eventflow", Role.OPERATOR, []),
     ],
 )
@@ -147,6 +159,22 @@ def test_each_service_starts_with_its_own_secrets_only(
     assert set(settings.all_flows) == flows
 
 
+@pytest.mark.parametrize(("service", "role"), [("processor", Role.PROCESSOR), ("console", Role.CONSOLE)])
+def test_the_history_is_in_the_database_of_the_profile(
+    service: str, role: Role, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert HISTORY.items() <= dict(re.findall(r"^# (EVENTFLOW_\w+)=(.*)$", EXAMPLE, re.MULTILINE)).items()
+    for name, value in in_container(service, {**of_default_flow(), **HISTORY}, made, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    url = load(None, role).history.url
+    assert url is not None
+    parts = urlsplit(url.get_secret_value())
+    database = COMPOSE["services"][parts.hostname]
+    assert database["profiles"] == ["history"]
+    assert database["environment"]["POSTGRES_USER"] == parts.username == parts.path.removeprefix("/")
+    assert parts.password == (made / "secrets/postgres-password").read_text().strip()
+
+
 def test_the_operators_command_starts_no_other_service() -> None:
     assert "depends_on" not in COMPOSE["services"]["eventflow"]
 
@@ -161,12 +189,12 @@ def test_only_the_image_of_the_demo_target_contains_the_sandbox() -> None:
 
 
 def test_make_secrets_makes_every_secret(made: Path) -> None:
-    example = (DEPLOY / ".env.example").read_text()
-    of_flows = re.findall(r"^EVENTFLOW_\w+_FILE=/run/secrets/(\S+)", example, re.MULTILINE)
+    of_flows = re.findall(r"^EVENTFLOW_\w+_FILE=/run/secrets/(\S+)", EXAMPLE, re.MULTILINE)
     files = {path.relative_to(made / "secrets") for path in (made / "secrets").rglob("*") if path.is_file()}
     assert files == {
         *(Path(secret["file"]).relative_to("secrets") for secret in COMPOSE["secrets"].values()),
         *map(Path, of_flows),
+        Path("console-password"),  # for a person, and for no service
     }
 
 
@@ -185,6 +213,11 @@ def test_make_secrets_makes_an_added_secret_readable_and_keeps_all_others(made: 
     assert (made / "secrets").stat().st_mode & 0o777 == 0o700
 
 
+def test_the_console_knows_the_user_and_the_password_that_make_secrets_made(made: Path) -> None:
+    users = read_users(made / "secrets/console-users")
+    assert users["admin"].matches((made / "secrets/console-password").read_text().strip())
+
+
 def test_make_secrets_gives_files_of_version_0_1_their_new_names(made: Path, tmp_path: Path) -> None:
     (tmp_path / "api-keys").write_text("key-of-0.1\n")
     make_secrets(made, "--directory", str(tmp_path))
@@ -192,9 +225,10 @@ def test_make_secrets_gives_files_of_version_0_1_their_new_names(made: Path, tmp
     assert not (tmp_path / "api-keys").exists()
 
 
-def test_make_secrets_can_name_another_broker(made: Path, tmp_path: Path) -> None:
-    make_secrets(made, "--directory", str(tmp_path), "--broker", "127.0.0.1:5673")
+def test_make_secrets_can_name_another_broker_and_another_database(made: Path, tmp_path: Path) -> None:
+    make_secrets(made, "--directory", str(tmp_path), "--broker", "127.0.0.1:5673", "--database", "127.0.0.1:5433")
     assert (tmp_path / "collector-broker-url").read_text().endswith("@127.0.0.1:5673/eventflow\n")
+    assert (tmp_path / "history-url").read_text().endswith("@127.0.0.1:5433/eventflow\n")
 
 
 def data_sources(store: str) -> list[dict[str, Any]]:
@@ -237,7 +271,7 @@ def test_one_line_replaces_the_log_store_everywhere() -> None:
             known = {mount.split(":")[1] for mount in COMPOSE["services"][service]["volumes"]}
             assert {mount.split(":")[1] for mount in parts.get("volumes", [])} <= known
             assert parts["environment"].keys() <= COMPOSE["services"][service]["environment"].keys()
-    assert "COMPOSE_FILE=compose.yaml:compose.loki.yaml" in (DEPLOY / ".env.example").read_text()
+    assert "COMPOSE_FILE=compose.yaml:compose.loki.yaml" in EXAMPLE
 
 
 def is_installed(*command: str) -> bool:
@@ -274,8 +308,7 @@ def test_every_host_that_the_profile_names_is_a_service_in_it(store: str) -> Non
 
 
 def test_traces_go_where_the_profile_receives_them() -> None:
-    example = (DEPLOY / ".env.example").read_text()
-    endpoint = re.search(r"OTEL_EXPORTER_OTLP_ENDPOINT=http://([\w-]+):(\d+)", example)
+    endpoint = re.search(r"OTEL_EXPORTER_OTLP_ENDPOINT=http://([\w-]+):(\d+)", EXAMPLE)
     receiver: dict[str, Any] = yaml.safe_load((DEPLOY / "otel-collector" / "config.yaml").read_text())["receivers"][
         "otlp"
     ]

@@ -19,6 +19,7 @@ from eventflow.settings.root import SECTIONS
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
 COLLECTOR = UNITS / "eventflow-collector.service"
 PROCESSOR = UNITS / "eventflow-processor@.service"
+CONSOLE = UNITS / "eventflow-console.service"
 OLDEST_SYSTEMD = 250
 EXPOSURE_MAX = 15
 """Of 100, in tenths of the figure that systemd-analyze shows; below 20 it is called OK."""
@@ -48,7 +49,7 @@ def analyze(*arguments: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("unit", [COLLECTOR, PROCESSOR], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [COLLECTOR, PROCESSOR, CONSOLE], ids=lambda unit: unit.name)
 class TestUnit:
     def test_systemd_finds_no_mistake(self, unit: Path, tmp_path: Path) -> None:
         analyze("verify", "--recursive-errors=no", str(installed(unit, tmp_path)))
@@ -74,13 +75,17 @@ class TestUnit:
             assert fields.keys() <= SECTIONS[section].model_fields.keys()
 
 
-def test_the_processor_differs_only_where_it_must() -> None:
+def test_the_units_differ_only_where_they_must() -> None:
     def lines(unit: Path) -> set[str]:
-        text = unit.read_text().replace("processor", "SERVICE").replace("collector", "SERVICE")
+        text = re.sub("collector|processor|console", "SERVICE", unit.read_text())
         return {line for line in text.splitlines() if line and not line.startswith("#")}
 
-    only_collector, only_processor = lines(COLLECTOR) - lines(PROCESSOR), lines(PROCESSOR) - lines(COLLECTOR)
-    assert {line.split("=")[0] for line in only_collector} == {
-        *("Description", "KillMode", "LoadCredential", "StateDirectory", "StateDirectoryMode", "Environment")
+    shared = lines(COLLECTOR) & lines(PROCESSOR) & lines(CONSOLE)
+    own = {unit: {line.split("=")[0] for line in lines(unit) - shared} for unit in (COLLECTOR, PROCESSOR, CONSOLE)}
+    assert own == {
+        COLLECTOR: {
+            *("Description", "KillMode", "LoadCredential", "StateDirectory", "StateDirectoryMode", "Environment")
+        },
+        PROCESSOR: {"Description", "LoadCredential"},
+        CONSOLE: {"Description", "LoadCredential", "Environment"},
     }
-    assert {line.split("=")[0] for line in only_processor} == {"Description", "LoadCredential"}

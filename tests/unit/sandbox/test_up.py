@@ -36,6 +36,9 @@ def test_the_services_take_what_run_local_chooses_for_them(
     if role is Role.PROCESSOR:
         assert target.burst == 3
         assert target.rate_per_s == TARGET_RATE_PER_S
+    if role in {Role.PROCESSOR, Role.CONSOLE, Role.OPERATOR}:
+        assert settings.history.url is not None
+        assert settings.history.url.get_secret_value() == f"sqlite:///{tmp_path}/.local/history.db"
 
 
 def test_run_json_has_the_settings_of_the_services_without_the_users_own_secrets(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             values: dict[str, object] = {
                 "pid": pid,
                 "directory": str(tmp_path / name),
+                "console_url": "",
                 "events_url": f"http://127.0.0.1:{server.getsockname()[1]}/events",
                 "audit_url": "",
                 "api_key": "",

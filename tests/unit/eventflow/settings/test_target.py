@@ -67,13 +67,13 @@ def test_headers_of_every_request_take_no_attributes(monkeypatch: pytest.MonkeyP
     loaded(monkeypatch, TARGET__HEADERS=json.dumps({name: "fixed"}))
 
 
-@pytest.mark.parametrize("name", ["CA_FILE", "CLIENT_CERTIFICATE_FILE"])
+@pytest.mark.parametrize("name", ["TARGET__CA_FILE", "TARGET__CLIENT_CERTIFICATE_FILE", "CONSOLE__USERS_FILE"])
 def test_a_setting_that_is_a_file_is_a_path_and_not_its_content(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    target = loaded(monkeypatch, **{f"TARGET__{name}": "/etc/none.pem"}).target
-    assert target is not None
-    assert getattr(target, name.lower()) == "/etc/none.pem"
-    with pytest.raises(SettingsError, match=f"EVENTFLOW_TARGET__{name}.*absolute"):
-        loaded(monkeypatch, **{f"TARGET__{name}": "none.pem"})
+    section, field = name.lower().split("__")
+    settings = loaded(monkeypatch, **{name: "/etc/none.pem"})
+    assert str(getattr(getattr(settings, section), field)) == "/etc/none.pem"
+    with pytest.raises(SettingsError, match=f"EVENTFLOW_{name}.*absolute"):
+        loaded(monkeypatch, **{name: "none.pem"})
 
 
 @pytest.mark.parametrize("setting", ["CLIENT_ID", "CLIENT_SECRET", "SCOPE", "AUDIENCE"])
