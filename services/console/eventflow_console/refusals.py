@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from eventflow.errors import EventFlowError, InvalidInputError, UnboundedFilterError
+from eventflow.errors import BusyError, EventFlowError, InvalidInputError, UnboundedFilterError
 
 PROBLEM_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
@@ -49,6 +49,8 @@ def refusal_of(error: Exception) -> RequestRefusedError:
             return _refusal_of_aiohttp(error)
         case InvalidInputError() | UnboundedFilterError():
             return RequestRefusedError(400, str(error))
+        case BusyError():
+            return RequestRefusedError(409, str(error))
         case EventFlowError():  # its message names the part that cannot be used: RabbitMQ, or the history
             return RequestRefusedError(503, str(error))
         case _:
