@@ -119,8 +119,8 @@ class _Grid:
         """
         for step in self.steps:
             step.is_partial |= gap.since < step.start + self._length and gap.until >= step.start
-        if (step := self.at(max(gap.since, self._first))) is not None:
-            step.missing += gap.attempts
+        if (first := self.at(max(gap.since, self._first))) is not None:
+            first.missing += gap.attempts
 
     def begin_counts(self, recorded_since: datetime | None) -> None:
         """Set the counts of all recorded steps to 0. Before the record, and in a gap, no count means unknown."""
