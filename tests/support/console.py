@@ -8,13 +8,12 @@ from typing import Any
 
 import aiohttp
 
-from eventflow.history.store import ArchiveStore
 from eventflow.settings.root import Settings
+from eventflow.tasks import cancel_and_wait
 from eventflow.users import PasswordHash
 from eventflow_console.app import application
 from eventflow_console.auth.selection import authenticator_of
 from eventflow_console.desk import Desk
-from eventflow_console.history import History
 from eventflow_console.metrics import ConsoleMetrics
 from eventflow_console.server import serving
 
@@ -51,23 +50,30 @@ class Console:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
+NO_BROKER = "amqp://127.0.0.1:1/"
+"""No process listens there."""
+
+
 @asynccontextmanager
 async def console(
-    store: ArchiveStore | None = None, *, flows: Mapping[str, Any] | None = None, **settings: Any
+    store: Any = None, *, broker_url: str = NO_BROKER, flows: Mapping[str, Any] | None = None, **settings: Any
 ) -> AsyncIterator[Console]:
     """Run a console; the settings are those of its section."""
     metrics = ConsoleMetrics()
-    loaded = Settings.model_validate({"console": settings, "flows": flows or {}})
-    desk = Desk(settings=loaded, history=History(store, metrics), stopping=asyncio.Event())
+    loaded = Settings.model_validate({"console": settings, "flows": flows or {}, "broker": {"url": broker_url}})
+    desk = Desk.of(loaded, store=store, metrics=metrics, stopping=asyncio.Event())
     app = application(desk, authenticator_of(loaded.console, metrics), metrics)
     async with (
         serving(app, host="127.0.0.1", port=0) as port,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as client,
     ):
+        duties = [asyncio.create_task(duty) for duty in desk.duties()]
         try:
             yield Console(url=f"http://127.0.0.1:{port}", desk=desk, metrics=metrics, client=client)
         finally:
             desk.stopping.set()
+            await desk.jobs.close()
+            await cancel_and_wait(*duties)
 
 
 def cheap_hash(password: str) -> PasswordHash:

@@ -4,6 +4,7 @@ from eventflow.service.entry import begin, imported
 
 begin()
 
+import asyncio
 import os
 from contextlib import AsyncExitStack
 from functools import partial
@@ -19,12 +20,12 @@ from eventflow.service.program import run_program, version_option
 from eventflow.service.supervision import supervised
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
+from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.metrics import exposition_of
 from eventflow_console.app import application
 from eventflow_console.auth.selection import authenticator_of
 from eventflow_console.desk import Desk
 from eventflow_console.guards import require_safe_access
-from eventflow_console.history import History
 from eventflow_console.metrics import ConsoleMetrics
 from eventflow_console.readiness import readiness_of
 from eventflow_console.server import serving
@@ -49,7 +50,7 @@ async def serve(settings: Settings) -> None:
         store = None if settings.history.url is None else open_history(settings.history.url.get_secret_value())
         if store is not None:
             stack.push_async_callback(store.close)
-        desk = Desk(settings=settings, history=History(store, metrics), stopping=stop)
+        desk = Desk.of(settings, store=store, metrics=metrics, stopping=stop)
         port = await stack.enter_async_context(
             serving(
                 application(desk, authenticator_of(settings.console, metrics), metrics),
@@ -78,7 +79,10 @@ async def serve(settings: Settings) -> None:
             pid=os.getpid(),
         )
         await stack.enter_async_context(supervised())
-        await lifecycle.until_stopped(stop)
+        duties = [asyncio.create_task(duty) for duty in desk.duties()]
+        stack.push_async_callback(cancel_and_wait, *duties)
+        stack.push_async_callback(desk.jobs.close)
+        await lifecycle.until_stopped(stop, *duties)
     log.info("console.stopped")
 
 

@@ -1,8 +1,7 @@
 """Answers in JSON, and the parameters that a request may have."""
 
 import json
-from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -28,8 +27,8 @@ def parameters_of(request: web.Request, *known: str) -> dict[str, str]:
     return dict(request.query)
 
 
-def answer(document: dict[str, Any], *, status: int = 200) -> web.Response:
-    """Return a document as an answer."""
+def answer(document: object, *, status: int = 200) -> web.Response:
+    """Return a value as an answer."""
     return web.Response(status=status, body=json.dumps(as_json(document)).encode(), content_type=JSON)
 
 
@@ -49,14 +48,3 @@ def sentences_of(*problems: Problem | None) -> list[str]:
         if not problem.passes:
             raise RequestRefusedError(503, problem.sentence)
     return [problem.sentence for problem in found]
-
-
-def require_members(document: dict[str, Any], names: Collection[str]) -> None:
-    """Check that a body has all members that it must have.
-
-    Raises:
-        InvalidInputError: One is missing.
-    """
-    for name in names:
-        if document.get(name) is None:
-            raise InvalidInputError(f"{name} is expected")

@@ -1,18 +1,12 @@
 """The description of the API, at the address where programs expect it."""
 
-import json
-from functools import lru_cache
+from typing import Final
 
 from aiohttp import web
 
-from eventflow_console.api.openapi import document
+DESCRIPTION: Final = web.AppKey("description", bytes)
 
 
-async def get_description(_: web.Request) -> web.Response:
+async def get_description(request: web.Request) -> web.Response:
     """Answer with the description, in OpenAPI 3.1."""
-    return web.Response(body=_encoded(), content_type="application/json")
-
-
-@lru_cache(maxsize=1)
-def _encoded() -> bytes:
-    return json.dumps(document()).encode()
+    return web.Response(body=request.app[DESCRIPTION], content_type="application/json")

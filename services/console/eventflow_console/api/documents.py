@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from eventflow.event import format_time
 
@@ -27,6 +27,7 @@ _SIMPLE: Final[Mapping[Any, Mapping[str, Any]]] = {
     type(None): {"type": "null"},
     Any: {},
 }
+_NONE: Final = re.compile(r"\bNone\b")
 _ATTRIBUTES: Final = re.compile(r"\nAttributes:\n(.*?)(?:\n\n|\Z)", re.DOTALL)
 _ATTRIBUTE: Final = re.compile(r"^ {4}(\w+): (.*?)(?=^ {4}\w+: |\Z)", re.DOTALL | re.MULTILINE)
 
@@ -65,17 +66,21 @@ class Schemas:
         if annotation in _SIMPLE:
             return dict(_SIMPLE[annotation])
         if isinstance(annotation, type) and issubclass(annotation, Enum):
-            return {"type": "string", "enum": [one.value for one in annotation]}
-        if is_dataclass(annotation) and isinstance(annotation, type):
+            return {"enum": [one.value for one in annotation]}
+        if isinstance(annotation, type) and is_dataclass(annotation):
             return self._object_of(annotation)
-        origin, arguments = get_origin(annotation), get_args(annotation)
+        return self._compound_of(get_origin(annotation), get_args(annotation))
+
+    def _compound_of(self, origin: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
+        if origin is Literal:
+            return {"enum": list(arguments)}
         if origin in {Union, types.UnionType}:
             return {"anyOf": [schema for one in arguments for schema in _choices(self.of(one))]}
-        if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        if isinstance(origin, type) and issubclass(origin, Mapping):
             return {"type": "object", "additionalProperties": self.of(arguments[1])}
-        if origin is not None:
+        if isinstance(origin, type):
             return {"type": "array", "items": self.of(arguments[0])}
-        raise TypeError(f"no schema for {annotation!r}")
+        raise TypeError(f"no schema for {origin!r} of {arguments!r}")
 
     def _object_of(self, cls: type) -> dict[str, Any]:
         if cls.__name__ not in self.by_name:
@@ -90,7 +95,7 @@ class Schemas:
         members = {name: self.of(hint) for name, hint in get_type_hints(cls).items() if not name.startswith("_")}
         for name, schema in members.items():
             if name in descriptions:
-                schema["description"] = descriptions[name]
+                schema["description"] = _NONE.sub("null", descriptions[name])
         return {
             "description": document.partition("\n\n")[0].replace("\n", " "),
             "type": "object",

@@ -13,7 +13,7 @@ from typing import Final
 from markupsafe import Markup
 
 from eventflow.history.records import DURATION_BUCKETS_S, MinuteCount
-from eventflow_console.pages.steps import MINUTE, Past, Span, Step, steps_of
+from eventflow_console.past import MINUTE, Past, Span, Step, steps_of
 
 _HEIGHT: Final = 100
 

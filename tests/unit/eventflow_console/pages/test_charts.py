@@ -9,7 +9,7 @@ import pytest
 
 from eventflow.history.records import FlowMinute, Gap, MinuteCount, MinuteKey
 from eventflow_console.pages.charts import Chart, chart_of, durations_of
-from eventflow_console.pages.steps import MINUTE, Past, Span
+from eventflow_console.past import MINUTE, Past, Span
 
 NOW = datetime(2026, 11, 29, 3, 12, 40, tzinfo=UTC)
 

@@ -123,8 +123,13 @@ class _Grid:
         """
         for step in self.steps:
             step.is_partial |= gap.since < step.start + self._length and gap.until >= step.start
+<<<<<<< HEAD:services/console/eventflow_console/pages/steps.py
         if (beginning := self.at(max(gap.since, self._first))) is not None:
             beginning.missing += gap.attempts
+=======
+        if (first := self.at(max(gap.since, self._first))) is not None:
+            first.missing += gap.attempts
+>>>>>>> web:services/console/eventflow_console/past.py
 
     def begin_counts(self, begins_at: datetime | None) -> None:
         """Set the counts of all recorded steps to 0. Before the record, and in a gap, no count means unknown."""
