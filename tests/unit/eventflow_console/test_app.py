@@ -93,7 +93,7 @@ async def test_a_password_is_asked_for(users_file: Path):
         assert (await running.get("/nothing")).status == 401
 
 
-@pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic YWxpY2U=", "Bearer x", "Basic " + "/about" * 4000])
+@pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic YWxpY2U=", "Bearer x", "Basic " + "/" * 4000])
 async def test_malformed_credentials_are_refused(users_file: Path, header: str):
     async with console(auth="basic", users_file=users_file) as running:
         assert (await running.get("/about", headers={"Authorization": header})).status == 401
