@@ -162,3 +162,5 @@ END
 $$;
 
 REVOKE EXECUTE ON FUNCTION eventflow.add_day, eventflow.drop_day_before FROM PUBLIC;
+
+INSERT INTO eventflow.versions (version, name) VALUES (1, '0001_history');
