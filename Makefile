@@ -30,8 +30,9 @@ status: $(INSTALLED) ## Show the flow and the services of `make run-local`; .ven
 ##@ Develop
 install: $(INSTALLED) ## Create the virtual environment .venv from requirements-dev.lock
 
-test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; starts or installs RabbitMQ, Prometheus and Chromium if possible
+test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; starts or installs RabbitMQ, PostgreSQL, Prometheus and Chromium if possible
 	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
+	@$(RUN) -m sandbox.database --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.programs || test "$$CI" != true
 	@$(SIDE_BY_SIDE) --numprocesses $(JOBS) -m "not timed$(if $(filter true,$(CI)),, and not documents)"; untimed=$$?; \
 		$(SIDE_BY_SIDE) --numprocesses 3 -m timed && exit $$untimed

@@ -32,6 +32,11 @@ RABBITMQ = Package(
     names={"apt-get": ("rabbitmq-server",), "dnf": ("rabbitmq-server",), "brew": ("rabbitmq",)},
     units={"rabbitmq-server": ("rabbitmq-server.service",), "epmd": ("epmd.socket", "epmd.service")},
 )
+POSTGRESQL = Package(
+    title="PostgreSQL",
+    names={"apt-get": ("postgresql",), "dnf": ("postgresql-server",), "brew": ("postgresql@17",)},
+    units={"pg_lsclusters": ("postgresql.service",), "postgres": ("postgresql.service",)},
+)
 PROMETHEUS = Package(
     title="Prometheus",
     names={"apt-get": ("prometheus", "prometheus-alertmanager"), "brew": ("prometheus", "alertmanager")},

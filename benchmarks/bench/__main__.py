@@ -22,7 +22,8 @@ from benchmarks.bench.groups import batches, delivery, growth, ingest, latency, 
 from benchmarks.bench.instruments import wrk
 from benchmarks.bench.stage import Plan, ShowStep, Stage
 from sandbox.broker.node import NodeError
-from sandbox.broker.provision import BrokerNotAvailable, print_notice
+from sandbox.broker.provision import BrokerNotAvailable
+from sandbox.provided import print_notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,11 @@
 
 import os
 import secrets
-import shutil
-import subprocess
 from pathlib import Path
 
 from typing_extensions import override
 
+from sandbox import docker
 from sandbox.broker.node import NodeError
 from sandbox.broker.rabbitmq import RabbitMQ
 from sandbox.ports import LOOPBACK
@@ -16,9 +15,6 @@ from sandbox.processes import wait_until
 DEFAULT_IMAGE = "rabbitmq:4-management"
 _AMQP_PORT = 5672
 _MANAGEMENT_PORT = 15672
-_STARTER_LABEL = "eventflow.starter"  # its value is the process id of the command that started the container
-_QUICK_S = 30.0
-_PULL_S = 600.0
 # RabbitMQ accepts the user guest from loopback only. Connections through a published port have another source address,
 # so the rule is lifted; the ports are published on the host's loopback only.
 _CONFIGURATION = f"""\
@@ -27,18 +23,6 @@ listeners.tcp.default = {_AMQP_PORT}
 management.tcp.port = {_MANAGEMENT_PORT}
 disk_free_limit.absolute = 50MB
 """
-
-
-def engine_answers() -> bool:
-    """Return whether a Docker engine answers that this user may use."""
-    return shutil.which("docker") is not None and _docker("version", "--format", "{{.Server.Version}}").returncode == 0
-
-
-def image_available(image: str = DEFAULT_IMAGE) -> bool:
-    """Return whether the engine has the image or can pull it now."""
-    if _docker("image", "inspect", "--format", "{{.Id}}", image).returncode == 0:
-        return True
-    return _docker("pull", "--quiet", image, timeout_s=_PULL_S).returncode == 0
 
 
 class Container(RabbitMQ):
@@ -67,8 +51,7 @@ class Container(RabbitMQ):
     @property
     @override
     def alive(self) -> bool:
-        inspected = _docker("inspect", "--format", "{{.State.Running}}", self.name)
-        return inspected.returncode == 0 and inspected.stdout.strip() == "true"
+        return docker.is_running(self.name)
 
     @override
     def start(self, timeout_s: float = 90.0) -> None:
@@ -77,7 +60,7 @@ class Container(RabbitMQ):
         Raises:
             NodeError: It did not become ready; the text ends with its last output.
         """
-        _remove_orphans()
+        docker.remove_orphans()
         try:
             self._run()
             wait_until(
@@ -86,9 +69,9 @@ class Container(RabbitMQ):
                 what=f"a RabbitMQ from {self.image}",
             )
         except TimeoutError as error:
-            logs = _docker("logs", "--tail", "15", self.name)
+            output = docker.last_output(self.name)
             self.kill()
-            raise NodeError(f"{error}\n{logs.stdout}{logs.stderr}") from error
+            raise NodeError(f"{error}\n{output}") from error
         except BaseException:
             self.kill()
             raise
@@ -101,19 +84,19 @@ class Container(RabbitMQ):
 
     @override
     def kill(self) -> None:
-        _docker("rm", "--force", "--volumes", self.name)
+        docker.remove(self.name)
 
     @override
     def pause(self) -> None:
-        _docker("pause", self.name)
+        docker.run("pause", self.name)
 
     @override
     def resume(self) -> None:
-        _docker("unpause", self.name)
+        docker.run("unpause", self.name)
 
     @override
     def ctl(self, *arguments: str) -> str:
-        done = _docker("exec", self.name, "rabbitmqctl", *arguments)
+        done = docker.run("exec", self.name, "rabbitmqctl", *arguments)
         if done.returncode != 0:
             raise NodeError(f"rabbitmqctl {' '.join(arguments)} failed: {done.stderr}{done.stdout}")
         return done.stdout
@@ -123,9 +106,9 @@ class Container(RabbitMQ):
         configuration = self.directory / "rabbitmq.conf"
         configuration.write_text(_CONFIGURATION)
         configuration.chmod(0o644)  # the user inside the container must be able to read it
-        done = _docker(
+        done = docker.run(
             *("run", "--detach", "--rm", "--name", self.name, "--hostname", "eventflow"),
-            *("--label", f"{_STARTER_LABEL}={os.getpid()}"),
+            *("--label", f"{docker.STARTER_LABEL}={os.getpid()}"),
             *("--publish", f"{LOOPBACK}:{self.amqp_port}:{_AMQP_PORT}"),
             *("--publish", f"{LOOPBACK}:{self.management_port}:{_MANAGEMENT_PORT}"),
             *("--volume", f"{configuration}:/etc/rabbitmq/rabbitmq.conf:ro"),
@@ -136,32 +119,3 @@ class Container(RabbitMQ):
 
     def _ready(self) -> bool:
         return self.management_get("overview") is not None and self.speaks_amqp()
-
-
-def _remove_orphans() -> None:
-    """Remove containers that outlived their starter because it was killed."""
-    line = f'{{{{.ID}}}} {{{{.Label "{_STARTER_LABEL}"}}}}'
-    listed = _docker("ps", "--filter", f"label={_STARTER_LABEL}", "--format", line)
-    for identifier, starter in (entry.split() for entry in listed.stdout.splitlines()):
-        try:
-            os.kill(int(starter), 0)
-        except ProcessLookupError:
-            _docker("rm", "--force", "--volumes", identifier)
-        except PermissionError:
-            continue  # the starter runs, under another user
-
-
-def _docker(*arguments: str, timeout_s: float = _QUICK_S) -> subprocess.CompletedProcess[str]:
-    command = ["docker", *arguments]
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout_s,
-            start_new_session=True,  # Ctrl-C must reach only the sandbox, which stops the container in its turn
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess(command, returncode=1, stdout="", stderr=str(error))

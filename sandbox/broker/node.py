@@ -1,7 +1,6 @@
 """A private RabbitMQ node: its own data, its own ports, and nothing left behind."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import secrets
@@ -10,12 +9,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 from typing_extensions import override
 
 from sandbox.broker.erlang import Epmd, Host, find_program
 from sandbox.broker.rabbitmq import RabbitMQ
+from sandbox.directory_lock import DirectoryLock
 from sandbox.ports import free_port
 from sandbox.processes import ChildProcess, wait_until
 
@@ -84,7 +83,7 @@ class PrivateNode(RabbitMQ):
         self._mark = secrets.token_hex(8)  # identifies this node's process by its command line
         command: list[str | Path] = [*self._host.enter, server]
         self._server = ChildProcess(self.nodename, command, env=self._environment(), cwd=Path("/"))
-        self._lock: IO[str] | None = None
+        self._lock = DirectoryLock(self.directory)
 
     @property
     @override
@@ -105,7 +104,8 @@ class PrivateNode(RabbitMQ):
             NodeError: It did not become ready; the text ends with its last output.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        if not self._lock.take():
+            raise NodeInUseError(f"another running command owns the node in {self.directory}")
         try:
             self._end_stale_process()
             self._write_configuration()
@@ -255,16 +255,6 @@ class PrivateNode(RabbitMQ):
         overview = self.management_get("overview")
         return isinstance(overview, dict) and overview.get("node") == self.nodename and self.speaks_amqp()
 
-    def _take_lock(self) -> None:
-        """Own the directory until the node stops. If this process dies, the kernel releases the lock."""
-        lock = (self.directory / "lock").open("a")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise NodeInUseError(f"another running command owns the node in {self.directory}") from None
-        self._lock = lock
-
     def _end_stale_process(self) -> None:
         """End the node of an earlier command that was killed. The lock is ours, so no running command owns it."""
         with contextlib.suppress(OSError, ValueError):
@@ -279,9 +269,7 @@ class PrivateNode(RabbitMQ):
         if self._owns_epmd:
             self._epmd.stop()
         self._pid_file.unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.release()
 
     def _with_output(self, problem: str) -> str:
         return f"{self._server.explain(problem)}\nIts log: {self._log_file}"

@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from eventflow.errors import SettingsError
 from eventflow.service.lifecycle import EXIT_CONFIGURATION
 from eventflow.settings.load import broker_urls_in
 from eventflow.topology import SHIELDS
-from sandbox import system_package
+from sandbox import docker, system_package
 from sandbox.broker import container, probes
 from sandbox.broker.container import Container
 from sandbox.broker.erlang import find_program
 from sandbox.broker.node import NodeError, NodeInUseError, PrivateNode
 from sandbox.broker.rabbitmq import RabbitMQ
 from sandbox.ports import free_port, usual_or_free_port
+from sandbox.provided import NotAvailable, print_notice
 
 DEFAULT_DIRECTORY = Path(".local")
 URL_VARIABLE = "EVENTFLOW_BROKER__URL"
@@ -35,10 +34,8 @@ Event Flow needs RabbitMQ, and found no way to start one. Do one of these:
 """
 
 
-class BrokerNotAvailable(Exception):  # noqa: N818 - the name states a condition, which the command reports
+class BrokerNotAvailable(NotAvailable):
     """No RabbitMQ can be used or started here; the text lists the ways to get one."""
-
-    exit_status = 3
 
 
 class BrokerMisnamed(BrokerNotAvailable):
@@ -76,11 +73,6 @@ def apply_policies(broker: Broker) -> bool:
         )
         for spec in SHIELDS
     )
-
-
-def print_notice(text: str) -> None:
-    """Print a notice on standard error."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style="yellow", markup=False)
 
 
 @contextlib.contextmanager
@@ -135,7 +127,7 @@ def ensure(*, notify: Callable[[str], None] = print_notice) -> bool:
     """
     if find_program("rabbitmq-server"):
         return True
-    if container.engine_answers() and container.image_available():
+    if docker.engine_answers() and docker.image_available(container.DEFAULT_IMAGE):
         return False
     try:
         system_package.install(system_package.RABBITMQ, notify)

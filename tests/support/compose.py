@@ -12,7 +12,7 @@ from typing import Self
 import pytest
 import yaml
 
-from sandbox.broker.container import engine_answers
+from sandbox.docker import engine_answers
 from sandbox.ports import LOOPBACK, free_port
 
 ROOT = Path(__file__).parents[2]

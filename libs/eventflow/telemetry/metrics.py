@@ -65,11 +65,14 @@ def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) ->
 
 
 class MetricTable:
-    """Metrics of a process in a registry of their own; a subclass declares them, one row for each."""
+    """Metrics of a process; a subclass declares them, one row for each."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        """Add them to a registry; None makes one, which has the metrics of the process too."""
+        if registry is None:
+            registry = CollectorRegistry()
+            ProcessCollector(registry=registry)
+        self.registry = registry
         for name, row in vars(type(self)).items():
             if isinstance(row, Row):
                 setattr(self, name, row.make(registry=self.registry))

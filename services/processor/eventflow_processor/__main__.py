@@ -16,6 +16,7 @@ import structlog
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
 from eventflow.control.bus import ControlBus, broadcast_repeatedly
+from eventflow.history.opening import open_history
 from eventflow.management.api import Management
 from eventflow.management.policies import PolicyWatch
 from eventflow.network.broker_tls import require_sound_urls
@@ -32,8 +33,10 @@ from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, flow_specs
 from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.guards import require_target_credentials, require_target_urls
+from eventflow_processor.observe.history_metrics import HistoryMetrics
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.readiness import obstacles_to, readiness_of
+from eventflow_processor.recording import Recording
 from eventflow_processor.report import FlowReporter
 
 imported()
@@ -83,6 +86,9 @@ async def serve(settings: Settings) -> None:
             pid=os.getpid(),
         )
         stack.push_async_callback(cancel_and_wait, asyncio.create_task(policies.run()))
+        if shared.recording is not None:
+            shared.recording.writer.start()
+            stack.push_async_callback(shared.recording.writer.finish)  # after the drain, so that it has every attempt
         await stack.enter_async_context(supervised())
         await run_until(stop, flows, shared.publisher, shared.control)
     log.info("processor.stopped")
@@ -106,6 +112,7 @@ def _shared_of(settings: Settings, stack: AsyncExitStack) -> Shared:
         presence=presence,
     )
     return Shared(
+        recording=_recording_of(settings, instance, metrics),
         settings=settings,
         publisher=publisher,
         control=ControlBus(
@@ -115,6 +122,17 @@ def _shared_of(settings: Settings, stack: AsyncExitStack) -> Shared:
         tracer=tracer,
         presence=presence,
     )
+
+
+def _recording_of(settings: Settings, instance: str, metrics: ProcessorMetrics) -> Recording | None:
+    """Build the recording of attempts, without I/O; None if there is no history."""
+    if settings.history.url is None:
+        return None
+    open_store = partial(open_history, settings.history.url.get_secret_value())
+    own = HistoryMetrics(metrics.registry, flows=settings.served_flows, internal_errors=metrics.internal_errors)
+    recording = Recording.of(settings.history, open_store, instance=instance, metrics=own)
+    metrics.on_refresh(recording.refresh)
+    return recording
 
 
 async def run_until(stop: asyncio.Event, flows: Sequence[Flow], publisher: Publisher, control: ControlBus) -> None:

@@ -33,9 +33,11 @@ from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.recent import RecentEvents
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
+from eventflow_processor.recording import Recording
 from eventflow_processor.retry import RetryPolicy, attempt_max_s, held_max_s
 from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import FeedbackReader
+from eventflow_processor.target.kept_answer import AnswerKeeping
 from eventflow_processor.target.lean.client import LeanTarget
 from eventflow_processor.target.oauth2.endpoint import TokenEndpoint
 from eventflow_processor.target.oauth2.grant import Grant
@@ -54,7 +56,11 @@ log = structlog.stdlib.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """Parts that all flows of a processor use."""
+    """Parts that all flows of a processor use.
+
+    Attributes:
+        recording: The recording of attempts; None if there is no history.
+    """
 
     settings: Settings
     publisher: Publisher
@@ -62,6 +68,7 @@ class Shared:
     metrics: ProcessorMetrics
     tracer: Tracer
     presence: Presence
+    recording: Recording | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,8 +173,9 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         method=settings.method,
         internal_errors=shared.metrics.internal_errors,
     )
+    recorded = () if shared.recording is None else (shared.recording.observer(name),)
     observers = Observers(
-        [metrics, backlog, tracing, recent, AttemptLog(flow=name)],
+        [metrics, backlog, tracing, recent, AttemptLog(flow=name), *recorded],
         flow=name,
         internal_errors=shared.metrics.internal_errors,
     )
@@ -175,7 +183,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         schedule=lanes,
         gate=gate,
         quota=quota,
-        target=await _target_of(name, settings, stack),
+        target=await _target_of(name, settings, shared, stack),
         policy=RetryPolicy(
             max_attempts=settings.max_attempts,
             delays_s=settings.retry_delays_s,
@@ -212,10 +220,11 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
     )
 
 
-async def _target_of(name: str, settings: TargetSettings, stack: AsyncExitStack) -> Target:
+async def _target_of(name: str, settings: TargetSettings, shared: Shared, stack: AsyncExitStack) -> Target:
     grant = Grant.of(settings)
     bearer = None if grant is None else Bearer()
-    target: LeanTarget | AiohttpTarget = await stack.enter_async_context(_client_of(name, settings, bearer))
+    keeping = None if shared.recording is None else shared.recording.keeping
+    target: LeanTarget | AiohttpTarget = await stack.enter_async_context(_client_of(name, settings, bearer, keeping))
     if grant is None or bearer is None:
         return target
     tls = ClientTls(settings.tls_files, make=context_for_tokens)
@@ -226,7 +235,9 @@ async def _target_of(name: str, settings: TargetSettings, stack: AsyncExitStack)
     return authorized
 
 
-def _client_of(name: str, settings: TargetSettings, bearer: Bearer | None) -> LeanTarget | AiohttpTarget:
+def _client_of(
+    name: str, settings: TargetSettings, bearer: Bearer | None, keeping: AnswerKeeping | None
+) -> LeanTarget | AiohttpTarget:
     client: type[LeanTarget | AiohttpTarget] = LeanTarget if settings.client == "lean" else AiohttpTarget
     return client(
         url=settings.url or "",
@@ -238,6 +249,7 @@ def _client_of(name: str, settings: TargetSettings, bearer: Bearer | None) -> Le
         success=success_rule(settings),
         tls=settings.tls_files,
         proxy=settings.http_proxy,
+        keeping=keeping,
     )
 
 

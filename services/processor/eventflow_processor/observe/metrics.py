@@ -135,6 +135,7 @@ class ProcessorMetrics(MetricTable):
     def __init__(self) -> None:
         super().__init__()
         self._bound: list[FlowMetrics] = []
+        self._on_refresh: list[Callable[[], None]] = []
         self.vanished: Counts[str] = Counts()
         self.dangers: Counts[str] | None = None
         self.internal_errors = InternalErrors(self.internal_error_count.labels("processor"))
@@ -164,6 +165,10 @@ class ProcessorMetrics(MetricTable):
         self._bound.append(bound)
         return bound
 
+    def on_refresh(self, refresh: Callable[[], None]) -> None:
+        """Call `refresh` too, before each exposition."""
+        self._on_refresh.append(refresh)
+
     async def refresh(self) -> None:
         """Bring the metrics of the flows up to date. Await this on the event loop before each exposition.
 
@@ -172,6 +177,8 @@ class ProcessorMetrics(MetricTable):
         """
         for bound in self._bound:
             bound.refresh()
+        for refresh in self._on_refresh:
+            refresh()
 
 
 class FlowMetrics(Observer):

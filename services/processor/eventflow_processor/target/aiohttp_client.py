@@ -26,6 +26,7 @@ from eventflow_processor.target.exchange import (
     has_no_descriptor_left,
 )
 from eventflow_processor.target.feedback import FeedbackReader
+from eventflow_processor.target.kept_answer import AnswerKeeping
 from eventflow_processor.target.origin import Origin
 from eventflow_processor.target.port import Attempt, Charge, OnResult, Target
 from eventflow_processor.target.request import RequestForm, TargetRequest, fixed_headers
@@ -54,6 +55,7 @@ class AiohttpTarget(Target):
         method: str = "POST",
         tls: TlsFiles = SYSTEM_TLS,
         proxy: Proxy | None = None,
+        keeping: AnswerKeeping | None = None,
     ) -> None:
         """Prepare; connections are made as attempts need them, and kept for the next.
 
@@ -73,6 +75,7 @@ class AiohttpTarget(Target):
             success=success,
             is_plain=self._origin.is_plain,
             secrets=secrets_of(self._url, headers, literals=form.literals, proxy=proxy),
+            keeping=keeping,
         )
         self._in_flight: set[AiohttpAttempt] = set()
 

@@ -8,9 +8,10 @@ from typing import Final
 
 from eventflow.excerpt import excerpt_of
 from eventflow.network.failure import PLAIN_ON_TLS_PORT
-from eventflow_processor.target.feedback import FeedbackReader
-from eventflow_processor.target.result import BY_STATUS, Failed, Judged, judge
-from eventflow_processor.target.secrets import SECRET_MIN_CHARACTERS, forms_of
+from eventflow_processor.target.feedback import NAMES, FeedbackReader
+from eventflow_processor.target.kept_answer import CONTENT_ENCODING, CONTENT_TYPE, KEPT_NAMES, AnswerKeeping
+from eventflow_processor.target.redaction import Secrets
+from eventflow_processor.target.result import BY_STATUS, Failed, Judged, KeptAnswer, Succeeded, judge
 from eventflow_processor.target.success import SuccessRule, parsed
 
 _PLAIN_REFUSED = re.compile(
@@ -22,9 +23,6 @@ _PLAIN_REFUSED = re.compile(
 
 DRAIN_S = 1.0
 """Time for which a body is read that does not decide whether the event was accepted."""
-
-HIDDEN = b"***"
-"""In place of a secret in an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +64,7 @@ class AnswerJudge:
 
     Attributes:
         bounds: The bounds within which to read the body of an answer.
+        header_names: The headers of an answer that are needed, in lower case.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class AnswerJudge:
         success: SuccessRule = BY_STATUS,
         is_plain: bool,
         secrets: Collection[str] = (),
+        keeping: AnswerKeeping | None = None,
     ) -> None:
         """Judge by the settings of a target.
 
@@ -83,6 +83,7 @@ class AnswerJudge:
             success: The rules for a success.
             is_plain: Whether its requests are sent without TLS.
             secrets: Texts in its requests that no log line may contain, although its answers may repeat them.
+            keeping: The answers that the history keeps; None if it keeps none.
         """
         self._feedback = feedback
         self._success = success
@@ -90,14 +91,14 @@ class AnswerJudge:
         self._may_lack_tls = is_plain and not self._reads_bodies and 400 not in success.statuses
         self.bounds = RULED if self._reads_bodies else DRAINED
         self._steers = feedback.mode != "none"
-        self._fixed_secrets = frozenset(secrets)
-        self._tokens: tuple[str, ...] = ()
-        self._secrets = _longest_first(self._fixed_secrets)
+        self._secrets = Secrets(secrets)
+        self._keeping = keeping
+        self._keeps_successes = keeping is not None and keeping.of_successes
+        self.header_names = NAMES if keeping is None else NAMES | KEPT_NAMES
 
     def hide_token(self, token: str) -> None:
         """Hide an access token, and the one before it, which the answers to requests in progress may still repeat."""
-        self._tokens = (*self._tokens[-1:], token)
-        self._secrets = _longest_first(self._fixed_secrets.union(*map(forms_of, self._tokens)))
+        self._secrets.add_token(token)
 
     def text_of(self, content: bytes, *, is_whole: bool = True) -> str | None:
         """Return the beginning of an answer for people, without the secrets; None if it is empty.
@@ -107,11 +108,7 @@ class AnswerJudge:
             is_whole: Whether it ends here. If not, its end may be the beginning of a secret, which is hidden too.
         """
         # Before the excerpt is cut: hiding a secret moves the rest of the text forward.
-        for secret in self._secrets:  # the longest first, since one may contain another
-            content = content.replace(secret, HIDDEN)
-            if not is_whole and (begins := _begins_at_end(secret, content)) is not None:
-                content = content[:begins] + HIDDEN
-        return excerpt_of(content)
+        return excerpt_of(self._secrets.struck_from(content, is_whole=is_whole))
 
     def text_in_place_of(self, head: bytes) -> str | None:
         """Return the beginning of a head that cannot be read. Of one that begins as HTTP, it is the first line only."""
@@ -123,7 +120,13 @@ class AnswerJudge:
         if status == 400 and self._may_lack_tls and _PLAIN_REFUSED.search(body.content):
             text = self.text_of(body.content, is_whole=body.is_whole)
             return Failed(
-                reason="connection", status=status, detail=PLAIN_ON_TLS_PORT, text=text, reached=False, answered=False
+                reason="connection",
+                status=status,
+                detail=PLAIN_ON_TLS_PORT,
+                text=text,
+                reached=False,
+                answered=False,
+                answer=self._kept(headers, body),
             )
         feedback, is_throttled = self._feedback.of_headers(headers, now=now), False
         refusal = detail = None
@@ -142,19 +145,20 @@ class AnswerJudge:
             detail=detail,
         )
         if isinstance(result, Failed):
-            return replace(result, text=self.text_of(body.content, is_whole=body.is_whole))
+            text = self.text_of(body.content, is_whole=body.is_whole)
+            return replace(result, text=text, answer=self._kept(headers, body))
+        if self._keeps_successes:
+            return Succeeded(status=status, feedback=result.feedback, answer=self._kept(headers, body))
         return result
 
-
-def _longest_first(secrets: Collection[str]) -> list[bytes]:
-    return sorted((secret.encode() for secret in secrets), key=len, reverse=True)
-
-
-def _begins_at_end(secret: bytes, content: bytes) -> int | None:
-    """Return the position from which the end of `content` is the beginning of a secret; None if there is none."""
-    start = max(0, len(content) - len(secret))
-    while (start := content.find(secret[:SECRET_MIN_CHARACTERS], start)) >= 0:
-        if secret.startswith(content[start:]):
-            return start
-        start += 1
-    return None
+    def _kept(self, headers: Mapping[str, str], body: AnswerBody) -> KeptAnswer | None:
+        """Return the part of an answer that the history keeps; None if it keeps none."""
+        if self._keeping is None:
+            return None
+        return self._keeping.kept(
+            body.content,
+            is_whole=body.is_whole,
+            encoding=headers.get(CONTENT_ENCODING),
+            kind=headers.get(CONTENT_TYPE),
+            secrets=self._secrets,
+        )

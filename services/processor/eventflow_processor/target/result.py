@@ -11,12 +11,32 @@ BY_STATUS = SuccessRule()
 """2xx is success."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswer:
+    """The part of an answer that the history keeps.
+
+    Attributes:
+        content: The beginning of the body, without secrets; None if it may have some that cannot be found.
+        content_type: Printable, and of limited length.
+        size_bytes: Length of the body, as far as it was read.
+    """
+
+    content: bytes | None
+    content_type: str | None
+    size_bytes: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Succeeded:
-    """The target has accepted the event. Its fields are final as in `Event`."""
+    """The target has accepted the event. Its fields are final as in `Event`.
+
+    Attributes:
+        answer: Its answer, if the history keeps answers of successes.
+    """
 
     status: Final[int]
     feedback: Final[Feedback] = NOTHING
+    answer: Final[KeptAnswer | None] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +55,7 @@ class Failed:
         answered: Whether a byte of an answer arrived. If not, the application has most likely not seen the request.
         feedback: The rate information in the answer. Its `retry_after_s` applies to the flow if `asks_to_wait`, and
             otherwise to this event alone.
+        answer: Its answer, if there was one and if the history keeps answers.
     """
 
     reason: str
@@ -45,6 +66,7 @@ class Failed:
     reached: bool = True
     answered: bool = True
     feedback: Feedback = NOTHING
+    answer: KeptAnswer | None = field(default=None, compare=False)
 
 
 class AttemptNotMadeError(EventFlowError):

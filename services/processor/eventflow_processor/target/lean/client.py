@@ -24,10 +24,12 @@ from eventflow.tasks import cancel_and_wait
 from eventflow_processor.target.answer import DRAIN_S, AnswerJudge
 from eventflow_processor.target.exchange import Exchange
 from eventflow_processor.target.feedback import FeedbackReader
+from eventflow_processor.target.kept_answer import AnswerKeeping
 from eventflow_processor.target.lean.attempt import Client, LeanAttempt
 from eventflow_processor.target.lean.connection import Connection
 from eventflow_processor.target.lean.connector import Connector
 from eventflow_processor.target.lean.deadlines import Deadlines
+from eventflow_processor.target.lean.reader import needed_headers
 from eventflow_processor.target.lean.writer import RequestWriter
 from eventflow_processor.target.origin import Origin
 from eventflow_processor.target.port import Charge, OnResult, Target
@@ -63,6 +65,7 @@ class LeanTarget(Target, Client):
         method: str = "POST",
         tls: TlsFiles = SYSTEM_TLS,
         proxy: Proxy | None = None,
+        keeping: AnswerKeeping | None = None,
     ) -> None:
         """Prepare; connections are made as attempts need them, and kept for the next.
 
@@ -82,6 +85,7 @@ class LeanTarget(Target, Client):
             success=success,
             is_plain=self.origin.is_plain,
             secrets=secrets_of(parts, headers, literals=form.literals, proxy=proxy),
+            keeping=keeping,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -90,7 +94,8 @@ class LeanTarget(Target, Client):
         self.due: Deadlines[LeanAttempt] = Deadlines(self._timeout_s, LeanAttempt.deadline_passed)
         self.draining: Deadlines[LeanAttempt] = Deadlines(DRAIN_S, LeanAttempt.drain_ended)
         self._kept: Deadlines[Connection] = Deadlines(KEPT_S, Connection.close)
-        make_connection = partial(Connection, self._kept, memoryview(bytearray(READ_MAX_BYTES)))
+        needed = needed_headers(self.judge.header_names)
+        make_connection = partial(Connection, self._kept, memoryview(bytearray(READ_MAX_BYTES)), needed)
         self._connector = Connector(self.origin, make_connection, self._tls)
         return self
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from eventflow_processor.target.idle_socket import IdleSocket
 from eventflow_processor.target.lean.deadlines import Deadlines
-from eventflow_processor.target.lean.reader import AnswerReader
+from eventflow_processor.target.lean.reader import AnswerReader, Needed
 
 
 class State(Enum):
@@ -50,14 +50,16 @@ class Connection(asyncio.BufferedProtocol):
         answer: Reader of the answer in progress.
     """
 
-    def __init__(self, kept: "Deadlines[Connection]", buffer: memoryview) -> None:
+    def __init__(self, kept: "Deadlines[Connection]", buffer: memoryview, needed: Needed) -> None:
         """Keep itself among `kept` while it is idle.
 
         Args:
             buffer: Place for the bytes of one read. Connections can share it, because each parses them at once.
+            needed: The headers of an answer that its user needs.
         """
         self._kept = kept
         self._buffer = buffer
+        self._needed = needed
         self._is_buffer_full = False
         self._state = State.NEW
         self._user: User | None = None
@@ -109,7 +111,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's class has the methods of Transport, but another base.
         self._transport = cast("asyncio.Transport", transport)
-        self.answer = AnswerReader()  # not before: it is closed by `connection_lost`, which may never follow a failure
+        self.answer = AnswerReader(
+            self._needed
+        )  # not before: it is closed by `connection_lost`, which may never follow a failure
         self._socket = IdleSocket(transport)
 
     @override

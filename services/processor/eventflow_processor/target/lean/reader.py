@@ -1,5 +1,7 @@
 """Reader of answers: the bytes of one connection become answers, one for each request. Without I/O, over llhttp."""
 
+from collections.abc import Collection, Mapping
+
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from eventflow.excerpt import EXCERPT_MAX_BYTES
@@ -7,8 +9,19 @@ from eventflow.network.failure import BAD_ANSWER, PLAIN_ON_TLS_PORT
 from eventflow_processor.target.exchange import HEAD_MAX_BYTES, TLS_ALERT
 from eventflow_processor.target.feedback import NAMES
 
-_NEEDED = {name.encode(): name for name in NAMES | {"content-length", "transfer-encoding"}}
-"""Headers that are kept: those that are judged, and those that state the end of the body."""
+_OF_BODY = frozenset({"content-length", "transfer-encoding"})
+"""Headers that state the end of the body."""
+
+Needed = Mapping[bytes, str]
+"""The headers that are kept, by the bytes of their names in lower case."""
+
+
+def needed_headers(judged: Collection[str]) -> Needed:
+    """Return the headers that are kept, if those with these names are judged."""
+    return {name.encode(): name for name in _OF_BODY.union(judged)}
+
+
+JUDGED_ONLY = needed_headers(NAMES)
 
 
 class _SurplusError(Exception):
@@ -32,6 +45,7 @@ class AnswerReader:
 
     __slots__ = (
         "_head_bytes",
+        "_needed",
         "_parser",
         "body",
         "failure",
@@ -43,8 +57,9 @@ class AnswerReader:
         "unreadable",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, needed: Needed = JUDGED_ONLY) -> None:
         """Begin with the first answer."""
+        self._needed = needed
         self._parser = HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(  # as aiohttp's client: the status counts, and not the style
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
@@ -113,7 +128,7 @@ class AnswerReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header if it is needed, unless it follows the body as a trailer."""
-        needed = _NEEDED.get(name.lower())
+        needed = self._needed.get(name.lower())
         if needed is not None and not self.status:
             self.headers.setdefault(needed, value.decode("utf-8", "surrogateescape").rstrip(" \t"))
 

@@ -1,15 +1,15 @@
-"""The broker of a run, as workers see it: started once for all of them, and not before one asks."""
+"""A server of a run, as workers see it: started once for all of them, and not before one asks."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from typing_extensions import override
 
-from sandbox.broker.provision import BrokerNotAvailable
-from tests.support.shared_broker import BrokerSource, RemoteBroker, ServedBroker
+from sandbox.provided import NotAvailable
+from tests.support.shared_server import RemoteServer, ServedServer, ServerSource
 
 
-class Counting(BrokerSource):
+class Counting(ServerSource):
     """A source that counts."""
 
     def __init__(self, problem: str = "") -> None:
@@ -21,7 +21,7 @@ class Counting(BrokerSource):
     def url(self) -> str:
         self.asked += 1
         if self.problem:
-            raise BrokerNotAvailable(self.problem)
+            raise NotAvailable(self.problem)
         return f"amqp://127.0.0.1:{self.asked}/"
 
     @override
@@ -29,13 +29,13 @@ class Counting(BrokerSource):
         self.closed += 1
 
 
-def test_workers_ask_one_after_the_other_and_none_of_them_ends_the_broker() -> None:
+def test_workers_ask_one_after_the_other_and_none_of_them_ends_the_server() -> None:
     source = Counting()
-    served = ServedBroker(source)
-    workers = [RemoteBroker(served.address) for _ in range(6)]
+    served = ServedServer(source)
+    workers = [RemoteServer(served.address) for _ in range(6)]
     assert source.asked == 0
     with ThreadPoolExecutor(len(workers)) as threads:
-        urls = list(threads.map(RemoteBroker.url, workers))
+        urls = list(threads.map(RemoteServer.url, workers))
     for worker in workers:
         worker.close()
     assert sorted(urls) == [f"amqp://127.0.0.1:{number}/" for number in range(1, 7)]
@@ -44,9 +44,9 @@ def test_workers_ask_one_after_the_other_and_none_of_them_ends_the_broker() -> N
     assert source.closed == 1
 
 
-def test_a_broker_that_does_not_start_has_the_same_reason_in_each_worker() -> None:
-    served = ServedBroker(Counting(problem="not\ninstalled"))
+def test_a_server_that_does_not_start_has_the_same_reason_in_each_worker() -> None:
+    served = ServedServer(Counting(problem="not\ninstalled"))
     for _ in range(2):
-        with pytest.raises(BrokerNotAvailable, match=r"^not\ninstalled$"):
-            RemoteBroker(served.address).url()
+        with pytest.raises(NotAvailable, match=r"^not\ninstalled$"):
+            RemoteServer(served.address).url()
     served.close()

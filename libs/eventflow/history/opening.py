@@ -1,0 +1,48 @@
+"""Opens the store that a URL names. Each store is imported only when it is used, because one needs an extra."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from eventflow.errors import HistoryUnavailableError
+from eventflow.history.migration import Migration
+from eventflow.history.store import HistoryStore
+
+SQLITE_PREFIX = "sqlite:///"
+
+
+def open_history(url: str) -> HistoryStore:
+    """Return the store of `EVENTFLOW_HISTORY__URL`. It connects at its first use.
+
+    Raises:
+        HistoryUnavailableError: The library for this kind of store is not installed.
+    """
+    path = path_of(url)
+    if path is not None:
+        from eventflow.history.sqlite.store import SqliteStore  # noqa: PLC0415
+
+        return SqliteStore(path)
+    raise HistoryUnavailableError(f"there is no store yet for {shown_url(url)}")
+
+
+def migrations_of(url: str) -> Sequence[Migration]:
+    """Return all steps of the schema in the kind of store that a URL names. No store is needed for this."""
+    if path_of(url) is not None:
+        from eventflow.history.sqlite.migrations import MIGRATIONS  # noqa: PLC0415
+
+        return MIGRATIONS
+    return ()
+
+
+def path_of(url: str) -> Path | None:
+    """Return the file of an SQLite store, which the URL has literally; None for another store."""
+    return Path(url.removeprefix(SQLITE_PREFIX)) if url.startswith(SQLITE_PREFIX) else None
+
+
+def shown_url(url: str) -> str:
+    """Return the URL of a store without its password and query, for output and logs."""
+    if path_of(url) is not None:
+        return url
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{user.partition(':')[0]}{at}{hosts}{parts.path}"

@@ -1,0 +1,289 @@
+"""The database file: opens connections to it, brings its schema up to date, and translates its errors. Synchronous."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from eventflow.errors import (
+    HistoryError,
+    HistoryLateError,
+    HistoryRefusedError,
+    HistorySchemaError,
+    HistoryUnavailableError,
+)
+from eventflow.history.sqlite.migrations import MIGRATIONS
+
+APPLICATION_ID = 0x45_46_48_49
+"""Marks the database file as a history: `EFHI`."""
+
+LOCK_MAX_S = 2.0
+"""Longest time to wait for the lock of another process. Transactions are short, also those of retention."""
+
+WAL_PAGES = 1000
+WAL_MAX_BYTES = 64 * 1024 * 1024
+"""Size of the write-ahead log at which a writer waits for all readers, so that the log begins anew. It grows while some
+reader is always active, and no reader is longer than `QUERY_MAX_S`."""
+
+_REFUSALS = (
+    sqlite3.IntegrityError,  # a value is missing
+    sqlite3.InterfaceError,  # the type is none of SQLite's; from Python 3.12 on, a ProgrammingError
+    sqlite3.ProgrammingError,
+    sqlite3.DataError,  # too long
+    OverflowError,  # an integer of more than 64 bits
+    UnicodeEncodeError,  # a text that has no UTF-8
+)
+
+_RIGHTS = "{path} cannot be used: {error}; this user needs the right to write the file and its directory"
+_LOCKED = f"another process has locked {{path}} for more than {LOCK_MAX_S:g} s"
+_NOT_LOCAL = "{path}: {error}; SQLite requires a local file system"
+
+_ERRORS: Mapping[int, tuple[type[HistoryError], str]] = {
+    sqlite3.SQLITE_INTERRUPT: (HistoryLateError, "a query of {path} has taken too long and was ended"),
+    sqlite3.SQLITE_NOTADB: (
+        HistorySchemaError,
+        "{path} is not a database; EVENTFLOW_HISTORY__URL must name another file",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        HistoryUnavailableError,
+        "{path} is damaged: {error}; move it away, and the next batch begins a new one",
+    ),
+    sqlite3.SQLITE_FULL: (HistoryUnavailableError, "the disk of {path} is full"),
+    sqlite3.SQLITE_BUSY: (HistoryUnavailableError, _LOCKED),
+    sqlite3.SQLITE_LOCKED: (HistoryUnavailableError, _LOCKED),
+    sqlite3.SQLITE_READONLY: (HistoryUnavailableError, _RIGHTS),
+    sqlite3.SQLITE_CANTOPEN: (HistoryUnavailableError, _RIGHTS),
+    sqlite3.SQLITE_PERM: (HistoryUnavailableError, _RIGHTS),
+    sqlite3.SQLITE_IOERR: (HistoryUnavailableError, _NOT_LOCAL),
+    sqlite3.SQLITE_PROTOCOL: (HistoryUnavailableError, _NOT_LOCAL),
+    sqlite3.SQLITE_NOLFS: (HistoryUnavailableError, _NOT_LOCAL),
+}
+"""Our errors for the result codes of SQLite."""
+
+_PROGRESS_STEPS = 4096  # instructions of SQLite's machine between two looks at the clock: about 0.1 ms
+_PRIMARY_CODE = 0xFF  # of an SQLite result code; extended ones have more above it
+
+
+class HistoryFile:
+    """The file, open for writing. For one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember the path; the file is opened when it is needed."""
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Open the file if needed, and make a transaction that no other process interrupts.
+
+        Raises:
+            HistoryError: Nothing was changed.
+        """
+        connection = self._opened()
+        with self._closed_after_errors():
+            with _begun(connection):
+                yield connection
+            self._bound_log(connection)
+
+    def migrate(self) -> list[str]:
+        """Open the file anew, and create it if needed; return the names of the migrations that were made.
+
+        Raises:
+            HistoryError: It cannot be opened.
+        """
+        return self._open()[1]
+
+    def erase_log(self) -> None:
+        """Move all transactions from the write-ahead log into the file, so that nothing that was deleted is left in it.
+
+        It is a matter of best effort: while a reader is active, the log stays.
+        """
+        if self._connection is not None:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and _identity(self._path) == self._identity:
+            return self._connection
+        return self._open()[0]  # also if an operator has moved the file away or deleted it, to begin a new one
+
+    def _open(self) -> tuple[sqlite3.Connection, list[str]]:
+        self.close()
+        with self._closed_after_errors():
+            _make_private(self._path)
+            self._connection = connection = _connect(self._path)
+            made = _migrate(connection, self._path)
+            for pragma in (
+                "synchronous=NORMAL",  # a power cut may cost the last moments, and damages nothing
+                "secure_delete=OFF",  # some builds of SQLite have it on, and then each deletion writes more pages
+                f"wal_autocheckpoint={WAL_PAGES}",
+                f"journal_size_limit={WAL_PAGES * 4096}",
+            ):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            self._identity = _identity(self._path)
+        return connection, made
+
+    def _bound_log(self, connection: sqlite3.Connection) -> None:
+        with suppress(OSError):
+            if os.stat(f"{self._path}-wal").st_size > WAL_MAX_BYTES:  # noqa: PTH116 - cheaper, once for each batch
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    @contextmanager
+    def _closed_after_errors(self) -> Iterator[None]:
+        """Close the file after an error, because a connection that was opened anew has no trace of it."""
+        try:
+            with translated(self._path):
+                yield
+        except BaseException:
+            self.close()
+            raise
+
+
+@contextmanager
+def open_to_read(path: Path, *, within_s: float) -> Iterator[sqlite3.Connection]:
+    """Open a file for some queries. They see one state of it, and wait for no writer.
+
+    Raises:
+        HistoryError: The file or its schema cannot be used, or the queries take too long.
+    """
+    with connected(path, within_s=within_s) as connection:
+        version = version_of(connection, path)
+        if version != len(MIGRATIONS):
+            raise wrong_version(path, version)
+        yield connection
+
+
+@contextmanager
+def connected(path: Path, *, within_s: float) -> Iterator[sqlite3.Connection]:
+    """Open a file with any schema to read it.
+
+    Raises:
+        HistoryError: It cannot be read, or the queries take too long.
+    """
+    deadline_s = time.monotonic() + within_s
+    if not path.exists():
+        raise HistoryUnavailableError(f"there is no file {path} yet; a processor creates it when it starts")
+    with translated(path), closing(_connect(path)) as connection:
+        connection.execute("PRAGMA query_only=ON").fetchall()
+        connection.set_progress_handler(lambda: time.monotonic() > deadline_s, _PROGRESS_STEPS)
+        connection.execute("BEGIN")
+        yield connection
+
+
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the schema; 0 if the file is empty.
+
+    Raises:
+        HistorySchemaError: It is the database of another program.
+    """
+    [application_id] = connection.execute("PRAGMA application_id").fetchone()
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    [tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application_id != APPLICATION_ID and (tables or application_id):
+        raise HistorySchemaError(
+            f"{path} is a database of another program; EVENTFLOW_HISTORY__URL must name another file"
+        )
+    return int(version)
+
+
+def wrong_version(path: Path, version: int) -> HistorySchemaError:
+    """Return the error for a schema of another version, with the remedy."""
+    if version > len(MIGRATIONS):
+        remedy = "a later version of Event Flow has changed it: upgrade this program"
+    else:
+        remedy = "run `eventflow history migrate`"
+    return HistorySchemaError(
+        f"the schema of {path} has version {version}, and version {len(MIGRATIONS)} is needed; {remedy}"
+    )
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Translate the errors of SQLite and of the operating system into ours."""
+    try:
+        yield
+    except _REFUSALS as error:
+        raise HistoryRefusedError(f"SQLite refuses a value: {error}") from error
+    except sqlite3.Error as error:
+        raise _translation(error, path) from error
+    except OSError as error:
+        raise HistoryUnavailableError(f"{path} cannot be opened: {error.strerror or error}") from error
+
+
+def _translation(error: sqlite3.Error, path: Path) -> HistoryError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
+    kind, words = _ERRORS.get(code, (HistoryUnavailableError, "{path}: {error}"))
+    return kind(words.format(path=path, error=error))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Connect to an existing file; `_make_private` creates it."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=LOCK_MAX_S)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> list[str]:
+    """Bring the schema to this version; return the names of the steps that were made."""
+    version = version_of(connection, path)  # before any change: the file may belong to another program
+    [mode] = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise HistoryUnavailableError(f"{path} cannot have a write-ahead log; SQLite requires a local file system")
+    if version == len(MIGRATIONS):
+        return []
+    with _begun(connection):
+        version = version_of(connection, path)  # again: another process may have made the steps meanwhile
+        if version > len(MIGRATIONS):
+            raise wrong_version(path, version)
+        missing = MIGRATIONS[version:]
+        for migration in missing:
+            for statement in _statements(migration.sql):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+    return [migration.name for migration in missing]
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """Split a script, because `executescript` would commit the transaction."""
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+@contextmanager
+def _begun(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # some errors have rolled it back already
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _make_private(path: Path) -> None:
+    """Create the file before SQLite does, for its owner only. SQLite gives the write-ahead log the same mode."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,94 @@
+"""Statements that write records. Each function is a part of one transaction. Synchronous."""
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+from eventflow.history.records import Action, AttemptRecord, Batch, FlowMinute, unix_microseconds
+from eventflow.history.sqlite.rows import (
+    ATTEMPT_COLUMNS,
+    row_of_action,
+    row_of_attempt,
+    row_of_flow_minute,
+    row_of_gap,
+    row_of_minute,
+)
+
+ROWS_AT_ONCE = 32
+"""Attempts that one execution of a statement inserts. Python's lock is released and taken again for each execution. A
+processor that is busy would let this thread wait each time, and be interrupted by it each time."""
+
+
+def _insertion(rows: int) -> str:
+    row = f"({', '.join('?' * len(ATTEMPT_COLUMNS))})"
+    columns, values = ", ".join(ATTEMPT_COLUMNS), ", ".join([row] * rows)
+    return f"INSERT INTO attempts ({columns}) VALUES {values}"  # noqa: S608 - no value is a part of it
+
+
+_INSERT_MANY, _INSERT_ONE = _insertion(ROWS_AT_ONCE), _insertion(1)
+
+_ADD_TO_MINUTE = """
+INSERT INTO minutes (minute, flow, outcome, reason, status, bucket, attempts, duration_us)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, duration_us = duration_us + excluded.duration_us
+"""
+
+_PUT_WRITER = """
+INSERT INTO writers (name, batch, started_at, seen_at) VALUES (:name, :batch, :now, :now)
+ON CONFLICT DO UPDATE SET batch = excluded.batch, seen_at = excluded.seen_at, ended_at = NULL
+"""
+
+_PUT_FLOW_MINUTE = """
+INSERT INTO flow_minutes (flow, at, accepted, waiting, dead, oldest_s, spooled) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    accepted = coalesce(excluded.accepted, accepted),
+    waiting = coalesce(excluded.waiting, waiting),
+    dead = coalesce(excluded.dead, dead),
+    oldest_s = coalesce(excluded.oldest_s, oldest_s),
+    spooled = coalesce(excluded.spooled, spooled)
+"""
+
+
+def last_batch(connection: sqlite3.Connection, writer: str) -> int:
+    """Return the number of the last batch of a writer; 0 if there is none."""
+    row = connection.execute("SELECT batch FROM writers WHERE name = ?", (writer,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def append(connection: sqlite3.Connection, batch: Batch, *, now: datetime) -> None:
+    """Write a batch, if it is not on record."""
+    if batch.number <= last_batch(connection, batch.writer):
+        return
+    _insert_attempts(connection, batch.attempts)
+    connection.executemany(_ADD_TO_MINUTE, map(row_of_minute, batch.minutes))
+    connection.executemany("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", map(row_of_gap, batch.gaps))
+    connection.execute(_PUT_WRITER, {"name": batch.writer, "batch": batch.number, "now": unix_microseconds(now)})
+
+
+def end_writer(connection: sqlite3.Connection, writer: str, *, now: datetime) -> None:
+    """Note that a writer has ended in order."""
+    moment = unix_microseconds(now)
+    connection.execute("UPDATE writers SET seen_at = ?, ended_at = ? WHERE name = ?", (moment, moment, writer))
+
+
+def put_flow_minutes(connection: sqlite3.Connection, minutes: Collection[FlowMinute]) -> None:
+    """Write the backlogs of flows. Unknown values replace no known ones."""
+    connection.executemany(_PUT_FLOW_MINUTE, map(row_of_flow_minute, minutes))
+
+
+def put_action(connection: sqlite3.Connection, action: Action) -> None:
+    """Put an action on record."""
+    connection.execute("INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?)", row_of_action(action))
+
+
+def _insert_attempts(connection: sqlite3.Connection, attempts: Sequence[AttemptRecord]) -> None:
+    whole = len(attempts) // ROWS_AT_ONCE * ROWS_AT_ONCE
+    pieces = (attempts[start : start + ROWS_AT_ONCE] for start in range(0, whole, ROWS_AT_ONCE))
+    connection.executemany(_INSERT_MANY, (_flattened(piece) for piece in pieces))
+    connection.executemany(_INSERT_ONE, map(row_of_attempt, attempts[whole:]))
+
+
+def _flattened(attempts: Sequence[AttemptRecord]) -> list[Any]:
+    return list(chain.from_iterable(map(row_of_attempt, attempts)))

@@ -1,0 +1,350 @@
+"""Writes the records of a process into a store, in a task of its own. No event and no start waits for it."""
+
+import asyncio
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+import structlog
+
+from eventflow.errors import HistoryError, HistoryRefusedError, HistorySchemaError
+from eventflow.event import utc_now
+from eventflow.history.buffer import HistoryBuffer, Part, size_of
+from eventflow.history.records import AttemptRecord, Batch
+from eventflow.history.store import RecordingStore
+from eventflow.tasks import cancel_and_wait
+
+WRITE_MAX_S = 10.0
+"""Longest time for one call of the store. After it the store counts as away."""
+
+BATCH_PAUSE_S = 0.01
+"""Pause between two batches of a backlog, so that events get most of the time. A backlog still shrinks: with pauses,
+many times the rows of the fastest processor are written."""
+
+RETRY_FIRST_S = 0.25
+RETRY_MAX_S = 5.0
+SCHEMA_RETRY_S = 15.0
+"""Pause after a wrong schema, which only a person can change."""
+
+KEEP_EVERY_S = 3600.0
+KEEP_AGAIN_S = 300.0
+"""Pause after a failed deletion of old records."""
+
+KEEP_WAIT_S = 5.0
+"""Time for which the writing waits for the deletion of old records. It can take long, and creates partitions first."""
+
+FINISH_MAX_S = 2.0
+"""Longest time for the last records at the end of a process."""
+
+T = TypeVar("T")
+
+log = structlog.stdlib.get_logger()
+
+
+class OwnStore(RecordingStore, Protocol):
+    """A store that the writer opens and closes."""
+
+    async def close(self) -> None:
+        """Close it within a second."""
+        ...
+
+
+class WriterListener(Protocol):
+    """Sees the work of the writer, for metrics. Its methods never raise."""
+
+    def recorded(self, flow: str, attempts: int) -> None:
+        """Note attempts that are on record."""
+        ...
+
+    def dropped(self, flow: str, attempts: int) -> None:
+        """Note attempts that will not be on record."""
+        ...
+
+    def written(self, seconds: float) -> None:
+        """Note the time for one batch."""
+        ...
+
+    def changed(self, *, is_up: bool) -> None:
+        """Note that the store can be used, or cannot."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Note an internal error; the writer continues."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Ages after which the store deletes."""
+
+    attempts: timedelta
+    minutes: timedelta
+
+
+@dataclass(slots=True)
+class _Outage:
+    """A time in which the store cannot be used."""
+
+    error: type[Exception]
+    since_s: float
+    failures: int = 1
+
+    @property
+    def pause_s(self) -> float:
+        """Time until the next try, with jitter, so that many processors do not return at once."""
+        if issubclass(self.error, HistorySchemaError):
+            return random.uniform(0.8, 1.2) * SCHEMA_RETRY_S  # noqa: S311
+        doubled_s = RETRY_FIRST_S * 2.0 ** min(self.failures, 10)
+        return random.uniform(0.5, 1.0) * min(RETRY_MAX_S, doubled_s)  # noqa: S311
+
+
+class HistoryWriter:
+    """Moves records from the buffer into the store.
+
+    Guarantee: each row is written once. The number of a batch is written in the same transaction. So if it is not known
+    whether a batch is on record, for example after a lost connection, the store is asked before the batch is repeated.
+    """
+
+    def __init__(
+        self,
+        buffer: HistoryBuffer,
+        open_store: Callable[[], OwnStore],
+        *,
+        name: str,
+        flush_s: float,
+        retention: Retention,
+        listener: WriterListener,
+    ) -> None:
+        """Take the parts; nothing begins before `start`.
+
+        Args:
+            buffer: The records of the process.
+            open_store: Opens the store without I/O. It can fail like a method of the store, and is then called again.
+            name: Name of the process, which no other process ever has.
+            flush_s: Longest time for which a record waits, if the store can be used.
+            retention: Ages after which the store deletes.
+            listener: Sees the work.
+        """
+        self._buffer = buffer
+        self._open_store = open_store
+        self._name = name
+        self._flush_s = flush_s
+        self._retention = retention
+        self._listener = listener
+        self._store: OwnStore | None = None
+        self._number = 0  # of the last batch that is known to be on record
+        self._parts: deque[Part] = deque()  # taken out, the first perhaps written already
+        self._outage: _Outage | None = None
+        self._has_begun = False
+        self._keep_at_s = 0.0
+        self._keeping: asyncio.Task[float] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._batch_waits = asyncio.Event()
+        self._finishing = asyncio.Event()
+        buffer.on_batch = self._batch_waits.set
+
+    @property
+    def pending(self) -> int:
+        """Number of rows that are not known to be on record."""
+        return self._buffer.pending + sum(len(part.attempts) for part in self._parts)
+
+    @property
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def start(self) -> None:
+        """Start writing."""
+        self._task = asyncio.create_task(self._run())
+
+    async def finish(self, *, within_s: float = FINISH_MAX_S) -> None:
+        """Write the rest within a time, and drop whatever is left after it. No record may be added from here on."""
+        self._finishing.set()
+        self._batch_waits.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=within_s)
+            await cancel_and_wait(self._task)
+        if self._keeping is not None:
+            await cancel_and_wait(self._keeping)
+        self._drop_rest()
+        if self._store is not None:
+            await self._store.close()
+
+    async def _run(self) -> None:
+        while True:
+            is_last = self._finishing.is_set()
+            if not is_last:
+                self._batch_waits.clear()  # before the rows are taken, so that no later batch is missed
+            try:
+                await self._write_waiting(is_last=is_last)
+            except (HistoryError, TimeoutError) as error:
+                self._note_outage(error)
+            except Exception as error:  # noqa: BLE001 - a guard: a bug costs records, and never the processor
+                self._listener.failed(error)
+                self._note_outage(error)
+            if is_last:
+                return
+            await self._until_due()
+
+    async def _write_waiting(self, *, is_last: bool) -> None:
+        """Write all that waits."""
+        if self._store is None:
+            self._store = self._open_store()
+        if self._outage is not None or not self._has_begun:
+            await self._begin_with(self._store)
+        if self._now_s >= self._keep_at_s:
+            await self._keep(self._store)
+        self._note_up()
+        while await self._write_next(self._store):  # noqa: ASYNC110 - a pause, and no wait for a condition
+            await asyncio.sleep(0 if is_last else BATCH_PAUSE_S)
+        if is_last:
+            await _in_time(self._store.end_writer(self._name))
+
+    async def _until_due(self) -> None:
+        """Wait until a batch waits or the flush time is over; during an outage, until the next try is due."""
+        if self._outage is None:
+            woken, pause_s = self._batch_waits, self._flush_s
+        else:
+            woken, pause_s = self._finishing, self._outage.pause_s
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await woken.wait()
+
+    async def _begin_with(self, store: OwnStore) -> None:
+        """Find out about the batch in progress, at the start and after each outage."""
+        if await _in_time(store.last_batch(self._name)) > self._number:
+            self._note_written()  # its transaction had ended before its answer was lost
+        self._has_begun = True
+        self._keep_at_s = 0.0  # the partitions of these days may be missing, and then no row is accepted
+
+    async def _keep(self, store: OwnStore) -> None:
+        """Let the store delete old records, and continue without it if that takes long. Its failure is no outage."""
+        wait_s = 0.0
+        if self._keeping is None:
+            self._keeping, wait_s = asyncio.create_task(self._delete_old(store)), KEEP_WAIT_S
+        await asyncio.wait({self._keeping}, timeout=wait_s)
+        self._keep_at_s = self._now_s + KEEP_WAIT_S
+        if self._keeping.done():
+            self._keep_at_s = self._now_s + self._keeping.result()
+            self._keeping = None
+
+    async def _delete_old(self, store: OwnStore) -> float:
+        """Let the store delete old records; return the time until it is due again. Raises no error of the store."""
+        retention = self._retention
+        try:
+            await store.keep(attempts=retention.attempts, minutes=retention.minutes, now=utc_now())
+        except HistoryError as error:
+            log.warning("history.retention_failed", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - a guard, as in `_run`
+            self._listener.failed(error)
+        else:
+            return random.uniform(0.9, 1.1) * KEEP_EVERY_S  # noqa: S311
+        return KEEP_AGAIN_S
+
+    async def _write_next(self, store: OwnStore) -> bool:
+        """Write one batch; return whether there was one."""
+        if not self._parts:
+            part = self._buffer.take()
+            if part is None:
+                return False
+            self._parts.append(part)
+        part = self._parts[0]
+        began_s = time.monotonic()
+        batch = Batch(
+            writer=self._name,
+            number=self._number + 1,
+            attempts=part.attempts,
+            minutes=part.minutes,
+            gaps=part.gaps,
+        )
+        try:
+            await _in_time(store.append(batch))
+        except HistoryRefusedError as error:
+            self._divide(part, error)
+        except (HistoryError, TimeoutError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a guard: a row on which the store fails must not block all others
+            self._listener.failed(error)
+            if await _in_time(store.last_batch(self._name)) > self._number:
+                self._note_written()
+            else:
+                self._divide(part, error)
+        else:
+            self._listener.written(time.monotonic() - began_s)
+            self._note_written()
+        return True
+
+    def _note_written(self) -> None:
+        """Note that the batch in progress is on record."""
+        part = self._parts.popleft()
+        self._number += 1
+        self._buffer.release(part)
+        for flow, attempts in Counter(record.flow for record in part.attempts).items():
+            self._listener.recorded(flow, attempts)
+
+    def _divide(self, part: Part, error: Exception) -> None:
+        """Divide a part that the store refuses, until the rows that it refuses are alone; drop these."""
+        self._parts.popleft()
+        if part.attempts and (part.minutes or part.gaps):
+            rows = Part(attempts=part.attempts, size_bytes=part.size_bytes)
+            self._parts.extendleft((Part(minutes=part.minutes, gaps=part.gaps), rows))
+        elif len(part.attempts) > 1:
+            middle = len(part.attempts) // 2
+            for half in (part.attempts[middle:], part.attempts[:middle]):
+                self._parts.appendleft(Part(attempts=half, size_bytes=sum(map(size_of, half))))
+        elif part.attempts:
+            (record,) = part.attempts
+            log.error("history.row_refused", flow=record.flow, attempt_id=record.id, reason=str(error))
+            self._buffer.drop(record, "refused")
+            self._buffer.release(part)
+        else:
+            log.error("history.counts_refused", minutes=len(part.minutes), gaps=len(part.gaps), reason=str(error))
+
+    def _note_outage(self, error: Exception) -> None:
+        if self._outage is not None:
+            self._outage.failures += 1
+            if self._outage.error is type(error):
+                return
+            self._outage.error = type(error)  # another cause, such as a wrong schema after a connection: it is news
+        else:
+            self._outage = _Outage(type(error), self._now_s)
+        self._listener.changed(is_up=False)
+        reason = str(error) or "it does not answer in time"
+        log.warning("history.unavailable", reason=reason, waiting=self.pending)
+
+    def _note_up(self) -> None:
+        outage, self._outage = self._outage, None
+        self._listener.changed(is_up=True)
+        if outage is not None:
+            uncounted, self._buffer.uncounted = self._buffer.uncounted, 0
+            log.info(
+                "history.recovered",
+                after_s=round(self._now_s - outage.since_s, 1),
+                waiting=self.pending,
+                uncounted=uncounted,
+            )
+
+    def _drop_rest(self) -> None:
+        """Count the rows that are left at the end. No gap can be recorded: there is no store, or no time."""
+        while (part := self._buffer.take()) is not None:
+            self._parts.append(part)
+        left = Counter(record.flow for record in _rows_of(self._parts))
+        self._parts.clear()
+        for flow, attempts in left.items():
+            self._listener.dropped(flow, attempts)
+        if left:
+            log.warning("history.dropped", attempts=left.total(), flows=dict(left), reason="the process ends")
+
+
+def _rows_of(parts: Iterable[Part]) -> Iterator[AttemptRecord]:
+    return (record for part in parts for record in part.attempts)
+
+
+async def _in_time(call: Awaitable[T]) -> T:
+    """Await a call of the store; the store is away if it takes too long."""
+    async with asyncio.timeout(WRITE_MAX_S):
+        return await call

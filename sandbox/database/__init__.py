@@ -1,0 +1,1 @@
+"""PostgreSQL for developers and tests: a private server, or a container."""
