@@ -276,7 +276,9 @@ async def test_a_bug_in_the_reports_of_a_collector_does_not_end_it(
 
     monkeypatch.setattr("eventflow.control.reporter.declare_fanout", broken)
     errors: list[Exception] = []
-    reporter = Reporter([broker_url], flows=[flow], instance=flow, report=CollectorReport, on_error=errors.append)
+    reporter = Reporter(
+        [broker_url], flows=[flow], instance=flow, report=lambda _: CollectorReport(), on_error=errors.append
+    )
     running = asyncio.create_task(reporter.run())
 
     async def is_noted() -> bool:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
+from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
 from eventflow.amqp.channel import RPC_TIMEOUT_S, answered, cancellation_of, open_channel, until_cancelled, until_closed
@@ -45,7 +46,17 @@ async def follow_stream(
     Raises:
         BrokerUnavailableError: The broker refused it, or delivers nothing although it counts messages.
     """
-    channel = await open_channel(connection)
+    return await _follow(await open_channel(connection), queue, on_body=on_body, on_empty=on_empty, silence_s=silence_s)
+
+
+async def _follow(
+    channel: Channel,
+    queue: str,
+    *,
+    on_body: Callable[[bytes], None],
+    on_empty: Callable[[], None],
+    silence_s: float,
+) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
     cancellation = cancellation_of(channel)  # before consuming, so that no cancellation is missed
     has_come = asyncio.Event()
 
@@ -83,9 +94,10 @@ async def last_of_stream(connection: Connection, queue: str) -> bytes | None:
     """
     if await depth_of(connection, queue) is None:
         return None
+    channel = await open_channel(connection)
     bodies: asyncio.Queue[bytes | None] = asyncio.Queue()
-    await follow_stream(
-        connection,
+    await _follow(
+        channel,
         queue,
         on_body=bodies.put_nowait,
         on_empty=partial(bodies.put_nowait, None),
@@ -96,4 +108,5 @@ async def last_of_stream(connection: Connection, queue: str) -> bytes | None:
         while True:
             async with asyncio.timeout(STREAM_SILENCE_S):
                 last = await bodies.get()
+    await answered("close a channel", channel.close())
     return last

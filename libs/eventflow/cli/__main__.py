@@ -14,6 +14,7 @@ from eventflow.cli.assembly import add_group, command, new_group
 from eventflow.cli.check.command import check
 from eventflow.cli.console import configure_logs, err, printable
 from eventflow.cli.dead import command as dead
+from eventflow.cli.history import command as history
 from eventflow.cli.init.command import init
 from eventflow.cli.options import ConfigOption
 from eventflow.cli.settings import settings
@@ -46,6 +47,7 @@ for function in (
 ):
     command(app)(function)
 add_group(app, dead.app, "dead")
+add_group(app, history.app, "history")
 add_group(app, overrides.app, "rate")
 add_group(app, sample.app, "source")
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eventflow.cli.actions import record
 from eventflow.cli.assembly import command, new_group
 from eventflow.cli.connection import with_link
 from eventflow.cli.console import err, out, print_json, table
@@ -117,7 +118,16 @@ def set_rate(
         raise typer.BadParameter("one flow at most and one rate are expected", param_hint="[FLOW] R")
     rate_per_s = rate_of(rate)
     name = named_flow(next(iter(names), None), flow)
-    _change(context, config, name, lambda current: replace(current, rate_per_s=rate_per_s), as_json=as_json)
+    detail = AS_CONFIGURED if rate_per_s is None else _per_s(rate_per_s)
+    _change(
+        context,
+        config,
+        name,
+        lambda current: replace(current, rate_per_s=rate_per_s),
+        kind="rate",
+        detail=detail,
+        as_json=as_json,
+    )
 
 
 def pause(
@@ -128,8 +138,14 @@ def pause(
     config: ConfigOption = None,
 ) -> None:
     """Stop sending to the target of a flow until `resume`. Events are still accepted, and wait."""
-    named = named_flow(name, flow)
-    _change(context, config, named, lambda current: current.pause(at=utc_now(), by=operator()), as_json=as_json)
+    _change(
+        context,
+        config,
+        named_flow(name, flow),
+        lambda current: current.pause(at=utc_now(), by=operator()),
+        kind="pause",
+        as_json=as_json,
+    )
 
 
 def resume(
@@ -140,7 +156,7 @@ def resume(
     config: ConfigOption = None,
 ) -> None:
     """Continue sending to the target of a flow after `pause`."""
-    _change(context, config, named_flow(name, flow), lambda current: current.resume(), as_json=as_json)
+    _change(context, config, named_flow(name, flow), lambda current: current.resume(), kind="resume", as_json=as_json)
 
 
 def _change(
@@ -149,6 +165,8 @@ def _change(
     flow: str | None,
     changed: Callable[[Overrides], Overrides],
     *,
+    kind: str,
+    detail: str = "",
     as_json: bool,
 ) -> None:
     settings = settings_of(context, config)
@@ -162,6 +180,7 @@ def _change(
         print_json({"flow": name, "paused": overrides.is_paused, "limit_per_s": rate.limit_per_s})
     else:
         out.print(f"flow {name}: {'paused, ' if overrides.is_paused else ''}{_per_s(rate.limit_per_s)}")
+    record(settings, kind, flow=name, detail=detail)
 
 
 async def _rates(link: Link, settings: Settings, flows: Sequence[str]) -> list[FlowRate]:

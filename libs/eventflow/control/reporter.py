@@ -37,7 +37,7 @@ class Reporter:
         *,
         flows: Collection[str],
         instance: str,
-        report: Callable[[], CollectorReport],
+        report: Callable[[str], CollectorReport],
         on_error: Callable[[Exception], None],
     ) -> None:
         """Prepare; nothing connects before `run`.
@@ -46,7 +46,7 @@ class Reporter:
             urls: URLs of the brokers.
             flows: The flows of this process. Questions about others, such as those of another team, get no answer.
             instance: Name of this process among all on the exchange.
-            report: Returns the present state.
+            report: Returns the present state, for a flow.
             on_error: Called with an unexpected error, which must end nothing.
         """
         self._urls = urls
@@ -96,7 +96,7 @@ class Reporter:
             # During an alarm the broker reads nothing more from a connection that has published.
             case Broadcast(flow=flow, message=AskStatus()) if flow in self._flows and not is_blocked(connection):
                 try:
-                    answer = encode(Broadcast(flow=flow, sender=self._instance, message=self._report()))
+                    answer = encode(Broadcast(flow=flow, sender=self._instance, message=self._report(flow)))
                 except Exception as error:  # noqa: BLE001 - a status must not end the service
                     self._on_error(error)
                     return

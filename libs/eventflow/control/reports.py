@@ -70,6 +70,8 @@ class ProcessorReport:
         is_consuming: Whether it consumes from the queues of the flow.
         held: Deliveries that it has received and not settled.
         in_flight: Attempts in flight, a part of `held`.
+        oldest_s: Age of the oldest event that waits for its turn in the processor, since its acceptance; 0 if none
+            waits. The lanes are FIFO, so the events that are still in their queues are hardly older.
         is_paused: Whether an operator has paused the flow.
         paused_at: Time of the pause in RFC 3339.
         paused_by: The operator, as `user@host`.
@@ -87,6 +89,7 @@ class ProcessorReport:
     is_consuming: bool | None = None
     held: int | None = None
     in_flight: int | None = None
+    oldest_s: float | None = None
     is_paused: bool | None = None
     paused_at: str | None = None
     paused_by: str | None = None
@@ -126,11 +129,14 @@ class CollectorReport:
     Attributes:
         broker: State of its publisher: `up`, `blocked`, `down` or `refused`.
         spool: None if it has none.
+        accepted_total: Events of the flow that were accepted since the start of the process, so that two reports give
+            a rate.
     """
 
     is_ready: bool | None = None
     broker: str | None = None
     spool: SpoolReport | None = None
+    accepted_total: int | None = None
 
 
 Report = ProcessorReport | CollectorReport
@@ -166,6 +172,7 @@ def read_processor_report(found: Mapping[str, Any]) -> ProcessorReport:
         is_consuming=optional(boolean, found.get("is_consuming")),
         held=optional(integer, found.get("held")),
         in_flight=optional(integer, found.get("in_flight")),
+        oldest_s=optional(number, found.get("oldest_s")),
         is_paused=optional(boolean, found.get("is_paused")),
         paused_at=optional(text, found.get("paused_at")),
         paused_by=optional(text, found.get("paused_by")),
@@ -187,6 +194,7 @@ def read_collector_report(found: Mapping[str, Any]) -> CollectorReport:
         is_ready=optional(boolean, found.get("is_ready")),
         broker=optional(text, found.get("broker")),
         spool=None if "spool" not in found else _read_spool(mapping(found["spool"])),
+        accepted_total=optional(integer, found.get("accepted_total")),
     )
 
 

@@ -28,13 +28,23 @@ class Answers:
 
     Attributes:
         processors: Reports by flow, and then by the name of the processor.
-        collectors: Reports by the name of the collector process.
+        collectors: Reports by flow, and then by the name of the collector process.
         unasked: The reason why no service could be asked; None if they were.
     """
 
     processors: Mapping[str, Mapping[str, ProcessorReport]] = field(default_factory=dict)
-    collectors: Mapping[str, CollectorReport] = field(default_factory=dict)
+    collectors: Mapping[str, Mapping[str, CollectorReport]] = field(default_factory=dict)
     unasked: str | None = None
+
+    @property
+    def every_processor(self) -> Mapping[str, ProcessorReport]:
+        """One report of each processor, by its name."""
+        return {name: report for reports in self.processors.values() for name, report in reports.items()}
+
+    @property
+    def every_collector(self) -> Mapping[str, CollectorReport]:
+        """One report of each collector process, by its name."""
+        return {name: report for reports in self.collectors.values() for name, report in reports.items()}
 
 
 class Enquiry:
@@ -58,15 +68,15 @@ class Enquiry:
         """
         if self._control is None:
             return Answers(unasked=self._unasked)
-        by_flow: defaultdict[str, dict[str, ProcessorReport]] = defaultdict(dict)
-        collectors: dict[str, CollectorReport] = {}
+        processors_of: defaultdict[str, dict[str, ProcessorReport]] = defaultdict(dict)
+        collectors_of: defaultdict[str, dict[str, CollectorReport]] = defaultdict(dict)
 
         def on_message(received: Broadcast) -> None:
             match received.message:
                 case ProcessorReport() as report:
-                    by_flow[received.flow][received.sender] = report
+                    processors_of[received.flow][received.sender] = report
                 case CollectorReport() as report:
-                    collectors[received.sender] = report
+                    collectors_of[received.flow][received.sender] = report
                 case _:
                     pass  # messages between processors, and to or from other operators
 
@@ -74,14 +84,14 @@ class Enquiry:
             loop = asyncio.get_running_loop()
             began_s = loop.time()
             while (asked_s := loop.time() - began_s) < ANSWERS_MAX_S:
-                missing = [flow for flow in self._flows if len(by_flow[flow]) < processors.get(flow, 0)]
+                missing = [flow for flow in self._flows if len(processors_of[flow]) < processors.get(flow, 0)]
                 if asked_s >= COLLECTORS_S and not missing:
                     break
                 # Repeated: a message that cannot be published at this moment is lost without notice.
                 for flow in self._flows if asked_s < COLLECTORS_S else missing:
                     self._control.broadcast(flow, AskStatus())
                 await asyncio.sleep(ASK_EVERY_S)
-        return Answers(processors=by_flow, collectors=collectors)
+        return Answers(processors=processors_of, collectors=collectors_of)
 
     async def ask_why(self, flow: str, event_id: str, *, processors: int) -> Mapping[str, Known]:
         """Ask the processors of a flow about an event, until all have answered or 3 s are up; return their answers.

@@ -1,4 +1,4 @@
-"""The state of one event, from the processors and from the dead queue.
+"""The state of one event, from the processors, the dead queue and the history.
 
 The events, due and retry queues are never read, because a reader would count as a processor.
 """
@@ -13,6 +13,7 @@ from eventflow.operations.asking import asking
 from eventflow.operations.dead.browse import DeadQueue, first
 from eventflow.operations.dead.letters import record_of
 from eventflow.operations.dead.selection import Selection
+from eventflow.operations.history.event import EventHistory, history_document
 from eventflow.operations.session import Link
 from eventflow.topology import Lane, lane_queue
 
@@ -29,6 +30,7 @@ class EventState:
         letter: The event as `dead export` writes it, if it is among the dead letters that were searched.
         letters: Number of dead letters that were searched.
         other_flows: The flows that were not searched.
+        history: Its attempts on record in all flows; None if no history is searched.
     """
 
     event_id: str
@@ -38,11 +40,16 @@ class EventState:
     processors: int
     letter: Mapping[str, Any] | None
     letters: int
+    history: EventHistory | None = None
 
     @property
     def is_known(self) -> bool:
         """Whether the event was found anywhere."""
-        return self.letter is not None or any(known.last or known.in_hand for known in self.answers.values())
+        return (
+            self.letter is not None
+            or any(known.last or known.in_hand for known in self.answers.values())
+            or (self.history is not None and bool(self.history.attempts))
+        )
 
 
 async def find_event(link: Link, queue: DeadQueue, event_id: str, *, other_flows: Sequence[str] = ()) -> EventState:
@@ -79,4 +86,5 @@ def document_of(state: EventState) -> dict[str, Any]:
             "answers": {processor: facts_of(known) for processor, known in state.answers.items()},
         },
         "dead": {"looked_at": state.letters, "letter": state.letter},
+        "history": None if state.history is None else history_document(state.history),
     }

@@ -78,6 +78,11 @@ class MetricTable:
                 setattr(self, name, row.make(registry=self.registry))
 
 
+def count_of(bound: Counter) -> float:
+    """Return the value of a counter that has no labels, or whose labels are bound."""
+    return next(sample.value for metric in bound.collect() for sample in metric.samples)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposition:
     """Metrics as text, and the format of the text."""

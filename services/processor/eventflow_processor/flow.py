@@ -111,6 +111,7 @@ class Flow:
     """The running parts of one flow."""
 
     name: str
+    lanes: Lanes
     consumer: Consumer
     gate: Gate
     quota: Quota
@@ -210,6 +211,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
     metrics.follow(gate=gate, quota=quota, held=lambda: consumer.held, in_flight=lambda: dispatcher.in_flight)
     return Flow(
         name=name,
+        lanes=lanes,
         consumer=consumer,
         gate=gate,
         quota=quota,

@@ -16,7 +16,7 @@ from eventflow.control.messages import (
     Why,
 )
 from eventflow.control.reports import CollectorReport, ProcessorReport, RateReport
-from eventflow.event import format_time
+from eventflow.event import format_time, utc_now
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow_processor.flow import Flow
 from eventflow_processor.observe.metrics import ProcessorMetrics
@@ -80,6 +80,7 @@ def report_of(flow: Flow, metrics: ProcessorMetrics) -> ProcessorReport:
         is_consuming=flow.consumer.is_consuming,
         held=flow.consumer.held,
         in_flight=flow.dispatcher.in_flight,
+        oldest_s=_oldest_s(flow),
         throttled_s=round(gate.pause_s, 3),
         blocked_by=gate.blocked_by,
         target=gate.target,
@@ -102,6 +103,12 @@ def report_of(flow: Flow, metrics: ProcessorMetrics) -> ProcessorReport:
             departure_per_s=round(estimate.departure_per_s, 3),
         )
     return report
+
+
+def _oldest_s(flow: Flow) -> float:
+    accepted_at = flow.lanes.oldest_accepted_at()
+    # The clocks of two hosts differ, so an event can seem to come from the future.
+    return 0.0 if accepted_at is None else max(0.0, round((utc_now() - accepted_at).total_seconds(), 3))
 
 
 def _rate_of(flow: Flow) -> RateReport:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from eventflow.cli.check.broker import check_brokers, check_queues, check_rights
 from eventflow.cli.check.finding import Finding, Verdict
+from eventflow.cli.check.history import check_history
 from eventflow.cli.check.policies import check_policies
 from eventflow.cli.check.services import check_services
 from eventflow.cli.check.settings import as_processor, check_settings
@@ -44,7 +46,7 @@ def check(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Check settings, broker, queues, policies, services and targets. Declares no queue and sends no event.
+    """Check settings, broker, queues, policies, services, targets and history. Declares no queue and sends no event.
 
     Exit status 0: no problem was found; a pause is a warning. Exit status 1: there is a problem.
     """
@@ -65,12 +67,13 @@ def check(
 async def _findings(
     settings: Settings, with_secrets: Settings, flows: Sequence[str], timeout_s: float, *, apply_policy: bool
 ) -> list[Finding]:
-    of_broker, of_services, of_targets = await asyncio.gather(
+    findings = await asyncio.gather(
         _broker_findings(settings, flows, apply_policy=apply_policy),
         check_services(settings, flows),
         check_targets(with_secrets, flows, timeout_s),
+        check_history(settings.history),
     )
-    return [*of_broker, *of_services, *of_targets]
+    return list(chain.from_iterable(findings))
 
 
 async def _broker_findings(settings: Settings, flows: Sequence[str], *, apply_policy: bool) -> list[Finding]:

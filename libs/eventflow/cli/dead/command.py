@@ -13,10 +13,12 @@ import typer
 from rich.console import Console
 
 from eventflow.amqp.browser import Browsed, Browser
+from eventflow.cli.actions import record
 from eventflow.cli.assembly import command, new_group
+from eventflow.cli.bodies import shown_body
 from eventflow.cli.connection import with_link
 from eventflow.cli.console import err, out, print_json, printable, table
-from eventflow.cli.dead.export_files import STANDARD_STREAM, reading, writing
+from eventflow.cli.dead.export_files import reading
 from eventflow.cli.dead.options import (
     AllOption,
     IdsArgument,
@@ -27,7 +29,8 @@ from eventflow.cli.dead.options import (
     selection_of,
 )
 from eventflow.cli.dead.progress import shown_progress
-from eventflow.cli.dead.shown import facts_of, shown_body
+from eventflow.cli.dead.shown import facts_of
+from eventflow.cli.new_file import STANDARD_STREAM, writing
 from eventflow.cli.options import ConfigOption, DryRunOption, JsonOption, OneFlowOption, one_flow_of, settings_of
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
@@ -35,7 +38,7 @@ from eventflow.operations.dead.browse import Action, DeadQueue, Tally, browse, c
 from eventflow.operations.dead.exports import exported
 from eventflow.operations.dead.letters import forwarded_of, headers_of, shown_cause, shown_reason, summary_of
 from eventflow.operations.dead.replay import replay, replay_file
-from eventflow.operations.dead.selection import Selection
+from eventflow.operations.dead.selection import Selection, in_words
 from eventflow.settings.root import Settings
 
 app = new_group(
@@ -170,7 +173,11 @@ def export_dead_letters(
     settings, queue = _queue(context, config, flow)
     selection = selection_of(reason, event_type, since, until)
     console = err if str(file) == STANDARD_STREAM else out
-    with _reported("exported", queue, as_json=as_json, console=console) as tally, writing(file) as sink:
+    recorded = _recorded(settings, "export", queue, in_words(selection))
+    with (
+        _reported("exported", queue, as_json=as_json, console=console, recorded=recorded) as tally,
+        writing(file) as sink,
+    ):
 
         async def write(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
             for letter in letters:
@@ -212,14 +219,19 @@ def replay_dead_letters(
     selection = _selection(selection_of(reason, event_type, since, until), ids, every=every, from_file=file is not None)
     done = "would replay" if dry_run else "replayed"
     if file is not None:
-        with reading(file, queue.flow) as found, _reported(done, queue, as_json=as_json, things="lines") as tally:
+        recorded = None if dry_run else _recorded(settings, "replay", queue, "of a file")
+        with (
+            reading(file, queue.flow) as found,
+            _reported(done, queue, as_json=as_json, things="lines", recorded=recorded) as tally,
+        ):
             tally.seen = found.lines
             if dry_run:
                 tally.done = found.lines
             else:
                 with_link(settings, lambda link: replay_file(link, queue, found, tally))
         return
-    with _reported(done, queue, as_json=as_json) as tally:
+    recorded = None if dry_run else _recorded(settings, "replay", queue, in_words(selection))
+    with _reported(done, queue, as_json=as_json, recorded=recorded) as tally:
         if dry_run:
             _browse(settings, queue, selection, count, tally)
         else:
@@ -263,7 +275,8 @@ def purge_dead_letters(
             return
         typer.confirm("Delete them permanently?", abort=True, err=True)
         at_most = found.seen  # those that were confirmed; dead letters that came later are behind them
-    with _reported("deleted", queue, as_json=as_json) as tally:
+    recorded = _recorded(settings, "purge", queue, in_words(selection))
+    with _reported("deleted", queue, as_json=as_json, recorded=recorded) as tally:
         _browse(settings, queue, selection, delete, tally, at_most=at_most)
     _require_found(selection, tally, queue)
 
@@ -313,6 +326,7 @@ def _reported(
     console: Console = out,
     things: str = "dead letters",
     more: Callable[[], dict[str, Any]] = dict,
+    recorded: Callable[[Tally], None] | None = None,
 ) -> Iterator[Tally]:
     """Print the number of dead letters that were handled, even if an error ends the command half-way.
 
@@ -323,6 +337,7 @@ def _reported(
         console: The place to print it.
         things: The things that are counted.
         more: Called for more fields of the document.
+        recorded: Puts the action on record, also if only a part of it was done.
     """
     tally = Tally()
     try:
@@ -330,12 +345,26 @@ def _reported(
     except BaseException:
         if tally.done:
             err.print(f"{done} {tally.done} {things} of flow {queue.flow}, then failed")
+            if recorded is not None:
+                recorded(tally)
         raise
     if as_json:
         document = {"flow": queue.flow, done.replace(" ", "_"): tally.done, "of": tally.seen, **more()}
         print_json(document, console)
     else:
         console.print(f"{done} {tally.done} of {tally.seen} {things} of flow {queue.flow}")
+    if recorded is not None and tally.done:
+        recorded(tally)
+
+
+def _recorded(settings: Settings, kind: str, queue: DeadQueue, selected: str) -> Callable[[Tally], None]:
+    """Return a function that puts an action on dead letters on record."""
+
+    def put(tally: Tally) -> None:
+        events = f"{tally.done} event{'' if tally.done == 1 else 's'}"
+        record(settings, kind, flow=queue.flow, detail=f"{events} ({selected})")
+
+    return put
 
 
 def _require_found(selection: Selection, tally: Tally, queue: DeadQueue) -> None:

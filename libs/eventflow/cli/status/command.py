@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -13,11 +14,10 @@ from eventflow.cli.console import out, print_json
 from eventflow.cli.options import ConfigOption, FlowOption, JsonOption, flows_of, settings_of
 from eventflow.cli.status.display import shown_of
 from eventflow.errors import BrokerUnavailableError
-from eventflow.operations.asking import asking
 from eventflow.operations.retry_queues import leftovers
 from eventflow.operations.session import connected
 from eventflow.operations.status.document import document_of
-from eventflow.operations.status.look import Status, look
+from eventflow.operations.status.look import Lookout, Status, looking_out
 from eventflow.operations.status.spool import in_words, spool_status
 from eventflow.settings.root import Settings
 
@@ -63,8 +63,16 @@ def status(
 
 
 async def _once(settings: Settings, flows: Sequence[str]) -> Status:
-    async with connected(settings.broker.urls) as link, asking(link, tuple(flows)) as enquiry:
-        return await look(link, settings, flows, await leftovers(link, settings), enquiry)
+    async with connected(settings.broker.urls) as link:
+        old = await leftovers(link, settings)
+        async with looking_out(link, settings, flows, old) as lookout:
+            return await _look(lookout, settings)
+
+
+async def _look(lookout: Lookout, settings: Settings) -> Status:
+    status = await lookout.look()
+    # A collector that is too old to report has metrics, which can be read on its own host.
+    return status if status.spool is not None else replace(status, spool=await spool_status(settings.collector))
 
 
 async def _show_spool(settings: Settings) -> None:
@@ -80,10 +88,13 @@ async def _watch(settings: Settings, flows: Sequence[str]) -> None:
     with Live(console=out, auto_refresh=False) as live:
         while True:
             try:
-                async with connected(settings.broker.urls) as link, asking(link, tuple(flows)) as enquiry:
+                async with (
+                    connected(settings.broker.urls) as link,
+                    looking_out(link, settings, flows, old) as lookout,
+                ):
                     while True:
                         next_at_s = asyncio.get_running_loop().time() + REFRESH_S
-                        live.update(shown_of(await look(link, settings, flows, old, enquiry)), refresh=True)
+                        live.update(shown_of(await _look(lookout, settings)), refresh=True)
                         await asyncio.sleep(next_at_s - asyncio.get_running_loop().time())
             except BrokerUnavailableError as error:
                 live.update(Text(f"{error}; trying again", style="red"), refresh=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from eventflow.amqp.browser import Browsed
 from eventflow.errors import InvalidInputError
+from eventflow.event import format_time
 from eventflow.network.failure import MEANINGS
 from eventflow.operations.dead.letters import REASONS, detail_of, given_up_at, reason_of
 
@@ -41,6 +42,18 @@ class Selection:
             and (self.since is None or given_up_at(letter) >= self.since)
             and (self.until is None or given_up_at(letter) < self.until)
         )
+
+
+def in_words(selection: Selection) -> str:
+    """Describe a selection without its ids: `reason timeout, since 2026-11-28T02:00:00.000Z`, or `all`."""
+    parts = [
+        f"{len(selection.ids)} id{'' if len(selection.ids) == 1 else 's'}" if selection.ids else "",
+        f"reason {' or '.join(sorted(selection.reasons))}" if selection.reasons else "",
+        f"type {' or '.join(sorted(selection.types))}" if selection.types else "",
+        "" if selection.since is None else f"since {format_time(selection.since)}",
+        "" if selection.until is None else f"until {format_time(selection.until)}",
+    ]
+    return ", ".join(part for part in parts if part) or "all"
 
 
 def require_reasons(words: Iterable[str]) -> None:

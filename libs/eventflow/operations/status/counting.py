@@ -1,14 +1,15 @@
 """Count the events in the queues of flows, and read the overrides of an operator."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from eventflow.amqp.channel import is_refused
-from eventflow.amqp.queues import QueueDepth, depth_of
+from eventflow.amqp.queues import QueueDepth
 from eventflow.control.overrides import InvalidOverridesError
 from eventflow.control.reports import ProcessorReport
 from eventflow.errors import BrokerUnavailableError
 from eventflow.event import format_time
+from eventflow.operations.asking import Answers
 from eventflow.operations.overrides import read_overrides
 from eventflow.operations.retry_queues import Leftovers
 from eventflow.operations.session import Link
@@ -16,8 +17,11 @@ from eventflow.operations.status.flow import UNKNOWN_ORDERS, FlowStatus, Orders,
 from eventflow.settings.root import Settings
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
 
+Measure = Callable[[str], Awaitable[QueueDepth | None]]
+"""Measures a queue; None if it does not exist."""
 
-async def count(link: Link, settings: Settings, flows: Sequence[str], old: Leftovers) -> list[FlowStatus]:
+
+async def count(measure: Measure, settings: Settings, flows: Sequence[str], old: Leftovers) -> list[FlowStatus]:
     """Count the events in the queues of each flow.
 
     Raises:
@@ -26,16 +30,17 @@ async def count(link: Link, settings: Settings, flows: Sequence[str], old: Lefto
     found = []
     for flow in flows:
         target = settings.all_flows[flow].target
-        status = await _counts(link, flow, target.retry_delays_s, old.delays_s.get(flow, ()))
+        status = await _counts(measure, flow, target.retry_delays_s, old.delays_s.get(flow, ()))
         found.append(replace(status, configured_per_s=target.rate_per_s))
     return found
 
 
-async def with_reports(link: Link, status: FlowStatus, reports: Mapping[str, ProcessorReport]) -> FlowStatus:
-    """Add the reports of a flow's processors. If none has reported the overrides, read them from the broker."""
+async def with_reports(link: Link, status: FlowStatus, answers: Answers) -> FlowStatus:
+    """Add the reports about a flow. If no processor has reported the overrides, read them from the broker."""
+    reports = answers.processors.get(status.flow, {})
     known = next((report for report in reports.values() if report.is_paused is not None), None)
     orders = await _orders_in_stream(link, status.flow) if known is None else _orders_in(known)
-    return replace(status, reports=reports, orders=orders)
+    return replace(status, reports=reports, collectors=answers.collectors.get(status.flow, {}), orders=orders)
 
 
 def _orders_in(report: ProcessorReport) -> Orders:
@@ -64,16 +69,13 @@ async def _orders_in_stream(link: Link, flow: str) -> Orders:
     )
 
 
-async def _counts(link: Link, flow: str, delays_s: Sequence[float], old_s: Sequence[float]) -> FlowStatus:
-    async def depth(queue: str) -> QueueDepth | None:
-        return await depth_of(link.connection, queue)
-
-    lanes = {lane: await depth(lane_queue(flow, lane)) for lane in Lane}
+async def _counts(measure: Measure, flow: str, delays_s: Sequence[float], old_s: Sequence[float]) -> FlowStatus:
+    lanes = {lane: await measure(lane_queue(flow, lane)) for lane in Lane}
     live = lanes[Lane.LIVE]
     retries = [
         RetryStatus(
             delay_s=delay_s,
-            events=_ready(await depth(retry_queue(flow, delay_s))),
+            events=_ready(await measure(retry_queue(flow, delay_s))),
             configured=delay_s in delays_s,
         )
         for delay_s in sorted({*delays_s, *old_s})
@@ -82,7 +84,7 @@ async def _counts(link: Link, flow: str, delays_s: Sequence[float], old_s: Seque
         flow=flow,
         lanes={lane: _ready(depth) for lane, depth in lanes.items()},
         retries=tuple(retries),
-        dead=_ready(await depth(dead_queue(flow))),
+        dead=_ready(await measure(dead_queue(flow))),
         processors=live.consumers if live else None,
     )
 

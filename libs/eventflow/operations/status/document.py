@@ -32,6 +32,7 @@ def _document_of_flow(flow: FlowStatus) -> dict[str, Any]:
         "held": flow.held,
         "in_flight": flow.in_flight,
         "waiting": flow.waiting,
+        "oldest_s": flow.oldest_s,
         "retries": [asdict(retry) for retry in flow.retries],
         "dead": flow.dead,
         "processors": flow.processors,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eventflow.control.reports import ProcessorReport, RateReport, TargetReport
+from eventflow.control.reports import CollectorReport, ProcessorReport, RateReport, TargetReport
 from eventflow.topology import Lane
 
 LANES = {"live": Lane.LIVE, "due": Lane.DUE, "replay": Lane.REPLAY}
@@ -51,6 +51,7 @@ class FlowStatus:
         processors: Consumers of the live lane: one for each processor.
         configured_per_s: The rate in the settings of this command; None if it is unlimited.
         reports: The reports of its processors, by their names.
+        collectors: The reports of its collectors, by their names.
         orders: The overrides of an operator, from a processor, or from the broker if none has reported them.
     """
 
@@ -61,6 +62,7 @@ class FlowStatus:
     processors: int | None = None
     configured_per_s: float | None = None
     reports: Mapping[str, ProcessorReport] = field(default_factory=dict)
+    collectors: Mapping[str, CollectorReport] = field(default_factory=dict)
     orders: Orders = UNKNOWN_ORDERS
 
     @property
@@ -88,6 +90,11 @@ class FlowStatus:
     def waiting(self) -> int | None:
         """Events that wait for an attempt or its end, without those in a delay; None if unknown."""
         return None if self.held is None or self.processors is None else self.ready + self.held
+
+    @property
+    def oldest_s(self) -> float | None:
+        """Age of the oldest event that waits in a processor; None if no processor has reported it."""
+        return max((r.oldest_s for r in self.reports.values() if r.oldest_s is not None), default=None)
 
     @property
     def throttled_s(self) -> float | None:

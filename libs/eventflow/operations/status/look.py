@@ -1,19 +1,21 @@
 """A look at all flows and services: their state at one moment."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from eventflow.amqp.meter import QueueMeter
 from eventflow.event import utc_now
-from eventflow.operations.asking import Enquiry
+from eventflow.operations.asking import Enquiry, asking
 from eventflow.operations.retry_queues import Leftovers
 from eventflow.operations.session import Link
 from eventflow.operations.status.counting import count, with_reports
 from eventflow.operations.status.flow import FlowStatus
 from eventflow.operations.status.losses import losses_in
 from eventflow.operations.status.services import Service, services_in
-from eventflow.operations.status.spool import SpoolStatus, spool_in, spool_status
+from eventflow.operations.status.spool import SpoolStatus, spool_in
 from eventflow.settings.root import Settings
 
 
@@ -37,28 +39,54 @@ class Status:
         return (f"flow {flow.flow}: {line}" for flow in self.flows for line in losses_in(flow.reports.values()))
 
 
-async def look(link: Link, settings: Settings, flows: Sequence[str], old: Leftovers, enquiry: Enquiry) -> Status:
-    """Count the events of some flows, and ask the services.
+class Lookout:
+    """Looks at some flows, as often as needed.
+
+    Attributes:
+        enquiry: Asks the services of these flows.
+    """
+
+    def __init__(
+        self, link: Link, settings: Settings, flows: Sequence[str], old: Leftovers, *, enquiry: Enquiry
+    ) -> None:
+        """Prepare; use `looking_out`."""
+        self._link = link
+        self._settings = settings
+        self._flows = flows
+        self._old = old
+        self._meter = QueueMeter(link.connection)
+        self.enquiry = enquiry
+
+    async def look(self) -> Status:
+        """Count the events in the queues, and ask the services.
+
+        Raises:
+            BrokerUnavailableError: The broker does not answer.
+        """
+        counted = await count(self._meter.depth, self._settings, self._flows, self._old)
+        answers = await self.enquiry.ask({status.flow: status.processors or 0 for status in counted})
+        statuses = await asyncio.gather(*(with_reports(self._link, status, answers) for status in counted))
+        return Status(
+            at=utc_now(),
+            flows=statuses,
+            services=services_in(answers),
+            spool=spool_in(answers.every_collector.values()),
+            unasked=answers.unasked,
+        )
+
+
+@asynccontextmanager
+async def looking_out(link: Link, settings: Settings, flows: Sequence[str], old: Leftovers) -> AsyncIterator[Lookout]:
+    """Yield a lookout on some flows, which asks the services over a connection of its own.
 
     Args:
-        link: A connection to the broker.
+        link: An open connection to the broker.
         settings: The settings with these flows.
         flows: The flows to look at.
         old: The retry queues of older settings.
-        enquiry: Asks the services of these flows.
 
     Raises:
-        BrokerUnavailableError: The broker does not answer.
+        BrokerUnavailableError: The broker cannot be used.
     """
-    counted = await count(link, settings, flows, old)
-    answers = await enquiry.ask({status.flow: status.processors or 0 for status in counted})
-    statuses = await asyncio.gather(
-        *(with_reports(link, status, answers.processors.get(status.flow, {})) for status in counted)
-    )
-    return Status(
-        at=utc_now(),
-        flows=statuses,
-        services=services_in(answers),
-        spool=spool_in(answers.collectors.values()) or await spool_status(settings.collector),
-        unasked=answers.unasked,
-    )
+    async with asking(link, tuple(flows)) as enquiry:
+        yield Lookout(link, settings, flows, old, enquiry=enquiry)

@@ -34,23 +34,22 @@ class Service:
 
 def services_in(answers: Answers) -> list[Service]:
     """Return the processes in the answers, processors first. One with several flows has answered for each of them."""
-    processors = {name: report for reports in answers.processors.values() for name, report in reports.items()}
     return [
-        *(_processor(name, report) for name, report in sorted(processors.items())),
-        *(_collector(name, report) for name, report in sorted(answers.collectors.items())),
+        *(_processor(name, report) for name, report in sorted(answers.every_processor.items())),
+        *(_collector(name, report) for name, report in sorted(answers.every_collector.items())),
     ]
 
 
 def _processor(instance: str, report: ProcessorReport) -> Service:
     return Service(
-        kind="processor", name=_short(instance), instance=instance, ready=report.is_ready, notes=report.obstacles
+        kind="processor", name=short_name(instance), instance=instance, ready=report.is_ready, notes=report.obstacles
     )
 
 
 def _collector(instance: str, report: CollectorReport) -> Service:
     return Service(
         kind="collector",
-        name=_short(instance),
+        name=short_name(instance),
         instance=instance,
         ready=report.is_ready,
         notes=tuple(_notes_of(report)),
@@ -64,7 +63,7 @@ def _notes_of(report: CollectorReport) -> Iterator[str]:
         yield f"spool {report.spool.state}, {report.spool.events} events"
 
 
-def _short(instance: str) -> str:
+def short_name(instance: str) -> str:
     """Return `host:pid` of `program@host:pid:random`; a name of another form stays as it is."""
     match instance.partition("@")[2].split(":"):
         case [host, pid, _]:

@@ -22,6 +22,7 @@ from eventflow.service.instance import name_instance
 from eventflow.settings.root import Settings
 from eventflow.settings.source import SourceSettings
 from eventflow.tasks import cancel_and_wait
+from eventflow.telemetry.metrics import count_of
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import ingest_specs
 from eventflow_collector.dedup.window import Window
@@ -134,12 +135,13 @@ class Worker:
         spool = self._spool.state
         return Readiness(ready=ready, details={"broker": broker, "spool": spool, "spooling": spool == "spooling"})
 
-    def report(self) -> CollectorReport:
-        """Return the present state, for `eventflow status`."""
+    def report(self, flow: str) -> CollectorReport:
+        """Return the present state with the count of a flow, for `eventflow status` and the console."""
         return CollectorReport(
             is_ready=self.readiness().ready,
             broker=self._publisher.state,
             spool=None if self._spool is None else self._spool.report(),
+            accepted_total=int(count_of(self.metrics.flows[flow].accepted)),
         )
 
     async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from eventflow.cli.bodies import shown_body
 from eventflow.cli.console import printable, table
-from eventflow.cli.dead.shown import shown_body
 
 ID = "66d81702-77a4-4c3d-b40c-8c1d76ba3d24"
 

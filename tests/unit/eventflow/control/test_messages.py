@@ -77,6 +77,7 @@ processors = st.builds(
     is_consuming=st.none() | st.booleans(),
     held=st.none() | counts,
     in_flight=st.none() | counts,
+    oldest_s=st.none() | seconds,
     is_paused=st.none() | st.booleans(),
     paused_at=st.none() | texts,
     paused_by=st.none() | texts,
@@ -111,7 +112,11 @@ spools = st.builds(
     failing=st.booleans(),
 )
 collectors = st.builds(
-    CollectorReport, is_ready=st.none() | st.booleans(), broker=st.none() | texts, spool=st.none() | spools
+    CollectorReport,
+    is_ready=st.none() | st.booleans(),
+    broker=st.none() | texts,
+    spool=st.none() | spools,
+    accepted_total=st.none() | counts,
 )
 messages = st.one_of(
     st.just(AskStatus()),
@@ -254,6 +259,7 @@ def test_no_report_of_a_processor_is_too_large_for_its_reader() -> None:
         is_consuming=False,
         held=2**31,
         in_flight=2**31,
+        oldest_s=123456789.123,
         is_paused=True,
         paused_at="2026-11-28T09:59:12.126Z",
         paused_by="\u00fc" * 100,

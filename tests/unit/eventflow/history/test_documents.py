@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from eventflow.history.documents import action_document, document_of, gap_document, text_of
 
+from eventflow.history.documents import action_document, document_of, gap_document, text_of
 from eventflow.history.records import Action, AttemptRecord, Gap
 from tests.support.history import NOON, attempt
 

@@ -8,7 +8,8 @@ from stat import S_IMODE
 
 import pytest
 
-from eventflow.cli.dead.export_files import reading, writing
+from eventflow.cli.dead.export_files import reading
+from eventflow.cli.new_file import writing
 from eventflow.errors import EventFlowError
 
 

@@ -1,11 +1,10 @@
 """One dead letter as the command shows it."""
 
-import json
 from typing import Any
 
 import pytest
 
-from eventflow.cli.dead.shown import facts_of, shown_body
+from eventflow.cli.dead.shown import facts_of
 from eventflow.message import Envelope
 from tests.support.cli import browsed, dead_letter
 
@@ -23,12 +22,3 @@ def test_the_queue_in_which_the_broker_moved_a_letter_is_shown() -> None:
 @pytest.mark.parametrize("deaths", [None, [], "x", [1], [{}], [{"reason": 1, "queue": "q"}], {"reason": "expired"}])
 def test_an_odd_x_death_is_none(deaths: Any) -> None:
     assert "given up by" not in dict(facts_of(browsed(dead_letter("a", reason="timeout"), {"x-death": deaths})))
-
-
-def test_a_body_is_shown_as_what_it_is_and_cut() -> None:
-    assert shown_body(b'{"a":[1]}', full=False) == json.dumps({"a": [1]}, indent=2)
-    assert shown_body(b"\xff\x00", full=False) == "ff 00"
-    assert shown_body(b"x" * 2500, full=False).endswith("\n... 500 more characters; --full shows all")
-    assert shown_body(b"\xff" * 130, full=False).endswith("\n... 2 more bytes; --full shows all")
-    assert shown_body(b"x" * 2500, full=True) == "x" * 2500
-    assert shown_body(b"[" * 100_000, full=True) == "[" * 100_000

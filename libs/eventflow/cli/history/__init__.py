@@ -1,0 +1,1 @@
+"""`eventflow history`: commands for the attempts on record."""
