@@ -74,16 +74,11 @@ class Connections:
         self._url = url
         self._application = application
         self._on_connect = on_connect
+        self._place = _place_of(url)
         self._idle: list[Connection] = []
         self._used: set[Connection] = set()
         self._places = asyncio.Semaphore(CONNECTIONS_MAX)
         self._is_closed = False
-
-    @property
-    def place(self) -> str:
-        """Host and database, for messages."""
-        parts = urlsplit(self._url)
-        return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @asynccontextmanager
     async def transaction(self, bounds: Bounds) -> AsyncIterator[Connection]:
@@ -143,7 +138,7 @@ class Connections:
         try:
             yield
         except FOREIGN_ERRORS as error:
-            raise translated(error, place=self.place) from error
+            raise translated(error, place=self._place) from error
 
     def _idle_connection(self) -> "Connection | None":
         """Return an open connection; those that the server has closed meanwhile are forgotten."""
@@ -172,13 +167,25 @@ class Connections:
     async def _open(self) -> Connection:
         if self._is_closed:
             raise HistoryUnavailableError("the history is closed")
-        return await asyncpg.connect(
-            self._url,
-            timeout=CONNECT_MAX_S,
-            # Behind PgBouncer, a statement that is prepared on one connection is not known to the next one.
-            statement_cache_size=0,
-            server_settings={"application_name": self._application},
-        )
+        try:
+            return await asyncpg.connect(
+                self._url,
+                timeout=CONNECT_MAX_S,
+                # Behind PgBouncer, a statement that is prepared on one connection is not known to the next one.
+                statement_cache_size=0,
+                server_settings={"application_name": self._application},
+            )
+        except ValueError:  # its message can have a part of the URL
+            raise HistoryUnavailableError("PostgreSQL does not understand the URL of the history") from None
+
+
+def _place_of(url: str) -> str:
+    """Return host and database, for messages."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "PostgreSQL"
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _milliseconds(seconds: float) -> int:

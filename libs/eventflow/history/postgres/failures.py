@@ -44,7 +44,6 @@ _MEANINGS: Final[dict[type[Exception], tuple[type[HistoryError], str]]] = {
     asyncpg.UndefinedFunctionError: (HistorySchemaError, _SCHEMA_DIFFERS),
     asyncpg.InvalidSchemaNameError: (HistorySchemaError, _SCHEMA_DIFFERS),
     TimeoutError: (HistoryUnavailableError, "does not answer in time"),
-    asyncpg.ClientConfigurationError: (HistoryUnavailableError, "has a URL that PostgreSQL does not understand"),
     OverflowError: (HistoryRefusedError, _DOES_NOT_FIT),
     ValueError: (HistoryRefusedError, _DOES_NOT_FIT),
 }

@@ -126,7 +126,9 @@ BEGIN
             USING ERRCODE = 'check_violation';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('eventflow.add_day'));
-    IF to_regclass('eventflow.' || partition_name) IS NOT NULL THEN
+    -- A query, and not `to_regclass`, whose cache may not have the table that another writer has just made.
+    PERFORM FROM pg_class WHERE relnamespace = 'eventflow'::regnamespace AND relname = partition_name;
+    IF FOUND THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE eventflow.%I (LIKE eventflow.attempts)', partition_name);
@@ -160,3 +162,5 @@ END
 $$;
 
 REVOKE EXECUTE ON FUNCTION eventflow.add_day, eventflow.drop_day_before FROM PUBLIC;
+
+INSERT INTO eventflow.versions (version, name) VALUES (1, '0001_history');
