@@ -181,6 +181,7 @@ class DeadLetters:
     async def _searching(self, flow: str) -> AsyncIterator[Link]:
         end_turn = await self.take_turn(flow)
         try:
+            await self._state.fresh()  # just after the start, the first connection is on its way
             yield self._state.link
         finally:
             end_turn()

@@ -10,8 +10,8 @@ from eventflow.history.records import LOST, FlowMinute, Gap, MinuteCount
 
 MINUTE: Final = timedelta(minutes=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DEFERRED: Final = frozenset({"defer", "hold"})
-_FAILED: Final = frozenset({"retry", "dead", LOST})
+DEFERRED: Final = frozenset({"defer", "hold"})
+FAILED: Final = frozenset({"retry", "dead", LOST})
 
 
 class Span(Enum):
@@ -134,9 +134,9 @@ class _Grid:
 
 
 def _add(step: Step, count: MinuteCount) -> None:
-    if count.key.outcome in _DEFERRED:
+    if count.key.outcome in DEFERRED:
         step.deferred = (step.deferred or 0) + count.attempts
-    elif count.key.outcome in _FAILED:
+    elif count.key.outcome in FAILED:
         step.failed = (step.failed or 0) + count.attempts
     else:
         step.delivered = (step.delivered or 0) + count.attempts

@@ -111,6 +111,7 @@ class State:
         Raises:
             BrokerUnavailableError: They cannot be asked now.
         """
+        await self.fresh()  # just after the start, the first connection is on its way
         session = self._open_session
         processors = await session.lookout.count_processors(flow)
         if not processors:

@@ -25,7 +25,8 @@ def counted(minutes_ago: int, attempts: int = 60, outcome: str = "delivered", bu
 
 def paths(chart: Chart, kind: str) -> list[str]:
     root = ElementTree.fromstring(str(chart.svg))
-    return [path.attrib["d"] for path in root if path.attrib["class"] == kind]
+    drawn = (path.attrib["d"] for path in root if path.attrib["class"] == kind)
+    return [f"M{part}" for path in drawn for part in path.split("M")[1:]]
 
 
 @pytest.mark.parametrize("span", Span)
