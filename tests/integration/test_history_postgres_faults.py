@@ -20,10 +20,12 @@ from eventflow.history.postgres import writing
 from eventflow.history.postgres.store import PostgresStore
 from eventflow.history.records import Batch, MinuteCount, MinuteKey
 from sandbox.database.server import PrivateServer
+from tests.support.certificates import Authority
 from tests.support.databases import empty_database, execute, fetch
 from tests.support.history import attempt
 from tests.support.pgbouncer import running_pgbouncer
 from tests.support.postgres_proxy import Loss, PostgresProxy
+from tests.support.wait import eventually
 
 ROWS = 50
 
@@ -257,3 +259,41 @@ async def test_behind_pgbouncer_in_transaction_mode_several_stores_share_two_con
         for store in stores:
             await store.close()
     await assert_on_record_once(own_database, batches)
+
+
+async def test_sslmode_in_the_url_selects_tls_and_the_authority_that_is_trusted(database_server, tmp_path):
+    authority = Authority(tmp_path)
+    pem = database_server.directory / "server.pem"
+    pem.write_bytes(authority.issue("IP:127.0.0.1").read_bytes())
+    pem.chmod(0o600)
+    owner = database_server.directory.stat()
+    os.chown(pem, owner.st_uid, owner.st_gid)
+    strict = f"{database_server.url}?sslmode=verify-full&sslrootcert="
+    for name, value in {"ssl_cert_file": pem, "ssl_key_file": pem, "ssl": "on"}.items():
+        await execute(database_server.url, f"ALTER SYSTEM SET {name} = '{value}'")
+    await execute(database_server.url, "SELECT pg_reload_conf()")
+    try:
+        trusting = PostgresStore(f"{strict}{authority.certificate}")
+        await eventually(lambda: answers(trusting), what="the server to speak TLS")
+        await trusting.close()
+        other = tmp_path / "other"
+        other.mkdir()
+        distrusting = PostgresStore(f"{strict}{Authority(other).certificate}")
+        with pytest.raises(HistoryUnavailableError, match="certificate verify failed"):
+            await distrusting.check()
+    finally:
+        await execute(database_server.url, "ALTER SYSTEM RESET ALL")
+        await execute(database_server.url, "SELECT pg_reload_conf()")
+    plain = PostgresStore(f"{database_server.url}?sslmode=require")
+    await eventually(lambda: refuses(plain), what="a server without TLS to be refused")
+
+
+async def answers(store: PostgresStore) -> bool:
+    try:
+        return (await store.check()).kind == "postgresql"
+    except HistoryUnavailableError:
+        return False
+
+
+async def refuses(store: PostgresStore) -> bool:
+    return not await answers(store)

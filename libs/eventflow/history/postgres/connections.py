@@ -177,7 +177,10 @@ class Connections:
                 statement_cache_size=0,
                 server_settings={"application_name": self._application},
             )
-        except ValueError:  # its message can have a part of the URL
+        except ValueError as error:
+            if isinstance(error, OSError):  # a certificate that is not trusted is both
+                raise
+            # Without the message of the driver, which can have a part of the URL.
             raise HistoryUnavailableError("PostgreSQL does not understand the URL of the history") from None
 
 
