@@ -1,16 +1,13 @@
 """Every page, light and dark, wide and narrow: it fits, it works by keyboard, and a screen reader can read it."""
 
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, Page, expect
 
 from tests.browser.world import World
-from tests.support.browser import unreachable_controls, watched_page, wider_parts
 from tests.support.target import Receipt
 from tests.support.wait import eventually
 

@@ -175,7 +175,7 @@ class Connections:
                 statement_cache_size=0,
                 server_settings={"application_name": self._application},
             )
-        except ValueError as error:  # its message can have a part of the URL
+        except ValueError:  # its message can have a part of the URL
             raise HistoryUnavailableError("PostgreSQL does not understand the URL of the history") from None
 
 
