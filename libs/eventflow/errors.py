@@ -33,6 +33,10 @@ class BrokerUnavailableError(EventFlowError):
     """The broker cannot be used now: there is no connection, it is blocked, or it was lost before an answer."""
 
 
+class BusyError(EventFlowError):
+    """Another operation has to end first; the message names it."""
+
+
 class InvalidInputError(EventFlowError):
     """An operator's input cannot be used; the message has the value and the accepted form."""
 

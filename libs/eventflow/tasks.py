@@ -37,6 +37,19 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """Run work to its end, also if the caller is cancelled meanwhile; then raise the cancellation.
+
+    The work must end by itself soon.
+    """
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
 async def race(attempts: Sequence[Attempt[T]], *, stagger_s: float, discard: Callable[[T], Awaitable[object]]) -> T:
     """Make attempts that begin one after the other and run side by side; return the result of the first success.
 

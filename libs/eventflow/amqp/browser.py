@@ -1,6 +1,8 @@
 """Browsing: an operator reads a queue. At the end, messages that are not acked are requeued at their positions."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -54,19 +56,27 @@ class Browser:
     Each batch has a consumer of its own, which is cancelled when the batch is complete. The alternatives are worse: one
     consumer can hold at most 2000 messages of a quorum queue, and `basic.get` costs a round trip for each message and
     loses their order when they are requeued.
+
+    Attributes:
+        total: Number of messages in the queue at the start.
+        left: Number of messages that are still to be read.
     """
 
-    def __init__(self, connection: Connection, channel: Channel, queue: str, *, ready: int, consumers: int) -> None:
+    def __init__(
+        self, connection: Connection, channel: Channel, queue: str, *, ready: int, at_most: int | None, consumers: int
+    ) -> None:
         """Prepare; use `browsing`.
 
         Args:
             connection: The connection of the channel.
             channel: A channel that nothing else uses.
             queue: The queue to read.
-            ready: Number of messages to read.
+            ready: Number of messages in the queue.
+            at_most: Number of messages to read, if fewer than these.
             consumers: Number of consumers that the queue has without ours.
         """
-        self.left = ready
+        self.total = ready
+        self.left = ready if at_most is None else min(ready, at_most)
         self._others = consumers
         self._is_countable = True
         self._connection = connection
@@ -109,8 +119,8 @@ class Browser:
             raise DeliveryLostError(str(error)) from error
         self._open.discard(message.tag)
 
-    async def keep_order(self) -> None:
-        """Read on until requeuing the messages leaves the queue in its order.
+    async def keep_order(self, *, within_s: float) -> None:
+        """Read on until requeuing the messages leaves the queue in its order, or until the time is up.
 
         A quorum queue delivers requeued messages before all others, and appends the next requeued ones to them. If
         reading ended among messages that were requeued before, those that were read would move behind those that were
@@ -119,8 +129,9 @@ class Browser:
         Raises:
             BrokerUnavailableError: As `read`.
         """
+        deadline_s = time.monotonic() + within_s
         for _ in range(ORDER_KEPT_MAX // BATCH_MAX):
-            if not self._is_among_requeued or not await self.read(BATCH_MAX):
+            if not self._is_among_requeued or time.monotonic() > deadline_s or not await self.read(BATCH_MAX):
                 return
 
     async def close(self) -> None:
@@ -173,13 +184,16 @@ class Browser:
 
 
 @asynccontextmanager
-async def browsing(connection: Connection, queue: str, *, at_most: int | None = None) -> AsyncIterator[Browser]:
+async def browsing(
+    connection: Connection, queue: str, *, at_most: int | None = None, order_within_s: float = math.inf
+) -> AsyncIterator[Browser]:
     """Browse a queue; at the end of the context, unacked messages are back in place. A missing queue counts as empty.
 
     Args:
         connection: The connection to read on.
         queue: The queue to read.
         at_most: Number of messages to read, if fewer than all that are there now.
+        order_within_s: Longest time to read on only to keep the order of the queue.
 
     Raises:
         BrokerUnavailableError: The broker cannot be used; it requeues by itself all that was not acked.
@@ -191,12 +205,13 @@ async def browsing(connection: Connection, queue: str, *, at_most: int | None = 
         connection,
         channel,
         queue,
-        ready=ready if at_most is None else min(ready, at_most),
+        ready=ready,
+        at_most=at_most,
         consumers=consumers,
     )
     try:
         yield browser
-        await browser.keep_order()
+        await browser.keep_order(within_s=order_within_s)
     except BaseException:
         with suppress(BrokerUnavailableError):
             await browser.close()

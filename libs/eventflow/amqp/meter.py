@@ -21,6 +21,7 @@ class QueueMeter:
         self._connection = connection
         self._channel: Channel | None = None
         self._missed_s: dict[str, float] = {}
+        self._turn = asyncio.Lock()  # a missing queue closes the channel, which would fail a request beside it
 
     async def depth(self, queue: str) -> QueueDepth | None:
         """Count a queue's ready messages and consumers; None if it did not exist within the last 15 s.
@@ -32,6 +33,10 @@ class QueueMeter:
         missed_s = self._missed_s.get(queue)
         if missed_s is not None and now_s - missed_s < MISSING_FOR_S:
             return None
+        async with self._turn:
+            return await self._measure(queue, now_s)
+
+    async def _measure(self, queue: str, now_s: float) -> QueueDepth | None:
         if self._channel is None or self._channel.is_closed:
             self._channel = await open_channel(self._connection)
         try:

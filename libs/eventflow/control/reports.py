@@ -131,12 +131,14 @@ class CollectorReport:
         spool: None if it has none.
         accepted_total: Events of the flow that were accepted since the start of the process, so that two reports give
             a rate.
+        uptime_s: Seconds since that start.
     """
 
     is_ready: bool | None = None
     broker: str | None = None
     spool: SpoolReport | None = None
     accepted_total: int | None = None
+    uptime_s: float | None = None
 
 
 Report = ProcessorReport | CollectorReport
@@ -195,6 +197,7 @@ def read_collector_report(found: Mapping[str, Any]) -> CollectorReport:
         broker=optional(text, found.get("broker")),
         spool=None if "spool" not in found else _read_spool(mapping(found["spool"])),
         accepted_total=optional(integer, found.get("accepted_total")),
+        uptime_s=optional(number, found.get("uptime_s")),
     )
 
 

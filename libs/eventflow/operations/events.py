@@ -10,7 +10,7 @@ from typing import Any
 from eventflow.amqp.queues import depth_of
 from eventflow.control.messages import Known, facts_of
 from eventflow.operations.asking import asking
-from eventflow.operations.dead.browse import DeadQueue, first
+from eventflow.operations.dead.browse import Bounds, DeadQueue, first
 from eventflow.operations.dead.letters import record_of
 from eventflow.operations.dead.selection import Selection
 from eventflow.operations.history.event import EventHistory, history_document
@@ -64,15 +64,16 @@ async def find_event(link: Link, queue: DeadQueue, event_id: str, *, other_flows
     if processors:
         async with asking(link, (queue.flow,)) as enquiry:
             answers = await enquiry.ask_why(queue.flow, event_id, processors=processors)
-    letters, looked_at = await first(link, queue, Selection(ids=frozenset({event_id})), 1, at_most=LETTERS_MAX)
+    bounds = Bounds(letters=LETTERS_MAX)
+    found = await first(link, queue, Selection(ids=frozenset({event_id})), 1, bounds=bounds)
     return EventState(
         event_id=event_id,
         flow=queue.flow,
         other_flows=other_flows,
         answers=answers,
         processors=processors,
-        letter=record_of(letters[0]) if letters else None,
-        letters=looked_at,
+        letter=record_of(found.letters[0]) if found.letters else None,
+        letters=min(found.total, LETTERS_MAX),
     )
 
 

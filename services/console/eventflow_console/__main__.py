@@ -4,6 +4,7 @@ from eventflow.service.entry import begin, imported
 
 begin()
 
+import asyncio
 import os
 from contextlib import AsyncExitStack
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import structlog
 
+from eventflow.history.opening import open_history, shown_url
 from eventflow.network.broker_tls import require_sound_urls
 from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
@@ -18,12 +20,12 @@ from eventflow.service.program import run_program, version_option
 from eventflow.service.supervision import supervised
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
+from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.metrics import exposition_of
 from eventflow_console.app import application
 from eventflow_console.auth.selection import authenticator_of
 from eventflow_console.desk import Desk
 from eventflow_console.guards import require_safe_access
-from eventflow_console.history import History
 from eventflow_console.metrics import ConsoleMetrics
 from eventflow_console.readiness import readiness_of
 from eventflow_console.server import serving
@@ -45,7 +47,10 @@ async def serve(settings: Settings) -> None:
     stop = lifecycle.stop_requested()
     metrics = ConsoleMetrics()
     async with AsyncExitStack() as stack:
-        desk = Desk(settings=settings, history=History(None, metrics), stopping=stop)
+        store = None if settings.history.url is None else open_history(settings.history.url.get_secret_value())
+        if store is not None:
+            stack.push_async_callback(store.close)
+        desk = Desk.of(settings, store=store, metrics=metrics, stopping=stop)
         port = await stack.enter_async_context(
             serving(
                 application(desk, authenticator_of(settings.console, metrics), metrics),
@@ -70,10 +75,14 @@ async def serve(settings: Settings) -> None:
             admin_port=admin_port,
             auth=settings.console.auth,
             read_only=settings.console.read_only,
+            history=None if settings.history.url is None else shown_url(settings.history.url.get_secret_value()),
             pid=os.getpid(),
         )
         await stack.enter_async_context(supervised())
-        await lifecycle.until_stopped(stop)
+        duties = [asyncio.create_task(duty) for duty in desk.duties()]
+        stack.push_async_callback(cancel_and_wait, *duties)
+        stack.push_async_callback(desk.jobs.close)
+        await lifecycle.until_stopped(stop, *duties)
     log.info("console.stopped")
 
 

@@ -4,12 +4,14 @@ from typing import Final
 
 from aiohttp import web
 
+from eventflow_console.api.routes import add_api
 from eventflow_console.auth.user import Authenticator
 from eventflow_console.desk import DESK, Desk
 from eventflow_console.metrics import ConsoleMetrics
 from eventflow_console.pages.problems import problem_page
-from eventflow_console.pages.routes import routes as page_routes
+from eventflow_console.pages.routes import routes
 from eventflow_console.security.guards import (
+    BEGUN,
     authenticating,
     checking_hosts,
     observing,
@@ -39,11 +41,13 @@ def application(desk: Desk, authenticator: Authenticator, metrics: ConsoleMetric
         ],
     )
     app[DESK] = desk
-    app.on_response_prepare.append(_harden)
-    app.add_routes(page_routes())
+    app.on_response_prepare.append(_on_prepare)
+    app.add_routes(routes())
+    add_api(app, metrics)
     return app
 
 
-async def _harden(_: web.Request, response: web.StreamResponse) -> None:
+async def _on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+    request[BEGUN] = True
     # In this signal and not in a middleware, so that it holds for streams too, whose headers leave before they end.
     harden(response.headers)

@@ -9,7 +9,8 @@ from typing import Final, Generic, Literal, TypeVar
 import structlog
 
 from eventflow.errors import HistoryError, HistoryLateError, HistorySchemaError
-from eventflow.history.store import QUERY_MAX_S, ArchiveStore
+from eventflow.history.records import Action
+from eventflow.history.store import QUERY_MAX_S, HistoryStore
 from eventflow_console.metrics import ConsoleMetrics
 
 QUERIES_MAX: Final = 4
@@ -62,7 +63,7 @@ _BUSY: Final = Problem(lack="busy", sentence="The history is busy with other que
 class History:
     """The store of the history, as pages and API ask it."""
 
-    def __init__(self, store: ArchiveStore | None, metrics: ConsoleMetrics) -> None:
+    def __init__(self, store: HistoryStore | None, metrics: ConsoleMetrics) -> None:
         self._store = store
         self._metrics = metrics
         self._places = asyncio.Semaphore(QUERIES_MAX)
@@ -72,7 +73,7 @@ class History:
         """Whether there is a store."""
         return self._store is not None
 
-    async def ask(self, name: str, query: Callable[[ArchiveStore], Awaitable[T]]) -> Answer[T]:
+    async def ask(self, name: str, query: Callable[[HistoryStore], Awaitable[T]]) -> Answer[T]:
         """Make a query, and return its answer within `PATIENCE_S`.
 
         Args:
@@ -95,6 +96,17 @@ class History:
             return self._without(name, Problem(lack=lack, sentence=f"The history cannot be used: {error}"), str(error))
         self._metrics.query_seconds.labels(name).observe(time.perf_counter() - started_s)
         return Answer(value=value)
+
+    async def record(self, action: Action) -> None:
+        """Put an action of an operator on record, if the store takes it in time. The log has the action too."""
+        if self._store is None:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._store.put_action(action)
+        except (HistoryError, TimeoutError) as error:
+            self._metrics.query_failures.labels(query="put_action", reason="away").inc()
+            log.warning("history.action_not_recorded", kind=action.kind, error=str(error) or "no answer in time")
 
     def _without(self, name: str, problem: Problem, error: str) -> Answer[T]:
         self._metrics.query_failures.labels(query=name, reason=problem.lack).inc()

@@ -7,7 +7,7 @@ class ConsoleMetrics(MetricTable):
     """What the console counts. No label has a value that a visitor chooses."""
 
     requests = counter("eventflow_console_requests", "Requests, by route and class of status (2xx).", "route", "status")
-    streams = gauge("eventflow_console_streams", "Open streams of live events and of exports.")
+    streams = gauge("eventflow_console_streams", "Open streams, of live pages or of rows.", "kind")
     logins_refused = counter("eventflow_console_logins_refused", "Requests with a wrong name or password.", "reason")
     changes_refused = counter("eventflow_console_changes_refused", "Requests for a change that were refused.", "reason")
     query_seconds = histogram(

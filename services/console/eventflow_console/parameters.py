@@ -64,12 +64,11 @@ def attempts_in(parameters: Parameters, flow: str) -> AttemptFilter:
         InvalidInputError: A parameter is malformed.
         UnboundedFilterError: The selection has no index.
     """
-    status = parameters.get("status")
     return AttemptFilter(
         flow=flow,
         outcome=_text_in(parameters, "outcome"),
         reason=_text_in(parameters, "reason"),
-        status=_number(status, "status", least=100, most=999) if status else None,
+        status=_status_in(parameters),
         type=_text_in(parameters, "type"),
         since=_moment_in(parameters, "since"),
         until=_moment_in(parameters, "until"),
@@ -77,7 +76,7 @@ def attempts_in(parameters: Parameters, flow: str) -> AttemptFilter:
 
 
 def letters_in(parameters: Parameters, ids: Collection[str] = ()) -> Selection:
-    """Return a selection of dead letters: by their ids if there are any, and by `reason`, `type`, `since`, `until`.
+    """Return a selection of dead letters: by their ids if there are any, and by `reason`, `status`, `type` and times.
 
     Raises:
         InvalidInputError: A parameter is malformed, or there are too many ids.
@@ -86,12 +85,13 @@ def letters_in(parameters: Parameters, ids: Collection[str] = ()) -> Selection:
         raise InvalidInputError(f"ids: at most {IDS_MAX} are expected; select more by a filter")
     if not all(map(is_valid_attribute, ids)):
         raise InvalidInputError("ids: each is expected to be 1 to 255 bytes of printable characters")
-    reason, kind = _text_in(parameters, "reason"), _text_in(parameters, "type")
+    reason, kind, status = _text_in(parameters, "reason"), _text_in(parameters, "type"), _status_in(parameters)
     if reason is not None:
         require_reasons([reason])
     return Selection(
         ids=frozenset(ids),
         reasons=frozenset() if reason is None else frozenset({reason}),
+        statuses=frozenset() if status is None else frozenset({status}),
         types=frozenset() if kind is None else frozenset({kind}),
         since=_moment_in(parameters, "since"),
         until=_moment_in(parameters, "until"),
@@ -138,6 +138,11 @@ def _text_in(parameters: Parameters, name: str) -> str | None:
     if not is_valid_attribute(text):
         raise InvalidInputError(f"{name}: at most 255 bytes of printable characters are expected")
     return text
+
+
+def _status_in(parameters: Parameters) -> int | None:
+    text = parameters.get("status", "").strip()
+    return _number(text, "status", least=100, most=999) if text else None
 
 
 def _moment_in(parameters: Parameters, name: str) -> datetime | None:

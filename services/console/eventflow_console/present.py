@@ -200,12 +200,12 @@ class Present:
 
     Attributes:
         at: Time of the last look that succeeded; None if there was none. While the broker is away, the flows are those
-            of that look.
+            of that look. Two values that differ only in this time are equal, because nothing has changed.
         flows: Every flow in the settings, by name, in their order.
         unasked: The reason why no service could be asked; None if they were.
     """
 
-    at: datetime | None
+    at: datetime | None = field(compare=False)
     broker: BrokerState
     flows: Mapping[str, FlowState]
     unasked: str | None = None

@@ -8,12 +8,20 @@ from typing import Final
 
 from aiohttp import web
 
-from eventflow.errors import EventFlowError, InvalidInputError, UnboundedFilterError
+from eventflow.errors import BusyError, EventFlowError, InvalidInputError, UnboundedFilterError
 
 PROBLEM_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_STATUSES: Final[Mapping[type[EventFlowError], int]] = {
+    InvalidInputError: 400,
+    UnboundedFilterError: 400,
+    BusyError: 409,
+    EventFlowError: 503,  # RabbitMQ or the history cannot be used; the message says which
+}
+"""The first class that fits an error has its status."""
+
 _SENTENCES: Final = {
     404: "There is no such page.",
     405: "This address does not take requests of this method.",
@@ -47,10 +55,9 @@ def refusal_of(error: Exception) -> RequestRefusedError:
             return error
         case web.HTTPException():
             return _refusal_of_aiohttp(error)
-        case InvalidInputError() | UnboundedFilterError():
-            return RequestRefusedError(400, str(error))
-        case EventFlowError():  # its message names the part that cannot be used: RabbitMQ, or the history
-            return RequestRefusedError(503, str(error))
+        case EventFlowError():
+            status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
+            return RequestRefusedError(status, str(error))
         case _:
             return RequestRefusedError(500, "An error inside the console; its log has the details.")
 

@@ -24,6 +24,7 @@ from eventflow.cli.dead.options import (
     IdsArgument,
     ReasonOption,
     SinceOption,
+    StatusOption,
     TypeOption,
     UntilOption,
     selection_of,
@@ -34,7 +35,7 @@ from eventflow.cli.new_file import STANDARD_STREAM, writing
 from eventflow.cli.options import ConfigOption, DryRunOption, JsonOption, OneFlowOption, one_flow_of, settings_of
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
-from eventflow.operations.dead.browse import Action, DeadQueue, Tally, browse, count, delete, first
+from eventflow.operations.dead.browse import UNBOUNDED, Action, Bounds, DeadQueue, Tally, browse, count, delete, first
 from eventflow.operations.dead.exports import exported
 from eventflow.operations.dead.letters import forwarded_of, headers_of, shown_cause, shown_reason, summary_of
 from eventflow.operations.dead.replay import replay, replay_file
@@ -54,6 +55,7 @@ def list_dead_letters(
     context: typer.Context,
     flow: OneFlowOption = None,
     reason: ReasonOption = None,
+    status: StatusOption = None,
     event_type: TypeOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -63,8 +65,9 @@ def list_dead_letters(
 ) -> None:
     """List the oldest dead letters. The queue does not change."""
     settings, queue = _queue(context, config, flow)
-    selection = selection_of(reason, event_type, since, until)
-    letters, depth = with_link(settings, lambda link: first(link, queue, selection, limit))
+    selection = selection_of(reason, event_type, since, until, statuses=status)
+    found = with_link(settings, lambda link: first(link, queue, selection, limit))
+    letters, depth = found.letters, found.total
     if as_json:
         print_json({"flow": queue.flow, "dead_letters": depth, "shown": [summary_of(letter) for letter in letters]})
         return
@@ -100,10 +103,10 @@ def show_dead_letter(
 ) -> None:
     """Show one dead letter with its headers and body. The queue does not change."""
     settings, queue = _queue(context, config, flow)
-    letters, depth = with_link(settings, lambda link: first(link, queue, Selection(ids=frozenset({id})), 1))
-    if not letters:
-        raise EventFlowError(_none_has([id], depth, queue.flow))
-    letter = letters[0]
+    found = with_link(settings, lambda link: first(link, queue, Selection(ids=frozenset({id})), 1))
+    if not found.letters:
+        raise EventFlowError(_none_has([id], found.total, queue.flow))
+    letter = found.letters[0]
     if as_json:
         parts = forwarded_of(letter, with_values=forwarded)
         print_json({**exported(letter, queue.flow), "forwarded": parts, "headers": headers_of(letter)})
@@ -126,6 +129,7 @@ def count_dead_letters(
     context: typer.Context,
     flow: OneFlowOption = None,
     reason: ReasonOption = None,
+    status: StatusOption = None,
     event_type: TypeOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -137,7 +141,7 @@ def count_dead_letters(
     A reason marked (RabbitMQ) means that the broker itself dead-lettered the event, not a processor.
     """
     settings, queue = _queue(context, config, flow)
-    selection = selection_of(reason, event_type, since, until)
+    selection = selection_of(reason, event_type, since, until, statuses=status)
     reasons: Counter[str] = Counter()
 
     async def add(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
@@ -159,6 +163,7 @@ def export_dead_letters(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; - is stdout.")] = Path(STANDARD_STREAM),
     flow: OneFlowOption = None,
     reason: ReasonOption = None,
+    status: StatusOption = None,
     event_type: TypeOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -171,7 +176,7 @@ def export_dead_letters(
     file is overwritten. `dead replay --from FILE` sends the events again, after you have edited them or as they are.
     """
     settings, queue = _queue(context, config, flow)
-    selection = selection_of(reason, event_type, since, until)
+    selection = selection_of(reason, event_type, since, until, statuses=status)
     console = err if str(file) == STANDARD_STREAM else out
     recorded = _recorded(settings, "export", queue, in_words(selection))
     with (
@@ -193,6 +198,7 @@ def replay_dead_letters(
     ids: IdsArgument = None,
     flow: OneFlowOption = None,
     reason: ReasonOption = None,
+    status: StatusOption = None,
     event_type: TypeOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -207,7 +213,8 @@ def replay_dead_letters(
 ) -> None:
     """Send dead letters again. Their attempts are counted from zero again.
 
-    Select them by ids, by conditions that all must be met (--reason, --type, --since, --until), by --all, or by --from.
+    Select them by ids, by conditions that all must be met (--reason, --status, --type, --since, --until), by --all, or
+    by --from.
 
     Each dead letter leaves the queue only after the broker has confirmed its copy in the replay lane. If the command
     fails, an event may be sent twice, and none is lost. Run it again to continue.
@@ -216,7 +223,8 @@ def replay_dead_letters(
     before the first is sent.
     """
     settings, queue = _queue(context, config, flow)
-    selection = _selection(selection_of(reason, event_type, since, until), ids, every=every, from_file=file is not None)
+    conditions = selection_of(reason, event_type, since, until, statuses=status)
+    selection = _selection(conditions, ids, every=every, from_file=file is not None)
     done = "would replay" if dry_run else "replayed"
     if file is not None:
         recorded = None if dry_run else _recorded(settings, "replay", queue, "of a file")
@@ -246,6 +254,7 @@ def purge_dead_letters(
     ids: IdsArgument = None,
     flow: OneFlowOption = None,
     reason: ReasonOption = None,
+    status: StatusOption = None,
     event_type: TypeOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -257,16 +266,16 @@ def purge_dead_letters(
 ) -> None:
     """Delete dead letters permanently, after a confirmation.
 
-    Select them by ids, by conditions that all must be met (--reason, --type, --since, --until), or by --all.
+    Select them by ids, by conditions that all must be met (--reason, --status, --type, --since, --until), or by --all.
     """
     settings, queue = _queue(context, config, flow)
-    selection = _selection(selection_of(reason, event_type, since, until), ids, every=every)
+    selection = _selection(selection_of(reason, event_type, since, until, statuses=status), ids, every=every)
     asks = not (yes or dry_run)
     if asks and not sys.stdin.isatty():
         raise typer.BadParameter(
             "there is no terminal for the confirmation; give this option, or --dry-run", param_hint="--yes"
         )
-    at_most = None
+    bounds = UNBOUNDED
     if not yes:
         with _reported("would delete", queue, as_json=as_json and dry_run, console=out if dry_run else err) as found:
             _browse(settings, queue, selection, count, found)
@@ -274,10 +283,10 @@ def purge_dead_letters(
         if dry_run or not found.done:
             return
         typer.confirm("Delete them permanently?", abort=True, err=True)
-        at_most = found.seen  # those that were confirmed; dead letters that came later are behind them
+        bounds = Bounds(letters=found.seen)  # those that were confirmed; dead letters that came later are behind them
     recorded = _recorded(settings, "purge", queue, in_words(selection))
     with _reported("deleted", queue, as_json=as_json, recorded=recorded) as tally:
-        _browse(settings, queue, selection, delete, tally, at_most=at_most)
+        _browse(settings, queue, selection, delete, tally, bounds=bounds)
     _require_found(selection, tally, queue)
 
 
@@ -303,16 +312,16 @@ def _browse(
     action: Action,
     tally: Tally,
     *,
-    at_most: int | None = None,
+    bounds: Bounds = UNBOUNDED,
 ) -> None:
     with shown_progress(queue.name, tally):
-        with_link(settings, lambda link: browse(link, queue, selection, action, tally, at_most=at_most))
+        with_link(settings, lambda link: browse(link, queue, selection, action, tally, bounds=bounds))
 
 
 def _selection(conditions: Selection, ids: Sequence[str] | None, *, every: bool, from_file: bool = False) -> Selection:
     if bool(ids) + (not conditions.is_everything) + every + from_file != 1:
         raise typer.BadParameter(
-            "exactly one of them is expected", param_hint="ids, conditions (--reason, --type, ...), --all or --from"
+            "exactly one of them is expected", param_hint="ids, conditions (--reason, --status, ...), --all or --from"
         )
     return dataclasses.replace(conditions, ids=frozenset(ids or ()))
 

@@ -20,6 +20,16 @@ ReasonOption = Annotated[
         autocompletion=lambda incomplete: [word for word in (*REASONS, *MEANINGS) if word.startswith(incomplete)],
     ),
 ]
+StatusOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        min=100,
+        max=599,
+        help="Only events whose last attempt got this HTTP status, such as 422. May be repeated.",
+    ),
+]
 TypeOption = Annotated[
     list[str] | None,
     typer.Option("--type", metavar="TYPE", help="Only events of this type. May be repeated."),
@@ -47,7 +57,7 @@ def selection_of(
     since: str | None,
     until: str | None,
     *,
-    ids: Sequence[str] | None = None,
+    statuses: Sequence[int] | None = None,
 ) -> Selection:
     """Return the selection that the options describe.
 
@@ -57,8 +67,8 @@ def selection_of(
     with usage_of("--reason"):
         require_reasons(reasons or ())
     return Selection(
-        ids=frozenset(ids or ()),
         reasons=frozenset(reasons or ()),
+        statuses=frozenset(statuses or ()),
         types=frozenset(types or ()),
         since=moment_option(since, "--since"),
         until=moment_option(until, "--until"),

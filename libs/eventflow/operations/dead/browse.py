@@ -1,6 +1,8 @@
 """Browse the dead queue of a flow, a few dead letters at a time: the common part of all operations on it."""
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
@@ -9,6 +11,7 @@ from eventflow.amqp.browser import Browsed, Browser, browsing
 from eventflow.operations.dead.selection import Selection
 from eventflow.operations.session import Link
 from eventflow.settings.root import Settings
+from eventflow.tasks import finished
 from eventflow.topology import dead_queue
 
 READ_MAX_BYTES = 64 * 1024 * 1024
@@ -48,7 +51,7 @@ class Tally:
     """Progress through the dead letters, which is known even if an operation fails half-way.
 
     Attributes:
-        total: Dead letters to read; 0 until reading begins.
+        total: Dead letters in the queue at the start; 0 until reading begins.
         seen: Dead letters that were read.
         done: Those that were selected and handled.
         found_ids: The ids that were selected, if a selection has ids.
@@ -66,24 +69,55 @@ Action = Callable[[Browser, Sequence[Browsed], Tally], Awaitable[None]]
 """Handles the selected dead letters of one read, and counts in the tally those that are done."""
 
 
-async def first(
-    link: Link, queue: DeadQueue, selection: Selection, limit: int, *, at_most: int | None = None
-) -> tuple[list[Browsed], int]:
-    """Return the first selected dead letters, at most `limit`, and the number of all dead letters, at most `at_most`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Dead letters that a search has found.
+
+    Attributes:
+        letters: The first ones that are selected, the oldest first.
+        searched: Number of dead letters that were read.
+        total: Number of dead letters in the queue at the start.
+    """
+
+    letters: tuple[Browsed, ...]
+    searched: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Bounds of a search, because dead letters that are being read are hidden from all others.
+
+    Attributes:
+        letters: Most dead letters to read.
+        time_s: Longest time to read, and once more to keep the order of the queue.
+    """
+
+    letters: int | None = None
+    time_s: float = math.inf
+
+
+UNBOUNDED = Bounds()
+
+
+async def first(link: Link, queue: DeadQueue, selection: Selection, limit: int, *, bounds: Bounds = UNBOUNDED) -> Found:
+    """Return the first selected dead letters, at most `limit`.
 
     Raises:
         BrokerUnavailableError: The broker cannot be used.
     """
     found: list[Browsed] = []
-    async with browsing(link.connection, queue.name, at_most=at_most) as browser:
-        depth = browser.left
-        while len(found) < limit and (letters := await browser.read(queue.per_read)):
+    searched = 0
+    deadline_s = time.monotonic() + bounds.time_s
+    async with browsing(link.connection, queue.name, at_most=bounds.letters, order_within_s=bounds.time_s) as browser:
+        while len(found) < limit and time.monotonic() < deadline_s and (letters := await browser.read(queue.per_read)):
+            searched += len(letters)
             found += [letter for letter in letters if selection.has(letter)]
-    return found[:limit], depth
+    return Found(letters=tuple(found[:limit]), searched=searched, total=browser.total)
 
 
 async def browse(
-    link: Link, queue: DeadQueue, selection: Selection, action: Action, tally: Tally, *, at_most: int | None = None
+    link: Link, queue: DeadQueue, selection: Selection, action: Action, tally: Tally, *, bounds: Bounds = UNBOUNDED
 ) -> None:
     """Read each dead letter that is in the queue now, and apply the action to the selected ones.
 
@@ -93,9 +127,10 @@ async def browse(
     Raises:
         EventFlowError: The broker failed. Dead letters that were not acked are still in the queue.
     """
-    async with browsing(link.connection, queue.name, at_most=at_most) as browser:
-        tally.total = browser.left
-        while letters := await browser.read(queue.per_read):
+    deadline_s = time.monotonic() + bounds.time_s
+    async with browsing(link.connection, queue.name, at_most=bounds.letters, order_within_s=bounds.time_s) as browser:
+        tally.total = browser.total
+        while time.monotonic() < deadline_s and (letters := await browser.read(queue.per_read)):
             tally.seen += len(letters)
             selected = [letter for letter in letters if selection.has(letter)]
             if selection.ids:
@@ -115,7 +150,15 @@ async def count(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
 
 
 async def handle_each(items: Sequence[T], tally: Tally, handle: Callable[[T], Awaitable[None]]) -> None:
-    """Handle all of them concurrently. If one fails, the others finish first and are counted."""
+    """Handle all of them concurrently. If one fails, the others finish first and are counted.
+
+    So do all of them if the operation is cancelled: a dead letter whose copy is confirmed must be acked, or its event
+    is sent twice.
+    """
+    await finished(_handle_all(items, tally, handle))
+
+
+async def _handle_all(items: Sequence[T], tally: Tally, handle: Callable[[T], Awaitable[None]]) -> None:
     results = await asyncio.gather(*map(handle, items), return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
     tally.done += len(results) - len(failures)

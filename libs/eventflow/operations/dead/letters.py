@@ -68,6 +68,12 @@ def detail_of(letter: Browsed) -> str | None:
     return None if failure is None or death_of(letter) is not None else failure.detail
 
 
+def status_of(letter: Browsed) -> int | None:
+    """Return the HTTP status of the last attempt; None if there was none, or if the broker itself moved the message."""
+    failure = letter.envelope.failure
+    return None if failure is None or death_of(letter) is not None else failure.status
+
+
 def given_up_at(letter: Browsed) -> datetime:
     """Return the time of the last failure, or else of the broker's move, or else of the acceptance."""
     match letter.headers.get("x-death"):

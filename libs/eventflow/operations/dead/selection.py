@@ -8,7 +8,7 @@ from eventflow.amqp.browser import Browsed
 from eventflow.errors import InvalidInputError
 from eventflow.event import format_time
 from eventflow.network.failure import MEANINGS
-from eventflow.operations.dead.letters import REASONS, detail_of, given_up_at, reason_of
+from eventflow.operations.dead.letters import REASONS, detail_of, given_up_at, reason_of, status_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +17,14 @@ class Selection:
 
     Attributes:
         reasons: Reasons, or details of failed connections.
+        statuses: HTTP statuses of the last attempt.
         since: The earliest time at which an event was given up.
         until: The time before which it was given up.
     """
 
     ids: frozenset[str] = frozenset()
     reasons: frozenset[str] = frozenset()
+    statuses: frozenset[int] = frozenset()
     types: frozenset[str] = frozenset()
     since: datetime | None = None
     until: datetime | None = None
@@ -39,6 +41,7 @@ class Selection:
             (not self.ids or event.id in self.ids)
             and (not self.types or event.type in self.types)
             and (not self.reasons or not self.reasons.isdisjoint({reason_of(letter), detail_of(letter)}))
+            and (not self.statuses or status_of(letter) in self.statuses)
             and (self.since is None or given_up_at(letter) >= self.since)
             and (self.until is None or given_up_at(letter) < self.until)
         )

@@ -17,6 +17,7 @@ from eventflow.operations.status.losses import losses_in
 from eventflow.operations.status.services import Service, services_in
 from eventflow.operations.status.spool import SpoolStatus, spool_in
 from eventflow.settings.root import Settings
+from eventflow.topology import Lane, lane_queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,15 @@ class Lookout:
             spool=spool_in(answers.every_collector.values()),
             unasked=answers.unasked,
         )
+
+    async def count_processors(self, flow: str) -> int:
+        """Return the number of processors of a flow.
+
+        Raises:
+            BrokerUnavailableError: The broker does not answer.
+        """
+        depth = await self._meter.depth(lane_queue(flow, Lane.LIVE))
+        return depth.consumers if depth else 0
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -126,6 +127,7 @@ class Worker:
         self._connections = ConnectionLimit(limit)
         self.metrics.connections_max.set(limit)
         self._is_listening = False
+        self._started_s = time.monotonic()
 
     def readiness(self) -> Readiness:
         """Return whether it listens and could make an event durable now: by a publish, or for a while in the spool."""
@@ -142,6 +144,7 @@ class Worker:
             broker=self._publisher.state,
             spool=None if self._spool is None else self._spool.report(),
             accepted_total=int(count_of(self.metrics.flows[flow].accepted)),
+            uptime_s=round(time.monotonic() - self._started_s, 3),
         )
 
     async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:

@@ -17,6 +17,9 @@ from eventflow_console.security.origins import SAFE_METHODS, foreign_reason
 
 API_PREFIX: Final = "/api/"
 
+BEGUN: Final = web.RequestKey("begun", bool)
+"""Set when the head of an answer is sent."""
+
 log = structlog.stdlib.get_logger()
 
 
@@ -65,9 +68,14 @@ def refusing(page: RefusalPage) -> Middleware:
             refusal = refusal_of(error)
         except EventFlowError as error:
             refusal = refusal_of(error)
+        except ConnectionError:
+            raise  # the client has left, which aiohttp expects
         except Exception as error:  # the last guard: the connection stays usable, and the log has the reason
-            log.exception("request.failed", method=request.method, path=request.path)
+            log.exception("internal.error", place=_route_of(request), method=request.method, path=request.path)
             refusal = refusal_of(error)
+        if request.get(BEGUN):
+            # A second answer would follow the first one as if it were a part of it.
+            raise ConnectionResetError("an answer has begun already")
         return await _answer(request, refusal, page)
 
     return refuse

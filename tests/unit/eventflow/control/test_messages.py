@@ -117,6 +117,7 @@ collectors = st.builds(
     broker=st.none() | texts,
     spool=st.none() | spools,
     accepted_total=st.none() | counts,
+    uptime_s=st.none() | seconds,
 )
 messages = st.one_of(
     st.just(AskStatus()),

@@ -1,0 +1,68 @@
+"""Attempts: pages of them, all of a selection, and those of one event."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from eventflow.errors import HistoryUnavailableError
+from eventflow.history.documents import action_document, document_of
+from eventflow.history.filters import AttemptFilter, Cursor
+from eventflow_console.api.answers import address, answer, parameters_of, sentences_of
+from eventflow_console.api.streams import ROWS, row_of
+from eventflow_console.desk import DESK, Desk
+from eventflow_console.lookups import actions_page, all_attempts, attempts_page
+from eventflow_console.parameters import (
+    attempts_in,
+    cursor_in,
+    flow_in,
+    limit_in,
+    named_flow_in,
+)
+
+SELECTION = ("flow", "outcome", "reason", "status", "type", "since", "until")
+ROWS_MAX = 1_000_000
+ROWS_USUAL = 100_000
+
+
+async def get_attempts(request: web.Request) -> web.Response:
+    """Answer with a page of attempts, the newest first."""
+    desk, parameters = request.app[DESK], parameters_of(request, *SELECTION, "after", "limit")
+    flow = flow_in(parameters, desk.flows)
+    page = await attempts_page(
+        desk, attempts_in(parameters, flow), after=cursor_in(parameters), limit=limit_in(parameters)
+    )
+    following = None if page.next_cursor is None else address(request.path, parameters, after=page.next_cursor.text)
+    return answer(
+        {
+            "flow": flow,
+            "attempts": None if page.attempts is None else [document_of(attempt) for attempt in page.attempts],
+            "next": following,
+            "problems": sentences_of(page.problem),
+        }
+    )
+
+
+async def stream_attempts(request: web.Request) -> web.StreamResponse:
+    """Answer with all attempts of a selection, one in each row."""
+    desk, parameters = request.app[DESK], parameters_of(request, *SELECTION, "after", "limit")
+    flow = flow_in(parameters, desk.flows)
+    limit = limit_in(parameters, most=ROWS_MAX) if "limit" in parameters else ROWS_USUAL
+    rows = _rows(desk, attempts_in(parameters, flow), after=cursor_in(parameters), limit=limit)
+    return await request.app[ROWS].send(request, rows, name=f"attempts-{flow}")
+
+
+async def get_actions(request: web.Request) -> web.Response:
+    """Answer with the latest actions of operators."""
+    desk, parameters = request.app[DESK], parameters_of(request, "flow", "limit")
+    page = await actions_page(desk, flow=named_flow_in(parameters, desk.flows), limit=limit_in(parameters))
+    actions = None if page.value is None else [action_document(action) for action in page.value]
+    return answer({"actions": actions, "problems": sentences_of(page.problem)})
+
+
+async def _rows(desk: Desk, selection: AttemptFilter, *, after: Cursor | None, limit: int) -> AsyncIterator[bytes]:
+    async for page in all_attempts(desk, selection, after=after, most=limit):
+        if page.problem is not None:
+            raise HistoryUnavailableError(page.problem.sentence)
+        # One row for each page of attempts: a client that reads slowly is judged by some kilobytes, not by a line.
+        if page.attempts:
+            yield b"".join(row_of(document_of(attempt)) for attempt in page.attempts)
