@@ -63,8 +63,9 @@ def list_attempts(
 ) -> None:
     """List the attempts of a flow, the newest first.
 
-    All conditions must be met. `--outcome delivered` needs a range of at most one day. So does a reason, a status or
-    a type, unless the outcome is `failures` or one of them. Such a selection has an index, so every list is fast.
+    All conditions must be met. A reason, a status or a type is searched among failures (`--outcome failures`, or one
+    outcome of these), or in a range of at most one day (`--since`, `--until`). `--outcome delivered` needs such a range
+    too. So every list is fast.
     """
     settings = settings_of(context, config)
     selection = filter_of(
