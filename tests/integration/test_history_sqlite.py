@@ -411,6 +411,7 @@ class Explaining:
 
 ALLOWED_SCANS = (
     "SCAN CONSTANT ROW",
+    "SCAN (subquery",  # rows that an index has found
     "SCAN pieces",  # of the index by event
     "SCAN found",  # flows
     "SCAN writers",  # starts of processes

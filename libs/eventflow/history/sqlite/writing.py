@@ -29,11 +29,15 @@ def _insertion(rows: int) -> str:
 
 _INSERT_MANY, _INSERT_ONE = _insertion(ROWS_AT_ONCE), _insertion(1)
 
-_ADD_TO_MINUTE = """
-INSERT INTO minutes (minute, flow, outcome, reason, status, bucket, attempts, duration_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+_ADD_COUNTS = """
+INSERT INTO {table} (minute, flow, outcome, reason, status, bucket, attempts, duration_us)
+VALUES (? / {step} * {step}, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, duration_us = duration_us + excluded.duration_us
 """
+
+_ADD_TO_MINUTES, _ADD_TO_HOURS = (
+    _ADD_COUNTS.format(table=table, step=step) for table, step in (("minutes", 1), ("hours", 60))
+)
 
 _PUT_WRITER = """
 INSERT INTO writers (name, batch, started_at, seen_at) VALUES (:name, :batch, :now, :now)
@@ -62,7 +66,9 @@ def append(connection: sqlite3.Connection, batch: Batch, *, now: datetime) -> No
     if batch.number <= last_batch(connection, batch.writer):
         return
     _insert_attempts(connection, batch.attempts)
-    connection.executemany(_ADD_TO_MINUTE, map(row_of_minute, batch.minutes))
+    counts = [row_of_minute(minute) for minute in batch.minutes]
+    connection.executemany(_ADD_TO_MINUTES, counts)
+    connection.executemany(_ADD_TO_HOURS, counts)
     connection.executemany("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", map(row_of_gap, batch.gaps))
     connection.execute(_PUT_WRITER, {"name": batch.writer, "batch": batch.number, "now": unix_microseconds(now)})
 
