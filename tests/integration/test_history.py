@@ -21,7 +21,7 @@ from eventflow.topology import Lane, lane_queue
 from sandbox.database.server import PrivateServer
 from tests.support.amqp import Amqp
 from tests.support.databases import empty_database
-from tests.support.lost_commits import LostCommits
+from tests.support.postgres_proxy import Loss, PostgresProxy
 from tests.support.services import Service, processor, starting
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
@@ -363,15 +363,14 @@ async def test_an_answer_to_commit_that_is_lost_doubles_no_row(
     start: Start, database: str, target: ScriptedTarget, flow: str, publisher: Publisher, http: aiohttp.ClientSession
 ) -> None:
     """The connection is cut between COMMIT and its answer. So the server has the batch, unknown to the processor."""
-    async with LostCommits(database) as proxy:
+    async with PostgresProxy(database) as proxy:
         service = await start(proxy.url)
         for _ in range(10):
             await publisher.publish(30)
-            proxy.is_losing = True
-            await eventually(lambda: not proxy.is_losing, what="a lost answer")
+            proxy.losses = [Loss.ANSWER]
+            await eventually(lambda: not proxy.losses, what="a lost answer")
         await eventually(lambda: len(target.taken) == publisher.events, what="all deliveries")
         await service.counts(http, "eventflow_history_recorded_total", publisher.events, within_s=30)
-        assert proxy.lost == 10
         found = await recorded(database, flow)
         assert found.attempts == found.counted == publisher.events
         assert found.gaps == []
