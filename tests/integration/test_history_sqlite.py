@@ -326,7 +326,7 @@ async def test_a_closed_store_refuses_calls(history: SqliteStore) -> None:
 async def test_the_log_is_bounded_while_some_reader_is_always_active(
     history: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file, "WAL_MAX_BYTES", 1024 * 1024)
+    monkeypatch.setattr(file, "LOG_MAX_BYTES", 1024 * 1024)
     await history.migrate()
     is_over = threading.Event()
 
