@@ -25,10 +25,10 @@ from eventflow_console.dead_letters import DeadLetters
 from eventflow_console.jobs import Job, Jobs
 
 EXPORT_MAX_S: Final = 900.0
-"""Longest export. RabbitMQ takes unacked messages back after 30 minutes."""
+"""Longest time of an export: after 30 minutes RabbitMQ requeues messages that are not acked."""
 
 EXPORT_STALLED_S: Final = 30.0
-"""Time after which a reader that takes nothing loses its export, because it keeps the dead letters from all others."""
+"""Longest wait for a client that reads nothing. Meanwhile the dead letters are hidden from all others."""
 
 log = structlog.stdlib.get_logger()
 
