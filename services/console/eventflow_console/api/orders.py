@@ -11,7 +11,7 @@ from eventflow_console.api.answers import answer
 from eventflow_console.api.bodies import body_of, texts_in
 from eventflow_console.auth.user import user_of
 from eventflow_console.desk import DESK, Desk
-from eventflow_console.parameters import CONFIGURED, rate_in
+from eventflow_console.parameters import CONFIGURED, flow_in, rate_in
 
 
 async def pause(request: web.Request) -> web.Response:
@@ -44,6 +44,6 @@ async def _ordered(request: web.Request, order: Callable[..., Awaitable[Override
 
 def _flow_in(members: dict[str, str], desk: Desk) -> str:
     """Return the flow of an order. It must be named: an order to the wrong flow stops its events."""
-    if members.get("flow") not in desk.flows:
+    if not members.get("flow"):
         raise InvalidInputError(f"flow: one of these is expected: {', '.join(desk.flows)}")
-    return members["flow"]
+    return flow_in(members, desk.flows)
