@@ -48,6 +48,10 @@ test-integration: $(INSTALLED) ## Run only the tests against a real RabbitMQ
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m pytest tests/integration tests/e2e
 
+screenshots: $(INSTALLED) ## Write the pictures of the documents to docs/images/
+	@$(RUN) -m sandbox.programs
+	@$(RUN) -m tests.browser.pictures
+
 chaos: $(INSTALLED) ## Kill, disconnect and block every part under load and count lost events; ONLY="alarm 22" selects faults, CHAOS_SEED=N repeats a run
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos $(ONLY)
@@ -114,5 +118,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send status install test test-documents test-unit test-integration chaos chaos-report bench bench-report rate-audit rate-audit-report \
+.PHONY: run-local send status install test test-documents test-unit test-integration screenshots chaos chaos-report bench bench-report rate-audit rate-audit-report \
 	lint format lock clean help

@@ -20,7 +20,9 @@ from typing import IO
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
 _FOUND = re.compile(r"(?:Collecting|Requirement already satisfied:) ([A-Za-z0-9._-]+)")
 _INSTALLING = "Installing collected packages"
-_PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+# Without bytecode: the interpreter compiles a module at its first import, and a run imports few of all these modules.
+_PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-compile"]
+_PIP += ["--progress-bar", "off"]
 _SHOW_EVERY_S = 0.2
 _PLAIN_EVERY_S = 10.0
 _BAR_CHARACTERS = 24

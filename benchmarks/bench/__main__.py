@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from benchmarks.bench import report, stage
 from benchmarks.bench.contestants import go
 from benchmarks.bench.figures import MeasureError, Section
-from benchmarks.bench.groups import batches, delivery, growth, ingest, latency, soak, spool, telemetry, workers
+from benchmarks.bench.groups import batches, delivery, growth, history, ingest, latency, soak, spool, telemetry, workers
 from benchmarks.bench.instruments import wrk
 from benchmarks.bench.stage import Plan, ShowStep, Stage
 from sandbox.broker.node import NodeError
@@ -42,6 +42,7 @@ GROUPS: Mapping[str, Group] = {
     "latency": Group(measure=latency.measure, minutes=3.5),
     "growth": Group(measure=growth.measure, minutes=5.5),
     "telemetry": Group(measure=telemetry.measure, minutes=4),
+    "history": Group(measure=history.measure, minutes=2.5),
     "spool": Group(measure=spool.measure, minutes=1.5),
     "soak": Group(measure=soak.measure, minutes=21),
 }

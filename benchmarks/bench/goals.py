@@ -4,6 +4,7 @@ Most are ratios within one run on one machine. The others (in ms, µs and MB) ap
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from statistics import median
 
 from benchmarks.bench.contestants.names import (
@@ -17,7 +18,7 @@ from benchmarks.bench.contestants.names import (
 )
 from benchmarks.bench.figures import Role, Row, Section, ratio
 from benchmarks.bench.goal import Goal, Judged, Read, Sections
-from benchmarks.bench.groups import batches, delivery, growth, ingest, latency, soak, telemetry
+from benchmarks.bench.groups import batches, delivery, growth, history, ingest, latency, soak, telemetry
 
 
 def judged(sections: Sequence[Section]) -> Iterator[Judged]:
@@ -67,17 +68,20 @@ def _slowest_answer(sections: Sections) -> float | None:
     return max((row.value for row in rows if row.role is Role.OURS), default=None)
 
 
-def _telemetry_us(case: str) -> Read:
-    """Read the CPU time that telemetry adds, as the median of the pairs that were loaded at once."""
+def _added_us(group: str, case: str, without: str, with_it: str) -> Read:
+    """Read the CPU time that something adds to an event, as the median of the pairs that were loaded at once."""
 
     def read(sections: Sections) -> float | None:
-        names = (telemetry.WITHOUT, telemetry.IN_PRODUCTION)
-        without, with_it = (sections["telemetry"].row(case, name) for name in names)
-        if without is None or with_it is None or not without.cpu_us or not with_it.cpu_us:
+        less, more = (sections[group].row(case, name) for name in (without, with_it))
+        if less is None or more is None or not less.cpu_us or not more.cpu_us:
             return None
-        return median(more - less for more, less in zip(with_it.cpu_us, without.cpu_us, strict=True))
+        return median(with_us - without_us for with_us, without_us in zip(more.cpu_us, less.cpu_us, strict=True))
 
     return read
+
+
+_telemetry_us = partial(_added_us, "telemetry", without=telemetry.WITHOUT, with_it=telemetry.IN_PRODUCTION)
+_history_us = partial(_added_us, "history", without=history.WITHOUT, with_it=history.WITH)
 
 
 def _most_memory(sections: Sections) -> float | None:
@@ -204,7 +208,7 @@ GOALS = (
         group="telemetry",
         must=12,
         aim=6,
-        read=_telemetry_us(telemetry.INGEST),
+        read=_telemetry_us(case=telemetry.INGEST),
         unit="µs",
         is_limit=True,
     ),
@@ -213,9 +217,31 @@ GOALS = (
         group="telemetry",
         must=12,
         aim=6,
-        read=_telemetry_us(telemetry.DELIVERY),
+        read=_telemetry_us(case=telemetry.DELIVERY),
         unit="µs",
         is_limit=True,
+    ),
+    *(
+        Goal(
+            measure=f"delivery: CPU time that a history in {store} adds to an event",
+            group="history",
+            must=must_us,
+            aim=aim_us,
+            read=_history_us(case=store),
+            unit="µs",
+            is_limit=True,
+        )
+        for store, must_us, aim_us in ((history.POSTGRESQL, 15, 12), (history.SQLITE, 25, 20))
+    ),
+    *(
+        Goal(
+            measure=f"delivery: rate with a history in {store} / without",
+            group="history",
+            must=0.85,
+            aim=0.9,
+            read=_rates("history", store, history.WITH, history.WITHOUT),
+        )
+        for store in (history.POSTGRESQL, history.SQLITE)
     ),
     Goal(
         measure="resident memory of a service at any backlog",

@@ -11,7 +11,7 @@ from benchmarks.bench.figures import Known, Role
 from benchmarks.bench.instruments.wire import Wire
 from benchmarks.bench.stage import LIVE_QUEUE, Stage
 from eventflow.topology import DEFAULT_FLOW, ingest_specs
-from sandbox.ports import free_port
+from sandbox.ports import LOOPBACK, free_port
 from sandbox.processes import ChildProcess
 
 _FAST_PER_S = 18_000
@@ -28,6 +28,7 @@ class Deliverer:
         queue: Queue with its events; None if it generates them.
         most_per_s: Events that are queued for each second of the measurement. A faster program, by up to a half, is
             measured for a shorter time.
+        metrics_url: Its metrics, if it is ours.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Deliverer:
     queue: str | None = None
     most_per_s: int
     known: Known | None = None
+    metrics_url: str = ""
 
 
 def processor(
@@ -48,15 +50,24 @@ def processor(
         within: Module that runs it, if it does not run by itself.
         settings: More variables of its environment.
     """
+    admin_port = free_port()
     environment = {
         "EVENTFLOW_BROKER__URL": here.broker_url,
-        "EVENTFLOW_PROCESSOR__ADMIN_PORT": str(free_port()),
+        "EVENTFLOW_PROCESSOR__ADMIN_PORT": str(admin_port),
         "EVENTFLOW_TARGET__URL": f"{target_url}/",
         **here.traces,
         **settings,
     }
     process = stage.own(name, *within, "eventflow_processor", **environment)
-    return Deliverer(name=name, role=Role.OURS, process=process, shape="ours", queue=LIVE_QUEUE, most_per_s=_FAST_PER_S)
+    return Deliverer(
+        name=name,
+        role=Role.OURS,
+        process=process,
+        shape="ours",
+        queue=LIVE_QUEUE,
+        most_per_s=_FAST_PER_S,
+        metrics_url=f"http://{LOOPBACK}:{admin_port}/metrics",
+    )
 
 
 def ceiling(target_url: str, body: Path) -> Deliverer:

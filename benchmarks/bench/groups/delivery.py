@@ -1,7 +1,7 @@
 """Rate of delivery from a queue to a target that costs almost nothing."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -118,7 +118,12 @@ def settled(deliverer: Deliverer, target_url: str) -> Count:
 
 
 def delivered_at_once(
-    here: Stage, wire: Wire, pair: Sequence[tuple[Deliverer, str]], *, rounds: int
+    here: Stage,
+    wire: Wire,
+    pair: Sequence[tuple[Deliverer, str]],
+    *,
+    rounds: int,
+    check: Callable[[], None] = lambda: None,
 ) -> Sequence[Sequence[Sample]]:
     """Let two processors share one queue, which is filled again for each round; return the samples of each round.
 
@@ -127,6 +132,7 @@ def delivered_at_once(
 
     Args:
         pair: Each processor, and the URL at which its own target shows its count.
+        check: Called at the end of each round, while both still run.
     """
     message = frames("ours", SMALL.content, queue=LIVE_QUEUE)
     samples = []
@@ -141,6 +147,7 @@ def delivered_at_once(
         for _ in range(rounds):
             wire.publish(message, in_flight=1000, count=max(0, count - wire.depth(LIVE_QUEUE)))
             samples.append(_delivered(pair, for_s=here.plan.for_s))
+            check()
     return samples
 
 

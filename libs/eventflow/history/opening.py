@@ -9,6 +9,7 @@ from eventflow.history.migration import Migration
 from eventflow.history.store import HistoryStore
 
 SQLITE_PREFIX = "sqlite:///"
+EXTRA = "event-flow[postgres]"
 
 
 def open_history(url: str) -> HistoryStore:
@@ -22,7 +23,13 @@ def open_history(url: str) -> HistoryStore:
         from eventflow.history.sqlite.store import SqliteStore  # noqa: PLC0415
 
         return SqliteStore(path)
-    raise HistoryUnavailableError(f"there is no store yet for {shown_url(url)}")
+    try:
+        from eventflow.history.postgres.store import PostgresStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise HistoryUnavailableError(
+            f"the history in PostgreSQL requires the package {error.name}: pip install '{EXTRA}'"
+        ) from None
+    return PostgresStore(url)
 
 
 def migrations_of(url: str) -> Sequence[Migration]:
@@ -31,7 +38,9 @@ def migrations_of(url: str) -> Sequence[Migration]:
         from eventflow.history.sqlite.migrations import MIGRATIONS  # noqa: PLC0415
 
         return MIGRATIONS
-    return ()
+    from eventflow.history.postgres.migrations import MIGRATIONS as POSTGRES_MIGRATIONS  # noqa: PLC0415
+
+    return POSTGRES_MIGRATIONS
 
 
 def path_of(url: str) -> Path | None:

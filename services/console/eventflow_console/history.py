@@ -10,7 +10,7 @@ import structlog
 
 from eventflow.errors import HistoryError, HistoryLateError, HistorySchemaError
 from eventflow.history.records import Action
-from eventflow.history.store import QUERY_MAX_S, ArchiveStore, HistoryStore
+from eventflow.history.store import QUERY_MAX_S, HistoryStore
 from eventflow_console.metrics import ConsoleMetrics
 
 QUERIES_MAX: Final = 4
@@ -73,7 +73,7 @@ class History:
         """Whether there is a store."""
         return self._store is not None
 
-    async def ask(self, name: str, query: Callable[[ArchiveStore], Awaitable[T]]) -> Answer[T]:
+    async def ask(self, name: str, query: Callable[[HistoryStore], Awaitable[T]]) -> Answer[T]:
         """Make a query, and return its answer within `PATIENCE_S`.
 
         Args:

@@ -10,8 +10,8 @@ from eventflow.history.records import LOST, FlowMinute, Gap, MinuteCount
 
 MINUTE: Final = timedelta(minutes=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DEFERRED: Final = frozenset({"defer", "hold"})
-_FAILED: Final = frozenset({"retry", "dead", LOST})
+DEFERRED: Final = frozenset({"defer", "hold"})
+FAILED: Final = frozenset({"retry", "dead", LOST})
 
 
 class Span(Enum):
@@ -71,13 +71,17 @@ class Past:
 
     Attributes:
         counts: The counts of attempts; None if no store has them.
-        recorded_since: Start of the record; there are no counts before. None if it is unknown.
     """
 
     counts: Sequence[MinuteCount] | None = None
     backlog: Sequence[FlowMinute] = ()
     gaps: Sequence[Gap] = ()
-    recorded_since: datetime | None = None
+
+    @property
+    def begins_at(self) -> datetime | None:
+        """Time of its oldest value. Before it nothing is known, and after it no count means that nothing happened."""
+        counted = (_EPOCH + count.key.minute * MINUTE for count in self.counts or ())
+        return min((*counted, *(minute.at for minute in self.backlog)), default=None)
 
 
 def steps_of(past: Past, span: Span, now: datetime) -> Sequence[Step]:
@@ -86,7 +90,7 @@ def steps_of(past: Past, span: Span, now: datetime) -> Sequence[Step]:
     for gap in past.gaps:
         grid.mark(gap)
     if past.counts is not None:
-        grid.begin_counts(past.recorded_since)
+        grid.begin_counts(past.begins_at)
         for count in past.counts:
             if (step := grid.at(_EPOCH + count.key.minute * MINUTE)) is not None:
                 _add(step, count)
@@ -119,21 +123,20 @@ class _Grid:
         """
         for step in self.steps:
             step.is_partial |= gap.since < step.start + self._length and gap.until >= step.start
-        if (first := self.at(max(gap.since, self._first))) is not None:
-            first.missing += gap.attempts
+        if (beginning := self.at(max(gap.since, self._first))) is not None:
+            beginning.missing += gap.attempts
 
-    def begin_counts(self, recorded_since: datetime | None) -> None:
+    def begin_counts(self, begins_at: datetime | None) -> None:
         """Set the counts of all recorded steps to 0. Before the record, and in a gap, no count means unknown."""
         for step in self.steps:
-            is_recorded = recorded_since is None or step.start + self._length > recorded_since
-            if is_recorded and not step.is_partial:
+            if begins_at is not None and step.start + self._length > begins_at and not step.is_partial:
                 step.delivered = step.failed = step.deferred = 0
 
 
 def _add(step: Step, count: MinuteCount) -> None:
-    if count.key.outcome in _DEFERRED:
+    if count.key.outcome in DEFERRED:
         step.deferred = (step.deferred or 0) + count.attempts
-    elif count.key.outcome in _FAILED:
+    elif count.key.outcome in FAILED:
         step.failed = (step.failed or 0) + count.attempts
     else:
         step.delivered = (step.delivered or 0) + count.attempts

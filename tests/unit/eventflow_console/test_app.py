@@ -37,7 +37,7 @@ def basic_header(name: str, password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/api/v1/nothing"])
+@pytest.mark.parametrize("path", ["/about", "/nothing", "/api/v1/nothing"])
 async def test_every_answer_forbids_what_is_not_ours(open_console: Console, path: str):
     answer = await open_console.get(path)
     policy = answer.headers["Content-Security-Policy"]
@@ -62,15 +62,15 @@ async def test_errors_are_problems_in_the_api_and_pages_elsewhere(open_console: 
 
 
 async def test_another_host_name_is_refused(open_console: Console):
-    assert (await open_console.get("/", headers={"Host": "evil.example"})).status == 421
-    assert (await open_console.get("/", headers={"Host": "localhost:1"})).status == 200
+    assert (await open_console.get("/about", headers={"Host": "evil.example"})).status == 421
+    assert (await open_console.get("/about", headers={"Host": "localhost:1"})).status == 200
     answer = await exchange(open_console.url, b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
     assert answer.status in {400, 421}
     assert (await exchange(open_console.url, b"GET / HTTP/1.0\r\n\r\n")).status == 421
 
 
 async def test_a_change_by_another_site_is_refused_and_counted(open_console: Console):
-    answer = await open_console.post("/", headers={"Origin": "https://evil.example"})
+    answer = await open_console.post("/about", headers={"Origin": "https://evil.example"})
     assert answer.status == 403
     assert open_console.counted("eventflow_console_changes_refused_total", reason="foreign") == 1
 
@@ -78,34 +78,34 @@ async def test_a_change_by_another_site_is_refused_and_counted(open_console: Con
 async def test_a_console_that_only_shows_refuses_every_change():
     async with console(read_only=True) as running:
         for method in ("POST", "PUT", "DELETE", "PATCH"):
-            answer = await running.request(method, "/", json={})
+            answer = await running.request(method, "/about", json={})
             assert answer.status == 403
             assert "READ_ONLY" in answer.text
-        assert (await running.get("/")).status == 200
+        assert (await running.get("/about")).status == 200
 
 
 async def test_a_password_is_asked_for(users_file: Path):
     async with console(auth="basic", users_file=users_file) as running:
-        answer = await running.get("/")
+        answer = await running.get("/about")
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"].startswith("Basic ")
-        assert (await running.get("/", headers=basic_header("alice", PASSWORD))).status == 200
+        assert (await running.get("/about", headers=basic_header("alice", PASSWORD))).status == 200
         assert (await running.get("/nothing")).status == 401
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic YWxpY2U=", "Bearer x", "Basic " + "/" * 4000])
 async def test_malformed_credentials_are_refused(users_file: Path, header: str):
     async with console(auth="basic", users_file=users_file) as running:
-        assert (await running.get("/", headers={"Authorization": header})).status == 401
+        assert (await running.get("/about", headers={"Authorization": header})).status == 401
 
 
 async def test_a_wrong_password_is_slowed_counted_and_not_logged(users_file: Path):
     async with console(auth="basic", users_file=users_file) as running:
         with capture_logs() as logs:
             began_s = time.monotonic()
-            wrong = await running.get("/", headers=basic_header("alice", "wrong password"))
+            wrong = await running.get("/about", headers=basic_header("alice", "wrong password"))
             took_s = time.monotonic() - began_s
-            unknown = await running.get("/", headers=basic_header("mypassword", "wrong password"))
+            unknown = await running.get("/about", headers=basic_header("mypassword", "wrong password"))
     assert (wrong.status, unknown.status) == (401, 401)
     assert took_s >= 0.05
     assert wrong.text == unknown.text
@@ -119,21 +119,21 @@ async def test_a_wrong_password_is_slowed_counted_and_not_logged(users_file: Pat
 
 async def test_many_wrong_passwords_lock_out_their_address_but_no_one_who_is_known(users_file: Path):
     async with console(auth="basic", users_file=users_file) as running:
-        assert (await running.get("/", headers=basic_header("alice", PASSWORD))).status == 200
-        tries = [running.get("/", headers=basic_header("alice", f"wrong {n}")) for n in range(FAILURES_MAX + 5)]
+        assert (await running.get("/about", headers=basic_header("alice", PASSWORD))).status == 200
+        tries = [running.get("/about", headers=basic_header("alice", f"wrong {n}")) for n in range(FAILURES_MAX + 5)]
         statuses = [answer.status for answer in await asyncio.gather(*tries)]
         assert sorted(statuses) == [401] * FAILURES_MAX + [429] * 5
-        refused = await running.get("/", headers=basic_header("bob", "another"))
+        refused = await running.get("/about", headers=basic_header("bob", "another"))
         assert refused.status == 429
         assert 0 < int(refused.headers["Retry-After"]) <= 60
-        assert (await running.get("/", headers=basic_header("alice", PASSWORD))).status == 200
+        assert (await running.get("/about", headers=basic_header("alice", PASSWORD))).status == 200
 
 
 async def test_a_proxy_names_the_operator():
     async with console(auth="proxy", trusted_proxies=["127.0.0.1"], user_header="X-User") as running:
-        assert (await running.get("/", headers={"X-User": "alice"})).status == 200
-        assert (await running.get("/")).status == 403
-        assert (await running.get("/", headers={"X-User": "a" * 65})).status == 403
+        assert (await running.get("/about", headers={"X-User": "alice"})).status == 200
+        assert (await running.get("/about")).status == 403
+        assert (await running.get("/about", headers={"X-User": "a" * 65})).status == 403
         twice = [("X-User", "mallory"), ("X-User", "alice")]
         async with running.client.get(running.url, headers=twice) as answer:
             assert answer.status == 403
@@ -141,7 +141,7 @@ async def test_a_proxy_names_the_operator():
 
 async def test_only_a_trusted_proxy_may_name_the_operator():
     async with console(auth="proxy", trusted_proxies=["192.0.2.1"]) as running:
-        answer = await running.get("/", headers={"X-Forwarded-User": "alice"})
+        answer = await running.get("/about", headers={"X-Forwarded-User": "alice"})
         assert answer.status == 403
         assert running.counted("eventflow_console_logins_refused_total", reason="not_a_proxy") == 1
 
@@ -154,10 +154,10 @@ async def test_a_query_is_not_logged(open_console: Console):
 
 
 async def test_requests_are_counted_by_route_and_not_by_address(open_console: Console):
-    await open_console.get("/")
+    await open_console.get("/about")
     for number in range(3):
         await open_console.get(f"/nothing-{number}")
-    assert open_console.counted("eventflow_console_requests_total", route="/", status="2xx") == 1
+    assert open_console.counted("eventflow_console_requests_total", route="/about", status="2xx") == 1
     assert open_console.counted("eventflow_console_requests_total", route="none", status="4xx") == 3
 
 

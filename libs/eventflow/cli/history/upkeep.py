@@ -19,7 +19,6 @@ from eventflow.history.store import HistoryStore, StoreReport
 from eventflow.operations.history.event import ATTEMPTS_MAX, event_history
 from eventflow.operations.history.session import in_time, url_of
 from eventflow.operations.history.words import attempts_in_words
-from eventflow.settings.root import Settings
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 HASH_CHARACTERS = 16
@@ -83,14 +82,19 @@ def migrate(
     Of several processes one migrates at a time. If the schema is up to date, nothing changes.
     """
     settings = settings_of(context, config)
+    url = url_of(settings.history)
     if sql:
-        url = url_of(settings.history)
         if path_of(url) is not None:
             raise typer.BadParameter("only PostgreSQL has administrators; a file needs none", param_hint="--sql")
         for step in migrations_of(url):
             typer.echo(f"-- {step.name}\n{step.sql.strip()}\n")
         return
-    names = with_history(settings, lambda store: _missing(store, settings) if dry_run else store.migrate())
+
+    async def work(store: HistoryStore) -> Sequence[str]:
+        report = await report_of(store)  # first, because it finds out soon that the store is away
+        return [step.name for step in migrations_of(url)[report.version :]] if dry_run else await store.migrate()
+
+    names = with_history(settings, work)
     done = "missing" if dry_run else "made"
     if as_json:
         print_json({"store": store_name(settings), done: list(names)})
@@ -99,11 +103,6 @@ def migrate(
         out.print(f"{done}: {name}")
     if not names:
         out.print(f"the schema of {store_name(settings)} is up to date", soft_wrap=True)
-
-
-async def _missing(store: HistoryStore, settings: Settings) -> Sequence[str]:
-    report = await report_of(store)
-    return [step.name for step in migrations_of(url_of(settings.history))[report.version :]]
 
 
 def prune(
@@ -133,6 +132,7 @@ def prune(
         _confirm(f"Delete all attempts before {format_time(moment)} permanently?", yes=yes)
 
     async def keep(store: HistoryStore) -> StoreReport:
+        await report_of(store)  # first, because it finds out soon that the store is away
         minutes = timedelta(days=history.minutes_retention_days)
         await store.keep(attempts=now - moment, minutes=minutes, now=now)
         return await report_of(store)

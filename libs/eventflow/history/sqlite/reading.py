@@ -4,7 +4,7 @@ import sqlite3
 from datetime import datetime
 from typing import Any
 
-from eventflow.history.filters import FAILURE_SQL, FAILURES, AttemptFilter, Cursor
+from eventflow.history.filters import FAILURE_SQL, AttemptFilter, Cursor
 from eventflow.history.records import (
     Action,
     AttemptRecord,
@@ -94,8 +94,9 @@ def page_statement(selection: AttemptFilter, *, after: Cursor | None, limit: int
     if after is not None:
         conditions.append("(started_at, id) < (?, ?)")
         values += [unix_microseconds(after.started_at), after.id]
+    index = "failures_by_time" if selection.is_of_failures else "attempts_by_time"
     statement = (
-        f"SELECT {_COLUMNS} FROM attempts INDEXED BY {_index_for(selection)} "  # noqa: S608 - no value is a part of it
+        f"SELECT {_COLUMNS} FROM attempts INDEXED BY {index} "  # noqa: S608 - no value is a part of it
         f"WHERE {' AND '.join(conditions)} ORDER BY started_at DESC, id DESC LIMIT ?"
     )
     return statement, [*values, limit]
@@ -153,18 +154,6 @@ def oldest(connection: sqlite3.Connection) -> datetime | None:
 def first_minute(moment: datetime) -> int:
     """Return the first minute that does not start before a time."""
     return -(-unix_microseconds(moment) // 60_000_000)
-
-
-def _index_for(selection: AttemptFilter) -> str:
-    if not selection.is_of_failures:
-        return "attempts_by_time"
-    if selection.type is not None:
-        return "failures_by_type"
-    if selection.status is not None:
-        return "failures_by_status"
-    if selection.reason is not None:
-        return "failures_by_reason"
-    return "failures_by_time" if selection.outcome == FAILURES else "failures_by_outcome"
 
 
 def _plain(value: str | int | datetime) -> str | int:

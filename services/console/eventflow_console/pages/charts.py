@@ -106,18 +106,26 @@ def _svg(steps: Sequence[Step], ceiling: float) -> Markup:
         if run:
             yield run
 
-    parts = [f'<path class="gap" d="M{n} 0h1V{_HEIGHT}h-1z"/>' for n, step in enumerate(steps) if step.is_partial]
-    parts += [f'<path class="grid" d="M0 {_HEIGHT / 2:g}H{len(steps)}M0 0H{len(steps)}M0 {_HEIGHT}H{len(steps)}"/>']
-    for run in runs(lambda step: step.delivered):
-        parts.append(f'<path class="area delivered" d="{_line(_wide(run))}V{_HEIGHT}H{_wide(run)[0][0]:g}Z"/>')
-        parts.append(f'<path class="line delivered" d="{_line(_wide(run))}"/>')
+    bars: dict[str, list[str]] = {"gap": [], "failed": [], "deferred": []}
     for number, step in enumerate(steps):
         failed, deferred = step.per_minute(step.failed) or 0.0, step.per_minute(step.deferred) or 0.0
-        parts += _bar("failed", number, _HEIGHT, y(failed))
-        parts += _bar("deferred", number, y(failed), y(failed + deferred))
-    parts += [f'<path class="line accepted" d="{_line(_wide(run))}"/>' for run in runs(lambda step: step.accepted)]
+        bars["gap"] += [f"M{number} 0h1V{_HEIGHT}h-1z"] if step.is_partial else []
+        bars["failed"] += _bar(number, _HEIGHT, y(failed))
+        bars["deferred"] += _bar(number, y(failed), y(failed + deferred))
+    delivered = [_wide(run) for run in runs(lambda step: step.delivered)]
+    accepted = [_wide(run) for run in runs(lambda step: step.accepted)]
+    paths = {
+        "gap": bars["gap"],
+        "grid": [f"M0 {_HEIGHT / 2:g}H{len(steps)}M0 0H{len(steps)}M0 {_HEIGHT}H{len(steps)}"],
+        "area delivered": [f"{_line(run)}V{_HEIGHT}H{run[0][0]:g}Z" for run in delivered],
+        "line delivered": [_line(run) for run in delivered],
+        "bar failed": bars["failed"],
+        "bar deferred": bars["deferred"],
+        "line accepted": [_line(run) for run in accepted],
+    }
+    drawn = "".join(f'<path class="{kind}" d="{"".join(parts)}"/>' for kind, parts in paths.items() if parts)
     view = f'viewBox="0 0 {len(steps)} {_HEIGHT}" preserveAspectRatio="none"'
-    return Markup(f'<svg {view} aria-hidden="true" focusable="false">{"".join(parts)}</svg>')  # noqa: S704 - numbers only
+    return Markup(f'<svg {view} aria-hidden="true" focusable="false">{drawn}</svg>')  # noqa: S704 - numbers only
 
 
 def _wide(run: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -130,7 +138,5 @@ def _line(points: Iterable[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g} {y:.1f}".removesuffix(".0") for x, y in points)
 
 
-def _bar(name: str, number: int, bottom: float, top: float) -> list[str]:
-    if bottom - top < 0.05:
-        return []
-    return [f'<path class="bar {name}" d="M{number + 0.15:g} {bottom:.1f}V{top:.1f}h.7V{bottom:.1f}z"/>']
+def _bar(number: int, bottom: float, top: float) -> list[str]:
+    return [f"M{number + 0.15:g} {bottom:.1f}V{top:.1f}h.7V{bottom:.1f}z"] if bottom - top >= 0.05 else []

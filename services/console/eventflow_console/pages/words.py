@@ -86,6 +86,11 @@ def counted(count: int, singular: str, plural: str | None = None) -> str:
     return f"{number(count)} {singular if count == 1 else plural or f'{singular}s'}"
 
 
+def sentence(text: str) -> str:
+    """Return an error as a sentence: with a capital at its beginning and a full stop at its end."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
 def _three_digits(value: float) -> str:
     if value >= 99.95:
         return number(value)

@@ -1,0 +1,1 @@
+"""The queries of the history on a week of records, timed."""

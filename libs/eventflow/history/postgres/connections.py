@@ -1,0 +1,194 @@
+"""Connections to PostgreSQL, opened when needed and kept for the next transaction. Each wait is bounded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from eventflow.errors import HistoryUnavailableError
+from eventflow.history.postgres.failures import FOREIGN_ERRORS, translated
+from eventflow.history.store import QUERY_MAX_S
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+CONNECTIONS_MAX = 4
+"""Connections of one store, so that a page with several queries waits for the slowest one only."""
+
+CONNECT_MAX_S = 3.0
+CLOSE_MAX_S = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Limits of one transaction.
+
+    Attributes:
+        statement_s: Longest time for a statement; the server ends it.
+        lock_s: Longest wait for a lock; the server ends it.
+        total_s: Longest time in all. After it the connection is given up, for example because the server is frozen.
+        is_reading: Whether the server is to refuse every change.
+    """
+
+    statement_s: float
+    lock_s: float
+    total_s: float
+    is_reading: bool = False
+
+    @property
+    def begin(self) -> str:
+        """The statements that begin a transaction with these limits.
+
+        They hold for this transaction only. So they also hold behind PgBouncer, which gives each transaction to another
+        connection and refuses unknown parameters of a connection.
+        """
+        return (
+            f"BEGIN{' READ ONLY' if self.is_reading else ''};"
+            f"SET LOCAL statement_timeout = {_milliseconds(self.statement_s)};"
+            f"SET LOCAL lock_timeout = {_milliseconds(self.lock_s)};"
+            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(self.total_s)};"
+            # A query of many partitions looks expensive, and is not. To compile it, or to start processes for it, would
+            # take longer than to run it.
+            "SET LOCAL jit = off;"
+            "SET LOCAL max_parallel_workers_per_gather = 0"
+        )
+
+
+READING = Bounds(statement_s=QUERY_MAX_S, lock_s=1.0, total_s=CONNECT_MAX_S + QUERY_MAX_S + 0.5, is_reading=True)
+WRITING = Bounds(statement_s=4.0, lock_s=3.0, total_s=9.0)
+MIGRATING = Bounds(statement_s=600.0, lock_s=5.0, total_s=620.0)
+
+
+class Connections:
+    """The connections of one store. All errors of the driver are translated here."""
+
+    def __init__(self, url: str, *, application: str, on_connect: Callable[[Connection], Awaitable[None]]) -> None:
+        """Remember the address; nothing is connected yet.
+
+        Args:
+            url: A `postgresql://` URL; its `sslmode` selects TLS.
+            application: Name of these connections in `pg_stat_activity`.
+            on_connect: Called with each new connection before its first transaction.
+        """
+        self._url = url
+        self._application = application
+        self._on_connect = on_connect
+        self._place = _place_of(url)
+        self._idle: list[Connection] = []
+        self._used: set[Connection] = set()
+        self._places = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._is_closed = False
+
+    @asynccontextmanager
+    async def transaction(self, bounds: Bounds) -> AsyncIterator[Connection]:
+        """Run a transaction, which is committed if its body returns, and given up if it raises.
+
+        Raises:
+            HistoryError: The body or the connection failed, with its cause in words.
+        """
+        with self._translating():
+            async with asyncio.timeout(bounds.total_s), self._places:
+                connection = self._idle_connection() or await self._connect()
+                self._used.add(connection)
+                try:
+                    await connection.execute(bounds.begin)
+                    yield connection
+                    await connection.execute("COMMIT")
+                except BaseException:
+                    # A ROLLBACK could wait as well. It would also leave the statement that COPY has prepared, which
+                    # behind PgBouncer would be in the way of another client.
+                    connection.terminate()
+                    raise
+                finally:
+                    self._used.discard(connection)
+                self._keep(connection)
+
+    @asynccontextmanager
+    async def separate(self, bounds: Bounds) -> AsyncIterator[Connection]:
+        """Open a connection for work that does not depend on the schema; close it afterwards.
+
+        Raises:
+            HistoryError: The body or the connection failed, with its cause in words.
+        """
+        with self._translating():
+            async with asyncio.timeout(bounds.total_s):
+                connection = await self._open()
+                try:
+                    await connection.execute(bounds.begin)
+                    yield connection
+                    await connection.execute("COMMIT")
+                    await connection.close()
+                finally:
+                    connection.terminate()
+
+    async def close(self) -> None:
+        """Close all connections within a second."""
+        self._is_closed = True
+        idle, self._idle = self._idle, []
+        for connection in list(self._used):
+            connection.terminate()
+        for connection in idle:
+            with suppress(*FOREIGN_ERRORS):
+                async with asyncio.timeout(CLOSE_MAX_S / CONNECTIONS_MAX):
+                    await connection.close()
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except FOREIGN_ERRORS as error:
+            raise translated(error, place=self._place) from error
+
+    def _idle_connection(self) -> "Connection | None":
+        """Return an open connection; those that the server has closed meanwhile are forgotten."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        if self._is_closed:
+            connection.terminate()
+        else:
+            self._idle.append(connection)
+
+    async def _connect(self) -> Connection:
+        """Open a connection, and prepare it for transactions."""
+        connection = await self._open()
+        try:
+            await self._on_connect(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _open(self) -> Connection:
+        if self._is_closed:
+            raise HistoryUnavailableError("the history is closed")
+        try:
+            return await asyncpg.connect(
+                self._url,
+                timeout=CONNECT_MAX_S,
+                # Behind PgBouncer, a statement that is prepared on one connection is not known to the next one.
+                statement_cache_size=0,
+                server_settings={"application_name": self._application},
+            )
+        except ValueError:  # its message can have a part of the URL
+            raise HistoryUnavailableError("PostgreSQL does not understand the URL of the history") from None
+
+
+def _place_of(url: str) -> str:
+    """Return host and database, for messages."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "PostgreSQL"
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

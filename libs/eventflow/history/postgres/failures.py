@@ -1,0 +1,83 @@
+"""The errors of PostgreSQL and its driver, as errors of the history."""
+
+from typing import Final
+
+import asyncpg
+
+from eventflow.errors import (
+    HistoryError,
+    HistoryLateError,
+    HistoryRefusedError,
+    HistorySchemaError,
+    HistoryUnavailableError,
+)
+from eventflow.excerpt import excerpt_of
+
+MIGRATE_COMMAND: Final = "eventflow history migrate"
+
+FOREIGN_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # Raised in place of a connection error if the server has ended the connection while it was idle.
+    asyncpg.InternalClientError,
+    OSError,  # also a `TimeoutError`, and every error of TLS
+    OverflowError,  # a value that does not fit its column, as a `ValueError` can be
+    ValueError,
+)
+"""Errors of a connection and of every call on it."""
+
+
+class MissingDayError(HistoryRefusedError):
+    """No partition has the day of a row."""
+
+
+class LockedError(HistoryUnavailableError):
+    """A lock was not free in time."""
+
+
+_DOES_NOT_FIT: Final = "does not accept a row, because a value does not fit its column"
+_SCHEMA_DIFFERS: Final = f"has another schema than this program (run `{MIGRATE_COMMAND}`)"
+_OTHER: Final = (HistoryUnavailableError, "cannot be used")
+
+_MEANINGS: Final[dict[type[Exception], tuple[type[HistoryError], str]]] = {
+    asyncpg.QueryCanceledError: (HistoryLateError, "ended a query that took too long"),
+    asyncpg.LockNotAvailableError: (LockedError, "is locked"),
+    # A row that no partition takes violates a check as well, a check without a name. The tables have no other one.
+    asyncpg.CheckViolationError: (MissingDayError, "has no partition for the day of an attempt"),
+    asyncpg.IntegrityConstraintViolationError: (HistoryRefusedError, "does not accept a row"),
+    asyncpg.DataError: (HistoryRefusedError, _DOES_NOT_FIT),
+    asyncpg.UndefinedTableError: (HistorySchemaError, _SCHEMA_DIFFERS),
+    asyncpg.UndefinedColumnError: (HistorySchemaError, _SCHEMA_DIFFERS),
+    asyncpg.UndefinedFunctionError: (HistorySchemaError, _SCHEMA_DIFFERS),
+    asyncpg.InvalidSchemaNameError: (HistorySchemaError, _SCHEMA_DIFFERS),
+    TimeoutError: (HistoryUnavailableError, "does not answer in time"),
+    OverflowError: (HistoryRefusedError, _DOES_NOT_FIT),
+    ValueError: (HistoryRefusedError, _DOES_NOT_FIT),
+}
+"""Meanings of errors, the special ones first. All others can be over at the next try."""
+
+
+def translated(error: Exception, *, place: str) -> HistoryError:
+    """Return an error of the driver as one of the history. No message has the password or a value of a row.
+
+    Args:
+        error: One of `FOREIGN_ERRORS`.
+        place: Name of the store in messages.
+    """
+    meanings = (meaning for kind, meaning in _MEANINGS.items() if isinstance(error, kind))
+    kind, words = next(meanings, _OTHER)
+    return kind(f"the history in {place} {words}{_answer_in(error)}")
+
+
+def _answer_in(error: Exception) -> str:
+    """Return the answer of the server or the system. The driver's own messages can have parts of the URL or of a row.
+
+    PostgreSQL has the values of a row in the detail of an error, which is not in its message.
+    """
+    match error:
+        case asyncpg.PostgresError():
+            return f": {excerpt_of(error.message or '')}"
+        case OSError() if text := excerpt_of(str(error)):
+            return f": {text}"
+        case _:
+            return ""

@@ -1,0 +1,42 @@
+"""The frame of every page: navigation, notices, and the person who looks at it. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Tone = Literal["good", "slow", "bad", "idle"]
+"""The colour of a word. The word itself says the same, for people who do not see the colour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A sentence above the content about something that is wrong.
+
+    Attributes:
+        since: Start of the state; None if it is unknown.
+        detail: The reason in the words of another program.
+        remedy: What a person can do.
+    """
+
+    tone: Tone
+    title: str
+    since: datetime | None = None
+    detail: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The parts of a page that all pages have.
+
+    Attributes:
+        nav: The entry of the navigation to which the page belongs.
+        user: The name of the operator; empty if there is none.
+        read_only: Whether the page offers no change.
+    """
+
+    nav: str
+    user: str = ""
+    read_only: bool = False
+    notices: Sequence[Notice] = ()
