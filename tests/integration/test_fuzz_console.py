@@ -103,9 +103,25 @@ DOCUMENTED = {
     for item in document()["paths"].values()
     for operation in item.values()
     for status in operation["responses"]
-} | {100, 303, 417}
+} | {100, 302, 303, 417}
 OPERATIONS = sorted(document()["paths"])
-PAGES = ["/", "/flow", "/attempts", "/event", "/dead", "/live", "/actions", "/static/x.js", "/favicon.ico", "/nothing"]
+PAGES = [
+    "/",
+    "/flow",
+    "/attempts",
+    "/event",
+    "/dead",
+    "/replay",
+    "/job",
+    "/control",
+    "/actions",
+    "/about",
+    "/live/flow",
+    "/live/job",
+    "/static/x.js",
+    "/nothing",
+]
+FORMS = ["/control", "/replay", "/replay/selected", "/job/cancel", "/export"]
 PARAMETERS = sorted(
     {parameter["name"] for parameter in document()["components"]["parameters"].values()} | {"ids", "of"}
 )
@@ -178,6 +194,27 @@ def test_any_body_gets_a_documented_answer(service: Service, path: str, body: by
     assert check(exchange(service, request_of(b"POST", path.encode(), headers, body)))
 
 
+@pytest.mark.timeout(TIMEOUT_S)
+@fuzzed
+@given(
+    path=st.sampled_from(FORMS),
+    form=queries.map(str.encode) | raw_queries | bodies,
+    content_type=st.sampled_from(
+        [
+            b"application/x-www-form-urlencoded",
+            b"application/x-www-form-urlencoded; charset=nonsense",
+            b"multipart/form-data",
+            b"multipart/form-data; boundary=x",
+            b"text/plain",
+            b"\xff",
+        ]
+    ),
+)
+def test_any_form_gets_a_documented_answer(service: Service, path: str, form: bytes, content_type: bytes) -> None:
+    headers = [b"Sec-Fetch-Site: same-origin", b"Content-Type: " + content_type]
+    assert check(exchange(service, request_of(b"POST", path.encode(), headers, form)))
+
+
 NAMES = [b"Host", b"Origin", b"Authorization", b"Content-Type", b"Sec-Fetch-Site", b"X-Forwarded-For", b"Accept", b"X"]
 header_lines = st.tuples(
     st.sampled_from(NAMES),
@@ -211,7 +248,7 @@ def test_hostile_records_are_shown_and_do_nothing(service: Service, text: str) -
         assert check(answers)[0] in {200, 400, 404}
     for number in range(len(HOSTILE) + 1):
         assert check(exchange(service, request_of(b"GET", f"/event?id=id-{number}&flow={FLOW}".encode(), [])))
-    for path in ("/attempts", "/dead", "/flow", "/"):
+    for path in ("/attempts", "/dead", "/flow", "/actions"):
         assert check(exchange(service, request_of(b"GET", f"{path}?flow={FLOW}".encode(), [])))[0] in {200, 404}
 
 

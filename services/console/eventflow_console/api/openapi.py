@@ -6,8 +6,8 @@ from typing import Any, Final
 from eventflow_console.api.documents import INFINITE, reference
 from eventflow_console.api.operations import OPERATIONS, PREFIX, Operation
 from eventflow_console.api.schemas import PARAMETERS, answers_and_bodies
-from eventflow_console.api.streams import NDJSON
 from eventflow_console.refusals import PROBLEM_TYPE
+from eventflow_console.rows import NDJSON
 
 VERSION: Final = "1"
 """Of the API, not of the program."""
