@@ -42,7 +42,9 @@ class SerialThread:
         self._is_ended = False
 
     def call(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        """Make a blocking call after all others; return a future of its result. A cancelled call may still be made.
+        """Make a blocking call after all others; return a future of its result.
+
+        If the future is cancelled before the call has begun, the call is not made.
 
         Raises:
             RuntimeError: Too many calls wait, the thread cannot be started, or it was ended.
@@ -56,7 +58,7 @@ class SerialThread:
             thread.start()
             self._thread = thread  # only now: if the start has failed, the next call tries it again
         future, run = _reporting(work)
-        self._calls.put(run)
+        self._calls.put(lambda: None if future.cancelled() else run())
         return future
 
     def end(self) -> None:
@@ -75,8 +77,6 @@ def _reporting(work: Callable[[], T]) -> tuple["asyncio.Future[T]", Callable[[],
     future: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
-        if future.cancelled():  # while it waited: nothing needs its result, and the call may be a long one
-            return
         try:
             resolve = partial(future.set_result, work())
         except Exception as error:  # noqa: BLE001 - raised again where the future is awaited

@@ -1,7 +1,12 @@
 """The history in PostgreSQL: partitions, rights, roles and messages, which the store in SQLite does not have."""
 
 import asyncio
+import itertools
+import re
+import secrets
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -9,11 +14,12 @@ import pytest
 
 from eventflow.errors import HistoryRefusedError, HistorySchemaError, HistoryUnavailableError
 from eventflow.event import new_event_id
-from eventflow.history.filters import FAILURES, AttemptFilter
+from eventflow.history.filters import FAILURES, AttemptFilter, Cursor
 from eventflow.history.postgres.connections import CONNECTIONS_MAX
 from eventflow.history.postgres.migrations import MIGRATIONS
+from eventflow.history.postgres.reading import page_of
 from eventflow.history.postgres.store import PostgresStore
-from eventflow.history.records import AttemptRecord, Batch, MinuteCount, MinuteKey
+from eventflow.history.records import Action, AttemptRecord, Batch, FlowMinute, Gap, MinuteCount, MinuteKey
 from sandbox.ports import free_port
 from tests.support.databases import execute, fetch
 from tests.support.history import attempt
@@ -184,8 +190,12 @@ async def test_queries_at_once_share_a_few_connections_that_bear_the_name_of_the
     await store.migrate()
     now = datetime.now(UTC)
     await asyncio.gather(*(store.minutes("orders", since=now, until=now) for _ in range(30)))
-    rows = await fetch(database, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'")
-    assert 1 <= rows[0]["count"] <= CONNECTIONS_MAX
+
+    async def are_few() -> bool:
+        rows = await fetch(database, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'")
+        return 1 <= rows[0]["count"] <= CONNECTIONS_MAX
+
+    await eventually(are_few, what="the connection of the migration to end")
     await store.close()
 
     async def are_gone() -> bool:
@@ -232,3 +242,133 @@ async def test_a_url_that_the_driver_does_not_understand_is_not_shown(url):
     with pytest.raises(HistoryUnavailableError) as caught:
         await store.last_batch("p1")
     assert "geheim" not in str(caught.value)
+
+
+DAY = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2026, 1, 2, tzinfo=UTC)}
+
+
+PAGES: list[tuple[dict[str, Any], str]] = [
+    ({}, "flow_started_at_id"),
+    ({"outcome": FAILURES}, "flow_started_at_id"),
+    ({"outcome": "dead"}, "flow_outcome_started_at_id"),
+    ({"outcome": FAILURES, "reason": "timeout"}, "flow_reason_started_at_id"),
+    ({"outcome": FAILURES, "status": 418}, "flow_status_started_at_id"),
+    ({"outcome": FAILURES, "type": "rare"}, "flow_type_started_at_id"),
+    ({"type": "rare", **DAY}, "flow_type_started_at_id"),
+    ({"status": 418, **DAY}, "flow_status_started_at_id"),
+    ({"reason": "timeout", **DAY}, "flow_reason_started_at_id"),
+    ({"outcome": "delivered", **DAY}, "flow_started_at_id"),
+]
+"""Selections, and a part of the name of the index for each."""
+
+
+async def test_each_page_of_attempts_has_an_index_with_its_conditions_in_its_order(store, database):
+    rare = {"outcome": "dead", "reason": "timeout", "status": 418, "type": "rare"}
+    for number in range(1, 9):
+        hour = DAY["since"] + timedelta(hours=number * 5)  # on two days
+        usual = [failed_attempt(started_at=hour + timedelta(seconds=n)) for n in range(500)]
+        await store.append(batch(number, failed_attempt(started_at=hour, **rare), *usual))
+    connection = await asyncpg.connect(database)
+    await connection.execute("ANALYZE eventflow.attempts")
+    # A small table is read as a whole and sorted. Without these ways, the plan shows whether there is another one.
+    for way in ("seqscan", "bitmapscan", "sort"):
+        await connection.execute(f"SET enable_{way} = off")
+    for (conditions, index), after in itertools.product(PAGES, (None, Cursor(DAY["until"], new_event_id()))):
+        query, arguments = page_of(AttemptFilter(flow="orders", **conditions), after, 50)
+        plan = "\n".join(line for (line,) in await connection.fetch(f"EXPLAIN {query}", *arguments))
+        assert index in plan, plan
+        assert "Seq Scan" not in plan, plan
+        assert "Sort" not in plan, plan
+    await connection.close()
+
+
+async def test_a_page_does_not_look_into_days_after_its_cursor(store, database):
+    await store.append(batch(1, *(failed_attempt(started_at=day) for day in DAY.values())))
+    query, arguments = page_of(AttemptFilter(flow="orders"), Cursor(DAY["since"], new_event_id()), 50)
+    plan = "\n".join(line for (line,) in await fetch(database, f"EXPLAIN {query}", *arguments))
+    assert "attempts_20260101" in plan
+    assert "attempts_20260102" not in plan
+
+
+async def test_the_documented_rights_are_enough_for_each_role_and_for_no_more(store, database):
+    await store.migrate()
+    document = (Path(__file__).parents[2] / "docs" / "history-postgresql.md").read_text(encoding="utf-8")
+    (grants,) = re.findall(r"```sql\n(.*?)```", document, re.DOTALL)
+    stores = {}
+    suffix, password = secrets.token_hex(4), secrets.token_hex(8)
+    for role in ("writer", "reader", "operator"):
+        name = f"eventflow_{role}_{suffix}"
+        grants = grants.replace(f"eventflow_{role}", name)
+        await execute(database, f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+        url = urlsplit(database)._replace(netloc=f"{name}:{password}@{urlsplit(database).netloc.rpartition('@')[2]}")
+        stores[role] = PostgresStore(url.geturl())
+    try:
+        await execute(database, grants)
+        await use_as_writer(stores["writer"])
+        await use_as_operator(stores["operator"])
+        assert len(await stores["reader"].attempts(AttemptFilter(flow="orders"))) == 1
+        for forbidden in (
+            stores["reader"].append(batch(9, failed_attempt())),
+            stores["reader"].forget("x"),
+            stores["operator"].append(batch(9, failed_attempt())),
+            stores["writer"].forget("x"),
+            stores["writer"].put_action(an_action()),
+        ):
+            with pytest.raises(HistoryUnavailableError, match="permission denied"):
+                await forbidden
+        assert (await stores["writer"].check()).problems == ()
+        assert "INSERT on attempts" in (await stores["reader"].check()).problems[0]
+    finally:
+        for opened in stores.values():
+            await opened.close()
+        for role in ("writer", "reader", "operator"):
+            await execute(database, f"DROP OWNED BY eventflow_{role}_{suffix}")
+            await execute(database, f"DROP ROLE eventflow_{role}_{suffix}")
+
+
+async def use_as_writer(store: PostgresStore) -> None:
+    """Do everything that a processor does."""
+    now = datetime.now(UTC)
+    assert await store.last_batch("p1") == 0
+    await store.keep(**WEEK, now=now)
+    count = MinuteCount(key=MinuteKey(29_000_000, "orders", "retry", "", 503, 3), attempts=1, duration_us=5)
+    gap = Gap(writer="p1", flow="orders", since=now, until=now, attempts=1, reason="refused")
+    old = failed_attempt(started_at=now - timedelta(days=6))
+    await store.append(batch(1, failed_attempt(), old, minutes=[count], gaps=[gap]))
+    await store.keep(attempts=timedelta(days=1), minutes=timedelta(days=90), now=now)
+    await store.end_writer("p1")
+
+
+async def use_as_operator(store: PostgresStore) -> None:
+    """Do everything that a console and the commands do."""
+    now = datetime.now(UTC)
+    (found,) = await store.attempts(AttemptFilter(flow="orders"))
+    assert await store.attempts_of(found.event_id) == [found]
+    for read in (store.minutes, store.flow_minutes, store.gaps):
+        await read("orders", since=now - timedelta(hours=1), until=now)
+    for _ in range(2):
+        await store.put_flow_minutes([FlowMinute(flow="orders", at=now, waiting=3)])
+    await store.put_action(an_action())
+    assert len(await store.actions()) == len(await store.writers()) == 1
+    assert await store.forget("nothing") == 0
+
+
+def an_action() -> Action:
+    return Action(id=new_event_id(), at=datetime.now(UTC), by="ada", flow="orders", kind="pause")
+
+
+async def test_a_role_without_any_right_learns_the_command_to_run(store, database):
+    name, password = f"eventflow_{secrets.token_hex(4)}", secrets.token_hex(8)
+    await execute(database, f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+    url = urlsplit(database)._replace(netloc=f"{name}:{password}@{urlsplit(database).netloc.rpartition('@')[2]}")
+    guest = PostgresStore(url.geturl())
+    try:
+        with pytest.raises(HistorySchemaError, match="is missing: run `eventflow history migrate`"):
+            await guest.last_batch("p1")
+        await store.migrate()
+        with pytest.raises(HistorySchemaError, match="permission denied"):
+            await guest.last_batch("p1")
+        assert "permission denied" in (await guest.check()).problems[0]
+    finally:
+        await guest.close()
+        await execute(database, f"DROP ROLE {name}")

@@ -30,10 +30,10 @@ def running_server(directory: Path, **options: Any) -> Iterator[PrivateServer]:
 
 
 @asynccontextmanager
-async def empty_database(server_url: str) -> AsyncIterator[str]:
+async def empty_database(server_url: str, options: str = "") -> AsyncIterator[str]:
     """Yield the URL of a new database on a server; drop it at the end, with the connections to it."""
     name = f"t{secrets.token_hex(8)}"
-    await execute(server_url, f"CREATE DATABASE {name}")
+    await execute(server_url, f"CREATE DATABASE {name} {options}")
     try:
         yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
     finally:

@@ -58,22 +58,25 @@ class Browser:
     loses their order when they are requeued.
 
     Attributes:
-        total: Number of messages to read, counted at the start.
+        total: Number of messages in the queue at the start.
         left: Number of messages that are still to be read.
     """
 
-    def __init__(self, connection: Connection, channel: Channel, queue: str, *, ready: int, consumers: int) -> None:
+    def __init__(
+        self, connection: Connection, channel: Channel, queue: str, *, ready: int, at_most: int | None, consumers: int
+    ) -> None:
         """Prepare; use `browsing`.
 
         Args:
             connection: The connection of the channel.
             channel: A channel that nothing else uses.
             queue: The queue to read.
-            ready: Number of messages to read.
+            ready: Number of messages in the queue.
+            at_most: Number of messages to read, if fewer than these.
             consumers: Number of consumers that the queue has without ours.
         """
         self.total = ready
-        self.left = ready
+        self.left = ready if at_most is None else min(ready, at_most)
         self._others = consumers
         self._is_countable = True
         self._connection = connection
@@ -202,7 +205,8 @@ async def browsing(
         connection,
         channel,
         queue,
-        ready=ready if at_most is None else min(ready, at_most),
+        ready=ready,
+        at_most=at_most,
         consumers=consumers,
     )
     try:

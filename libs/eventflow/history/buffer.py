@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from eventflow.history.records import AttemptRecord, Gap, MinuteCount, MinuteKey
 
-ROWS_MAX: Final = 250
+ROWS_MAX: Final = 480
 """Attempts in one batch. The event loop does nothing else while it encodes a batch, so a larger one delays events."""
 
 RECORD_BYTES: Final = 640
@@ -16,6 +16,9 @@ RECORD_BYTES: Final = 640
 
 MINUTE_BYTES: Final = 400
 """Memory of one count by minute."""
+
+MINUTES_AT_ONCE: Final = 500
+"""Counts by minute in one batch. There are more of them only after an outage of hours."""
 
 MINUTES_SHARE: Final = 8
 MINUTES_MIN: Final = 1000
@@ -124,35 +127,37 @@ class HistoryBuffer:
         gap.since, gap.until = min(gap.since, at), max(gap.until, at)
         self._on_dropped(record.flow, 1)
 
+    def take_batch(self) -> Part | None:
+        """Take out the oldest rows, a whole batch; None if there are not enough. Their memory stays in use."""
+        if not self._full:
+            return None
+        rows = self._full.popleft()
+        return Part(attempts=rows.attempts, size_bytes=rows.size_bytes)
+
     def take(self) -> Part | None:
-        """Take out the next part, the oldest rows first; None if nothing waits. Its memory stays in use."""
+        """Take out counts and gaps with the rows of one batch at most; None if nothing waits."""
         rows = self._full.popleft() if self._full else self._rows
         if rows is self._rows:
             self._rows = _Rows()
         if not (rows.attempts or self._minutes or self._gaps):
             return None
-        taken = [self._minutes.popitem() for _ in range(min(len(self._minutes), ROWS_MAX))]
+        taken = [self._minutes.popitem() for _ in range(min(len(self._minutes), MINUTES_AT_ONCE))]
         gaps, self._gaps = self._gaps, {}
         return Part(
             attempts=rows.attempts,
             minutes=[MinuteCount(key=MinuteKey(*key), attempts=n, duration_us=us) for key, (n, us) in taken],
-            gaps=[
-                Gap(
-                    writer=self._writer,
-                    flow=flow,
-                    since=gap.since,
-                    until=gap.until,
-                    attempts=gap.attempts,
-                    reason=reason,
-                )
-                for (flow, reason), gap in gaps.items()
-            ],
+            gaps=[self._closed(flow, reason, gap) for (flow, reason), gap in gaps.items()],
             size_bytes=rows.size_bytes,
         )
 
     def release(self, part: Part) -> None:
         """Free the memory of a part that is written or given up."""
         self._size_bytes -= part.size_bytes
+
+    def _closed(self, flow: str, reason: GapReason, gap: _OpenGap) -> Gap:
+        return Gap(
+            writer=self._writer, flow=flow, since=gap.since, until=gap.until, attempts=gap.attempts, reason=reason
+        )
 
 
 def size_of(record: AttemptRecord) -> int:

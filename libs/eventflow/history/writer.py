@@ -4,10 +4,11 @@ import asyncio
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 import structlog
@@ -15,7 +16,7 @@ import structlog
 from eventflow.errors import HistoryError, HistoryRefusedError, HistorySchemaError
 from eventflow.event import utc_now
 from eventflow.history.buffer import HistoryBuffer, Part, size_of
-from eventflow.history.records import AttemptRecord, Batch
+from eventflow.history.records import Batch
 from eventflow.history.store import RecordingStore
 from eventflow.tasks import cancel_and_wait
 
@@ -40,6 +41,8 @@ KEEP_WAIT_S = 5.0
 
 FINISH_MAX_S = 2.0
 """Longest time for the last records at the end of a process."""
+
+_FLOW_OF = attrgetter("flow")
 
 T = TypeVar("T")
 
@@ -141,6 +144,7 @@ class HistoryWriter:
         self._parts: deque[Part] = deque()  # taken out, the first perhaps written already
         self._outage: _Outage | None = None
         self._has_begun = False
+        self._flush_at_s = 0.0
         self._keep_at_s = 0.0
         self._keeping: asyncio.Task[float] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -199,15 +203,34 @@ class HistoryWriter:
         if self._now_s >= self._keep_at_s:
             await self._keep(self._store)
         self._note_up()
-        while await self._write_next(self._store):  # noqa: ASYNC110 - a pause, and no wait for a condition
-            await asyncio.sleep(0 if is_last else BATCH_PAUSE_S)
+        while self._parts:  # from before an outage
+            await self._write_first(self._store)
         if is_last:
-            await _in_time(self._store.end_writer(self._name))
+            await self._write_rest(self._store)
+        else:
+            await self._write_batches(self._store)
+
+    async def _write_batches(self, store: OwnStore) -> None:
+        """Write counts and rows if the flush time is over, and then all batches that wait."""
+        take: Callable[[], Part | None] = self._buffer.take_batch
+        if self._now_s >= self._flush_at_s:
+            self._flush_at_s, take = self._now_s + self._flush_s, self._buffer.take
+        while (part := take()) is not None:
+            await self._write(part, store)
+            if self._now_s >= self._flush_at_s:
+                return  # so that the counts are written also while a backlog is
+            await asyncio.sleep(BATCH_PAUSE_S)
+            take = self._buffer.take_batch
+
+    async def _write_rest(self, store: OwnStore) -> None:
+        while (part := self._buffer.take()) is not None:
+            await self._write(part, store)
+        await _in_time(store.end_writer(self._name))
 
     async def _until_due(self) -> None:
         """Wait until a batch waits or the flush time is over; during an outage, until the next try is due."""
         if self._outage is None:
-            woken, pause_s = self._batch_waits, self._flush_s
+            woken, pause_s = self._batch_waits, self._flush_at_s - self._now_s
         else:
             woken, pause_s = self._finishing, self._outage.pause_s
         with suppress(TimeoutError):
@@ -245,13 +268,13 @@ class HistoryWriter:
             return random.uniform(0.9, 1.1) * KEEP_EVERY_S  # noqa: S311
         return KEEP_AGAIN_S
 
-    async def _write_next(self, store: OwnStore) -> bool:
-        """Write one batch; return whether there was one."""
-        if not self._parts:
-            part = self._buffer.take()
-            if part is None:
-                return False
-            self._parts.append(part)
+    async def _write(self, part: Part, store: OwnStore) -> None:
+        """Write a part, in several batches if the store refuses rows of it."""
+        self._parts.append(part)
+        while self._parts:
+            await self._write_first(store)
+
+    async def _write_first(self, store: OwnStore) -> None:
         part = self._parts[0]
         began_s = time.monotonic()
         batch = Batch(
@@ -276,14 +299,13 @@ class HistoryWriter:
         else:
             self._listener.written(time.monotonic() - began_s)
             self._note_written()
-        return True
 
     def _note_written(self) -> None:
         """Note that the batch in progress is on record."""
         part = self._parts.popleft()
         self._number += 1
         self._buffer.release(part)
-        for flow, attempts in Counter(record.flow for record in part.attempts).items():
+        for flow, attempts in Counter(map(_FLOW_OF, part.attempts)).items():
             self._listener.recorded(flow, attempts)
 
     def _divide(self, part: Part, error: Exception) -> None:
@@ -332,16 +354,12 @@ class HistoryWriter:
         """Count the rows that are left at the end. No gap can be recorded: there is no store, or no time."""
         while (part := self._buffer.take()) is not None:
             self._parts.append(part)
-        left = Counter(record.flow for record in _rows_of(self._parts))
+        left = Counter(_FLOW_OF(record) for part in self._parts for record in part.attempts)
         self._parts.clear()
         for flow, attempts in left.items():
             self._listener.dropped(flow, attempts)
         if left:
             log.warning("history.dropped", attempts=left.total(), flows=dict(left), reason="the process ends")
-
-
-def _rows_of(parts: Iterable[Part]) -> Iterator[AttemptRecord]:
-    return (record for part in parts for record in part.attempts)
 
 
 async def _in_time(call: Awaitable[T]) -> T:

@@ -73,7 +73,7 @@ async def find_event(link: Link, queue: DeadQueue, event_id: str, *, other_flows
         answers=answers,
         processors=processors,
         letter=record_of(found.letters[0]) if found.letters else None,
-        letters=found.total,
+        letters=min(found.total, LETTERS_MAX),
     )
 
 

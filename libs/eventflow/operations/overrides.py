@@ -59,12 +59,24 @@ def units_per_s_of(text: str) -> float:
         InvalidInputError: It is not a rate in the accepted range.
     """
     try:
-        rate_per_s = float(text)
-    except ValueError:
-        rate_per_s = 0.0
-    if not RATE_MIN_PER_S <= rate_per_s <= RATE_MAX_PER_S:
-        raise InvalidInputError(f"{text!r}: {RATE_MIN_PER_S:f} to {RATE_MAX_PER_S} units per second are expected")
-    return rate_per_s
+        return require_rate(float(text))
+    except (ValueError, InvalidInputError):
+        raise _no_rate(repr(text)) from None
+
+
+def require_rate(per_s: float) -> float:
+    """Return a rate in units per second.
+
+    Raises:
+        InvalidInputError: It is not in the accepted range.
+    """
+    if not RATE_MIN_PER_S <= per_s <= RATE_MAX_PER_S:
+        raise _no_rate(f"{per_s:g}")
+    return per_s
+
+
+def _no_rate(shown: str) -> InvalidInputError:
+    return InvalidInputError(f"{shown}: {RATE_MIN_PER_S:f} to {RATE_MAX_PER_S} units per second are expected")
 
 
 async def read_rate(link: Link, flow: str, target: TargetSettings) -> FlowRate:

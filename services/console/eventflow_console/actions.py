@@ -10,14 +10,14 @@ from typing import Final
 import structlog
 
 from eventflow.amqp.browser import Browsed, Browser
-from eventflow.control.overrides import RATE_MAX_PER_S, RATE_MIN_PER_S, Overrides
-from eventflow.errors import EventFlowError, InvalidInputError
+from eventflow.control.overrides import Overrides
+from eventflow.errors import EventFlowError
 from eventflow.event import format_time, new_event_id, utc_now
 from eventflow.history.records import Action
 from eventflow.operations.dead.browse import Bounds, Tally, browse
 from eventflow.operations.dead.exports import exported
 from eventflow.operations.dead.selection import Selection
-from eventflow.operations.overrides import change_overrides
+from eventflow.operations.overrides import change_overrides, require_rate
 from eventflow.operations.session import connected
 from eventflow.settings.root import Settings
 from eventflow.tasks import cancel_and_wait
@@ -69,9 +69,8 @@ class Actions:
         Raises:
             InvalidInputError: The rate is out of range.
         """
-        if per_s is not None and not RATE_MIN_PER_S <= per_s <= RATE_MAX_PER_S:
-            raise InvalidInputError(f"{per_s:g}: {RATE_MIN_PER_S:f} to {RATE_MAX_PER_S} units per second are expected")
-        overrides = await self._change(flow, lambda current: replace(current, rate_per_s=per_s))
+        rate_per_s = None if per_s is None else require_rate(per_s)
+        overrides = await self._change(flow, lambda current: replace(current, rate_per_s=rate_per_s))
         await self._acted("rate", flow, by, "as configured" if per_s is None else f"{per_s:g}/s")
         return overrides
 

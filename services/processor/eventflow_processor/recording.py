@@ -7,7 +7,7 @@ from datetime import timedelta
 from eventflow.history.buffer import HistoryBuffer
 from eventflow.history.writer import HistoryWriter, OwnStore, Retention
 from eventflow.settings.history import HistorySettings
-from eventflow_processor.observe.history import HistoryObserver
+from eventflow_processor.observe.history import HistoryObserver, RecordIds
 from eventflow_processor.observe.history_metrics import HistoryMetrics
 from eventflow_processor.target.kept_answer import AnswerKeeping
 from eventflow_processor.target.redaction import Patterns
@@ -23,6 +23,8 @@ class Recording:
         keeping: The answers that are kept; None if none is.
         failures_only: Whether successes are counted, and not recorded.
         instance: Name of this process.
+        ids: Makes the ids of its records.
+        metrics: Its metrics.
     """
 
     buffer: HistoryBuffer
@@ -30,6 +32,7 @@ class Recording:
     keeping: AnswerKeeping | None
     failures_only: bool
     instance: str
+    ids: RecordIds
     metrics: HistoryMetrics
 
     @classmethod
@@ -55,12 +58,15 @@ class Recording:
             keeping=_keeping_of(settings),
             failures_only=settings.record == "failed",
             instance=instance,
+            ids=RecordIds(),
             metrics=metrics,
         )
 
     def observer(self, flow: str) -> HistoryObserver:
         """Return the observer of a flow."""
-        return HistoryObserver(self.buffer, flow=flow, writer=self.instance, failures_only=self.failures_only)
+        return HistoryObserver(
+            self.buffer, flow=flow, writer=self.instance, ids=self.ids, failures_only=self.failures_only
+        )
 
     def refresh(self) -> None:
         """Bring the gauge of waiting rows up to date."""

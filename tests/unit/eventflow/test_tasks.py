@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from eventflow import tasks
-from eventflow.tasks import cancel_and_wait, first_of, race
+from eventflow.tasks import cancel_and_wait, finished, first_of, race
 
 
 async def never(_: Callable[[], None]) -> str:
@@ -105,3 +105,33 @@ async def test_a_task_that_swallows_a_cancellation_is_cancelled_again(monkeypatc
     await cancel_and_wait(task)
     assert task.cancelled()
     assert swallowed == 2
+
+
+async def test_work_that_must_finish_does_so_although_its_caller_is_cancelled() -> None:
+    done: list[str] = []
+    begun, going_on = asyncio.Event(), asyncio.Event()
+
+    async def work() -> str:
+        begun.set()
+        await going_on.wait()
+        done.append("work")
+        return "result"
+
+    caller = asyncio.create_task(finished(work()))
+    await begun.wait()
+    caller.cancel()
+    await asyncio.sleep(0)
+    assert not caller.done()
+    going_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert done == ["work"]
+    assert await finished(work()) == "result"
+
+
+async def test_an_error_of_work_that_must_finish_is_raised() -> None:
+    async def work() -> None:
+        raise OSError("refused")
+
+    with pytest.raises(OSError, match="refused"):
+        await finished(work())

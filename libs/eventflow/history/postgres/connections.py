@@ -50,8 +50,10 @@ class Bounds:
             f"SET LOCAL statement_timeout = {_milliseconds(self.statement_s)};"
             f"SET LOCAL lock_timeout = {_milliseconds(self.lock_s)};"
             f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(self.total_s)};"
-            # A query over many partitions looks expensive. To compile it would take longer than to run it.
-            "SET LOCAL jit = off"
+            # A query of many partitions looks expensive, and is not. To compile it, or to start processes for it, would
+            # take longer than to run it.
+            "SET LOCAL jit = off;"
+            "SET LOCAL max_parallel_workers_per_gather = 0"
         )
 
 

@@ -15,9 +15,16 @@ from eventflow.excerpt import excerpt_of
 
 MIGRATE_COMMAND: Final = "eventflow history migrate"
 
-FOREIGN_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, OverflowError, ValueError)
-"""Errors of a connection and of every call on it. A `TimeoutError` and an error of TLS are `OSError`s. A value
-that does not fit its column can also be a plain `OverflowError` or `ValueError`."""
+FOREIGN_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # Raised in place of a connection error if the server has ended the connection while it was idle.
+    asyncpg.InternalClientError,
+    OSError,  # also a `TimeoutError`, and every error of TLS
+    OverflowError,  # a value that does not fit its column, as a `ValueError` can be
+    ValueError,
+)
+"""Errors of a connection and of every call on it."""
 
 
 class MissingDayError(HistoryRefusedError):

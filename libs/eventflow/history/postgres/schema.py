@@ -29,9 +29,17 @@ _MAY_MIGRATE = """
 
 
 async def version_of(connection: Connection) -> int:
-    """Return the version of the schema; 0 if there is none."""
-    exists = await connection.fetchval(_HAS_VERSIONS)
-    return await connection.fetchval("SELECT coalesce(max(version), 0) FROM eventflow.versions") if exists else 0
+    """Return the version of the schema; 0 if there is none.
+
+    Raises:
+        HistorySchemaError: The role may not use the schema.
+    """
+    if not await connection.fetchval(_HAS_VERSIONS):
+        return 0
+    try:
+        return int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM eventflow.versions"))
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise HistorySchemaError(f"the role may not use the schema of the history: {error}") from error
 
 
 async def migrate(connection: Connection) -> Sequence[str]:
@@ -44,7 +52,7 @@ async def migrate(connection: Connection) -> Sequence[str]:
     await connection.execute(_LOCK)
     version = await version_of(connection)
     if version > len(MIGRATIONS):
-        raise HistorySchemaError(_mismatch(version))
+        raise HistorySchemaError(mismatch_of(version))
     steps = MIGRATIONS[version:]
     for step in steps:
         await connection.execute(step.sql)  # it also adds its row to `versions`, as it does for an administrator
@@ -57,24 +65,19 @@ async def require(connection: Connection) -> None:
     Raises:
         HistorySchemaError: It has another version; the message has the command to run.
     """
-    try:
-        version = await version_of(connection)
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise HistorySchemaError(f"the role may not use the schema of the history: {error}") from error
+    version = await version_of(connection)
     if version == len(MIGRATIONS):
         return
     if version > len(MIGRATIONS) or not await connection.fetchval(_MAY_MIGRATE):
-        raise HistorySchemaError(_mismatch(version))
+        raise HistorySchemaError(mismatch_of(version))
     async with connection.transaction():
         await migrate(connection)
 
 
 def mismatch_of(version: int) -> str | None:
     """Return a sentence about a version that is not the one of this program; None if it is."""
-    return None if version == len(MIGRATIONS) else _mismatch(version)
-
-
-def _mismatch(version: int) -> str:
+    if version == len(MIGRATIONS):
+        return None
     if version > len(MIGRATIONS):
         return f"the schema of the history is of version {version}, later than {len(MIGRATIONS)}: update Event Flow"
     state = f"is of version {version}, and {len(MIGRATIONS)} is needed" if version else "is missing"

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from typing_extensions import override
 
-from eventflow.errors import HistoryRefusedError
+from eventflow.errors import HistoryRefusedError, HistorySchemaError
 from eventflow.history.filters import AttemptFilter, Cursor
 from eventflow.history.postgres import reading, schema, upkeep, writing
 from eventflow.history.postgres.connections import MIGRATING, READING, WRITING, Connections
@@ -129,9 +129,13 @@ class PostgresStore(HistoryStore):
 
     @override
     async def check(self) -> StoreReport:
+        report = StoreReport(kind="postgresql", version=0, expected_version=len(MIGRATIONS))
         async with self._connections.separate(READING) as connection:
-            version = await schema.version_of(connection)
-            report = StoreReport(kind="postgresql", version=version, expected_version=len(MIGRATIONS))
+            try:
+                version = await schema.version_of(connection)
+            except HistorySchemaError as error:
+                return replace(report, problems=(str(error),))
+            report = replace(report, version=version)
             if (mismatch := schema.mismatch_of(version)) is not None:
                 return replace(report, problems=(mismatch,))
             missing = await upkeep.missing_rights(connection)

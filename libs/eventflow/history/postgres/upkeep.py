@@ -15,6 +15,7 @@ _MINUTE_US = 60_000_000
 # Tables that are kept as long as the counts by minute, and the condition for an old row. `ctid` is the place of a row.
 _OLD_ROWS = {
     "minutes": "minute < $1",
+    "hours": "minute < $1",
     "flow_minutes": "at < $1",
     "gaps": "until < $1",
     "writers": "seen_at < $1",
@@ -41,10 +42,10 @@ _SIZE = """
 # Rights by which a role can read or record. The console and the commands need some more, for their own changes.
 _MISSING_RIGHTS = """
     SELECT name || ' on ' || relation FROM (VALUES
-        ('SELECT', 'attempts'), ('SELECT', 'minutes'), ('SELECT', 'flow_minutes'), ('SELECT', 'gaps'),
-        ('SELECT', 'writers'), ('SELECT', 'actions'),
-        ('INSERT', 'attempts'), ('INSERT', 'minutes'), ('UPDATE', 'minutes'), ('INSERT', 'gaps'),
-        ('INSERT', 'writers'), ('UPDATE', 'writers')
+        ('SELECT', 'attempts'), ('SELECT', 'minutes'), ('SELECT', 'hours'), ('SELECT', 'flow_minutes'),
+        ('SELECT', 'gaps'), ('SELECT', 'writers'), ('SELECT', 'actions'),
+        ('INSERT', 'attempts'), ('INSERT', 'minutes'), ('UPDATE', 'minutes'), ('INSERT', 'hours'),
+        ('UPDATE', 'hours'), ('INSERT', 'gaps'), ('INSERT', 'writers'), ('UPDATE', 'writers')
     ) AS needed (name, relation)
     WHERE NOT has_table_privilege('eventflow.' || relation, name)
 """
@@ -66,7 +67,7 @@ async def delete_rows_before(connection: Connection, moment: datetime) -> bool:
         return False
     most = 0
     for table, condition in _OLD_ROWS.items():
-        bound = unix_microseconds(moment) // _MINUTE_US if table == "minutes" else moment
+        bound = moment if "minute" not in condition else unix_microseconds(moment) // _MINUTE_US
         rows = f"SELECT ctid FROM eventflow.{table} WHERE {condition} LIMIT {ROWS_MAX}"  # noqa: S608 - constants
         deleted = await connection.execute(
             f"DELETE FROM eventflow.{table} WHERE ctid = ANY(ARRAY({rows}))",  # noqa: S608 - constants

@@ -10,17 +10,21 @@ from eventflow.history.records import (
     FlowMinute,
     Gap,
     MinuteCount,
+    MinuteKey,
     storable,
     storable_text,
 )
 
-_ADD_MINUTES = """
-    INSERT INTO eventflow.minutes AS kept (minute, flow, outcome, reason, status, bucket, attempts, duration_us)
-    SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::int[], $6::smallint[], $7::bigint[],
+_ADD_COUNTS = """
+    INSERT INTO eventflow.{table} AS kept (minute, flow, outcome, reason, status, bucket, attempts, duration_us)
+    SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::int[], $6::smallint[], $7::int[],
         $8::bigint[])
     ON CONFLICT (flow, minute, outcome, reason, status, bucket) DO UPDATE
     SET attempts = kept.attempts + excluded.attempts, duration_us = kept.duration_us + excluded.duration_us
 """
+
+_MINUTES_BY_TABLE = {"minutes": 1, "hours": 60}
+"""The tables of counts, and the number of minutes that each row of them counts."""
 
 _ADD_GAPS = """
     INSERT INTO eventflow.gaps (writer, flow, since, until, attempts, reason)
@@ -69,7 +73,8 @@ async def append(connection: Connection, batch: Batch) -> None:
             records=[storable(record) for record in batch.attempts],
         )
     if batch.minutes:
-        await _add_minutes(connection, batch.minutes)
+        for table, length in _MINUTES_BY_TABLE.items():
+            await _add_counts(connection, table, length, batch.minutes)
     if batch.gaps:
         await _add_gaps(connection, batch.gaps)
     # The fence locks the row of the writer. If the connection was lost during COMMIT, the server may still be at it:
@@ -108,17 +113,18 @@ async def forget(connection: Connection, event_id: str) -> int:
     return len(deleted)
 
 
-async def _add_minutes(connection: Connection, minutes: Sequence[MinuteCount]) -> None:
+async def _add_counts(connection: Connection, table: str, minutes: int, counts: Sequence[MinuteCount]) -> None:
     """Add counts, in the order of their keys: two writers then lock common rows in the same order, without deadlock.
 
     One statement cannot change a row twice, so equal keys are added up first.
     """
-    sums: dict[tuple[int, str, str, str, int, int], tuple[int, int]] = {}
-    for count in minutes:
-        attempts, duration_us = sums.get(count.key, (0, 0))
-        sums[count.key] = attempts + count.attempts, duration_us + count.duration_us
+    sums: dict[MinuteKey, tuple[int, int]] = {}
+    for count in counts:
+        key = count.key._replace(minute=count.key.minute // minutes * minutes)
+        attempts, duration_us = sums.get(key, (0, 0))
+        sums[key] = attempts + count.attempts, duration_us + count.duration_us
     rows = [(*key, *sums[key]) for key in sorted(sums)]
-    await connection.fetch(_ADD_MINUTES, *map(list, zip(*rows, strict=True)))
+    await connection.fetch(_ADD_COUNTS.format(table=table), *map(list, zip(*rows, strict=True)))
 
 
 async def _add_gaps(connection: Connection, gaps: Sequence[Gap]) -> None:

@@ -51,7 +51,7 @@ class Tally:
     """Progress through the dead letters, which is known even if an operation fails half-way.
 
     Attributes:
-        total: Dead letters to read; 0 until reading begins.
+        total: Dead letters in the queue at the start; 0 until reading begins.
         seen: Dead letters that were read.
         done: Those that were selected and handled.
         found_ids: The ids that were selected, if a selection has ids.
@@ -129,7 +129,7 @@ async def browse(
     """
     deadline_s = time.monotonic() + bounds.time_s
     async with browsing(link.connection, queue.name, at_most=bounds.letters, order_within_s=bounds.time_s) as browser:
-        tally.total = browser.left
+        tally.total = browser.total
         while time.monotonic() < deadline_s and (letters := await browser.read(queue.per_read)):
             tally.seen += len(letters)
             selected = [letter for letter in letters if selection.has(letter)]

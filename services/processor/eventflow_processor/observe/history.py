@@ -1,5 +1,7 @@
 """Records of all attempts for the history: this makes them, and `eventflow.history` writes them."""
 
+import secrets
+import time
 from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, assert_never
@@ -7,33 +9,65 @@ from typing import NamedTuple, assert_never
 from typing_extensions import override
 
 from eventflow.errors import EventFlowError
-from eventflow.event import new_event_id, utc_now
+from eventflow.event import utc_now
 from eventflow.history.buffer import HistoryBuffer
 from eventflow.history.records import DURATION_BUCKETS_S, LOST, AttemptRecord
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Retry
+from eventflow.topology import Lane
 from eventflow_processor.attempt import Attempted
 from eventflow_processor.observe.observer import Observer
 from eventflow_processor.target.result import Errored, Failed, KeptAnswer, Result, Succeeded, Unsendable
 
+_COUNT_MAX = 0xFFF
+_LIVE_LANE, _LIVE = Lane.LIVE, Lane.LIVE.value
 _NS_PER_MINUTE = 60_000_000_000
 _BUCKETS_US = tuple(round(bound_s * 1_000_000) for bound_s in DURATION_BUCKETS_S)
+
+
+class RecordIds:
+    """Ids of records: UUIDs of version 7 (RFC 9562) in ascending order, with a counter in place of most of the chance.
+
+    One object serves a process. It takes less than half the time of `new_event_id`.
+    """
+
+    def __init__(self) -> None:
+        """Take the random part that distinguishes this process from all others."""
+        chance = secrets.token_hex(8)
+        self._tail = f"-8{chance[1:4]}-{chance[4:]}"
+        self._begin(0)
+
+    def new(self) -> str:
+        """Return the next id."""
+        unix_ms = time.time_ns() // 1_000_000
+        self._count += 1
+        if unix_ms > self._unix_ms:
+            self._begin(unix_ms)
+        elif self._count > _COUNT_MAX:  # or the clock was set back
+            self._begin(self._unix_ms + 1)
+        return f"{self._head}{self._count:03x}{self._tail}"
+
+    def _begin(self, unix_ms: int) -> None:
+        self._unix_ms, self._count = unix_ms, 0
+        self._head = f"{unix_ms >> 16:08x}-{unix_ms & 0xFFFF:04x}-7"
 
 
 class HistoryObserver(Observer):
     """Puts a record of each attempt of one flow into the buffer, and counts it in its minute."""
 
-    def __init__(self, buffer: HistoryBuffer, *, flow: str, writer: str, failures_only: bool) -> None:
+    def __init__(self, buffer: HistoryBuffer, *, flow: str, writer: str, ids: RecordIds, failures_only: bool) -> None:
         """Record into `buffer`.
 
         Args:
             buffer: The memory of all flows.
             flow: Name of the flow.
             writer: Name of this process.
+            ids: Makes the ids of its records.
             failures_only: Whether successes are counted, and not recorded.
         """
         self._buffer = buffer
         self._flow = flow
         self._writer = writer
+        self._ids = ids
         self._failures_only = failures_only
 
     @override
@@ -60,7 +94,7 @@ class HistoryObserver(Observer):
         # kept, and nothing that refers to its body.
         self._buffer.add(
             AttemptRecord(
-                new_event_id(),
+                self._ids.new(),
                 self._flow,
                 event.id,
                 event.type,
@@ -70,7 +104,7 @@ class HistoryObserver(Observer):
                 datetime.fromtimestamp(started_at_ns / 1e9, UTC),
                 duration_us,
                 envelope.attempt,
-                delivery.lane.value,
+                _LIVE if delivery.lane is _LIVE_LANE else delivery.lane.value,  # an enumeration is slow
                 word,
                 outcome is not None,
                 reason,

@@ -32,7 +32,10 @@ def test_rows_are_taken_in_their_order_and_in_batches() -> None:
         buffer.add(row)
     assert ready == [ROWS_MAX, 2 * ROWS_MAX]
     assert buffer.pending == len(rows)
-    parts = parts_of(buffer)
+    batch = buffer.take_batch()
+    assert batch is not None
+    parts = [batch, *parts_of(buffer)]
+    assert buffer.take_batch() is None
     assert [len(part.attempts) for part in parts] == [ROWS_MAX, ROWS_MAX, 3]
     assert [row for part in parts for row in part.attempts] == rows
     assert buffer.pending == 0

@@ -1,0 +1,66 @@
+"""Pause, resume and rate from a console, with a real processor."""
+
+import aiohttp
+import pytest
+
+from eventflow.control.overrides import Overrides, encode_overrides
+from eventflow.errors import InvalidInputError
+from eventflow.operations.status.standing import Standing
+from eventflow.topology import overrides_queue, overrides_spec
+from tests.support.amqp import Amqp
+from tests.support.console_parts import running_console
+from tests.support.services import processor, starting
+from tests.support.target import ScriptedTarget
+from tests.support.wait import eventually
+
+
+async def test_a_processor_obeys_and_each_action_is_on_record(
+    broker_url: str, flow: str, http: aiohttp.ClientSession, target: ScriptedTarget
+) -> None:
+    async with starting(http) as start, running_console(broker_url, flow) as console:
+        await start(processor(broker_url, flow=flow, target_url=target.url, TARGET__RATE_PER_S="50"))
+
+        async def stands(standing: Standing, limit_per_s: float) -> None:
+            async def is_so() -> bool:
+                found = (await console.state.fresh()).flows[flow]
+                return (found.standing, found.rate.limit_per_s) == (standing, limit_per_s)
+
+            await eventually(is_so, what=lambda: str(console.state.present.flows[flow]))
+
+        await stands(Standing.FLOWING, 50.0)
+        overrides = await console.actions.pause(flow, by="ann")
+        assert (overrides.is_paused, overrides.paused_by) == (True, "ann")
+        await stands(Standing.PAUSED, 50.0)
+        found = console.state.present.flows[flow]
+        assert (found.paused_by, found.is_paused) == ("ann", True)
+        assert found.paused_at is not None
+        await console.actions.set_rate(flow, 5.0, by="bob")
+        await stands(Standing.PAUSED, 5.0)
+        assert not (await console.actions.resume(flow, by="bob")).is_paused
+        await stands(Standing.FLOWING, 5.0)
+        await console.actions.set_rate(flow, None, by="bob")
+        await stands(Standing.FLOWING, 50.0)
+        acted = [(action.kind, action.by, action.flow, action.detail) for action in console.recorded]
+        assert acted == [
+            ("pause", "ann", flow, ""),
+            ("rate", "bob", flow, "5/s"),
+            ("resume", "bob", flow, ""),
+            ("rate", "bob", flow, "as configured"),
+        ]
+
+
+@pytest.mark.parametrize("per_s", [0.0, -1.0, 1e-9, 1e7, float("nan"), float("inf")])
+async def test_a_rate_that_no_flow_can_mean_is_refused(broker_url: str, flow: str, per_s: float) -> None:
+    async with running_console(broker_url, flow) as console:
+        with pytest.raises(InvalidInputError, match=r"0\.000010 to 1000000 units"):
+            await console.actions.set_rate(flow, per_s, by="ann")
+        assert not console.recorded
+
+
+async def test_overrides_that_cannot_be_read_are_replaced(broker_url: str, flow: str, amqp: Amqp) -> None:
+    await amqp.declare([overrides_spec(flow)])
+    await amqp.publish_raw({}, b"nonsense", queue=overrides_queue(flow))
+    async with running_console(broker_url, flow) as console:
+        overrides = await console.actions.set_rate(flow, 3.0, by="ann")
+        assert overrides == Overrides(rate_per_s=3.0)
+        assert encode_overrides(overrides)
