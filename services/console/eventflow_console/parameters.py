@@ -1,4 +1,4 @@
-"""Parameters of addresses and members of JSON bodies become values, the same for pages and API.."""
+"""Parameters of addresses and members of JSON bodies become values, the same for pages and API."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
