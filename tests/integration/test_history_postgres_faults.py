@@ -15,8 +15,8 @@ import pytest
 from eventflow.errors import HistoryLateError, HistoryUnavailableError
 from eventflow.event import new_event_id
 from eventflow.history.filters import AttemptFilter
+from eventflow.history.postgres import connections, writing
 from eventflow.history.postgres import store as store_module
-from eventflow.history.postgres import writing
 from eventflow.history.postgres.store import PostgresStore
 from eventflow.history.records import Batch, MinuteCount, MinuteKey
 from sandbox.database.server import PrivateServer
@@ -207,6 +207,15 @@ async def test_a_connection_that_an_administrator_ends_is_replaced(store, own_da
     )
     assert await write(store, batch_of(2)) <= 1
     assert await store.last_batch("p1") == 2
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(store, own_database, monkeypatch):
+    await store.append(batch_of(1))
+    monkeypatch.setattr(connections, "IDLE_MAX_S", 0.0)
+    pids = "SELECT pid FROM pg_stat_activity WHERE application_name = 'eventflow'"
+    before = await fetch(own_database, pids)
+    await store.append(batch_of(2))
+    assert before != await fetch(own_database, pids)
 
 
 async def test_a_slow_server_gets_every_batch(own_database, proxy):
