@@ -152,11 +152,11 @@ def writers(connection: sqlite3.Connection) -> list[Writer]:
 
 def actions(connection: sqlite3.Connection, *, flow: str | None, limit: int) -> list[Action]:
     """Return the latest actions of operators, the newest first."""
-    source, values = (
-        ("actions_by_time", (limit,)) if flow is None else ("actions_by_flow WHERE flow = ?", (flow, limit))
-    )
-    statement = f"SELECT * FROM actions INDEXED BY {source} ORDER BY at DESC, id DESC LIMIT ?"  # noqa: S608 - as above
-    return [action_of(row) for row in connection.execute(statement, values)]
+    if flow is None:
+        rows = connection.execute(_ACTIONS, (limit,))
+    else:
+        rows = connection.execute(_ACTIONS_OF_FLOW, (storable_text(flow), limit))
+    return [action_of(row) for row in rows]
 
 
 def flows(connection: sqlite3.Connection, table: str) -> list[str]:
