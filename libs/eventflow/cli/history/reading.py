@@ -113,7 +113,9 @@ def show_event(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],  # noqa: A002 - the argument's name
     flow: FlowOption = None,
-    full: Annotated[bool, typer.Option("--full", help="Show the whole answers that are kept, indented.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show answers as they are kept: JSON indented, other bytes in hex.")
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
