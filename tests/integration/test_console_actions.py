@@ -1,14 +1,22 @@
 """Pause, resume and rate from a console, with a real processor."""
 
+import json
+from pathlib import Path
+
 import aiohttp
 import pytest
 
 from eventflow.control.overrides import Overrides, encode_overrides
 from eventflow.errors import InvalidInputError
+from eventflow.operations.dead.selection import Selection
 from eventflow.operations.status.standing import Standing
-from eventflow.topology import overrides_queue, overrides_spec
+from eventflow.topology import Lane, lane_queue, overrides_queue, overrides_spec
+from eventflow_console.jobs import Job
+from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
-from tests.support.console_parts import running_console
+from tests.support.cli import bury, dead_letter, ids_in
+from tests.support.console_parts import Console, running_console
+from tests.support.rights import add_user, set_rights
 from tests.support.services import processor, starting
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
@@ -55,6 +63,31 @@ async def test_a_rate_that_no_flow_can_mean_is_refused(broker_url: str, flow: st
         with pytest.raises(InvalidInputError, match=r"0\.000010 to 1000000 units"):
             await console.actions.set_rate(flow, per_s, by="ann")
         assert not console.recorded
+
+
+async def test_the_shipped_rights_of_a_console_suffice(node: PrivateNode, flow: str) -> None:
+    template = json.loads((Path(__file__).parents[2] / "deploy/rabbitmq/definitions.template.json").read_text())
+    [shipped] = [rights for rights in template["permissions"] if rights["user"] == "console"]
+    url = await add_user(node, f"u{flow}")
+    await set_rights(node, f"u{flow}", (shipped["configure"], shipped["write"], shipped["read"]))
+    async with Amqp(node.url) as amqp:
+        await amqp.declare_flow(flow)
+        await bury(amqp, flow, [dead_letter("a"), dead_letter("b")])
+        async with running_console(url, flow) as console:
+            present = await console.state.fresh()
+            assert (present.broker.is_up, present.unasked) == (True, None)
+            assert (present.flows[flow].dead, present.flows[flow].is_paused) == (2, False)
+            assert (await console.dead_letters.find(flow, "b")).letter is not None
+            assert (await console.actions.pause(flow, by="ann")).is_paused
+            job = await console.actions.replay(flow, Selection(ids=frozenset({"a"})), by="ann")
+            await eventually(lambda: _state_of(console, job) != "running", what="the replay")
+            assert _state_of(console, job) == "done"
+        assert await ids_in(amqp, lane_queue(flow, Lane.REPLAY)) == ["a"]
+
+
+def _state_of(console: Console, job: Job) -> str | None:
+    found = console.jobs.job(job.id)
+    return None if found is None else found.state
 
 
 async def test_overrides_that_cannot_be_read_are_replaced(broker_url: str, flow: str, amqp: Amqp) -> None:

@@ -102,7 +102,7 @@ async def test_a_replay_moves_the_selected_ones_and_is_put_on_record(console: Co
     assert await ids_in(amqp, lane_queue(flow, Lane.REPLAY)) == IDS[::4]
     assert await ids_in(amqp, dead_queue(flow)) == [event_id for number, event_id in enumerate(IDS) if number % 4]
     [action] = console.recorded
-    assert (action.kind, action.flow, action.by, action.detail) == ("replay", flow, "ann", "client_error")
+    assert (action.kind, action.flow, action.by, action.detail) == ("replay", flow, "ann", "reason client_error")
     assert console.jobs.latest(flow) == [job]
     assert console.jobs.latest("other") == []
 

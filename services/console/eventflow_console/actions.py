@@ -12,11 +12,11 @@ import structlog
 from eventflow.amqp.browser import Browsed, Browser
 from eventflow.control.overrides import Overrides
 from eventflow.errors import EventFlowError
-from eventflow.event import format_time, new_event_id, utc_now
+from eventflow.event import new_event_id, utc_now
 from eventflow.history.records import Action
 from eventflow.operations.dead.browse import Bounds, Tally, browse
 from eventflow.operations.dead.exports import exported
-from eventflow.operations.dead.selection import Selection
+from eventflow.operations.dead.selection import Selection, in_words
 from eventflow.operations.overrides import change_overrides, require_rate
 from eventflow.operations.session import connected
 from eventflow.settings.root import Settings
@@ -25,12 +25,10 @@ from eventflow_console.dead_letters import DeadLetters
 from eventflow_console.jobs import Job, Jobs
 
 EXPORT_MAX_S: Final = 900.0
-"""Longest export. RabbitMQ takes unacked messages back after 30 minutes."""
+"""Longest time of an export: after 30 minutes RabbitMQ requeues messages that are not acked."""
 
 EXPORT_STALLED_S: Final = 30.0
-"""Time after which a reader that takes nothing loses its export, because it keeps the dead letters from all others."""
-
-IDS_SHOWN: Final = 3
+"""Longest wait for a client that reads nothing. Meanwhile the dead letters are hidden from all others."""
 
 log = structlog.stdlib.get_logger()
 
@@ -135,20 +133,6 @@ class Actions:
     async def _acted(self, kind: str, flow: str, by: str, detail: str = "") -> None:
         log.info("operator.acted", kind=kind, flow=flow, by=by, detail=detail)
         await self._record(Action(id=new_event_id(), at=utc_now(), by=by, flow=flow, kind=kind, detail=detail))
-
-
-def in_words(selection: Selection) -> str:
-    """Return a selection for people: `client_error, HTTP 422, since 2026-11-28T02:00:00.000Z`."""
-    ids = sorted(selection.ids)
-    parts = [
-        *([f"{len(ids)} events: {', '.join(ids[:IDS_SHOWN])}{', ...' if len(ids) > IDS_SHOWN else ''}"] if ids else []),
-        *([" or ".join(sorted(selection.reasons))] if selection.reasons else []),
-        *([f"HTTP {' or '.join(map(str, sorted(selection.statuses)))}"] if selection.statuses else []),
-        *([f"of the type {' or '.join(sorted(selection.types))}"] if selection.types else []),
-        *([f"since {format_time(selection.since)}"] if selection.since is not None else []),
-        *([f"until {format_time(selection.until)}"] if selection.until is not None else []),
-    ]
-    return ", ".join(parts) or "all"
 
 
 async def _until_done(chunks: "asyncio.Queue[bytes]", reading: "asyncio.Task[None]") -> AsyncGenerator[bytes, None]:

@@ -24,7 +24,7 @@ SEARCH: Final = Bounds(letters=10_000, time_s=2.0)
 """Bounds of a search for a page. Reading 10 000 small dead letters takes 1.5 s."""
 
 TURN_WITHIN_S: Final = 3.0
-"""Longest wait of a page for its turn, which other searches of pages end within."""
+"""Longest wait of a page for its turn. One search before it ends within this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class _Turn:
 
 
 class DeadLetters:
-    """Searches the dead letters for pages, over the connection of the watcher, and gives turns to longer readers."""
+    """Searches the dead letters for pages, over the connection of the watcher. Longer operations take turns too."""
 
     def __init__(self, settings: Settings, state: State) -> None:
         self._state = state

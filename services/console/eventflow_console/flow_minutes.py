@@ -16,7 +16,7 @@ from eventflow_console.present import FlowState, Present
 
 MINUTE: Final = timedelta(minutes=1)
 KEPT: Final = 60
-"""Minutes of each flow in memory; those that could not be written are tried again for as long."""
+"""Minutes of each flow in memory. A minute that could not be written is tried again while it is among them."""
 
 WRITE_MAX_S: Final = 5.0
 

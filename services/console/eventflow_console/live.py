@@ -18,7 +18,7 @@ from eventflow_console.state import State
 STREAMS_MAX: Final = 64
 HEARTBEAT_S: Final = 15.0
 LIFETIME_S: Final = 3600.0
-"""A stream ends by itself, so that a forgotten page begins anew and a lost reader is noticed."""
+"""Longest life of a stream. The browser of a page that is still open connects again."""
 
 WRITE_MAX_S: Final = 10.0
 """Time after which a reader that takes nothing is dropped."""

@@ -1,4 +1,4 @@
-"""A look of the library becomes the values of the views. Pure, apart from the times that are compared."""
+"""Turns a status of the library into the values of the views."""
 
 import math
 from collections.abc import Iterator

@@ -22,13 +22,13 @@ from eventflow_console.present import BrokerState, FlowState, Present
 
 LOOK_EVERY_S: Final = 1.0
 IDLE_LOOK_EVERY_S: Final = 15.0
-"""Pause between two looks that no person sees; the record by minute needs them."""
+"""Pause between two looks while no page is in use. The record by minute needs them."""
 
 WATCHED_FOR_S: Final = 30.0
-"""Time after a request for which somebody is expected to look on."""
+"""Time for which a page counts as in use after a request."""
 
 FRESH_S: Final = 2.0
-"""Age up to which a look is shown without another one, and longest wait for that one."""
+"""Age up to which a look is shown again. An older one is replaced by a new one, for which a view waits as long."""
 
 RETRY_EVERY_S: Final = 1.0
 
@@ -47,7 +47,7 @@ class _Session:
 
 
 class State:
-    """Looks at all flows: every second while somebody looks on, and otherwise every 15 s."""
+    """Looks at all flows: every second while a page is in use, and otherwise every 15 s."""
 
     def __init__(self, settings: Settings) -> None:
         """Prepare; nothing connects before `run`."""
@@ -152,7 +152,7 @@ class State:
                 await self._pause(began_s)
 
     async def _pause(self, began_s: float) -> None:
-        """Wait until the next look is due: one second after the last, or 15 s if nobody asks for one before."""
+        """Wait until the next look is due: one second after the last began, or up to 15 s if no page is in use."""
         await asyncio.sleep(began_s + LOOK_EVERY_S - self._now_s)
         if not self._is_watched:
             with suppress(TimeoutError):
@@ -160,7 +160,7 @@ class State:
                     await self._wanted.wait()
 
     def _take(self, status: Status) -> None:
-        """Keep a look, and pass it on."""
+        """Turn a look into the present state, and call the listeners."""
         self._looked_s = self._now_s
         intakes = {flow.flow: self._count_intake(flow) for flow in status.flows}
         before = self._present.flows

@@ -61,7 +61,7 @@ class SqliteStore(HistoryStore):
 
     @override
     async def append(self, batch: Batch) -> None:
-        await self._change(partial(writing.append, batch=batch, now=utc_now()))
+        await self._change(writing.appending(batch, now=utc_now()))
 
     @override
     async def end_writer(self, writer: str) -> None:

@@ -48,10 +48,14 @@ class Selection:
 
 
 def in_words(selection: Selection) -> str:
-    """Describe a selection without its ids: `reason timeout, since 2026-11-28T02:00:00.000Z`, or `all`."""
+    """Describe a selection: `reason client_error, HTTP 422, since 2026-11-28T02:00:00.000Z`, `2 ids`, or `all`.
+
+    The ids themselves are left out, because records of actions outlive an event that is to be forgotten.
+    """
     parts = [
         f"{len(selection.ids)} id{'' if len(selection.ids) == 1 else 's'}" if selection.ids else "",
         f"reason {' or '.join(sorted(selection.reasons))}" if selection.reasons else "",
+        f"HTTP {' or '.join(map(str, sorted(selection.statuses)))}" if selection.statuses else "",
         f"type {' or '.join(sorted(selection.types))}" if selection.types else "",
         "" if selection.since is None else f"since {format_time(selection.since)}",
         "" if selection.until is None else f"until {format_time(selection.until)}",

@@ -153,7 +153,6 @@ OPERATIONS: Final = (
         summary="Get the progress of a replay.",
         parameters=("job",),
         answer="Job",
-        refused=(404,),
     ),
     Operation(
         name="cancelReplay",
@@ -164,7 +163,6 @@ OPERATIONS: Final = (
         summary="End a replay. What was sent stays sent, and the other dead letters stay where they are.",
         body="CancelOrder",
         answer="Job",
-        refused=(404,),
     ),
     Operation(
         name="listReplays",

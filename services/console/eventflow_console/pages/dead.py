@@ -10,6 +10,7 @@ from eventflow.event import utc_now
 from eventflow.operations.dead.letters import REASONS
 from eventflow.operations.dead.selection import Selection
 from eventflow_console.auth.user import user_of
+from eventflow_console.bodies import form_of
 from eventflow_console.desk import DESK, Desk
 from eventflow_console.live import fragments_of_job
 from eventflow_console.pages.addresses import address
@@ -79,7 +80,7 @@ async def ask_replay(request: web.Request) -> web.Response:
 
 async def ask_replay_selected(request: web.Request) -> web.Response:
     """Count the dead letters that were selected in a table, and ask. They come in a form, because they can be many."""
-    form = _texts_of(await request.post())
+    form = await form_of(request)
     flow = _flow_of(request.app[DESK], form)
     return await _question(request, flow, letters_in({}, await _ids_of(request)), is_of_ids=True)
 
@@ -112,7 +113,7 @@ async def _counted(desk: Desk, flow: str, selection: Selection) -> Mapping[str, 
 async def replay(request: web.Request) -> web.Response:
     """Start a replay, and go to its page."""
     desk = request.app[DESK]
-    form = _texts_of(await request.post())
+    form = await form_of(request)
     flow = _flow_of(desk, form)
     job = await desk.actions.replay(flow, letters_in(form, await _ids_of(request)), by=user_of(request))
     raise web.HTTPSeeOther(address("/job", id=job.id))
@@ -121,17 +122,11 @@ async def replay(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """Send dead letters as a file. If it fails half-way, the connection is cut, so that no file looks complete."""
     desk = request.app[DESK]
-    form = _texts_of(await request.post())
+    form = await form_of(request)
     flow = _flow_of(desk, form)
-    name = f"dead-letters-{flow}-{utc_now():%Y%m%dT%H%M%SZ}.ndjson"
+    name = f"dead-letters-{flow}-{utc_now():%Y%m%dT%H%M%SZ}"
     async with desk.actions.exporting(flow, letters_in(form), by=user_of(request)) as chunks:
-        response = web.StreamResponse(
-            headers={"Content-Type": "application/x-ndjson", "Content-Disposition": f'attachment; filename="{name}"'}
-        )
-        await response.prepare(request)
-        async for chunk in chunks:
-            await response.write(chunk)
-    return response
+        return await desk.rows.send(request, chunks, name=name)
 
 
 async def job(request: web.Request) -> web.Response:
@@ -153,7 +148,7 @@ async def live_job(request: web.Request) -> web.StreamResponse:
 
 async def cancel(request: web.Request) -> web.Response:
     """Stop a replay after the dead letters that are being sent."""
-    form = _texts_of(await request.post())
+    form = await form_of(request)
     if await request.app[DESK].jobs.cancel(form.get("id", "")) is None:
         raise RequestRefusedError(404, "There is no such replay.")
     raise web.HTTPSeeOther(address("/job", id=form["id"]))
@@ -163,10 +158,5 @@ def _flow_of(desk: Desk, parameters: Mapping[str, str]) -> str:
     return flow_in(parameters, desk.flows) if parameters.get("flow") else desk.flows[0]
 
 
-def _texts_of(form: Mapping[str, object]) -> dict[str, str]:
-    """Return the texts of a form, without files."""
-    return {name: value for name, value in form.items() if isinstance(value, str)}
-
-
 async def _ids_of(request: web.Request) -> Sequence[str]:
-    return [value for value in (await request.post()).getall("id", []) if isinstance(value, str)]
+    return (await form_of(request)).getall("id", [])
