@@ -34,7 +34,9 @@ _INSERTIONS = {rows: _insertion(rows) for rows in ROWS_AT_ONCE}
 _ADD_COUNTS = """
 INSERT INTO {table} (minute, flow, outcome, reason, status, bucket, attempts, duration_us)
 VALUES (? / {step} * {step}, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, duration_us = duration_us + excluded.duration_us
+ON CONFLICT (flow, minute, outcome, reason, status, bucket) DO UPDATE SET
+    attempts = attempts + excluded.attempts,
+    duration_us = duration_us + excluded.duration_us
 """
 
 _ADD_TO_MINUTES, _ADD_TO_HOURS = (
@@ -43,12 +45,12 @@ _ADD_TO_MINUTES, _ADD_TO_HOURS = (
 
 _PUT_WRITER = """
 INSERT INTO writers (name, batch, started_at, seen_at) VALUES (:name, :batch, :now, :now)
-ON CONFLICT DO UPDATE SET batch = excluded.batch, seen_at = excluded.seen_at, ended_at = NULL
+ON CONFLICT (name) DO UPDATE SET batch = excluded.batch, seen_at = excluded.seen_at, ended_at = NULL
 """
 
 _PUT_FLOW_MINUTE = """
 INSERT INTO flow_minutes (flow, at, accepted, waiting, dead, oldest_s, spooled) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET
+ON CONFLICT (flow, at) DO UPDATE SET
     accepted = coalesce(excluded.accepted, accepted),
     waiting = coalesce(excluded.waiting, waiting),
     dead = coalesce(excluded.dead, dead),
