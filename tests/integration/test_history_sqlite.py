@@ -152,7 +152,7 @@ async def test_a_query_that_takes_too_long_is_ended_and_does_not_hold_up_others(
     query = asyncio.create_task(history._query(lambda connection: connection.execute(endless).fetchall()))
     assert len(await history.attempts_of("order-1")) == 1
     assert not query.done()
-    with pytest.raises(HistoryLateError, match="taken too long|has not ended"):
+    with pytest.raises(HistoryLateError, match=r"taken too long|has not ended"):
         await query
 
 
