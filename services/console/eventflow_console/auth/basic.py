@@ -47,7 +47,9 @@ class Basic(Authenticator):
     @override
     async def user(self, request: web.Request) -> str:
         name, password = _credentials_in(request.headers.get("Authorization", ""))
-        place = visitor_of(request.remote, request.headers.get("X-Forwarded-For", ""), self._trusted)
+        # Of several lines, only the last one is certainly the proxy's.
+        forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", []))
+        place = visitor_of(request.remote, forwarded_for, self._trusted)
         known = self._users.hash_of(name)
         if known is not None and self._verifier.remembers(password, known):
             return name  # before the bound, so that a guessing neighbour behind the same address locks no one out
