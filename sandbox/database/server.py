@@ -197,6 +197,7 @@ class PrivateServer(Postgres):
         if self._user is not None:
             for path in (self.directory, self._password_file, self._data):
                 os.chown(path, self._user.pw_uid, self._user.pw_gid)
+            self._check_reach(self._user.pw_name)
         command: list[str | Path] = [*self._as_user, self._programs / "initdb", "--pgdata", self._data]
         command += ["--username", self.login, "--pwfile", self._password_file, "--auth", "scram-sha-256"]
         command += ["--encoding", "UTF8", "--locale", "C", "--no-sync"]
@@ -206,6 +207,14 @@ class PrivateServer(Postgres):
         if done.returncode != 0:
             raise ServerError(f"initdb in {self._data} failed: {done.stderr.strip()}")
         self._is_complete.touch()
+
+    def _check_reach(self, user: str) -> None:
+        """Check that the user can enter the directory. The home directory of root is closed to others, for example."""
+        tested = subprocess.run([*self._as_user, "test", "-x", self._data], check=False)
+        if tested.returncode != 0:
+            raise ServerError(
+                f"the user {user}, as whom PostgreSQL runs, may not enter {self.directory}: choose another"
+            )
 
 
 def _version(directory: Path) -> int:

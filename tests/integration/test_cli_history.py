@@ -200,6 +200,7 @@ async def test_forgotten_events_leave_no_id_behind(history: History) -> None:
     assert await history.document("forget", "ana@example.com", "--yes") == {"id": "ana@example.com", "deleted": 2}
     assert (await history("show", "ana@example.com")).status == 1
     assert (await history("show", "event-3")).status == 0
+    assert (await history("actions", "--flow", FLOW)).stdout.count("forget") == 1
     async with history.store() as store:
         actions = await store.actions()
     assert sorted(action.flow for action in actions) == ["another", FLOW]
@@ -365,6 +366,10 @@ async def test_actions_of_operators_are_on_record(
         ("replay", "3 events (of a file)"),
     ]
     assert all("@" in action.by for action in actions)
+    listed = await eventflow("history", "actions", "--limit", "2", HISTORY__URL=history.url)
+    assert [line.split()[3] for line in listed.stdout.splitlines()[1:]] == ["replay", "purge"]
+    document = json.loads((await eventflow("history", "actions", "--json", HISTORY__URL=history.url)).stdout)
+    assert document["actions"][-1]["kind"] == "pause"
 
 
 async def test_an_action_works_without_a_history_that_is_away(eventflow: Command) -> None:

@@ -372,3 +372,11 @@ async def test_a_role_without_any_right_learns_the_command_to_run(store, databas
     finally:
         await guest.close()
         await execute(database, f"DROP ROLE {name}")
+
+
+async def test_ranges_of_all_times_are_accepted(store):
+    ends = {"since": datetime.min.replace(tzinfo=UTC), "until": datetime.max.replace(tzinfo=UTC)}
+    await store.append(batch(1, failed_attempt()))
+    for read in (store.minutes, store.flow_minutes, store.gaps):
+        assert await read("orders", **ends) == []
+    assert len(await store.attempts(AttemptFilter(flow="orders", **ends))) == 1

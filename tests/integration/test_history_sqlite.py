@@ -131,7 +131,7 @@ async def test_a_query_waits_for_no_change_and_sees_it_afterwards(history: Sqlit
     await history.append(batch(1))
     may_end = threading.Event()
     change = asyncio.create_task(
-        history._change(lambda connection: (writing.append(connection, batch(2), now=NOON), may_end.wait()))
+        history._change(lambda connection: (writing.appending(batch(2), now=NOON)(connection), may_end.wait()))
     )
     await asyncio.sleep(0.1)
     assert len(await history.attempts_of("order-1")) == 1
@@ -326,7 +326,7 @@ async def test_a_closed_store_refuses_calls(history: SqliteStore) -> None:
 async def test_the_log_is_bounded_while_some_reader_is_always_active(
     history: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file, "WAL_MAX_BYTES", 1024 * 1024)
+    monkeypatch.setattr(file, "LOG_MAX_BYTES", 1024 * 1024)
     await history.migrate()
     is_over = threading.Event()
 
@@ -411,6 +411,7 @@ class Explaining:
 
 ALLOWED_SCANS = (
     "SCAN CONSTANT ROW",
+    "SCAN (subquery",  # rows that an index has found
     "SCAN pieces",  # of the index by event
     "SCAN found",  # flows
     "SCAN writers",  # starts of processes
@@ -476,7 +477,7 @@ def change_everything(connection: Any) -> None:
     minute = MinuteCount(key=MinuteKey(1, "default", "delivered", "", 200, 1), attempts=1, duration_us=1)
     gap = Gap(writer="processor-1", flow="default", since=NOON, until=NOON, attempts=1, reason="refused")
     whole = Batch(writer="processor-1", number=1, attempts=[attempt()], minutes=[minute], gaps=[gap])
-    writing.append(connection, whole, now=NOON)
+    writing.appending(whole, now=NOON)(connection)
     writing.end_writer(connection, "processor-1", now=NOON)
     writing.put_flow_minutes(connection, [FlowMinute(flow="default", at=NOON)])
     writing.put_action(connection, Action(id="1", at=NOON, by="anna", flow="default", kind="pause"))

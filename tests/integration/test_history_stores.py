@@ -298,17 +298,32 @@ async def test_minutes_equal_a_count_of_the_attempts(store: HistoryStore, record
         assert [minute.key.minute for minute in found] == sorted(minute.key.minute for minute in found)
 
 
-@pytest.mark.parametrize("step", [1, 15, 120])
-async def test_minutes_are_summed_by_steps(store: HistoryStore, recorder: Recorder, step: int) -> None:
+@pytest.mark.parametrize("step", [1, 15, 60, 120])
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        (NOON - 8 * DAY, NOON + DAY),
+        (NOON - 3 * DAY + 17 * MINUTE, NOON - 2 * DAY - 25 * MINUTE),
+        (NOON - DAY + 10 * MINUTE, NOON - DAY + 50 * MINUTE),
+    ],
+    ids=["all", "a day that begins and ends within an hour", "a part of an hour"],
+)
+async def test_minutes_are_summed_by_steps(
+    store: HistoryStore, recorder: Recorder, step: int, since: datetime, until: datetime
+) -> None:
     records = list(week(1000, until=NOON))
-    await recorder.record(minutes=minutes_of(records))
+    await recorder.record(minutes=minutes_of(records[:500]))
+    await recorder.record(minutes=minutes_of(records[500:]))
     expected: Counter[MinuteKey] = Counter()
-    for key, attempts in total(minutes_of([record for record in records if record.flow == "default"])).items():
-        expected[key._replace(minute=key.minute // step * step)] += attempts
-    found = await store.minutes("default", since=NOON - 8 * DAY, until=NOON + DAY, step_minutes=step)
+    durations_us = 0
+    for record in records:
+        if record.flow == "default" and since <= record.started_at < until:
+            [minute] = minutes_of([record])
+            expected[minute.key._replace(minute=minute.key.minute // step * step)] += 1
+            durations_us += record.duration_us
+    found = await store.minutes("default", since=since, until=until, step_minutes=step)
     assert len(found) == len(expected)
     assert total(found) == expected
-    durations_us = sum(record.duration_us for record in records if record.flow == "default")
     assert sum(minute.duration_us for minute in found) == durations_us
 
 

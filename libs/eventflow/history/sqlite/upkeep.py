@@ -33,6 +33,7 @@ def delete_piece(connection: sqlite3.Connection, *, attempts_before: datetime, m
     for table, time, before in (
         ("attempts", "started_at", unix_microseconds(attempts_before)),
         ("minutes", "minute", first_minute(minutes_before)),
+        ("hours", "minute", first_minute(minutes_before)),
         ("flow_minutes", "at", oldest_us),
         ("gaps", "until", oldest_us),
     ):

@@ -1,12 +1,12 @@
 """Statements that write records. Each function is a part of one transaction. Synchronous."""
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from eventflow.history.records import Action, AttemptRecord, Batch, FlowMinute, unix_microseconds
+from eventflow.history.records import Action, AttemptRecord, Batch, FlowMinute, storable_attempts, unix_microseconds
 from eventflow.history.sqlite.rows import (
     ATTEMPT_COLUMNS,
     row_of_action,
@@ -16,7 +16,7 @@ from eventflow.history.sqlite.rows import (
     row_of_minute,
 )
 
-ROWS_AT_ONCE = 32
+ROWS_AT_ONCE = 240 if sqlite3.sqlite_version_info >= (3, 32) else 32  # older ones have 999 values in a statement
 """Attempts that one execution of a statement inserts. Python's lock is released and taken again for each execution. A
 processor that is busy would let this thread wait each time, and be interrupted by it each time."""
 
@@ -29,11 +29,15 @@ def _insertion(rows: int) -> str:
 
 _INSERT_MANY, _INSERT_ONE = _insertion(ROWS_AT_ONCE), _insertion(1)
 
-_ADD_TO_MINUTE = """
-INSERT INTO minutes (minute, flow, outcome, reason, status, bucket, attempts, duration_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+_ADD_COUNTS = """
+INSERT INTO {table} (minute, flow, outcome, reason, status, bucket, attempts, duration_us)
+VALUES (? / {step} * {step}, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, duration_us = duration_us + excluded.duration_us
 """
+
+_ADD_TO_MINUTES, _ADD_TO_HOURS = (
+    _ADD_COUNTS.format(table=table, step=step) for table, step in (("minutes", 1), ("hours", 60))
+)
 
 _PUT_WRITER = """
 INSERT INTO writers (name, batch, started_at, seen_at) VALUES (:name, :batch, :now, :now)
@@ -57,14 +61,29 @@ def last_batch(connection: sqlite3.Connection, writer: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-def append(connection: sqlite3.Connection, batch: Batch, *, now: datetime) -> None:
-    """Write a batch, if it is not on record."""
-    if batch.number <= last_batch(connection, batch.writer):
-        return
-    _insert_attempts(connection, batch.attempts)
-    connection.executemany(_ADD_TO_MINUTE, map(row_of_minute, batch.minutes))
-    connection.executemany("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", map(row_of_gap, batch.gaps))
-    connection.execute(_PUT_WRITER, {"name": batch.writer, "batch": batch.number, "now": unix_microseconds(now)})
+def appending(batch: Batch, *, now: datetime) -> Callable[[sqlite3.Connection], None]:
+    """Prepare a batch; return the part of a transaction that writes it, if it is not on record.
+
+    The rows are prepared here, on the event loop. On the thread of the file, this code would compete with the loop for
+    Python's lock, and each callback of the loop would wait for it.
+    """
+    attempts = storable_attempts(batch.attempts)
+    whole = len(attempts) // ROWS_AT_ONCE * ROWS_AT_ONCE
+    pieces = [_flattened(attempts[start : start + ROWS_AT_ONCE]) for start in range(0, whole, ROWS_AT_ONCE)]
+    rest = [row_of_attempt(attempt) for attempt in attempts[whole:]]
+    counts = [row_of_minute(minute) for minute in batch.minutes]
+
+    def append(connection: sqlite3.Connection) -> None:
+        if batch.number <= last_batch(connection, batch.writer):
+            return
+        connection.executemany(_INSERT_MANY, pieces)
+        connection.executemany(_INSERT_ONE, rest)
+        connection.executemany(_ADD_TO_MINUTES, counts)
+        connection.executemany(_ADD_TO_HOURS, counts)
+        connection.executemany("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", map(row_of_gap, batch.gaps))
+        connection.execute(_PUT_WRITER, {"name": batch.writer, "batch": batch.number, "now": unix_microseconds(now)})
+
+    return append
 
 
 def end_writer(connection: sqlite3.Connection, writer: str, *, now: datetime) -> None:
@@ -81,13 +100,6 @@ def put_flow_minutes(connection: sqlite3.Connection, minutes: Collection[FlowMin
 def put_action(connection: sqlite3.Connection, action: Action) -> None:
     """Put an action on record."""
     connection.execute("INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?)", row_of_action(action))
-
-
-def _insert_attempts(connection: sqlite3.Connection, attempts: Sequence[AttemptRecord]) -> None:
-    whole = len(attempts) // ROWS_AT_ONCE * ROWS_AT_ONCE
-    pieces = (attempts[start : start + ROWS_AT_ONCE] for start in range(0, whole, ROWS_AT_ONCE))
-    connection.executemany(_INSERT_MANY, (_flattened(piece) for piece in pieces))
-    connection.executemany(_INSERT_ONE, map(row_of_attempt, attempts[whole:]))
 
 
 def _flattened(attempts: Sequence[AttemptRecord]) -> list[Any]:

@@ -328,7 +328,7 @@ async def test_the_end_does_not_wait_for_a_store_that_is_away(is_frozen: bool) -
 
 
 async def test_new_rows_are_written_while_a_backlog_is() -> None:
-    async with recording(max_bytes=8 << 20) as one:
+    async with recording(max_bytes=16 << 20) as one:
         one.store.is_away = True
         one.add(20 * ROWS_MAX)
         await asyncio.sleep(10)
