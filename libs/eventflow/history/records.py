@@ -231,7 +231,7 @@ class Action:
     Attributes:
         id: A UUID of version 7.
         by: The operator, as the command or the console knows the name.
-        kind: `pause`, `resume`, `rate`, `replay`, `export`, `purge`, `forget`.
+        kind: `pause`, `resume`, `rate`, `replay`, `export`, `purge`, `forget`, `prune`.
         detail: The rest, for people: `100/s`, `422s of the last hour: 37 events`.
     """
 
