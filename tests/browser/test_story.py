@@ -24,7 +24,7 @@ async def test_events_that_a_broken_target_refused_are_delivered_after_it_is_men
     world.target.answer = broken
     async with watched_page(browser, world.origin) as (page, _):
         await page.goto("/")
-        await page.get_by_role("link", name=world.flow).click()
+        await page.get_by_role("link", name=world.flow, exact=True).click()
         dead = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="Dead letters"))
         await expect(dead).to_contain_text("0")
         await world.send_all(*REFUSED, *CRASHED)
@@ -42,14 +42,14 @@ async def test_events_that_a_broken_target_refused_are_delivered_after_it_is_men
 
         world.target.answer = lambda _: 200  # the target is mended
         await page.get_by_role("link", name="Flows").click()
-        await page.get_by_role("link", name=world.flow).click()
+        await page.get_by_role("link", name=world.flow, exact=True).click()
         await page.get_by_role("link", name="Resume").click()
         await page.get_by_role("button", name="Resume").click()
         await expect(page.get_by_role("link", name="Pause")).to_be_visible()
         await eventually(lambda: "order-10" in {one.id for one in world.target.taken}, what="the event that waited")
 
         await page.get_by_role("link", name="See why, and replay").click()
-        await page.get_by_role("list", name="By reason").get_by_role("link", name=re.compile("client_error")).click()
+        await page.get_by_role("list", name="By status").get_by_role("link", name=re.compile("422")).click()
         await page.get_by_role("link", name="Replay all that match").click()
         await expect(page.get_by_role("heading", level=1)).to_have_text(f"Replay {len(REFUSED)} dead letters?")
         assert len(world.target.taken) == 1, "nothing is sent before the operator has agreed"

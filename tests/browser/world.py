@@ -47,7 +47,7 @@ class World:
 async def running_world(
     broker_url: str, *, flow: str, directory: Path, http: aiohttp.ClientSession, **settings: str
 ) -> AsyncIterator[World]:
-    """Run a flow with a history in a file, and its console.
+    """Run a flow with a history in a file, and its console, which also knows a flow that does not run.
 
     Args:
         directory: For the file.
@@ -59,5 +59,7 @@ async def running_world(
         common = {**history, **of_target}
         accepting = await start(collector(broker_url, flow=flow))
         delivering = await start(processor(broker_url, flow=flow, target_url=target.url, **common))
-        showing = await start(console(broker_url, flow=flow, **{"TARGET__URL": target.url, **common}))
+        # A console of one flow shows no list of flows.
+        other = {f"FLOWS__{flow.upper()}_OTHER__TARGET__URL": target.url}
+        showing = await start(console(broker_url, flow=flow, **{"TARGET__URL": target.url, **common, **other}))
         yield World(flow=flow, collector=accepting, processor=delivering, target=target, http=http, origin=showing.url)

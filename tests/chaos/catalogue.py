@@ -9,6 +9,7 @@ from tests.chaos.faults import (
     cluster,
     dns,
     door,
+    history,
     kills,
     machine,
     messages,
@@ -40,6 +41,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *rate.SCENARIOS,
     *network.SCENARIOS,
     *repeats.SCENARIOS,
+    *history.SCENARIOS,
 )
 
 MUTANTS: tuple[Scenario, ...] = (

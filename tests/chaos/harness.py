@@ -17,12 +17,14 @@ import aiohttp
 from eventflow.amqp.channel import CONNECTION_ERRORS
 from sandbox.broker.cluster import Cluster
 from sandbox.broker.node import PrivateNode
+from sandbox.database.server import PrivateServer
 from sandbox.ports import free_port
 from sandbox.source.bodies import Body
 from tests.chaos.checker import History, Verdict, check, longest_gap_s
 from tests.chaos.scenario import Scenario
 from tests.chaos.world import World, delays_text, ids_in
 from tests.support.amqp import Amqp
+from tests.support.databases import running_server
 from tests.support.disk import FaultyDisk
 from tests.support.load import SMALL, Load
 from tests.support.proxy import Proxy
@@ -112,7 +114,8 @@ async def _opened(scenario: Scenario, broker: PrivateNode | Cluster, seed: int) 
             address = await stack.enter_async_context(silence(SILENT_ADDRESS, silent_port))
             urls = [f"amqp://guest:guest@{address}:{silent_port}/,{url}" for url in urls]
         disk = FaultyDisk(directory / "faults", files=directory / "spool") if scenario.faulty_disk else None
-        taking, giving = _services(scenario, flow, urls, target.url, directory / "spool", disk)
+        history_url, database = _history(scenario, directory, stack)
+        taking, giving = _services(scenario, flow, urls, target.url, directory / "spool", disk, history_url)
         for service in (taking, giving):
             service.process.start()
             stack.callback(service.process.kill)
@@ -135,13 +138,33 @@ async def _opened(scenario: Scenario, broker: PrivateNode | Cluster, seed: int) 
             collector_proxy=proxies[0],
             processor_proxy=proxies[1],
             disk=disk,
+            history_url=history_url,
+            database=database,
         )
 
 
+def _history(scenario: Scenario, directory: Path, stack: AsyncExitStack) -> tuple[str, PrivateServer | None]:
+    """Provide an empty store of the scenario's kind, and return its URL; empty if it needs none."""
+    if scenario.history is None:
+        return "", None
+    if scenario.history == "sqlite":
+        return f"sqlite:///{directory}/history.db", None
+    directory.chmod(0o711)  # root starts PostgreSQL as another user
+    database = stack.enter_context(running_server(directory / "postgresql"))
+    return database.url, database
+
+
 def _services(
-    scenario: Scenario, flow: str, urls: list[str], target_url: str, spool: Path, disk: FaultyDisk | None
+    scenario: Scenario,
+    flow: str,
+    urls: list[str],
+    target_url: str,
+    spool: Path,
+    disk: FaultyDisk | None,
+    history_url: str,
 ) -> tuple[Service, Service]:
     spooling = {"COLLECTOR__SPOOL_DIR": str(spool)} if scenario.spool else {}
+    recording = {"HISTORY__URL": history_url} if history_url else {}
     source = {f"FLOWS__{flow.upper()}__SOURCE__{name}": value for name, value in scenario.source.items()}
     taking = collector(
         urls[0],
@@ -161,6 +184,7 @@ def _services(
         module=scenario.modules.get("processor", "eventflow_processor"),
         preloaded=False,
         TARGET__RETRY_DELAYS_S=delays_text(scenario.retry_delays_s),
+        **recording,
         **scenario.processor,
     )
     return taking, giving

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tests.chaos.world import World
 
@@ -27,6 +28,7 @@ class Scenario:
         rest_within_s: Longest time until all work is done after the end of the load.
         spool: Whether the collector has a spool.
         faulty_disk: Whether the disk of the spool can hang and fail.
+        history: Kind of the store in which the processor records its attempts; None if it has no history.
         collector_descriptors: Limit of the collector's open files: options of `ulimit`, such as `-n 64`.
         collector: Settings of the collector, as variables without their prefix.
         source: Settings of the flow's source, as names without their section.
@@ -51,6 +53,7 @@ class Scenario:
     rest_within_s: float = 60.0
     spool: bool = False
     faulty_disk: bool = False
+    history: Literal["sqlite", "postgresql"] | None = None
     collector_descriptors: str = ""
     collector: Mapping[str, str] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,7 @@ import aiohttp
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
 from sandbox.broker.cluster import Cluster
 from sandbox.broker.node import PrivateNode
+from sandbox.database.server import PrivateServer
 from tests.support.amqp import Amqp
 from tests.support.disk import FaultyDisk
 from tests.support.load import Load
@@ -36,6 +37,8 @@ class World:
         collector_proxy: Proxy between collector and broker; None unless the scenario is `proxied`.
         processor_proxy: Proxy between processor and broker, in the same way.
         disk: Disk of the spool; None unless the scenario has a `faulty_disk`.
+        history_url: Store of the history; empty unless the scenario has a `history`.
+        database: PostgreSQL with the history; None unless that is its kind.
         remarks: Observations for the table.
     """
 
@@ -51,6 +54,8 @@ class World:
     collector_proxy: Proxy | None
     processor_proxy: Proxy | None
     disk: FaultyDisk | None
+    history_url: str
+    database: PrivateServer | None
     remarks: list[str] = field(default_factory=list)
 
     @property

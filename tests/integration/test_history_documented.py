@@ -1,20 +1,16 @@
 """The SQL in docs/history.md, on real stores: analysts may rely on it."""
 
 import re
-import secrets
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 
 from eventflow.event import utc_now
 from eventflow.history.opening import open_history
 from eventflow.history.records import AttemptRecord, Batch, MinuteCount, MinuteKey
-from tests.support.cli import Command
-from tests.support.databases import execute, fetch
+from tests.support.databases import fetch
 from tests.support.documents import ROOT
 from tests.support.history import attempt
 
@@ -22,7 +18,6 @@ DOCUMENT = (ROOT / "docs" / "history.md").read_text()
 BLOCKS = re.findall(r"^```sql\n(.*?)^```$", DOCUMENT, flags=re.DOTALL | re.MULTILINE)
 OF_POSTGRES = [block for block in BLOCKS if block.startswith("SELECT") and "eventflow." in block]
 OF_SQLITE = [block for block in BLOCKS if block.startswith("SELECT") and "eventflow." not in block]
-OF_ROLES = [block for block in BLOCKS if block.startswith("CREATE ROLE")]
 _ROWS = re.findall(r"^\| `(\w+)` \| (.*) \|$", DOCUMENT.partition("## SQL for analysts")[2], flags=re.MULTILINE)
 STABLE = {table: re.findall(r"`(\w+)`", columns) for table, columns in _ROWS}
 
@@ -71,45 +66,3 @@ async def test_each_stable_column_exists_in_both_stores(
     await fetch(database, f"SELECT {names} FROM eventflow.{table}")
     with closing(sqlite3.connect(tmp_path / "history.db")) as connection:
         connection.execute(f"SELECT {names} FROM {table}")
-
-
-async def test_the_documented_rights_of_the_services_are_enough_and_not_too_much(database: str) -> None:
-    await filled(database)
-    role = f"r{secrets.token_hex(8)}"
-    parts = urlsplit(database)
-    url = parts._replace(netloc=f"{role}:a%20long%20password@{parts.hostname}:{parts.port}").geturl()
-    await execute(database, OF_ROLES[0].replace("eventflow_services", role))
-    try:
-        eventflow = Command(broker_url="amqp://127.0.0.1:1/", flow="orders")
-        for command in (
-            ("check",),
-            ("list",),
-            ("show", "order-1"),
-            ("forget", "order-1", "--yes"),
-            ("prune", "--before", "1d", "--yes"),
-        ):
-            ended = await eventflow("history", *command, HISTORY__URL=url)
-            assert (ended.status, ended.stderr) == (0, ""), command
-        store = open_history(url)
-        try:
-            await store.append(Batch(writer="later", number=1, attempts=[attempt(started_at=utc_now())]))
-            assert [action.kind for action in await store.actions()] == ["prune", "forget"]
-        finally:
-            await store.close()
-        for statement in ("DROP TABLE eventflow.attempts", "DELETE FROM eventflow.versions", "CREATE SCHEMA other"):
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await execute(url, statement)
-    finally:
-        await execute(database, f"DROP OWNED BY {role}; DROP ROLE {role}")
-
-
-async def test_analysts_can_read_and_change_nothing(database: str) -> None:
-    await filled(database)
-    role = f"r{secrets.token_hex(8)}"
-    await execute(database, OF_ROLES[1].replace("eventflow_analysts", role))
-    try:
-        await execute(database, f"SET ROLE {role}; SELECT * FROM eventflow.attempts")
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await execute(database, f"SET ROLE {role}; DELETE FROM eventflow.attempts")
-    finally:
-        await execute(database, f"DROP OWNED BY {role}; DROP ROLE {role}")

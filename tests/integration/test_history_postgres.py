@@ -120,7 +120,7 @@ async def test_a_day_that_is_being_read_is_dropped_later_and_holds_up_no_writer(
             await asyncio.sleep(0.02)
         await keeping
     await reader.close()
-    assert slowest_s < 1.0  # it waits behind the lock for at most 0.2 s
+    assert slowest_s < 2.0  # it waits behind the lock for at most 0.2 s; the rest is for a busy machine
     assert named((now - timedelta(days=9)).date())[0] in await days_in(database)
     await store.keep(**WEEK, now=now)
     assert named((now - timedelta(days=9)).date())[0] not in await days_in(database)
@@ -372,3 +372,11 @@ async def test_a_role_without_any_right_learns_the_command_to_run(store, databas
     finally:
         await guest.close()
         await execute(database, f"DROP ROLE {name}")
+
+
+async def test_ranges_of_all_times_are_accepted(store):
+    ends = {"since": datetime.min.replace(tzinfo=UTC), "until": datetime.max.replace(tzinfo=UTC)}
+    await store.append(batch(1, failed_attempt()))
+    for read in (store.minutes, store.flow_minutes, store.gaps):
+        assert await read("orders", **ends) == []
+    assert len(await store.attempts(AttemptFilter(flow="orders", **ends))) == 1

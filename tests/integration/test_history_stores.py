@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -141,12 +142,18 @@ async def test_the_number_of_a_batch_says_after_a_loss_whether_it_is_on_record(
     assert await store.last_batch("processor-1") == 3
 
 
-async def test_a_refused_row_leaves_nothing_of_its_batch(store: HistoryStore, recorder: Recorder) -> None:
+@pytest.mark.parametrize("refused", [{"duration_us": 1 << 63}, {"type": None}], ids=str)
+async def test_a_refused_row_leaves_nothing_of_its_batch(
+    store: HistoryStore, recorder: Recorder, refused: dict[str, Any]
+) -> None:
+    records = [attempt() for _ in range(100)]
     with pytest.raises(HistoryRefusedError):
-        await recorder.record(attempt(), attempt(duration_us=1 << 63), minutes=minutes_of([attempt()]))
+        await recorder.record(*records, attempt(**refused), *records, minutes=minutes_of(records))
     assert await store.attempts_of("order-1") == []
     assert await store.minutes("default", **WIDE) == []
     assert await store.last_batch("processor-1") == 0
+    await store.append(Batch(writer="processor-1", number=1, attempts=records))
+    assert len(await store.attempts_of("order-1")) == 100
 
 
 async def test_several_writers_at_the_same_time_lose_nothing(store: HistoryStore) -> None:
@@ -298,17 +305,32 @@ async def test_minutes_equal_a_count_of_the_attempts(store: HistoryStore, record
         assert [minute.key.minute for minute in found] == sorted(minute.key.minute for minute in found)
 
 
-@pytest.mark.parametrize("step", [1, 15, 120])
-async def test_minutes_are_summed_by_steps(store: HistoryStore, recorder: Recorder, step: int) -> None:
+@pytest.mark.parametrize("step", [1, 15, 60, 120])
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        (NOON - 8 * DAY, NOON + DAY),
+        (NOON - 3 * DAY + 17 * MINUTE, NOON - 2 * DAY - 25 * MINUTE),
+        (NOON - DAY + 10 * MINUTE, NOON - DAY + 50 * MINUTE),
+    ],
+    ids=["all", "a day that begins and ends within an hour", "a part of an hour"],
+)
+async def test_minutes_are_summed_by_steps(
+    store: HistoryStore, recorder: Recorder, step: int, since: datetime, until: datetime
+) -> None:
     records = list(week(1000, until=NOON))
-    await recorder.record(minutes=minutes_of(records))
+    await recorder.record(minutes=minutes_of(records[:500]))
+    await recorder.record(minutes=minutes_of(records[500:]))
     expected: Counter[MinuteKey] = Counter()
-    for key, attempts in total(minutes_of([record for record in records if record.flow == "default"])).items():
-        expected[key._replace(minute=key.minute // step * step)] += attempts
-    found = await store.minutes("default", since=NOON - 8 * DAY, until=NOON + DAY, step_minutes=step)
+    durations_us = 0
+    for record in records:
+        if record.flow == "default" and since <= record.started_at < until:
+            [minute] = minutes_of([record])
+            expected[minute.key._replace(minute=minute.key.minute // step * step)] += 1
+            durations_us += record.duration_us
+    found = await store.minutes("default", since=since, until=until, step_minutes=step)
     assert len(found) == len(expected)
     assert total(found) == expected
-    durations_us = sum(record.duration_us for record in records if record.flow == "default")
     assert sum(minute.duration_us for minute in found) == durations_us
 
 

@@ -130,24 +130,26 @@ async def wider_parts(page: Page) -> list[str]:
 CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
 
 
+_DESCRIBED = "part => part.outerHTML.slice(0, 200)"
+# Parts of a page are replaced while it shows live numbers, so a control is known by its text.
+
+
 async def unreachable_controls(page: Page) -> list[str]:
     """Return the controls of a page that the key Tab does not reach, or that show no sign while they have the focus."""
-    wanted = set(
-        await page.evaluate(
-            """selector => [...document.querySelectorAll(selector)]
-                .filter(part => part.checkVisibility({visibilityProperty: true}) && !part.disabled)
-                .map((part, number) => part.dataset.number = `${number} ${part.outerHTML.slice(0, 120)}`)""",
-            CONTROLS,
-        )
+    wanted: list[str] = await page.evaluate(
+        f"""selector => [...document.querySelectorAll(selector)]
+            .filter(part => part.checkVisibility({{visibilityProperty: true}}) && !part.disabled)
+            .map({_DESCRIBED})""",
+        CONTROLS,
     )
     reached: set[str] = set()
     for _ in range(len(wanted) + 1):
         await page.keyboard.press("Tab")
-        number = await page.evaluate("""() => {
-            const part = document.activeElement, style = getComputedStyle(part);
-            const is_marked = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
-            return is_marked ? part.dataset.number : null;
-        }""")
-        if number is not None:
-            reached.add(number)
-    return sorted(wanted - reached)
+        reached.add(
+            await page.evaluate(f"""() => {{
+                const part = document.activeElement, style = getComputedStyle(part);
+                const is_marked = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
+                return is_marked ? ({_DESCRIBED})(part) : "";
+            }}""")
+        )
+    return [control for control in wanted if control not in reached]

@@ -20,7 +20,7 @@ such an index is to be used."""
 
 PAGE_MAX = 200
 
-_CURSOR = re.compile(r"(-?[0-9]{1,18})\.([0-9a-f-]{36})")
+_CURSOR = re.compile(r"(-?[0-9]{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 LOST = "lost"
@@ -76,22 +78,34 @@ class AttemptRecord(NamedTuple):
     writer: str
 
 
+_TEXTS_FROM_OUTSIDE = attrgetter("event_id", "type", "source", "subject", "text", "answer_type")
+
+
 def is_failure(record: AttemptRecord) -> bool:
     """Whether an attempt was anything but a settled success."""
     return record.outcome != "delivered" or not record.settled
 
 
-def storable(record: AttemptRecord) -> AttemptRecord:
-    """Return a record whose texts every store accepts (see `storable_text`): usually the same one."""
-    texts = f"{record.event_id}{record.type}{record.source}{record.subject}{record.text}{record.answer_type}"
-    if texts.isascii() and "\0" not in texts:  # a test of all at once, because it is made for each attempt
-        return record
-    return AttemptRecord._make(storable_text(value) if isinstance(value, str) else value for value in record)
+def storable_attempts(attempts: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
+    """Return attempts with texts that every store accepts (see `storable_text`): usually the same ones."""
+    texts = "".join(filter(None, chain.from_iterable(map(_TEXTS_FROM_OUTSIDE, attempts))))
+    if _is_plain(texts):  # a test of all at once, because there are many
+        return attempts
+    return [_storable(attempt) for attempt in attempts]
+
+
+def _storable(attempt: AttemptRecord) -> AttemptRecord:
+    return AttemptRecord._make(storable_text(value) if isinstance(value, str) else value for value in attempt)
 
 
 def storable_text(text: str) -> str:
-    """Return a text with U+FFFD in place of what PostgreSQL cannot store: NUL, and surrogates, which have no UTF-8."""
-    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
+    """Return a text with U+FFFD in place of characters that PostgreSQL cannot store: NUL, and surrogates."""
+    return text if _is_plain(text) else _UNSTORABLE.sub("\ufffd", text)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text needs no search for characters that cannot be stored, as nearly every one."""
+    return text.isascii() and "\0" not in text
 
 
 def unix_microseconds(moment: datetime) -> int:
@@ -217,7 +231,7 @@ class Action:
     Attributes:
         id: A UUID of version 7.
         by: The operator, as the command or the console knows the name.
-        kind: `pause`, `resume`, `rate`, `replay`, `export`, `purge`, `forget`.
+        kind: `pause`, `resume`, `rate`, `replay`, `export`, `purge`, `forget`, `prune`.
         detail: The rest, for people: `100/s`, `422s of the last hour: 37 events`.
     """
 

@@ -43,7 +43,7 @@ def application(desk: Desk, authenticator: Authenticator, metrics: ConsoleMetric
     app[DESK] = desk
     app.on_response_prepare.append(_on_prepare)
     app.add_routes(routes())
-    add_api(app, metrics)
+    add_api(app)
     return app
 
 

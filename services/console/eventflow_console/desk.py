@@ -16,6 +16,7 @@ from eventflow_console.history import History
 from eventflow_console.jobs import Jobs
 from eventflow_console.live import Streams
 from eventflow_console.metrics import ConsoleMetrics
+from eventflow_console.rows import RowStreams
 from eventflow_console.state import State
 
 
@@ -25,6 +26,8 @@ class Desk:
 
     Attributes:
         minutes: The backlog of each flow in the last hour.
+        streams: The open streams of live pages.
+        rows: The open streams of rows.
         stopping: Set when the console ends, so that endless answers end too.
     """
 
@@ -36,6 +39,7 @@ class Desk:
     actions: Actions
     minutes: FlowMinutes
     streams: Streams
+    rows: RowStreams
     stopping: asyncio.Event
 
     @classmethod
@@ -57,6 +61,7 @@ class Desk:
             actions=Actions(settings, dead_letters=dead_letters, jobs=jobs, record=history.record),
             minutes=minutes,
             streams=Streams(stopping, metrics.streams.labels(kind="live")),
+            rows=RowStreams(stopping, metrics.streams.labels(kind="rows")),
             stopping=stopping,
         )
 

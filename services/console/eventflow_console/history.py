@@ -61,12 +61,17 @@ _BUSY: Final = Problem(lack="busy", sentence="The history is busy with other que
 
 
 class History:
-    """The store of the history, as pages and API ask it."""
+    """The store of the history, as pages and API ask it.
+
+    Attributes:
+        condition: In one word: `off`, `unknown` before the first query, `up`, or the lack of the latest query.
+    """
 
     def __init__(self, store: HistoryStore | None, metrics: ConsoleMetrics) -> None:
         self._store = store
         self._metrics = metrics
         self._places = asyncio.Semaphore(QUERIES_MAX)
+        self.condition = "off" if store is None else "unknown"
 
     @property
     def is_kept(self) -> bool:
@@ -94,6 +99,7 @@ class History:
         except HistoryError as error:
             lack: Lack = "schema" if isinstance(error, HistorySchemaError) else "away"
             return self._without(name, Problem(lack=lack, sentence=f"The history cannot be used: {error}"), str(error))
+        self.condition = "up"
         self._metrics.query_seconds.labels(name).observe(time.perf_counter() - started_s)
         return Answer(value=value)
 
@@ -109,6 +115,7 @@ class History:
             log.warning("history.action_not_recorded", kind=action.kind, error=str(error) or "no answer in time")
 
     def _without(self, name: str, problem: Problem, error: str) -> Answer[T]:
+        self.condition = problem.lack
         self._metrics.query_failures.labels(query=name, reason=problem.lack).inc()
         log.warning("history.query_failed", query=name, reason=problem.lack, error=error)
         return Answer(problem=problem)

@@ -1,4 +1,4 @@
-"""Parameters of addresses and members of JSON bodies become values, the same for pages and API.."""
+"""Parameters of addresses and members of JSON bodies become values, the same for pages and API."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -11,6 +11,7 @@ from eventflow.operations.dead.selection import Selection, require_reasons
 from eventflow.operations.moments import moment_of
 from eventflow.operations.overrides import units_per_s_of
 from eventflow.topology import DEFAULT_FLOW
+from eventflow_console.refusals import RequestRefusedError
 
 PAGE_USUAL: Final = 50
 IDS_MAX: Final = 1000
@@ -26,13 +27,13 @@ def flow_in(parameters: Parameters, flows: Collection[str]) -> str:
     """Return the flow that is named; without a name the only one, or `default` if there are several.
 
     Raises:
-        InvalidInputError: There is no such flow, or none is named and none is `default`.
+        RequestRefusedError: There is no such flow, or none is named and none is `default`.
     """
     name = parameters.get("flow", "")
     if not name:
         name = next(iter(flows)) if len(flows) == 1 else DEFAULT_FLOW
     if name not in flows:
-        raise InvalidInputError(f"flow {_shown(name)} does not exist; one of these is expected: {', '.join(flows)}")
+        raise RequestRefusedError(404, f"There is no flow {_shown(name)}; these exist: {', '.join(flows)}.")
     return name
 
 
@@ -40,9 +41,21 @@ def named_flow_in(parameters: Parameters, flows: Collection[str]) -> str | None:
     """Return the flow that is named; None without a name.
 
     Raises:
-        InvalidInputError: There is no such flow.
+        RequestRefusedError: There is no such flow.
     """
     return flow_in(parameters, flows) if parameters.get("flow") else None
+
+
+def ordered_flow_in(parameters: Parameters, flows: Collection[str]) -> str:
+    """Return the flow of an order. It must be named: an order to the wrong flow is worse than none.
+
+    Raises:
+        InvalidInputError: None is named.
+        RequestRefusedError: There is no such flow.
+    """
+    if not parameters.get("flow"):
+        raise InvalidInputError(f"flow: one of these is expected: {', '.join(flows)}")
+    return flow_in(parameters, flows)
 
 
 def event_id_in(parameters: Parameters) -> str:

@@ -19,7 +19,7 @@ class Span(Enum):
 
     HOUR = ("1h", "1 h", 60, 1)
     DAY = ("24h", "24 h", 72, 20)
-    WEEK = ("7d", "7 d", 84, 120)
+    WEEK = ("7d", "7 d", 56, 180)
 
     def __init__(self, word: str, label: str, steps: int, step_minutes: int) -> None:
         self.word, self.label, self.steps, self.step_minutes = word, label, steps, step_minutes
@@ -30,8 +30,8 @@ class Span(Enum):
         return next((span for span in cls if span.word == word), cls.HOUR)
 
     def until(self, now: datetime) -> datetime:
-        """Return the end of the last minute that is over. The present one would look like a fall."""
-        return now.replace(second=0, microsecond=0)
+        """Return the end of the present minute."""
+        return now.replace(second=0, microsecond=0) + MINUTE
 
     def since(self, now: datetime) -> datetime:
         """Return the start of the first step. Steps begin at the same times as those of a store."""
@@ -45,10 +45,11 @@ class Step:
     """The attempts and events of one step of a chart; None is unknown.
 
     Attributes:
-        minutes: Minutes of the step that are over.
+        minutes: Minutes of the step that have begun.
         deferred: Attempts that did not count, because the target was down or asked to wait.
         missing: Attempts that are not on record.
         is_partial: Whether a gap touches the step.
+        is_open: Whether the step is not over, so that its counts still grow.
     """
 
     start: datetime
@@ -59,6 +60,7 @@ class Step:
     deferred: int | None = None
     missing: int = 0
     is_partial: bool = False
+    is_open: bool = False
 
     def per_minute(self, count: int | None) -> float | None:
         """Return the average of a count in a minute."""
@@ -105,9 +107,13 @@ class _Grid:
 
     def __init__(self, span: Span, now: datetime) -> None:
         self._first, self._until, self._length = span.since(now), span.until(now), span.step_minutes * MINUTE
-        starts = [self._first + self._length * number for number in range(span.steps)]
+        starts = (self._first + self._length * number for number in range(span.steps))
         self.steps = [
-            Step(start=start, minutes=max(1, (min(self._until, start + self._length) - start) // MINUTE))
+            Step(
+                start=start,
+                minutes=max(1, (min(self._until, start + self._length) - start) // MINUTE),
+                is_open=start + self._length > now,
+            )
             for start in starts
         ]
 

@@ -1,10 +1,13 @@
-"""Readiness of the console: it serves pages whatever is away, and each page says what is."""
+"""Readiness of the console. It serves pages while anything else is away, and each page shows what is."""
 
 from eventflow.service.admin import Readiness
 from eventflow_console.desk import Desk
 
 
 def readiness_of(desk: Desk) -> Readiness:
-    """Return the answer of /readyz. Neither the broker nor the store is needed, since pages show their absence."""
+    """Return the answer of /readyz. Neither RabbitMQ nor the history is needed; their states are details."""
     obstacles = ["it is stopping"] if desk.stopping.is_set() else []
-    return Readiness(ready=not obstacles, details={"obstacles": obstacles})
+    broker = {None: "unknown", True: "up", False: "down"}[desk.state.present.broker.is_up]
+    return Readiness(
+        ready=not obstacles, details={"obstacles": obstacles, "broker": broker, "history": desk.history.condition}
+    )

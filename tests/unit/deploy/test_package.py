@@ -39,3 +39,9 @@ def test_the_source_distribution_builds_the_same_wheel(built_from_checkout: set[
         archive.extractall(tmp_path, filter="data")
     [project] = tmp_path.glob("event_flow-*/")
     assert files_of_wheel(project, tmp_path) == built_from_checkout
+
+
+def test_the_wheel_contains_the_schemas_of_the_history(built_from_checkout: set[str]) -> None:
+    folder = "eventflow/history"
+    steps = {f"{folder}/{store}/migrations/0001_history.sql" for store in ("sqlite", "postgres")}
+    assert steps <= built_from_checkout

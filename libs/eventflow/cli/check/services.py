@@ -25,11 +25,16 @@ READY, NOT_READY = 200, 503
 
 
 async def check_services(settings: Settings, flows: Sequence[str]) -> list[Finding]:
-    """Ask collector and processor at the addresses in the settings of this command, the processor also for `flows`."""
+    """Ask the services at the addresses in the settings of this command, the processor also for `flows`.
+
+    The console is asked only if it has settings: the other services work without it.
+    """
     admins = {
         "collector": (settings.collector.admin_host, settings.collector.admin_port),
         "processor": (settings.processor.admin_host, settings.processor.admin_port),
     }
+    if "console" in settings.model_fields_set:
+        admins["console"] = (settings.console.admin_host, settings.console.admin_port)
     return list(
         chain.from_iterable(
             await asyncio.gather(*(_check_service(service, *admin, flows) for service, admin in admins.items()))

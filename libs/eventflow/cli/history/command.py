@@ -10,6 +10,7 @@ app = new_group(
 command(app, "list")(reading.list_attempts)
 command(app, "show")(reading.show_event)
 command(app, "export")(reading.export_attempts)
+command(app, "actions")(reading.list_actions)
 command(app, "check")(upkeep.check)
 command(app, "migrate")(upkeep.migrate)
 command(app, "prune")(upkeep.prune)

@@ -1,4 +1,4 @@
-"""`eventflow history list`, `show` and `export`: attempts on record."""
+"""`eventflow history list`, `show`, `export` and `actions`: the records."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from eventflow.cli.history.options import (
     cursor_in,
     filter_of,
 )
-from eventflow.cli.history.shown import attempts_table, timeline_of
+from eventflow.cli.history.shown import actions_table, attempts_table, timeline_of
 from eventflow.cli.history.store import with_history
 from eventflow.cli.new_file import STANDARD_STREAM, writing
 from eventflow.cli.options import (
@@ -35,11 +35,11 @@ from eventflow.cli.options import (
 )
 from eventflow.errors import EventFlowError
 from eventflow.event import utc_now
-from eventflow.history.documents import document_of, gap_document
-from eventflow.history.filters import AttemptFilter, Cursor
-from eventflow.history.records import AttemptRecord, Gap, from_unix_microseconds
+from eventflow.history.documents import action_document, document_of, gap_document
+from eventflow.history.filters import PAGE_MAX, AttemptFilter, Cursor
+from eventflow.history.records import Action, AttemptRecord, Gap, from_unix_microseconds
 from eventflow.history.store import HistoryStore
-from eventflow.operations.history.event import EventHistory, event_history, history_document
+from eventflow.operations.history.event import ATTEMPTS_MAX, EventHistory, event_history, history_document
 from eventflow.operations.history.session import in_time
 from eventflow.operations.history.walk import cursor_of, pages_of
 from eventflow.operations.history.words import attempts_in_words, gap_sentences
@@ -63,8 +63,9 @@ def list_attempts(
 ) -> None:
     """List the attempts of a flow, the newest first.
 
-    All conditions must be met. `--outcome delivered` needs a range of at most one day. So does a reason, a status or
-    a type, unless the outcome is `failures` or one of them. Such a selection has an index, so every list is fast.
+    All conditions must be met. A reason, a status or a type is searched among failures (`--outcome failures`, or one
+    outcome of these), or in a range of at most one day (`--since`, `--until`). `--outcome delivered` needs such a range
+    too. So every list is fast.
     """
     settings = settings_of(context, config)
     selection = filter_of(
@@ -112,7 +113,9 @@ def show_event(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],  # noqa: A002 - the argument's name
     flow: FlowOption = None,
-    full: Annotated[bool, typer.Option("--full", help="Show the whole answers that are kept, indented.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show answers as they are kept: JSON indented, other bytes in hex.")
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -132,6 +135,8 @@ def show_event(
         return
     for line in timeline_of(history.attempts, full=full):
         out.print(printable(line), soft_wrap=True)
+    if len(history.attempts) == ATTEMPTS_MAX:
+        err.print(f"warning: only the first {ATTEMPTS_MAX} attempts are shown", style="yellow")
     _print_gaps(history.gaps)
 
 
@@ -184,6 +189,31 @@ def export_attempts(
         print_json({"flow": selection.flow, "exported": attempts}, console)
     else:
         console.print(f"exported {attempts_in_words(attempts)} of flow {selection.flow}")
+
+
+def list_actions(
+    context: typer.Context,
+    flow: FlowOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=PAGE_MAX, help="Number of actions, newest first.")] = 20,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """List the actions of operators, the newest first: pauses, rates, replays, exports and deletions."""
+    settings = settings_of(context, config)
+    if flow is not None:
+        flows_of(settings, flow)
+    actions = with_history(settings, lambda store: _actions(store, flow, limit))
+    if as_json:
+        print_json({"actions": [action_document(action) for action in actions]})
+    elif actions:
+        out.print(actions_table(actions))
+    else:
+        out.print("no action is on record")
+
+
+async def _actions(store: HistoryStore, flow: str | None, limit: int) -> Sequence[Action]:
+    async with in_time():
+        return await store.actions(flow=flow, limit=limit)
 
 
 def _print_gaps(gaps: Sequence[Gap]) -> None:

@@ -7,7 +7,7 @@ from eventflow.cli.console import FittingTable, printable, table
 from eventflow.event import format_time
 from eventflow.excerpt import excerpt_of
 from eventflow.history.documents import text_of
-from eventflow.history.records import AttemptRecord
+from eventflow.history.records import Action, AttemptRecord
 from eventflow.history.store import StoreReport
 from eventflow.operations.history.words import sentence_of
 
@@ -28,6 +28,16 @@ def attempts_table(attempts: Sequence[AttemptRecord]) -> FittingTable:
             "-" if attempt.status is None else str(attempt.status),
             ": ".join(part for part in (attempt.reason, attempt.detail) if part) or "-",
             _milliseconds(attempt),
+        )
+    return shown
+
+
+def actions_table(actions: Sequence[Action]) -> FittingTable:
+    """Return actions as a table."""
+    shown = table("at", "by", "flow", "action", "detail")
+    for action in actions:
+        shown.add_row(
+            format_time(action.at), printable(action.by), action.flow, action.kind, printable(action.detail) or "-"
         )
     return shown
 
@@ -57,10 +67,9 @@ def _answer_of(attempt: AttemptRecord, *, full: bool) -> Iterator[str]:
     answer = attempt.answer
     if answer is None:
         return
-    size = f"{attempt.answer_bytes or len(answer)} bytes"
-    if attempt.answer_bytes is not None and len(answer) < attempt.answer_bytes:
-        size = f"first {len(answer)} of {size}"
-    yield f"{INDENT}answer ({', '.join(part for part in (attempt.answer_type, size) if part)}):"
+    kept = "" if len(answer) == attempt.answer_bytes else f"{len(answer)} bytes kept"
+    size = "" if attempt.answer_bytes is None else f"{attempt.answer_bytes} bytes"
+    yield f"{INDENT}answer ({', '.join(part for part in (attempt.answer_type, size, kept) if part)}):"
     for line in (_whole(answer) if full else excerpt_of(answer) or "").splitlines():
         yield f"{INDENT}{INDENT}{line}"
 

@@ -19,6 +19,10 @@ CONNECTIONS_MAX = 4
 """Connections of one store, so that a page with several queries waits for the slowest one only."""
 
 CONNECT_MAX_S = 3.0
+IDLE_MAX_S = 60.0
+"""Time without a use after which a connection is replaced. Firewalls and load balancers forget connections that carry
+nothing, and then the next statement would wait in vain."""
+
 CLOSE_MAX_S = 0.8
 
 
@@ -77,7 +81,7 @@ class Connections:
         self._application = application
         self._on_connect = on_connect
         self._place = _place_of(url)
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[float, Connection]] = []  # each with the time of its last use
         self._used: set[Connection] = set()
         self._places = asyncio.Semaphore(CONNECTIONS_MAX)
         self._is_closed = False
@@ -130,7 +134,7 @@ class Connections:
         idle, self._idle = self._idle, []
         for connection in list(self._used):
             connection.terminate()
-        for connection in idle:
+        for _, connection in idle:
             with suppress(*FOREIGN_ERRORS):
                 async with asyncio.timeout(CLOSE_MAX_S / CONNECTIONS_MAX):
                     await connection.close()
@@ -143,18 +147,19 @@ class Connections:
             raise translated(error, place=self._place) from error
 
     def _idle_connection(self) -> "Connection | None":
-        """Return an open connection; those that the server has closed meanwhile are forgotten."""
+        """Return the connection that was used last; those that are closed or too old are given up."""
         while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
+            used_s, connection = self._idle.pop()
+            if not connection.is_closed() and _now_s() - used_s < IDLE_MAX_S:
                 return connection
+            connection.terminate()
         return None
 
     def _keep(self, connection: Connection) -> None:
         if self._is_closed:
             connection.terminate()
         else:
-            self._idle.append(connection)
+            self._idle.append((_now_s(), connection))
 
     async def _connect(self) -> Connection:
         """Open a connection, and prepare it for transactions."""
@@ -177,7 +182,10 @@ class Connections:
                 statement_cache_size=0,
                 server_settings={"application_name": self._application},
             )
-        except ValueError:  # its message can have a part of the URL
+        except ValueError as error:
+            if isinstance(error, OSError):  # a certificate that is not trusted is both
+                raise
+            # Without the message of the driver, which can have a part of the URL.
             raise HistoryUnavailableError("PostgreSQL does not understand the URL of the history") from None
 
 
@@ -188,6 +196,10 @@ def _place_of(url: str) -> str:
     except ValueError:
         return "PostgreSQL"
     return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _milliseconds(seconds: float) -> int:

@@ -51,6 +51,7 @@ _MEANINGS: Final[dict[type[Exception], tuple[type[HistoryError], str]]] = {
     asyncpg.UndefinedFunctionError: (HistorySchemaError, _SCHEMA_DIFFERS),
     asyncpg.InvalidSchemaNameError: (HistorySchemaError, _SCHEMA_DIFFERS),
     TimeoutError: (HistoryUnavailableError, "does not answer in time"),
+    OSError: _OTHER,  # before `ValueError`: a certificate that is not trusted is both
     OverflowError: (HistoryRefusedError, _DOES_NOT_FIT),
     ValueError: (HistoryRefusedError, _DOES_NOT_FIT),
 }

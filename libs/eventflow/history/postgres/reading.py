@@ -1,4 +1,4 @@
-"""Queries of the history. Each is bounded by an index: no query reads a table from its start to its end."""
+"""Queries of the history. Each has an index: no query reads all attempts."""
 
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from eventflow.history.records import (
 )
 
 _MINUTE_US = 60_000_000
+_MINUTE_MAX = 2**31 - 1  # of the column, in the year 6053
 _COLUMNS = ", ".join(AttemptRecord._fields)
 
 # The rows of the event are selected before they are sorted. Otherwise PostgreSQL could walk through all attempts in the
@@ -169,5 +170,5 @@ def _attempt(row: asyncpg.Record) -> AttemptRecord:
 
 
 def _minute(moment: datetime) -> int:
-    """Return the first minute of Unix time that begins at a moment or after it."""
-    return -(-unix_microseconds(moment) // _MINUTE_US)
+    """Return the first minute of Unix time that begins at a moment or after it, as far as the column reaches."""
+    return min(-(-unix_microseconds(moment) // _MINUTE_US), _MINUTE_MAX)

@@ -25,7 +25,8 @@ DROP_LOCK_S = 0.2
 """Longest wait for the lock that drops a day. All writers and readers wait behind it."""
 
 DROP_TRIES = 5
-PAUSE_S = 0.3
+LOCKED_PAUSE_S = 0.3
+PAUSE_S = 0.02
 """Pause between two transactions of the upkeep, so that writers get their turn."""
 
 _DROPPING = replace(WRITING, lock_s=DROP_LOCK_S)
@@ -180,7 +181,9 @@ class PostgresStore(HistoryStore):
                         return
             except LockedError:
                 tries += 1
-            await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(LOCKED_PAUSE_S)
+            else:
+                await asyncio.sleep(PAUSE_S)
 
     async def _delete_rows_before(self, moment: datetime) -> bool:
         async with self._connections.transaction(WRITING) as connection:

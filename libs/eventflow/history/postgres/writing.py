@@ -11,7 +11,7 @@ from eventflow.history.records import (
     Gap,
     MinuteCount,
     MinuteKey,
-    storable,
+    storable_attempts,
     storable_text,
 )
 
@@ -70,7 +70,7 @@ async def append(connection: Connection, batch: Batch) -> None:
             "attempts",
             schema_name="eventflow",
             columns=AttemptRecord._fields,
-            records=[storable(record) for record in batch.attempts],
+            records=storable_attempts(batch.attempts),
         )
     if batch.minutes:
         for table, length in _MINUTES_BY_TABLE.items():

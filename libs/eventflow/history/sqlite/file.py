@@ -22,10 +22,15 @@ APPLICATION_ID = 0x45_46_48_49
 LOCK_MAX_S = 2.0
 """Longest time to wait for the lock of another process. Transactions are short, also those of retention."""
 
-WAL_PAGES = 1000
-WAL_MAX_BYTES = 64 * 1024 * 1024
-"""Size of the write-ahead log at which a writer waits for all readers, so that the log begins anew. It grows while some
-reader is always active, and no reader is longer than `QUERY_MAX_S`."""
+LOG_BYTES = 4 * 1024 * 1024
+"""Size of the write-ahead log after which SQLite moves it into the file. This waits for no reader, so the log grows
+while some reader is always active."""
+
+LOG_MAX_BYTES = 16 * LOG_BYTES
+"""Growth of the log after which a writer waits for all readers once, at most `LOCK_MAX_S`, so that the log begins anew.
+No query of ours takes longer. If another program reads for hours, the log grows, and a writer waits rarely."""
+
+_PAGE_BYTES = 4096
 
 _REFUSALS = (
     sqlite3.IntegrityError,  # a value is missing
@@ -72,6 +77,8 @@ class HistoryFile:
     def __init__(self, path: Path) -> None:
         """Remember the path; the file is opened when it is needed."""
         self._path = path
+        self._log = Path(f"{path}-wal")
+        self._log_limit_bytes = 0
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
 
@@ -83,10 +90,9 @@ class HistoryFile:
             HistoryError: Nothing was changed.
         """
         connection = self._opened()
-        with self._closed_after_errors():
-            with _begun(connection):
-                yield connection
-            self._bound_log(connection)
+        with self._closed_after_errors(), _transaction(connection):
+            yield connection
+        self._bound_log()
 
     def migrate(self) -> list[str]:
         """Open the file anew, and create it if needed; return the names of the migrations that were made.
@@ -97,12 +103,13 @@ class HistoryFile:
         return self._open()[1]
 
     def erase_log(self) -> None:
-        """Move all transactions from the write-ahead log into the file, so that nothing that was deleted is left in it.
+        """Move the write-ahead log into the file and empty it, so that it has nothing of deleted rows.
 
-        It is a matter of best effort: while a reader is active, the log stays.
+        While a reader is active, the log stays as it is.
         """
         if self._connection is not None:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            with suppress(sqlite3.Error):  # the rows are deleted, and the log is emptied at the latest when all close
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
         """Close the file, if it is open."""
@@ -125,17 +132,25 @@ class HistoryFile:
             for pragma in (
                 "synchronous=NORMAL",  # a power cut may cost the last moments, and damages nothing
                 "secure_delete=OFF",  # some builds of SQLite have it on, and then each deletion writes more pages
-                f"wal_autocheckpoint={WAL_PAGES}",
-                f"journal_size_limit={WAL_PAGES * 4096}",
+                f"wal_autocheckpoint={LOG_BYTES // _PAGE_BYTES}",
+                f"journal_size_limit={LOG_BYTES}",
             ):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             self._identity = _identity(self._path)
+            self._log_limit_bytes = LOG_MAX_BYTES
         return connection, made
 
-    def _bound_log(self, connection: sqlite3.Connection) -> None:
-        with suppress(OSError):
-            if os.stat(f"{self._path}-wal").st_size > WAL_MAX_BYTES:  # noqa: PTH116 - cheaper, once for each batch
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def _bound_log(self) -> None:
+        if self._log_bytes > self._log_limit_bytes:
+            self.erase_log()
+            self._log_limit_bytes = self._log_bytes + LOG_MAX_BYTES
+
+    @property
+    def _log_bytes(self) -> int:
+        try:
+            return self._log.stat().st_size
+        except OSError:
+            return 0
 
     @contextmanager
     def _closed_after_errors(self) -> Iterator[None]:
@@ -170,9 +185,7 @@ def connected(path: Path, *, within_s: float) -> Iterator[sqlite3.Connection]:
         HistoryError: It cannot be read, or the queries take too long.
     """
     deadline_s = time.monotonic() + within_s
-    if not path.exists():
-        raise HistoryUnavailableError(f"there is no file {path} yet; a processor creates it when it starts")
-    with translated(path), closing(_connect(path)) as connection:
+    with translated(path), closing(_connect_to_read(path)) as connection:
         connection.execute("PRAGMA query_only=ON").fetchall()
         connection.set_progress_handler(lambda: time.monotonic() > deadline_s, _PROGRESS_STEPS)
         connection.execute("BEGIN")
@@ -231,6 +244,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=LOCK_MAX_S)
 
 
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        raise HistoryUnavailableError(f"there is no file {path} yet; a processor creates it when it starts")
+    return _connect(path)
+
+
 def _migrate(connection: sqlite3.Connection, path: Path) -> list[str]:
     """Bring the schema to this version; return the names of the steps that were made."""
     version = version_of(connection, path)  # before any change: the file may belong to another program
@@ -239,7 +258,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> list[str]:
         raise HistoryUnavailableError(f"{path} cannot have a write-ahead log; SQLite requires a local file system")
     if version == len(MIGRATIONS):
         return []
-    with _begun(connection):
+    with _transaction(connection):
         version = version_of(connection, path)  # again: another process may have made the steps meanwhile
         if version > len(MIGRATIONS):
             raise wrong_version(path, version)
@@ -263,7 +282,7 @@ def _statements(sql: str) -> Iterator[str]:
 
 
 @contextmanager
-def _begun(connection: sqlite3.Connection) -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -44,11 +44,21 @@ WHERE n >> 13 = piece AND event_id = ? AND (? IS NULL OR flow = ?)
 ORDER BY started_at, id LIMIT ?
 """  # noqa: S608 - no value is a part of it
 
-_MINUTES = """
-SELECT minute / :step * :step AS step, flow, outcome, reason, status, bucket, sum(attempts), sum(duration_us)
-FROM minutes WHERE flow = :flow AND minute >= :since AND minute < :until
-GROUP BY step, outcome, reason, status, bucket ORDER BY step, outcome, reason, status, bucket
+HOUR_MINUTES = 60
+
+_COUNTS = "SELECT minute, outcome, reason, status, bucket, attempts, duration_us FROM"
+_SUMS = """
+SELECT minute / :step * :step AS first, :flow, outcome, reason, status, bucket, sum(attempts), sum(duration_us)
+FROM ({counts}) GROUP BY first, outcome, reason, status, bucket ORDER BY first, outcome, reason, status, bucket
 """
+_BY_MINUTES = _SUMS.format(counts=f"{_COUNTS} minutes WHERE flow = :flow AND minute >= :since AND minute < :until")
+_BY_HOURS = _SUMS.format(
+    counts=f"""
+    {_COUNTS} hours WHERE flow = :flow AND minute >= :first_hour AND minute < :end_hour
+    UNION ALL {_COUNTS} minutes WHERE flow = :flow AND minute >= :since AND minute < :first_hour
+    UNION ALL {_COUNTS} minutes WHERE flow = :flow AND minute >= :end_hour AND minute < :until
+    """
+)
 
 _FLOW_MINUTES = """
 SELECT flow, at, accepted, waiting, dead, oldest_s, spooled FROM flow_minutes
@@ -57,7 +67,14 @@ WHERE flow = ? AND at >= ? AND at < ? ORDER BY at
 
 _GAPS = """
 SELECT writer, flow, since, until, attempts, reason FROM gaps INDEXED BY gaps_by_end
-WHERE flow = ? AND until >= ? AND since < ? ORDER BY until
+WHERE flow = ? AND until >= ? AND since < ? ORDER BY since, until
+"""
+
+_WRITERS = "SELECT name, batch, started_at, seen_at, ended_at FROM writers ORDER BY seen_at DESC, name"
+
+_ACTIONS = "SELECT * FROM actions INDEXED BY actions_by_time ORDER BY at DESC, id DESC LIMIT ?"
+_ACTIONS_OF_FLOW = """
+SELECT * FROM actions INDEXED BY actions_by_flow WHERE flow = ? ORDER BY at DESC, id DESC LIMIT ?
 """
 
 _FLOWS = """
@@ -73,7 +90,8 @@ SELECT flow FROM found WHERE flow IS NOT NULL
 
 def attempts_of(connection: sqlite3.Connection, event_id: str, *, flow: str | None, limit: int) -> list[AttemptRecord]:
     """Return the attempts of an event, the oldest first."""
-    rows = connection.execute(_OF_EVENT, (storable_text(event_id), flow, flow, limit))
+    wanted_flow = None if flow is None else storable_text(flow)
+    rows = connection.execute(_OF_EVENT, (storable_text(event_id), wanted_flow, wanted_flow, limit))
     return [attempt_of(row) for row in rows]
 
 
@@ -105,38 +123,40 @@ def page_statement(selection: AttemptFilter, *, after: Cursor | None, limit: int
 def minutes(
     connection: sqlite3.Connection, flow: str, *, since: datetime, until: datetime, step_minutes: int
 ) -> list[MinuteCount]:
-    """Return the sums of a flow for each step."""
-    values = {"flow": flow, "since": first_minute(since), "until": first_minute(until), "step": step_minutes}
-    return [minute_of(row) for row in connection.execute(_MINUTES, values)]
+    """Return the sums of a flow for each step: of whole hours by the counts of hours."""
+    first, end = first_minute(since), first_minute(until)
+    first_hour, end_hour = -(-first // HOUR_MINUTES) * HOUR_MINUTES, end // HOUR_MINUTES * HOUR_MINUTES
+    is_by_hours = step_minutes % HOUR_MINUTES == 0 and first_hour < end_hour
+    values = {"flow": storable_text(flow), "since": first, "until": end, "step": step_minutes}
+    if is_by_hours:
+        values |= {"first_hour": first_hour, "end_hour": end_hour}
+    return [minute_of(row) for row in connection.execute(_BY_HOURS if is_by_hours else _BY_MINUTES, values)]
 
 
 def flow_minutes(connection: sqlite3.Connection, flow: str, *, since: datetime, until: datetime) -> list[FlowMinute]:
     """Return the backlog of a flow by minute."""
-    values = (flow, unix_microseconds(since), unix_microseconds(until))
+    values = (storable_text(flow), unix_microseconds(since), unix_microseconds(until))
     return [flow_minute_of(row) for row in connection.execute(_FLOW_MINUTES, values)]
 
 
 def gaps(connection: sqlite3.Connection, flow: str, *, since: datetime, until: datetime) -> list[Gap]:
     """Return the gaps of a flow that touch a range."""
-    values = (flow, unix_microseconds(since), unix_microseconds(until))
+    values = (storable_text(flow), unix_microseconds(since), unix_microseconds(until))
     return [gap_of(row) for row in connection.execute(_GAPS, values)]
 
 
 def writers(connection: sqlite3.Connection) -> list[Writer]:
     """Return all writers, the latest first. They are few: one for each start of a processor."""
-    rows = connection.execute(
-        "SELECT name, batch, started_at, seen_at, ended_at FROM writers ORDER BY seen_at DESC, name"
-    )
-    return [writer_of(row) for row in rows]
+    return [writer_of(row) for row in connection.execute(_WRITERS)]
 
 
 def actions(connection: sqlite3.Connection, *, flow: str | None, limit: int) -> list[Action]:
     """Return the latest actions of operators, the newest first."""
-    source, values = (
-        ("actions_by_time", (limit,)) if flow is None else ("actions_by_flow WHERE flow = ?", (flow, limit))
-    )
-    statement = f"SELECT * FROM actions INDEXED BY {source} ORDER BY at DESC, id DESC LIMIT ?"  # noqa: S608 - as above
-    return [action_of(row) for row in connection.execute(statement, values)]
+    if flow is None:
+        rows = connection.execute(_ACTIONS, (limit,))
+    else:
+        rows = connection.execute(_ACTIONS_OF_FLOW, (storable_text(flow), limit))
+    return [action_of(row) for row in rows]
 
 
 def flows(connection: sqlite3.Connection, table: str) -> list[str]:

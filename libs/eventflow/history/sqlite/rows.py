@@ -13,7 +13,6 @@ from eventflow.history.records import (
     MinuteKey,
     Writer,
     from_unix_microseconds,
-    storable,
     storable_text,
     unix_microseconds,
 )
@@ -27,8 +26,8 @@ _ACCEPTED_AT, _STARTED_AT, _SETTLED, _NEXT_AT = (
 
 
 def row_of_attempt(attempt: AttemptRecord) -> Row:
-    """Return the values of `ATTEMPT_COLUMNS`."""
-    row = list(storable(attempt))
+    """Return the values of `ATTEMPT_COLUMNS`. The texts of the attempt are storable (see `storable_attempts`)."""
+    row = list(attempt)
     row[_STARTED_AT] = unix_microseconds(attempt.started_at)
     row[_SETTLED] = int(attempt.settled)  # `sqlite3` searches for an adapter of each bool
     if attempt.accepted_at is not None:

@@ -61,7 +61,7 @@ class SqliteStore(HistoryStore):
 
     @override
     async def append(self, batch: Batch) -> None:
-        await self._change(partial(writing.append, batch=batch, now=utc_now()))
+        await self._change(writing.appending(batch, now=utc_now()))
 
     @override
     async def end_writer(self, writer: str) -> None:
@@ -118,12 +118,12 @@ class SqliteStore(HistoryStore):
     async def forget(self, event_id: str) -> int:
         forgotten = await self._change(partial(upkeep.forget, event_id=event_id))
         if forgotten:
-            await self._on_thread(self._file.erase_log)
+            await self._on_thread(self._file.erase_log, within_s=WRITE_MAX_S)
         return forgotten
 
     @override
     async def migrate(self) -> Sequence[str]:
-        return await self._on_thread(self._file.migrate)
+        return await self._on_thread(self._file.migrate, within_s=None)  # a step may take long in a large file
 
     @override
     async def check(self) -> StoreReport:
@@ -144,13 +144,13 @@ class SqliteStore(HistoryStore):
 
         return await self._on_thread(work, within_s=WRITE_MAX_S)
 
-    async def _on_thread(self, work: Callable[[], T], *, within_s: float = WRITE_MAX_S) -> T:
-        """Do work on the thread of all changes. If it is too late, it may still be done."""
+    async def _on_thread(self, work: Callable[[], T], *, within_s: float | None) -> T:
+        """Do work on the thread of all changes. If it takes too long, it may still be done later."""
         try:
             async with asyncio.timeout(within_s):
                 return await self._thread.call(work)
         except TimeoutError as error:
-            raise HistoryUnavailableError(f"{self._path}: the disk has not answered within {within_s:g} s") from error
+            raise HistoryUnavailableError(f"{self._path}: the disk has not answered within {within_s} s") from error
         except RuntimeError as error:
             raise HistoryUnavailableError(f"{self._path} cannot be used now: {error}") from error
 

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from eventflow.errors import InvalidInputError
-from eventflow_console.api.bodies import require_known
 from eventflow_console.api.documents import as_json
+from eventflow_console.bodies import require_known
 from eventflow_console.history import Problem
 from eventflow_console.refusals import RequestRefusedError
 

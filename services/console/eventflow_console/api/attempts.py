@@ -8,7 +8,6 @@ from eventflow.errors import HistoryUnavailableError
 from eventflow.history.documents import action_document, document_of
 from eventflow.history.filters import AttemptFilter, Cursor
 from eventflow_console.api.answers import address, answer, parameters_of, sentences_of
-from eventflow_console.api.streams import ROWS, row_of
 from eventflow_console.desk import DESK, Desk
 from eventflow_console.lookups import actions_page, all_attempts, attempts_page
 from eventflow_console.parameters import (
@@ -18,6 +17,7 @@ from eventflow_console.parameters import (
     limit_in,
     named_flow_in,
 )
+from eventflow_console.rows import row_of
 
 SELECTION = ("flow", "outcome", "reason", "status", "type", "since", "until")
 ROWS_MAX = 1_000_000
@@ -48,7 +48,7 @@ async def stream_attempts(request: web.Request) -> web.StreamResponse:
     flow = flow_in(parameters, desk.flows)
     limit = limit_in(parameters, most=ROWS_MAX) if "limit" in parameters else ROWS_USUAL
     rows = _rows(desk, attempts_in(parameters, flow), after=cursor_in(parameters), limit=limit)
-    return await request.app[ROWS].send(request, rows, name=f"attempts-{flow}")
+    return await desk.rows.send(request, rows, name=f"attempts-{flow}")
 
 
 async def get_actions(request: web.Request) -> web.Response:

@@ -7,23 +7,21 @@ from aiohttp import web
 from eventflow.errors import InvalidInputError
 from eventflow.operations.dead.selection import Selection
 from eventflow_console.api.answers import answer, parameters_of
-from eventflow_console.api.bodies import body_of, texts_in
-from eventflow_console.api.streams import ROWS
 from eventflow_console.auth.user import user_of
+from eventflow_console.bodies import json_of, texts_in
 from eventflow_console.desk import DESK
 from eventflow_console.jobs import Job
-from eventflow_console.parameters import flow_in, letters_in, limit_in, named_flow_in
+from eventflow_console.parameters import flow_in, letters_in, limit_in, named_flow_in, ordered_flow_in
 from eventflow_console.refusals import RequestRefusedError
 
 CONDITIONS = ("reason", "status", "type", "since", "until")
-LETTERS_MAX = 200
 
 
 async def list_letters(request: web.Request) -> web.Response:
     """Answer with the first dead letters of a selection."""
     desk, parameters = request.app[DESK], parameters_of(request, "flow", *CONDITIONS, "limit")
     flow = flow_in(parameters, desk.flows)
-    page = await desk.dead_letters.page(flow, letters_in(parameters), limit=limit_in(parameters, most=LETTERS_MAX))
+    page = await desk.dead_letters.page(flow, letters_in(parameters), limit=limit_in(parameters))
     return answer({"flow": flow, "letters": page.letters, "searched": page.searched, "total": page.total})
 
 
@@ -35,20 +33,24 @@ async def count_letters(request: web.Request) -> web.Response:
 
 
 async def export_letters(request: web.Request) -> web.StreamResponse:
-    """Answer with all dead letters of a selection, one in each line."""
-    desk, parameters = request.app[DESK], parameters_of(request, "flow", *CONDITIONS)
-    flow = flow_in(parameters, desk.flows)
-    async with desk.actions.exporting(flow, letters_in(parameters), by=user_of(request)) as lines:
-        return await request.app[ROWS].send(request, lines, name=f"dead-letters-{flow}")
+    """Answer with all dead letters of a selection, one in each line.
+
+    It is no GET, because it is put on record, and keeps other operations from the dead letters.
+    """
+    desk = request.app[DESK]
+    members = texts_in(await json_of(request, known=("flow", *CONDITIONS)))
+    flow = ordered_flow_in(members, desk.flows)
+    async with desk.actions.exporting(flow, letters_in(members), by=user_of(request)) as lines:
+        return await desk.rows.send(request, lines, name=f"dead-letters-{flow}")
 
 
 async def replay_letters(request: web.Request) -> web.Response:
     """Start to send the dead letters of a selection again; answer with the replay."""
     desk = request.app[DESK]
-    body = await body_of(request, known=("flow", "ids", "all", *CONDITIONS))
+    body = await json_of(request, known=("flow", "ids", "all", *CONDITIONS))
     ids, everything = body.pop("ids", None), body.pop("all", False)
     members = texts_in(body)
-    flow, selection = flow_in(members, desk.flows), letters_in(members, _ids_in(ids))
+    flow, selection = ordered_flow_in(members, desk.flows), letters_in(members, _ids_in(ids))
     _require_meant(selection, everything)
     job = await desk.actions.replay(flow, selection, by=user_of(request))
     return answer(job, status=202)
@@ -67,7 +69,7 @@ async def get_job(request: web.Request) -> web.Response:
 
 async def cancel_job(request: web.Request) -> web.Response:
     """End a replay; answer with it."""
-    members = texts_in(await body_of(request, known=("id",)))
+    members = texts_in(await json_of(request, known=("id",)))
     return answer(_found(await request.app[DESK].jobs.cancel(members.get("id", ""))))
 
 

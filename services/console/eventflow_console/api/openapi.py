@@ -6,8 +6,8 @@ from typing import Any, Final
 from eventflow_console.api.documents import INFINITE, reference
 from eventflow_console.api.operations import OPERATIONS, PREFIX, Operation
 from eventflow_console.api.schemas import PARAMETERS, answers_and_bodies
-from eventflow_console.api.streams import NDJSON
 from eventflow_console.refusals import PROBLEM_TYPE
+from eventflow_console.rows import NDJSON
 
 VERSION: Final = "1"
 """Of the API, not of the program."""
@@ -24,7 +24,7 @@ _PROBLEMS: Final[Mapping[int, str]] = {
     400: "A parameter or a member of the body is malformed, or the selection has no index; the detail has the remedy.",
     401: "A name and a password are expected.",
     403: "The console only shows, or another site made the request, or the proxy in front has sent no user.",
-    404: "There is nothing with this id.",
+    404: "There is no such flow, nothing with this id, or no such address.",
     405: "The address does not take requests of this method.",
     408: "The body did not come in time.",
     409: "Another operation reads the dead letters of the flow.",
@@ -35,7 +35,7 @@ _PROBLEMS: Final[Mapping[int, str]] = {
     431: "A line of the head is too long, or there are too many.",
     503: "RabbitMQ or the history cannot be used now.",
 }
-_ALWAYS: Final = (400, 401, 403, 405, 421, 429, 431, 503)
+_ALWAYS: Final = (400, 401, 403, 404, 405, 421, 429, 431, 503)
 _WITH_BODY: Final = (408, 413, 415)
 
 

@@ -121,12 +121,12 @@ OPERATIONS: Final = (
     Operation(
         name="exportDeadLetters",
         handler=dead.export_letters,
-        method="get",
-        path="/dead.ndjson",
+        method="post",
+        path="/export",
         tag="dead letters",
         summary="Get all dead letters of a selection, one in each line.",
-        description=f"`eventflow dead replay --from FILE` sends them again. {_CUT_SHORT}",
-        parameters=("flow", *dead.CONDITIONS),
+        description=f"They stay where they are. `eventflow dead replay --from FILE` sends them again. {_CUT_SHORT}",
+        body="ExportOrder",
         answer="DeadLetter",
         is_long=True,
         refused=(409,),
@@ -153,7 +153,6 @@ OPERATIONS: Final = (
         summary="Get the progress of a replay.",
         parameters=("job",),
         answer="Job",
-        refused=(404,),
     ),
     Operation(
         name="cancelReplay",
@@ -164,7 +163,6 @@ OPERATIONS: Final = (
         summary="End a replay. What was sent stays sent, and the other dead letters stay where they are.",
         body="CancelOrder",
         answer="Job",
-        refused=(404,),
     ),
     Operation(
         name="listReplays",

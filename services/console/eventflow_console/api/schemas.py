@@ -25,7 +25,12 @@ def answers_and_bodies() -> dict[str, Schema]:
     for value in (DeadCount, Job, Overrides):
         schemas.of(value)
     return {
-        "Flows": _object(**{name: schemas.of(hint) for name, hint in _FLOWS.items()}, problems=_SENTENCES),
+        "Flows": _object(
+            at=schemas.of(_PRESENT["at"]),
+            broker=schemas.of(_PRESENT["broker"]),
+            flows=schemas.of(_PRESENT["flows"]),
+            problems=_SENTENCES,
+        ),
         "Minutes": _object(
             flow=_STRING,
             step_minutes={"type": "integer"},
@@ -100,7 +105,7 @@ _CONDITIONS: Final[Schema] = {
     "until": _MOMENT,
 }
 _FLOW: Final[Schema] = {"type": "string", "pattern": f"^{FLOW_NAME.pattern}$"}
-_FLOWS: Final = get_type_hints(Present)
+_PRESENT: Final = get_type_hints(Present)
 _PROCESSORS: Final = _object(
     all={"type": "integer", "description": "Number of processors; some may not have answered."},
     answers={"type": "object", "additionalProperties": {"type": "object"}},
@@ -115,6 +120,7 @@ _ORDERS: Final[Schema] = {
         },
     ),
     "CancelOrder": _object(id=_STRING),
+    "ExportOrder": {**_object(flow=_FLOW, **_CONDITIONS), "required": ["flow"]},
     "ReplayOrder": {
         **_object(
             flow=_FLOW,
@@ -122,7 +128,7 @@ _ORDERS: Final[Schema] = {
             ids={**_array(_TEXT), "minItems": 1, "maxItems": IDS_MAX, "description": "Ids of events."},
             **_CONDITIONS,
         ),
-        "required": [],
+        "required": ["flow"],
     },
 }
 PARAMETERS: Final[Schema] = {

@@ -1,1 +1,1 @@
-"""Who asks: the operator's name, from a password, from a proxy, or from nowhere on a console for one machine."""
+"""The operator behind a request: known by a password, named by a proxy, or anyone on a console for one machine."""

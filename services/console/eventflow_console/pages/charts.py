@@ -41,6 +41,11 @@ class Chart:
         return sum(known) if known else None
 
     @property
+    def is_known(self) -> bool:
+        """Whether any value is known."""
+        return any(self.total(name) is not None for name in ("accepted", "delivered"))
+
+    @property
     def ticks(self) -> Sequence[datetime]:
         """Times at the lower edge, at equal distances, from its left end to its right end."""
         step, quarter = self.span.step_minutes * MINUTE, self.span.steps // 4
@@ -88,7 +93,8 @@ def _ceiling(highest: float) -> float:
 def _svg(steps: Sequence[Step], ceiling: float) -> Markup:
     """Draw the delivered as an area, the accepted as a line, and the failed and deferred as bars on each other.
 
-    So the series differ by their form too, and not by their colour alone.
+    So the series differ by their form too, and not by their colour alone. A step that is not over has bars only,
+    because a line to its growing counts would look like a fall.
     """
 
     def y(value: float) -> float:
@@ -98,7 +104,7 @@ def _svg(steps: Sequence[Step], ceiling: float) -> Markup:
         """Yield the points of each run of known values: a line through an unknown value would be a claim."""
         run: list[tuple[float, float]] = []
         for number, step in enumerate(steps):
-            if (value := step.per_minute(of(step))) is not None:
+            if (value := step.per_minute(of(step))) is not None and not step.is_open:
                 run.append((number + 0.5, y(value)))
             elif run:
                 yield run
@@ -106,10 +112,11 @@ def _svg(steps: Sequence[Step], ceiling: float) -> Markup:
         if run:
             yield run
 
-    bars: dict[str, list[str]] = {"gap": [], "failed": [], "deferred": []}
+    bars: dict[str, list[str]] = {"gap": [], "open": [], "failed": [], "deferred": []}
     for number, step in enumerate(steps):
         failed, deferred = step.per_minute(step.failed) or 0.0, step.per_minute(step.deferred) or 0.0
         bars["gap"] += [f"M{number} 0h1V{_HEIGHT}h-1z"] if step.is_partial else []
+        bars["open"] += _bar(number, _HEIGHT, y(step.per_minute(step.delivered) or 0.0)) if step.is_open else []
         bars["failed"] += _bar(number, _HEIGHT, y(failed))
         bars["deferred"] += _bar(number, y(failed), y(failed + deferred))
     delivered = [_wide(run) for run in runs(lambda step: step.delivered)]
@@ -119,6 +126,7 @@ def _svg(steps: Sequence[Step], ceiling: float) -> Markup:
         "grid": [f"M0 {_HEIGHT / 2:g}H{len(steps)}M0 0H{len(steps)}M0 {_HEIGHT}H{len(steps)}"],
         "area delivered": [f"{_line(run)}V{_HEIGHT}H{run[0][0]:g}Z" for run in delivered],
         "line delivered": [_line(run) for run in delivered],
+        "bar open": bars["open"],
         "bar failed": bars["failed"],
         "bar deferred": bars["deferred"],
         "line accepted": [_line(run) for run in accepted],

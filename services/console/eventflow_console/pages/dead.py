@@ -10,6 +10,7 @@ from eventflow.event import utc_now
 from eventflow.operations.dead.letters import REASONS
 from eventflow.operations.dead.selection import Selection
 from eventflow_console.auth.user import user_of
+from eventflow_console.bodies import form_of
 from eventflow_console.desk import DESK, Desk
 from eventflow_console.live import fragments_of_job
 from eventflow_console.pages.addresses import address
@@ -18,6 +19,7 @@ from eventflow_console.pages.rendering import render
 from eventflow_console.pages.views.dead import conditions_of, fields_of, groups_of, letter_rows
 from eventflow_console.pages.words import sentence
 from eventflow_console.parameters import flow_in, letters_in
+from eventflow_console.present import Present
 from eventflow_console.refusals import RequestRefusedError
 
 GROUPED: Final = 1000
@@ -30,10 +32,10 @@ _FIELDS: Final = ("reason", "status", "type", "since", "until")
 async def dead(request: web.Request) -> web.Response:
     """Show the dead letters of a flow: in groups, and the oldest ones in a table."""
     desk = request.app[DESK]
-    flow = _flow_of(desk, request.query)
+    present = await desk.state.fresh()
+    flow = flow_in(request.query, desk.flows) if request.query.get("flow") else _worst_flow(present)
     query = {"flow": flow} | {name: request.query.get(name, "") for name in _FIELDS}
     status, selection = 200, Selection()
-    present = await desk.state.fresh()
     found: Mapping[str, Any]
     try:
         selection = letters_in(request.query)
@@ -49,7 +51,7 @@ async def dead(request: web.Request) -> web.Response:
         notices=notices_of(present),
         status=status,
         flow=flow,
-        flows=desk.flows,
+        flows=[(state.flow, state.dead) for state in present.flows.values()],
         reasons=REASONS,
         query=query,
         fields=fields_of(flow, selection),
@@ -73,14 +75,14 @@ async def _found(desk: Desk, flow: str, selection: Selection, query: Mapping[str
 async def ask_replay(request: web.Request) -> web.Response:
     """Count the dead letters of a filter, and ask whether they are to be replayed."""
     desk = request.app[DESK]
-    flow = _flow_of(desk, request.query)
+    flow = flow_in(request.query, desk.flows)
     return await _question(request, flow, letters_in(request.query, request.query.getall("id", [])))
 
 
 async def ask_replay_selected(request: web.Request) -> web.Response:
     """Count the dead letters that were selected in a table, and ask. They come in a form, because they can be many."""
-    form = _texts_of(await request.post())
-    flow = _flow_of(request.app[DESK], form)
+    form = await form_of(request)
+    flow = flow_in(form, request.app[DESK].flows)
     return await _question(request, flow, letters_in({}, await _ids_of(request)), is_of_ids=True)
 
 
@@ -112,8 +114,8 @@ async def _counted(desk: Desk, flow: str, selection: Selection) -> Mapping[str, 
 async def replay(request: web.Request) -> web.Response:
     """Start a replay, and go to its page."""
     desk = request.app[DESK]
-    form = _texts_of(await request.post())
-    flow = _flow_of(desk, form)
+    form = await form_of(request)
+    flow = flow_in(form, desk.flows)
     job = await desk.actions.replay(flow, letters_in(form, await _ids_of(request)), by=user_of(request))
     raise web.HTTPSeeOther(address("/job", id=job.id))
 
@@ -121,17 +123,11 @@ async def replay(request: web.Request) -> web.Response:
 async def export(request: web.Request) -> web.StreamResponse:
     """Send dead letters as a file. If it fails half-way, the connection is cut, so that no file looks complete."""
     desk = request.app[DESK]
-    form = _texts_of(await request.post())
-    flow = _flow_of(desk, form)
-    name = f"dead-letters-{flow}-{utc_now():%Y%m%dT%H%M%SZ}.ndjson"
+    form = await form_of(request)
+    flow = flow_in(form, desk.flows)
+    name = f"dead-letters-{flow}-{utc_now():%Y%m%dT%H%M%SZ}"
     async with desk.actions.exporting(flow, letters_in(form), by=user_of(request)) as chunks:
-        response = web.StreamResponse(
-            headers={"Content-Type": "application/x-ndjson", "Content-Disposition": f'attachment; filename="{name}"'}
-        )
-        await response.prepare(request)
-        async for chunk in chunks:
-            await response.write(chunk)
-    return response
+        return await desk.rows.send(request, chunks, name=name)
 
 
 async def job(request: web.Request) -> web.Response:
@@ -153,20 +149,16 @@ async def live_job(request: web.Request) -> web.StreamResponse:
 
 async def cancel(request: web.Request) -> web.Response:
     """Stop a replay after the dead letters that are being sent."""
-    form = _texts_of(await request.post())
+    form = await form_of(request)
     if await request.app[DESK].jobs.cancel(form.get("id", "")) is None:
         raise RequestRefusedError(404, "There is no such replay.")
     raise web.HTTPSeeOther(address("/job", id=form["id"]))
 
 
-def _flow_of(desk: Desk, parameters: Mapping[str, str]) -> str:
-    return flow_in(parameters, desk.flows) if parameters.get("flow") else desk.flows[0]
-
-
-def _texts_of(form: Mapping[str, object]) -> dict[str, str]:
-    """Return the texts of a form, without files."""
-    return {name: value for name, value in form.items() if isinstance(value, str)}
+def _worst_flow(present: Present) -> str:
+    """Return the flow with the most dead letters; the first one if all have none."""
+    return max(present.flows.values(), key=lambda state: state.dead or 0).flow
 
 
 async def _ids_of(request: web.Request) -> Sequence[str]:
-    return [value for value in (await request.post()).getall("id", []) if isinstance(value, str)]
+    return (await form_of(request)).getall("id", [])

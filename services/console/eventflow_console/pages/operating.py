@@ -8,6 +8,7 @@ from aiohttp import web
 
 from eventflow.errors import InvalidInputError
 from eventflow_console.auth.user import user_of
+from eventflow_console.bodies import form_of
 from eventflow_console.desk import DESK
 from eventflow_console.lookups import actions_page
 from eventflow_console.pages.addresses import address
@@ -88,7 +89,7 @@ def question_of(state: FlowState, parameters: Mapping[str, str]) -> Question:
 async def control(request: web.Request) -> web.Response:
     """Pause or resume a flow, or set its rate, and go to its page."""
     desk, user = request.app[DESK], user_of(request)
-    form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+    form = await form_of(request)
     flow = flow_in(form, desk.flows)
     match form.get("do"):
         case "pause":

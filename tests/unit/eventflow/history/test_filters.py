@@ -55,7 +55,8 @@ def test_a_cursor_survives_an_address_to_the_microsecond(moment):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "x.y", f"٣.{'0' * 36}", f"{'9' * 18}.{'0' * 36}", f"1.{'0' * 35}", f"1.{'x' * 36}"]
+    "text",
+    ["", "1", "x.y", f"٣.{'0' * 36}", f"{'9' * 18}.{'0' * 36}", f"1.{'0' * 35}", f"1.{'x' * 36}", f"1.{'-' * 36}"],
 )
 def test_a_malformed_cursor_is_refused(text):
     with pytest.raises(ValueError, match="malformed"):

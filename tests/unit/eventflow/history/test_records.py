@@ -2,7 +2,7 @@
 
 import pytest
 
-from eventflow.history.records import LOST, is_failure, storable, storable_text
+from eventflow.history.records import LOST, is_failure, storable_attempts, storable_text
 from tests.support.history import attempt
 
 
@@ -12,13 +12,13 @@ def test_texts_without_utf_8_and_with_nul_are_made_storable_and_all_others_stay(
 
 @pytest.mark.parametrize("field", ["event_id", "type", "source", "subject", "text", "answer_type"])
 def test_each_text_from_outside_is_made_storable(field):
-    record = attempt(**{field: "caf\u00e9 \0 \udcff"})
-    assert storable(record) == record._replace(**{field: "caf\u00e9 \ufffd \ufffd"})
+    usual, record = attempt(), attempt(**{field: "caf\u00e9 \0 \udcff"})
+    assert storable_attempts([usual, record]) == [usual, record._replace(**{field: "caf\u00e9 \ufffd \ufffd"})]
 
 
-def test_a_usual_record_is_not_copied():
-    record = attempt(answer=b"\0\xff")
-    assert storable(record) is record
+def test_usual_records_are_not_copied():
+    records = [attempt(answer=b"\0\xff"), attempt(subject="order-1")]
+    assert storable_attempts(records) is records
 
 
 @pytest.mark.parametrize(

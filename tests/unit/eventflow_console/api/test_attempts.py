@@ -67,7 +67,6 @@ async def test_an_answer_with_markup_is_json_that_no_browser_takes_for_a_page(ru
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("flow=other", "does not exist"),
         ("outcom=failures", "unknown"),
         ("limit=1&limit=2", "once"),
         ("limit=0", "1 to 200"),
@@ -89,6 +88,12 @@ async def test_a_malformed_or_unbounded_selection_is_refused_with_the_remedy(run
     assert answer.status == 400
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert words in json.loads(answer.text)["detail"]
+
+
+async def test_a_flow_that_does_not_exist_is_not_found(running: Console):
+    answer = await running.get("/api/v1/attempts?flow=other")
+    assert answer.status == 404
+    assert "these exist: default" in json.loads(answer.text)["detail"]
 
 
 async def test_all_attempts_are_streamed_one_in_each_line(running: Console):

@@ -30,7 +30,7 @@ def paths(chart: Chart, kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("span", Span)
-def test_steps_begin_at_multiples_of_their_length_and_contain_the_last_whole_minute(span: Span) -> None:
+def test_steps_begin_at_multiples_of_their_length_and_contain_the_present_minute(span: Span) -> None:
     chart = chart_of(Past(), span, NOW)
     length = timedelta(minutes=span.step_minutes)
     assert all((step.start - datetime(1970, 1, 1, tzinfo=UTC)) % length == timedelta() for step in chart.steps)
@@ -55,16 +55,17 @@ def test_attempts_are_counted_by_result_in_their_step() -> None:
         counted(61, 99),
     ]
     chart = chart_of(Past(counts=counts), Span.HOUR, NOW)
-    last = chart.steps[-1]
-    assert (last.delivered, last.failed, last.deferred) == (60, 5, 9)
-    assert (chart.total("delivered"), chart.total("failed"), chart.total("accepted")) == (60, 5, None)
+    minute, present = chart.steps[-2:]
+    assert (minute.delivered, minute.failed, minute.deferred) == (60, 5, 9)
+    assert (present.delivered, present.is_open, minute.is_open) == (99, True, False)
+    assert (chart.total("delivered"), chart.total("failed"), chart.total("accepted")) == (159, 5, None)
 
 
 def test_a_step_of_many_minutes_is_shown_by_the_minute() -> None:
-    week = chart_of(Past(counts=[counted(300, attempts=1200)]), Span.WEEK, NOW)
+    week = chart_of(Past(counts=[counted(300, attempts=1800)]), Span.WEEK, NOW)
     assert max(step.per_minute(step.delivered) or 0 for step in week.steps) == 10
-    # Of the last step only 72 minutes are over.
-    assert week.steps[-1].minutes == 72
+    # Of the last step, from 03:00 on, 13 minutes have begun.
+    assert (week.steps[-1].minutes, week.steps[-2].minutes) == (13, 180)
 
 
 def test_without_a_store_attempts_are_unknown_and_no_line_is_drawn() -> None:
@@ -79,7 +80,7 @@ def test_without_a_store_attempts_are_unknown_and_no_line_is_drawn() -> None:
 def test_before_the_record_attempts_are_unknown_and_after_it_zero() -> None:
     minute = FlowMinute(flow="orders", at=NOW.replace(second=0) - 10 * MINUTE)
     chart = chart_of(Past(counts=[], backlog=[minute]), Span.HOUR, NOW)
-    assert [step.delivered for step in chart.steps] == [None] * 50 + [0] * 10
+    assert [step.delivered for step in chart.steps] == [None] * 49 + [0] * 11
 
 
 def test_a_gap_interrupts_the_line_and_its_attempts_are_counted_once() -> None:
@@ -111,8 +112,14 @@ def test_the_ceiling_is_a_round_number_above_all_values(highest: int, ceiling: f
 
 def test_bars_stand_on_each_other() -> None:
     chart = chart_of(Past(counts=[counted(1, 40, "retry"), counted(1, 20, "hold"), counted(2, 100)]), Span.HOUR, NOW)
-    assert paths(chart, "bar failed") == ["M59.15 100.0V60.0h.7V100.0z"]
-    assert paths(chart, "bar deferred") == ["M59.15 60.0V40.0h.7V60.0z"]
+    assert paths(chart, "bar failed") == ["M58.15 100.0V60.0h.7V100.0z"]
+    assert paths(chart, "bar deferred") == ["M58.15 60.0V40.0h.7V60.0z"]
+
+
+def test_the_present_minute_is_a_bar_and_no_fall_of_the_line() -> None:
+    chart = chart_of(Past(counts=[counted(1, 100), counted(0, 20)]), Span.HOUR, NOW)
+    assert paths(chart, "bar open") == ["M59.15 100.0V80.0h.7V100.0z"]
+    assert paths(chart, "line delivered") == ["M58 0L58.5 0L59 0"]
 
 
 def test_the_svg_has_numbers_and_our_own_words_only() -> None:

@@ -48,6 +48,19 @@ CREATE TABLE minutes (
     PRIMARY KEY (flow, minute, outcome, reason, status, bucket)
 ) WITHOUT ROWID;
 
+-- The same counts by hour; `minute` is the first of the hour. A week is added up from a few thousand of these rows.
+CREATE TABLE hours (
+    minute INTEGER NOT NULL,
+    flow TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    bucket INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    duration_us INTEGER NOT NULL,
+    PRIMARY KEY (flow, minute, outcome, reason, status, bucket)
+) WITHOUT ROWID;
+
 CREATE TABLE flow_minutes (
     flow TEXT NOT NULL,
     at INTEGER NOT NULL,

@@ -7,29 +7,46 @@ const main = document.querySelector("main");
 const state = document.getElementById("live-state");
 const address = main.dataset.live;
 
+/** Return the parts of a page that can change, by their names. */
+function partsOf(root) {
+  return new Map([...root.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
+}
+
+/** Return the content of a part without distances from now, which differ every second. */
+function contentOf(part) {
+  const copy = part.cloneNode(true);
+  for (const ago of copy.querySelectorAll(".ago")) ago.textContent = "";
+  return copy.innerHTML;
+}
+
+const shown = new Map([...partsOf(main)].map(([name, part]) => [name, contentOf(part)]));
+
 /** Replace each part of the page that has changed, and keep the keyboard's place in it. */
 function show(html) {
-  const fresh = new DOMParser().parseFromString(html, "text/html");
-  for (const part of fresh.querySelectorAll("[data-part]")) {
-    const old = main.querySelector(`[data-part="${CSS.escape(part.dataset.part)}"]`);
-    if (!old || old.outerHTML === part.outerHTML || isInUse(old)) continue;
-    const active = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const present = partsOf(main);
+  for (const [name, part] of partsOf(new DOMParser().parseFromString(html, "text/html"))) {
+    const old = present.get(name);
+    const content = contentOf(part);
+    if (!old || shown.get(name) === content || isInUse(old)) continue;
+    const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     announce(old, part);
     old.replaceWith(part);
-    if (active) part.querySelector(`a[href="${CSS.escape(active)}"]`)?.focus({ preventScroll: true });
+    shown.set(name, content);
+    if (focused) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 }
 
 /** Whether a person reads values in a part, which a replacement would take away. */
 function isInUse(part) {
-  return part.querySelector("details[open], i:hover") !== null || (getSelection()?.containsNode(part, true) && !getSelection().isCollapsed);
+  const selection = getSelection();
+  const isSelected = selection !== null && !selection.isCollapsed && selection.containsNode(part, true);
+  return isSelected || part.querySelector("details[open], i:hover") !== null;
 }
 
-/** Pass a new standing to screen readers, and nothing else: numbers change every second. */
+/** Pass a new state to screen readers, and nothing else: numbers change every second. */
 function announce(old, part) {
-  const before = old.querySelector(".head .badge, .badge[data-state]") ?? old.querySelector(":scope > .badge");
-  const after = part.querySelector(".head .badge, .badge[data-state]") ?? part.querySelector(":scope > .badge");
-  if (state && after && before?.textContent !== after.textContent) state.textContent = `State: ${after.textContent}`;
+  const [before, after] = [old, part].map((each) => each.querySelector("[data-state]")?.textContent);
+  if (state && after && before !== after) state.textContent = `Now: ${after}`;
 }
 
 let stream = null;

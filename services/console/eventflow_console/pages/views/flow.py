@@ -80,6 +80,13 @@ class FlowView:
         return _ready_of([collector.is_ready for collector in self.state.collectors]) or "none answered"
 
     @property
+    def spool(self) -> str:
+        """The events in the spools: `empty`, `12 events`, or `none` if no collector has a spool."""
+        if self.state.spool is not None:
+            return words.counted(self.state.spool.events, "event") if self.state.spool.events else "empty"
+        return "none" if self.state.collectors else words.UNKNOWN
+
+    @property
     def processors(self) -> str:
         """The number of ready processors, and of silent ones."""
         answered = [processor.is_ready for processor in self.state.processors]

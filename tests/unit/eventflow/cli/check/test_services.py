@@ -90,3 +90,13 @@ async def test_an_answer_that_arrives_in_parts_is_read_to_its_end() -> None:
         admin = {"admin_port": server.sockets[0].getsockname()[1]}
         found = await check_services(Settings.model_validate({"collector": admin, "processor": admin}), ["orders"])
     assert [finding.verdict for finding in found] == [Verdict.OK, Verdict.OK]
+
+
+async def test_a_console_is_asked_only_if_it_has_settings() -> None:
+    closed = {"admin_host": "127.0.0.1", "admin_port": 1}
+    services = {"collector": closed, "processor": closed}
+    assert len(await check_services(Settings.model_validate(services), [])) == 2
+    found = await check_services(Settings.model_validate({**services, "console": closed}), [])
+    assert [finding.subject for finding in found] == [
+        f"{service} at 127.0.0.1:1" for service in ("collector", "processor", "console")
+    ]

@@ -24,7 +24,7 @@ def test_a_timeline_begins_with_the_acceptance_and_has_each_answer() -> None:
             "2026-01-02T12:00:00.000Z  attempt 1, lane events, failed; next attempt from 2026-01-02T12:00:05.000Z: "
             "client_error, HTTP 422 (12.3 ms)"
         ),
-        "    answer (application/json, first 25 of 4096 bytes):",
+        "    answer (application/json, 4096 bytes, 25 bytes kept):",
         '        {"error":\\n "no such sku"}',
         "2026-01-02T12:00:06.000Z  attempt 2, lane events, was delivered: HTTP 200 (12.3 ms)",
     ]

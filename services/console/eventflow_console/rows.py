@@ -7,10 +7,9 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import ClientConnectionResetError, web
+from prometheus_client import Gauge
 
 from eventflow.errors import EventFlowError
-from eventflow_console.desk import DESK
-from eventflow_console.metrics import ConsoleMetrics
 from eventflow_console.refusals import RequestRefusedError
 
 NDJSON: Final = "application/x-ndjson"
@@ -24,8 +23,15 @@ log = structlog.stdlib.get_logger()
 class RowStreams:
     """The open streams of rows, at most `STREAMS_MAX`: each occupies the store or the broker."""
 
-    def __init__(self, metrics: ConsoleMetrics) -> None:
-        self._gauge = metrics.streams.labels(kind="rows")
+    def __init__(self, stopping: asyncio.Event, gauge: Gauge) -> None:
+        """Take the parts.
+
+        Args:
+            stopping: Set when the console ends: all streams are cut then.
+            gauge: Shows the number of open streams.
+        """
+        self._stopping = stopping
+        self._gauge = gauge
         self._open = 0
 
     async def send(self, request: web.Request, rows: AsyncIterator[bytes], *, name: str) -> web.StreamResponse:
@@ -47,37 +53,32 @@ class RowStreams:
         self._open += 1
         self._gauge.inc()
         try:
-            return await _send(request, rows, name)
+            return await self._send(request, rows, name)
         finally:
             self._open -= 1
             self._gauge.dec()
 
-
-ROWS: Final = web.AppKey("rows", RowStreams)
-
-
-async def _send(request: web.Request, rows: AsyncIterator[bytes], name: str) -> web.StreamResponse:
-    # The first row is read before the answer begins, so that an error of the query has a status of its own.
-    row = await _next(rows)
-    response = web.StreamResponse(
-        headers={"Content-Type": NDJSON, "Content-Disposition": f'attachment; filename="{name}.ndjson"'}
-    )
-    await response.prepare(request)
-    stopping = request.app[DESK].stopping
-    try:
-        while row is not None and not stopping.is_set():
-            async with asyncio.timeout(ROW_DEADLINE_S):
-                await response.write(row)
-            row = await _next(rows)
-    except (EventFlowError, TimeoutError, ClientConnectionResetError) as error:
-        # No error may leave this function now: the answer to it would follow the rows as if it were one of them.
-        log.warning("stream.cut", name=name, error=str(error) or type(error).__name__)
-    if row is not None:
-        if request.transport is not None:
-            request.transport.abort()
+    async def _send(self, request: web.Request, rows: AsyncIterator[bytes], name: str) -> web.StreamResponse:
+        # The first row is read before the answer begins, so that an error of the query has a status of its own.
+        row = await _next(rows)
+        response = web.StreamResponse(
+            headers={"Content-Type": NDJSON, "Content-Disposition": f'attachment; filename="{name}.ndjson"'}
+        )
+        await response.prepare(request)
+        try:
+            while row is not None and not self._stopping.is_set():
+                async with asyncio.timeout(ROW_DEADLINE_S):
+                    await response.write(row)
+                row = await _next(rows)
+        except (EventFlowError, TimeoutError, ClientConnectionResetError) as error:
+            # No error may leave this function now: the answer to it would follow the rows as if it were one of them.
+            log.warning("stream.cut", name=name, error=str(error) or type(error).__name__)
+        if row is not None:
+            if request.transport is not None:
+                request.transport.abort()
+            return response
+        await response.write_eof()
         return response
-    await response.write_eof()
-    return response
 
 
 async def _next(rows: AsyncIterator[bytes]) -> bytes | None:
