@@ -44,8 +44,9 @@ test-documents: $(INSTALLED) ## Run the commands of the documents as a reader wo
 test-unit: $(INSTALLED) ## Run only the tests that need no broker
 	@$(RUN) -m pytest tests/unit
 
-test-integration: $(INSTALLED) ## Run only the tests against a real RabbitMQ
+test-integration: $(INSTALLED) ## Run only the tests against a real RabbitMQ and PostgreSQL
 	@$(RUN) -m sandbox.broker --ensure
+	@$(RUN) -m sandbox.database --ensure || test "$$CI" != true
 	@$(RUN) -m pytest tests/integration tests/e2e
 
 screenshots: $(INSTALLED) ## Write the pictures of the documents to docs/images/

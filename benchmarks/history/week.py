@@ -30,7 +30,7 @@ _BUCKETS_US = tuple(int(bucket_s * 1e6) for bucket_s in DURATION_BUCKETS_S)
 
 
 class _Turn(NamedTuple):
-    """An event whose next attempt is due. The first field orders the turns."""
+    """An event with its next attempt. Turns are ordered by the first field."""
 
     due_s: float
     event_id: str

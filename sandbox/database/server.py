@@ -41,8 +41,8 @@ class PrivateServer(Postgres):
     Args:
         directory: Created if missing.
         port: By default a free one.
-        is_durable: Whether data survive a crash of the machine too. Without it, writes are faster, and survive a crash
-            of the server.
+        is_durable: Whether committed data survive a crash of the machine too, and not only one of the server. Then
+            writes are slower.
         settings: More settings of the server, by name.
 
     Raises:
@@ -123,9 +123,8 @@ class PrivateServer(Postgres):
     def kill(self) -> None:
         # Each connection has a process in a group of its own. They are listed before the first of them ends, because
         # after its end PostgreSQL would begin to restart the others.
-        if self.alive:
-            for pid in self._pids():
-                _signal(pid, signal.SIGKILL)
+        for pid in self._pids():
+            _signal(pid, signal.SIGKILL)
         self._server.kill()
         self._lock.release()
 
@@ -149,7 +148,7 @@ class PrivateServer(Postgres):
         return self.directory / "data"
 
     @property
-    def _is_complete(self) -> Path:
+    def _completion_file(self) -> Path:
         """File that exists after `initdb` has ended."""
         return self.directory / "complete"
 
@@ -166,7 +165,9 @@ class PrivateServer(Postgres):
         return ["setpriv", *ids, "--no-new-privs"]
 
     def _pids(self) -> list[int]:
-        """Return the ids of its processes, the first one first."""
+        """Return the ids of its processes, the first one first; none if it does not run."""
+        if not self.alive:
+            return []
         first = self._server.pid
         listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
         pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
@@ -188,7 +189,7 @@ class PrivateServer(Postgres):
 
     def _make_data(self) -> None:
         """Make the files of a new server, unless the directory has them."""
-        if self._is_complete.exists():
+        if self._completion_file.exists():
             return
         shutil.rmtree(self._data, ignore_errors=True)  # the rest of a start that was interrupted
         self._password_file.touch(mode=0o600)
@@ -206,7 +207,7 @@ class PrivateServer(Postgres):
         )
         if done.returncode != 0:
             raise ServerError(f"initdb in {self._data} failed: {done.stderr.strip()}")
-        self._is_complete.touch()
+        self._completion_file.touch()
 
     def _check_reach(self, user: str) -> None:
         """Check that the user can enter the directory. The home directory of root is closed to others, for example."""

@@ -39,6 +39,11 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("database"))
 
 
+def files_in(directory: Path) -> list[Path]:
+    """Everything in a directory."""
+    return list(directory.iterdir())
+
+
 class History:
     """`eventflow history` for one store."""
 
@@ -278,11 +283,22 @@ async def test_a_missing_schema_is_one_line_that_names_the_command(without_right
     assert "secret-word" not in refused.stderr
 
 
-async def test_a_file_that_no_processor_has_made_yet_is_one_line(tmp_path: Path) -> None:
-    ended = await History(f"sqlite:///{tmp_path / 'missing.db'}")("list")
-    assert (ended.status, ended.stderr.count("\n")) == (1, 1)
-    assert "a processor creates it" in ended.stderr
-    assert not (tmp_path / "missing.db").exists()
+async def test_no_command_but_migrate_creates_the_file_of_the_processors(tmp_path: Path) -> None:
+    """It would belong to the operator, and the processors could not write it."""
+    history = History(f"sqlite:///{tmp_path / 'missing.db'}")
+    for command in (("list",), ("show", "a"), ("export",), ("actions",), ("forget", "a", "--yes"), ("prune",)):
+        ended = await history(*command)
+        assert (ended.status, ended.stderr.count("\n")) == (1, 1)
+        assert "a processor creates it" in ended.stderr
+    assert files_in(tmp_path) == []
+    assert (await history("migrate")).status == 0
+    assert (await history("list")).status == 0
+
+
+async def test_an_action_does_not_create_the_file_of_the_processors(eventflow: Command, tmp_path: Path) -> None:
+    ended = await eventflow("pause", HISTORY__URL=f"sqlite:///{tmp_path / 'missing.db'}")
+    assert (ended.status, "a processor creates it" in ended.stderr) == (0, True)
+    assert files_in(tmp_path) == []
 
 
 @pytest.fixture
@@ -313,7 +329,7 @@ async def test_why_knows_that_an_event_was_not_attempted(eventflow: Command, his
     ended = await eventflow("why", "unknown", HISTORY__URL=history.url)
     assert ended.status == 1
     assert "no attempt is on record" in ended.stdout
-    assert "It was not attempted yet, or it never arrived." in ended.stdout
+    assert "It was not attempted yet, it never arrived, or its attempts are older than 7 days" in ended.stdout
     assert "37 attempts" in ended.stdout
 
 

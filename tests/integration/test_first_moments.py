@@ -32,6 +32,7 @@ MODULES = {
     "collector": ("eventflow_collector",),
     "workers": ("eventflow_collector",),
     "processor": ("eventflow_processor",),
+    "console": ("eventflow_console",),
     "status": ("eventflow.cli", "status", "--watch"),
 }
 
@@ -71,9 +72,10 @@ def is_importing(pid: int) -> bool:
 @pytest.mark.parametrize("moment", ["while it imports", "a second later"])
 def test_sigterm_ends_the_first_process_of_a_container_at_once(program: str, moment: str) -> None:
     environment = scrubbed_environment() | SETTINGS
-    for role in ("COLLECTOR", "PROCESSOR"):
+    for role in ("COLLECTOR", "PROCESSOR", "CONSOLE"):
         environment[f"EVENTFLOW_{role}__ADMIN_PORT"] = str(free_port())
-    environment["EVENTFLOW_COLLECTOR__PORT"] = str(free_port())
+    for role in ("COLLECTOR", "CONSOLE"):
+        environment[f"EVENTFLOW_{role}__PORT"] = str(free_port())
     environment["EVENTFLOW_COLLECTOR__WORKERS"] = "2" if program == "workers" else "1"
     with (
         silent_broker() as environment["EVENTFLOW_BROKER__URL"],

@@ -217,6 +217,8 @@ async def test_a_full_disk_costs_rows_only_and_is_a_gap_afterwards(
             return await service.metric(http, "eventflow_history_pending") == 0
 
         await eventually(is_complete, what=lambda: f"all rows written:\n{service.output}")
+        # A smaller batch may find room, which ends an outage; but most tries do not.
+        assert 1 <= len(service.logged("history.unavailable")) < 10
     found = await recorded(url, flow)
     assert found.attempts == found.counted == 3000
     assert found.gaps

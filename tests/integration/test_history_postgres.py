@@ -120,7 +120,7 @@ async def test_a_day_that_is_being_read_is_dropped_later_and_holds_up_no_writer(
             await asyncio.sleep(0.02)
         await keeping
     await reader.close()
-    assert slowest_s < 1.0  # it waits behind the lock for at most 0.2 s
+    assert slowest_s < 2.0  # it waits behind the lock for at most 0.2 s; the rest is for a busy machine
     assert named((now - timedelta(days=9)).date())[0] in await days_in(database)
     await store.keep(**WEEK, now=now)
     assert named((now - timedelta(days=9)).date())[0] not in await days_in(database)

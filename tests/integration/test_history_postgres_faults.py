@@ -182,8 +182,8 @@ async def test_a_frozen_server_holds_a_call_for_a_bounded_time(store, database_s
     began_s = asyncio.get_running_loop().time()
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
         assert isinstance(outcome, HistoryUnavailableError)
-    assert asyncio.get_running_loop().time() - began_s < 2
-    await asyncio.wait_for(store.close(), 1)
+    assert asyncio.get_running_loop().time() - began_s < 4
+    await asyncio.wait_for(store.close(), 2)
     database_server.resume()
 
 
@@ -194,7 +194,7 @@ async def test_a_store_that_is_away_answers_at_once_and_is_used_again_when_it_is
         began_s = asyncio.get_running_loop().time()
         with pytest.raises(HistoryUnavailableError):
             await store.append(batch_of(2))
-        assert asyncio.get_running_loop().time() - began_s < 1
+        assert asyncio.get_running_loop().time() - began_s < 2
     database_server.start()
     await store.append(batch_of(2))
     assert await store.last_batch("p1") == 2

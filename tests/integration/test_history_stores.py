@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -141,12 +142,18 @@ async def test_the_number_of_a_batch_says_after_a_loss_whether_it_is_on_record(
     assert await store.last_batch("processor-1") == 3
 
 
-async def test_a_refused_row_leaves_nothing_of_its_batch(store: HistoryStore, recorder: Recorder) -> None:
+@pytest.mark.parametrize("refused", [{"duration_us": 1 << 63}, {"type": None}], ids=str)
+async def test_a_refused_row_leaves_nothing_of_its_batch(
+    store: HistoryStore, recorder: Recorder, refused: dict[str, Any]
+) -> None:
+    records = [attempt() for _ in range(100)]
     with pytest.raises(HistoryRefusedError):
-        await recorder.record(attempt(), attempt(duration_us=1 << 63), minutes=minutes_of([attempt()]))
+        await recorder.record(*records, attempt(**refused), *records, minutes=minutes_of(records))
     assert await store.attempts_of("order-1") == []
     assert await store.minutes("default", **WIDE) == []
     assert await store.last_batch("processor-1") == 0
+    await store.append(Batch(writer="processor-1", number=1, attempts=records))
+    assert len(await store.attempts_of("order-1")) == 100
 
 
 async def test_several_writers_at_the_same_time_lose_nothing(store: HistoryStore) -> None:

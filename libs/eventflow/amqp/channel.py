@@ -12,7 +12,7 @@ from aiormq import Channel
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity
 from pamqp.exceptions import PAMQPException
 
-from eventflow.amqp.connection import Connection, first_line, transport_of
+from eventflow.amqp.connection import BrokerConnection, Connection, first_line, transport_of
 from eventflow.errors import BrokerUnavailableError
 
 RPC_TIMEOUT_S = 10
@@ -75,9 +75,9 @@ async def open_channel(connection: Connection, *, confirms: bool = False) -> Cha
     Raises:
         BrokerUnavailableError: The connection is gone or does not answer.
     """
-    channel = await answered(
-        "open a channel", transport_of(connection).channel(publisher_confirms=confirms, on_return_raises=True)
-    )
+    number = connection.new_channel_number() if isinstance(connection, BrokerConnection) else None
+    opening = transport_of(connection).channel(number, publisher_confirms=confirms, on_return_raises=True)
+    channel = await answered("open a channel", opening)
     assert isinstance(channel, Channel)  # noqa: S101 - for the type checker: the library declares the port only
     return channel
 

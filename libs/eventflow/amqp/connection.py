@@ -24,6 +24,9 @@ from eventflow.tasks import cancel_and_wait, race
 
 HEARTBEAT_S = 10
 CONNECT_TIMEOUT_S = 10
+CHANNELS_MAX = 65535
+"""The highest number of a channel, if the broker names none."""
+
 CLOSE_TIMEOUT_S = 2.0
 """Longest time that an orderly close may take. The library alone would wait 33 s for a broker that does not read."""
 
@@ -80,11 +83,30 @@ class BrokerConnection(aio_pika.Connection):
             client_properties={"connection_name": name},
         )
         self.wire = wire.Wire()
+        self._last_channel_number = 0
         named = broker.tls.server_name if broker.tls is not None else None
         self.kwargs["vhost"] = broker.vhost
         self.kwargs["transport_factory"] = wire.WireTransportFactory(
             self.wire, route, context=context, server_name=named or broker.host.removesuffix(".")
         )
+
+    def new_channel_number(self) -> int:
+        """Return a number that no channel has had for as long as possible.
+
+        The library reuses the highest number as soon as the broker has closed its channel. Another channel may then be
+        opened with this number before the library has sent the answer to the close, and the broker closes the whole
+        connection: "second 'channel.open' seen".
+
+        Raises:
+            BrokerUnavailableError: The connection is closed.
+        """
+        transport = transport_of(self)
+        numbers_max = transport.connection_tune.channel_max or CHANNELS_MAX
+        for _ in range(numbers_max):
+            self._last_channel_number = self._last_channel_number % numbers_max + 1
+            if self._last_channel_number not in transport.channels:
+                break
+        return self._last_channel_number
 
     @override
     async def connect(self, timeout: TimeoutType = None) -> None:

@@ -59,7 +59,7 @@ def send_sample(
         event = None if state is None else document_of(state)
         print_json({"url": address, "status": status, "answer": text, "id": event_id, "event": event})
     else:
-        known = [] if state is None else lines_of(state, settings.history.record)
+        known = [] if state is None else lines_of(state, settings.history)
         lines = [f"POST {address}: {status} {text}".rstrip(), *known]
         for line in lines if is_accepted else [*lines, _ADVICE]:
             out.print(printable(line), soft_wrap=True)

@@ -34,7 +34,13 @@ FileOption = Annotated[
 
 
 @command(app, "add-user")
-def add(context: typer.Context, name: NameArgument, file: FileOption = None, config: ConfigOption = None) -> None:
+def add(
+    context: typer.Context,
+    name: NameArgument,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Add a user, or give a user a new password.
 
     The command asks for the password. Without a terminal it reads the first line of its input. The file holds a hash,
@@ -47,7 +53,10 @@ def add(context: typer.Context, name: NameArgument, file: FileOption = None, con
         password = check_password(_password())
     with _named(path):
         is_new = put_user(path, name, PasswordHash.of(password))
-    out.print(f"{name} {'was added to' if is_new else 'has a new password in'} {path}", soft_wrap=True)
+    if as_json:
+        print_json({"user": name, "new": is_new, "file": str(path)})
+    else:
+        out.print(f"{name} {'was added to' if is_new else 'has a new password in'} {path}", soft_wrap=True)
 
 
 @command(app, "list-users")
@@ -59,21 +68,30 @@ def show(
     with _named(path):
         names = list(read_users(path))
     if as_json:
-        print_json(names)
+        print_json({"users": names, "file": str(path)})
         return
     for name in names:
         out.print(name, soft_wrap=True)
 
 
 @command(app, "remove-user")
-def remove(context: typer.Context, name: NameArgument, file: FileOption = None, config: ConfigOption = None) -> None:
+def remove(
+    context: typer.Context,
+    name: NameArgument,
+    file: FileOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Remove a user. A running console refuses the password within a second."""
     path = _file(context, file, config)
     with _named(path):
         was_there = remove_user(path, name)
     if not was_there:
         raise EventFlowError(f"{path} has no user {name!r}")
-    out.print(f"{name} was removed from {path}", soft_wrap=True)
+    if as_json:
+        print_json({"user": name, "file": str(path)})
+    else:
+        out.print(f"{name} was removed from {path}", soft_wrap=True)
 
 
 def _file(context: typer.Context, file: Path | None, config: Path | None) -> Path:

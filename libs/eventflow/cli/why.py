@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from eventflow.operations.events import EventState, document_of, find_event
 from eventflow.operations.history.event import EventHistory, find_in_history
 from eventflow.operations.history.words import absence_of, attempts_in_words, gap_sentences, sentence_of
 from eventflow.operations.session import Link
+from eventflow.settings.history import HistorySettings
 from eventflow.settings.root import Settings
 
 ATTEMPTS_SHOWN = 10
@@ -44,7 +45,7 @@ def why(
     if as_json:
         out.print(json.dumps(document_of(state), indent=2), soft_wrap=True)
     else:
-        for line in lines_of(state, settings.history.record):
+        for line in lines_of(state, settings.history):
             out.print(printable(line), soft_wrap=True)
     if not state.is_known:
         sys.exit(1)
@@ -69,12 +70,12 @@ def state_of(settings: Settings, flow: str, event_id: str) -> EventState:
     return with_link(settings, search)
 
 
-def lines_of(state: EventState, record: Literal["all", "failed"]) -> list[str]:
+def lines_of(state: EventState, settings: HistorySettings) -> list[str]:
     """Return the state of the event as lines of text.
 
     Args:
         state: The state.
-        record: The attempts that the history keeps.
+        settings: Those of the history.
     """
     lines = [
         f"{processor}: {sentence}"
@@ -93,7 +94,7 @@ def lines_of(state: EventState, record: Literal["all", "failed"]) -> list[str]:
     if state.history is not None:
         lines += _history_lines(state.history, state.flow)
     if not state.is_known:
-        searched = None if state.history is None or state.history.unavailable else record
+        searched = None if state.history is None or state.history.unavailable else settings
         lines.append(
             f"unknown in flow {state.flow}: no processor holds or remembers it, "
             + ("" if searched is None else "no attempt is on record, ")

@@ -87,7 +87,7 @@ def is_failure(record: AttemptRecord) -> bool:
 
 
 def storable_attempts(attempts: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
-    """Return attempts whose texts every store accepts (see `storable_text`): usually the same ones."""
+    """Return attempts with texts that every store accepts (see `storable_text`): usually the same ones."""
     texts = "".join(filter(None, chain.from_iterable(map(_TEXTS_FROM_OUTSIDE, attempts))))
     if _is_plain(texts):  # a test of all at once, because there are many
         return attempts
@@ -99,7 +99,7 @@ def _storable(attempt: AttemptRecord) -> AttemptRecord:
 
 
 def storable_text(text: str) -> str:
-    """Return a text with U+FFFD in place of what PostgreSQL cannot store: NUL, and surrogates, which have no UTF-8."""
+    """Return a text with U+FFFD in place of characters that PostgreSQL cannot store: NUL, and surrogates."""
     return text if _is_plain(text) else _UNSTORABLE.sub("\ufffd", text)
 
 
@@ -231,7 +231,7 @@ class Action:
     Attributes:
         id: A UUID of version 7.
         by: The operator, as the command or the console knows the name.
-        kind: `pause`, `resume`, `rate`, `replay`, `export`, `purge`, `forget`.
+        kind: `pause`, `resume`, `rate`, `replay`, `export`, `purge`, `forget`, `prune`.
         detail: The rest, for people: `100/s`, `422s of the last hour: 37 events`.
     """
 

@@ -202,13 +202,13 @@ class HistoryWriter:
             await self._begin_with(self._store)
         if self._now_s >= self._keep_at_s:
             await self._keep(self._store)
-        self._note_up()
         while self._parts:  # from before an outage
             await self._write_first(self._store)
         if is_last:
             await self._write_rest(self._store)
         else:
             await self._write_batches(self._store)
+        self._note_up()  # not before: a store with a full disk can be read
 
     async def _write_batches(self, store: OwnStore) -> None:
         """Write counts and rows if the flush time is over, and then all batches that wait."""
@@ -239,10 +239,9 @@ class HistoryWriter:
 
     async def _begin_with(self, store: OwnStore) -> None:
         """Find out about the batch in progress, at the start and after each outage."""
-        if await _in_time(store.last_batch(self._name)) > self._number:
+        if await _in_time(store.last_batch(self._name)) > self._number and self._parts:
             self._note_written()  # its transaction had ended before its answer was lost
         self._has_begun = True
-        self._keep_at_s = 0.0  # the partitions of these days may be missing, and then no row is accepted
 
     async def _keep(self, store: OwnStore) -> None:
         """Let the store delete old records, and continue without it if that takes long. Its failure is no outage."""
@@ -299,6 +298,7 @@ class HistoryWriter:
         else:
             self._listener.written(time.monotonic() - began_s)
             self._note_written()
+            self._note_up()
 
     def _note_written(self) -> None:
         """Note that the batch in progress is on record."""
@@ -327,6 +327,7 @@ class HistoryWriter:
             log.error("history.counts_refused", minutes=len(part.minutes), gaps=len(part.gaps), reason=str(error))
 
     def _note_outage(self, error: Exception) -> None:
+        self._flush_at_s = 0.0  # the next try writes all that waits, because only that shows that the outage is over
         if self._outage is not None:
             self._outage.failures += 1
             if self._outage.error is type(error):
@@ -351,7 +352,10 @@ class HistoryWriter:
             )
 
     def _drop_rest(self) -> None:
-        """Count the rows that are left at the end. No gap can be recorded: there is no store, or no time."""
+        """Count the rows that are left at the end. No gap can be recorded: there is no store, or no time.
+
+        The first of them may be on record nevertheless, if the answer of the store was not awaited.
+        """
         while (part := self._buffer.take()) is not None:
             self._parts.append(part)
         left = Counter(_FLOW_OF(record) for part in self._parts for record in part.attempts)

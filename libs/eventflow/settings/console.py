@@ -54,8 +54,8 @@ class ConsoleSettings(Section):
     )
     hosts: Annotated[tuple[str, ...], BeforeValidator(split)] = Field(
         (),
-        description="host names by which people reach the console, separated by commas; loopback names and the "
-        "configured host are always accepted, any other is refused",
+        description="host names by which people reach the console, separated by commas; loopback names, the "
+        "configured host, and the address at which a request arrives are always accepted, any other is refused",
     )
     read_only: bool = Field(False, description="whether every change is refused: pages only show")
     trace_url: Annotated[str, AfterValidator(_trace_url)] | None = Field(

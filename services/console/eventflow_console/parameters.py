@@ -46,6 +46,18 @@ def named_flow_in(parameters: Parameters, flows: Collection[str]) -> str | None:
     return flow_in(parameters, flows) if parameters.get("flow") else None
 
 
+def ordered_flow_in(parameters: Parameters, flows: Collection[str]) -> str:
+    """Return the flow of an order. It must be named: an order to the wrong flow is worse than none.
+
+    Raises:
+        InvalidInputError: None is named.
+        RequestRefusedError: There is no such flow.
+    """
+    if not parameters.get("flow"):
+        raise InvalidInputError(f"flow: one of these is expected: {', '.join(flows)}")
+    return flow_in(parameters, flows)
+
+
 def event_id_in(parameters: Parameters) -> str:
     """Return the id of an event.
 

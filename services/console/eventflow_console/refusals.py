@@ -23,7 +23,7 @@ _STATUSES: Final[Mapping[type[EventFlowError], int]] = {
 """The first class that fits an error has its status."""
 
 _SENTENCES: Final = {
-    404: "There is no such page.",
+    404: "There is nothing at this address.",
     405: "This address does not take requests of this method.",
     413: "The request is too large.",
 }

@@ -161,6 +161,11 @@ async def test_requests_are_counted_by_route_and_not_by_address(open_console: Co
     assert open_console.counted("eventflow_console_requests_total", route="none", status="4xx") == 3
 
 
+async def test_a_redirect_is_counted_too(open_console: Console):
+    assert (await open_console.get("/")).status == 302
+    assert open_console.counted("eventflow_console_requests_total", route="/", status="3xx") == 1
+
+
 async def test_long_lines_and_many_headers_are_refused(open_console: Console):
     async with aiohttp.ClientSession() as client:
         async with client.get(open_console.url, headers={"X": "x" * 9000}) as answer:

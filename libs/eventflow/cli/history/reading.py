@@ -39,7 +39,7 @@ from eventflow.history.documents import action_document, document_of, gap_docume
 from eventflow.history.filters import PAGE_MAX, AttemptFilter, Cursor
 from eventflow.history.records import Action, AttemptRecord, Gap, from_unix_microseconds
 from eventflow.history.store import HistoryStore
-from eventflow.operations.history.event import EventHistory, event_history, history_document
+from eventflow.operations.history.event import ATTEMPTS_MAX, EventHistory, event_history, history_document
 from eventflow.operations.history.session import in_time
 from eventflow.operations.history.walk import cursor_of, pages_of
 from eventflow.operations.history.words import attempts_in_words, gap_sentences
@@ -113,7 +113,9 @@ def show_event(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event.")],  # noqa: A002 - the argument's name
     flow: FlowOption = None,
-    full: Annotated[bool, typer.Option("--full", help="Show the whole answers that are kept, indented.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show answers as they are kept: JSON indented, other bytes in hex.")
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -133,6 +135,8 @@ def show_event(
         return
     for line in timeline_of(history.attempts, full=full):
         out.print(printable(line), soft_wrap=True)
+    if len(history.attempts) == ATTEMPTS_MAX:
+        err.print(f"warning: only the first {ATTEMPTS_MAX} attempts are shown", style="yellow")
     _print_gaps(history.gaps)
 
 

@@ -13,6 +13,7 @@ from eventflow.cli.console import out, print_json, printable, table
 from eventflow.cli.history.shown import facts_of
 from eventflow.cli.history.store import store_name, with_history
 from eventflow.cli.options import ConfigOption, JsonOption, moment_option, settings_of
+from eventflow.errors import HistorySchemaError
 from eventflow.event import format_time, utc_now
 from eventflow.history.opening import migrations_of, path_of
 from eventflow.history.store import HistoryStore, StoreReport
@@ -132,7 +133,9 @@ def prune(
         _confirm(f"Delete all attempts before {format_time(moment)} permanently?", yes=yes)
 
     async def keep(store: HistoryStore) -> StoreReport:
-        await report_of(store)  # first, because it finds out soon that the store is away
+        report = await report_of(store)  # first, because it finds out soon that the store is away
+        if report.version != report.expected_version:
+            raise HistorySchemaError("; ".join(report.problems))
         minutes = timedelta(days=history.minutes_retention_days)
         await store.keep(attempts=now - moment, minutes=minutes, now=now)
         return await report_of(store)

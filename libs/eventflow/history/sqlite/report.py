@@ -14,7 +14,7 @@ from eventflow.history.store import QUERY_MAX_S, StoreReport
 
 
 def report_of(path: Path) -> StoreReport:
-    """Return the state of a file; what is wrong is a part of it, and no error."""
+    """Return the state of a file. Problems are a part of it, and raise no error."""
     problems = list(_problems_of_rights(path))
     version, oldest_start = 0, None
     try:

@@ -26,7 +26,7 @@ _ACCEPTED_AT, _STARTED_AT, _SETTLED, _NEXT_AT = (
 
 
 def row_of_attempt(attempt: AttemptRecord) -> Row:
-    """Return the values of `ATTEMPT_COLUMNS`, of an attempt whose texts are `storable`."""
+    """Return the values of `ATTEMPT_COLUMNS`. The texts of the attempt are storable (see `storable_attempts`)."""
     row = list(attempt)
     row[_STARTED_AT] = unix_microseconds(attempt.started_at)
     row[_SETTLED] = int(attempt.settled)  # `sqlite3` searches for an adapter of each bool

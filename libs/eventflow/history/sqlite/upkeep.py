@@ -9,6 +9,8 @@ from eventflow.history.sqlite.reading import EVENT_PIECES, first_minute, flows
 PIECE_ROWS = 500
 """Rows that one transaction deletes, so that a writer waits for it some milliseconds only."""
 
+# Up to the time of the last row of the piece: tables WITHOUT ROWID have no number by which rows could be deleted, and
+# SQLite is usually built without DELETE ... LIMIT.
 _DELETE_PIECE = """
 DELETE FROM {table} WHERE flow = :flow AND {time} <= coalesce(
     (SELECT {time} FROM {table} WHERE flow = :flow AND {time} < :before ORDER BY {time} LIMIT 1 OFFSET :rows - 1),
@@ -25,7 +27,7 @@ DELETE FROM attempts WHERE n IN (
 
 
 def delete_piece(connection: sqlite3.Connection, *, attempts_before: datetime, minutes_before: datetime) -> bool:
-    """Delete a piece of what is too old; return False if nothing is left.
+    """Delete some of the records that are too old; return False if none is left.
 
     Gaps, actions and writers are kept as long as the minutes, which they explain.
     """

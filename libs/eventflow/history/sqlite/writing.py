@@ -1,7 +1,7 @@
 """Statements that write records. Each function is a part of one transaction. Synchronous."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -16,23 +16,27 @@ from eventflow.history.sqlite.rows import (
     row_of_minute,
 )
 
-ROWS_AT_ONCE = 240 if sqlite3.sqlite_version_info >= (3, 32) else 32  # older ones have 999 values in a statement
-"""Attempts that one execution of a statement inserts. Python's lock is released and taken again for each execution. A
-processor that is busy would let this thread wait each time, and be interrupted by it each time."""
+ROWS_AT_ONCE = (240, 16, 1) if sqlite3.sqlite_version_info >= (3, 32) else (32, 1)  # 999 values in older versions
+"""Attempts that one execution of a statement inserts: as many as possible. Python's lock (GIL) is released and taken
+again for each execution, and beside a busy event loop the thread waits for it each time."""
 
 
 def _insertion(rows: int) -> str:
+    # OR ROLLBACK: a row that is refused ends the transaction. By default it would undo only its statement. For this,
+    # SQLite copies each page before a statement with several rows changes it, which takes 4 us for an attempt.
     row = f"({', '.join('?' * len(ATTEMPT_COLUMNS))})"
     columns, values = ", ".join(ATTEMPT_COLUMNS), ", ".join([row] * rows)
-    return f"INSERT INTO attempts ({columns}) VALUES {values}"  # noqa: S608 - no value is a part of it
+    return f"INSERT OR ROLLBACK INTO attempts ({columns}) VALUES {values}"  # noqa: S608 - no value is a part of it
 
 
-_INSERT_MANY, _INSERT_ONE = _insertion(ROWS_AT_ONCE), _insertion(1)
+_INSERTIONS = {rows: _insertion(rows) for rows in ROWS_AT_ONCE}
 
 _ADD_COUNTS = """
 INSERT INTO {table} (minute, flow, outcome, reason, status, bucket, attempts, duration_us)
 VALUES (? / {step} * {step}, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, duration_us = duration_us + excluded.duration_us
+ON CONFLICT (flow, minute, outcome, reason, status, bucket) DO UPDATE SET
+    attempts = attempts + excluded.attempts,
+    duration_us = duration_us + excluded.duration_us
 """
 
 _ADD_TO_MINUTES, _ADD_TO_HOURS = (
@@ -41,12 +45,12 @@ _ADD_TO_MINUTES, _ADD_TO_HOURS = (
 
 _PUT_WRITER = """
 INSERT INTO writers (name, batch, started_at, seen_at) VALUES (:name, :batch, :now, :now)
-ON CONFLICT DO UPDATE SET batch = excluded.batch, seen_at = excluded.seen_at, ended_at = NULL
+ON CONFLICT (name) DO UPDATE SET batch = excluded.batch, seen_at = excluded.seen_at, ended_at = NULL
 """
 
 _PUT_FLOW_MINUTE = """
 INSERT INTO flow_minutes (flow, at, accepted, waiting, dead, oldest_s, spooled) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET
+ON CONFLICT (flow, at) DO UPDATE SET
     accepted = coalesce(excluded.accepted, accepted),
     waiting = coalesce(excluded.waiting, waiting),
     dead = coalesce(excluded.dead, dead),
@@ -67,17 +71,14 @@ def appending(batch: Batch, *, now: datetime) -> Callable[[sqlite3.Connection], 
     The rows are prepared here, on the event loop. On the thread of the file, this code would compete with the loop for
     Python's lock, and each callback of the loop would wait for it.
     """
-    attempts = storable_attempts(batch.attempts)
-    whole = len(attempts) // ROWS_AT_ONCE * ROWS_AT_ONCE
-    pieces = [_flattened(attempts[start : start + ROWS_AT_ONCE]) for start in range(0, whole, ROWS_AT_ONCE)]
-    rest = [row_of_attempt(attempt) for attempt in attempts[whole:]]
+    insertions = list(_insertions_of(storable_attempts(batch.attempts)))
     counts = [row_of_minute(minute) for minute in batch.minutes]
 
     def append(connection: sqlite3.Connection) -> None:
         if batch.number <= last_batch(connection, batch.writer):
             return
-        connection.executemany(_INSERT_MANY, pieces)
-        connection.executemany(_INSERT_ONE, rest)
+        for statement, values in insertions:
+            connection.execute(statement, values)
         connection.executemany(_ADD_TO_MINUTES, counts)
         connection.executemany(_ADD_TO_HOURS, counts)
         connection.executemany("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", map(row_of_gap, batch.gaps))
@@ -102,5 +103,11 @@ def put_action(connection: sqlite3.Connection, action: Action) -> None:
     connection.execute("INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?)", row_of_action(action))
 
 
-def _flattened(attempts: Sequence[AttemptRecord]) -> list[Any]:
-    return list(chain.from_iterable(map(row_of_attempt, attempts)))
+def _insertions_of(attempts: Sequence[AttemptRecord]) -> Iterator[tuple[str, list[Any]]]:
+    """Return statements with their values, each for as many attempts as possible."""
+    start = 0
+    for rows in ROWS_AT_ONCE:
+        while len(attempts) - start >= rows:
+            part = attempts[start : start + rows]
+            yield _INSERTIONS[rows], list(chain.from_iterable(map(row_of_attempt, part)))
+            start += rows

@@ -2,6 +2,7 @@
 
 from eventflow.errors import HistoryError
 from eventflow.event import new_event_id, utc_now
+from eventflow.history.opening import path_of
 from eventflow.history.records import Action
 from eventflow.operations.history.session import in_time, opened
 from eventflow.settings.history import HistorySettings
@@ -20,6 +21,10 @@ async def record_action(settings: HistorySettings, action: Action) -> str | None
     """
     if settings.url is None:
         return None
+    path = path_of(settings.url.get_secret_value())
+    if path is not None and not path.exists():
+        # It would be made for this user only, who is often not the user of the processors.
+        return f"there is no file {path} yet; a processor creates it when it starts"
     try:
         async with opened(settings) as store, in_time():
             await store.put_action(action)

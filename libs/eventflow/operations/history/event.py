@@ -13,7 +13,7 @@ from eventflow.history.store import ArchiveStore
 from eventflow.operations.history.session import in_time, opened
 from eventflow.settings.history import HistorySettings
 
-ATTEMPTS_MAX = 200
+ATTEMPTS_MAX = 1000
 GAPS_OF_UNKNOWN = timedelta(days=1)
 """If an event is not on record, the gaps of this time until now may be the reason."""
 

@@ -1,11 +1,11 @@
 """The history in sentences."""
 
 from collections.abc import Sequence
-from typing import Literal, assert_never
 
 from eventflow.event import format_time
 from eventflow.history.records import LOST, AttemptRecord, Gap
 from eventflow.operations.causes import cause_in_words
+from eventflow.settings.history import HistorySettings
 
 _ENDS = {
     "delivered": "was delivered",
@@ -59,19 +59,14 @@ def attempts_in_words(number: int) -> str:
     return f"{number} attempt{'' if number == 1 else 's'}"
 
 
-def absence_of(searched: Literal["all", "failed"] | None) -> str:
+def absence_of(searched: HistorySettings | None) -> str:
     """Explain an event that was found nowhere.
 
     Args:
-        searched: The attempts that the history keeps; None if it was not searched.
+        searched: The settings of the history; None if it was not searched.
     """
-    match searched:
-        case None:
-            return "It may still wait in a queue, or it never arrived."
-        case "all":
-            return "It was not attempted yet, or it never arrived."
-        case "failed":
-            return (
-                "It was not attempted yet, it was delivered at once (only failures are on record), or it never arrived."
-            )
-    assert_never(searched)
+    if searched is None:
+        return "It may still wait in a queue, or it never arrived."
+    at_once = "" if searched.record == "all" else "it was delivered at once (only failures are on record), "
+    days = f"{searched.retention_days} day{'' if searched.retention_days == 1 else 's'}"
+    return f"It was not attempted yet, it never arrived, {at_once}or its attempts are older than {days} and deleted."

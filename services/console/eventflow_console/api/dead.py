@@ -11,18 +11,17 @@ from eventflow_console.auth.user import user_of
 from eventflow_console.bodies import json_of, texts_in
 from eventflow_console.desk import DESK
 from eventflow_console.jobs import Job
-from eventflow_console.parameters import flow_in, letters_in, limit_in, named_flow_in
+from eventflow_console.parameters import flow_in, letters_in, limit_in, named_flow_in, ordered_flow_in
 from eventflow_console.refusals import RequestRefusedError
 
 CONDITIONS = ("reason", "status", "type", "since", "until")
-LETTERS_MAX = 200
 
 
 async def list_letters(request: web.Request) -> web.Response:
     """Answer with the first dead letters of a selection."""
     desk, parameters = request.app[DESK], parameters_of(request, "flow", *CONDITIONS, "limit")
     flow = flow_in(parameters, desk.flows)
-    page = await desk.dead_letters.page(flow, letters_in(parameters), limit=limit_in(parameters, most=LETTERS_MAX))
+    page = await desk.dead_letters.page(flow, letters_in(parameters), limit=limit_in(parameters))
     return answer({"flow": flow, "letters": page.letters, "searched": page.searched, "total": page.total})
 
 
@@ -34,10 +33,14 @@ async def count_letters(request: web.Request) -> web.Response:
 
 
 async def export_letters(request: web.Request) -> web.StreamResponse:
-    """Answer with all dead letters of a selection, one in each line."""
-    desk, parameters = request.app[DESK], parameters_of(request, "flow", *CONDITIONS)
-    flow = flow_in(parameters, desk.flows)
-    async with desk.actions.exporting(flow, letters_in(parameters), by=user_of(request)) as lines:
+    """Answer with all dead letters of a selection, one in each line.
+
+    It is no GET, because it is put on record, and keeps other operations from the dead letters.
+    """
+    desk = request.app[DESK]
+    members = texts_in(await json_of(request, known=("flow", *CONDITIONS)))
+    flow = ordered_flow_in(members, desk.flows)
+    async with desk.actions.exporting(flow, letters_in(members), by=user_of(request)) as lines:
         return await desk.rows.send(request, lines, name=f"dead-letters-{flow}")
 
 
@@ -47,7 +50,7 @@ async def replay_letters(request: web.Request) -> web.Response:
     body = await json_of(request, known=("flow", "ids", "all", *CONDITIONS))
     ids, everything = body.pop("ids", None), body.pop("all", False)
     members = texts_in(body)
-    flow, selection = flow_in(members, desk.flows), letters_in(members, _ids_in(ids))
+    flow, selection = ordered_flow_in(members, desk.flows), letters_in(members, _ids_in(ids))
     _require_meant(selection, everything)
     job = await desk.actions.replay(flow, selection, by=user_of(request))
     return answer(job, status=202)

@@ -10,8 +10,8 @@ from eventflow_console.actions import Actions
 from eventflow_console.api.answers import answer
 from eventflow_console.auth.user import user_of
 from eventflow_console.bodies import json_of, texts_in
-from eventflow_console.desk import DESK, Desk
-from eventflow_console.parameters import CONFIGURED, flow_in, rate_in
+from eventflow_console.desk import DESK
+from eventflow_console.parameters import CONFIGURED, ordered_flow_in, rate_in
 
 
 async def pause(request: web.Request) -> web.Response:
@@ -32,18 +32,11 @@ async def set_rate(request: web.Request) -> web.Response:
     if isinstance(rate, bool) or not isinstance(rate, int | float | str):
         raise InvalidInputError(f"rate_per_s: a number is expected, or {CONFIGURED!r} for the rate in the settings")
     per_s = rate_in(str(rate))
-    flow = _flow_in(texts_in(body), desk)
+    flow = ordered_flow_in(texts_in(body), desk.flows)
     return answer(await desk.actions.set_rate(flow, per_s, by=user_of(request)))
 
 
 async def _ordered(request: web.Request, order: Callable[..., Awaitable[Overrides]]) -> web.Response:
     desk = request.app[DESK]
-    flow = _flow_in(texts_in(await json_of(request, known=("flow",))), desk)
+    flow = ordered_flow_in(texts_in(await json_of(request, known=("flow",))), desk.flows)
     return answer(await order(desk.actions, flow, by=user_of(request)))
-
-
-def _flow_in(members: dict[str, str], desk: Desk) -> str:
-    """Return the flow of an order. It must be named: an order to the wrong flow stops its events."""
-    if not members.get("flow"):
-        raise InvalidInputError(f"flow: one of these is expected: {', '.join(desk.flows)}")
-    return flow_in(members, desk.flows)

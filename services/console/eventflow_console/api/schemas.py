@@ -120,6 +120,7 @@ _ORDERS: Final[Schema] = {
         },
     ),
     "CancelOrder": _object(id=_STRING),
+    "ExportOrder": {**_object(flow=_FLOW, **_CONDITIONS), "required": ["flow"]},
     "ReplayOrder": {
         **_object(
             flow=_FLOW,
@@ -127,7 +128,7 @@ _ORDERS: Final[Schema] = {
             ids={**_array(_TEXT), "minItems": 1, "maxItems": IDS_MAX, "description": "Ids of events."},
             **_CONDITIONS,
         ),
-        "required": [],
+        "required": ["flow"],
     },
 }
 PARAMETERS: Final[Schema] = {

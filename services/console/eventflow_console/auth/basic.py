@@ -17,14 +17,12 @@ from eventflow_console.auth.peers import Networks, visitor_of
 from eventflow_console.auth.throttle import Throttle
 from eventflow_console.auth.user import Authenticator
 from eventflow_console.auth.users import Users
-from eventflow_console.auth.verifier import BusyError, Verifier
+from eventflow_console.auth.verifier import TooManyWaitError, Verifier
 from eventflow_console.metrics import ConsoleMetrics
 from eventflow_console.refusals import RequestRefusedError
 
 WRONG_ANSWER_DELAY_S: Final = 1.0
 CHALLENGE: Final[Mapping[str, str]] = {"WWW-Authenticate": 'Basic realm="Event Flow", charset="UTF-8"'}
-
-_NEITHER: Final = "A name and a password are expected."
 
 log = structlog.stdlib.get_logger()
 
@@ -47,33 +45,38 @@ class Basic(Authenticator):
     @override
     async def user(self, request: web.Request) -> str:
         name, password = _credentials_in(request.headers.get("Authorization", ""))
-        place = visitor_of(request.remote, request.headers.get("X-Forwarded-For", ""), self._trusted)
         known = self._users.hash_of(name)
         if known is not None and self._verifier.remembers(password, known):
             return name  # before the bound, so that a guessing neighbour behind the same address locks no one out
+        place = visitor_of(request.remote, ",".join(request.headers.getall("X-Forwarded-For", [])), self._trusted)
+        shown = None if known is None else name  # people type a password into the wrong field
+        self._begin_try(place, shown)
+        if await self._is_right(password, known, place):
+            self._throttle.take_back(place)
+            return name
+        self._note_refused("unknown_user" if known is None else "wrong_password", shown, place)
+        await asyncio.sleep(WRONG_ANSWER_DELAY_S)
+        raise RequestRefusedError(401, "The name or the password is wrong.", headers=CHALLENGE)
+
+    def _begin_try(self, place: str, user: str | None) -> None:
         if (wait_s := self._throttle.begin(place, now_s=time.monotonic())) > 0:
-            self._count("too_many", name if known else None, place)
+            self._note_refused("too_many", user, place)
             raise RequestRefusedError(
                 429,
                 "Too many wrong passwords came from this address. Wait a minute.",
                 headers={"Retry-After": str(math.ceil(wait_s))},
             )
+
+    async def _is_right(self, password: str, known: PasswordHash | None, place: str) -> bool:
         try:
-            is_right = await self._verifier.is_right(password, known or self._unknown) and known is not None
-        except BusyError:
+            return await self._verifier.is_right(password, known or self._unknown) and known is not None
+        except TooManyWaitError:
             self._throttle.take_back(place)
             raise RequestRefusedError(503, "Too many passwords wait to be checked. Try again in a moment.") from None
-        if is_right:
-            self._throttle.take_back(place)
-            return name
-        self._count("wrong_password" if known else "unknown_user", name if known else None, place)
-        await asyncio.sleep(WRONG_ANSWER_DELAY_S)
-        raise RequestRefusedError(401, "The name or the password is wrong.", headers=CHALLENGE)
 
-    def _count(self, reason: str, name: str | None, place: str) -> None:
+    def _note_refused(self, reason: str, user: str | None, place: str) -> None:
         self._metrics.logins_refused.labels(reason=reason).inc()
-        # An unknown name is not logged: people type a password into the wrong field.
-        log.warning("login.refused", reason=reason, user=name, address=place)
+        log.warning("login.refused", reason=reason, user=user, address=place)
 
 
 def _credentials_in(header: str) -> tuple[str, str]:
@@ -88,5 +91,5 @@ def _credentials_in(header: str) -> tuple[str, str]:
     except (binascii.Error, ValueError):
         colon = ""
     if scheme.lower() != "basic" or not colon:
-        raise RequestRefusedError(401, _NEITHER, headers=CHALLENGE)
+        raise RequestRefusedError(401, "A name and a password are expected.", headers=CHALLENGE)
     return name, password

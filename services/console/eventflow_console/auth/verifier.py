@@ -19,7 +19,7 @@ REMEMBERED_S: Final = 300.0
 REMEMBERED_MAX: Final = 1000
 
 
-class BusyError(Exception):
+class TooManyWaitError(Exception):
     """Too many passwords wait to be checked."""
 
 
@@ -36,13 +36,13 @@ class Verifier:
         """Whether a password is the right one. It is remembered if it is.
 
         Raises:
-            BusyError: Too many wait.
+            TooManyWaitError: Too many wait.
         """
         entry = self._entry_of(password, password_hash)
         # A browser sends several requests at once, with the same password.
         if (check := self._checking.get(entry)) is None:
             if len(self._checking) >= WAITING_MAX:
-                raise BusyError
+                raise TooManyWaitError
             check = asyncio.ensure_future(self._check(password, password_hash))
             self._checking[entry] = check
             check.add_done_callback(partial(self._checked, entry))

@@ -19,6 +19,7 @@ from eventflow_console.pages.rendering import render
 from eventflow_console.pages.views.dead import conditions_of, fields_of, groups_of, letter_rows
 from eventflow_console.pages.words import sentence
 from eventflow_console.parameters import flow_in, letters_in
+from eventflow_console.present import Present
 from eventflow_console.refusals import RequestRefusedError
 
 GROUPED: Final = 1000
@@ -31,10 +32,10 @@ _FIELDS: Final = ("reason", "status", "type", "since", "until")
 async def dead(request: web.Request) -> web.Response:
     """Show the dead letters of a flow: in groups, and the oldest ones in a table."""
     desk = request.app[DESK]
-    flow = _flow_of(desk, request.query)
+    present = await desk.state.fresh()
+    flow = flow_in(request.query, desk.flows) if request.query.get("flow") else _worst_flow(present)
     query = {"flow": flow} | {name: request.query.get(name, "") for name in _FIELDS}
     status, selection = 200, Selection()
-    present = await desk.state.fresh()
     found: Mapping[str, Any]
     try:
         selection = letters_in(request.query)
@@ -50,7 +51,7 @@ async def dead(request: web.Request) -> web.Response:
         notices=notices_of(present),
         status=status,
         flow=flow,
-        flows=desk.flows,
+        flows=[(state.flow, state.dead) for state in present.flows.values()],
         reasons=REASONS,
         query=query,
         fields=fields_of(flow, selection),
@@ -74,14 +75,14 @@ async def _found(desk: Desk, flow: str, selection: Selection, query: Mapping[str
 async def ask_replay(request: web.Request) -> web.Response:
     """Count the dead letters of a filter, and ask whether they are to be replayed."""
     desk = request.app[DESK]
-    flow = _flow_of(desk, request.query)
+    flow = flow_in(request.query, desk.flows)
     return await _question(request, flow, letters_in(request.query, request.query.getall("id", [])))
 
 
 async def ask_replay_selected(request: web.Request) -> web.Response:
     """Count the dead letters that were selected in a table, and ask. They come in a form, because they can be many."""
     form = await form_of(request)
-    flow = _flow_of(request.app[DESK], form)
+    flow = flow_in(form, request.app[DESK].flows)
     return await _question(request, flow, letters_in({}, await _ids_of(request)), is_of_ids=True)
 
 
@@ -114,7 +115,7 @@ async def replay(request: web.Request) -> web.Response:
     """Start a replay, and go to its page."""
     desk = request.app[DESK]
     form = await form_of(request)
-    flow = _flow_of(desk, form)
+    flow = flow_in(form, desk.flows)
     job = await desk.actions.replay(flow, letters_in(form, await _ids_of(request)), by=user_of(request))
     raise web.HTTPSeeOther(address("/job", id=job.id))
 
@@ -123,7 +124,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     """Send dead letters as a file. If it fails half-way, the connection is cut, so that no file looks complete."""
     desk = request.app[DESK]
     form = await form_of(request)
-    flow = _flow_of(desk, form)
+    flow = flow_in(form, desk.flows)
     name = f"dead-letters-{flow}-{utc_now():%Y%m%dT%H%M%SZ}"
     async with desk.actions.exporting(flow, letters_in(form), by=user_of(request)) as chunks:
         return await desk.rows.send(request, chunks, name=name)
@@ -154,8 +155,9 @@ async def cancel(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(address("/job", id=form["id"]))
 
 
-def _flow_of(desk: Desk, parameters: Mapping[str, str]) -> str:
-    return flow_in(parameters, desk.flows) if parameters.get("flow") else desk.flows[0]
+def _worst_flow(present: Present) -> str:
+    """Return the flow with the most dead letters; the first one if all have none."""
+    return max(present.flows.values(), key=lambda state: state.dead or 0).flow
 
 
 async def _ids_of(request: web.Request) -> Sequence[str]:

@@ -16,6 +16,7 @@ from eventflow_console.security.hosts import Hosts
 from eventflow_console.security.origins import SAFE_METHODS, foreign_reason
 
 API_PREFIX: Final = "/api/"
+PATH_SHOWN_MAX: Final = 200
 
 BEGUN: Final = web.RequestKey("begun", bool)
 """Set when the head of an answer is sent."""
@@ -34,22 +35,28 @@ class RefusalPage(Protocol):
 def observing(metrics: ConsoleMetrics) -> Middleware:
     """Count and log each request: its path without the query, which may hold anything that a person has typed."""
 
-    @web.middleware
-    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-        began_s = time.perf_counter()
-        response = await handler(request)
-        status = response.status
+    def note(request: web.Request, status: int, began_s: float) -> None:
         metrics.requests.labels(route=_route_of(request), status=f"{status // 100}xx").inc()
         is_notable = request.method not in SAFE_METHODS or status >= 400
         (log.info if is_notable else log.debug)(
             "request.answered",
             method=request.method,
-            path=request.path,
+            path=request.path[:PATH_SHOWN_MAX],
             status=status,
             duration_ms=round((time.perf_counter() - began_s) * 1000, 1),
             user=request.get(USER),
             address=request.remote,
         )
+
+    @web.middleware
+    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began_s = time.perf_counter()
+        try:
+            response = await handler(request)
+        except web.HTTPException as redirect:
+            note(request, redirect.status, began_s)
+            raise
+        note(request, response.status, began_s)
         return response
 
     return observe

@@ -14,7 +14,7 @@ from eventflow import __version__
 from eventflow.cli.__main__ import app
 from eventflow.cli.assembly import summary_of
 
-GROUPS = [("dead",), ("history",), ("rate",), ("source",)]
+GROUPS = [("console",), ("dead",), ("history",), ("rate",), ("source",)]
 
 
 def test_version_and_wrong_usage() -> None:
@@ -69,7 +69,7 @@ def test_every_command_can_print_json(path: tuple[str, ...]) -> None:
     assert "--json" in CliRunner().invoke(app, [*path, "-h"]).output
 
 
-@pytest.mark.parametrize("program", ["eventflow", "eventflow-collector", "eventflow-processor"])
+@pytest.mark.parametrize("program", ["eventflow", "eventflow-collector", "eventflow-console", "eventflow-processor"])
 def test_programs_state_their_version_and_explain_themselves(program: str) -> None:
     def output(option: str) -> str:
         command = [Path(sys.executable).with_name(program), option]

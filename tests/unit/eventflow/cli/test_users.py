@@ -1,5 +1,6 @@
 """`eventflow console`: users of the console."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,8 @@ def test_users_are_listed_and_removed(file: Path):
         run("add-user", name, "--file", str(file), entered="correct horse\n")
     assert run("list-users", "--file", str(file)).output == "bob\nalice\n"
     assert run("remove-user", "bob", "--file", str(file)).exit_code == 0
-    assert run("list-users", "--file", str(file), "--json").output.split() == ["[", '"alice"', "]"]
+    listed = json.loads(run("list-users", "--file", str(file), "--json").output)
+    assert listed == {"users": ["alice"], "file": str(file)}
     assert run("remove-user", "bob", "--file", str(file)).exit_code == 1
 
 

@@ -129,6 +129,24 @@ async def test_an_outage_is_logged_once_and_costs_no_record() -> None:
         assert logs[0]["reason"] == "connection refused"
 
 
+async def test_a_store_that_can_be_read_and_not_written_is_away() -> None:
+    def refuse(_: Batch) -> None:
+        raise HistoryUnavailableError("the disk is full")
+
+    async with recording() as one:
+        await asyncio.sleep(0.6)
+        with structlog.testing.capture_logs() as logs:
+            one.store.before_commit = refuse
+            one.add(5)
+            await asyncio.sleep(60)
+            assert one.listener.is_up == [True, False]
+            assert one.store.calls.count("keep") == 1
+            one.store.before_commit = lambda _: None
+            await asyncio.sleep(6)
+        assert one.is_complete()
+        assert [line["event"] for line in logs] == ["history.unavailable", "history.recovered"]
+
+
 async def test_a_store_that_is_away_at_the_start_is_used_later() -> None:
     async with recording() as one:
         one.store.is_away = True
@@ -275,7 +293,7 @@ async def test_old_records_are_deleted_at_the_start_and_every_hour() -> None:
     async with recording() as one:
         one.add(1)
         await asyncio.sleep(1)
-        assert one.store.calls[:3] == ["last_batch", "keep", "append"]  # the partitions exist before the first row
+        assert one.store.calls[:3] == ["last_batch", "keep", "append"]
         await asyncio.sleep(1)
         assert one.store.calls.count("keep") == 1
         assert KEEP_EVERY_S == 3600

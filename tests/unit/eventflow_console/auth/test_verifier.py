@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from eventflow_console.auth.verifier import CHECKS_MAX, WAITING_MAX, BusyError, Verifier
+from eventflow_console.auth.verifier import CHECKS_MAX, WAITING_MAX, TooManyWaitError, Verifier
 from tests.support.console import cheap_hash
 from tests.support.wait import eventually
 
@@ -72,7 +72,7 @@ async def test_too_many_that_wait_are_refused():
     verifier, hashes = Verifier(), slow_hashes(WAITING_MAX + 1)
     checks = [asyncio.create_task(verifier.is_right("right", hashed)) for hashed in hashes[:-1]]
     await asyncio.sleep(0)
-    with pytest.raises(BusyError):
+    with pytest.raises(TooManyWaitError):
         await verifier.is_right("right", hashes[-1])
     hashes[0].released.set()
     await asyncio.gather(*checks)

@@ -176,7 +176,7 @@ def dead_values(text: str) -> dict[str, Any]:
     selection = Selection(reasons=frozenset({text}), types=frozenset({text}), since=NOW, until=NOW)
     return {
         "flow": text,
-        "flows": [text, "refunds"],
+        "flows": [(text, 2), ("refunds", None)],
         "reasons": [text],
         "query": dict.fromkeys(("flow", "reason", "status", "type", "since", "until"), text),
         "fields": fields_of(text, selection),

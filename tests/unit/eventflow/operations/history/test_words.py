@@ -6,6 +6,7 @@ import pytest
 
 from eventflow.history.records import LOST, OUTCOMES, Gap
 from eventflow.operations.history.words import absence_of, gap_sentences, sentence_of
+from eventflow.settings.history import HistorySettings
 from tests.support.history import NOON, attempt
 
 
@@ -59,5 +60,8 @@ def test_gaps_of_the_same_flow_and_reason_are_one_sentence() -> None:
 
 def test_an_absent_event_is_explained_by_what_was_searched() -> None:
     assert "may still wait in a queue" in absence_of(None)
-    assert absence_of("all") == "It was not attempted yet, or it never arrived."
-    assert "was delivered at once" in absence_of("failed")
+    assert absence_of(HistorySettings()) == (
+        "It was not attempted yet, it never arrived, or its attempts are older than 7 days and deleted."
+    )
+    assert "was delivered at once" in absence_of(HistorySettings(record="failed"))
+    assert "older than 1 day and" in absence_of(HistorySettings(retention_days=1))
