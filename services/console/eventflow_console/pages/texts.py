@@ -50,7 +50,7 @@ class Shown:
     """A body or an answer for a page.
 
     Attributes:
-        is_cut: Whether it is longer than what is shown.
+        is_cut: Whether more of it is not shown.
     """
 
     form: Form
