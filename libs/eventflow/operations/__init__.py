@@ -1,4 +1,4 @@
-"""What an operator does with a flow: look, find, pause, set a rate, browse and replay dead letters.
+"""Operations on a flow: look, find an event, pause, set a rate, browse and replay dead letters.
 
 The command `eventflow` and the console call it. It displays nothing.
 """

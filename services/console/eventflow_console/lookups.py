@@ -46,7 +46,7 @@ class EventFacts:
         answers: The answer of each processor, by its name.
         processors: Number of processors; some may not have answered.
         dead: The result of the search in the dead letters.
-        problems: Sentences with the reasons for what is unknown.
+        problems: Sentences with the reasons for unknown values.
     """
 
     event_id: str
@@ -60,7 +60,7 @@ class EventFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowPast:
-    """The past of a flow, and the reasons for what is unknown of it."""
+    """The past of a flow, and the reasons for its unknown values."""
 
     past: Past
     problems: tuple[Problem, ...] = ()
@@ -97,7 +97,7 @@ async def actions_page(desk: Desk, *, flow: str | None, limit: int) -> Answer[li
 
 
 async def event_of(desk: Desk, event_id: str, *, flow: str | None, usual_flow: str) -> EventFacts:
-    """Return what is known of an event.
+    """Return all known facts about an event.
 
     Args:
         desk: The parts to ask.
