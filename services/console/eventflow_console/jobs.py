@@ -130,7 +130,7 @@ class Jobs:
         return running.job
 
     async def close(self) -> None:
-        """End all replays. Dead letters that were not sent again stay where they are."""
+        """End all replays. Dead letters that were not sent again stay in the dead queue."""
         await cancel_and_wait(*(running.task for running in self._replays if running.task is not None))
 
     def _find(self, job_id: str) -> _Replay | None:

@@ -4,7 +4,7 @@ from eventflow.telemetry.metrics import LATENCY_BUCKETS_S, MetricTable, counter,
 
 
 class ConsoleMetrics(MetricTable):
-    """What the console counts. No label has a value that a visitor chooses."""
+    """Counters and times of the console. No label has a value that a visitor chooses."""
 
     requests = counter("eventflow_console_requests", "Requests, by route and class of status (2xx).", "route", "status")
     streams = gauge("eventflow_console_streams", "Open streams, of live pages or of rows.", "kind")

@@ -1,4 +1,4 @@
-"""Readiness of the console. It serves pages while anything else is away, and each page shows what is."""
+"""Readiness of the console. It serves pages while other parts are away, and each page shows which ones."""
 
 from eventflow.service.admin import Readiness
 from eventflow_console.desk import Desk

@@ -18,7 +18,7 @@ _STATUSES: Final[Mapping[type[EventFlowError], int]] = {
     InvalidInputError: 400,
     UnboundedFilterError: 400,
     BusyError: 409,
-    EventFlowError: 503,  # RabbitMQ or the history cannot be used; the message says which
+    EventFlowError: 503,  # RabbitMQ or the history cannot be used; the message names it
 }
 """The first class that fits an error has its status."""
 

@@ -1,4 +1,4 @@
-"""The middlewares: what each request passes, from the outermost to the innermost."""
+"""The middlewares that each request passes, from the outermost to the innermost."""
 
 import time
 from collections.abc import Awaitable
