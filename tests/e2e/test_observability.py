@@ -26,7 +26,7 @@ from tests.support.cli import Command, Ended
 from tests.support.nodes import running_node
 from tests.support.otlp import OtlpReceiver
 from tests.support.prometheus import DEPLOY, Prometheus, Series, alert_rules, gather_by, program
-from tests.support.services import API_KEY, Service, collector, processor
+from tests.support.services import API_KEY, Service, collector, console, processor
 from tests.support.target import Answer, Receipt, ScriptedTarget
 from tests.support.wait import eventually
 
@@ -122,6 +122,7 @@ async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> S
             "TARGET__MAX_ATTEMPTS": "2",
             "TARGET__RETRY_DELAYS_S": "0.5,3600",
             "BROKER__MANAGEMENT_URL": node.management_url,
+            "HISTORY__URL": f"sqlite:///{directory / 'history.db'}",
         }
         taking = collector(
             line.url,
@@ -134,18 +135,20 @@ async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> S
         giving = processor(
             node.url, flow=FLOW, target_url=target.url, preloaded=False, **giving_settings, **receiver.environment
         )
+        showing = console(node.url, flow=FLOW)
         prometheus = Prometheus.prepare(
             directory,
             {
                 "eventflow-collector": taking.admin_url.removeprefix("http://"),
                 "eventflow-processor": giving.admin_url.removeprefix("http://"),
+                "eventflow-console": showing.admin_url.removeprefix("http://"),
                 "rabbitmq": broker_metrics,
                 "rabbitmq-queues": broker_metrics,
             },
         )
-        for process in (giving.process, taking.process, prometheus.process):
+        for process in (giving.process, taking.process, showing.process, prometheus.process):
             stack.enter_context(process)
-        await asyncio.gather(taking.ready(http), giving.ready(http))
+        await asyncio.gather(taking.ready(http), giving.ready(http), showing.ready(http))
         await eventually(lambda: prometheus.ready(http), what="Prometheus")
         await eventually(lambda: prometheus.targets_up(http), what="all targets scraped")
         start_s = time.time()
@@ -158,7 +161,7 @@ async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> S
         for expression in ANNOTATIONS:
             await looked.has(expression)  # without values while no alert fires, but valid
         return Seen(
-            expositions={service.admin_url: await exposition(http, service) for service in (taking, giving)},
+            expositions={service.admin_url: await exposition(http, service) for service in (taking, giving, showing)},
             panels=await gather_by(
                 list(PANELS), lambda name: looked.at(*map(as_grafana_asks, PANELS[name].expressions))
             ),

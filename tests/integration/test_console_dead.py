@@ -11,6 +11,7 @@ from eventflow.errors import BusyError, EventFlowError
 from eventflow.operations.dead import replay as replay_module
 from eventflow.operations.dead.browse import Bounds
 from eventflow.operations.dead.selection import Selection
+from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, dead_queue, lane_queue
 from eventflow_console import actions as actions_module
 from eventflow_console import dead_letters as dead_letters_module
@@ -87,6 +88,20 @@ async def test_searches_of_several_pages_take_turns(console: Console, flow: str,
     await until_connected(console)
     found = await asyncio.gather(*(console.dead_letters.find(flow, event_id) for event_id in IDS[::20]))
     assert [one.letter["id"] for one in found if one.letter is not None] == IDS[::20]
+
+
+async def test_a_page_that_is_closed_during_its_search_gives_the_dead_letters_back(
+    console: Console, flow: str, amqp: Amqp
+) -> None:
+    await bury(amqp, flow, [dead_letter(event_id) for event_id in IDS])
+    await until_connected(console)
+    for pause_s in (0.0, 0.005, 0.01, 0.02, 0.04):
+        searching = asyncio.create_task(console.dead_letters.find(flow, "missing"))
+        await asyncio.sleep(pause_s)
+        await cancel_and_wait(searching)
+    found = await console.dead_letters.find(flow, IDS[-1])
+    assert (found.letter is not None, found.total) == (True, len(IDS))
+    assert await ids_in(amqp, dead_queue(flow)) == IDS
 
 
 async def test_a_replay_moves_the_selected_ones_and_is_put_on_record(console: Console, flow: str, amqp: Amqp) -> None:
@@ -208,11 +223,13 @@ async def test_a_reader_of_an_export_that_leaves_or_takes_nothing_gives_the_dead
     async with console.actions.exporting(flow, ALL, by="ann") as chunks:
         await anext(chunks)
 
-        async def is_back() -> bool:
-            return await amqp.depth(dead_queue(flow)) == len(IDS)
+        async def is_found() -> bool:
+            try:
+                return (await console.dead_letters.find(flow, IDS[0])).letter is not None
+            except BusyError:
+                return False
 
-        await eventually(is_back, what="the dead letters, while the reader waits")
-        assert (await console.dead_letters.find(flow, IDS[0])).letter is not None
+        await eventually(is_found, what="the dead letters, while the reader waits")
         with pytest.raises(EventFlowError, match="took nothing"):
             async for _ in chunks:
                 pass

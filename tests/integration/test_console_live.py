@@ -27,7 +27,7 @@ class Page:
 @asynccontextmanager
 async def serving(fragments: Callable[[], Fragments]) -> AsyncIterator[Page]:
     stopping = asyncio.Event()
-    streams = Streams(stopping, ConsoleMetrics().streams)
+    streams = Streams(stopping, ConsoleMetrics().streams.labels(kind="live"))
 
     async def stream(request: web.Request) -> web.StreamResponse:
         try:

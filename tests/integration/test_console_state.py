@@ -191,3 +191,29 @@ async def test_a_broker_that_goes_away_leaves_the_last_look_and_comes_back(node:
         present = await console.state.fresh()
         assert present.broker.since > since
         assert present.broker.reason is None
+
+
+async def test_services_that_cannot_be_asked_during_an_alarm_are_asked_after_it(
+    node: PrivateNode, flow: str, http: aiohttp.ClientSession, target: ScriptedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_module, "UNASKED_FOR_S", 1.0)
+    async with starting(http) as start:
+        await start(processor(node.url, flow=flow, target_url=target.url))
+        await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0")
+        try:
+            async with running_console(node.url, flow) as console:
+
+                async def is_unasked() -> bool:
+                    return (await console.state.fresh()).unasked is not None
+
+                await eventually(is_unasked, what=lambda: str(console.state.present))
+                assert console.state.present.broker.is_up
+                await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
+
+                async def is_asked() -> bool:
+                    present = await console.state.fresh()
+                    return present.unasked is None and bool(present.flows[flow].processors)
+
+                await eventually(is_asked, what=lambda: str(console.state.present))
+        finally:
+            await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")

@@ -255,6 +255,11 @@ def make_foreign(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def make_empty(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+
+
 @pytest.mark.parametrize("make", [make_text, make_foreign])
 async def test_a_file_of_another_program_is_refused_and_not_changed(
     history: SqliteStore, path: Path, make: Callable[[Path], bytes]
@@ -279,6 +284,25 @@ async def test_a_schema_of_a_later_version_is_refused_with_the_remedy(history: S
     assert report.version == len(MIGRATIONS) + 1
     assert "upgrade this program" in report.problems[-1]
     await other.close()
+
+
+async def test_an_empty_file_gets_the_schema_at_the_first_change_and_not_at_a_query(
+    history: SqliteStore, path: Path
+) -> None:
+    make_empty(path)
+    with pytest.raises(HistorySchemaError, match=r"version 0.*eventflow history migrate"):
+        await history.attempts_of("order-1")
+    assert (await history.check()).version == 0
+    await history.append(batch(1))
+    assert len(await history.attempts_of("order-1")) == 1
+
+
+async def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
+    history = SqliteStore(tmp_path / "a?b#c%20 d\n" / "é&mode=ro.db")
+    await history.append(batch(1))
+    assert len(await history.attempts_of("order-1")) == 1
+    await history.close()
+    assert files_with(b"order-1", tmp_path / "a?b#c%20 d\n" / "x") == ["é&mode=ro.db"]
 
 
 async def test_a_damaged_file_is_reported_and_a_new_one_is_begun_after_it_was_moved_away(

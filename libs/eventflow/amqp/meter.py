@@ -8,8 +8,9 @@ from eventflow.amqp.channel import is_missing, open_channel
 from eventflow.amqp.connection import Connection
 from eventflow.amqp.queues import QueueDepth, measure
 from eventflow.errors import BrokerUnavailableError
+from eventflow.tasks import finished
 
-MISSING_FOR_S = 15.0
+MISSING_FOR_S = 5.0
 """Time for which a missing queue counts as missing: each check of one closes the channel, and writes an error to the
 log of the broker."""
 
@@ -24,7 +25,7 @@ class QueueMeter:
         self._turn = asyncio.Lock()  # a missing queue closes the channel, which would fail a request beside it
 
     async def depth(self, queue: str) -> QueueDepth | None:
-        """Count a queue's ready messages and consumers; None if it did not exist within the last 15 s.
+        """Count a queue's ready messages and consumers; None if it did not exist within the last 5 s.
 
         Raises:
             BrokerUnavailableError: The broker does not answer.
@@ -34,7 +35,8 @@ class QueueMeter:
         if missed_s is not None and now_s - missed_s < MISSING_FOR_S:
             return None
         async with self._turn:
-            return await self._measure(queue, now_s)
+            # To its end: the library closes the channel of a cancelled request, and can lose the connection.
+            return await finished(self._measure(queue, now_s))
 
     async def _measure(self, queue: str, now_s: float) -> QueueDepth | None:
         if self._channel is None or self._channel.is_closed:

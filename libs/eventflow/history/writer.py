@@ -176,7 +176,10 @@ class HistoryWriter:
             await cancel_and_wait(self._keeping)
         self._drop_rest()
         if self._store is not None:
-            await self._store.close()
+            try:
+                await self._store.close()
+            except Exception as error:  # noqa: BLE001 - a guard, as in `_run`: the process ends in order
+                self._listener.failed(error)
 
     async def _run(self) -> None:
         while True:

@@ -136,7 +136,7 @@ class Actions:
 
 
 async def _until_done(chunks: "asyncio.Queue[bytes]", reading: "asyncio.Task[None]") -> AsyncGenerator[bytes, None]:
-    """Yield the items that a task puts into a queue, until the task has ended; then raise its error if there is one."""
+    """Yield the chunks in a queue until the task that fills it has ended; then raise its error if there is one."""
     while not (reading.done() and chunks.empty()):
         getting = asyncio.create_task(chunks.get())
         await asyncio.wait({getting, reading}, return_when=asyncio.FIRST_COMPLETED)

@@ -14,6 +14,7 @@ from eventflow_console.security.guards import (
     BEGUN,
     authenticating,
     checking_hosts,
+    completing_changes,
     observing,
     refusing,
     refusing_changes,
@@ -38,6 +39,7 @@ def application(desk: Desk, authenticator: Authenticator, metrics: ConsoleMetric
             refusing_foreign(metrics),
             authenticating(authenticator),
             refusing_changes(metrics, read_only=console.read_only),
+            completing_changes(),
         ],
     )
     app[DESK] = desk

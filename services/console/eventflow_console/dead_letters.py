@@ -13,11 +13,12 @@ from typing import Any, Final
 
 from eventflow.amqp.browser import Browsed, Browser
 from eventflow.errors import BusyError
-from eventflow.operations.dead.browse import Bounds, DeadQueue, Tally, browse, first
+from eventflow.operations.dead.browse import Bounds, DeadQueue, Found, Tally, browse, first
 from eventflow.operations.dead.letters import record_of, shown_reason, summary_of
 from eventflow.operations.dead.selection import Selection
 from eventflow.operations.session import Link
 from eventflow.settings.root import Settings
+from eventflow.tasks import finished
 from eventflow_console.state import State
 
 SEARCH: Final = Bounds(letters=10_000, time_s=2.0)
@@ -118,16 +119,13 @@ class DeadLetters:
             BusyError: Another operation reads the dead letters of the flow.
             BrokerUnavailableError: The broker cannot be used.
         """
-        async with self._searching(flow) as link:
-            selection = Selection(ids=frozenset({event_id}))
-            found = await first(link, self._queues[flow], selection, 1, bounds=SEARCH)
+        found = await self._first(flow, Selection(ids=frozenset({event_id})), 1)
         letter = record_of(found.letters[0]) if found.letters else None
         return DeadEvent(letter=letter, searched=found.searched, total=found.total)
 
     async def page(self, flow: str, selection: Selection, *, limit: int) -> DeadPage:
         """Return the oldest dead letters of a selection. The errors are those of `find`."""
-        async with self._searching(flow) as link:
-            found = await first(link, self._queues[flow], selection, limit, bounds=SEARCH)
+        found = await self._first(flow, selection, limit)
         letters = [summary_of(letter) for letter in found.letters]
         return DeadPage(letters=letters, searched=found.searched, total=found.total)
 
@@ -143,7 +141,7 @@ class DeadLetters:
 
         tally = Tally()
         async with self._searching(flow) as link:
-            await browse(link, self._queues[flow], selection, add, tally, bounds=SEARCH)
+            await finished(browse(link, self._queues[flow], selection, add, tally, bounds=SEARCH))
         return DeadCount(
             selected=tally.done,
             reasons=dict(reasons.most_common()),
@@ -176,6 +174,12 @@ class DeadLetters:
             raise BusyError(turn.reader or f"Other pages search the dead letters of flow {flow}. Try again.") from None
         turn.reader = reader
         return turn.end
+
+    async def _first(self, flow: str, selection: Selection, limit: int) -> Found:
+        async with self._searching(flow) as link:
+            # To its end, also if the page is closed: a search that is cancelled would lose the connection of the
+            # watcher, and its dead letters would be missing in the next search.
+            return await finished(first(link, self._queues[flow], selection, limit, bounds=SEARCH))
 
     @asynccontextmanager
     async def _searching(self, flow: str) -> AsyncIterator[Link]:

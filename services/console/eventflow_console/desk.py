@@ -76,7 +76,7 @@ class Desk:
         return self.settings.console.read_only
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
-        """Return the work that runs as long as the console: the looks at the flows, and their record by minute."""
+        """Return the endless tasks of the console: the looks at the flows, and their record by minute."""
         return [self.state.run(), self.minutes.run()]
 
 

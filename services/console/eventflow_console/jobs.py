@@ -22,6 +22,8 @@ from eventflow_console.dead_letters import DeadLetters
 REMEMBERED: Final = 50
 """Replays that have ended and can still be shown."""
 
+END_WITHIN_S: Final = 5.0
+
 JobState = Literal["running", "done", "failed", "cancelled"]
 
 log = structlog.stdlib.get_logger()
@@ -70,6 +72,10 @@ class _Replay:
 
     def end(self, state: JobState, error: str | None = None) -> None:
         self.state, self.error, self.ended_at = state, error, utc_now()
+
+    @property
+    def is_cut_short(self) -> bool:
+        return self.tally.is_ending and self.tally.seen < self.tally.total
 
     @property
     def job(self) -> Job:
@@ -125,13 +131,12 @@ class Jobs:
         running = self._find(job_id)
         if running is None:
             return None
-        if running.task is not None:
-            await cancel_and_wait(running.task)
+        await _end_in_order(running)
         return running.job
 
     async def close(self) -> None:
-        """End all replays. Dead letters that were not sent again stay in the dead queue."""
-        await cancel_and_wait(*(running.task for running in self._replays if running.task is not None))
+        """End all replays. Dead letters that were not sent again stay where they are."""
+        await asyncio.gather(*map(_end_in_order, self._replays))
 
     def _find(self, job_id: str) -> _Replay | None:
         return next((running for running in self._replays if running.id == job_id), None)
@@ -147,10 +152,18 @@ class Jobs:
             await replay(link, self._dead_letters.queue(running.flow), running.selection, running.tally)
 
 
+async def _end_in_order(running: _Replay) -> None:
+    """End a replay after the dead letters that are being sent, or cancel it if that takes longer than 5 s."""
+    if running.task is not None:
+        running.tally.is_ending = True
+        await asyncio.wait({running.task}, timeout=END_WITHIN_S)
+        await cancel_and_wait(running.task)
+
+
 def _end(running: _Replay, end_turn: Callable[[], None], task: "asyncio.Task[None]") -> None:
     """Note the end of a replay."""
     end_turn()
-    if task.cancelled():
+    if task.cancelled() or (task.exception() is None and running.is_cut_short):
         running.end("cancelled")
     elif (error := task.exception()) is None:
         running.end("done")

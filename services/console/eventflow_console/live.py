@@ -66,7 +66,7 @@ class Streams:
                 await self._send_all(response, fragments)
         except TimeoutError:
             if request.transport is not None:
-                request.transport.abort()  # bytes that the client does not read must not wait any longer
+                request.transport.abort()  # bytes that the reader has not taken must not keep the connection open
         return response
 
     async def _send_all(self, response: web.StreamResponse, fragments: Fragments) -> None:

@@ -10,7 +10,6 @@ from eventflow.control.messages import Known
 from eventflow.errors import EventFlowError
 from eventflow.history.filters import PAGE_MAX, AttemptFilter, Cursor
 from eventflow.history.records import Action, AttemptRecord, FlowMinute
-from eventflow.operations.history.walk import cursor_of
 from eventflow_console.dead_letters import DeadEvent
 from eventflow_console.desk import Desk
 from eventflow_console.history import Answer, Problem
@@ -39,7 +38,7 @@ class AttemptsPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFacts:
-    """The knowledge of history, processors and dead queue about an event; None is unknown.
+    """Everything that history, processors and dead queue know of an event; None is unknown.
 
     Attributes:
         flow: The flow in which the processors and the dead letters were searched.
@@ -98,7 +97,7 @@ async def actions_page(desk: Desk, *, flow: str | None, limit: int) -> Answer[li
 
 
 async def event_of(desk: Desk, event_id: str, *, flow: str | None, usual_flow: str) -> EventFacts:
-    """Search the history, the processors and the dead letters for an event.
+    """Return all known facts about an event.
 
     Args:
         desk: The parts to ask.
@@ -143,6 +142,11 @@ async def past_of(desk: Desk, flow: str, span: Span, now: datetime) -> FlowPast:
         past=Past(counts=counts.value, backlog=_merged(backlog.value or (), recent), gaps=gaps.value or ()),
         problems=tuple(dict.fromkeys(problem for problem in found if problem is not None)),
     )
+
+
+def cursor_of(attempt: AttemptRecord) -> Cursor:
+    """Return the place of an attempt in a list."""
+    return Cursor(attempt.started_at, attempt.id)
 
 
 async def _or_reason(asked: Awaitable[T]) -> tuple[T | None, str | None]:

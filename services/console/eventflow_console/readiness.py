@@ -1,4 +1,4 @@
-"""Readiness of the console. It serves pages while other parts are away, and each page shows which ones."""
+"""Readiness of the console. It serves pages while other parts are away, and each page names these parts."""
 
 from eventflow.service.admin import Readiness
 from eventflow_console.desk import Desk

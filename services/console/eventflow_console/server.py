@@ -71,7 +71,7 @@ async def serving(app: web.Application, *, host: str, port: int) -> AsyncIterato
         AddressUnavailableError: Another process has the address, or this host does not have it.
         SettingsError: The address can never be bound.
     """
-    # A handler is cancelled if its client leaves, so that a query without a reader keeps no place.
+    # A handler is cancelled if its client leaves, so that its query gives its place to another one.
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
     await runner.setup()
     loop = asyncio.get_running_loop()

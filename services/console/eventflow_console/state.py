@@ -32,6 +32,9 @@ FRESH_S: Final = 2.0
 
 RETRY_EVERY_S: Final = 1.0
 
+UNASKED_FOR_S: Final = 15.0
+"""Time after which a new connection is made, because no service could be asked over this one, as during an alarm."""
+
 log = structlog.stdlib.get_logger()
 
 LookListener = Callable[[Mapping[str, Intake], Present], None]
@@ -123,6 +126,7 @@ class State:
         while True:
             try:
                 await self._look_on()
+                continue
             except BrokerUnavailableError as error:
                 self._lost(str(error))
             except Exception as error:
@@ -131,8 +135,8 @@ class State:
                 self._lost(f"the console meets an internal error: {type(error).__name__}")
             await asyncio.sleep(RETRY_EVERY_S)
 
-    async def _look_on(self) -> NoReturn:
-        """Connect, and look until the connection is lost.
+    async def _look_on(self) -> None:
+        """Connect, and look until the connection is lost; return if no service can be asked over it.
 
         Raises:
             BrokerUnavailableError: The broker does not answer.
@@ -144,10 +148,13 @@ class State:
             lookout = await stack.enter_async_context(looking_out(link, self._settings, self._flows, old))
             self._session = _Session(link=link, lookout=lookout)
             stack.callback(self._end_session)
+            connected_s = self._now_s
             while True:
                 self._wanted.clear()
                 began_s = self._now_s
                 self._take(await lookout.look())
+                if self._present.unasked is not None and self._now_s - connected_s > UNASKED_FOR_S:
+                    return
                 await self._pause(began_s)
 
     async def _pause(self, began_s: float) -> None:

@@ -188,6 +188,11 @@ def test_only_the_image_of_the_demo_target_contains_the_sandbox() -> None:
     assert COMPOSE["services"]["target"]["image"] != COMPOSE["services"]["collector"]["image"]
 
 
+def test_the_image_has_a_driver_for_the_database_of_the_history() -> None:
+    locked = (DEPLOY.parent / "requirements.lock").read_text()
+    assert re.search(r"^asyncpg==", locked, re.MULTILINE)
+
+
 def test_make_secrets_makes_every_secret(made: Path) -> None:
     of_flows = re.findall(r"^EVENTFLOW_\w+_FILE=/run/secrets/(\S+)", EXAMPLE, re.MULTILINE)
     files = {path.relative_to(made / "secrets") for path in (made / "secrets").rglob("*") if path.is_file()}
@@ -303,7 +308,7 @@ def test_every_host_that_the_profile_names_is_a_service_in_it(store: str) -> Non
     files = [*(DEPLOY / "prometheus").glob("*.y*ml"), DEPLOY / "otel-collector/config.yaml"]
     texts = [endpoint, yaml.safe_dump(data_sources(store)), *(path.read_text() for path in files)]
     hosts = {host for text in texts for host in re.findall(r"(?:https?://|\"|\[)([a-z-]+):\d{4,5}", text)}
-    assert hosts == {"prometheus", store, "jaeger", "alertmanager", "rabbitmq"}
+    assert hosts == {"prometheus", store, "jaeger", "alertmanager", "rabbitmq", "console"}
     assert hosts <= set(services)
 
 

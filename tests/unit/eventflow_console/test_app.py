@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from eventflow.users import put_user
+from eventflow_console.actions import Actions
 from eventflow_console.auth import basic
 from eventflow_console.auth.throttle import FAILURES_MAX
 from tests.support.console import Console, cheap_hash, console
@@ -159,6 +160,27 @@ async def test_requests_are_counted_by_route_and_not_by_address(open_console: Co
         await open_console.get(f"/nothing-{number}")
     assert open_console.counted("eventflow_console_requests_total", route="/about", status="2xx") == 1
     assert open_console.counted("eventflow_console_requests_total", route="none", status="4xx") == 3
+
+
+async def test_a_change_is_completed_although_the_client_has_left(
+    open_console: Console, monkeypatch: pytest.MonkeyPatch
+):
+    begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def pause(*_: object, **__: object) -> None:
+        begun.set()
+        await go_on.wait()
+        ended.set()
+
+    monkeypatch.setattr(Actions, "pause", pause)
+    leaving = asyncio.create_task(open_console.post("/api/v1/pause", json={"flow": "default"}))
+    await begun.wait()
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    await asyncio.sleep(0.05)
+    go_on.set()
+    async with asyncio.timeout(5):
+        await ended.wait()
 
 
 async def test_a_redirect_is_counted_too(open_console: Console):

@@ -56,6 +56,8 @@ class Tally:
         done: Those that were selected and handled.
         found_ids: The ids that were selected, if a selection has ids.
         on_read: Called after the dead letters of each read were handled.
+        is_ending: Set it to end the operation in order, after the dead letters of the present read. A cancellation
+            can close the channel before the broker has all acks, so that acked dead letters come back.
     """
 
     total: int = 0
@@ -63,6 +65,7 @@ class Tally:
     done: int = 0
     found_ids: set[str] = field(default_factory=set)
     on_read: Callable[[], None] = lambda: None
+    is_ending: bool = False
 
 
 Action = Callable[[Browser, Sequence[Browsed], Tally], Awaitable[None]]
@@ -130,7 +133,9 @@ async def browse(
     deadline_s = time.monotonic() + bounds.time_s
     async with browsing(link.connection, queue.name, at_most=bounds.letters, order_within_s=bounds.time_s) as browser:
         tally.total = browser.total
-        while time.monotonic() < deadline_s and (letters := await browser.read(queue.per_read)):
+        while not tally.is_ending and time.monotonic() < deadline_s:
+            if not (letters := await browser.read(queue.per_read)):
+                break
             tally.seen += len(letters)
             selected = [letter for letter in letters if selection.has(letter)]
             if selection.ids:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from eventflow.amqp.channel import is_refused
 from eventflow.amqp.queues import QueueDepth
-from eventflow.control.overrides import InvalidOverridesError
+from eventflow.control.overrides import InvalidOverridesError, Overrides
 from eventflow.control.reports import ProcessorReport
 from eventflow.errors import BrokerUnavailableError
 from eventflow.event import format_time
@@ -15,7 +15,7 @@ from eventflow.operations.retry_queues import Leftovers
 from eventflow.operations.session import Link
 from eventflow.operations.status.flow import UNKNOWN_ORDERS, FlowStatus, Orders, RetryStatus
 from eventflow.settings.root import Settings
-from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
+from eventflow.topology import Lane, dead_queue, lane_queue, overrides_queue, retry_queue
 
 Measure = Callable[[str], Awaitable[QueueDepth | None]]
 """Measures a queue; None if it does not exist."""
@@ -35,11 +35,11 @@ async def count(measure: Measure, settings: Settings, flows: Sequence[str], old:
     return found
 
 
-async def with_reports(link: Link, status: FlowStatus, answers: Answers) -> FlowStatus:
+async def with_reports(link: Link, measure: Measure, status: FlowStatus, answers: Answers) -> FlowStatus:
     """Add the reports about a flow. If no processor has reported the overrides, read them from the broker."""
     reports = answers.processors.get(status.flow, {})
     known = next((report for report in reports.values() if report.is_paused is not None), None)
-    orders = await _orders_in_stream(link, status.flow) if known is None else _orders_in(known)
+    orders = await _orders_in_stream(link, measure, status.flow) if known is None else _orders_in(known)
     return replace(status, reports=reports, collectors=answers.collectors.get(status.flow, {}), orders=orders)
 
 
@@ -52,9 +52,10 @@ def _orders_in(report: ProcessorReport) -> Orders:
     )
 
 
-async def _orders_in_stream(link: Link, flow: str) -> Orders:
+async def _orders_in_stream(link: Link, measure: Measure, flow: str) -> Orders:
     try:
-        overrides = await read_overrides(link, flow)
+        exists = await measure(overrides_queue(flow)) is not None
+        overrides = await read_overrides(link, flow) if exists else Overrides()
     except InvalidOverridesError:
         return UNKNOWN_ORDERS
     except BrokerUnavailableError as error:

@@ -66,7 +66,9 @@ class Lookout:
         """
         counted = await count(self._meter.depth, self._settings, self._flows, self._old)
         answers = await self.enquiry.ask({status.flow: status.processors or 0 for status in counted})
-        statuses = await asyncio.gather(*(with_reports(self._link, status, answers) for status in counted))
+        statuses = await asyncio.gather(
+            *(with_reports(self._link, self._meter.depth, status, answers) for status in counted)
+        )
         return Status(
             at=utc_now(),
             flows=statuses,

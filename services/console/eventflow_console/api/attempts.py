@@ -1,15 +1,15 @@
 """Attempts: pages of them, all of a selection, and those of one event."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
 from eventflow.errors import HistoryUnavailableError
 from eventflow.history.documents import action_document, document_of
-from eventflow.history.filters import AttemptFilter, Cursor
+from eventflow.history.filters import Cursor
 from eventflow_console.api.answers import address, answer, parameters_of, sentences_of
-from eventflow_console.desk import DESK, Desk
-from eventflow_console.lookups import actions_page, all_attempts, attempts_page
+from eventflow_console.desk import DESK
+from eventflow_console.lookups import AttemptsPage, actions_page, all_attempts, attempts_page
 from eventflow_console.parameters import (
     attempts_in,
     cursor_in,
@@ -43,11 +43,12 @@ async def get_attempts(request: web.Request) -> web.Response:
 
 
 async def stream_attempts(request: web.Request) -> web.StreamResponse:
-    """Answer with all attempts of a selection, one in each row."""
+    """Answer with all attempts of a selection, one in each row. If more follow, the last row has their address."""
     desk, parameters = request.app[DESK], parameters_of(request, *SELECTION, "after", "limit")
     flow = flow_in(parameters, desk.flows)
     limit = limit_in(parameters, most=ROWS_MAX) if "limit" in parameters else ROWS_USUAL
-    rows = _rows(desk, attempts_in(parameters, flow), after=cursor_in(parameters), limit=limit)
+    pages = all_attempts(desk, attempts_in(parameters, flow), after=cursor_in(parameters), most=limit)
+    rows = _rows(pages, limit, lambda cursor: address(request.path, parameters, after=cursor.text))
     return await desk.rows.send(request, rows, name=f"attempts-{flow}")
 
 
@@ -59,10 +60,18 @@ async def get_actions(request: web.Request) -> web.Response:
     return answer({"actions": actions, "problems": sentences_of(page.problem)})
 
 
-async def _rows(desk: Desk, selection: AttemptFilter, *, after: Cursor | None, limit: int) -> AsyncIterator[bytes]:
-    async for page in all_attempts(desk, selection, after=after, most=limit):
+async def _rows(
+    pages: AsyncIterator[AttemptsPage], limit: int, address_after: Callable[[Cursor], str]
+) -> AsyncIterator[bytes]:
+    left = limit
+    async for page in pages:
         if page.problem is not None:
             raise HistoryUnavailableError(page.problem.sentence)
-        # One row for each page of attempts: a client that reads slowly is judged by some kilobytes, not by a line.
-        if page.attempts:
-            yield b"".join(row_of(document_of(attempt)) for attempt in page.attempts)
+        attempts = page.attempts or ()
+        left -= len(attempts)
+        # Written together: a client that reads slowly is judged by a page of attempts, and not by each of them.
+        lines = b"".join(row_of(document_of(attempt)) for attempt in attempts)
+        if left <= 0 and page.next_cursor is not None:
+            lines += row_of({"next": address_after(page.next_cursor)})
+        if lines:
+            yield lines

@@ -1,4 +1,4 @@
-"""The description of the API, at the address where programs expect it."""
+"""The description of the API, at the address at which programs expect it."""
 
 from typing import Final
 

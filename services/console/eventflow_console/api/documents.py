@@ -62,7 +62,7 @@ class Schemas:
         self.by_name: dict[str, Any] = {}
 
     def of(self, annotation: Any) -> dict[str, Any]:
-        """Return the schema of the JSON that `as_json` makes of a value of a type; for a dataclass, a reference."""
+        """Return the schema of the JSON that `as_json` makes of a type; that of a dataclass is a reference."""
         if annotation in _SIMPLE:
             return dict(_SIMPLE[annotation])
         if isinstance(annotation, type) and issubclass(annotation, Enum):

@@ -10,7 +10,7 @@ from eventflow_console.api import attempts, dead, description, events, flows, or
 
 PREFIX: Final = "/api/v1"
 
-_CUT_SHORT: Final = "An answer that an error cuts short has no last chunk, so that a client can detect it."
+_CUT_SHORT: Final = "An answer that is cut short does not end as HTTP prescribes."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,7 @@ OPERATIONS: Final = (
         path="/event",
         tag="events",
         summary="Get everything that is known of an event.",
-        description="The history, the memory of each processor and the first dead letters are searched, and no waiting "
-        "queue.",
+        description="The first dead letters are searched, and the memory of each processor. Waiting queues are not.",
         parameters=("id", "flow"),
         answer="Event",
     ),
@@ -92,7 +91,7 @@ OPERATIONS: Final = (
         path="/attempts.ndjson",
         tag="events",
         summary="Get all attempts of a selection, one in each line.",
-        description=_CUT_SHORT,
+        description=f'If more follow than `limit` allows, the last line is `{{"next": ADDRESS}}`. {_CUT_SHORT}',
         parameters=(*attempts.SELECTION, "after", "rows"),
         answer="Attempt",
         is_long=True,
@@ -126,7 +125,7 @@ OPERATIONS: Final = (
         path="/export",
         tag="dead letters",
         summary="Get all dead letters of a selection, one in each line.",
-        description=f"They stay in the dead queue. `eventflow dead replay --from FILE` sends them again. {_CUT_SHORT}",
+        description=f"They stay in the queue. `eventflow dead replay --from FILE` sends them again. {_CUT_SHORT}",
         body="ExportOrder",
         answer="DeadLetter",
         is_long=True,
@@ -139,7 +138,7 @@ OPERATIONS: Final = (
         path="/replay",
         tag="dead letters",
         summary="Start to send the dead letters of a selection again.",
-        description="It continues in the background. `getReplay` has its progress.",
+        description="It goes on if you do not wait for it. `getReplay` has its progress.",
         body="ReplayOrder",
         answer="Job",
         status=202,
@@ -161,7 +160,7 @@ OPERATIONS: Final = (
         method="post",
         path="/replay/cancel",
         tag="dead letters",
-        summary="End a replay. Events that were sent stay sent; the other dead letters stay in the dead queue.",
+        summary="End a replay. Events that were sent stay sent, and the other dead letters stay in the queue.",
         body="CancelOrder",
         answer="Job",
     ),

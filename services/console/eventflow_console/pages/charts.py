@@ -116,7 +116,8 @@ def _svg(steps: Sequence[Step], ceiling: float) -> Markup:
     for number, step in enumerate(steps):
         failed, deferred = step.per_minute(step.failed) or 0.0, step.per_minute(step.deferred) or 0.0
         bars["gap"] += [f"M{number} 0h1V{_HEIGHT}h-1z"] if step.is_partial else []
-        bars["open"] += _bar(number, _HEIGHT, y(step.per_minute(step.delivered) or 0.0)) if step.is_open else []
+        if step.is_open:  # wider than the other bars, which stand in front of it
+            bars["open"] += _bar(number, _HEIGHT, y(step.per_minute(step.delivered) or 0.0), width=1)
         bars["failed"] += _bar(number, _HEIGHT, y(failed))
         bars["deferred"] += _bar(number, y(failed), y(failed + deferred))
     delivered = [_wide(run) for run in runs(lambda step: step.delivered)]
@@ -146,5 +147,6 @@ def _line(points: Iterable[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g} {y:.1f}".removesuffix(".0") for x, y in points)
 
 
-def _bar(number: int, bottom: float, top: float) -> list[str]:
-    return [f"M{number + 0.15:g} {bottom:.1f}V{top:.1f}h.7V{bottom:.1f}z"] if bottom - top >= 0.05 else []
+def _bar(number: int, bottom: float, top: float, *, width: float = 0.7) -> list[str]:
+    left = number + (1 - width) / 2
+    return [f"M{left:g} {bottom:.1f}V{top:.1f}h{width:g}V{bottom:.1f}z"] if bottom - top >= 0.05 else []

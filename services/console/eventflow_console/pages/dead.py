@@ -1,6 +1,6 @@
-"""`/dead`, `/replay`, `/export` and `/job`: dead letters, and the two things that an operator does with them."""
+"""`/dead` and `/export`: the dead letters of a flow, on a page and as a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -12,15 +12,12 @@ from eventflow.operations.dead.selection import Selection
 from eventflow_console.auth.user import user_of
 from eventflow_console.bodies import form_of
 from eventflow_console.desk import DESK, Desk
-from eventflow_console.live import fragments_of_job
 from eventflow_console.pages.addresses import address
 from eventflow_console.pages.answers import notices_of, page
-from eventflow_console.pages.rendering import render
-from eventflow_console.pages.views.dead import conditions_of, fields_of, groups_of, letter_rows
+from eventflow_console.pages.views.dead import fields_of, groups_of, letter_rows
 from eventflow_console.pages.words import sentence
 from eventflow_console.parameters import flow_in, letters_in
 from eventflow_console.present import Present
-from eventflow_console.refusals import RequestRefusedError
 
 GROUPED: Final = 1000
 """Dead letters that are read for the groups."""
@@ -72,54 +69,6 @@ async def _found(desk: Desk, flow: str, selection: Selection, query: Mapping[str
     }
 
 
-async def ask_replay(request: web.Request) -> web.Response:
-    """Count the dead letters of a filter, and ask whether they are to be replayed."""
-    desk = request.app[DESK]
-    flow = flow_in(request.query, desk.flows)
-    return await _question(request, flow, letters_in(request.query, request.query.getall("id", [])))
-
-
-async def ask_replay_selected(request: web.Request) -> web.Response:
-    """Count the dead letters that were selected in a table, and ask. They come in a form, because they can be many."""
-    form = await form_of(request)
-    flow = flow_in(form, request.app[DESK].flows)
-    return await _question(request, flow, letters_in({}, await _ids_of(request)), is_of_ids=True)
-
-
-async def _question(request: web.Request, flow: str, selection: Selection, *, is_of_ids: bool = False) -> web.Response:
-    desk = request.app[DESK]
-    if is_of_ids and not selection.ids:  # an empty selection would be all dead letters
-        found: Mapping[str, Any] = {"problem": "No dead letter is selected. Tick at least one.", "count": None}
-    else:
-        found = await _counted(desk, flow, selection)
-    return page(
-        request,
-        "replay.html",
-        nav="dead",
-        flow=flow,
-        conditions=conditions_of(selection),
-        fields=fields_of(flow, selection),
-        back=address("/dead", flow=flow),
-        **found,
-    )
-
-
-async def _counted(desk: Desk, flow: str, selection: Selection) -> Mapping[str, Any]:
-    try:
-        return {"problem": "", "count": await desk.dead_letters.count(flow, selection)}
-    except (BusyError, BrokerUnavailableError) as error:
-        return {"problem": sentence(str(error)), "count": None}
-
-
-async def replay(request: web.Request) -> web.Response:
-    """Start a replay, and go to its page."""
-    desk = request.app[DESK]
-    form = await form_of(request)
-    flow = flow_in(form, desk.flows)
-    job = await desk.actions.replay(flow, letters_in(form, await _ids_of(request)), by=user_of(request))
-    raise web.HTTPSeeOther(address("/job", id=job.id))
-
-
 async def export(request: web.Request) -> web.StreamResponse:
     """Send dead letters as a file. If it fails half-way, the connection is cut, so that no file looks complete."""
     desk = request.app[DESK]
@@ -130,35 +79,6 @@ async def export(request: web.Request) -> web.StreamResponse:
         return await desk.rows.send(request, chunks, name=name)
 
 
-async def job(request: web.Request) -> web.Response:
-    """Show the progress of a replay."""
-    found = request.app[DESK].jobs.job(request.query.get("id", ""))
-    if found is None:
-        raise RequestRefusedError(404, "There is no such replay. The console forgets replays when it restarts.")
-    return page(request, "job.html", nav="dead", job=found, read_only=request.app[DESK].read_only)
-
-
-async def live_job(request: web.Request) -> web.StreamResponse:
-    """Stream the progress of a replay."""
-    desk = request.app[DESK]
-    fragments = fragments_of_job(
-        desk.jobs, request.query.get("id", ""), lambda job: render("job_now.html", job=job, read_only=desk.read_only)
-    )
-    return await desk.streams.serve(request, fragments)
-
-
-async def cancel(request: web.Request) -> web.Response:
-    """Stop a replay after the dead letters that are being sent."""
-    form = await form_of(request)
-    if await request.app[DESK].jobs.cancel(form.get("id", "")) is None:
-        raise RequestRefusedError(404, "There is no such replay.")
-    raise web.HTTPSeeOther(address("/job", id=form["id"]))
-
-
 def _worst_flow(present: Present) -> str:
     """Return the flow with the most dead letters; the first one if all have none."""
     return max(present.flows.values(), key=lambda state: state.dead or 0).flow
-
-
-async def _ids_of(request: web.Request) -> Sequence[str]:
-    return (await form_of(request)).getall("id", [])

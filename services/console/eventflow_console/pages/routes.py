@@ -5,11 +5,12 @@ from aiohttp import web
 from eventflow_console.pages.about import about
 from eventflow_console.pages.assets import ASSETS, PATH
 from eventflow_console.pages.attempts import attempts
-from eventflow_console.pages.dead import ask_replay, ask_replay_selected, cancel, dead, export, job, live_job, replay
+from eventflow_console.pages.dead import dead, export
 from eventflow_console.pages.event import event
 from eventflow_console.pages.flow import flow_page, live_flow
 from eventflow_console.pages.home import home
 from eventflow_console.pages.operating import actions, ask_control, control
+from eventflow_console.pages.replays import ask_replay, ask_replay_selected, cancel, job, live_job, replay
 from eventflow_console.refusals import RequestRefusedError
 
 

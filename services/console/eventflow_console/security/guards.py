@@ -1,5 +1,6 @@
 """The middlewares that each request passes, from the outermost to the innermost."""
 
+import asyncio
 import time
 from collections.abc import Awaitable
 from typing import Final, Protocol
@@ -139,6 +140,22 @@ def refusing_changes(metrics: ConsoleMetrics, *, read_only: bool) -> Middleware:
         return await handler(request)
 
     return check_method
+
+
+def completing_changes() -> Middleware:
+    """Let a change that has begun come to its end and on record, although the client has left meanwhile."""
+    running: set[asyncio.Task[web.StreamResponse]] = set()  # the event loop alone does not keep a task alive
+
+    @web.middleware
+    async def complete(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method in SAFE_METHODS:
+            return await handler(request)
+        change = asyncio.ensure_future(handler(request))
+        running.add(change)
+        change.add_done_callback(running.discard)
+        return await asyncio.shield(change)
+
+    return complete
 
 
 async def _answer(request: web.Request, refusal: RequestRefusedError, page: RefusalPage) -> web.StreamResponse:

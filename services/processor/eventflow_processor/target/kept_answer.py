@@ -50,12 +50,13 @@ class AnswerKeeping:
             beginning = self.patterns.struck_from(clean[: self.max_bytes + PATTERN_REACH_BYTES])
         return KeptAnswer(
             content=None if beginning is None else beginning[: self.max_bytes],
-            content_type=None if kind is None else _shown(kind),
+            content_type=None if kind is None else _shown(kind, secrets),
             size_bytes=len(content),
         )
 
 
-def _shown(kind: str) -> str:
-    """Return a content type in printable ASCII, because it can be any bytes."""
-    kind = kind[:TYPE_MAX_CHARACTERS]
-    return kind if kind.isascii() and kind.isprintable() else ascii(kind)[1:-1][:TYPE_MAX_CHARACTERS]
+def _shown(kind: str, secrets: Secrets) -> str:
+    """Return a content type in printable ASCII and without our secrets, because it can be any bytes."""
+    kind = kind if kind.isascii() and kind.isprintable() else ascii(kind)[1:-1]
+    is_whole = len(kind) <= TYPE_MAX_CHARACTERS
+    return secrets.struck_from(kind[:TYPE_MAX_CHARACTERS].encode(), is_whole=is_whole).decode()

@@ -75,7 +75,7 @@ class Patterns:
 
     def struck_from(self, content: bytes) -> bytes | None:
         """Return an answer without the matches; None if they are not found in time, so that it must not be kept."""
-        if not self._patterns:
+        if not self._patterns or not content:
             return content
         if time.monotonic() < self._again_at_s:
             return None

@@ -101,8 +101,15 @@ async def test_all_attempts_are_streamed_one_in_each_line(running: Console):
     assert answer.headers["Content-Type"] == "application/x-ndjson"
     rows = [json.loads(line) for line in answer.text.splitlines()]
     assert [row["event_id"] for row in rows] == [f"order-{number}" for number in reversed(range(ATTEMPTS))]
-    bounded = await running.get("/api/v1/attempts.ndjson?limit=7")
-    assert len(bounded.text.splitlines()) == 7
+
+
+async def test_a_stream_that_its_limit_ends_has_the_address_of_the_rest(running: Console):
+    address, seen = "/api/v1/attempts.ndjson?outcome=failures&limit=8", []
+    while address:
+        rows = [json.loads(line) for line in (await running.get(address)).text.splitlines()]
+        address = rows.pop()["next"] if "next" in rows[-1] else ""
+        seen += [row["event_id"] for row in rows]
+    assert len(seen) == len(set(seen)) == 20
 
 
 async def test_a_selection_without_attempts_is_an_empty_stream(running: Console):

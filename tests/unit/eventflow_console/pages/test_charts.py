@@ -112,13 +112,13 @@ def test_the_ceiling_is_a_round_number_above_all_values(highest: int, ceiling: f
 
 def test_bars_stand_on_each_other() -> None:
     chart = chart_of(Past(counts=[counted(1, 40, "retry"), counted(1, 20, "hold"), counted(2, 100)]), Span.HOUR, NOW)
-    assert paths(chart, "bar failed") == ["M58.15 100.0V60.0h.7V100.0z"]
-    assert paths(chart, "bar deferred") == ["M58.15 60.0V40.0h.7V60.0z"]
+    assert paths(chart, "bar failed") == ["M58.15 100.0V60.0h0.7V100.0z"]
+    assert paths(chart, "bar deferred") == ["M58.15 60.0V40.0h0.7V60.0z"]
 
 
 def test_the_present_minute_is_a_bar_and_no_fall_of_the_line() -> None:
     chart = chart_of(Past(counts=[counted(1, 100), counted(0, 20)]), Span.HOUR, NOW)
-    assert paths(chart, "bar open") == ["M59.15 100.0V80.0h.7V100.0z"]
+    assert paths(chart, "bar open") == ["M59 100.0V80.0h1V100.0z"]
     assert paths(chart, "line delivered") == ["M58 0L58.5 0L59 0"]
 
 

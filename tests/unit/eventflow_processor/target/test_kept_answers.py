@@ -80,6 +80,17 @@ async def test_the_headers_of_the_type_are_read_only_for_the_history(client: typ
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+async def test_a_content_type_is_short_printable_and_without_our_secrets(client: type[HttpTarget]) -> None:
+    answer = answer_of(422, b"no", b"Content-Type: text/\xff; token=" + SECRET.encode() + b"; " + b"x" * 300)
+    kept = await kept_by(client, answer, AnswerKeeping(max_bytes=512))
+    assert kept is not None
+    assert kept.content_type is not None
+    assert len(kept.content_type) <= 255
+    assert kept.content_type.isprintable()
+    assert "token=***; xxx" in kept.content_type
+
+
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_a_compressed_answer_is_not_kept_because_it_may_contain_our_secrets(client: type[HttpTarget]) -> None:
     body = gzip.compress(SECRET.encode())
     kept = await kept_by(client, answer_of(422, body, b"Content-Encoding: gzip"), AnswerKeeping(max_bytes=512))

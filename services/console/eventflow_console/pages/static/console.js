@@ -1,6 +1,5 @@
 // Keeps an open page up to date. Without this script every page works, and shows the state at its load.
 
-const REFRESH_MS = 5_000;
 const AGO_MS = 5_000;
 
 const main = document.querySelector("main");
@@ -113,4 +112,4 @@ if (address) {
     else if (!stream && !isOver) listen();
   });
 }
-if ("refresh" in main.dataset) setInterval(refresh, REFRESH_MS);
+if (main.dataset.refresh) setInterval(refresh, 1000 * main.dataset.refresh);

@@ -1,1 +1,1 @@
-"""The values that the templates show, with every judgement made: a template only arranges them. Pure."""
+"""The values that the templates show, with every judgement made: a template only arranges them."""

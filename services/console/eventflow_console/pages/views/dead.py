@@ -1,4 +1,4 @@
-"""Dead letters as rows of a table, and as groups by reason, type and time. Pure."""
+"""Dead letters as rows of a table, and as groups by reason, status, type and time."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

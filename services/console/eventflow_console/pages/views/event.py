@@ -1,4 +1,4 @@
-"""The page of one event: its attempts in order, its state now, and its dead letter. Pure."""
+"""The page of one event: its attempts in order, its state now, and its dead letter."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""A flow as it is now: its standing, the causes, and each step on the path of its events. Pure."""
+"""A flow as it is now: its standing, the causes, and each step on the path of its events."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
