@@ -1,4 +1,4 @@
-"""`/control` and `/actions`: pause, resume and rate of a flow, each asked twice; and the actions of all operators."""
+"""`/control` and `/actions`: pause, resume and rate of a flow, each after a question; and the actions on record."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,7 +104,7 @@ async def control(request: web.Request) -> web.Response:
 
 
 async def actions(request: web.Request) -> web.Response:
-    """Show the latest actions, with operator and time."""
+    """Show the actions of operators, the newest first."""
     desk = request.app[DESK]
     found = await actions_page(desk, flow=named_flow_in(request.query, desk.flows), limit=ACTIONS)
     return page(
