@@ -80,7 +80,7 @@ class PasswordHash:
         return f"$scrypt${costs}${_encoded(self.salt)}${_encoded(self.digest)}"
 
     def matches(self, password: str) -> bool:
-        """Whether it is the hash of a password; this takes 0.3 s, whatever the result."""
+        """Whether it is the hash of a password; this takes 0.3 s with any result."""
         return hmac.compare_digest(self.digest, self._digest_of(password))
 
     def _digest_of(self, password: str) -> bytes:

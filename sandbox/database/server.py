@@ -73,7 +73,7 @@ class PrivateServer(Postgres):
             "max_connections": "200",  # of all the processes that run tests side by side
             "shared_buffers": "32MB",
             "logging_collector": "off",
-            "dynamic_shared_memory_type": "mmap",  # in the directory, where a killed server leaves nothing behind
+            "dynamic_shared_memory_type": "mmap",  # in the directory: a killed server leaves nothing elsewhere
         } | dict(settings or {})
         command: list[str | Path] = [*self._as_user, programs / "postgres", "-D", self._data]
         for name, value in options.items():
@@ -174,7 +174,7 @@ class PrivateServer(Postgres):
         return [first, *(pid for pid, parent in pairs if parent == first)]
 
     def _await_predecessor(self) -> None:
-        """Wait for the end of a server whose starter was killed. The lock is ours, so it has no other starter."""
+        """Wait for the end of a server that outlives its starter. We have the lock, so its starter is gone."""
 
         def is_gone() -> bool:
             with contextlib.suppress(OSError, ValueError):
@@ -210,11 +210,11 @@ class PrivateServer(Postgres):
         self._completion_file.touch()
 
     def _check_reach(self, user: str) -> None:
-        """Check that the user can enter the directory. The home directory of root is closed to others, for example."""
+        """Check that the user can enter the directory. For example, others cannot enter the home directory of root."""
         tested = subprocess.run([*self._as_user, "test", "-x", self._data], check=False)
         if tested.returncode != 0:
             raise ServerError(
-                f"the user {user}, as whom PostgreSQL runs, may not enter {self.directory}: choose another"
+                f"the user {user}, who runs PostgreSQL, may not enter {self.directory}: choose another directory"
             )
 
 

@@ -1,1 +1,1 @@
-"""Attempts on record: what was sent, when, and the target's answers. A record is never on the way of an event."""
+"""Attempts on record, with the target's answers. No event waits for its record."""

@@ -12,7 +12,7 @@ ROWS_MAX: Final = 480
 """Attempts in one batch. The event loop does nothing else while it encodes a batch, so a larger one delays events."""
 
 RECORD_BYTES: Final = 640
-"""Memory of a record without its texts of variable length, with its share of the containers."""
+"""Memory of a record without its texts of variable length, and with its part of the containers."""
 
 MINUTE_BYTES: Final = 400
 """Memory of one count by minute."""
@@ -27,7 +27,7 @@ MINUTES_MIN: Final = 1000
 GapReason = Literal["buffer_full", "refused"]
 
 Dropped = Callable[[str, int], None]
-"""Takes the flow and the number of attempts that will not be on record."""
+"""Called with a flow and a number of attempts that will not be on record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,16 +39,16 @@ class AttemptRecord(NamedTuple):
         started_at: Start of the request.
         duration_us: Time from that start to the answer, in microseconds.
         attempt: Number of the attempt, from 1.
-        outcome: One of `OUTCOMES`.
-        settled: False if the delivery was lost, and comes again.
-        reason: One of `outcome.FAILURE_REASONS`; None for a success.
-        detail: Cause of a failure in the network, a word of `network.failure.MEANINGS`.
+        outcome: `delivered`, `retry`, `defer`, `hold`, `dead` or `lost`.
+        settled: False if the delivery was lost, so that the event is delivered again.
+        reason: Kind of the failure, such as `server_error`; None for a success.
+        detail: Cause of a failure in the network, such as `no_listener`.
         text: The error in words, if there was no answer.
         status: HTTP status; None if there was none.
         next_at: Earliest time of the next attempt; None if there is none, or if it is not known.
         answer: Beginning of the target's answer, without our secrets; None if it is not kept.
         answer_type: Its content type.
-        answer_bytes: Its length, as far as it was read.
+        answer_bytes: Its length, or the length of the part that was read.
         trace_id: 32 hexadecimal digits; None if the trace is not recorded.
         writer: Name of the process that made the attempt.
     """
@@ -104,7 +104,7 @@ def storable_text(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text needs no search for characters that cannot be stored, as nearly every one."""
+    """Whether a text needs no search for characters that cannot be stored. Nearly all texts are plain."""
     return text.isascii() and "\0" not in text
 
 
@@ -173,9 +173,9 @@ class Batch:
 
     Attributes:
         writer: Name of the process that writes it.
-        number: Numbers the batches of this writer from 1. The store keeps it in the same transaction, so that a
-            writer learns after a reconnect whether a batch of unknown fate is on record.
-        attempts: At most some hundred.
+        number: Number of the batch, from 1 for each writer. The store keeps it in the same transaction, so that a
+            writer can find out after a reconnect whether the batch was committed.
+        attempts: At most a few hundred.
     """
 
     writer: str
@@ -232,7 +232,7 @@ class Action:
         id: A UUID of version 7.
         by: The operator, as the command or the console knows the name.
         kind: `pause`, `resume`, `rate`, `replay`, `export`, `purge`, `forget`, `prune`.
-        detail: The rest, for people: `100/s`, `422s of the last hour: 37 events`.
+        detail: More about it, for people: `100/s`, `422s of the last hour: 37 events`.
     """
 
     id: str

@@ -34,7 +34,7 @@ class RecordingStore(Protocol):
         ...
 
     async def keep(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
-        """Prepare the next days, and delete whatever is older than these ages. Of several processes one does it."""
+        """Prepare the next days, and delete the records that are older. If several processes call it, one does it."""
         ...
 
 
@@ -52,7 +52,7 @@ class ArchiveStore(Protocol):
         ...
 
     async def minutes(self, flow: str, *, since: datetime, until: datetime, step_minutes: int = 1) -> list[MinuteCount]:
-        """Return the counts of a flow by minute, without any attempt being counted.
+        """Return the counts of a flow by minute. They are stored, so no attempt is read for them.
 
         Args:
             flow: The flow.
@@ -84,7 +84,7 @@ class OperatorStore(Protocol):
     """The part by which an operator changes records. Every method raises the errors that `HistoryStore` names."""
 
     async def put_flow_minutes(self, minutes: Collection[FlowMinute]) -> None:
-        """Write the backlogs of flows; a minute that is on record is replaced, without its known values."""
+        """Write the backlogs of flows. In a minute that is on record, an unknown value replaces no known one."""
         ...
 
     async def put_action(self, action: Action) -> None:
@@ -112,7 +112,7 @@ class HistoryStore(RecordingStore, ArchiveStore, OperatorStore, Protocol):
     """A store that is open. It connects when needed, and connects again after a loss.
 
     Raises, from every method:
-        HistoryUnavailableError: It cannot be reached, its disk is full, or it is not in time.
+        HistoryUnavailableError: It cannot be reached, its disk is full, or it does not answer in time.
         HistoryLateError: The same, if a query was ended because it took longer than `QUERY_MAX_S`.
         HistorySchemaError: Its schema is missing or of another version; the message names the command to run.
     """

@@ -24,20 +24,20 @@ WRITE_MAX_S = 10.0
 """Longest time for one call of the store. After it the store counts as away."""
 
 BATCH_PAUSE_S = 0.01
-"""Pause between two batches of a backlog, so that events get most of the time. A backlog still shrinks: with pauses,
-many times the rows of the fastest processor are written."""
+"""Pause between two batches of a backlog, so that events get most of the time. The backlog still shrinks, because many
+times the rows of the fastest processor are written even with pauses."""
 
 RETRY_FIRST_S = 0.25
 RETRY_MAX_S = 5.0
 SCHEMA_RETRY_S = 15.0
-"""Pause after a wrong schema, which only a person can change."""
+"""Pause after a wrong schema, because only a person can change it."""
 
 KEEP_EVERY_S = 3600.0
 KEEP_AGAIN_S = 300.0
 """Pause after a failed deletion of old records."""
 
 KEEP_WAIT_S = 5.0
-"""Time for which the writing waits for the deletion of old records. It can take long, and creates partitions first."""
+"""Time for which writing waits for the maintenance of the store, which makes partitions and then deletes old rows."""
 
 FINISH_MAX_S = 2.0
 """Longest time for the last records at the end of a process."""
@@ -128,7 +128,7 @@ class HistoryWriter:
         Args:
             buffer: The records of the process.
             open_store: Opens the store without I/O. It can fail like a method of the store, and is then called again.
-            name: Name of the process, which no other process ever has.
+            name: Name of the process; no other process has it, before or after this one.
             flush_s: Longest time for which a record waits, if the store can be used.
             retention: Ages after which the store deletes.
             listener: Sees the work.
@@ -141,7 +141,7 @@ class HistoryWriter:
         self._listener = listener
         self._store: OwnStore | None = None
         self._number = 0  # of the last batch that is known to be on record
-        self._parts: deque[Part] = deque()  # taken out, the first perhaps written already
+        self._parts: deque[Part] = deque()  # taken out of the buffer; the first one may be on record already
         self._outage: _Outage | None = None
         self._has_begun = False
         self._flush_at_s = 0.0
@@ -166,7 +166,7 @@ class HistoryWriter:
         self._task = asyncio.create_task(self._run())
 
     async def finish(self, *, within_s: float = FINISH_MAX_S) -> None:
-        """Write the rest within a time, and drop whatever is left after it. No record may be added from here on."""
+        """Write the rest within a time, and drop the records that are left. No record may be added from here on."""
         self._finishing.set()
         self._batch_waits.set()
         if self._task is not None:
@@ -211,7 +211,7 @@ class HistoryWriter:
             await self._write_rest(self._store)
         else:
             await self._write_batches(self._store)
-        self._note_up()  # not before: a store with a full disk can be read
+        self._note_up()  # only now, because a store with a full disk can be read and not written
 
     async def _write_batches(self, store: OwnStore) -> None:
         """Write counts and rows if the flush time is over, and then all batches that wait."""
@@ -221,7 +221,7 @@ class HistoryWriter:
         while (part := take()) is not None:
             await self._write(part, store)
             if self._now_s >= self._flush_at_s:
-                return  # so that the counts are written also while a backlog is
+                return  # so that the counts are written during a backlog too
             await asyncio.sleep(BATCH_PAUSE_S)
             take = self._buffer.take_batch
 
@@ -335,7 +335,7 @@ class HistoryWriter:
             self._outage.failures += 1
             if self._outage.error is type(error):
                 return
-            self._outage.error = type(error)  # another cause, such as a wrong schema after a connection: it is news
+            self._outage.error = type(error)  # a new cause, such as a wrong schema after a lost connection: log it
         else:
             self._outage = _Outage(type(error), self._now_s)
         self._listener.changed(is_up=False)

@@ -47,17 +47,17 @@ class ConsoleSettings(Section):
         "again after a change",
     )
     user_header: Annotated[str, AfterValidator(_header)] = Field(
-        "X-Forwarded-User", description="header in which a trusted proxy gives the name of the user"
+        "X-Forwarded-User", description="header in which a trusted proxy sends the name of the user"
     )
     trusted_proxies: Networks = Field(
         (), description="addresses and networks of the proxies in front, separated by commas"
     )
     hosts: Annotated[tuple[str, ...], BeforeValidator(split)] = Field(
         (),
-        description="host names by which people reach the console, separated by commas; loopback names, the "
-        "configured host, and the address at which a request arrives are always accepted, any other is refused",
+        description="host names in the addresses that people open, separated by commas; loopback names, `host`, and "
+        "the address at which a request arrives are always accepted, and any other name is refused",
     )
-    read_only: bool = Field(False, description="whether every change is refused: pages only show")
+    read_only: bool = Field(False, description="whether every change is refused; the pages then have no controls")
     trace_url: Annotated[str, AfterValidator(_trace_url)] | None = Field(
         None, description=f"address of a trace for links, such as `http://localhost:16686/trace/{TRACE_ID}`"
     )

@@ -51,7 +51,8 @@ class HistorySettings(Section):
         "`event-flow[postgres]`; unset = no history",
     )
     record: Literal["all", "failed"] = Field(
-        "all", description="attempts that get a row: `all`, or `failed`; the counts by minute have all of them"
+        "all",
+        description="attempts that get a row: `all`, or `failed`; the counts by minute contain all of them",
     )
     answers: Literal["failed", "all", "none"] = Field(
         "failed", description="answers of the target that are kept: those of `failed` attempts, `all`, or `none`"
@@ -59,8 +60,8 @@ class HistorySettings(Section):
     answer_bytes: int = Field(512, ge=0, le=8192, description="bytes of an answer that are kept")
     redact: Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(_patterns)] = Field(
         (),
-        description="regular expressions, one in each line or as a JSON array; whatever they match is struck out of "
-        "answers before they are kept; the secrets of the settings always are",
+        description="regular expressions, one in each line or as a JSON array; their matches are struck out of "
+        "answers before these are kept; so are the secrets of the settings, without a pattern",
     )
     flush_s: float = Field(0.5, ge=0.05, le=60, description="longest time for which a record waits to be written")
     buffer_bytes: int = Field(

@@ -51,5 +51,5 @@ def application(desk: Desk, authenticator: Authenticator, metrics: ConsoleMetric
 
 async def _on_prepare(request: web.Request, response: web.StreamResponse) -> None:
     request[BEGUN] = True
-    # In this signal and not in a middleware, so that it holds for streams too, whose headers leave before they end.
+    # In this signal and not in a middleware: the headers of a stream are sent before a middleware gets its response.
     harden(response.headers)

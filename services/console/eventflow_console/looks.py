@@ -36,7 +36,7 @@ def flow_state_of(flow: FlowStatus, intake: Intake, *, at: datetime, before: Flo
         flow: The queues of the flow, and the reports about it.
         intake: The accepted events.
         at: Time of the look.
-        before: The state at the look before, whose times are kept if they have hardly changed.
+        before: The state at the look before; its times are kept if they have hardly changed.
     """
     standing, drain, orders = standing_of(flow), drain_of(flow), flow.orders
     lanes = {name: flow.lanes[lane] for name, lane in LANES.items()}

@@ -42,7 +42,7 @@ class Span(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Step:
-    """The attempts and events of one step of a chart; None is unknown.
+    """The attempts and events of one step of a chart.
 
     Attributes:
         minutes: Minutes of the step that have begun.

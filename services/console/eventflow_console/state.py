@@ -143,9 +143,8 @@ class State:
         """
         async with AsyncExitStack() as stack:
             link = await stack.enter_async_context(connected(self._settings.broker.urls))
-            old = await leftovers(
-                link, self._settings
-            )  # once: each check of a missing queue writes to the broker's log
+            # Only once, because each check of a missing queue adds a line to the broker's log.
+            old = await leftovers(link, self._settings)
             lookout = await stack.enter_async_context(looking_out(link, self._settings, self._flows, old))
             self._session = _Session(link=link, lookout=lookout)
             stack.callback(self._end_session)

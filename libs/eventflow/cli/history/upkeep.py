@@ -86,7 +86,9 @@ def migrate(
     url = url_of(settings.history)
     if sql:
         if path_of(url) is not None:
-            raise typer.BadParameter("only PostgreSQL has administrators; a file needs none", param_hint="--sql")
+            raise typer.BadParameter(
+                "it is for PostgreSQL; processors migrate an SQLite file by themselves", param_hint="--sql"
+            )
         for step in migrations_of(url):
             typer.echo(f"-- {step.name}\n{step.sql.strip()}\n")
         return

@@ -176,8 +176,8 @@ async def count(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
 async def handle_each(items: Sequence[T], tally: Tally, handle: Callable[[T], Awaitable[None]]) -> None:
     """Handle all of them concurrently. If one fails, the others finish first and are counted.
 
-    So do all of them if the operation is cancelled: a dead letter whose copy is confirmed must be acked, or its event
-    is sent twice.
+    If the operation is cancelled, all of them finish too: a dead letter with a confirmed copy must be acked, or its
+    event is sent twice.
     """
     await finished(_handle_all(items, tally, handle))
 

@@ -139,7 +139,7 @@ def forwarded_of(letter: Browsed, *, with_values: bool) -> dict[str, Any] | None
 
 
 def headers_of(letter: Browsed) -> dict[str, Any]:
-    """Return the headers of the message, without the one whose values may be secrets."""
+    """Return the headers of the message, without the one that may contain secrets."""
     return {name: value for name, value in letter.headers.items() if name != FORWARDED}
 
 

@@ -46,7 +46,7 @@ async def event_history(
         store: An open store.
         event_id: Id of the event.
         flow: The flow of the attempts; None is all flows.
-        flows: The flows whose gaps are read if no attempt is found.
+        flows: If no attempt is found, the gaps of these flows are read.
 
     Raises:
         HistoryError: The store cannot be read.

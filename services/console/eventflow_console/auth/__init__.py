@@ -1,1 +1,1 @@
-"""The operator behind a request: known by a password, named by a proxy, or anyone on a console for one machine."""
+"""Authentication of the operator who makes a request: by a password, by a proxy in front, or none on loopback."""

@@ -8,7 +8,7 @@ from eventflow_console.auth.user import Authenticator
 
 
 class Anyone(Authenticator):
-    """Takes each request as one of the person who started the console."""
+    """Attributes each request to the person who started the console."""
 
     def __init__(self) -> None:
         self._name = operator()

@@ -1,4 +1,4 @@
-"""The operator by name and password, in HTTP's Basic scheme (RFC 7617)."""
+"""Authentication by name and password, in HTTP's Basic scheme (RFC 7617)."""
 
 import asyncio
 import base64
@@ -30,8 +30,8 @@ log = structlog.stdlib.get_logger()
 class Basic(Authenticator):
     """Asks for a name and a password.
 
-    A wrong password is answered late, and a place with many of them is refused for a minute. An unknown name takes as
-    long as a wrong password, so that names cannot be guessed either.
+    A wrong password is answered late, and an address with many of them is refused for a minute. An unknown name takes
+    as long as a wrong password, so that names cannot be guessed either.
     """
 
     def __init__(self, users: Users, *, trusted: Networks, metrics: ConsoleMetrics) -> None:
@@ -47,9 +47,9 @@ class Basic(Authenticator):
         name, password = _credentials_in(request.headers.get("Authorization", ""))
         known = self._users.hash_of(name)
         if known is not None and self._verifier.remembers(password, known):
-            return name  # before the bound, so that a guessing neighbour behind the same address locks no one out
+            return name  # before the bound, so that wrong passwords from a shared address lock out no known user
         place = visitor_of(request.remote, ",".join(request.headers.getall("X-Forwarded-For", [])), self._trusted)
-        shown = None if known is None else name  # people type a password into the wrong field
+        shown = None if known is None else name  # an unknown name may be a password in the wrong field
         self._begin_try(place, shown)
         if await self._is_right(password, known, place):
             self._throttle.take_back(place)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 FORWARDED_MAX = 20
-"""Addresses in X-Forwarded-For that are looked at; there are never so many proxies."""
+"""Addresses in X-Forwarded-For that are read, from the last one. A request passes fewer proxies."""
 
 Networks = Sequence[IPv4Network | IPv6Network]
 

@@ -1,4 +1,4 @@
-"""The operator as a proxy in front names them, which has asked for the password."""
+"""Authentication by a proxy in front, which checks the password and sends the name of the operator."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network

@@ -8,7 +8,7 @@ USER: Final = web.RequestKey("user", str)
 
 
 class Authenticator(Protocol):
-    """A way to know the operator."""
+    """A way of authentication."""
 
     async def user(self, request: web.Request) -> str:
         """Return the name of the operator.

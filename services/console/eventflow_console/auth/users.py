@@ -15,7 +15,7 @@ log = structlog.stdlib.get_logger()
 
 
 class Users:
-    """The users. A file that cannot be read leaves the last ones in force, so that a typing error locks no one out."""
+    """The users. If the file cannot be read, the users of the last read remain: a typing error locks no one out."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.

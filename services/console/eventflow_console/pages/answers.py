@@ -54,7 +54,7 @@ def notices_of(present: Present, *problems: Problem | None) -> list[Notice]:
 def _notices_of(present: Present, problems: Sequence[Problem | None]) -> Iterator[Notice]:
     broker = present.broker
     if broker.is_up is None:
-        yield Notice(tone="idle", title="The console connects to RabbitMQ", since=broker.since)
+        yield Notice(tone="idle", title="The console is connecting to RabbitMQ", since=broker.since)
     elif not broker.is_up:
         shown = "Queues and services are shown as they were" if present.at is not None else "Nothing is known yet"
         yield Notice(

@@ -1,4 +1,4 @@
-"""`/control` and `/actions`: pause, resume and rate of a flow, each asked twice; and who did what."""
+"""`/control` and `/actions`: pause, resume and rate of a flow, each after a question; and the actions on record."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def question_of(state: FlowState, parameters: Mapping[str, str]) -> Question:
             return Question(
                 question=f"Set the rate of {state.flow} to {rate(asked)}?",
                 sentences=(
-                    f"It is {rate(state.rate.limit_per_s)} now; the settings say {rate(state.rate.configured_per_s)}.",
+                    f"Now: {rate(state.rate.limit_per_s)}. In the settings: {rate(state.rate.configured_per_s)}.",
                     "The rate is in units of the quota, for all processors together. "
                     + ("The settings then apply again." if per_s is None else "It holds until it is set again."),
                 ),
@@ -104,7 +104,7 @@ async def control(request: web.Request) -> web.Response:
 
 
 async def actions(request: web.Request) -> web.Response:
-    """Show who did what, and when."""
+    """Show the actions of operators, the newest first."""
     desk = request.app[DESK]
     found = await actions_page(desk, flow=named_flow_in(request.query, desk.flows), limit=ACTIONS)
     return page(

@@ -1,4 +1,4 @@
-"""Texts from outside, such as bodies and answers, for a page: bounded, and with nothing that acts on its reader. Pure.
+"""Texts from outside, such as bodies and answers, made safe for a page. Pure.
 
 The templates escape HTML. This module does the rest: control characters, and the invisible characters by which a text
 can pretend to be another one, become visible escapes. No text is longer than its bound.
@@ -50,7 +50,7 @@ class Shown:
     """A body or an answer for a page.
 
     Attributes:
-        is_cut: Whether it is longer than what is shown.
+        is_cut: Whether only its beginning is shown.
     """
 
     form: Form

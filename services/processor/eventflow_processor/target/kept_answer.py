@@ -24,7 +24,7 @@ class AnswerKeeping:
     Attributes:
         max_bytes: Length after which an answer is cut.
         of_successes: Whether answers of successes are kept too, and not only those of failures.
-        patterns: Finds what must not be kept.
+        patterns: The patterns of an operator, for texts that must not be kept.
     """
 
     max_bytes: int

@@ -1,4 +1,4 @@
-"""Redaction of answers: our own secrets, and whatever the patterns of an operator match."""
+"""Redaction of answers: our own secrets, and the matches of an operator's patterns."""
 
 import math
 import re

@@ -70,7 +70,7 @@ class FlowView:
 
     @property
     def waiting_at_least(self) -> int | None:
-        """Events that wait, without the held ones; for a flow whose held events are unknown."""
+        """A lower bound of the events that wait, if the number of held ones is unknown; None if it is known."""
         known = [count for _, count in self.lanes if count is not None]
         return sum(known) if known and self.state.waiting is None else None
 

@@ -1,4 +1,4 @@
-"""The frame of every page: navigation, notices, and the person who looks at it. Pure."""
+"""The frame of every page: navigation, notices, and the name of the operator. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 Tone = Literal["good", "slow", "bad", "idle"]
-"""The colour of a word. The word itself says the same, for people who do not see the colour."""
+"""The colour of a word. It adds nothing to the meaning of the word, for people who do not see the colour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class Notice:
     Attributes:
         since: Start of the state; None if it is unknown.
         detail: The reason in the words of another program.
-        remedy: What a person can do.
+        remedy: Advice for a person.
     """
 
     tone: Tone
