@@ -19,10 +19,10 @@ from eventflow.history.records import Action, AttemptRecord, Batch, FlowMinute, 
 from eventflow.history.store import HistoryStore, StoreReport
 
 DAYS_AHEAD = 2
-"""Partitions that are made in advance, so that midnight meets none that is missing."""
+"""Days for which partitions are made in advance, so that none is missing after midnight."""
 
 DROP_LOCK_S = 0.2
-"""Longest wait for the lock that drops a day. All writers and readers wait behind it."""
+"""Longest wait for the lock that drops a day. Meanwhile all later writers and readers wait too."""
 
 DROP_TRIES = 5
 LOCKED_PAUSE_S = 0.3

@@ -6,7 +6,7 @@ from eventflow.history.postgres.connections import Connection
 from eventflow.history.records import unix_microseconds
 
 ROWS_MAX = 5000
-"""Rows that one transaction deletes, so that it holds its locks shortly."""
+"""Rows that one transaction deletes, so that it holds its locks only for a short time."""
 
 _KEEP_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('eventflow.keep'))"
 

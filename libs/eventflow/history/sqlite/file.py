@@ -23,8 +23,8 @@ LOCK_MAX_S = 2.0
 """Longest time to wait for the lock of another process. Transactions are short, also those of retention."""
 
 LOG_BYTES = 4 * 1024 * 1024
-"""Size of the write-ahead log after which SQLite moves it into the file. This waits for no reader, so the log grows
-while some reader is always active."""
+"""Size of the write-ahead log after which SQLite moves it into the file. SQLite does not wait for readers to do so, so
+the log grows while there is always an active reader."""
 
 LOG_MAX_BYTES = 16 * LOG_BYTES
 """Growth of the log after which a writer waits for all readers once, at most `LOCK_MAX_S`, so that the log begins anew.
@@ -108,7 +108,9 @@ class HistoryFile:
         While a reader is active, the log stays as it is.
         """
         if self._connection is not None:
-            with suppress(sqlite3.Error):  # the rows are deleted, and the log is emptied at the latest when all close
+            with suppress(
+                sqlite3.Error
+            ):  # the rows are deleted; at the latest, the log is emptied when all have closed it
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
@@ -130,7 +132,7 @@ class HistoryFile:
             self._connection = connection = _connect(self._path)
             made = _migrate(connection, self._path)
             for pragma in (
-                "synchronous=NORMAL",  # a power cut may cost the last moments, and damages nothing
+                "synchronous=NORMAL",  # a power cut may lose the last records, and does not damage the file
                 "secure_delete=OFF",  # some builds of SQLite have it on, and then each deletion writes more pages
                 f"wal_autocheckpoint={LOG_BYTES // _PAGE_BYTES}",
                 f"journal_size_limit={LOG_BYTES}",
@@ -154,7 +156,7 @@ class HistoryFile:
 
     @contextmanager
     def _closed_after_errors(self) -> Iterator[None]:
-        """Close the file after an error, because a connection that was opened anew has no trace of it."""
+        """Close the file after an error, because a new connection is not affected by it."""
         try:
             with translated(self._path):
                 yield
