@@ -35,14 +35,16 @@ BODY = b'{"order": 1042, "sku": "EF-4711", "quantity": 2, "customer": {"name": "
 async def seed(url: str) -> None:
     """Write an hour of counts into a new history."""
     store = open_history(url)
-    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    clock = datetime.now(UTC)
+    now = clock.replace(second=0, microsecond=0)
     counts: list[MinuteCount] = []
     backlog = []
     waiting = 0
-    for ago in range(60, -1, -1):  # with the present minute, which may be over when the picture is taken
+    for ago in range(60, -1, -1):
         at = now - timedelta(minutes=ago)
-        accepted = round(900 + 500 * math.sin(ago / 9) + 90 * math.sin(ago * 1.7))
-        delivered = min(RATE_PER_S * 60, waiting + accepted)
+        seconds = 60 if ago else clock.second  # of the present minute only the part that is over
+        accepted = round((15 + 8 * math.sin(ago / 9) + 1.5 * math.sin(ago * 1.7)) * seconds)
+        delivered = min(RATE_PER_S * seconds, waiting + accepted)
         failed = 140 if ago in INCIDENT else 0
         waiting += accepted - delivered
         backlog.append(FlowMinute(flow=FLOW, at=at, accepted=accepted, waiting=waiting, dead=0, oldest_s=1, spooled=0))

@@ -1,4 +1,4 @@
-"""Reads pages as a browser and a screen reader would, to find what a page must not have."""
+"""Reads pages as a browser and a screen reader would, to find flaws."""
 
 from collections import Counter
 from html.parser import HTMLParser

@@ -1,4 +1,4 @@
-"""The frame of every page: navigation, notices, and the person who looks at it. Pure."""
+"""The frame of every page: navigation, notices, and the name of the operator. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
