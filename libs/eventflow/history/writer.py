@@ -32,11 +32,11 @@ RETRY_MAX_S = 5.0
 SCHEMA_RETRY_S = 15.0
 """Pause after a wrong schema, because only a person can change it."""
 
-KEEP_EVERY_S = 3600.0
-KEEP_AGAIN_S = 300.0
+MAINTAIN_EVERY_S = 3600.0
+MAINTAIN_AGAIN_S = 300.0
 """Pause after a failed deletion of old records."""
 
-KEEP_WAIT_S = 5.0
+MAINTAIN_WAIT_S = 5.0
 """Time for which writing waits for the maintenance of the store, which makes partitions and then deletes old rows."""
 
 FINISH_MAX_S = 2.0
@@ -145,8 +145,8 @@ class HistoryWriter:
         self._outage: _Outage | None = None
         self._has_begun = False
         self._flush_at_s = 0.0
-        self._keep_at_s = 0.0
-        self._keeping: asyncio.Task[float] | None = None
+        self._maintain_at_s = 0.0
+        self._maintaining: asyncio.Task[float] | None = None
         self._task: asyncio.Task[None] | None = None
         self._batch_waits = asyncio.Event()
         self._finishing = asyncio.Event()
@@ -172,8 +172,8 @@ class HistoryWriter:
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=within_s)
             await cancel_and_wait(self._task)
-        if self._keeping is not None:
-            await cancel_and_wait(self._keeping)
+        if self._maintaining is not None:
+            await cancel_and_wait(self._maintaining)
         self._drop_rest()
         if self._store is not None:
             try:
@@ -203,8 +203,8 @@ class HistoryWriter:
             self._store = self._open_store()
         if self._outage is not None or not self._has_begun:
             await self._begin_with(self._store)
-        if self._now_s >= self._keep_at_s:
-            await self._keep(self._store)
+        if self._now_s >= self._maintain_at_s:
+            await self._maintain(self._store)
         while self._parts:  # from before an outage
             await self._write_first(self._store)
         if is_last:
@@ -246,29 +246,29 @@ class HistoryWriter:
             self._note_written()  # its transaction had ended before its answer was lost
         self._has_begun = True
 
-    async def _keep(self, store: OwnStore) -> None:
+    async def _maintain(self, store: OwnStore) -> None:
         """Let the store delete old records, and continue without it if that takes long. Its failure is no outage."""
         wait_s = 0.0
-        if self._keeping is None:
-            self._keeping, wait_s = asyncio.create_task(self._delete_old(store)), KEEP_WAIT_S
-        await asyncio.wait({self._keeping}, timeout=wait_s)
-        self._keep_at_s = self._now_s + KEEP_WAIT_S
-        if self._keeping.done():
-            self._keep_at_s = self._now_s + self._keeping.result()
-            self._keeping = None
+        if self._maintaining is None:
+            self._maintaining, wait_s = asyncio.create_task(self._delete_old(store)), MAINTAIN_WAIT_S
+        await asyncio.wait({self._maintaining}, timeout=wait_s)
+        self._maintain_at_s = self._now_s + MAINTAIN_WAIT_S
+        if self._maintaining.done():
+            self._maintain_at_s = self._now_s + self._maintaining.result()
+            self._maintaining = None
 
     async def _delete_old(self, store: OwnStore) -> float:
         """Let the store delete old records; return the time until it is due again. Raises no error of the store."""
         retention = self._retention
         try:
-            await store.keep(attempts=retention.attempts, minutes=retention.minutes, now=utc_now())
+            await store.maintain(attempts=retention.attempts, minutes=retention.minutes, now=utc_now())
         except HistoryError as error:
             log.warning("history.retention_failed", reason=str(error))
         except Exception as error:  # noqa: BLE001 - a guard, as in `_run`
             self._listener.failed(error)
         else:
-            return random.uniform(0.9, 1.1) * KEEP_EVERY_S  # noqa: S311
-        return KEEP_AGAIN_S
+            return random.uniform(0.9, 1.1) * MAINTAIN_EVERY_S  # noqa: S311
+        return MAINTAIN_AGAIN_S
 
     async def _write(self, part: Part, store: OwnStore) -> None:
         """Write a part, in several batches if the store refuses rows of it."""

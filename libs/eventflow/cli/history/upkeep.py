@@ -134,15 +134,15 @@ def prune(
     if before is not None:
         _confirm(f"Delete all attempts before {format_time(moment)} permanently?", yes=yes)
 
-    async def keep(store: HistoryStore) -> StoreReport:
+    async def work(store: HistoryStore) -> StoreReport:
         report = await report_of(store)  # first, because it finds out soon that the store is away
         if report.version != report.expected_version:
             raise HistorySchemaError("; ".join(report.problems))
         minutes = timedelta(days=history.minutes_retention_days)
-        await store.keep(attempts=now - moment, minutes=minutes, now=now)
+        await store.maintain(attempts=now - moment, minutes=minutes, now=now)
         return await report_of(store)
 
-    report = with_history(settings, keep)
+    report = with_history(settings, work)
     oldest = None if report.oldest is None else format_time(report.oldest)
     if before is not None:
         for flow in settings.all_flows:

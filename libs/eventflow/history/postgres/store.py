@@ -62,7 +62,7 @@ class PostgresStore(HistoryStore):
             await writing.end_writer(connection, writer)
 
     @override
-    async def keep(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
+    async def maintain(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
         today = now.astimezone(UTC).date()
         self._first_kept = first_kept = (now - attempts).astimezone(UTC).date()
         await self._add_days([today + timedelta(days=n) for n in range(-1, DAYS_AHEAD + 1)])
