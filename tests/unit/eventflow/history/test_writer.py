@@ -10,9 +10,10 @@ import pytest
 import structlog
 
 from eventflow.errors import HistoryRefusedError, HistorySchemaError, HistoryUnavailableError
+from eventflow.history.batches import WRITE_MAX_S
 from eventflow.history.buffer import ROWS_MAX, HistoryBuffer
 from eventflow.history.records import Batch
-from eventflow.history.writer import FINISH_MAX_S, MAINTAIN_EVERY_S, WRITE_MAX_S, HistoryWriter, Retention
+from eventflow.history.writer import FINISH_MAX_S, MAINTAIN_EVERY_S, HistoryWriter, Retention
 from tests.support.history import attempt
 from tests.support.memory_history import MemoryStore
 
