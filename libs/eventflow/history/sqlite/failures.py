@@ -34,7 +34,7 @@ _ERRORS: Mapping[int, tuple[type[HistoryError], str]] = {
     ),
     sqlite3.SQLITE_CORRUPT: (
         HistoryUnavailableError,
-        "{path} is damaged: {error}; move it away, and the next batch begins a new one",
+        "{path} is damaged: {error}; move it away, and the next batch creates a new one",
     ),
     sqlite3.SQLITE_FULL: (HistoryUnavailableError, "the disk of {path} is full"),
     sqlite3.SQLITE_BUSY: (HistoryUnavailableError, _LOCKED),
