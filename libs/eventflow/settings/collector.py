@@ -43,7 +43,7 @@ class CollectorSettings(Section):
         description="addresses and networks of the proxies in front, such as `10.0.0.0/8`, separated by commas; the "
         "header in which a proxy reports its own check counts only in requests from these",
     )
-    spool_dir: AbsolutePath | None = Field(
+    spool_dir: AbsolutePath = Field(
         None,
         description="absolute path of the directory for the spool, a durable local buffer for events that the broker "
         "cannot confirm; created with mode 0700; unset = no spool, and such events are answered 503",

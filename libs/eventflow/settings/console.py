@@ -41,7 +41,7 @@ class ConsoleSettings(Section):
         description="`none` is accepted on loopback only; `basic` asks for a name and a password of `users_file`; "
         "`proxy` takes the name from `user_header`, in requests from `trusted_proxies` only",
     )
-    users_file: AbsolutePath | None = Field(
+    users_file: AbsolutePath = Field(
         None,
         description="absolute path of the file with the users and the hashes of their passwords; it is read "
         "again after a change",

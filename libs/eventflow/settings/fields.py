@@ -108,5 +108,7 @@ Secrets = Annotated[tuple[Annotated[SecretStr, checked_by(check_secret)], ...], 
 ApiKeys = Annotated[tuple[Annotated[SecretStr, checked_by(check_api_key)], ...], BeforeValidator(keys_in)]
 ListeningHost = Annotated[str, AfterValidator(_listening_host)]
 Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
-AbsolutePath = Annotated[Path, BeforeValidator(_path)]
+AbsolutePath = Annotated[Path | None, BeforeValidator(_path)]
+"""An absolute path; None for an empty text."""
+
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks), BeforeValidator(split)]

@@ -86,6 +86,12 @@ def test_white_space_around_a_value_is_layout(monkeypatch: pytest.MonkeyPatch) -
     assert (flow.target.format, flow.target.rate_per_s, flow.target.url) == ("raw", 5, "http://target/")
 
 
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_path_is_none(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    settings = loaded(monkeypatch, COLLECTOR__SPOOL_DIR=text, CONSOLE__USERS_FILE=text)
+    assert (settings.collector.spool_dir, settings.console.users_file) == (None, None)
+
+
 @pytest.mark.parametrize("text", ["some-key", ""])
 def test_a_variable_and_its_file_together_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
