@@ -79,7 +79,7 @@ async def test_writers_that_meet_the_same_missing_partition_all_write(database):
 
 async def test_an_attempt_older_than_attempts_are_kept_is_refused_and_makes_no_partition(store, database):
     now = datetime.now(UTC)
-    await store.keep(**WEEK, now=now)
+    await store.maintain(**WEEK, now=now)
     before = await days_in(database)
     for day in (now - timedelta(days=9), datetime(1970, 1, 1, tzinfo=UTC)):
         with pytest.raises(HistoryRefusedError, match="older than attempts are kept"):
@@ -99,7 +99,7 @@ async def test_keep_makes_the_next_days_and_drops_the_old_ones(store, database):
     now = datetime.now(UTC)
     old = failed_attempt(started_at=now - timedelta(days=9))
     await store.append(batch(1, old, failed_attempt(started_at=now - timedelta(days=10))))
-    await store.keep(**WEEK, now=now)
+    await store.maintain(**WEEK, now=now)
     assert await days_in(database) == named(*((now + timedelta(days=n)).date() for n in range(-1, 3)))
     assert await store.attempts_of(old.event_id) == []
 
@@ -110,7 +110,7 @@ async def test_a_day_that_is_being_read_is_dropped_later_and_holds_up_no_writer(
     reader = await asyncpg.connect(database)
     async with reader.transaction():
         await reader.fetch("SELECT 1 FROM eventflow.attempts")
-        keeping = asyncio.create_task(store.keep(**WEEK, now=now))
+        keeping = asyncio.create_task(store.maintain(**WEEK, now=now))
         number, slowest_s = 1, 0.0
         while not keeping.done():
             number += 1
@@ -122,7 +122,7 @@ async def test_a_day_that_is_being_read_is_dropped_later_and_holds_up_no_writer(
     await reader.close()
     assert slowest_s < 2.0  # it waits behind the lock for at most 0.2 s; the rest is for a busy machine
     assert named((now - timedelta(days=9)).date())[0] in await days_in(database)
-    await store.keep(**WEEK, now=now)
+    await store.maintain(**WEEK, now=now)
     assert named((now - timedelta(days=9)).date())[0] not in await days_in(database)
 
 
@@ -330,12 +330,12 @@ async def use_as_writer(store: PostgresStore) -> None:
     """Do everything that a processor does."""
     now = datetime.now(UTC)
     assert await store.last_batch("p1") == 0
-    await store.keep(**WEEK, now=now)
+    await store.maintain(**WEEK, now=now)
     count = MinuteCount(key=MinuteKey(29_000_000, "orders", "retry", "", 503, 3), attempts=1, duration_us=5)
     gap = Gap(writer="p1", flow="orders", since=now, until=now, attempts=1, reason="refused")
     old = failed_attempt(started_at=now - timedelta(days=6))
     await store.append(batch(1, failed_attempt(), old, minutes=[count], gaps=[gap]))
-    await store.keep(attempts=timedelta(days=1), minutes=timedelta(days=90), now=now)
+    await store.maintain(attempts=timedelta(days=1), minutes=timedelta(days=90), now=now)
     await store.end_writer("p1")
 
 

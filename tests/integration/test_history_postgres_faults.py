@@ -262,7 +262,7 @@ async def test_behind_pgbouncer_in_transaction_mode_several_stores_share_two_con
             for batch in batches[n * 5 : n * 5 + 5]:
                 await stores[n].append(batch)
                 await stores[n].attempts(AttemptFilter(flow="orders"))
-            await stores[n].keep(attempts=timedelta(days=7), minutes=timedelta(days=90), now=datetime.now(UTC))
+            await stores[n].maintain(attempts=timedelta(days=7), minutes=timedelta(days=90), now=datetime.now(UTC))
 
         await asyncio.gather(*map(use, range(5)))
         for store in stores:

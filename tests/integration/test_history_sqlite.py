@@ -386,7 +386,7 @@ async def test_space_of_deleted_attempts_is_used_again(history: SqliteStore) -> 
         now = NOON + round_ * 10 * DAY
         records = [attempt(started_at=now + number * SECOND, text="x" * 256) for number in range(2000)]
         await history.append(Batch(writer="processor-1", number=round_ + 1, attempts=records))
-        await history.keep(attempts=7 * DAY, minutes=90 * DAY, now=now)
+        await history.maintain(attempts=7 * DAY, minutes=90 * DAY, now=now)
         pages += await history._query(lambda connection: connection.execute("PRAGMA page_count").fetchone())
     assert pages[3] < 1.1 * pages[1]
 
@@ -402,7 +402,7 @@ async def test_no_byte_of_a_forgotten_event_is_left(history: SqliteStore, path: 
 async def test_deleting_lets_writers_take_their_turn(history: SqliteStore) -> None:
     old = [attempt(event_id="old", started_at=NOON - 9 * DAY + number * SECOND) for number in range(20_000)]
     await history.append(Batch(writer="processor-1", number=1, attempts=old))
-    deletion = asyncio.create_task(history.keep(attempts=7 * DAY, minutes=90 * DAY, now=NOON))
+    deletion = asyncio.create_task(history.maintain(attempts=7 * DAY, minutes=90 * DAY, now=NOON))
     number = 1
     while not deletion.done():
         number += 1

@@ -441,7 +441,7 @@ async def test_records_are_deleted_after_their_time_and_no_earlier(store: Histor
     await store.put_flow_minutes([FlowMinute(flow="default", at=now - age * DAY, waiting=1) for age in (91, 89)])
     for age in (91, 89):
         await store.put_action(action_at(now - age * DAY))
-    await store.keep(attempts=7 * DAY, minutes=90 * DAY, now=now)
+    await store.maintain(attempts=7 * DAY, minutes=90 * DAY, now=now)
     assert await store.attempts_of("old") == []
     assert len(await store.attempts_of("young")) == 1
     whole = {"since": now - 200 * DAY, "until": now}
@@ -534,7 +534,7 @@ async def test_times_of_senders_in_any_year_are_kept(store: HistoryStore, record
 async def test_attempts_on_both_sides_of_midnight_are_one_list(store: HistoryStore, recorder: Recorder) -> None:
     midnight = datetime(2026, 1, 3, tzinfo=UTC)
     records = [attempt(started_at=midnight + number * SECOND) for number in range(-3, 3)]
-    await store.keep(attempts=7 * DAY, minutes=90 * DAY, now=midnight - 5 * SECOND)
+    await store.maintain(attempts=7 * DAY, minutes=90 * DAY, now=midnight - 5 * SECOND)
     await recorder.record(*records[:2])
     await recorder.record(*records[2:])
     assert await every(store, AttemptFilter(flow="default"), limit=2) == records[::-1]

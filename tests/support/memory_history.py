@@ -25,8 +25,8 @@ class MemoryStore:
         self.is_away = False
         self.is_frozen = False
         self.error: Exception = HistoryUnavailableError("connection refused")
-        self.keeping_s = 0.0
-        self.keeping_error: Exception | None = None
+        self.maintaining_s = 0.0
+        self.maintaining_error: Exception | None = None
         self.calls: list[str] = []
         self.ended: list[str] = []
         self.is_closed = False
@@ -55,11 +55,11 @@ class MemoryStore:
         await self._reached("end_writer")
         self.ended.append(writer)
 
-    async def keep(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
-        await self._reached("keep")
-        await asyncio.sleep(self.keeping_s)
-        if self.keeping_error is not None:
-            raise self.keeping_error
+    async def maintain(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
+        await self._reached("maintain")
+        await asyncio.sleep(self.maintaining_s)
+        if self.maintaining_error is not None:
+            raise self.maintaining_error
 
     async def close(self) -> None:
         self.is_closed = True

@@ -33,7 +33,7 @@ class RecordingStore(Protocol):
         """Note that a writer ends in order."""
         ...
 
-    async def keep(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
+    async def maintain(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
         """Prepare the next days, and delete the records that are older. If several processes call it, one does it."""
         ...
 

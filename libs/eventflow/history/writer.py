@@ -2,26 +2,20 @@
 
 import asyncio
 import random
-import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from operator import attrgetter
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
-from eventflow.errors import HistoryError, HistoryRefusedError, HistorySchemaError
+from eventflow.errors import HistoryError, HistorySchemaError
 from eventflow.event import utc_now
-from eventflow.history.buffer import HistoryBuffer, Part, size_of
-from eventflow.history.records import Batch
+from eventflow.history.batches import BatchListener, BatchSequence, in_time
+from eventflow.history.buffer import HistoryBuffer, Part
 from eventflow.history.store import RecordingStore
 from eventflow.tasks import cancel_and_wait
-
-WRITE_MAX_S = 10.0
-"""Longest time for one call of the store. After it the store counts as away."""
 
 BATCH_PAUSE_S = 0.01
 """Pause between two batches of a backlog, so that events get most of the time. The backlog still shrinks, because many
@@ -32,19 +26,15 @@ RETRY_MAX_S = 5.0
 SCHEMA_RETRY_S = 15.0
 """Pause after a wrong schema, because only a person can change it."""
 
-KEEP_EVERY_S = 3600.0
-KEEP_AGAIN_S = 300.0
+MAINTAIN_EVERY_S = 3600.0
+MAINTAIN_AGAIN_S = 300.0
 """Pause after a failed deletion of old records."""
 
-KEEP_WAIT_S = 5.0
+MAINTAIN_WAIT_S = 5.0
 """Time for which writing waits for the maintenance of the store, which makes partitions and then deletes old rows."""
 
 FINISH_MAX_S = 2.0
 """Longest time for the last records at the end of a process."""
-
-_FLOW_OF = attrgetter("flow")
-
-T = TypeVar("T")
 
 log = structlog.stdlib.get_logger()
 
@@ -57,27 +47,11 @@ class OwnStore(RecordingStore, Protocol):
         ...
 
 
-class WriterListener(Protocol):
+class WriterListener(BatchListener, Protocol):
     """Sees the work of the writer, for metrics. Its methods never raise."""
-
-    def recorded(self, flow: str, attempts: int) -> None:
-        """Note attempts that are on record."""
-        ...
-
-    def dropped(self, flow: str, attempts: int) -> None:
-        """Note attempts that will not be on record."""
-        ...
-
-    def written(self, seconds: float) -> None:
-        """Note the time for one batch."""
-        ...
 
     def changed(self, *, is_up: bool) -> None:
         """Note that the store can be used, or cannot."""
-        ...
-
-    def failed(self, error: Exception) -> None:
-        """Note an internal error; the writer continues."""
         ...
 
 
@@ -107,11 +81,7 @@ class _Outage:
 
 
 class HistoryWriter:
-    """Moves records from the buffer into the store.
-
-    Guarantee: each row is written once. The number of a batch is written in the same transaction. So if it is not known
-    whether a batch is on record, for example after a lost connection, the store is asked before the batch is repeated.
-    """
+    """Moves records from the buffer into the store, each row once, and survives the outages of the store."""
 
     def __init__(
         self,
@@ -140,13 +110,12 @@ class HistoryWriter:
         self._retention = retention
         self._listener = listener
         self._store: OwnStore | None = None
-        self._number = 0  # of the last batch that is known to be on record
-        self._parts: deque[Part] = deque()  # taken out of the buffer; the first one may be on record already
+        self._batches = BatchSequence(buffer, name=name, listener=listener, on_written=self._note_up)
         self._outage: _Outage | None = None
         self._has_begun = False
         self._flush_at_s = 0.0
-        self._keep_at_s = 0.0
-        self._keeping: asyncio.Task[float] | None = None
+        self._maintain_at_s = 0.0
+        self._maintaining: asyncio.Task[float] | None = None
         self._task: asyncio.Task[None] | None = None
         self._batch_waits = asyncio.Event()
         self._finishing = asyncio.Event()
@@ -155,7 +124,7 @@ class HistoryWriter:
     @property
     def pending(self) -> int:
         """Number of rows that are not known to be on record."""
-        return self._buffer.pending + sum(len(part.attempts) for part in self._parts)
+        return self._buffer.pending + self._batches.pending
 
     @property
     def _now_s(self) -> float:
@@ -172,9 +141,9 @@ class HistoryWriter:
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=within_s)
             await cancel_and_wait(self._task)
-        if self._keeping is not None:
-            await cancel_and_wait(self._keeping)
-        self._drop_rest()
+        if self._maintaining is not None:
+            await cancel_and_wait(self._maintaining)
+        self._batches.drop_rest()
         if self._store is not None:
             try:
                 await self._store.close()
@@ -202,11 +171,11 @@ class HistoryWriter:
         if self._store is None:
             self._store = self._open_store()
         if self._outage is not None or not self._has_begun:
-            await self._begin_with(self._store)
-        if self._now_s >= self._keep_at_s:
-            await self._keep(self._store)
-        while self._parts:  # from before an outage
-            await self._write_first(self._store)
+            await self._batches.find_last(self._store)
+            self._has_begun = True
+        if self._now_s >= self._maintain_at_s:
+            await self._maintain(self._store)
+        await self._batches.write_taken(self._store)  # from before an outage
         if is_last:
             await self._write_rest(self._store)
         else:
@@ -219,7 +188,7 @@ class HistoryWriter:
         if self._now_s >= self._flush_at_s:
             self._flush_at_s, take = self._now_s + self._flush_s, self._buffer.take
         while (part := take()) is not None:
-            await self._write(part, store)
+            await self._batches.write(part, store)
             if self._now_s >= self._flush_at_s:
                 return  # so that the counts are written during a backlog too
             await asyncio.sleep(BATCH_PAUSE_S)
@@ -227,8 +196,8 @@ class HistoryWriter:
 
     async def _write_rest(self, store: OwnStore) -> None:
         while (part := self._buffer.take()) is not None:
-            await self._write(part, store)
-        await _in_time(store.end_writer(self._name))
+            await self._batches.write(part, store)
+        await in_time(store.end_writer(self._name))
 
     async def _until_due(self) -> None:
         """Wait until a batch waits or the flush time is over; during an outage, until the next try is due."""
@@ -240,94 +209,29 @@ class HistoryWriter:
             async with asyncio.timeout(pause_s):
                 await woken.wait()
 
-    async def _begin_with(self, store: OwnStore) -> None:
-        """Find out about the batch in progress, at the start and after each outage."""
-        if await _in_time(store.last_batch(self._name)) > self._number and self._parts:
-            self._note_written()  # its transaction had ended before its answer was lost
-        self._has_begun = True
-
-    async def _keep(self, store: OwnStore) -> None:
+    async def _maintain(self, store: OwnStore) -> None:
         """Let the store delete old records, and continue without it if that takes long. Its failure is no outage."""
         wait_s = 0.0
-        if self._keeping is None:
-            self._keeping, wait_s = asyncio.create_task(self._delete_old(store)), KEEP_WAIT_S
-        await asyncio.wait({self._keeping}, timeout=wait_s)
-        self._keep_at_s = self._now_s + KEEP_WAIT_S
-        if self._keeping.done():
-            self._keep_at_s = self._now_s + self._keeping.result()
-            self._keeping = None
+        if self._maintaining is None:
+            self._maintaining, wait_s = asyncio.create_task(self._delete_old(store)), MAINTAIN_WAIT_S
+        await asyncio.wait({self._maintaining}, timeout=wait_s)
+        self._maintain_at_s = self._now_s + MAINTAIN_WAIT_S
+        if self._maintaining.done():
+            self._maintain_at_s = self._now_s + self._maintaining.result()
+            self._maintaining = None
 
     async def _delete_old(self, store: OwnStore) -> float:
         """Let the store delete old records; return the time until it is due again. Raises no error of the store."""
         retention = self._retention
         try:
-            await store.keep(attempts=retention.attempts, minutes=retention.minutes, now=utc_now())
+            await store.maintain(attempts=retention.attempts, minutes=retention.minutes, now=utc_now())
         except HistoryError as error:
             log.warning("history.retention_failed", reason=str(error))
         except Exception as error:  # noqa: BLE001 - a guard, as in `_run`
             self._listener.failed(error)
         else:
-            return random.uniform(0.9, 1.1) * KEEP_EVERY_S  # noqa: S311
-        return KEEP_AGAIN_S
-
-    async def _write(self, part: Part, store: OwnStore) -> None:
-        """Write a part, in several batches if the store refuses rows of it."""
-        self._parts.append(part)
-        while self._parts:
-            await self._write_first(store)
-
-    async def _write_first(self, store: OwnStore) -> None:
-        part = self._parts[0]
-        began_s = time.monotonic()
-        batch = Batch(
-            writer=self._name,
-            number=self._number + 1,
-            attempts=part.attempts,
-            minutes=part.minutes,
-            gaps=part.gaps,
-        )
-        try:
-            await _in_time(store.append(batch))
-        except HistoryRefusedError as error:
-            self._divide(part, error)
-        except (HistoryError, TimeoutError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a guard: a row on which the store fails must not block all others
-            self._listener.failed(error)
-            if await _in_time(store.last_batch(self._name)) > self._number:
-                self._note_written()
-            else:
-                self._divide(part, error)
-        else:
-            self._listener.written(time.monotonic() - began_s)
-            self._note_written()
-            self._note_up()
-
-    def _note_written(self) -> None:
-        """Note that the batch in progress is on record."""
-        part = self._parts.popleft()
-        self._number += 1
-        self._buffer.release(part)
-        for flow, attempts in Counter(map(_FLOW_OF, part.attempts)).items():
-            self._listener.recorded(flow, attempts)
-
-    def _divide(self, part: Part, error: Exception) -> None:
-        """Divide a part that the store refuses, until the rows that it refuses are alone; drop these."""
-        self._parts.popleft()
-        if part.attempts and (part.minutes or part.gaps):
-            rows = Part(attempts=part.attempts, size_bytes=part.size_bytes)
-            self._parts.extendleft((Part(minutes=part.minutes, gaps=part.gaps), rows))
-        elif len(part.attempts) > 1:
-            middle = len(part.attempts) // 2
-            for half in (part.attempts[middle:], part.attempts[:middle]):
-                self._parts.appendleft(Part(attempts=half, size_bytes=sum(map(size_of, half))))
-        elif part.attempts:
-            (record,) = part.attempts
-            log.error("history.row_refused", flow=record.flow, attempt_id=record.id, reason=str(error))
-            self._buffer.drop(record, "refused")
-            self._buffer.release(part)
-        else:
-            log.error("history.counts_refused", minutes=len(part.minutes), gaps=len(part.gaps), reason=str(error))
+            return random.uniform(0.9, 1.1) * MAINTAIN_EVERY_S  # noqa: S311
+        return MAINTAIN_AGAIN_S
 
     def _note_outage(self, error: Exception) -> None:
         self._flush_at_s = 0.0  # the next try writes all that waits, because only that shows that the outage is over
@@ -353,23 +257,3 @@ class HistoryWriter:
                 waiting=self.pending,
                 uncounted=uncounted,
             )
-
-    def _drop_rest(self) -> None:
-        """Count the rows that are left at the end. No gap can be recorded: there is no store, or no time.
-
-        The first of them may be on record nevertheless, if the answer of the store was not awaited.
-        """
-        while (part := self._buffer.take()) is not None:
-            self._parts.append(part)
-        left = Counter(_FLOW_OF(record) for part in self._parts for record in part.attempts)
-        self._parts.clear()
-        for flow, attempts in left.items():
-            self._listener.dropped(flow, attempts)
-        if left:
-            log.warning("history.dropped", attempts=left.total(), flows=dict(left), reason="the process ends")
-
-
-async def _in_time(call: Awaitable[T]) -> T:
-    """Await a call of the store; the store is away if it takes too long."""
-    async with asyncio.timeout(WRITE_MAX_S):
-        return await call

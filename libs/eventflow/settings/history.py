@@ -10,7 +10,7 @@ from eventflow.settings.fields import MIB, Section, checked_by
 from eventflow.settings.secret_text import secrets_in
 from eventflow.settings.value_text import check_literal
 
-_EXPECTED = "sqlite:///path of a file, or postgresql://user:password@host:port/database, is expected"
+_EXPECTED = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE is expected"
 
 
 def _check_history_url(url: str) -> None:

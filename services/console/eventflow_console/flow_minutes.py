@@ -27,7 +27,7 @@ class MinuteStore(Protocol):
     """The part of a store that takes minutes."""
 
     async def put_flow_minutes(self, minutes: Collection[FlowMinute]) -> None:
-        """Write the backlogs of flows; a minute that is on record is replaced, without its known values."""
+        """Write the backlogs of flows. In a minute that is on record, an unknown value replaces no known one."""
         ...
 
 

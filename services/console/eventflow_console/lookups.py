@@ -10,6 +10,7 @@ from eventflow.control.messages import Known
 from eventflow.errors import EventFlowError
 from eventflow.history.filters import PAGE_MAX, AttemptFilter, Cursor
 from eventflow.history.records import Action, AttemptRecord, FlowMinute
+from eventflow.operations.history.walk import cursor_of
 from eventflow_console.dead_letters import DeadEvent
 from eventflow_console.desk import Desk
 from eventflow_console.history import Answer, Problem
@@ -142,11 +143,6 @@ async def past_of(desk: Desk, flow: str, span: Span, now: datetime) -> FlowPast:
         past=Past(counts=counts.value, backlog=_merged(backlog.value or (), recent), gaps=gaps.value or ()),
         problems=tuple(dict.fromkeys(problem for problem in found if problem is not None)),
     )
-
-
-def cursor_of(attempt: AttemptRecord) -> Cursor:
-    """Return the place of an attempt in a list."""
-    return Cursor(attempt.started_at, attempt.id)
 
 
 async def _or_reason(asked: Awaitable[T]) -> tuple[T | None, str | None]:

@@ -49,11 +49,6 @@ class RateState:
         """The rate that settings and operator allow."""
         return self.configured_per_s if self.ordered_per_s is None else self.ordered_per_s
 
-    @property
-    def attempts_per_s(self) -> float | None:
-        """Attempts per second that the quota allows now; None if it is unknown."""
-        return None if self.now_per_s is None else self.now_per_s / self.cost
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:

@@ -1,4 +1,4 @@
-"""Answers as long as they get: NDJSON, one row after the other, in bounded memory."""
+"""Answers of any length: NDJSON, one row after the other, in bounded memory."""
 
 import asyncio
 import json

@@ -61,7 +61,7 @@ def test_a_flow_has_what_its_services_report() -> None:
     shown = state(flow, intake=Intake(per_s={"eventflow-collector@host:8:y": 2.5}, accepted=3))
     assert shown.standing is Standing.FLOWING
     assert (shown.held, shown.waiting, shown.delayed, shown.in_per_s) == (4, 9, 5, 2.5)
-    assert (shown.rate.limit_per_s, shown.rate.attempts_per_s) == (40.0, 5.0)
+    assert (shown.rate.limit_per_s, shown.rate.now_per_s, shown.rate.cost) == (40.0, 25.0, 5.0)
     assert (shown.processors[0].name, shown.processors[0].share_per_s) == ("host:7", 25.0)
     assert (shown.collectors[0].in_per_s, shown.collectors[0].spooled) == (2.5, 7)
     assert shown.spool is not None

@@ -26,7 +26,7 @@ HASH_CHARACTERS = 16
 
 
 def check(context: typer.Context, as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Check the store: its schema, rights, size and oldest attempt.
+    """Check the store: schema, rights, size and oldest attempt.
 
     The exit status is 1 if there is a problem.
     """
@@ -80,7 +80,7 @@ def migrate(
 ) -> None:
     """Bring the schema of the store to the version of this program.
 
-    Of several processes one migrates at a time. If the schema is up to date, nothing changes.
+    Only one process migrates at a time. If the schema is up to date, nothing changes.
     """
     settings = settings_of(context, config)
     url = url_of(settings.history)
@@ -122,9 +122,9 @@ def prune(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Delete attempts and counts by minute that are too old now. Processors do it by themselves every hour.
+    """Delete the records that are older than their retention. Processors do this by themselves every hour.
 
-    PostgreSQL deletes whole days (UTC) only, so attempts of the last such day may stay.
+    PostgreSQL deletes only whole days (UTC), so attempts of one more day may stay.
     """
     settings = settings_of(context, config)
     history, now = settings.history, utc_now()
@@ -134,15 +134,15 @@ def prune(
     if before is not None:
         _confirm(f"Delete all attempts before {format_time(moment)} permanently?", yes=yes)
 
-    async def keep(store: HistoryStore) -> StoreReport:
+    async def work(store: HistoryStore) -> StoreReport:
         report = await report_of(store)  # first, because it finds out soon that the store is away
         if report.version != report.expected_version:
             raise HistorySchemaError("; ".join(report.problems))
         minutes = timedelta(days=history.minutes_retention_days)
-        await store.keep(attempts=now - moment, minutes=minutes, now=now)
+        await store.maintain(attempts=now - moment, minutes=minutes, now=now)
         return await report_of(store)
 
-    report = with_history(settings, keep)
+    report = with_history(settings, work)
     oldest = None if report.oldest is None else format_time(report.oldest)
     if before is not None:
         for flow in settings.all_flows:

@@ -21,7 +21,7 @@ CONNECTIONS_MAX = 4
 CONNECT_MAX_S = 3.0
 IDLE_MAX_S = 60.0
 """Time without a use after which a connection is replaced. Firewalls and load balancers forget connections that carry
-nothing, and then the next statement would wait in vain."""
+nothing, and then the next statement would wait for an answer that never comes."""
 
 CLOSE_MAX_S = 0.8
 
@@ -102,8 +102,8 @@ class Connections:
                     yield connection
                     await connection.execute("COMMIT")
                 except BaseException:
-                    # A ROLLBACK could wait as well. It would also leave the statement that COPY has prepared, which
-                    # behind PgBouncer would be in the way of another client.
+                    # A ROLLBACK could have to wait too. It would also leave the statement that COPY has prepared, which
+                    # behind PgBouncer would disturb another client on the same connection.
                     connection.terminate()
                     raise
                 finally:

@@ -42,7 +42,7 @@ _OTHER: Final = (HistoryUnavailableError, "cannot be used")
 _MEANINGS: Final[dict[type[Exception], tuple[type[HistoryError], str]]] = {
     asyncpg.QueryCanceledError: (HistoryLateError, "ended a query that took too long"),
     asyncpg.LockNotAvailableError: (LockedError, "is locked"),
-    # A row that no partition takes violates a check as well, a check without a name. The tables have no other one.
+    # Also the error for a row that no partition accepts. The tables have no check of their own.
     asyncpg.CheckViolationError: (MissingDayError, "has no partition for the day of an attempt"),
     asyncpg.IntegrityConstraintViolationError: (HistoryRefusedError, "does not accept a row"),
     asyncpg.DataError: (HistoryRefusedError, _DOES_NOT_FIT),
@@ -55,7 +55,7 @@ _MEANINGS: Final[dict[type[Exception], tuple[type[HistoryError], str]]] = {
     OverflowError: (HistoryRefusedError, _DOES_NOT_FIT),
     ValueError: (HistoryRefusedError, _DOES_NOT_FIT),
 }
-"""Meanings of errors, the special ones first. All others can be over at the next try."""
+"""Meanings of errors, the special ones first. Any other error may be gone at the next try."""
 
 
 def translated(error: Exception, *, place: str) -> HistoryError:
@@ -71,7 +71,7 @@ def translated(error: Exception, *, place: str) -> HistoryError:
 
 
 def _answer_in(error: Exception) -> str:
-    """Return the answer of the server or the system. The driver's own messages can have parts of the URL or of a row.
+    """Return the message of the server or the system. The driver's own messages can have parts of the URL or a row.
 
     PostgreSQL has the values of a row in the detail of an error, which is not in its message.
     """

@@ -23,7 +23,7 @@ _MINUTE_MAX = 2**31 - 1  # of the column, in the year 6053
 _COLUMNS = ", ".join(AttemptRecord._fields)
 
 # The rows of the event are selected before they are sorted. Otherwise PostgreSQL could walk through all attempts in the
-# order of their time, in the hope of an early find.
+# order of their time, because it expects to find some early.
 _ATTEMPTS_OF = f"""
     WITH found AS MATERIALIZED (
         SELECT {_COLUMNS} FROM eventflow.attempts WHERE event_id = $1 AND ($2::text IS NULL OR flow = $2)

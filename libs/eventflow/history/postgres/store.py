@@ -19,10 +19,10 @@ from eventflow.history.records import Action, AttemptRecord, Batch, FlowMinute, 
 from eventflow.history.store import HistoryStore, StoreReport
 
 DAYS_AHEAD = 2
-"""Partitions that are made in advance, so that midnight meets none that is missing."""
+"""Days for which partitions are made in advance, so that none is missing after midnight."""
 
 DROP_LOCK_S = 0.2
-"""Longest wait for the lock that drops a day. All writers and readers wait behind it."""
+"""Longest wait for the lock that drops a day. Meanwhile all later writers and readers wait too."""
 
 DROP_TRIES = 5
 LOCKED_PAUSE_S = 0.3
@@ -62,7 +62,7 @@ class PostgresStore(HistoryStore):
             await writing.end_writer(connection, writer)
 
     @override
-    async def keep(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
+    async def maintain(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
         today = now.astimezone(UTC).date()
         self._first_kept = first_kept = (now - attempts).astimezone(UTC).date()
         await self._add_days([today + timedelta(days=n) for n in range(-1, DAYS_AHEAD + 1)])

@@ -6,9 +6,9 @@ from eventflow.history.postgres.connections import Connection
 from eventflow.history.records import unix_microseconds
 
 ROWS_MAX = 5000
-"""Rows that one transaction deletes, so that it holds its locks shortly."""
+"""Rows that one transaction deletes, so that it holds its locks only for a short time."""
 
-_KEEP_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('eventflow.keep'))"
+_MAINTAIN_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('eventflow.maintain'))"
 
 _MINUTE_US = 60_000_000
 
@@ -95,4 +95,4 @@ async def missing_rights(connection: Connection) -> list[str]:
 
 async def _is_alone(connection: Connection) -> bool:
     """Whether no other process does this now, until the transaction ends."""
-    return bool(await connection.fetchval(_KEEP_LOCK))
+    return bool(await connection.fetchval(_MAINTAIN_LOCK))

@@ -77,8 +77,8 @@ async def append(connection: Connection, batch: Batch) -> None:
             await _add_counts(connection, table, length, batch.minutes)
     if batch.gaps:
         await _add_gaps(connection, batch.gaps)
-    # The fence locks the row of the writer. If the connection was lost during COMMIT, the server may still be at it:
-    # then the repeated batch waits here until that transaction has ended, and sees its number.
+    # This statement locks the row of the writer. If the connection was lost during COMMIT, the server may still commit
+    # the first try: then the repeated batch waits here until that transaction has ended, and sees its number.
     # It comes last, because it also makes the driver close the statement that COPY has prepared, on the same connection
     # of PgBouncer.
     if not await connection.fetchval(_NUMBER_BATCH, batch.writer, batch.number):

@@ -1,19 +1,14 @@
-"""The database file: opens connections to it, brings its schema up to date, and translates its errors. Synchronous."""
+"""The database file: opens connections to it, and brings its schema up to date. Synchronous."""
 
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from eventflow.errors import (
-    HistoryError,
-    HistoryLateError,
-    HistoryRefusedError,
-    HistorySchemaError,
-    HistoryUnavailableError,
-)
+from eventflow.errors import HistorySchemaError, HistoryUnavailableError
+from eventflow.history.sqlite.failures import translated
 from eventflow.history.sqlite.migrations import MIGRATIONS
 
 APPLICATION_ID = 0x45_46_48_49
@@ -23,8 +18,8 @@ LOCK_MAX_S = 2.0
 """Longest time to wait for the lock of another process. Transactions are short, also those of retention."""
 
 LOG_BYTES = 4 * 1024 * 1024
-"""Size of the write-ahead log after which SQLite moves it into the file. This waits for no reader, so the log grows
-while some reader is always active."""
+"""Size of the write-ahead log after which SQLite moves it into the file. SQLite does not wait for readers to do so, so
+the log grows while there is always an active reader."""
 
 LOG_MAX_BYTES = 16 * LOG_BYTES
 """Growth of the log after which a writer waits for all readers once, at most `LOCK_MAX_S`, so that the log begins anew.
@@ -32,43 +27,7 @@ No query of ours takes longer. If another program reads for hours, the log grows
 
 _PAGE_BYTES = 4096
 
-_REFUSALS = (
-    sqlite3.IntegrityError,  # a value is missing
-    sqlite3.InterfaceError,  # the type is none of SQLite's; from Python 3.12 on, a ProgrammingError
-    sqlite3.ProgrammingError,
-    sqlite3.DataError,  # too long
-    OverflowError,  # an integer of more than 64 bits
-    UnicodeEncodeError,  # a text that has no UTF-8
-)
-
-_RIGHTS = "{path} cannot be used: {error}; this user needs the right to write the file and its directory"
-_LOCKED = f"another process has locked {{path}} for more than {LOCK_MAX_S:g} s"
-_NOT_LOCAL = "{path}: {error}; SQLite requires a local file system"
-
-_ERRORS: Mapping[int, tuple[type[HistoryError], str]] = {
-    sqlite3.SQLITE_INTERRUPT: (HistoryLateError, "a query of {path} has taken too long and was ended"),
-    sqlite3.SQLITE_NOTADB: (
-        HistorySchemaError,
-        "{path} is not a database; EVENTFLOW_HISTORY__URL must name another file",
-    ),
-    sqlite3.SQLITE_CORRUPT: (
-        HistoryUnavailableError,
-        "{path} is damaged: {error}; move it away, and the next batch begins a new one",
-    ),
-    sqlite3.SQLITE_FULL: (HistoryUnavailableError, "the disk of {path} is full"),
-    sqlite3.SQLITE_BUSY: (HistoryUnavailableError, _LOCKED),
-    sqlite3.SQLITE_LOCKED: (HistoryUnavailableError, _LOCKED),
-    sqlite3.SQLITE_READONLY: (HistoryUnavailableError, _RIGHTS),
-    sqlite3.SQLITE_CANTOPEN: (HistoryUnavailableError, _RIGHTS),
-    sqlite3.SQLITE_PERM: (HistoryUnavailableError, _RIGHTS),
-    sqlite3.SQLITE_IOERR: (HistoryUnavailableError, _NOT_LOCAL),
-    sqlite3.SQLITE_PROTOCOL: (HistoryUnavailableError, _NOT_LOCAL),
-    sqlite3.SQLITE_NOLFS: (HistoryUnavailableError, _NOT_LOCAL),
-}
-"""Our errors for the result codes of SQLite."""
-
 _PROGRESS_STEPS = 4096  # instructions of SQLite's machine between two looks at the clock: about 0.1 ms
-_PRIMARY_CODE = 0xFF  # of an SQLite result code; extended ones have more above it
 
 
 class HistoryFile:
@@ -108,7 +67,9 @@ class HistoryFile:
         While a reader is active, the log stays as it is.
         """
         if self._connection is not None:
-            with suppress(sqlite3.Error):  # the rows are deleted, and the log is emptied at the latest when all close
+            with suppress(
+                sqlite3.Error
+            ):  # the rows are deleted; at the latest, the log is emptied when all have closed it
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
@@ -130,7 +91,7 @@ class HistoryFile:
             self._connection = connection = _connect(self._path)
             made = _migrate(connection, self._path)
             for pragma in (
-                "synchronous=NORMAL",  # a power cut may cost the last moments, and damages nothing
+                "synchronous=NORMAL",  # a power cut may lose the last records, and does not damage the file
                 "secure_delete=OFF",  # some builds of SQLite have it on, and then each deletion writes more pages
                 f"wal_autocheckpoint={LOG_BYTES // _PAGE_BYTES}",
                 f"journal_size_limit={LOG_BYTES}",
@@ -154,7 +115,7 @@ class HistoryFile:
 
     @contextmanager
     def _closed_after_errors(self) -> Iterator[None]:
-        """Close the file after an error, because a connection that was opened anew has no trace of it."""
+        """Close the file after an error, because a new connection is not affected by it."""
         try:
             with translated(self._path):
                 yield
@@ -217,25 +178,6 @@ def wrong_version(path: Path, version: int) -> HistorySchemaError:
     return HistorySchemaError(
         f"the schema of {path} has version {version}, and version {len(MIGRATIONS)} is needed; {remedy}"
     )
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Translate the errors of SQLite and of the operating system into ours."""
-    try:
-        yield
-    except _REFUSALS as error:
-        raise HistoryRefusedError(f"SQLite refuses a value: {error}") from error
-    except sqlite3.Error as error:
-        raise _translation(error, path) from error
-    except OSError as error:
-        raise HistoryUnavailableError(f"{path} cannot be opened: {error.strerror or error}") from error
-
-
-def _translation(error: sqlite3.Error, path: Path) -> HistoryError:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
-    kind, words = _ERRORS.get(code, (HistoryUnavailableError, "{path}: {error}"))
-    return kind(words.format(path=path, error=error))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -85,7 +85,7 @@ WITH RECURSIVE found (flow) AS (
 )
 SELECT flow FROM found WHERE flow IS NOT NULL
 """
-"""All flows of a table, by one step in its index for each of them."""
+"""All flows of a table; each costs one search in an index."""
 
 
 def attempts_of(connection: sqlite3.Connection, event_id: str, *, flow: str | None, limit: int) -> list[AttemptRecord]:

@@ -43,7 +43,7 @@ def _problems_of_rights(path: Path) -> Iterator[str]:
             yield f"other users may use {path}: its mode is {mode:04o}; run `chmod 600 {path}`"
         for needed in (path, path.parent):
             if not os.access(needed, os.W_OK):
-                yield f"this user may not write {needed}, which each process that uses the history must"
+                yield f"this user may not write {needed}; each process that uses the history needs this right"
 
 
 def _size_bytes(path: Path) -> int | None:

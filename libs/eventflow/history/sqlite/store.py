@@ -68,7 +68,7 @@ class SqliteStore(HistoryStore):
         await self._change(partial(writing.end_writer, writer=writer, now=utc_now()))
 
     @override
-    async def keep(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
+    async def maintain(self, *, attempts: timedelta, minutes: timedelta, now: datetime) -> None:
         # Several processes may do this at the same time: each transaction deletes rows that no other one has deleted.
         piece = partial(upkeep.delete_piece, attempts_before=now - attempts, minutes_before=now - minutes)
         while await self._change(piece):  # noqa: ASYNC110 - the pause waits for nothing

@@ -29,7 +29,7 @@ DELETE FROM attempts WHERE n IN (
 def delete_piece(connection: sqlite3.Connection, *, attempts_before: datetime, minutes_before: datetime) -> bool:
     """Delete some of the records that are too old; return False if none is left.
 
-    Gaps, actions and writers are kept as long as the minutes, which they explain.
+    Gaps, actions and writers are kept as long as the counts by minute, because they explain these.
     """
     oldest_us = unix_microseconds(minutes_before)
     for table, time, before in (

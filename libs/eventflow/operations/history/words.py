@@ -47,11 +47,15 @@ def gap_sentences(gaps: Sequence[Gap]) -> list[str]:
 
 def _gap_sentence(gaps: Sequence[Gap]) -> str:
     since, until = min(gap.since for gap in gaps), max(gap.until for gap in gaps)
-    why = _REASONS_OF_GAPS.get(gaps[0].reason, gaps[0].reason)
     return (
         f"not on record: {attempts_in_words(sum(gap.attempts for gap in gaps))} of flow {gaps[0].flow} from "
-        f"{format_time(since)} to {format_time(until)}, because {why}"
+        f"{format_time(since)} to {format_time(until)}, because {gap_reason(gaps[0].reason)}"
     )
+
+
+def gap_reason(reason: str) -> str:
+    """Return the reason of a gap in words."""
+    return _REASONS_OF_GAPS.get(reason, reason)  # a later version may have more reasons
 
 
 def attempts_in_words(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The description of the API, in OpenAPI 3.1. It is the same for every console: flows are named to operators only."""
+"""The description of the API, in OpenAPI 3.1. It is the same for every console, because it has no name of a flow."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -23,7 +23,7 @@ _DESCRIPTION: Final = (
 _PROBLEMS: Final[Mapping[int, str]] = {
     400: "A parameter or a member of the body is malformed, or the selection has no index; the detail has the remedy.",
     401: "A name and a password are expected.",
-    403: "The console only shows, or another site made the request, or the proxy in front has sent no user.",
+    403: "The console is read-only, or another site made the request, or the proxy in front has sent no user.",
     404: "There is no such flow, nothing with this id, or no such address.",
     405: "The address does not take requests of this method.",
     408: "The body did not come in time.",
@@ -81,7 +81,7 @@ def _described(operation: Operation) -> dict[str, Any]:
 
 def _answer(operation: Operation) -> dict[str, Any]:
     if operation.is_long:
-        # OpenAPI 3.1 has no word for a schema of each line, and tools would apply one to the whole answer.
+        # OpenAPI 3.1 cannot describe each line, and tools would apply a schema to the whole answer.
         return {"description": f"`{operation.answer}` in each line.", "content": {NDJSON: {"schema": {}}}}
     return {"description": operation.answer, "content": {JSON: {"schema": reference(operation.answer)}}}
 

@@ -10,7 +10,7 @@ from eventflow_console.api import attempts, dead, description, events, flows, or
 
 PREFIX: Final = "/api/v1"
 
-_CUT_SHORT: Final = "An answer that is cut short does not end as HTTP prescribes."
+_CUT_SHORT: Final = "An answer that an error cuts short has no last chunk, so that a client can detect it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,8 @@ OPERATIONS: Final = (
         path="/event",
         tag="events",
         summary="Get everything that is known of an event.",
-        description="The first dead letters are searched, and the memory of each processor. Waiting queues are not.",
+        description="The history, the memory of each processor and the first dead letters are searched, and no waiting "
+        "queue.",
         parameters=("id", "flow"),
         answer="Event",
     ),
@@ -138,7 +139,7 @@ OPERATIONS: Final = (
         path="/replay",
         tag="dead letters",
         summary="Start to send the dead letters of a selection again.",
-        description="It goes on if you do not wait for it. `getReplay` has its progress.",
+        description="It continues in the background. `getReplay` has its progress.",
         body="ReplayOrder",
         answer="Job",
         status=202,

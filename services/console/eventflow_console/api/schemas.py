@@ -137,12 +137,12 @@ PARAMETERS: Final[Schema] = {
     "range": _in_query("range", "Length of the past; 1h by default.", {"enum": list(SPANS)}),
     "flow": _in_query(
         "flow",
-        "Name of a flow; without it all of them, or the only one, or `default`.",
+        "Name of a flow. Without it: all flows if the operation has them, otherwise the only one, or `default`.",
         _FLOW,
     ),
     "outcome": _in_query(
         "outcome",
-        f"`{FAILURES}` is every attempt that was not a settled success.",
+        f"`{FAILURES}` is every attempt except a settled success.",
         {"enum": [*OUTCOMES, FAILURES]},
     ),
     "reason": _in_query("reason", "Reason of a failure.", _TEXT),

@@ -46,8 +46,8 @@ class Verifier:
             check = asyncio.ensure_future(self._check(password, password_hash))
             self._checking[entry] = check
             check.add_done_callback(partial(self._checked, entry))
-        # A client that leaves ends its own wait only. The check goes on, so that its place stays taken until its thread
-        # has ended; otherwise clients that come and go could start any number of threads.
+        # A client that leaves ends only its own wait. The check keeps its place until its thread has ended; otherwise
+        # clients that come and go could start any number of threads.
         return await asyncio.shield(check)
 
     def remembers(self, password: str, password_hash: PasswordHash) -> bool:

@@ -16,5 +16,5 @@ def address(path: str, **query: object) -> str:
 
 
 def _text(value: object) -> str:
-    """Return a value in a query. A longer one can only be made up, and its address would reach nothing."""
+    """Return a value in a query. No real value is longer, so the address of a longer one would find nothing."""
     return format_time(value.astimezone(UTC)) if isinstance(value, datetime) else str(value)[:VALUE_MAX_CHARACTERS]

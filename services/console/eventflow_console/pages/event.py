@@ -18,7 +18,7 @@ FLOWS_MAX: Final = 20
 
 
 async def event(request: web.Request) -> web.Response:
-    """Show an event; one that is not known gets the reasons and the things to check."""
+    """Show an event; if it is unknown, show the possible reasons."""
     desk = request.app[DESK]
     event_id, flow = event_id_in(request.query), named_flow_in(request.query, desk.flows)
     flows = desk.flows[:FLOWS_MAX] if flow is None else (flow,)
@@ -53,7 +53,7 @@ def _view(desk: Desk, facts: EventFacts) -> EventView:
 
 
 def _searched(found: Sequence[EventFacts]) -> str:
-    """Return a sentence about the places that were searched; those that could not be have a sentence of their own."""
+    """Return a sentence about the places that were searched. `problems` has a sentence for each other place."""
     searches = [facts.dead for facts in found if facts.dead is not None]
     letters, total = sum(search.searched for search in searches), sum(search.total for search in searches)
     flows = ", ".join(facts.flow for facts in found)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from eventflow import __version__
 from eventflow.event import format_time, utc_now
+from eventflow.operations.history.words import gap_reason
 from eventflow_console.pages import texts, words
 from eventflow_console.pages.addresses import address
 from eventflow_console.pages.assets import asset_address
@@ -70,6 +71,7 @@ def _environment() -> Environment:
         asset=asset_address,
         clock=words.clock,
         counted=words.counted,
+        gap_reason=gap_reason,
         percent=words.percent,
         version=__version__,
     )

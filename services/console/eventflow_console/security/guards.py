@@ -130,13 +130,13 @@ def authenticating(authenticator: Authenticator) -> Middleware:
 
 
 def refusing_changes(metrics: ConsoleMetrics, *, read_only: bool) -> Middleware:
-    """Refuse every change on a console that only shows."""
+    """Refuse every change on a read-only console."""
 
     @web.middleware
     async def check_method(request: web.Request, handler: Handler) -> web.StreamResponse:
         if read_only and request.method not in SAFE_METHODS:
             metrics.changes_refused.labels(reason="read_only").inc()
-            raise RequestRefusedError(403, "This console only shows, because EVENTFLOW_CONSOLE__READ_ONLY is set.")
+            raise RequestRefusedError(403, "This console is read-only, because EVENTFLOW_CONSOLE__READ_ONLY is set.")
         return await handler(request)
 
     return check_method

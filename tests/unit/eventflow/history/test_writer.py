@@ -10,9 +10,10 @@ import pytest
 import structlog
 
 from eventflow.errors import HistoryRefusedError, HistorySchemaError, HistoryUnavailableError
+from eventflow.history.batches import WRITE_MAX_S
 from eventflow.history.buffer import ROWS_MAX, HistoryBuffer
 from eventflow.history.records import Batch
-from eventflow.history.writer import FINISH_MAX_S, KEEP_EVERY_S, WRITE_MAX_S, HistoryWriter, Retention
+from eventflow.history.writer import FINISH_MAX_S, MAINTAIN_EVERY_S, HistoryWriter, Retention
 from tests.support.history import attempt
 from tests.support.memory_history import MemoryStore
 
@@ -140,7 +141,7 @@ async def test_a_store_that_can_be_read_and_not_written_is_away() -> None:
             one.add(5)
             await asyncio.sleep(60)
             assert one.listener.is_up == [True, False]
-            assert one.store.calls.count("keep") == 1
+            assert one.store.calls.count("maintain") == 1
             one.store.before_commit = lambda _: None
             await asyncio.sleep(6)
         assert one.is_complete()
@@ -293,17 +294,17 @@ async def test_old_records_are_deleted_at_the_start_and_every_hour() -> None:
     async with recording() as one:
         one.add(1)
         await asyncio.sleep(1)
-        assert one.store.calls[:3] == ["last_batch", "keep", "append"]
+        assert one.store.calls[:3] == ["last_batch", "maintain", "append"]
         await asyncio.sleep(1)
-        assert one.store.calls.count("keep") == 1
-        assert KEEP_EVERY_S == 3600
+        assert one.store.calls.count("maintain") == 1
+        assert MAINTAIN_EVERY_S == 3600
 
 
 async def test_a_long_deletion_of_old_records_delays_nothing_and_its_failure_is_no_outage() -> None:
     async with recording() as one:
         with structlog.testing.capture_logs() as logs:
-            one.store.keeping_s = 100
-            one.store.keeping_error = HistoryUnavailableError("a lock")
+            one.store.maintaining_s = 100
+            one.store.maintaining_error = HistoryUnavailableError("a lock")
             one.add(1)
             await asyncio.sleep(6)
             assert one.is_complete()
@@ -311,10 +312,10 @@ async def test_a_long_deletion_of_old_records_delays_nothing_and_its_failure_is_
             await asyncio.sleep(1)
             assert one.is_complete()
             await asyncio.sleep(110)
-            one.store.keeping_error = None
+            one.store.maintaining_error = None
             await asyncio.sleep(700)
         assert [line["event"] for line in logs] == ["history.retention_failed"]
-        assert one.store.calls.count("keep") == 2
+        assert one.store.calls.count("maintain") == 2
         assert one.listener.is_up == [True]
 
 

@@ -166,7 +166,7 @@ def _causes_of(state: FlowState) -> Iterator[Cause]:
         )
     for processor in state.processors:
         if processor.blocked_by is not None:
-            detail = f"{processor.name}: {processor.blocked_by}. The lines internal.error in its log have the details."
+            detail = f"{processor.name}: {processor.blocked_by}. The log event internal.error has the details."
             yield Cause(tone="bad", title="Internal errors", detail=detail)
         elif processor.obstacles:
             detail = f"{processor.name}: {'; '.join(processor.obstacles)}"
