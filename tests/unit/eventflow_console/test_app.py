@@ -199,7 +199,7 @@ async def test_long_lines_and_many_headers_are_refused(open_console: Console):
             assert answer.status == 431
 
 
-async def test_refused_bodies_that_do_not_come_leave_room_for_others(users_file: Path):
+async def test_refused_bodies_that_do_not_come_leave_room_for_others(users_file: Path) -> None:
     async with console(auth="basic", users_file=str(users_file)) as running, AsyncExitStack() as connections:
         port = int(running.url.rpartition(":")[2])
         head = f"POST /control HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 100\r\n\r\n".encode()

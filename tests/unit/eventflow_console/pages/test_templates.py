@@ -331,6 +331,13 @@ def test_an_empty_page_explains_itself(template: str, values: dict[str, Any], ex
     assert page.page_flaws() == []
 
 
+@pytest.mark.parametrize(("seen", "is_cut_short"), [(10, False), (4, True)])
+def test_a_replay_that_did_not_get_all_dead_letters_does_not_look_complete(seen: int, is_cut_short: bool) -> None:
+    ended = job("1", state="done", ended_at=NOW, seen=seen)
+    html = render("job.html", now=NOW, frame=Frame(nav=""), job=ended, read_only=False)
+    assert ("Another reader held the other dead letters" in html) is is_cut_short
+
+
 def test_a_replay_that_has_ended_is_no_longer_followed() -> None:
     ended = job("1", state="done", ended_at=NOW + timedelta(seconds=9))
     html = render("job.html", now=NOW, frame=Frame(nav=""), job=ended, read_only=False)
