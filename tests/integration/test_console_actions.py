@@ -1,6 +1,5 @@
 """Pause, resume and rate from a console, with a real processor."""
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -56,20 +55,6 @@ async def test_a_processor_obeys_and_each_action_is_on_record(
             ("resume", "bob", flow, ""),
             ("rate", "bob", flow, "as configured"),
         ]
-
-
-async def test_an_order_is_obeyed_and_on_record_although_its_client_leaves_at_once(
-    broker_url: str, flow: str, amqp: Amqp
-) -> None:
-    await amqp.declare_flow(flow)
-    async with running_console(broker_url, flow) as console:
-        order = asyncio.create_task(console.actions.pause(flow, by="ann"))
-        await asyncio.sleep(0)  # it has begun
-        order.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await order
-        assert [(action.kind, action.by) for action in console.recorded] == [("pause", "ann")]
-        assert (await console.actions.resume(flow, by="bob")).paused_by is None
 
 
 @pytest.mark.parametrize("per_s", [0.0, -1.0, 1e-9, 1e7, float("nan"), float("inf")])

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
 
-from eventflow.amqp.browser import Browser
+from eventflow.amqp.browser import BATCH_MAX, Browser
 from eventflow.errors import BusyError, EventFlowError
 from eventflow.operations.dead import replay as replay_module
 from eventflow.operations.dead.browse import Bounds
@@ -81,6 +82,24 @@ async def test_a_search_of_a_long_queue_ends_and_shows_that_it_is_not_complete(
     counted = await console.dead_letters.count(flow, ALL)
     assert (counted.selected, counted.searched, counted.total, counted.is_complete) == (0, 0, len(IDS), False)
     assert await amqp.depth(dead_queue(flow)) == len(IDS)
+
+
+async def test_a_page_of_large_dead_letters_needs_the_memory_of_one_read(
+    console: Console, flow: str, amqp: Amqp
+) -> None:
+    body = bytes(400_000)
+    for start in range(0, len(IDS), 20):
+        await bury(amqp, flow, [dead_letter(event_id, body=body) for event_id in IDS[start : start + 20]])
+    await until_connected(console)
+    tracemalloc.start()
+    try:
+        page = await console.dead_letters.page(flow, ALL, limit=len(IDS))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert page.searched > 2 * BATCH_MAX
+    assert {letter["body_bytes"] for letter in page.letters} == {len(body)}
+    assert peak_bytes < 2.5 * BATCH_MAX * len(body)
 
 
 async def test_searches_of_several_pages_take_turns(console: Console, flow: str, amqp: Amqp) -> None:

@@ -65,14 +65,14 @@ async def find_event(link: Link, queue: DeadQueue, event_id: str, *, other_flows
         async with asking(link, (queue.flow,)) as enquiry:
             answers = await enquiry.ask_why(queue.flow, event_id, processors=processors)
     bounds = Bounds(letters=LETTERS_MAX)
-    found = await first(link, queue, Selection(ids=frozenset({event_id})), 1, bounds=bounds)
+    found = await first(link, queue, Selection(ids=frozenset({event_id})), 1, form=record_of, bounds=bounds)
     return EventState(
         event_id=event_id,
         flow=queue.flow,
         other_flows=other_flows,
         answers=answers,
         processors=processors,
-        letter=record_of(found.letters[0]) if found.letters else None,
+        letter=found.letters[0] if found.letters else None,
         letters=min(found.total, LETTERS_MAX),
     )
 

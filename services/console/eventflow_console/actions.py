@@ -20,7 +20,7 @@ from eventflow.operations.dead.selection import Selection, in_words
 from eventflow.operations.overrides import change_overrides, require_rate
 from eventflow.operations.session import connected
 from eventflow.settings.root import Settings
-from eventflow.tasks import cancel_and_wait, finished
+from eventflow.tasks import cancel_and_wait
 from eventflow_console.dead_letters import DeadLetters
 from eventflow_console.jobs import Job, Jobs
 
@@ -51,11 +51,15 @@ class Actions:
         Raises:
             BrokerUnavailableError: The broker has not confirmed the change.
         """
-        return await self._order("pause", flow, by, lambda current: current.pause(at=utc_now(), by=by))
+        overrides = await self._change(flow, lambda current: current.pause(at=utc_now(), by=by))
+        await self._acted("pause", flow, by)
+        return overrides
 
     async def resume(self, flow: str, *, by: str) -> Overrides:
         """Continue sending to the target of a flow. The rest is as for `pause`."""
-        return await self._order("resume", flow, by, Overrides.resume)
+        overrides = await self._change(flow, Overrides.resume)
+        await self._acted("resume", flow, by)
+        return overrides
 
     async def set_rate(self, flow: str, per_s: float | None, *, by: str) -> Overrides:
         """Set a rate in place of the configured one; None removes it. The rest is as for `pause`.
@@ -64,8 +68,9 @@ class Actions:
             InvalidInputError: The rate is out of range.
         """
         rate_per_s = None if per_s is None else require_rate(per_s)
-        detail = "as configured" if per_s is None else f"{per_s:g}/s"
-        return await self._order("rate", flow, by, lambda current: replace(current, rate_per_s=rate_per_s), detail)
+        overrides = await self._change(flow, lambda current: replace(current, rate_per_s=rate_per_s))
+        await self._acted("rate", flow, by, "as configured" if per_s is None else f"{per_s:g}/s")
+        return overrides
 
     async def replay(self, flow: str, selection: Selection, *, by: str) -> Job:
         """Start to send the selected dead letters again.
@@ -74,7 +79,7 @@ class Actions:
             BusyError: Another operation reads the dead letters of the flow.
         """
         job = await self._jobs.replay(flow, selection, by=by)
-        await finished(self._acted("replay", flow, by, in_words(selection)))
+        await self._acted("replay", flow, by, in_words(selection))
         return job
 
     @asynccontextmanager
@@ -92,7 +97,7 @@ class Actions:
         reading = asyncio.create_task(self._read(flow, selection, chunks))
         reading.add_done_callback(lambda _: end_turn())
         try:
-            await finished(self._acted("export", flow, by, in_words(selection)))
+            await self._acted("export", flow, by, in_words(selection))
             async with aclosing(_until_done(chunks, reading)) as lines:
                 yield lines
         finally:
@@ -117,20 +122,6 @@ class Actions:
             await browse(link, queue, selection, put, tally, bounds=Bounds(time_s=EXPORT_MAX_S))
         if tally.seen < tally.total:
             raise EventFlowError(f"the export took longer than {EXPORT_MAX_S / 60:g} min: use `eventflow dead export`")
-
-    async def _order(
-        self, kind: str, flow: str, by: str, changed: Callable[[Overrides], Overrides], detail: str = ""
-    ) -> Overrides:
-        """Change the overrides of a flow, and put that on record."""
-
-        async def change_on_record() -> Overrides:
-            overrides = await self._change(flow, changed)
-            await self._acted(kind, flow, by, detail)
-            return overrides
-
-        # A handler is cancelled if its client leaves. An order that is under way may have been obeyed by then, so it is
-        # finished: otherwise a flow could be paused, and no record would name the operator.
-        return await finished(change_on_record())
 
     async def _change(self, flow: str, changed: Callable[[Overrides], Overrides]) -> Overrides:
         async with connected(self._urls) as link:

@@ -119,15 +119,14 @@ class DeadLetters:
             BusyError: Another operation reads the dead letters of the flow.
             BrokerUnavailableError: The broker cannot be used.
         """
-        found = await self._first(flow, Selection(ids=frozenset({event_id})), 1)
-        letter = record_of(found.letters[0]) if found.letters else None
+        found = await self._first(flow, Selection(ids=frozenset({event_id})), 1, record_of)
+        letter = found.letters[0] if found.letters else None
         return DeadEvent(letter=letter, searched=found.searched, total=found.total)
 
     async def page(self, flow: str, selection: Selection, *, limit: int) -> DeadPage:
         """Return the oldest dead letters of a selection. The errors are those of `find`."""
-        found = await self._first(flow, selection, limit)
-        letters = [summary_of(letter) for letter in found.letters]
-        return DeadPage(letters=letters, searched=found.searched, total=found.total)
+        found = await self._first(flow, selection, limit, summary_of)
+        return DeadPage(letters=found.letters, searched=found.searched, total=found.total)
 
     async def count(self, flow: str, selection: Selection) -> DeadCount:
         """Count the dead letters of a selection. The errors are those of `find`."""
@@ -175,11 +174,13 @@ class DeadLetters:
         turn.reader = reader
         return turn.end
 
-    async def _first(self, flow: str, selection: Selection, limit: int) -> Found:
+    async def _first(
+        self, flow: str, selection: Selection, limit: int, form: Callable[[Browsed], dict[str, Any]]
+    ) -> Found[dict[str, Any]]:
         async with self._searching(flow) as link:
             # To its end, also if the page is closed: a search that is cancelled would lose the connection of the
             # watcher, and its dead letters would be missing in the next search.
-            return await finished(first(link, self._queues[flow], selection, limit, bounds=SEARCH))
+            return await finished(first(link, self._queues[flow], selection, limit, form=form, bounds=SEARCH))
 
     @asynccontextmanager
     async def _searching(self, flow: str) -> AsyncIterator[Link]:

@@ -21,6 +21,10 @@ CONNECTIONS_MAX: Final = 256
 """A browser opens at most six connections, so this is enough for some dozen people."""
 
 KEEP_ALIVE_S: Final = 75
+LINGER_S: Final = 1.0
+"""Time for which the rest of a refused body is read and dropped, so that its sender gets the answer. It is short,
+because the connection takes the place of another, and any client can cause this without a password."""
+
 BACKLOG: Final = 128
 LINE_MAX_BYTES: Final = 8190
 HEADERS_MAX: Final = 128
@@ -82,6 +86,7 @@ async def serving(app: web.Application, *, host: str, port: int) -> AsyncIterato
         connections=ConnectionLimit(CONNECTIONS_MAX),
         loop=loop,
         keepalive_timeout=KEEP_ALIVE_S,
+        lingering_time=LINGER_S,
         max_line_size=LINE_MAX_BYTES,
         max_field_size=LINE_MAX_BYTES,
         max_headers=HEADERS_MAX,

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -14,8 +15,10 @@ from eventflow.users import put_user
 from eventflow_console.actions import Actions
 from eventflow_console.auth import basic
 from eventflow_console.auth.throttle import FAILURES_MAX
+from eventflow_console.server import CONNECTIONS_MAX
 from tests.support.console import Console, cheap_hash, console
 from tests.support.http import exchange
+from tests.support.wait import eventually
 
 PASSWORD = "correct horse"
 
@@ -194,3 +197,18 @@ async def test_long_lines_and_many_headers_are_refused(open_console: Console):
             assert answer.status == 431
         async with client.get(open_console.url, headers={f"X-{number}": "1" for number in range(200)}) as answer:
             assert answer.status == 431
+
+
+async def test_refused_bodies_that_do_not_come_leave_room_for_others(users_file: Path):
+    async with console(auth="basic", users_file=str(users_file)) as running, AsyncExitStack() as connections:
+        port = int(running.url.rpartition(":")[2])
+        head = f"POST /control HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 100\r\n\r\n".encode()
+        for _ in range(CONNECTIONS_MAX):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            connections.callback(writer.close)
+            writer.write(head)
+
+        async def has_room() -> bool:
+            return (await running.get("/about")).status == 401
+
+        await eventually(has_room, within_s=5, what="room for another connection")

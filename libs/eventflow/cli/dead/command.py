@@ -34,7 +34,6 @@ from eventflow.cli.dead.shown import facts_of
 from eventflow.cli.new_file import STANDARD_STREAM, writing
 from eventflow.cli.options import ConfigOption, DryRunOption, JsonOption, OneFlowOption, one_flow_of, settings_of
 from eventflow.errors import EventFlowError
-from eventflow.event import format_time
 from eventflow.operations.dead.browse import UNBOUNDED, Action, Bounds, DeadQueue, Tally, browse, count, delete, first
 from eventflow.operations.dead.exports import exported
 from eventflow.operations.dead.letters import forwarded_of, headers_of, shown_cause, shown_reason, summary_of
@@ -66,26 +65,34 @@ def list_dead_letters(
     """List the oldest dead letters. The queue does not change."""
     settings, queue = _queue(context, config, flow)
     selection = selection_of(reason, event_type, since, until, statuses=status)
-    found = with_link(settings, lambda link: first(link, queue, selection, limit))
+    found = with_link(settings, lambda link: first(link, queue, selection, limit, form=_listed))
     letters, depth = found.letters, found.total
     if as_json:
-        print_json({"flow": queue.flow, "dead_letters": depth, "shown": [summary_of(letter) for letter in letters]})
+        print_json({"flow": queue.flow, "dead_letters": depth, "shown": [summary for summary, _ in letters]})
         return
     shown = table("id", "type", "reason", "status", "attempts", "last failed", "bytes", numbers=("attempts", "bytes"))
-    for letter in letters:
-        failure = letter.envelope.failure
+    for summary, cause in letters:
         shown.add_row(
-            letter.envelope.event.id,
-            letter.envelope.event.type,
-            printable(shown_cause(letter)),
-            str(failure.status) if failure and failure.status else "-",
-            str(letter.envelope.attempt),
-            format_time(failure.last_at) if failure else "-",
-            str(len(letter.envelope.event.body)),
+            summary["id"],
+            summary["type"],
+            printable(cause),
+            str(summary["last_status"] or "-"),
+            str(summary["attempts"]),
+            summary["last_failed_at"] or "-",
+            str(summary["body_bytes"]),
         )
     if letters:
         out.print(shown)
     out.print(f"{len(letters)} shown of {depth} dead letters of flow {queue.flow}")
+
+
+def _listed(letter: Browsed) -> tuple[dict[str, Any], str]:
+    """Return the summary of a dead letter, and its cause in words."""
+    return summary_of(letter), shown_cause(letter)
+
+
+def _whole(letter: Browsed) -> Browsed:
+    return letter
 
 
 @command(app, "show")
@@ -103,7 +110,7 @@ def show_dead_letter(
 ) -> None:
     """Show one dead letter with its headers and body. The queue does not change."""
     settings, queue = _queue(context, config, flow)
-    found = with_link(settings, lambda link: first(link, queue, Selection(ids=frozenset({id})), 1))
+    found = with_link(settings, lambda link: first(link, queue, Selection(ids=frozenset({id})), 1, form=_whole))
     if not found.letters:
         raise EventFlowError(_none_has([id], found.total, queue.flow))
     letter = found.letters[0]

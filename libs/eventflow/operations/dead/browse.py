@@ -5,7 +5,8 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Self, TypeVar
+from itertools import islice
+from typing import Generic, Self, TypeVar
 
 from eventflow.amqp.browser import Browsed, Browser, browsing
 from eventflow.operations.dead.selection import Selection
@@ -73,16 +74,16 @@ Action = Callable[[Browser, Sequence[Browsed], Tally], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Generic[T]):
     """Dead letters that a search has found.
 
     Attributes:
-        letters: The first ones that are selected, the oldest first.
+        letters: The first ones that are selected, the oldest first, each in the form that was asked for.
         searched: Number of dead letters that were read.
         total: Number of dead letters in the queue at the start.
     """
 
-    letters: tuple[Browsed, ...]
+    letters: tuple[T, ...]
     searched: int
     total: int
 
@@ -103,20 +104,38 @@ class Bounds:
 UNBOUNDED = Bounds()
 
 
-async def first(link: Link, queue: DeadQueue, selection: Selection, limit: int, *, bounds: Bounds = UNBOUNDED) -> Found:
+async def first(
+    link: Link,
+    queue: DeadQueue,
+    selection: Selection,
+    limit: int,
+    *,
+    form: Callable[[Browsed], T],
+    bounds: Bounds = UNBOUNDED,
+) -> Found[T]:
     """Return the first selected dead letters, at most `limit`.
+
+    Args:
+        link: An open connection.
+        queue: The dead queue.
+        selection: Selects dead letters.
+        limit: Most dead letters to return.
+        form: Makes the returned form of each. It is made at once, so that a form without the body keeps only the bodies
+            of one read in memory: a thousand bodies can need gigabytes.
+        bounds: Bounds of the search.
 
     Raises:
         BrokerUnavailableError: The broker cannot be used.
     """
-    found: list[Browsed] = []
+    found: list[T] = []
     searched = 0
     deadline_s = time.monotonic() + bounds.time_s
     async with browsing(link.connection, queue.name, at_most=bounds.letters, order_within_s=bounds.time_s) as browser:
         while len(found) < limit and time.monotonic() < deadline_s and (letters := await browser.read(queue.per_read)):
             searched += len(letters)
-            found += [letter for letter in letters if selection.has(letter)]
-    return Found(letters=tuple(found[:limit]), searched=searched, total=browser.total)
+            selected = (letter for letter in letters if selection.has(letter))
+            found += map(form, islice(selected, limit - len(found)))
+    return Found(letters=tuple(found), searched=searched, total=browser.total)
 
 
 async def browse(

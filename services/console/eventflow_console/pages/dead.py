@@ -16,7 +16,7 @@ from eventflow_console.pages.addresses import address
 from eventflow_console.pages.answers import notices_of, page
 from eventflow_console.pages.views.dead import fields_of, groups_of, letter_rows
 from eventflow_console.pages.words import sentence
-from eventflow_console.parameters import flow_in, letters_in
+from eventflow_console.parameters import flow_in, letters_in, ordered_flow_in
 from eventflow_console.present import Present
 
 GROUPED: Final = 1000
@@ -73,7 +73,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     """Send dead letters as a file. If it fails half-way, the connection is cut, so that no file looks complete."""
     desk = request.app[DESK]
     form = await form_of(request)
-    flow = flow_in(form, desk.flows)
+    flow = ordered_flow_in(form, desk.flows)
     name = f"dead-letters-{flow}-{utc_now():%Y%m%dT%H%M%SZ}"
     async with desk.actions.exporting(flow, letters_in(form), by=user_of(request)) as chunks:
         return await desk.rows.send(request, chunks, name=name)

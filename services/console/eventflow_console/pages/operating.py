@@ -14,7 +14,7 @@ from eventflow_console.lookups import actions_page
 from eventflow_console.pages.addresses import address
 from eventflow_console.pages.answers import notices_of, page
 from eventflow_console.pages.words import number, rate
-from eventflow_console.parameters import flow_in, named_flow_in, rate_in
+from eventflow_console.parameters import flow_in, named_flow_in, ordered_flow_in, rate_in
 from eventflow_console.present import FlowState
 
 ACTIONS: Final = 100
@@ -90,7 +90,7 @@ async def control(request: web.Request) -> web.Response:
     """Pause or resume a flow, or set its rate, and go to its page."""
     desk, user = request.app[DESK], user_of(request)
     form = await form_of(request)
-    flow = flow_in(form, desk.flows)
+    flow = ordered_flow_in(form, desk.flows)
     match form.get("do"):
         case "pause":
             await desk.actions.pause(flow, by=user)

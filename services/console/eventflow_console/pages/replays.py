@@ -16,7 +16,7 @@ from eventflow_console.pages.answers import page
 from eventflow_console.pages.rendering import render
 from eventflow_console.pages.views.dead import conditions_of, fields_of
 from eventflow_console.pages.words import sentence
-from eventflow_console.parameters import flow_in, letters_in
+from eventflow_console.parameters import flow_in, letters_in, ordered_flow_in
 from eventflow_console.refusals import RequestRefusedError
 
 
@@ -30,7 +30,7 @@ async def ask_replay(request: web.Request) -> web.Response:
 async def ask_replay_selected(request: web.Request) -> web.Response:
     """Count the dead letters that were selected in a table, and ask. They come in a form, because they can be many."""
     form = await form_of(request)
-    flow = flow_in(form, request.app[DESK].flows)
+    flow = ordered_flow_in(form, request.app[DESK].flows)
     return await _question(request, flow, letters_in({}, form.getall("id", [])), is_of_ids=True)
 
 
@@ -63,7 +63,7 @@ async def replay(request: web.Request) -> web.Response:
     """Start a replay, and go to its page."""
     desk = request.app[DESK]
     form = await form_of(request)
-    flow = flow_in(form, desk.flows)
+    flow = ordered_flow_in(form, desk.flows)
     job = await desk.actions.replay(flow, letters_in(form, form.getall("id", [])), by=user_of(request))
     raise web.HTTPSeeOther(address("/job", id=job.id))
 

@@ -16,6 +16,12 @@ PATH_MIN_CHARACTERS = 8
 PART_MIN_CHARACTERS = 16
 """Shorter texts are hidden nowhere: they are no secrets, and they are parts of many other words."""
 
+_HEX_OF_URL = re.compile("%[0-9A-F]{2}")
+
+# Both escape characters that JSON allows, so that it can stand in HTML. Tokens in base64 have a plus sign.
+_GO_JSON = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&"})
+_DOTNET_JSON = str.maketrans({character: f"\\u{ord(character):04X}" for character in "<>&'+`"})
+
 
 def secrets_of(
     url: URL, headers: Mapping[str, str], *, literals: Sequence[str] = (), proxy: Proxy | None = None
@@ -37,9 +43,15 @@ def secrets_of(
 
 
 def forms_of(text: str) -> Iterator[str]:
-    """Yield a text as it is, and as it is written in a URL, in HTML and in JSON, of which some escape slashes too."""
-    in_json = json.dumps(text)[1:-1]
-    yield from (text, quote(text, safe=""), escape(text), in_json, in_json.replace("/", r"\/"))
+    """Yield a text as it is, and as programs write it in a URL, in HTML and in JSON."""
+    in_url, in_html, in_json = quote(text, safe=""), escape(text), json.dumps(text)[1:-1]
+    yield from (text, in_url, in_html, in_json)
+    yield _HEX_OF_URL.sub(lambda found: found[0].lower(), in_url)  # .NET
+    yield escape(text, quote=False)
+    with_numbers = in_html.replace("&#x27;", "&#39;")
+    yield from (with_numbers, with_numbers.replace("&quot;", "&#34;").replace("+", "&#43;"))  # PHP, and Go
+    yield from (in_json.replace("/", r"\/"), in_json.translate(_GO_JSON))
+    yield in_json.translate(_DOTNET_JSON).replace(r"\"", r"\u0022")
 
 
 def _in_headers(headers: Mapping[str, str]) -> Iterator[str]:

@@ -161,6 +161,14 @@ async def test_a_change_without_a_broker_is_refused_with_the_reason(pages: Conso
     assert Page(answer.text).page_flaws() == []
 
 
+@pytest.mark.parametrize("path", ["/control", "/replay", "/replay/selected", "/export"])
+async def test_a_form_must_name_its_flow(path: str) -> None:
+    async with console(flows={"orders": {}}) as pages:
+        answer = await pages.post(path, data={"do": "pause", "id": "a"}, headers=OWN)
+    assert answer.status == 400
+    assert "orders" in answer.text
+
+
 async def test_a_read_only_console_refuses_every_form(store: SqliteStore) -> None:
     async with console(store, flows=TWO_FLOWS, read_only=True) as pages:
         for path in ("/control", "/replay", "/replay/selected", "/export", "/job/cancel"):

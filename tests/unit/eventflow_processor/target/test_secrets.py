@@ -47,6 +47,24 @@ def test_a_secret_is_hidden_in_the_form_in_which_an_answer_escapes_it(answer: by
     assert "1" not in text
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"?t=a%2fb%2bc%26d%22%27%3c%3e", id="URL of .NET"),
+        pytest.param(b"<p>a/b+c&amp;d\"'&lt;&gt;</p>", id="HTML without quotes"),
+        pytest.param(b"<p>a/b+c&amp;d&quot;&#39;&lt;&gt;</p>", id="HTML of PHP"),
+        pytest.param(b"<p>a/b&#43;c&amp;d&#34;&#39;&lt;&gt;</p>", id="HTML of Go"),
+        pytest.param(rb"""{"t": "a/b+c\u0026d\"'\u003c\u003e"}""", id="JSON of Go"),
+        pytest.param(rb'{"t": "a/b\u002Bc\u0026d\u0022\u0027\u003C\u003E"}', id="JSON of .NET"),
+    ],
+)
+def test_a_secret_is_hidden_in_the_form_in_which_a_language_writes_it(answer: bytes) -> None:
+    text = shown(answer, Authorization="Bearer a/b+c&d\"'<>")
+    assert text is not None
+    assert "***" in text
+    assert "b" not in text
+
+
 def test_the_parts_of_a_secret_that_a_target_knows_are_hidden_too() -> None:
     basic = base64.b64encode(b"bob:hunter22").decode()
     assert shown(b"hunter22 is not the password of bob", Authorization=f"Basic {basic}") == (
