@@ -82,7 +82,7 @@ async def test_an_attempt_older_than_attempts_are_kept_is_refused_and_makes_no_p
     await store.maintain(**WEEK, now=now)
     before = await days_in(database)
     for day in (now - timedelta(days=9), datetime(1970, 1, 1, tzinfo=UTC)):
-        with pytest.raises(HistoryRefusedError, match="older than attempts are kept"):
+        with pytest.raises(HistoryRefusedError, match="older than the retention"):
             await store.append(batch(1, failed_attempt(started_at=day)))
     await store.append(batch(1, failed_attempt(started_at=now - timedelta(days=5))))  # after a week without the store
     assert await store.last_batch("p1") == 1

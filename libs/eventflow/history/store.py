@@ -22,7 +22,7 @@ class RecordingStore(Protocol):
     async def append(self, batch: Batch) -> None:
         """Write a batch in one transaction; do nothing if it is on record already.
 
-        Guarantee: if this raises, the batch is on record as a whole or not at all, and `last_batch` shows which.
+        Guarantee: if this raises, the whole batch is on record or nothing of it, and `last_batch` shows if it is.
 
         Raises:
             HistoryRefusedError: The store accepts no such row, and trying again cannot help.

@@ -88,7 +88,7 @@ class Connections:
 
     @asynccontextmanager
     async def transaction(self, bounds: Bounds) -> AsyncIterator[Connection]:
-        """Run a transaction, which is committed if its body returns, and given up if it raises.
+        """Run a transaction: commit it if the body returns, and abort it if the body raises.
 
         Raises:
             HistoryError: The body or the connection failed, with its cause in words.

@@ -164,7 +164,7 @@ class PostgresStore(HistoryStore):
         """
         days = {record.started_at.astimezone(UTC).date() for record in batch.attempts}
         if self._first_kept is not None and min(days) < self._first_kept:
-            raise HistoryRefusedError(f"an attempt of {min(days)} is older than attempts are kept")
+            raise HistoryRefusedError(f"an attempt of {min(days)} is older than the retention")
         await self._add_days(sorted(days))
 
     async def _add_days(self, days: list[date]) -> None:

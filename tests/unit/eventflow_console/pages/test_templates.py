@@ -314,7 +314,7 @@ def test_a_search_without_an_index_offers_its_remedies() -> None:
         ("dead.html", {"letters": [], "depth": 3}, "No dead letter matches."),
         ("dead.html", {"problem": "A replay reads them."}, "A replay reads them."),
         ("actions.html", {"actions": []}, "No action yet."),
-        ("about.html", {"services": [], "gaps": []}, "Every attempt is on record."),
+        ("about.html", {"services": [], "gaps": []}, "No gaps."),
         ("about.html", {"gaps": None, "gaps_problem": "The history is busy."}, "The history is busy."),
         ("event.html", {"views": []}, "Not attempted yet, or it never came."),
         (
