@@ -222,6 +222,20 @@ async def test_a_full_disk_is_reported_and_works_again_when_there_is_room(histor
     assert len(await history.attempts_of("order-1")) == 2
 
 
+async def test_no_attempt_takes_the_room_that_is_left_to_other_programs(history: SqliteStore, path: Path) -> None:
+    await history.append(batch(1))
+    beside = SqliteStore(path, min_free_bytes=2**62)
+    try:
+        with pytest.raises(
+            HistoryUnavailableError, match=r"EVENTFLOW_HISTORY__MIN_FREE_BYTES leaves 4611686018427387904"
+        ):
+            await beside.append(batch(2))
+        assert await beside.last_batch("processor-1") == 1
+        assert await beside.forget("order-1") == 1  # so room can still be made
+    finally:
+        await beside.close()
+
+
 async def test_a_directory_that_cannot_be_written_is_reported_with_its_name(path: Path) -> None:
     path.parent.write_text("a file in place of the directory")
     history = SqliteStore(path)

@@ -12,8 +12,12 @@ SQLITE_PREFIX = "sqlite:///"
 EXTRA = "event-flow[postgres]"
 
 
-def open_history(url: str) -> HistoryStore:
+def open_history(url: str, *, min_free_bytes: int = 0) -> HistoryStore:
     """Return the store of `EVENTFLOW_HISTORY__URL`. It connects at its first use.
+
+    Args:
+        url: The URL.
+        min_free_bytes: Room on the disk of an SQLite file below which no attempts are written.
 
     Raises:
         HistoryUnavailableError: The library for this kind of store is not installed.
@@ -22,7 +26,7 @@ def open_history(url: str) -> HistoryStore:
     if path is not None:
         from eventflow.history.sqlite.store import SqliteStore  # noqa: PLC0415
 
-        return SqliteStore(path)
+        return SqliteStore(path, min_free_bytes=min_free_bytes)
     try:
         from eventflow.history.postgres.store import PostgresStore  # noqa: PLC0415
     except ModuleNotFoundError as error:

@@ -70,5 +70,11 @@ class HistorySettings(Section):
         le=1024 * MIB,
         description="memory for records that wait to be written; more are dropped, and counted as a gap",
     )
+    min_free_bytes: int = Field(
+        1024 * MIB,
+        ge=0,
+        description="room on the disk of an SQLite file that is left to other programs, such as RabbitMQ, which takes "
+        "no events on a full disk; with less, records are dropped, and counted as a gap; 0 = no such limit",
+    )
     retention_days: int = Field(7, ge=1, le=3650, description="days for which attempts are kept")
     minutes_retention_days: int = Field(90, ge=1, le=3650, description="days for which the counts by minute are kept")

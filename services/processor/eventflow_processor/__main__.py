@@ -128,7 +128,9 @@ def _recording_of(settings: Settings, instance: str, metrics: ProcessorMetrics) 
     """Build the recording of attempts, without I/O; None if there is no history."""
     if settings.history.url is None:
         return None
-    open_store = partial(open_history, settings.history.url.get_secret_value())
+    open_store = partial(
+        open_history, settings.history.url.get_secret_value(), min_free_bytes=settings.history.min_free_bytes
+    )
     own = HistoryMetrics(metrics.registry, flows=settings.served_flows, internal_errors=metrics.internal_errors)
     recording = Recording.of(settings.history, open_store, instance=instance, metrics=own)
     metrics.on_refresh(recording.refresh)

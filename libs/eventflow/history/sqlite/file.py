@@ -33,22 +33,33 @@ _PROGRESS_STEPS = 4096  # instructions of SQLite's machine between two looks at 
 class HistoryFile:
     """The file, open for writing. For one thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Remember the path; the file is opened when it is needed."""
+    def __init__(self, path: Path, *, min_free_bytes: int = 0) -> None:
+        """Remember the path; the file is opened when it is needed.
+
+        Args:
+            path: The path.
+            min_free_bytes: Room on its disk below which records are refused; 0 for no such limit.
+        """
         self._path = path
+        self._min_free_bytes = min_free_bytes
         self._log = Path(f"{path}-wal")
         self._log_limit_bytes = 0
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, needs_room: bool = False) -> Iterator[sqlite3.Connection]:
         """Open the file if needed, and make a transaction that no other process interrupts.
+
+        Args:
+            needs_room: Whether it makes the file grow.
 
         Raises:
             HistoryError: Nothing was changed.
         """
         connection = self._opened()
+        if needs_room and self._min_free_bytes:
+            self._require_room()
         with self._closed_after_errors(), _transaction(connection):
             yield connection
         self._bound_log()
@@ -100,6 +111,16 @@ class HistoryFile:
             self._identity = _identity(self._path)
             self._log_limit_bytes = LOG_MAX_BYTES
         return connection, made
+
+    def _require_room(self) -> None:
+        with translated(self._path):
+            disk = os.statvfs(self._path.parent)
+        free_bytes = disk.f_bavail * disk.f_frsize
+        if free_bytes < self._min_free_bytes:
+            raise HistoryUnavailableError(
+                f"the disk of {self._path} has {free_bytes} bytes left, and EVENTFLOW_HISTORY__MIN_FREE_BYTES leaves "
+                f"{self._min_free_bytes} bytes to other programs, such as RabbitMQ"
+            )
 
     def _bound_log(self) -> None:
         if self._log_bytes > self._log_limit_bytes:

@@ -48,10 +48,15 @@ class SqliteStore(HistoryStore):
     power cut may cost the last moments. This is allowed because no event depends on the history.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Remember the file, which is opened or created at the first change."""
+    def __init__(self, path: Path, *, min_free_bytes: int = 0) -> None:
+        """Remember the file, which is opened or created at the first change.
+
+        Args:
+            path: Its path.
+            min_free_bytes: Room on its disk below which no attempts are written; 0 for no such limit.
+        """
         self._path = path
-        self._file = HistoryFile(path)
+        self._file = HistoryFile(path, min_free_bytes=min_free_bytes)
         self._thread = SerialThread(name="history", calls_max=CALLS_MAX)
         self._readers = asyncio.Semaphore(READERS)
 
@@ -61,7 +66,7 @@ class SqliteStore(HistoryStore):
 
     @override
     async def append(self, batch: Batch) -> None:
-        await self._change(writing.appending(batch, now=utc_now()))
+        await self._change(writing.appending(batch, now=utc_now()), needs_room=True)
 
     @override
     async def end_writer(self, writer: str) -> None:
@@ -135,11 +140,11 @@ class SqliteStore(HistoryStore):
             await self._on_thread(self._file.close, within_s=CLOSE_MAX_S)
         self._thread.end()
 
-    async def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
+    async def _change(self, change: Callable[[sqlite3.Connection], T], *, needs_room: bool = False) -> T:
         """Make a change in one transaction."""
 
         def work() -> T:
-            with self._file.transaction() as connection:
+            with self._file.transaction(needs_room=needs_room) as connection:
                 return change(connection)
 
         return await self._on_thread(work, within_s=WRITE_MAX_S)
