@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import socket
 import subprocess
@@ -258,6 +259,7 @@ def test_schemathesis_finds_nothing_against_the_description(service: Service, tm
     config.write_text(f'[parameters]\n"query.flow" = "{FLOW}"\n')
     root = Path(__file__).parents[2]
     options = ("--phases", "coverage,fuzzing", "--max-examples", str(max(20, CASES // 20)), "--no-color")
+    options += ("--seed", os.environ.get("FUZZ_SEED", "20261129"))
     url = f"{service.url}/api/v1/openapi.json"
     run = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run", url, *options],

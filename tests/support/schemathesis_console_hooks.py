@@ -1,7 +1,7 @@
 """Facts about the console's API that schemathesis cannot find in its description."""
 
 import schemathesis
-from schemathesis.core.failures import Failure
+from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.core.transport import Response
 from schemathesis.openapi.checks import RejectedPositiveData
 
@@ -30,4 +30,12 @@ def filter_failure(
     """Let pass what OpenAPI has no words for; return whether a failure counts."""
     if isinstance(failure, RejectedPositiveData):
         return not (response.status_code == 400 and any(words in response.content for words in RULES))
+    if isinstance(failure, AcceptedNegativeData):
+        return not any(map(_is_lenient, (case.query or {}).values()))
     return True
+
+
+def _is_lenient(value: object) -> bool:
+    """Return True for an empty text, which a form sends for a field without a condition, and for space around one."""
+    texts = value if isinstance(value, list) else [value]
+    return any(isinstance(text, str) and (not text or text != text.strip()) for text in texts)

@@ -47,6 +47,7 @@ async def test_a_port_that_is_not_set_moves_to_the_next_free_one_and_one_that_is
                 pass
 
 
-def test_a_collector_leaves_the_usual_port_of_a_processor_free() -> None:
-    assert addresses.admin_ports_from(9464)[:3] == [9464, 9466, 9467]
-    assert addresses.admin_ports_from(9465)[:3] == [9465, 9466, 9467]
+def test_a_service_leaves_the_usual_ports_of_the_others_free() -> None:
+    assert addresses.admin_ports_from(9464)[:3] == [9464, 9467, 9468]
+    assert addresses.admin_ports_from(9465)[:3] == [9465, 9467, 9468]
+    assert addresses.admin_ports_from(9466)[:3] == [9466, 9467, 9468]
