@@ -19,7 +19,7 @@ PINGS_PER_TIMEOUT = 3
 async def supervised() -> AsyncIterator[None]:
     """Report that the service works while the context is open, and then that it stops.
 
-    Readiness does not depend on the broker: both services work without it, and a manager would end a service whose
+    Readiness does not depend on the broker: the services work without it, and a manager would end a service whose
     start takes too long. Keep-alive messages prove that the event loop runs; nothing else can make them late.
     """
     _notify("READY=1")
