@@ -1,7 +1,7 @@
 """All scenarios on Kubernetes, the most important first."""
 
 from tests.kubernetes.case import Case
-from tests.kubernetes.faults import nodes, outages, partitions, rollouts, scaling, upgrades
+from tests.kubernetes.faults import nodes, outages, partitions, rollouts, scaling, secrets, upgrades
 
 CASES: tuple[Case, ...] = (
     *rollouts.CASES,
@@ -9,5 +9,6 @@ CASES: tuple[Case, ...] = (
     *nodes.CASES,
     *outages.CASES,
     *partitions.CASES,
+    *secrets.CASES,
     *scaling.CASES,
 )

@@ -100,6 +100,10 @@ class Installation:
             *(self.kubectl.rolled_out(workload, within_s=within_s) for workload in (BROKERS, COLLECTORS, PROCESSORS))
         )
 
+    async def accept_keys(self, *keys: str) -> None:
+        """Change the keys of the flow's sender. New collectors accept all of these, one per line."""
+        await self.kubectl.apply(_secret("eventflow-sources", {"default": "\n".join(keys)}))
+
     async def balanced_ports(self) -> tuple[int, int]:
         """Return the port of each node for events, and for the check of its health."""
         spec = (await self.kubectl.get("service", BALANCED_SERVICE))["spec"]
@@ -174,8 +178,8 @@ class Installation:
         await self.kubectl.apply(
             _secret("rabbitmq", {"definitions.json": definitions, "erlang-cookie": "cookie-of-the-tests"}),
             _secret("eventflow", {name: _all_nodes(url) for name, url in urls.items()}),
-            _secret("eventflow-sources", {"default": self.api_key}),
         )
+        await self.accept_keys(self.api_key)
 
     async def _install_rabbitmq(self) -> None:
         objects = [found for found in yaml.safe_load_all(RABBITMQ.read_text()) if found]
