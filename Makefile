@@ -89,10 +89,11 @@ lint: $(INSTALLED) ## Check format, style, types and imports
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-format: $(INSTALLED) ## Format the code, and generate docs/configuration.md
+format: $(INSTALLED) ## Format the code, and generate docs/configuration.md and parts of the Helm chart
 	@$(VENV)/bin/ruff check --fix --quiet . || true
 	@$(VENV)/bin/ruff format .
 	@$(RUN) -m eventflow.cli settings --markdown > docs/configuration.md
+	@$(RUN) deploy/helm/generate.py
 
 lock: $(INSTALLED) ## Pin the dependencies again, with hashes and without index addresses
 	@$(LOCK) --extra=postgres --output-file=requirements.lock pyproject.toml
