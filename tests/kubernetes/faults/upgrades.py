@@ -1,32 +1,20 @@
 """Rolling upgrades from older versions under load, and back."""
 
-import json
 from functools import partial
 
 from tests.availability.scenario import Scenario
 from tests.kubernetes.case import Case, KubernetesWorld
-from tests.kubernetes.installation import COLLECTORS, RELEASE, Installation
+from tests.kubernetes.installation import RELEASE, Installation
 from tests.kubernetes.surroundings import Surroundings
 
 VERSIONS = ("0.1.0", "0.2.0")
 BOTH_WAYS_PAUSE_S = 10.0
 OLD_COLLECTOR = {"shutdownDelaySeconds": None, "spool": {"drainTimeoutSeconds": None}}
-"""Settings that the older versions do not know."""
-
-PAUSE_BEFORE_STOP = {
-    "spec": {
-        "template": {
-            "spec": {"containers": [{"name": "collector", "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}]}
-        }
-    }
-}
-"""The older versions stop listening at once, so Kubernetes must wait until no balancer uses the pod any more."""
+"""Settings that the older versions do not know. Without them, Kubernetes waits before it stops a collector."""
 
 
 async def older(cluster: Installation, *, version: str) -> None:
     await cluster.install(_image(cluster.surroundings, version), collector=OLD_COLLECTOR)
-    await cluster.kubectl("patch", COLLECTORS, "--patch", json.dumps(PAUSE_BEFORE_STOP))
-    await cluster.ready()
 
 
 async def upgraded_and_back(world: KubernetesWorld) -> None:
