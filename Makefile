@@ -61,6 +61,12 @@ chaos-report: $(INSTALLED) ## Run `make chaos`, and write the table to docs/reli
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos --report $(ONLY)
 
+test-kubernetes: $(INSTALLED) ## Disturb an installation on the cluster of KUBECONFIG under load, 50 minutes; ONLY="drained zone" selects scenarios
+	@$(RUN) -m tests.kubernetes $(ONLY)
+
+test-kubernetes-report: $(INSTALLED) ## Run `make test-kubernetes`, and write the table to docs/availability.md
+	@$(RUN) -m tests.kubernetes --report $(ONLY)
+
 bench: $(INSTALLED) $(BENCH_INSTALLED) ## Compare the speed with peers and ceilings, 25 minutes; ONLY="ingest delivery" (9) or ONLY=soak (20) selects groups, ARGS="--quick --json FILE"
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.bench $(ARGS) $(ONLY)
@@ -83,10 +89,11 @@ lint: $(INSTALLED) ## Check format, style, types and imports
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-format: $(INSTALLED) ## Format the code, and generate docs/configuration.md
+format: $(INSTALLED) ## Format the code, and generate docs/configuration.md and parts of the Helm chart
 	@$(VENV)/bin/ruff check --fix --quiet . || true
 	@$(VENV)/bin/ruff format .
 	@$(RUN) -m eventflow.cli settings --markdown > docs/configuration.md
+	@$(RUN) deploy/helm/generate.py
 
 lock: $(INSTALLED) ## Pin the dependencies again, with hashes and without index addresses
 	@$(LOCK) --extra=postgres --output-file=requirements.lock pyproject.toml
@@ -119,5 +126,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send status install test test-documents test-unit test-integration screenshots chaos chaos-report bench bench-report rate-audit rate-audit-report \
+.PHONY: run-local send status install test test-documents test-unit test-integration screenshots test-kubernetes test-kubernetes-report chaos chaos-report bench bench-report rate-audit rate-audit-report \
 	lint format lock clean help
