@@ -61,6 +61,12 @@ chaos-report: $(INSTALLED) ## Run `make chaos`, and write the table to docs/reli
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos --report $(ONLY)
 
+test-cluster: $(INSTALLED) ## Restart, cut off and lose parts of deploy/cluster under load, 40 minutes; needs Docker; ONLY="network brokers" selects scenarios
+	@$(RUN) -m tests.cluster $(ONLY)
+
+test-cluster-report: $(INSTALLED) ## Run `make test-cluster`, and write its rows to docs/availability.md
+	@$(RUN) -m tests.cluster --report $(ONLY)
+
 bench: $(INSTALLED) $(BENCH_INSTALLED) ## Compare the speed with peers and ceilings, 25 minutes; ONLY="ingest delivery" (9) or ONLY=soak (20) selects groups, ARGS="--quick --json FILE"
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.bench $(ARGS) $(ONLY)
@@ -119,5 +125,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send status install test test-documents test-unit test-integration screenshots chaos chaos-report bench bench-report rate-audit rate-audit-report \
+.PHONY: run-local send status install test test-documents test-unit test-integration test-cluster test-cluster-report screenshots chaos chaos-report bench bench-report rate-audit rate-audit-report \
 	lint format lock clean help
