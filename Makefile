@@ -67,6 +67,12 @@ test-kubernetes: $(INSTALLED) ## Disturb an installation on the cluster of KUBEC
 test-kubernetes-report: $(INSTALLED) ## Run `make test-kubernetes`, and write the table to docs/availability.md
 	@$(RUN) -m tests.kubernetes --report $(ONLY)
 
+test-cluster: $(INSTALLED) ## Restart, cut off and lose parts of deploy/cluster under load, 40 minutes; needs Docker; ONLY="network brokers" selects scenarios
+	@$(RUN) -m tests.cluster $(ONLY)
+
+test-cluster-report: $(INSTALLED) ## Run `make test-cluster`, and write its rows to docs/availability.md
+	@$(RUN) -m tests.cluster --report $(ONLY)
+
 bench: $(INSTALLED) $(BENCH_INSTALLED) ## Compare the speed with peers and ceilings, 25 minutes; ONLY="ingest delivery" (9) or ONLY=soak (20) selects groups, ARGS="--quick --json FILE"
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.bench $(ARGS) $(ONLY)
@@ -126,5 +132,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send status install test test-documents test-unit test-integration screenshots test-kubernetes test-kubernetes-report chaos chaos-report bench bench-report rate-audit rate-audit-report \
+.PHONY: run-local send status install test test-documents test-unit test-integration test-cluster test-cluster-report screenshots test-kubernetes test-kubernetes-report chaos chaos-report bench bench-report rate-audit rate-audit-report \
 	lint format lock clean help
