@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.availability.connection import Address, Connection
@@ -48,10 +48,14 @@ class Load:
         self.rate_per_s = rate_per_s
         self.fresh_share = fresh_share
         self.answers: list[Answer] = []
+        self.accepted: set[str] = set()
+        """Ids of the events that were answered 202."""
+        self.refused: set[str] = set()
+        """Ids of the other events. They may arrive all the same."""
         self.late_s = 0.0
         """Longest delay of a request behind its planned moment: a sign that this machine is too busy to measure."""
         self._to = to
-        self._api_key = api_key
+        self.api_key = api_key
         self._run = secrets.token_hex(4)
         self._sent = 0
         self._fresh = 0.0
@@ -61,16 +65,6 @@ class Load:
         self._pacing: asyncio.Task[None] | None = None
         self.started_s = 0.0
         self.stopped_s = 0.0
-
-    @property
-    def accepted(self) -> Set[str]:
-        """Ids of the events that were answered 202."""
-        return {answer.event_id for answer in self.answers if not answer.problem}
-
-    @property
-    def refused(self) -> Set[str]:
-        """Ids of the other events. They may arrive all the same."""
-        return {answer.event_id for answer in self.answers if answer.problem}
 
     @property
     def problems(self) -> Counter[str]:
@@ -132,13 +126,14 @@ class Load:
         problem = await self._answer(event_id, keeps=keeps)
         wait_s = time.monotonic() - sent_s
         self.answers.append(Answer(event_id=event_id, sent_s=sent_s, wait_s=wait_s, problem=problem))
+        (self.refused if problem else self.accepted).add(event_id)
 
     async def _answer(self, event_id: str, *, keeps: bool) -> str:
         connection = self._idle.popleft() if keeps and self._idle and len(self._kept) >= KEPT else None
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 connection = connection or await self._connect(keeps=keeps)
-                return await connection.post(self._to.request(event_id, BODY, api_key=self._api_key, keeps=keeps))
+                return await connection.post(self._to.request(event_id, BODY, api_key=self.api_key, keeps=keeps))
         except TimeoutError:
             if connection is not None:
                 connection.close()
