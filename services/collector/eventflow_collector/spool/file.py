@@ -15,10 +15,11 @@ from functools import partial
 
 import structlog
 
+from eventflow.spool.claims import Claim
+from eventflow.spool.store import EMPTY, Record, Row, SpoolUnavailableError
 from eventflow.threads import call_on_loop
-from eventflow_collector.spool.directory import Claim, SpoolDirectory
+from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.executor import Executor
-from eventflow_collector.spool.store import EMPTY, Record, Row, SpoolUnavailableError
 from eventflow_collector.spool.thread import start_thread
 from eventflow_collector.spool.work import Inbox, Put, Read, Report, Unresolved, Work
 

@@ -1,7 +1,8 @@
 """The collector's durable local buffer: events that the broker does not confirm are kept on disk until it does (ADR 5).
 
 Each worker process writes and empties a file of its own, and adopts the files of workers that have ended. The layers
-from top to bottom: `spool`, `sender`, `file` (the thread), `store` (the database), `directory` (locks and room).
+from top to bottom: `spool`, `sender`, `file` (the thread), `directory` (its room); `eventflow.spool` has the database and
+the locks.
 
 Nothing here touches the disk on the event loop, and every wait for the disk is bounded. So if its disk hangs, a
 collector continues as one without a spool (ADR 26).
@@ -20,13 +21,14 @@ from eventflow.control.reports import SpoolReport
 from eventflow.errors import SettingsError
 from eventflow.event import utc_now
 from eventflow.message import Message
+from eventflow.spool.claims import Claim
+from eventflow.spool.store import Record, SpoolUnavailableError
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.tracing import Tracer
 from eventflow_collector.metrics import CollectorMetrics
-from eventflow_collector.spool.directory import Claim, SpoolDirectory
+from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.file import ANSWER_WITHIN_S, SpoolFile
 from eventflow_collector.spool.sender import SpoolSender
-from eventflow_collector.spool.store import Record, SpoolUnavailableError
 from eventflow_collector.spool.thread import on_thread
 from eventflow_collector.spool.work import Unresolved
 
@@ -253,7 +255,7 @@ class Spool:
     def _claim_abandoned(self) -> list[Claim]:
         claims: list[Claim] = []
         try:
-            for claim in self._directory.claim_abandoned():
+            for claim in self._directory.files.claim_abandoned():
                 claims.append(claim)  # noqa: PERF402 - one by one, because those before a failure are ours
         except SpoolUnavailableError as error:
             log.warning("spool.adoption_failed", reason=str(error))

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from eventflow.errors import BrokerUnavailableError, SettingsError, UnroutableError
 from eventflow.message import Message, new_message_id
+from eventflow.spool.store import Record, SpoolCorruptedError, SpoolFullError, Store
 from eventflow.telemetry.tracers import NoTracer
 from eventflow_collector.spool.directory import RESERVE_MAX_BYTES, Disk, SpoolDirectory, room_bytes
 from eventflow_collector.spool.file import SpoolFile
 from eventflow_collector.spool.sender import SpoolSender
-from eventflow_collector.spool.store import Record, SpoolCorruptedError, SpoolFullError, Store
 from tests.support.attributes import attributes
 from tests.support.wait import eventually
 
@@ -217,10 +217,10 @@ def test_a_directory_that_cannot_be_one_names_the_setting(tmp_path: Path) -> Non
 
 def test_a_file_has_one_owner_and_the_first_that_is_free_is_taken(tmp_path: Path) -> None:
     directory = directory_at(tmp_path)
-    first, second = directory.claim_one(), directory.claim_one()
+    first, second = directory.files.claim_free(), directory.files.claim_free()
     assert first.path != second.path
     first.release()
-    again = directory.claim_one()
+    again = directory.files.claim_free()
     assert again.path == first.path
     again.release()
     second.release()
@@ -228,17 +228,17 @@ def test_a_file_has_one_owner_and_the_first_that_is_free_is_taken(tmp_path: Path
 
 def test_abandoned_files_are_claimed_once_and_removed_with_their_locks(tmp_path: Path) -> None:
     directory = directory_at(tmp_path)
-    claims = [directory.claim_one() for _ in range(3)]
+    claims = [directory.files.claim_free() for _ in range(3)]
     for claim in claims:
         claim.path.touch()
-    assert list(directory.claim_abandoned()) == []
+    assert list(directory.files.claim_abandoned()) == []
     claims[1].release()
-    [adopted] = directory.claim_abandoned()
+    [adopted] = directory.files.claim_abandoned()
     assert adopted.path == claims[1].path
-    assert list(directory.claim_abandoned()) == []
+    assert list(directory.files.claim_abandoned()) == []
     adopted.remove()
     assert not [path for path in tmp_path.iterdir() if path.stem == adopted.path.stem]
-    again = directory.claim_one()
+    again = directory.files.claim_free()
     assert again.path == adopted.path
     for claim in (claims[0], again, claims[2]):
         claim.release()
@@ -288,7 +288,7 @@ async def opened(
     path: Path, *, max_bytes: int = 1024 * MIB, on_corrupted: Callable[[], None] = lambda: None
 ) -> AsyncIterator[SpoolFile]:
     directory = directory_at(path, max_bytes=max_bytes)
-    file = SpoolFile(directory.claim_one(), directory, on_changed=lambda: None, on_corrupted=on_corrupted)
+    file = SpoolFile(directory.files.claim_free(), directory, on_changed=lambda: None, on_corrupted=on_corrupted)
     try:
         yield file
     finally:
@@ -399,7 +399,7 @@ async def test_a_damaged_page_costs_only_the_events_on_it(tmp_path: Path) -> Non
 
 async def test_a_thread_that_fails_of_a_bug_says_so_and_keeps_nobody_waiting(tmp_path: Path) -> None:
     directory = directory_at(tmp_path)
-    file = SpoolFile(directory.claim_one(), directory, on_changed=lambda: None, on_corrupted=lambda: None)
+    file = SpoolFile(directory.files.claim_free(), directory, on_changed=lambda: None, on_corrupted=lambda: None)
     await file.put(record())
     file._executor.do = lambda work: 1 // 0  # type: ignore[method-assign,return-value]
     with pytest.raises(ZeroDivisionError):

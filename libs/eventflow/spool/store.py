@@ -43,7 +43,7 @@ _PRIMARY_CODE = 0xFF  # of an SQLite result code; extended ones carry more above
 
 
 class SpoolError(EventFlowError):
-    """The spool cannot store an event."""
+    """The spool, or a file of it, cannot be used as asked."""
 
 
 class SpoolFullError(SpoolError):
