@@ -111,10 +111,15 @@ class SpoolFiles:
         Raises:
             SpoolUnavailableError: The directory cannot be read.
         """
-        try:
-            return sorted(self.directory.glob(f"*{SUFFIX}"))
-        except OSError as error:
-            raise SpoolUnavailableError(f"cannot read {self.directory}: {error.strerror}") from error
+        return self._matching(f"*{SUFFIX}")
+
+    def set_aside(self) -> list[Path]:
+        """List the corrupted files that were set aside, without their journals.
+
+        Raises:
+            SpoolUnavailableError: The directory cannot be read.
+        """
+        return self._matching(f"*{SUFFIX}{SET_ASIDE}*Z")
 
     def claim_free(self) -> Claim:
         """Claim the first file that is free, or a new one; so a process that starts again gets its own file.
@@ -162,6 +167,12 @@ class SpoolFiles:
                 undo.callback(claims[-1].release)
             undo.pop_all()
         return claims
+
+    def _matching(self, pattern: str) -> list[Path]:
+        try:
+            return sorted(self.directory.glob(pattern))
+        except OSError as error:
+            raise SpoolUnavailableError(f"cannot read {self.directory}: {error.strerror}") from error
 
     def _claim_or_skip(self, path: Path) -> Claim | None:
         """Claim a file; None if another process has it or it belongs to another user."""
