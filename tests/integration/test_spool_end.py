@@ -29,7 +29,6 @@ async def line(broker_url: str, flow: str, amqp: Amqp) -> AsyncIterator[Line]:
     async with Line(broker_url) as one:
         await one.cut()
         yield one
-        await one.mend()
 
 
 def spooling(line: Line, flow: str, directory: Path, *, within_s: float, **settings: str) -> Service:
