@@ -18,6 +18,7 @@ from tests.support.charts import MINIMAL, VALUE_SETS, rendered
 from tests.support.kubernetes import (
     CHART,
     EXAMPLES,
+    NAMESPACE,
     Manifest,
     custom_kinds,
     find,
@@ -380,3 +381,14 @@ def test_the_probes_reach_the_admin_port_at_the_address_of_the_pod(manifests: Se
         assert port in container["ports"]
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert container[probe]["httpGet"]["port"] == "admin"
+
+
+def test_the_console_accepts_the_hosts_of_its_routes_and_of_its_service() -> None:
+    (container,) = find(rendered("behind a proxy"), "Deployment", "console")["spec"]["template"]["spec"]["containers"]
+    service = "event-flow-console"
+    assert variables_of(container)["EVENTFLOW_CONSOLE__HOSTS"].split(",") == [
+        "console.example.com",
+        service,
+        f"{service}.{NAMESPACE}",
+        f"{service}.{NAMESPACE}.svc",
+    ]
