@@ -118,6 +118,9 @@ def test_keda_verifies_the_certificate_of_the_broker() -> None:
         {"parameter": "host", "name": "eventflow-keda", "key": "url"},
         {"parameter": "ca", "name": "rabbitmq-ca", "key": "ca.crt"},
     ]
+    (switch,) = authentication["spec"]["configMapTargetRef"]
+    config = find(rendered("processors by queue length"), "ConfigMap", switch["name"].removeprefix("event-flow-"))
+    assert config["data"] == {switch["key"]: "enable"}
     plain = find(render(with_values(SCALED, {"config": toml(sold={})})), "TriggerAuthentication", "processor")
     assert plain["spec"]["secretTargetRef"] == [
         {"parameter": "host", "name": "eventflow", "key": "operator-broker-url"}
