@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from eventflow.cli.size import DELIVERED_PER_CORE_S
+from eventflow.cli.needs import DELIVERED_PER_CORE_S
 from tests.support.charts import MINIMAL, rendered
 from tests.support.kubernetes import CHART, Manifest, find, of_kind, render, template, with_values
 
