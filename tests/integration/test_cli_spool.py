@@ -99,8 +99,8 @@ async def test_unreadable_rows_and_refused_events_stay_and_all_others_are_sent(
     assert shown.status == 1
     for part in (
         "sent 0 events",
-        "1 rows of spool-0.sqlite3 cannot be read: 1",
-        "1 events were refused",
+        "unreadable in spool-0.sqlite3: 1 (rows 1)",
+        "refused by RabbitMQ: 1 (",
         "spool-1.sqlite3 is damaged",
     ):
         assert part in shown.stdout
@@ -129,6 +129,7 @@ async def test_without_a_broker_nothing_changes(flow: str, queue: str, tmp_path:
     write(path, IDS[:3], queue=queue)
     ended = await Command(broker_url="amqp://guest:guest@127.0.0.1:1/", flow=flow)("spool", "send", str(tmp_path))
     assert ended.status == 1
+    assert "not sent yet: 3" in ended.stdout
     assert "error: " in ended.stderr
     assert ids_in_file(path) == IDS[:3]
 

@@ -42,7 +42,7 @@ def send_spool(
     with opened(files) as spool:
         waiting = spool.count_by_queue()
         try:
-            if not dry_run:
+            if waiting and not dry_run:
                 with shown_progress(printable(str(directory)), tally):
                     with_link(settings, lambda link: send(link, spool, tally))
         finally:  # also after a failure half-way
@@ -52,7 +52,7 @@ def send_spool(
             if as_json:
                 print_json(_document_of(spool, tally, directory=directory, done=done, handled=handled, left=left))
             else:
-                _print(spool, tally, directory=directory, done=done, handled=handled)
+                _print(spool, tally, directory=directory, done=done, handled=handled, unsent=waiting - handled)
             for flow, events in _by_flow(tally.sent).items():
                 record(settings, "spool-send", flow=flow, detail=f"{events} events of {directory}")
     if left or spool.damaged or spool.set_aside:
@@ -82,16 +82,19 @@ def _document_of(
     }
 
 
-def _print(spool: LeftSpool, tally: Tally, *, directory: Path, done: str, handled: Counter[str]) -> None:
+def _print(
+    spool: LeftSpool, tally: Tally, *, directory: Path, done: str, handled: Counter[str], unsent: Counter[str]
+) -> None:
     flows = ", ".join(f"{events} of flow {flow}" for flow, events in _by_flow(handled).items())
     out.print(printable(f"{done} {handled.total()} events of {directory}{flows and ': '}{flows}"), soft_wrap=True)
     for reason, events in tally.refused.items():
-        _print_left(f"{events} events were refused: {reason}")
+        _print_left(f"refused by RabbitMQ: {events} ({reason})")
+    if pending := unsent.total() - tally.refused.total():
+        _print_left(f"not sent yet: {pending}")
     for file in spool.files:
         if file.unreadable:
-            _print_left(
-                f"{len(file.unreadable)} rows of {file.name} cannot be read: {', '.join(map(str, file.unreadable))}"
-            )
+            rows = ", ".join(map(str, file.unreadable))
+            _print_left(f"unreadable in {file.name}: {len(file.unreadable)} (rows {rows})")
     for name, reason in spool.damaged.items():
         _print_left(f"{name} is damaged ({reason}); a collector with this directory sends its readable events")
     for name in spool.set_aside:
