@@ -12,6 +12,7 @@ import yaml
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
+from eventflow_collector.guards import require_safe_exposure
 from eventflow_console.guards import require_safe_access
 from eventflow_processor.guards import require_target_urls
 from tests.support.charts import MINIMAL, VALUE_SETS, rendered
@@ -208,6 +209,7 @@ CONTENTS = {
 @pytest.mark.parametrize(
     ("service", "role", "guards"),
     [
+        ("collector", Role.COLLECTOR, [require_safe_exposure]),
         ("processor", Role.PROCESSOR, [require_target_urls]),
         ("console", Role.CONSOLE, [require_safe_access]),
         ("test", Role.OPERATOR, []),
