@@ -2,10 +2,11 @@
 
 import asyncio
 import secrets
+import signal
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ from tests.kubernetes.surroundings import Surroundings
 
 COMMAND = "make test-kubernetes"
 CASE_WITHIN_S = 1200.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(
@@ -37,8 +39,8 @@ def main(
         runs = uvloop.run(_run_all(chosen, writes=write_report))
     except EventFlowError as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("interrupted; everything is removed")
+    except asyncio.CancelledError:
+        sys.exit("interrupted; everything was removed")
     print("\n".join(["", *map(report.line, runs)]))
     sys.exit(0 if runs and all(done.holds for done in runs) else 1)
 
@@ -48,6 +50,7 @@ def _is_chosen(case: Case, only: Sequence[str] | None) -> bool:
 
 
 async def _run_all(cases: Sequence[Case], *, writes: bool) -> list[Run]:
+    _cancel_at_signals()
     surroundings = await Surroundings.find()
     possible = []
     for case in cases:
@@ -69,22 +72,38 @@ async def _run_all(cases: Sequence[Case], *, writes: bool) -> list[Run]:
         await stack.enter_async_context(balancer)
         installation.address = Address.of(balancer.url)
         for case in possible:
-            runs.append(await _run_one(case, installation, target))
-            print(report.line(runs[-1]), flush=True)
+            async with _prepared(case, installation):
+                runs.append(await run(case.scenario, installation, target, show=show))
+                print(report.line(runs[-1]), flush=True)
             if writes:
                 report.write(runs[-1:], command=COMMAND, order=[case.scenario.name for case in CASES])
     return runs
 
 
-async def _run_one(case: Case, installation: Installation, target: AuditingTarget) -> Run:
-    """Prepare the installation, run one scenario, and bring back the usual installation."""
+def _cancel_at_signals() -> None:
+    """Let the first SIGINT or SIGTERM cancel the current task, which then removes everything; a second one kills."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def cancel() -> None:
+        show("interrupted; removing everything")
+        task.cancel()
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, cancel)
+
+
+@asynccontextmanager
+async def _prepared(case: Case, installation: Installation) -> AsyncIterator[None]:
+    """Prepare the installation for a scenario, bound its time, and bring back the usual installation."""
     async with asyncio.timeout(CASE_WITHIN_S):
         show(f"{case.scenario.name}: preparing")
         await case.prepare(installation)
         show(f"{case.scenario.name}: the load begins")
-        done = await run(case.scenario, installation, target, show=show)
+        yield
         await installation.install()
-        return done
 
 
 def show(line: str) -> None:

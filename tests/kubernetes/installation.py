@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aio_pika
 import yaml
 
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
@@ -151,17 +150,8 @@ class Installation:
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
-            client = Amqp(self._operator_url.replace("rabbitmq:5672", f"{LOOPBACK}:{port}"))
-
-            async def connects() -> bool:
-                try:
-                    await client.__aenter__()
-                except (OSError, aio_pika.exceptions.AMQPConnectionError):
-                    return False
-                return True
-
-            await eventually(connects, within_s=60, what="a connection to RabbitMQ")
-            async with client:
+            await eventually(lambda: _listens(port), within_s=60, what="a forwarded port to RabbitMQ")
+            async with Amqp(self._operator_url.replace("rabbitmq:5672", f"{LOOPBACK}:{port}")) as client:
                 yield client
         finally:
             forwarding.kill()
@@ -231,6 +221,15 @@ def configuration(target_url: str, *, rate_per_s: float | None = QUOTA_PER_S) ->
     if rate_per_s is not None:
         lines.append(f"rate_per_s = {rate_per_s:g}")
     return "\n".join(lines)
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+    except ConnectionError:
+        return False
+    writer.close()
+    return True
 
 
 def _all_nodes(url: str) -> str:
