@@ -61,6 +61,18 @@ chaos-report: $(INSTALLED) ## Run `make chaos`, and write the table to docs/reli
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos --report $(ONLY)
 
+test-kubernetes: $(INSTALLED) ## Disturb an installation on the cluster of KUBECONFIG under load, 50 minutes; ONLY="drained zone" selects scenarios
+	@$(RUN) -m tests.kubernetes $(ONLY)
+
+test-kubernetes-report: $(INSTALLED) ## Run `make test-kubernetes`, and write the table to docs/availability.md
+	@$(RUN) -m tests.kubernetes --report $(ONLY)
+
+test-cluster: $(INSTALLED) ## Restart, cut off and lose parts of deploy/cluster under load, 40 minutes; needs Docker; ONLY="network brokers" selects scenarios
+	@$(RUN) -m tests.cluster $(ONLY)
+
+test-cluster-report: $(INSTALLED) ## Run `make test-cluster`, and write its rows to docs/availability.md
+	@$(RUN) -m tests.cluster --report $(ONLY)
+
 bench: $(INSTALLED) $(BENCH_INSTALLED) ## Compare the speed with peers and ceilings, 25 minutes; ONLY="ingest delivery" (9) or ONLY=soak (20) selects groups, ARGS="--quick --json FILE"
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.bench $(ARGS) $(ONLY)
@@ -83,10 +95,11 @@ lint: $(INSTALLED) ## Check format, style, types and imports
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-format: $(INSTALLED) ## Format the code, and generate docs/configuration.md
+format: $(INSTALLED) ## Format the code, and generate docs/configuration.md and parts of the Helm chart
 	@$(VENV)/bin/ruff check --fix --quiet . || true
 	@$(VENV)/bin/ruff format .
 	@$(RUN) -m eventflow.cli settings --markdown > docs/configuration.md
+	@$(RUN) deploy/helm/generate.py
 
 lock: $(INSTALLED) ## Pin the dependencies again, with hashes and without index addresses
 	@$(LOCK) --extra=postgres --output-file=requirements.lock pyproject.toml
@@ -100,7 +113,7 @@ clean: ## Remove the virtual environment, caches and the local broker's data
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST); echo
+		/^[a-z-]+:.*## / {printf "  make %-23s %s\n", $$1, $$2}' $(MAKEFILE_LIST); echo
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Event Flow needs Python 3.11 or newer, and none was found on PATH." >&2; exit 1; }
@@ -119,5 +132,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send status install test test-documents test-unit test-integration screenshots chaos chaos-report bench bench-report rate-audit rate-audit-report \
+.PHONY: run-local send status install test test-documents test-unit test-integration test-cluster test-cluster-report screenshots test-kubernetes test-kubernetes-report chaos chaos-report bench bench-report rate-audit rate-audit-report \
 	lint format lock clean help
