@@ -3,13 +3,17 @@
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import aiohttp
+
 from sandbox.ports import LOOPBACK, free_port
 from tests.kubernetes.commands import run
 from tests.kubernetes.surroundings import Node
+from tests.support.wait import eventually
 
 CONFIGURATION = """
 global
@@ -65,7 +69,16 @@ class Balancer:
         mount = f"{path.parent}:/usr/local/etc/haproxy:ro"
         started = await run("docker", "run", "--rm", "--detach", "--network=host", f"--volume={mount}", self._image)
         self._container = started.strip()
+        await eventually(self._has_collectors, within_s=60, what="a collector behind the balancer")
         return self
+
+    async def _has_collectors(self) -> bool:
+        """Return whether a GET reaches a collector, which refuses it: 405. Without one, the balancer answers 503."""
+        try:
+            async with aiohttp.ClientSession() as http, http.get(self.url) as answer:
+                return answer.status == HTTPStatus.METHOD_NOT_ALLOWED
+        except aiohttp.ClientError:
+            return False
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -205,11 +205,13 @@ class Installation:
         }
 
     async def _remove(self) -> None:
-        # Without a grace period: the brokers would wait for their majority.
         self._directory.cleanup()
+        deleting = ("delete", "namespace", self.kubectl.namespace, "--ignore-not-found")
         try:
+            await run("kubectl", *deleting, "--wait=false")  # from now on no pod is replaced
+            # Without a grace period, in which the brokers would wait for their majority.
             await self.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
-            await run("kubectl", "delete", "namespace", self.kubectl.namespace, "--ignore-not-found", within_s=180)
+            await run("kubectl", *deleting, within_s=180)
         except CommandError as error:
             print(f"the namespace {self.kubectl.namespace} could not be removed: {error}", flush=True)
 
