@@ -25,7 +25,9 @@ defaults
     timeout server 30s
     timeout http-request 10s
     retries 3
-    # A connection that fails before the request was sent is tried at another node; a request is never sent twice.
+    # A connection that fails is tried at another node. A request is never sent twice, so each has a new connection: a
+    # request on a kept one could be lost with its node.
+    option http-server-close
     option redispatch 1
     retry-on conn-failure
 frontend events
@@ -33,7 +35,8 @@ frontend events
     default_backend nodes
 backend nodes
     option httpchk GET /healthz
-    default-server check inter 1s fall 1 rise 2
+    timeout check 500ms
+    default-server check inter 500ms fall 2 rise 2
 {servers}
 """
 
