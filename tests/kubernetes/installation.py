@@ -206,12 +206,12 @@ class Installation:
 
     async def _remove(self) -> None:
         self._directory.cleanup()
-        deleting = ("delete", "namespace", self.kubectl.namespace, "--ignore-not-found")
         try:
-            await run("kubectl", *deleting, "--wait=false")  # from now on no pod is replaced
-            # Without a grace period, in which the brokers would wait for their majority.
+            # The pods first, without a grace period: each broker would wait in its preStop hook for the majority, and the
+            # namespace for half of their grace period.
+            await self.kubectl("delete", "statefulsets,deployments,replicasets", "--all", "--cascade=orphan")
             await self.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
-            await run("kubectl", *deleting, within_s=180)
+            await run("kubectl", "delete", "namespace", self.kubectl.namespace, "--ignore-not-found", within_s=180)
         except CommandError as error:
             print(f"the namespace {self.kubectl.namespace} could not be removed: {error}", flush=True)
 
