@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]  # its types are a package of their own, which nothing else needs
 
 from eventflow import __version__
 
@@ -106,7 +106,8 @@ def values_file(schema: Schema) -> str:
 def on_one_line(value: object) -> str:
     """Return a value as YAML."""
     if isinstance(value, dict | list):
-        return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf).rstrip()
+        text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf)
+        return text.rstrip()
     return json.dumps(value)
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ COMMAND = "make test-cluster"
 def main(
     only: Annotated[list[str] | None, typer.Argument(help="Parts of names of scenarios; without any, all.")] = None,
     write_report: Annotated[bool, typer.Option("--report", help="Write the table to docs/availability.md.")] = False,
+    logs: Annotated[Path | None, typer.Option(help="Directory for the logs of the containers.")] = None,
     image: Annotated[str, typer.Option(help="Image of the services, in place of one built from this tree.")] = "",
 ) -> None:
     """Restart, cut off, upgrade and destroy parts of a cluster under load; no event may be lost or refused."""
@@ -40,7 +42,7 @@ def main(
     runs = []
     for rabbitmq, scenarios in chosen.items():
         if scenarios:
-            runs += uvloop.run(_run_all(scenarios, image=image or IMAGE, rabbitmq=rabbitmq))
+            runs += uvloop.run(_run_all(scenarios, image=image or IMAGE, rabbitmq=rabbitmq, logs=logs))
     print(*map(report.line, runs), sep="\n", flush=True)
     if write_report:
         names = [scenario.name for scenarios in SCENARIOS.values() for scenario in scenarios]
@@ -52,10 +54,12 @@ def _is_chosen(scenario: Scenario[ComposeCluster], only: Sequence[str] | None) -
     return not only or any(part in scenario.name for part in only)
 
 
-async def _run_all(scenarios: Sequence[Scenario[ComposeCluster]], *, image: str, rabbitmq: str) -> list[Run]:
+async def _run_all(
+    scenarios: Sequence[Scenario[ComposeCluster]], *, image: str, rabbitmq: str, logs: Path | None
+) -> list[Run]:
     runs = []
     _show(f"starting a cluster with {rabbitmq}")
-    async with running_cluster(image=image, rabbitmq=rabbitmq) as cluster:
+    async with running_cluster(image=image, rabbitmq=rabbitmq, logs=logs) as cluster:
         for scenario in scenarios:
             _show(scenario.name)
             done = await harness.run(scenario, cluster, cluster.target, show=_show)
@@ -70,4 +74,6 @@ def _show(text: str) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("DOCKER_BUILDKIT", "0")
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()

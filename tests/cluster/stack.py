@@ -137,7 +137,7 @@ class ComposeCluster:
 
 @asynccontextmanager
 async def running_cluster(
-    *, image: str, rabbitmq: str, quota_per_s: float = QUOTA_PER_S
+    *, image: str, rabbitmq: str, quota_per_s: float = QUOTA_PER_S, logs: Path | None = None
 ) -> AsyncIterator[ComposeCluster]:
     """Start a cluster, and remove it with its volumes at the end.
 
@@ -145,6 +145,7 @@ async def running_cluster(
         image: Image of the services.
         rabbitmq: Image of the brokers.
         quota_per_s: Quota of the flow.
+        logs: Directory for the logs of all containers, written at the end; None for none.
     """
     with tempfile.TemporaryDirectory(prefix="event-flow-cluster-") as copied:
         prepare = partial(prepared, image=image, rabbitmq=rabbitmq, quota_per_s=quota_per_s)
@@ -160,13 +161,23 @@ async def running_cluster(
         finally:
             # The networks of the first one have containers of its successors.
             for project in (*cluster.successors, cluster.project):
+                if logs is not None:
+                    await asyncio.shield(asyncio.to_thread(_save_logs, project, logs))
                 await asyncio.shield(asyncio.to_thread(project.remove))
+
+
+def _save_logs(project: Project, logs: Path) -> None:
+    logs.mkdir(parents=True, exist_ok=True)
+    for service in (*NODES, *COLLECTORS, *PROCESSORS, "haproxy"):
+        shown = project.attempt(f"docker compose logs --no-color --timestamps {service}").stdout
+        (logs / f"{project.environment['COMPOSE_PROJECT_NAME']}-{service}.log").write_text(shown)
 
 
 def prepared(directory: Path, *, image: str, rabbitmq: str, quota_per_s: float) -> ComposeCluster:
     """Copy deploy/ into a directory that does not exist yet, and make the secrets and the settings."""
     number = next(_projects)
-    subnet, front_port = f"172.{16 + os.getpid() % 15}.{200 + number}", free_port()
+    # Docker takes its own networks from 172.16.0.0/12 and 192.168.0.0/16.
+    subnet, front_port = f"10.{201 + os.getpid() % 40}.{number}", free_port()
     environment = {
         "COMPOSE_PROJECT_NAME": f"event-flow-cluster-test-{os.getpid()}-{number}",
         "COMPOSE_FILE": "compose.yaml:test.yaml",

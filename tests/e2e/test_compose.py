@@ -128,7 +128,7 @@ async def test_the_console_asks_for_the_password_that_make_secrets_made(
     password = (stack.directory / "secrets/console-password").read_text().strip()
     async with http.get(url) as answer:
         assert answer.status == 401
-    async with http.get(url, auth=aiohttp.BasicAuth("admin", password)) as answer:
+    async with http.get(url, headers={"Authorization": aiohttp.encode_basic_auth("admin", password)}) as answer:
         assert answer.status == 200
 
 

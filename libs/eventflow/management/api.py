@@ -147,7 +147,7 @@ class Management:
 
 
 def _context_for(tls: Tls) -> ssl.SSLContext:
-    """Make a context for the API. A proxy in front of it may have a public certificate, so those of the system count."""
+    """Make a context that trusts the system's authorities too: a proxy in front may have a public certificate."""
     context = context_of(tls)
     context.load_default_certs()
     return context
