@@ -207,8 +207,8 @@ class Installation:
     async def _remove(self) -> None:
         self._directory.cleanup()
         try:
-            # The pods first, without a grace period: each broker would wait in its preStop hook for the majority, and the
-            # namespace for half of their grace period.
+            # The pods first, without a grace period: each broker would wait in its preStop hook for the majority, and
+            # the namespace for half of their grace period.
             await self.kubectl("delete", "statefulsets,deployments,replicasets", "--all", "--cascade=orphan")
             await self.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
             await run("kubectl", "delete", "namespace", self.kubectl.namespace, "--ignore-not-found", within_s=180)
