@@ -40,7 +40,7 @@ def main(
     except EventFlowError as error:
         sys.exit(str(error))
     except asyncio.CancelledError:
-        sys.exit("interrupted; everything was removed")
+        sys.exit("interrupted")
     print("\n".join(["", *map(report.line, runs)]))
     sys.exit(0 if runs and all(done.holds for done in runs) else 1)
 
