@@ -57,6 +57,7 @@ CASES = (
             fault=load_rises_and_falls,
             goal=Goal(wait_max_s=None, quota_min=None),
             events_per_s=LOW_PER_S,
+            quota_per_s=None,
             fresh_share=0.1,
         ),
         prepare=scaled_by_cpu,
