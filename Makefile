@@ -10,9 +10,11 @@ INSTALLED := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_INSTALLED := $(BENCH_VENV)/.installed
 COUNT ?= 200
-JOBS ?= 6
+JOBS ?= 4
 # Some machines forbid it by this variable. Then each process that the tests start compiles all modules again.
 export PYTHONDONTWRITEBYTECODE :=
+# Only these files are read for the second run of `make test`: each of its processes would read all others in vain.
+FILES_WITH_TIMED = $(shell grep --recursive --files-with-matches --include='test_*.py' 'pytest\.mark\.timed' tests)
 SIDE_BY_SIDE = $(RUN) -m pytest --dist loadfile --no-loadscope-reorder
 LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
@@ -30,12 +32,12 @@ status: $(INSTALLED) ## Show the flow and the services of `make run-local`; .ven
 ##@ Develop
 install: $(INSTALLED) ## Create the virtual environment .venv from requirements-dev.lock
 
-test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; starts or installs RabbitMQ, PostgreSQL, Prometheus and Chromium if possible
+test: $(INSTALLED) ## Run all tests, JOBS=4 files at a time; starts or installs RabbitMQ, PostgreSQL, Prometheus and Chromium if possible
 	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.database --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.programs || test "$$CI" != true
 	@$(SIDE_BY_SIDE) --numprocesses $(JOBS) -m "not timed$(if $(filter true,$(CI)),, and not documents)"; untimed=$$?; \
-		$(SIDE_BY_SIDE) --numprocesses 3 -m timed && exit $$untimed
+		$(SIDE_BY_SIDE) --numprocesses 3 -m timed $(FILES_WITH_TIMED) && exit $$untimed
 
 test-documents: $(INSTALLED) ## Run the commands of the documents as a reader would; with CI=true, make test does this too
 	@$(RUN) -m sandbox.broker --ensure
@@ -61,6 +63,18 @@ chaos-report: $(INSTALLED) ## Run `make chaos`, and write the table to docs/reli
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m tests.chaos --report $(ONLY)
 
+test-kubernetes: $(INSTALLED) ## Disturb an installation on the cluster of KUBECONFIG under load, 50 minutes; ONLY="drained zone" selects scenarios
+	@$(RUN) -m tests.kubernetes $(ONLY)
+
+test-kubernetes-report: $(INSTALLED) ## Run `make test-kubernetes`, and write the table to docs/availability.md
+	@$(RUN) -m tests.kubernetes --report $(ONLY)
+
+test-cluster: $(INSTALLED) ## Restart, cut off and lose parts of deploy/cluster under load, 40 minutes; needs Docker; ONLY="network brokers" selects scenarios
+	@$(RUN) -m tests.cluster $(ONLY)
+
+test-cluster-report: $(INSTALLED) ## Run `make test-cluster`, and write its rows to docs/availability.md
+	@$(RUN) -m tests.cluster --report $(ONLY)
+
 bench: $(INSTALLED) $(BENCH_INSTALLED) ## Compare the speed with peers and ceilings, 25 minutes; ONLY="ingest delivery" (9) or ONLY=soak (20) selects groups, ARGS="--quick --json FILE"
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.bench $(ARGS) $(ONLY)
@@ -83,10 +97,11 @@ lint: $(INSTALLED) ## Check format, style, types and imports
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-format: $(INSTALLED) ## Format the code, and generate docs/configuration.md
+format: $(INSTALLED) ## Format the code, and generate docs/configuration.md and parts of the Helm chart
 	@$(VENV)/bin/ruff check --fix --quiet . || true
 	@$(VENV)/bin/ruff format .
 	@$(RUN) -m eventflow.cli settings --markdown > docs/configuration.md
+	@$(RUN) deploy/helm/generate.py
 
 lock: $(INSTALLED) ## Pin the dependencies again, with hashes and without index addresses
 	@$(LOCK) --extra=postgres --output-file=requirements.lock pyproject.toml
@@ -100,7 +115,7 @@ clean: ## Remove the virtual environment, caches and the local broker's data
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST); echo
+		/^[a-z-]+:.*## / {printf "  make %-23s %s\n", $$1, $$2}' $(MAKEFILE_LIST); echo
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Event Flow needs Python 3.11 or newer, and none was found on PATH." >&2; exit 1; }
@@ -119,5 +134,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send status install test test-documents test-unit test-integration screenshots chaos chaos-report bench bench-report rate-audit rate-audit-report \
+.PHONY: run-local send status install test test-documents test-unit test-integration test-cluster test-cluster-report screenshots test-kubernetes test-kubernetes-report chaos chaos-report bench bench-report rate-audit rate-audit-report \
 	lint format lock clean help

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from eventflow.amqp.publish_channel import Publication
+from eventflow.service.lifecycle import Stop
 from eventflow.settings.load import load
 from eventflow.telemetry import logging
 from eventflow.telemetry.tracing import NO_ATTRIBUTES, Attributes
@@ -90,15 +91,15 @@ async def running(**settings: str) -> AsyncIterator[tuple[Worker, str]]:
     logging.configure(service="collector", log_format="json", level="debug")
     structlog.configure(cache_logger_on_first_use=False)  # a cached logger would keep this configuration in later tests
     os.environ.update({f"EVENTFLOW_{name}": value for name, value in settings.items()})
-    worker = Worker(load(), RecordingTracer(), descriptors=1024)
-    stop = asyncio.Event()
+    stop = Stop(delay_s=0)
+    worker = Worker(load(), RecordingTracer(), stop, descriptors=1024)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        task = asyncio.create_task(worker.run(listener, stop))
+        task = asyncio.create_task(worker.run(listener))
         try:
             yield worker, url
         finally:
-            stop.set()
+            stop.request()
             await task
             structlog.configure(**previous)
 

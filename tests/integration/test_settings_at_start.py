@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from eventflow.service.lifecycle import EXIT_CONFIGURATION
+from eventflow.service.lifecycle import EXIT_CONFIGURATION, EXIT_PROBLEM
 from sandbox.ports import free_port
 from sandbox.processes import ChildProcess
 from tests.support.cli import Command
@@ -105,6 +105,33 @@ async def test_every_address_of_ipv6_takes_ipv4_too(
         admin = {"COLLECTOR__ADMIN_PORT": service.admin_url.rpartition(":")[2]}
         assert await is_alive(tmp_path, **admin, COLLECTOR__ADMIN_HOST="::")
         assert await is_alive(tmp_path, **admin, COLLECTOR__ADMIN_HOST="0.0.0.0")
+
+
+@pytest.mark.parametrize(("address", "shown"), [("127.0.0.2", "127.0.0.2"), ("::1", "[::1]")])
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_the_admin_listener_is_reachable_at_the_address_of_a_pod_only(
+    broker_url: str, flow: str, http: aiohttp.ClientSession, tmp_path: Path, workers: str, address: str, shown: str
+) -> None:
+    """Kubernetes puts a bare address into the variable, of IPv4 or IPv6, and sends its probes there."""
+    service = collector(broker_url, flow=flow, COLLECTOR__ADMIN_HOST=address, COLLECTOR__WORKERS=workers)
+    elsewhere, port = service.admin_url, service.admin_url.rpartition(":")[2]
+    service.admin_url = f"http://{shown}:{port}"
+    with service.process:
+        await service.ready(http)
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await http.get(f"{elsewhere}/livez")
+        assert await is_alive(tmp_path, COLLECTOR__ADMIN_HOST=address, COLLECTOR__ADMIN_PORT=port)
+
+
+@pytest.mark.parametrize("address", ["203.0.113.7", "2001:db8::7"])
+async def test_an_admin_address_of_another_machine_is_named_with_its_setting(
+    broker_url: str, flow: str, tmp_path: Path, address: str
+) -> None:
+    settings = {**SOUND, "BROKER__URL": broker_url, "COLLECTOR__ADMIN_HOST": address, "COLLECTOR__PORT": "0"}
+    status, output = await ended(*COLLECTOR, cwd=tmp_path, **settings)
+    assert status == EXIT_PROBLEM
+    assert f"EVENTFLOW_COLLECTOR__ADMIN_HOST = '{address}': cannot listen on" in output
+    assert "no interface of this machine has that address" in output
 
 
 @pytest.mark.parametrize(

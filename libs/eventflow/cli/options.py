@@ -15,7 +15,7 @@ from eventflow.cli.run_file import RunFile, all_runs, is_here
 from eventflow.errors import InvalidInputError, SettingsError
 from eventflow.network.broker_tls import require_sound_urls
 from eventflow.operations.moments import moment_of
-from eventflow.settings.environment import capitalized, config_file
+from eventflow.settings.environment import SERVICE_LINK_ADVICE, capitalized, config_file, unlike_injected
 from eventflow.settings.load import BROKER_PREFIX, load
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
@@ -87,11 +87,18 @@ def environ_of(context: typer.Context, config: Path | None) -> Mapping[str, str]
     known = context.find_root().meta
     if ENVIRON not in known:
         environ = capitalized(os.environ)
+        if not context.resilient_parsing:
+            _warn_of_ignored(environ)
         runs = _runs_for(environ, config_file(config_of(context, config), environ))
         run = _chosen(runs, is_completion=context.resilient_parsing)
         known[ENVIRON] = environ if run is None else run.below(environ)
     environ_here: Mapping[str, str] = known[ENVIRON]
     return environ_here
+
+
+def _warn_of_ignored(environ: Mapping[str, str]) -> None:
+    for name in unlike_injected(environ):
+        err.print(f"{name} is ignored: {SERVICE_LINK_ADVICE}.", soft_wrap=True)
 
 
 def _runs_for(environ: Mapping[str, str], config: Path | None) -> list[RunFile]:

@@ -6,6 +6,7 @@ It is not trusted: its answers are limited in time and size, and every failure i
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from pydantic import SecretStr
 from yarl import URL
 
 from eventflow.errors import ManagementError
-from eventflow.network.broker_url import parse_broker_url
+from eventflow.network.broker_tls import context_of
+from eventflow.network.broker_url import Tls, parse_broker_url
 from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
 from eventflow.topology import PREFIX, PolicySpec
@@ -41,12 +43,14 @@ class Management:
         login: The user.
         password: The user's password.
         vhost: The virtual host.
+        tls: TLS of the broker URL. Its authorities are trusted here too, beside those of the system.
     """
 
     url: str
     login: str
     password: str = field(repr=False)
     vhost: str
+    tls: Tls | None = None
     _resolver: Resolver = field(default_factory=Resolver, init=False, repr=False, compare=False)
 
     @classmethod
@@ -71,6 +75,7 @@ class Management:
             login=login or broker.username,
             password=(password or "") if login else broker.password,
             vhost=broker.vhost,
+            tls=broker.tls,
         )
 
     @property
@@ -128,6 +133,7 @@ class Management:
                 json=body,
                 headers={"Authorization": f"Basic {self._credentials}", "Accept-Encoding": "identity"},
                 allow_redirects=False,
+                ssl=True if self.tls is None else await asyncio.to_thread(_context_for, self.tls),
             ) as answer,
         ):
             if answer.status not in {200, 201, 204}:
@@ -138,6 +144,13 @@ class Management:
                 if len(content) > ANSWER_MAX_BYTES:
                     raise ManagementError(f"its answer is longer than {ANSWER_MAX_BYTES} bytes")
             return _parsed(bytes(content))
+
+
+def _context_for(tls: Tls) -> ssl.SSLContext:
+    """Make a context that trusts the system's authorities too: a proxy in front may have a public certificate."""
+    context = context_of(tls)
+    context.load_default_certs()
+    return context
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from eventflow.errors import AddressInUseError, AddressUnavailableError, EventFlowError, SettingsError
 
+_ABOUT_PORT = frozenset({errno.EADDRINUSE, errno.EACCES})
 _PASSING = frozenset({errno.EADDRNOTAVAIL, socket.EAI_AGAIN})
 _ADVICE = {
     errno.EADDRINUSE: "`ss -ltnp` shows which process has it",
@@ -24,7 +25,7 @@ def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket
         host: The address or name to listen on.
         port: The port.
         backlog: Number of connections that may wait to be accepted.
-        setting: The name of the port's setting, for the error.
+        setting: The name of the port's setting, for the error; with HOST in place of PORT it is that of `host`.
 
     Raises:
         AddressInUseError: Another process has the address, for example one that is about to end.
@@ -36,7 +37,8 @@ def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket
         is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
         return socket.create_server(address, family=family, backlog=backlog, dualstack_ipv6=is_dual)
     except OSError as error:
-        raise _kind(error)(f"{setting} = {port}: cannot listen on {_shown(host)}:{port}: {_reason(error)}") from error
+        set_to = f"{setting} = {port}" if error.errno in _ABOUT_PORT else f"{_host_setting(setting)} = {host!r}"
+        raise _kind(error)(f"{set_to}: cannot listen on {_shown(host)}:{port}: {_reason(error)}") from error
 
 
 def listen_on_first_free(host: str, ports: Iterable[int], *, backlog: int, setting: str) -> socket.socket:
@@ -70,6 +72,10 @@ def _kind(error: OSError) -> type[EventFlowError]:
     if error.errno == errno.EADDRINUSE:
         return AddressInUseError
     return AddressUnavailableError if error.errno in _PASSING else SettingsError
+
+
+def _host_setting(port_setting: str) -> str:
+    return port_setting.replace("PORT", "HOST").replace("port", "host")  # the second for options, such as `--port`
 
 
 def _shown(host: str) -> str:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import structlog
 import typer
 
 from eventflow.service import lifecycle
 from eventflow.service.descriptors import raise_descriptor_limit
+from eventflow.settings.environment import SERVICE_LINK_ADVICE, unlike_injected
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
@@ -26,6 +28,8 @@ Guard = Callable[[Settings], None]
 Main = Callable[[Settings, int], Coroutine[Any, Any, None]]
 """The service itself, which runs until it is stopped. The number is the limit of open files and sockets."""
 
+log = structlog.stdlib.get_logger()
+
 
 def start_service(service: str, role: Role, main: Main, *, config: Path | None, guards: Sequence[Guard]) -> NoReturn:
     """Start a service, run it to its end, and exit with a status for the supervisor.
@@ -41,6 +45,8 @@ def start_service(service: str, role: Role, main: Main, *, config: Path | None, 
     async def start() -> None:
         settings = load(config, role)
         logging.configure(service=service, log_format=settings.telemetry.log_format, level=settings.telemetry.log_level)
+        for name in unlike_injected(os.environ):
+            log.warning("settings.variable_ignored", variable=name, advice=SERVICE_LINK_ADVICE)
         require_endpoints(os.environ)
         for guard in guards:
             guard(settings)

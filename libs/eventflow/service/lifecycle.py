@@ -28,20 +28,64 @@ GC_THRESHOLDS = (20_000, 20, 50)
 log = structlog.stdlib.get_logger()
 
 
+class Stop:
+    """A stop after a delay, in which the service is not ready and continues to work.
+
+    Attributes:
+        requested: From here on the service is not ready.
+        due: The delay is over. The service finishes its work in progress and ends.
+        hurried: The delay, and each other wait that only spares a later repetition, is cut short.
+    """
+
+    def __init__(self, *, delay_s: float) -> None:
+        self._delay_s = delay_s
+        self.requested = asyncio.Event()
+        self.due = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def request(self) -> None:
+        """Begin the delay. A second call changes nothing."""
+        if not self.requested.is_set():
+            self.requested.set()
+            asyncio.get_running_loop().call_later(self._delay_s, self.due.set)
+
+    def hurry(self) -> None:
+        """Stop now. Work in progress is still finished."""
+        for event in (self.requested, self.due, self.hurried):
+            event.set()
+
+
 def stop_requested() -> asyncio.Event:
     """Return an event that SIGTERM or SIGINT sets. Call this inside the running loop."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _on_signals(stop.set)
+    return stop
+
+
+def delayed_stop(*, delay_s: float, takes_hurry: bool = True) -> Stop:
+    """Return a stop that SIGTERM or SIGINT requests. Call this inside the running loop.
+
+    Args:
+        delay_s: Between the request and the stop.
+        takes_hurry: A second signal hurries the stop. False for a process whose service manager and parent may both
+            send the first one.
+    """
+    stop = Stop(delay_s=delay_s)
+
+    def on_signal() -> None:
+        if takes_hurry and stop.requested.is_set():
+            stop.hurry()
+        stop.request()
+
+    _on_signals(on_signal)
     return stop
 
 
 def end_with_parent(parent_pid: int) -> None:
     """Have the kernel send SIGTERM to this process when its parent process ends. Linux only.
 
-    Call this after `stop_requested`. The kernel sends the signal when the thread that started this process ends, so the
-    parent must start it from its main thread.
+    Call this after `stop_requested` or `delayed_stop`. The kernel sends the signal when the thread that started this
+    process ends, so the parent must start it from its main thread.
     """
     with suppress(OSError, AttributeError):  # another C library, or another system
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -64,6 +108,12 @@ async def until_stopped(stop: asyncio.Event, *services: Awaitable[None]) -> None
                 task.result()
     finally:
         stopped.cancel()
+
+
+def _on_signals(callback: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, callback)
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:

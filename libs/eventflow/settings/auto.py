@@ -24,10 +24,14 @@ def concurrency_of(target: TargetSettings) -> int:
     return target.concurrency or attempts_per_timeout(target) or UNLIMITED_CONCURRENCY
 
 
+def held_max(max_body_bytes: int) -> int:
+    """Return the largest `auto` number of unsettled live deliveries, for bodies of at most this size."""
+    return max(2, min(QUORUM_PREFETCH_MAX, HELD_MAX_BYTES // max_body_bytes))
+
+
 def prefetch_of(target: TargetSettings, *, configured: int | None, max_body_bytes: int) -> dict[Lane, int]:
     """Return the largest number of unsettled deliveries of each lane; `configured` sets that of the live lane."""
     wanted = attempts_per_timeout(target) or 2 * concurrency_of(target)
-    limit = max(2, min(QUORUM_PREFETCH_MAX, HELD_MAX_BYTES // max_body_bytes))
-    live = configured or min(max(2, wanted), limit)
+    live = configured or min(max(2, wanted), held_max(max_body_bytes))
     side = min(live, SIDE_LANE_PREFETCH_MAX)
     return {Lane.LIVE: live, Lane.DUE: side, Lane.REPLAY: side}

@@ -55,7 +55,24 @@ class CollectorSettings(Section):
         "for each worker; events that do not fit are answered 503, as they are if less than 5 % of the disk (at most "
         "64 MiB) is free",
     )
-    drain_timeout_s: float = Field(10.0, gt=0, le=300, description="longest wait for open requests after SIGTERM")
+    shutdown_delay_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="time after SIGTERM in which the collector accepts events as before, while /readyz answers 503, so "
+        "that load balancers choose another one first; in the second half its answers close their connections",
+    )
+    drain_timeout_s: float = Field(
+        10.0, gt=0, le=300, description="longest wait for open requests after SIGTERM and `SHUTDOWN_DELAY_S`"
+    )
+    spool_drain_timeout_s: float = Field(
+        10.0,
+        ge=0,
+        le=3600,
+        description="longest time in which a stopping collector, after its last request, sends the events in its "
+        "spool; if the broker is away, it waits for it within this time; events that are left stay in the directory; "
+        "0 = it does not wait",
+    )
     keep_alive_s: float = Field(
         75.0,
         gt=0,
@@ -69,3 +86,8 @@ class CollectorSettings(Section):
         "the longest idle connection is closed, or a new one is answered 503 if none is idle; auto = that limit, at "
         "most 10000",
     )
+
+    @property
+    def stop_within_s(self) -> float:
+        """The longest time that an orderly stop takes. A service manager must wait longer before it kills."""
+        return self.shutdown_delay_s + self.drain_timeout_s + self.spool_drain_timeout_s + self.confirm_timeout_s

@@ -23,13 +23,24 @@ SECTIONS_MAX = 3
 _NAMED_FILES = frozenset({"ca_file", "client_certificate_file", "client_key_file", "users_file"})
 """Settings whose own names end in `_file`: their values are paths, and are not replaced by the content of the file."""
 
-_SERVICE_LINK = re.compile(
-    rf"{ENV_PREFIX}(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_[A-Z]+(?:_PROTO|_PORT|_ADDR)?)"
+_SERVICE_LINK = re.compile(rf"{ENV_PREFIX}(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|(?:SERVICE_)?PORT(?:_[A-Z0-9_]+)?)")
+"""The names that Kubernetes gives to the variables of a Service called `eventflow` or `eventflow-...`."""
+
+_INJECTED = re.compile(
+    r"\w+_SERVICE_HOST=[0-9a-f.:]+"
+    r"|\w+_SERVICE_PORT(?:_\w+)?=[0-9]+"
+    r"|\w+_PORT(?:_[0-9]+_[A-Z]+)?=[a-z]+://.+"
+    r"|\w+_PORT_[0-9]+_[A-Z]+(?:_PROTO=[a-z]+|_PORT=[0-9]+|_ADDR=[0-9a-f.:]+)"
 )
+"""These variables with the values that Kubernetes gives to them. It never gives a number to `..._PORT`."""
+
+SERVICE_LINK_ADVICE = (
+    "Kubernetes gives such a name to a variable of a Service; the name of a setting has two underscores between its "
+    "parts, as in EVENTFLOW_COLLECTOR__PORT"
+)
+
 _OTHERWISE_JOINED = re.compile(r"eventflow[.-]", re.IGNORECASE)
 """A shell cannot set such a name, but the keys of a Kubernetes ConfigMap become variables unchanged."""
-
-_LINKED_URL = re.compile(r"[a-z]+://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,22 +174,24 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return values
 
 
+def unlike_injected(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables that are ignored as those of a Kubernetes Service, although their values are others.
+
+    Each may be a setting that lacks an underscore, such as `EVENTFLOW_COLLECTOR_PORT=8080`.
+    """
+    links = {name: text for name, text in capitalized(environ).items() if _is_service_link(name)}
+    return sorted(name for name, text in links.items() if not _INJECTED.fullmatch(f"{name}={text}"))
+
+
 def _ours(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, text in capitalized(environ).items():
         is_ours = name.startswith(ENV_PREFIX) and name != CONFIG_VARIABLE
-        if is_ours and not _is_service_link(name, text):
+        if is_ours and not _is_service_link(name):
             yield name, text
 
 
-def _is_service_link(name: str, text: str) -> bool:
-    """Return True if Kubernetes has injected a variable for a Service called `eventflow` or `eventflow-...`.
-
-    Its `..._PORT` is a URL. With a number as value, the name is more likely a setting that lacks an underscore.
-    """
-    if "__" in name:
-        return False
-    is_url = name.endswith("_PORT") and _LINKED_URL.match(text) is not None
-    return is_url or _SERVICE_LINK.fullmatch(name) is not None
+def _is_service_link(name: str) -> bool:
+    return "__" not in name and _SERVICE_LINK.fullmatch(name) is not None
 
 
 def _require_path(name: str, path: str) -> None:

@@ -4,7 +4,6 @@ from eventflow.service.entry import begin, imported
 
 begin()
 
-import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -64,7 +63,7 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
     """
     # Not in a worker: one that starts later may find a certificate that is just being replaced.
     require_sound_urls(settings.broker.urls)
-    stop = lifecycle.stop_requested()
+    stop = lifecycle.delayed_stop(delay_s=settings.collector.shutdown_delay_s)
     listener = listen(
         settings.collector.host, settings.collector.port, backlog=BACKLOG, setting="EVENTFLOW_COLLECTOR__PORT"
     )
@@ -76,16 +75,16 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
             pid=os.getpid(),
         )
         if settings.collector.workers == 1:
-            worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
+            worker = Worker(settings, tracer_for(SERVICE), stop, descriptors=descriptors)
             exposition = exposition_of(worker.metrics.registry)
             async with serve_admin(settings.collector, worker.readiness, exposition), supervised():
-                await worker.run(listener, stop)
+                await worker.run(listener)
         else:
             await supervise(settings, config, listener, stop)
     log.info("collector.stopped")
 
 
-async def supervise(settings: Settings, config: Path | None, listener: socket.socket, stop: asyncio.Event) -> None:
+async def supervise(settings: Settings, config: Path | None, listener: socket.socket, stop: lifecycle.Stop) -> None:
     """Run workers, and serve the admin endpoints for all of them."""
     metrics = WorkersMetrics(largest=LARGEST)
     supervisor = Supervisor(
@@ -93,7 +92,7 @@ async def supervise(settings: Settings, config: Path | None, listener: socket.so
         listener=listener,
         metrics=metrics,
         config=config,
-        drain_timeout_s=settings.collector.drain_timeout_s,
+        stop_within_s=settings.collector.stop_within_s,
     )
     exposition = exposition_of_workers(metrics)
     async with (
@@ -116,9 +115,10 @@ def command(
         if listen_fd is None or link_fd is None or parent_pid is None:
             await serve(settings, config, descriptors=descriptors)
             return
-        worker = Worker(settings, tracer_for(SERVICE), descriptors=descriptors)
         listener, link = socket.socket(fileno=listen_fd), socket.socket(fileno=link_fd)
-        await run_as_worker(worker, listener, link, lifecycle.stop_requested(), parent_pid=parent_pid)
+        stop = lifecycle.delayed_stop(delay_s=settings.collector.shutdown_delay_s, takes_hurry=False)
+        worker = Worker(settings, tracer_for(SERVICE), stop, descriptors=descriptors)
+        await run_as_worker(worker, listener, link, stop, parent_pid=parent_pid)
 
     start_service(SERVICE, Role.COLLECTOR, run, config=config, guards=[require_safe_exposure])
 

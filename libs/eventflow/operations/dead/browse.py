@@ -65,7 +65,7 @@ class Tally:
     seen: int = 0
     done: int = 0
     found_ids: set[str] = field(default_factory=set)
-    on_read: Callable[[], None] = lambda: None
+    on_read: Callable[[], None] = field(default=lambda: None)
     is_ending: bool = False
 
 

@@ -24,6 +24,7 @@ from eventflow.network.connection_limit import ConnectionLimit
 from eventflow_collector.ingest import Exchange, Ingest, Reception
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.responses import Response, problem, written
+from eventflow_collector.server.departure import Departure
 from eventflow_collector.server.peer import address_of
 from eventflow_collector.server.plain import PlainRequest, Unread, read_plain
 from eventflow_collector.server.protocol import ProblemProtocol
@@ -60,6 +61,7 @@ class Shared:
         *,
         budget: ByteBudget,
         limit: ConnectionLimit,
+        departure: Departure,
         to_aiohttp: Callable[[], ProblemProtocol],
         on_crash: Callable[[BaseException], None],
     ) -> None:
@@ -69,12 +71,14 @@ class Shared:
             ingest: Receives the plain requests.
             budget: Bounds the memory of requests.
             limit: Bounds the number of connections.
+            departure: Decides whether answers close their connections.
             to_aiohttp: Makes the protocol that serves a connection from its first request that is not plain.
             on_crash: Called with each unexpected error. Never raises.
         """
         self.ingest = ingest
         self.budget = budget
         self.limit = limit
+        self.departure = departure
         self.to_aiohttp = to_aiohttp
         self.on_crash = on_crash
         self.open: set[Connection] = set()
@@ -267,6 +271,9 @@ class Connection(asyncio.Protocol, Exchange):
     def _write_answers(self) -> None:
         receptions, pieces = self._receptions, []
         while receptions and (response := receptions[0].response) is not None:
+            if self._shared.departure.has_begun and self._is_last_answer:
+                response = response._replace(closes=True)
+                self._state = State.ENDING
             pieces.append(written(response, unix_s=int(time.time())))
             receptions.popleft()
             if response.closes:
@@ -274,6 +281,11 @@ class Connection(asyncio.Protocol, Exchange):
         if pieces:
             self._transport.write(b"".join(pieces))
             self._idle_since_s = self._loop.time()
+
+    @property
+    def _is_last_answer(self) -> bool:
+        """Whether no other request is here, not even a part of one, which would get no answer behind this one."""
+        return len(self._receptions) == 1 and not self._rest
 
     def _read(self, data: bytes) -> None:
         """Receive the plain requests at the front of `data`; keep the rest."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import assert_never
+from typing import assert_never, cast
 
 from aiohttp import HttpVersion11, web
 from typing_extensions import override
@@ -16,36 +16,45 @@ from eventflow_collector.openapi import document
 from eventflow_collector.responses import Response
 from eventflow_collector.router import ToDescription, ToFlow, route
 from eventflow_collector.server.decoder import BodyDecoder
+from eventflow_collector.server.departure import Departure
 from eventflow_collector.server.peer import address_of
-from eventflow_collector.server.writing import aiohttp_response, response_to
+from eventflow_collector.server.protocol import ProblemProtocol
+from eventflow_collector.server.writing import response_to
 
 CONTINUE = "100-continue"
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def request_handler(ingest: Ingest, *, body_timeout_s: float) -> RequestHandler:
+def request_handler(ingest: Ingest, *, body_timeout_s: float, departure: Departure) -> RequestHandler:
     """Return the function that answers every request.
 
     Args:
         ingest: Takes the requests that bring events.
         body_timeout_s: The longest time in which a body may arrive.
+        departure: Decides whether answers close their connections.
     """
     description = responses.description(json.dumps(document()).encode())
     decoder = BodyDecoder()
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        response = await respond(request)
+        if departure.has_begun and not cast("ProblemProtocol", request.protocol).has_next_request:
+            response = response._replace(closes=True)
+        return response_to(request, response)
+
+    async def respond(request: web.BaseRequest) -> Response:
         if request.headers.get("Expect") and not await _can_continue(request):
             detail = f"Nothing but {CONTINUE} can be expected."
-            return aiohttp_response(responses.problem(417, detail, closes=True))
+            return responses.problem(417, detail, closes=True)
         if _is_transfer_unknown(request):
-            return aiohttp_response(responses.problem(501, "Transfer-Encoding may be chunked only.", closes=True))
+            return responses.problem(501, "Transfer-Encoding may be chunked only.", closes=True)
         match route(request.method, request.rel_url.raw_path):
             case ToFlow() as flow:
-                return response_to(request, await _receive(ingest, flow, request, decoder, body_timeout_s))
+                return await _receive(ingest, flow, request, decoder, body_timeout_s)
             case ToDescription():
-                return aiohttp_response(description)
+                return description
             case Response() as error:
-                return aiohttp_response(error)
+                return error
             case routed:
                 assert_never(routed)
 

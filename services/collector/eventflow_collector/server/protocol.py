@@ -56,6 +56,11 @@ class ProblemProtocol(BoundedProtocol):
         )
         self._on_crash = on_crash
 
+    @property
+    def has_next_request(self) -> bool:
+        """Whether another request of this connection waits behind the one that is served."""
+        return bool(self._messages)
+
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's returns nothing: close at once
         """Keep the connection open if an answer is still due. An incomplete request gets none."""
         if self.idle_since_s is not None:

@@ -38,6 +38,9 @@ METRICS_WITHIN_S = 1.0
 REPORT_MAX_BYTES = 64 * 1024 * 1024
 """Longest line on the link, far longer than the metrics of a thousand flows."""
 
+HURRY = b"hurry\n"
+"""What the parent sends to hurry a stop. Not a second SIGTERM: systemd may send that to workers too."""
+
 log = structlog.stdlib.get_logger()
 
 
@@ -55,14 +58,22 @@ class Supervisor:
         listener: socket.socket,
         metrics: WorkersMetrics,
         config: Path | None,
-        drain_timeout_s: float,
+        stop_within_s: float,
     ) -> None:
-        """Take the parts; no process starts before `run`."""
+        """Take the parts; no process starts before `run`.
+
+        Args:
+            workers: Number of processes.
+            listener: The bound socket, which the workers inherit.
+            metrics: Sums the metrics of the workers.
+            config: TOML file from the command line.
+            stop_within_s: The longest time that an orderly stop of a worker takes.
+        """
         self._workers = workers
         self._listener = listener
         self._metrics = metrics
         self._config = config
-        self._drain_timeout_s = drain_timeout_s
+        self._stop_within_s = stop_within_s
         self._states: dict[int, Readiness] = {}
         self._links: dict[int, asyncio.StreamWriter] = {}
         self._questions: dict[int, asyncio.Future[None]] = {}
@@ -75,6 +86,7 @@ class Supervisor:
         """Return whether any worker is ready: one suffices, because it can serve all connections."""
         ready = [state for state in self._states.values() if state.ready]
         details = {
+            "stopping": self._stopping,
             "workers": self._workers,
             "ready_workers": len(ready),
             "spooling": any(state.details.get("spooling", False) for state in self._states.values()),
@@ -94,8 +106,8 @@ class Supervisor:
         for number in answers:
             del self._questions[number]
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Run the workers until `stop`; then let each finish its requests in flight.
+    async def run(self, stop: lifecycle.Stop) -> None:
+        """Run the workers until the stop is requested; then wait until each has stopped, after the same delay.
 
         Raises:
             WorkerFailedError: A crash loop.
@@ -103,11 +115,11 @@ class Supervisor:
         """
         keeping = [asyncio.create_task(self._keep_alive(index)) for index in range(self._workers)]
         try:
-            await lifecycle.until_stopped(stop, *keeping)
+            await lifecycle.until_stopped(stop.requested, *keeping)
         finally:
             self._stopping = True
-            self._listener.close()
-            await self._stop_workers()
+            self._listener.close()  # the workers have it too, and the last one of them to close it ends it
+            await self._stop_workers(stop)
             await cancel_and_wait(*keeping)
 
     async def _keep_alive(self, index: int) -> None:
@@ -179,9 +191,16 @@ class Supervisor:
             case _:
                 self._states[index] = Readiness(**report)
 
-    async def _stop_workers(self) -> None:
-        await self._signal_and_wait(signal.SIGTERM, self._drain_timeout_s + KILL_AFTER_S)
+    async def _stop_workers(self, stop: lifecycle.Stop) -> None:
+        hurrying = asyncio.create_task(self._pass_on_hurry(stop))
+        await self._signal_and_wait(signal.SIGTERM, self._stop_within_s + KILL_AFTER_S)
+        await cancel_and_wait(hurrying)
         await self._signal_and_wait(signal.SIGKILL, KILL_AFTER_S)
+
+    async def _pass_on_hurry(self, stop: lifecycle.Stop) -> None:
+        await stop.hurried.wait()
+        for link in self._links.values():
+            link.write(HURRY)
 
     async def _signal_and_wait(self, number: signal.Signals, timeout_s: float) -> None:
         for process in self._processes:
@@ -195,8 +214,11 @@ class Supervisor:
 class ParentLink:
     """The worker's side of the link to its parent."""
 
-    def __init__(self, worker: Worker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, worker: Worker, stop: lifecycle.Stop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self._worker = worker
+        self._stop = stop
         self._reader = reader
         self._writer = writer
 
@@ -205,9 +227,12 @@ class ParentLink:
         self._write({"ready": state.ready, "details": dict(state.details)})
 
     async def answer_questions(self) -> None:
-        """Report the metrics at each request of the parent, until the parent has ended."""
+        """Report the metrics at each request of the parent, and hurry if it hurries, until it has ended."""
         while line := await self._reader.readline():
-            self._report_metrics(question=int(line))
+            if line == HURRY:
+                self._stop.hurry()
+            else:
+                self._report_metrics(question=int(line))
 
     async def report_metrics_regularly(self) -> None:
         """Report the metrics regularly, so that only the last seconds of a killed worker are missing."""
@@ -224,17 +249,17 @@ class ParentLink:
 
 
 async def run_as_worker(
-    worker: Worker, listener: socket.socket, link: socket.socket, stop: asyncio.Event, *, parent_pid: int
+    worker: Worker, listener: socket.socket, link: socket.socket, stop: lifecycle.Stop, *, parent_pid: int
 ) -> None:
     """Run one worker: report readiness and metrics to the parent, and stop in order when the parent has ended."""
     reader, writer = await asyncio.open_connection(sock=link)
-    parent = ParentLink(worker, reader, writer)
+    parent = ParentLink(worker, stop, reader, writer)
 
     def link_ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             # An error means the same as an end of file: if the parent dies with unread reports, the link is reset.
             log.warning("worker.orphaned", action="stopping", reason=str(task.exception() or "end of file"))
-            stop.set()
+            stop.hurry()  # it keeps the port, which the next parent needs
 
     tasks = [
         asyncio.create_task(report_changes(worker.readiness, parent.report_state, every_s=READINESS_POLL_S)),
@@ -245,7 +270,7 @@ async def run_as_worker(
         task.add_done_callback(link_ended)
     lifecycle.end_with_parent(parent_pid)
     try:
-        await worker.run(listener, stop)
+        await worker.run(listener)
     finally:
         await cancel_and_wait(*tasks)
         writer.close()

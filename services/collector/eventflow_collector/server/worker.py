@@ -37,6 +37,7 @@ from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.senders.certificates import Certificates
 from eventflow_collector.server.certificates import CertificateFetcher
 from eventflow_collector.server.connection import Connection, Shared
+from eventflow_collector.server.departure import Departure
 from eventflow_collector.server.handler import request_handler
 from eventflow_collector.server.protocol import ProblemProtocol
 from eventflow_collector.server.visits import Visitor
@@ -73,16 +74,18 @@ def connections_max(setting: int | None, *, descriptors: int) -> int:
 class Worker:
     """The wired parts of one collector process."""
 
-    def __init__(self, settings: Settings, tracer: Tracer, *, descriptors: int) -> None:
+    def __init__(self, settings: Settings, tracer: Tracer, stop: lifecycle.Stop, *, descriptors: int) -> None:
         """Build the parts; nothing connects or listens yet.
 
         Args:
             settings: Of the collector and all flows.
             tracer: Closed at the end of `run`.
+            stop: Ends `run`.
             descriptors: Files and sockets that this process may have open.
         """
         flows = settings.all_flows
         self._tracer = tracer
+        self._stop = stop
         self.metrics = CollectorMetrics(flows)
         instance = name_instance("eventflow-collector")
         self._publisher = Publisher(
@@ -121,21 +124,31 @@ class Worker:
         )
         self._body_timeout_s = settings.collector.body_timeout_s
         self._confirm_timeout_s = settings.collector.confirm_timeout_s
+        self._shutdown_delay_s = settings.collector.shutdown_delay_s
         self._drain_timeout_s = settings.collector.drain_timeout_s
+        self._spool_drain_timeout_s = settings.collector.spool_drain_timeout_s
         self._keep_alive_s = settings.collector.keep_alive_s
         limit = connections_max(settings.collector.max_connections, descriptors=descriptors)
         self._connections = ConnectionLimit(limit)
         self.metrics.connections_max.set(limit)
+        self._departure = Departure()
         self._is_listening = False
         self._started_s = time.monotonic()
 
     def readiness(self) -> Readiness:
-        """Return whether it listens and could make an event durable now: by a publish, or for a while in the spool."""
-        ready, broker = self._is_listening and self._can_make_durable, self._publisher.state
-        if self._spool is None:
-            return Readiness(ready=ready, details={"broker": broker})
-        spool = self._spool.state
-        return Readiness(ready=ready, details={"broker": broker, "spool": spool, "spooling": spool == "spooling"})
+        """Return whether it listens and could make an event durable now: by a publish, or for a while in the spool.
+
+        One that will stop is not ready, although it accepts events until the stop is due.
+        """
+        is_stopping = self._stop.requested.is_set()
+        ready = self._is_listening and self._can_make_durable and not is_stopping
+        details: dict[str, bool | str | int] = {"stopping": is_stopping, "broker": self._publisher.state}
+        if self._spool is not None:
+            spool = self._spool.state
+            details |= {"spool": spool, "spooling": spool == "spooling"}
+            if is_stopping:
+                details["spool_events"] = self._spool.report().events
+        return Readiness(ready=ready, details=details)
 
     def report(self, flow: str) -> CollectorReport:
         """Return the present state with the count of a flow, for `eventflow status` and the console."""
@@ -147,8 +160,8 @@ class Worker:
             uptime_s=round(time.monotonic() - self._started_s, 3),
         )
 
-    async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
-        """Accept requests until `stop`, then finish those in flight.
+    async def run(self, listener: socket.socket) -> None:
+        """Accept requests until the stop is due, then finish those in flight.
 
         Raises:
             TopologyMismatchError: A queue exists with other arguments.
@@ -163,11 +176,11 @@ class Worker:
                 asyncio.create_task(self._status.run()),
             ]
             try:
-                await self._until_durable(stop, publishing, *reporting, *spooling)
-                if stop.is_set():
-                    return
-                async with self._listening(listener):
-                    await lifecycle.until_stopped(stop, publishing, *reporting, *spooling)
+                await self._until_durable(publishing, *reporting, *spooling)
+                if not self._stop.requested.is_set():
+                    async with self._listening(listener), self._departing():
+                        await lifecycle.until_stopped(self._stop.due, publishing, *reporting, *spooling)
+                await self._drain_spool(publishing, *spooling)
             finally:
                 await self._visitor.close()
                 await self._certificates.close()
@@ -186,8 +199,8 @@ class Worker:
         # The spool bridges an outage, which ends by itself; a missing right (`refused`) needs a person.
         return broker != "refused" and (self._spool.state not in {"full", "stuck"} or not self._spool.is_preferred)
 
-    async def _until_durable(self, stop: asyncio.Event, *services: asyncio.Task[None]) -> None:
-        """Wait until an event could be made durable, but not beyond `stop` and the time that a confirm may take.
+    async def _until_durable(self, *services: asyncio.Task[None]) -> None:
+        """Wait until an event could be made durable, but not beyond a stop and the time that a confirm may take.
 
         The kernel gives a new connection to any worker that accepts. So a worker that accepted before its session with
         the broker exists would answer 503 although another one, or itself a moment later, could accept the event. The
@@ -202,9 +215,19 @@ class Worker:
 
         polling = asyncio.create_task(poll())
         try:
-            await lifecycle.until_stopped(stop, polling, *services)
+            await lifecycle.until_stopped(self._stop.requested, polling, *services)
         finally:
             await cancel_and_wait(polling)
+
+    async def _drain_spool(self, *services: asyncio.Task[None]) -> None:
+        """Send the events in the spool after the last request, within their time, and until the stop is hurried."""
+        if self._spool is None:
+            return
+        draining = asyncio.create_task(self._spool.drain(within_s=self._spool_drain_timeout_s))
+        try:
+            await lifecycle.until_stopped(self._stop.hurried, draining, *services)
+        finally:
+            await cancel_and_wait(draining)
 
     async def _report_connections(self) -> NoReturn:
         """Update the metrics of connections every second, and log if there was no room for a connection."""
@@ -278,8 +301,27 @@ class Worker:
             await self._spool.close()
 
     @asynccontextmanager
+    async def _departing(self) -> AsyncIterator[None]:
+        """Prepare clients for the stop while the context is open, and have the last ones leave at its end."""
+
+        async def prepare() -> None:
+            await self._stop.requested.wait()
+            log.info("collector.stopping", delay_s=self._shutdown_delay_s)
+            # In the first half, load balancers notice that it is not ready. A connection that closed in this half might
+            # be replaced by another one to this collector.
+            await asyncio.sleep(self._shutdown_delay_s / 2)
+            self._departure.has_begun = True
+
+        preparing = asyncio.create_task(prepare())
+        try:
+            yield
+        finally:
+            self._departure.has_begun = True
+            await cancel_and_wait(preparing)
+
+    @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        http = web.Server(request_handler(self._ingest, body_timeout_s=self._body_timeout_s))
+        http = web.Server(request_handler(self._ingest, body_timeout_s=self._body_timeout_s, departure=self._departure))
         runner = web.ServerRunner(http, shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         loop = asyncio.get_running_loop()
@@ -298,6 +340,7 @@ class Worker:
             self._ingest,
             budget=self._budget,
             limit=self._connections,
+            departure=self._departure,
             to_aiohttp=to_aiohttp,
             on_crash=self._note_crash,
         )

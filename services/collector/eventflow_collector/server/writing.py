@@ -10,7 +10,7 @@ from eventflow_collector.responses import Response, written_accepted
 
 def response_to(request: web.BaseRequest, response: Response) -> web.StreamResponse:
     """Return the answer to a request in aiohttp's form."""
-    if response.is_acceptance and request.version == HttpVersion11 and request.keep_alive:
+    if response.is_acceptance and not response.closes and request.version == HttpVersion11 and request.keep_alive:
         return _Accepted(response)
     return aiohttp_response(response)
 

@@ -34,6 +34,31 @@ def test_processors_are_useful_until_the_rate_is_reached(arguments: list[str], u
     assert (needs["processors"], needs["processors_if_slow"]) == (usual, slow)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "of_one_per_s", "recommended"),
+    [
+        (["--rate", "2"], 128, 2),
+        (["--rate", "500"], 128, 5),
+        (["--rate", "500", "--max-body", "32768"], 4000, 2),
+        (["--rate", "500", "--answer", "0"], 8000, 2),
+        (["--rate", "12000", "--answer", "0.001"], 8000, 3),
+    ],
+)
+def test_one_processor_more_than_the_rate_needs_is_recommended(
+    arguments: list[str], of_one_per_s: float, recommended: int
+) -> None:
+    needs = sized(*arguments)
+    assert (needs["processor_events_per_s"], needs["processors_recommended"]) == (of_one_per_s, recommended)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "recommended"),
+    [([], 2), (["--arrivals", "15000"], 3), (["--peak", "10000"], 2), (["--arrivals", "1", "--peak", "30001"], 5)],
+)
+def test_collectors_take_the_peak_and_one_may_fail(arguments: list[str], recommended: int) -> None:
+    assert sized("--rate", "20000", *arguments)["collectors_recommended"] == recommended
+
+
 def test_a_backlog_takes_disk_and_memory_and_time() -> None:
     needs = sized("--rate", "2", "--arrivals", "1", "--outage", "10", "--body", "300")
     assert needs["backlog_events"] == 36_000
@@ -48,7 +73,7 @@ def test_a_rate_that_is_no_setting_is_wrong_usage() -> None:
     assert CliRunner().invoke(app, ["size", "--rate", "2"]).exit_code == 0
 
 
-@pytest.mark.parametrize("option", ["--outage", "--arrivals", "--answer"])
+@pytest.mark.parametrize("option", ["--outage", "--arrivals", "--peak", "--answer"])
 def test_an_endless_number_is_wrong_usage(option: str) -> None:
     ended = CliRunner().invoke(app, ["size", "--rate", "2", option, "inf"])
     assert (ended.exit_code, option in ended.output) == (2, True)

@@ -1,5 +1,7 @@
 """The management API over sockets: with any server, the outcome is queues or one line of why not."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr
 
@@ -7,6 +9,7 @@ from eventflow.errors import ManagementError
 from eventflow.management.api import Management
 from eventflow.management.policies import Look, look
 from eventflow.settings.broker import BrokerSettings
+from tests.support.certificates import Authority
 from tests.support.management import STRANGERS, serving
 
 BROKER_URL = "amqp://guest:secret@127.0.0.1/"
@@ -42,6 +45,16 @@ def test_the_user_is_the_first_broker_urls_unless_the_api_has_its_own() -> None:
     assert (own.url, own.login, own.password) == ("https://rabbit:15671", "c", "r/")
     assert "p#" not in repr(theirs)
     assert Management.of(None, BROKER_URL) is None
+
+
+async def test_over_tls_the_authority_of_the_broker_is_trusted(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    answers = STRANGERS["no queues"].answer
+    async with serving(answers, tls=authority.server_of("IP:127.0.0.1")) as url:
+        trusting = Management.at(url, f"amqps://guest:secret@127.0.0.1/?cacertfile={authority.certificate}")
+        assert await trusting.queue_names() == []
+        with pytest.raises(ManagementError, match="certificate verify failed"):
+            await Management.at(url, "amqps://guest:secret@127.0.0.1/").queue_names()
 
 
 @pytest.mark.parametrize(

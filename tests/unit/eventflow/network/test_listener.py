@@ -39,7 +39,10 @@ def test_the_first_free_port_of_several_is_listened_on() -> None:
 
 def test_an_ipv6_address_stands_in_brackets() -> None:
     """`::1:80` could be an address too."""
-    with pytest.raises(AddressUnavailableError, match=r"cannot listen on \[fe00::1\]:80: .*no interface"):
+    with pytest.raises(
+        AddressUnavailableError,
+        match=r"^EVENTFLOW_COLLECTOR__HOST = 'fe00::1': cannot listen on \[fe00::1\]:80: .*no interface",
+    ):
         listen("fe00::1", 80, backlog=1, setting=SETTING)
 
 

@@ -50,3 +50,20 @@ def test_a_service_ends_with_a_status_and_starts_only_if_its_guards_pass(
     assert (ended.returncode, ended.stderr) == (status, error)
     assert ("started 7 True" in ended.stdout) == starts
     assert ('"error": "the broker is gone"' in ended.stdout) == (argument == "main fails")
+
+
+def test_a_service_warns_of_a_variable_that_it_ignores(tmp_path: Path) -> None:
+    """Such a name may be a setting that lacks an underscore."""
+    links = {"EVENTFLOW_COLLECTOR_PORT": "8080", "EVENTFLOW_COLLECTOR_SERVICE_PORT": "8080"}
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(argument="nothing fails")],
+        capture_output=True,
+        check=True,
+        cwd=tmp_path,
+        env=scrubbed_environment() | {"EVENTFLOW_COLLECTOR__PORT": "7"} | links,
+        text=True,
+        timeout=60,
+    )
+    warned = [line for line in ended.stdout.splitlines() if "settings.variable_ignored" in line]
+    assert len(warned) == 1
+    assert '"variable": "EVENTFLOW_COLLECTOR_PORT"' in warned[0]

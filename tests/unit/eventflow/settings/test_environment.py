@@ -4,11 +4,22 @@ import codecs
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eventflow.errors import SettingsError
-from eventflow.settings.environment import FILE_MAX_BYTES, capitalized, from_environment
+from eventflow.network.host import PORT_MAX
+from eventflow.settings.environment import (
+    FILE_MAX_BYTES,
+    capitalized,
+    from_environment,
+    unlike_injected,
+    variable,
+)
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
+from eventflow.settings.root import SECTIONS, FlowSettings
+from eventflow.topology import FLOW_NAME
 
 URL = "http://target/"
 
@@ -48,7 +59,7 @@ def test_a_setting_whose_name_is_there_in_two_cases_is_refused() -> None:
         ("EVENTFLOW_TARGET___RATE_PER_S", "EVENTFLOW_TARGET__RATE_PER_S"),
         ("EVENTFLOW_TARGET__RATE__PER__S", "EVENTFLOW_TARGET__RATE_PER_S"),
         ("eventflow_source_api_keys_file", "EVENTFLOW_SOURCE__API_KEYS_FILE"),
-        ("EVENTFLOW_COLLECTOR_PORT", "EVENTFLOW_COLLECTOR__PORT"),
+        ("EVENTFLOW_COLLECTOR_HOST", "EVENTFLOW_COLLECTOR__HOST"),
         ("EVENTFLOW_COLLECTOR__PROT", "EVENTFLOW_COLLECTOR__PORT"),
         ("EVENTFLOW_FLOWS__A__TARGET__RATES_PER_S", "EVENTFLOW_FLOWS__A__TARGET__RATE_PER_S"),
         ("EVENTFLOW_FLOWS__A__TARGET_URL", "EVENTFLOW_FLOWS__A__TARGET__URL"),
@@ -96,6 +107,74 @@ def test_what_kubernetes_injects_for_services_is_no_setting(monkeypatch: pytest.
         monkeypatch.setenv(name, value)
     assert load().collector.port == 8080
     assert from_environment(links) == {}
+    assert unlike_injected(links) == []
+
+
+NAMES = st.from_regex(r"[a-z]([a-z0-9]|-(?!-)){0,10}[a-z0-9]", fullmatch=True)
+"""Parts of the name of a Service, and the names of its ports."""
+
+ADDRESSES = st.ip_addresses().map(str)
+
+
+@given(
+    service=st.one_of(st.just("eventflow"), NAMES.map("eventflow-{}".format)),
+    address=ADDRESSES,
+    ports=st.dictionaries(NAMES, st.integers(1, PORT_MAX), min_size=1, max_size=3),
+    protocol=st.sampled_from(["tcp", "udp", "sctp"]),
+)
+def test_no_service_of_any_name_stops_a_pod(service: str, address: str, ports: dict[str, int], protocol: str) -> None:
+    links = injected_for(service, address, ports, protocol)
+    assert from_environment(links) == {}
+    assert unlike_injected(links) == []
+
+
+def injected_for(service: str, address: str, ports: dict[str, int], protocol: str) -> dict[str, str]:
+    """Return the variables that the kubelet makes of a Service (`pkg/kubelet/envvars/envvars.go`)."""
+    prefix, host = service.upper().replace("-", "_"), f"[{address}]" if ":" in address else address
+    first = next(iter(ports.values()))
+    links = {
+        f"{prefix}_SERVICE_HOST": address,
+        f"{prefix}_SERVICE_PORT": str(first),
+        f"{prefix}_PORT": f"{protocol}://{host}:{first}",
+    }
+    for name, port in ports.items():
+        link = f"{prefix}_PORT_{port}_{protocol.upper()}"
+        links |= {
+            f"{prefix}_SERVICE_PORT_{name.upper().replace('-', '_')}": str(port),
+            link: f"{protocol}://{host}:{port}",
+            f"{link}_PROTO": protocol,
+            f"{link}_PORT": str(port),
+            f"{link}_ADDR": address,
+        }
+    return links
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EVENTFLOW_COLLECTOR_PORT", "8080"),
+        ("eventflow_collector_admin_port", "9464"),
+        ("EVENTFLOW_COLLECTOR_SERVICE_HOST", "collector.internal"),
+        ("EVENTFLOW_COLLECTOR_SERVICE_PORT", "http"),
+        ("EVENTFLOW_COLLECTOR_PORT_8080_TCP_ADDR", ""),
+        ("EVENTFLOW_CONSOLE_PORT_FILE", "/run/port"),
+    ],
+)
+def test_a_variable_that_only_looks_like_one_of_a_service_is_ignored_and_named(name: str, value: str) -> None:
+    assert from_environment({name: value}) == {}
+    assert unlike_injected({name: value, "PATH": "/bin", "EVENTFLOW_CONFIG": "/a.toml"}) == [name.upper()]
+
+
+@given(section=st.sampled_from(sorted({*SECTIONS, "senders"})), flow=st.from_regex(FLOW_NAME, fullmatch=True))
+def test_no_setting_is_taken_for_a_variable_of_a_service(section: str, flow: str) -> None:
+    fields = SECTIONS[section].model_fields if section in SECTIONS else {"any": None}
+    paths = [(section, field) for field in fields]
+    if section in FlowSettings.model_fields:
+        paths += [("flows", flow, section, field) for field in fields]
+    for path in paths:
+        for name in (variable(path), f"{variable(path)}_FILE"):
+            assert unlike_injected({name: "x"}) == []
+            assert from_environment({name: "x"}), name
 
 
 @pytest.mark.parametrize("path", ["keys", "./keys", "~/keys", "$HOME/keys", '"/keys"', "${KEYS}", ""])

@@ -1,4 +1,4 @@
-"""One connection without sockets: the memory of the bytes that it cannot read yet."""
+"""One connection without sockets: the memory of the bytes that it cannot read yet, and its end before a stop."""
 
 import asyncio
 from typing import Any
@@ -11,6 +11,7 @@ from eventflow_collector.ingest import Exchange
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.responses import Response, accepted
 from eventflow_collector.server.connection import STALLED_MAX_S, UNANSWERED_MAX, Connection, Shared
+from eventflow_collector.server.departure import Departure
 
 REQUEST = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 BEYOND = 8
@@ -23,6 +24,7 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.is_aborted = False
+        self.is_closed = False
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -41,6 +43,9 @@ class Transport(asyncio.Transport):
 
     def abort(self) -> None:
         self.is_aborted = True
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 class Rest(asyncio.Protocol):
@@ -86,10 +91,12 @@ class Bench:
         self.budget = ByteBudget(limit_bytes)
         self.crashes: list[BaseException] = []
         self.rest = Rest()
+        self.departure = Departure()
         shared = Shared(
             self.ingest,  # type: ignore[arg-type]  # the part that a connection uses
             budget=self.budget,
             limit=ConnectionLimit(1),
+            departure=self.departure,
             to_aiohttp=lambda: self.rest,  # type: ignore[arg-type, return-value]
             on_crash=self.crashes.append,
         )
@@ -148,3 +155,27 @@ async def test_a_peer_that_reads_slowly_is_not_cut_while_nothing_is_kept_for_it(
     bench.connection.pause_writing()
     bench.connection.check(bench.connection.stalled_since_s + STALLED_MAX_S + 1, idle_max_s=75)
     assert not bench.transport.is_aborted
+
+
+async def test_before_a_stop_only_the_last_answer_that_is_due_closes_the_connection(bench: Bench) -> None:
+    bench.connection.data_received(REQUEST * 3)
+    bench.departure.has_begun = True
+    for reception in bench.ingest.receptions:
+        assert b"Connection: close" not in bench.transport.written
+        reception.end()
+    assert bench.transport.written.count(b"HTTP/1.1 202 ") == 3
+    assert bench.transport.written.rpartition(b"HTTP/1.1 202 ")[2].count(b"Connection: close\r\n") == 1
+    assert bench.transport.is_closed
+    assert bench.crashes == []
+
+
+async def test_before_a_stop_a_request_that_is_arriving_is_answered_too(bench: Bench) -> None:
+    bench.departure.has_begun = True
+    bench.connection.data_received(REQUEST + REQUEST[:30])
+    bench.ingest.receptions[0].end()
+    assert b"Connection: close" not in bench.transport.written
+    bench.connection.data_received(REQUEST[30:])
+    bench.ingest.receptions[1].end()
+    assert bench.transport.written.count(b"HTTP/1.1 202 ") == 2
+    assert b"Connection: close\r\n" in bench.transport.written
+    assert bench.transport.is_closed

@@ -1,16 +1,30 @@
-"""The progress bar of a command that reads many dead letters."""
+"""The progress bar of a command that handles many events."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventflow.cli.console import err
-from eventflow.operations.dead.browse import Tally
+
+
+class Counting(Protocol):
+    """A tally of events.
+
+    Attributes:
+        total: Events at the start; 0 until it is known.
+        seen: Events that were handled, or passed over.
+        on_read: Called after each change.
+    """
+
+    total: int
+    seen: int
+    on_read: Callable[[], None]
 
 
 @contextmanager
-def shown_progress(name: str, tally: Tally) -> Iterator[None]:
+def shown_progress(name: str, tally: Counting) -> Iterator[None]:
     """Show the progress in a tally on the terminal, if there is one."""
     with Progress(
         TextColumn("{task.description}"),

@@ -1,0 +1,20 @@
+"""Figures of the deliveries against a quota. Pure."""
+
+from collections.abc import Sequence
+
+from benchmarks.rate_audit.figures import between
+
+
+def quota_used(arrivals_s: Sequence[float], *, from_s: float, until_s: float, per_s: float) -> float:
+    """Return the share of a quota that was used within a time."""
+    return len(between(arrivals_s, from_s, until_s)) / (per_s * (until_s - from_s))
+
+
+def above_quota(arrivals_s: Sequence[float], *, per_s: float) -> float:
+    """Return the largest number of requests above the quota in any time: the top level of a bucket that leaks it."""
+    level = highest = 0.0
+    last_s = arrivals_s[0] if arrivals_s else 0.0
+    for at_s in arrivals_s:
+        level = max(0.0, level - (at_s - last_s) * per_s) + 1
+        highest, last_s = max(highest, level), at_s
+    return highest

@@ -1,0 +1,84 @@
+"""From one cluster of RabbitMQ to a new one, as docs/availability.md describes: collectors move, the old cluster is
+emptied, then the new one is let go.
+"""
+
+import asyncio
+import json
+import shutil
+
+from tests.availability.result import Goal
+from tests.availability.scenario import QUOTA_PER_S, Scenario, World
+from tests.cluster.stack import COLLECTORS, FLOW, NODES, PROCESSORS, ComposeCluster, prepared
+from tests.support.wait import eventually
+
+OLD_RABBITMQ = "rabbitmq:4.0-management"
+NEW_RABBITMQ = "rabbitmq:4.3-management"
+SLACK = 10
+"""Requests above the quota of an undisturbed flow with two processors: their bursts, and 2 % of a second; twice."""
+
+
+async def move_to_a_new_cluster(world: World[ComposeCluster]) -> None:
+    old = world.cluster
+    new = await asyncio.to_thread(_second_cluster, old)
+    old.successors.append(new.project)
+    world.show("starting the new brokers")
+    await new.sh(f"docker compose up --detach --wait {' '.join(NODES)}", within_s=300)
+    await _connect_networks(old, new)
+    await new.sh("docker compose run --rm -T eventflow pause default")
+    await new.sh(f"docker compose up --detach --no-deps {' '.join(PROCESSORS)}")
+    for processor in PROCESSORS:
+        await new.is_ready(processor)
+    for collector in COLLECTORS:
+        world.show(f"moving {collector}")
+        urls = old.project.directory / "secrets" / f"{collector}-broker-url"
+        urls.write_text("".join(f"{_at_new_node(url)}\n" for url in urls.read_text().split()))
+        await old.stop_and_start(collector)
+        await old.is_ready(collector)
+        await world.pause(3)
+    world.show("emptying the old cluster")
+    await eventually(lambda: _is_empty(old), within_s=300, what="the old cluster to be empty")
+    await old.sh(f"docker compose stop {' '.join(PROCESSORS)}")
+    await new.sh("docker compose run --rm -T eventflow resume default")
+    await old.sh(f"docker compose stop {' '.join(NODES)}")
+    world.show("the new cluster delivers")
+    await world.delivers(100)
+    await world.pause(30)
+
+
+def _second_cluster(old: ComposeCluster) -> ComposeCluster:
+    """Prepare another cluster with the same target, users, passwords and authority."""
+    directory = old.project.directory.parent.with_name("new")
+    new = prepared(directory, image=old.image, rabbitmq=NEW_RABBITMQ, quota_per_s=QUOTA_PER_S)
+    shutil.rmtree(new.project.directory / "secrets")
+    shutil.copytree(old.project.directory / "secrets", new.project.directory / "secrets")
+    shutil.copy(old.project.directory / ".env", new.project.directory)
+    return new
+
+
+async def _connect_networks(old: ComposeCluster, new: ComposeCluster) -> None:
+    """Let the collectors reach the new nodes. On machines of their own the names differ anyway."""
+    network = next(iter((await old.inspect(NODES[0]))["NetworkSettings"]["Networks"]))
+    for node in NODES:
+        await new.sh(f"docker network connect --alias new-{node} {network} $(docker compose ps --quiet {node})")
+
+
+def _at_new_node(url: str) -> str:
+    node = next(node for node in NODES if f"@{node}:" in url)
+    return f"{url.replace(f'@{node}:', f'@new-{node}:')}&server_name_indication={node}"
+
+
+async def _is_empty(cluster: ComposeCluster) -> bool:
+    """Return whether no event waits, is delayed, or is held by a processor."""
+    status = json.loads(await cluster.sh("docker compose run --rm -T eventflow status --json"))
+    flow = status["flows"][FLOW]
+    return flow["waiting"] == 0 and all(not queue["events"] for queue in flow["retries"])
+
+
+SCENARIOS = (
+    Scenario(
+        name="brokers changed from RabbitMQ 4.0 to a new cluster with 4.3",
+        fault=move_to_a_new_cluster,
+        goal=Goal(quota_min=0.9, above_max=SLACK),
+        rest_within_s=400,
+    ),
+)

@@ -1,0 +1,42 @@
+"""Rolling upgrades from older versions under load, and back."""
+
+from functools import partial
+
+from tests.availability.scenario import Scenario
+from tests.kubernetes.case import Case, KubernetesWorld
+from tests.kubernetes.installation import RELEASE, Installation
+from tests.kubernetes.surroundings import Surroundings
+
+VERSIONS = ("0.1.0", "0.2.0")
+BOTH_WAYS_PAUSE_S = 10.0
+OLD_COLLECTOR = {"shutdownDelaySeconds": None, "spool": {"drainTimeoutSeconds": None}}
+"""Settings that the older versions do not know. Without them, Kubernetes waits before it stops a collector."""
+
+
+async def install_older(cluster: Installation, *, version: str) -> None:
+    await cluster.install(_image(cluster.surroundings, version), collector=OLD_COLLECTOR)
+
+
+async def upgraded_and_back(world: KubernetesWorld) -> None:
+    await world.cluster.install()
+    await world.pause(BOTH_WAYS_PAUSE_S)
+    await world.cluster.helm("rollback", RELEASE)
+    await world.cluster.ready()
+
+
+def _image(surroundings: Surroundings, version: str) -> str:
+    return next((image for image in surroundings.previous_images if image.endswith(f":{version}")), "")
+
+
+def _missing(surroundings: Surroundings, *, version: str) -> str:
+    return "" if _image(surroundings, version) else f"an image of version {version} in PREVIOUS_IMAGES"
+
+
+CASES = tuple(
+    Case(
+        scenario=Scenario(name=f"rolling upgrade from {version}, and back", fault=upgraded_and_back, calm_s=30),
+        prepare=partial(install_older, version=version),
+        missing=partial(_missing, version=version),
+    )
+    for version in VERSIONS
+)

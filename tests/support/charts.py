@@ -1,0 +1,65 @@
+"""Values with which the tests render the Helm chart: each switch is on in one of them."""
+
+from functools import cache
+from typing import Any
+
+import yaml
+
+from tests.support.kubernetes import EXAMPLES, Manifest, render, with_values
+
+MINIMAL: dict[str, Any] = {
+    "config": '[source]\nallow_unauthenticated = true\n[target]\nurl = "http://target/"\nrate_per_s = 10\n',
+    "broker": {"existingSecret": "eventflow"},
+    "console": {"auth": {"existingSecret": "eventflow"}},
+}
+UNLIMITED: dict[str, Any] = {
+    **MINIMAL,
+    "config": '[source]\nallow_unauthenticated = true\n[target]\nurl = "http://target/"\n',
+}
+KEDA_USER = {
+    "processor": {"autoscaling": {"enabled": True, "existingSecret": "eventflow-keda", "urlKey": "url", "tls": True}}
+}
+
+VALUE_SETS: dict[str, dict[str, Any]] = {
+    "minimal": MINIMAL,
+    "production": yaml.safe_load((EXAMPLES / "values.yaml").read_text()),
+    "collectors by CPU": with_values(MINIMAL, {"collector": {"autoscaling": {"enabled": True}}}),
+    "processors by queue length": with_values(UNLIMITED, KEDA_USER | {"broker": {"tlsSecret": "rabbitmq-ca"}}),
+    "users of an operator": with_values(
+        MINIMAL,
+        {
+            "broker": {
+                "url": "amqps://rabbitmq:5671/eventflow?cacertfile=/etc/eventflow/broker-tls/ca.crt",
+                "managementUrl": "https://rabbitmq:15671",
+                "tlsSecret": "rabbitmq-ca",
+                "users": {
+                    service: {"existingSecret": f"{service}-user-credentials"}
+                    for service in ("collector", "processor", "console", "operator")
+                },
+            }
+        },
+    ),
+    "without a spool": with_values(MINIMAL, {"collector": {"spool": {"enabled": False}}}),
+    "without a console": with_values(MINIMAL, {"console": {"enabled": False}}),
+    "behind a proxy": with_values(
+        MINIMAL,
+        {
+            "collector": {"ingress": {"enabled": True, "className": "public"}},
+            "console": {
+                "auth": {"mode": "proxy", "trustedProxies": ["10.0.0.0/8"]},
+                "ingress": {"enabled": True, "hosts": ["console.example.com"], "tlsSecret": "console-tls"},
+            },
+        },
+    ),
+    "closed network": with_values(MINIMAL, {"networkPolicy": {"enabled": True, "targetPorts": []}}),
+    "an image of version 0.2": with_values(
+        MINIMAL, {"collector": {"shutdownDelaySeconds": None, "spool": {"drainTimeoutSeconds": None}}}
+    ),
+    "settings of its own": {**MINIMAL, "config": "", "existingConfigMap": "settings"},
+}
+
+
+@cache
+def rendered(name: str) -> tuple[Manifest, ...]:
+    """Return the objects of a set of values."""
+    return tuple(render(VALUE_SETS[name]))
