@@ -1,7 +1,7 @@
 """Connections that several flows share. Each flow has a seat: a session with channels of its own, which fails alone.
 
 A connection for each flow would cost the broker as much memory as two of its queues, and a socket on both sides. Two
-rules keep the sessions on a connection apart (ADR 41):
+rules keep the sessions on a connection apart (ADR 42):
 
 * A session that ends closes its channels, and the next one opens others. The other sessions are not affected.
 * The connection itself is replaced if it is lost, or if a session fails on it while no other one has reached a
