@@ -176,7 +176,11 @@ async def run_until(
         name=f"{shared.control.instance} look",
         presence=shared.presence,
     )
-    connected = [asyncio.create_task(service.run()) for service in (shared.publisher, shared.control, *connections)]
+    connected = [
+        asyncio.create_task(shared.publisher.run()),
+        asyncio.create_task(shared.control.run()),
+        *(asyncio.create_task(connection.run()) for connection in connections),
+    ]
     consuming = [asyncio.create_task(flow.take_part(shared.control)) for flow in flows]
     dispatching = [asyncio.create_task(flow.dispatcher.run()) for flow in flows]
     tending = [asyncio.create_task(depths.run()), asyncio.create_task(tend_regularly(flows))]
