@@ -25,7 +25,7 @@ from tests.availability.scenario import QUOTA_PER_S, Leftovers
 from tests.availability.target import AuditingTarget
 from tests.chaos.world import ids_in
 from tests.support.amqp import Amqp
-from tests.support.compose import BUILD_S, Project, copy_sources
+from tests.support.compose import BUILD_S, USER_OF_THE_HISTORY, Project, copy_sources
 from tests.support.wait import eventually
 
 NODES = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
@@ -152,7 +152,7 @@ async def running_cluster(
         cluster = await asyncio.to_thread(prepare, Path(copied) / "first")
         try:
             await cluster.sh(f"docker compose up --detach --wait {' '.join(NODES)} postgres", within_s=300)
-            await cluster.sh(HISTORY_OF_OTHER_IMAGES)
+            await cluster.sh(USER_OF_THE_HISTORY)
             async with cluster.target:  # after the network, which makes its address
                 await cluster.sh("docker compose up --detach --wait", within_s=300)
                 for service in (*COLLECTORS, *PROCESSORS):
@@ -203,13 +203,6 @@ def prepared(directory: Path, *, image: str, rabbitmq: str, quota_per_s: float) 
         target=target,
         image=image,
     )
-
-
-HISTORY_OF_OTHER_IMAGES = (
-    "docker compose exec -T postgres psql --username eventflow --command 'SELECT 1' >/dev/null 2>&1 || "
-    "docker compose exec -T postgres sh -c 'createuser --superuser eventflow && createdb --owner eventflow eventflow'"
-)
-"""Only the published image of PostgreSQL creates the user of the history at its first start."""
 
 
 def _overrides(*, image: str, rabbitmq: str, subnet: str) -> Mapping[str, Any]:

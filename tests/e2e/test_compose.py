@@ -1,4 +1,4 @@
-"""deploy/compose.yaml in a Docker engine: known senders, a stopped broker, dead letters, and the logs in one place.
+"""deploy/compose.yaml in a Docker engine: senders, a stopped broker, dead letters, the history, the logs in one place.
 
 Skipped without an engine, and without the images of these services.
 """
@@ -17,15 +17,16 @@ import aiohttp
 import pytest
 
 from sandbox.ports import LOOPBACK
-from tests.support.compose import Stack
+from tests.support.compose import USER_OF_THE_HISTORY, Stack
 from tests.support.wait import eventually
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.timed]
 
-SERVICES = ("rabbitmq", "collector", "processor", "console", "target", "victorialogs", "otel-collector")
+SERVICES = ("rabbitmq", "collector", "processor", "console", "postgres", "target", "victorialogs", "otel-collector")
 SHOPIFY_SECRET = "shpss_0123456789abcdef0123456789abcdef"
 MORE_SETTINGS = """
 EVENTFLOW_TELEMETRY__LOG_LEVEL=debug
+EVENTFLOW_HISTORY__URL_FILE=/run/secrets/history-url
 EVENTFLOW_FLOWS__SHOPIFY__SOURCE__VERIFY=shopify
 EVENTFLOW_FLOWS__SHOPIFY__SOURCE__SECRETS_FILE=/run/secrets/sources/shopify
 EVENTFLOW_FLOWS__SHOPIFY__TARGET__URL=http://target:8090/
@@ -130,6 +131,19 @@ async def test_the_console_asks_for_the_password_that_make_secrets_made(
         assert answer.status == 401
     async with http.get(url, headers={"Authorization": aiohttp.encode_basic_auth("admin", password)}) as answer:
         assert answer.status == 200
+
+
+async def test_the_attempt_of_an_event_is_on_record_in_the_history(
+    stack: Stack, http: aiohttp.ClientSession, api_key: str
+) -> None:
+    stack.sh(USER_OF_THE_HISTORY)
+    event_id = await post(http, stack, "/events", b"{}", X_Api_Key=api_key)
+
+    async def on_record() -> bool:
+        shown = stack.attempt(f"docker compose run --rm -T eventflow history show {event_id} --json")
+        return shown.returncode == 0 and "delivered" in shown.stdout
+
+    await eventually(on_record, within_s=60, what="the attempt in the history")
 
 
 async def test_status_leaves_a_stopped_broker_stopped_and_shows_the_spool(

@@ -23,6 +23,12 @@ IMAGES = {
 }
 """Images of our own, so that those of a deployment on this machine stay as they are."""
 
+USER_OF_THE_HISTORY = (
+    "docker compose exec -T postgres psql --username eventflow --command 'SELECT 1' >/dev/null 2>&1 || "
+    "docker compose exec -T postgres sh -c 'createuser --superuser eventflow && createdb --owner eventflow eventflow'"
+)
+"""Command that creates the user of the history, if the image has not done it: only the published one does."""
+
 BASE_IMAGE = "python:3.13-slim"
 BUILD_S = 900.0
 COMMAND_S = 180.0
@@ -112,7 +118,7 @@ class Stack(Project):
         environment = {
             "COMPOSE_PROJECT_NAME": f"event-flow-test-{os.getpid()}",
             "COMPOSE_FILE": "compose.yaml:test.yaml",
-            "COMPOSE_PROFILES": "demo,observability",
+            "COMPOSE_PROFILES": "demo,history,observability",
             "COLLECTOR_ADDRESS": f"{LOOPBACK}:{collector_port}",
             "CONSOLE_ADDRESS": f"{LOOPBACK}:{console_port}",
             "MANAGEMENT_ADDRESS": f"{LOOPBACK}:{free_port()}",

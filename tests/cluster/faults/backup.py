@@ -2,7 +2,8 @@
 
 from tests.availability.result import Goal
 from tests.availability.scenario import Scenario, World
-from tests.cluster.stack import COLLECTORS, HISTORY_OF_OTHER_IMAGES, NODES, PROCESSORS, ComposeCluster
+from tests.cluster.stack import COLLECTORS, NODES, PROCESSORS, ComposeCluster
+from tests.support.compose import USER_OF_THE_HISTORY
 
 BEFORE_S = 20.0
 SPOOLED_S = 10.0
@@ -35,7 +36,7 @@ async def restore_from_backup(world: World[ComposeCluster]) -> None:
     for service, place in places.items():
         await cluster.sh(f"{ARCHIVE}\narchive {service} -C {place} -xpf /backup/{service}.tar")
     await cluster.sh(f"docker compose up --detach --wait {' '.join(NODES)} postgres", within_s=300)
-    await cluster.sh(HISTORY_OF_OTHER_IMAGES)
+    await cluster.sh(USER_OF_THE_HISTORY)
     await cluster.sh("docker compose up --detach --wait", within_s=300)
     for service in (*COLLECTORS, *PROCESSORS):
         await cluster.is_ready(service)
