@@ -10,9 +10,11 @@ INSTALLED := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_INSTALLED := $(BENCH_VENV)/.installed
 COUNT ?= 200
-JOBS ?= 6
+JOBS ?= 4
 # Some machines forbid it by this variable. Then each process that the tests start compiles all modules again.
 export PYTHONDONTWRITEBYTECODE :=
+# Only these files are read for the second run of `make test`: each of its processes would read all others in vain.
+FILES_WITH_TIMED = $(shell grep --recursive --files-with-matches --include='test_*.py' 'pytest\.mark\.timed' tests)
 SIDE_BY_SIDE = $(RUN) -m pytest --dist loadfile --no-loadscope-reorder
 LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
@@ -30,12 +32,12 @@ status: $(INSTALLED) ## Show the flow and the services of `make run-local`; .ven
 ##@ Develop
 install: $(INSTALLED) ## Create the virtual environment .venv from requirements-dev.lock
 
-test: $(INSTALLED) ## Run all tests, JOBS=6 files at a time; starts or installs RabbitMQ, PostgreSQL, Prometheus and Chromium if possible
+test: $(INSTALLED) ## Run all tests, JOBS=4 files at a time; starts or installs RabbitMQ, PostgreSQL, Prometheus and Chromium if possible
 	@$(RUN) -m sandbox.broker --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.database --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.programs || test "$$CI" != true
 	@$(SIDE_BY_SIDE) --numprocesses $(JOBS) -m "not timed$(if $(filter true,$(CI)),, and not documents)"; untimed=$$?; \
-		$(SIDE_BY_SIDE) --numprocesses 3 -m timed && exit $$untimed
+		$(SIDE_BY_SIDE) --numprocesses 3 -m timed $(FILES_WITH_TIMED) && exit $$untimed
 
 test-documents: $(INSTALLED) ## Run the commands of the documents as a reader would; with CI=true, make test does this too
 	@$(RUN) -m sandbox.broker --ensure

@@ -11,14 +11,29 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def read_section(page: Path, *, begin: str, end: str) -> str:
+    """Return the section between the markers of a page.
+
+    Raises:
+        ValueError: The page has no such markers.
+    """
+    _, section, _ = _divided(page, begin, end)
+    return section.strip()
+
+
 def write_section(page: Path, section: str, *, begin: str, end: str) -> None:
     """Write a section between the markers of a page.
 
     Raises:
         ValueError: The page has no such markers.
     """
+    before, _, after = _divided(page, begin, end)
+    page.write_text(f"{before}{begin}\n\n{section}\n\n{end}{after}", encoding="utf-8")
+
+
+def _divided(page: Path, begin: str, end: str) -> tuple[str, str, str]:
     before, begun, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, ended, after = rest.partition(end)
+    section, ended, after = rest.partition(end)
     if not begun or not ended:
         raise ValueError(f"{page} has no {begin} ... {end}")
-    page.write_text(f"{before}{begin}\n\n{section}\n\n{end}{after}", encoding="utf-8")
+    return before, section, after

@@ -78,7 +78,7 @@ def main(
     if json_file is not None:
         json_file.write_text(report.as_json(sections, machine), encoding="utf-8")
     if write_report:
-        report.write(report.markdown(sections, machine))
+        report.write(sections, machine)
     sys.exit(0 if all(section.counts for section in sections) else 1)
 
 

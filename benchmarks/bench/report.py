@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
@@ -14,13 +15,14 @@ from rich.table import Table
 
 from benchmarks.bench.figures import Role, Row, Section
 from benchmarks.bench.goal import Judged, Verdict
-from benchmarks.bench.goals import judged
+from benchmarks.bench.goals import GOALS, judged
 from benchmarks.bench.stage import PEERS_PYTHON
+from benchmarks.markdown import read_section, write_section
 from benchmarks.markdown import table as markdown_table
-from benchmarks.markdown import write_section
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- make bench-report: begin -->", "<!-- end -->"
+_GROUP = re.compile("<!-- group: (.+) -->")
 COLUMNS = ("case", "program", "median", "from - to", "of the ceiling", "ours / it", "CPU / event", "memory")
 OWN_PACKAGES = ("aiohttp", "aio-pika", "aiormq", "uvloop")
 PEERS_PACKAGES = ("celery", "fastapi", "faststream", "uvicorn")
@@ -66,11 +68,21 @@ def remarks(section: Section) -> list[str]:
     return [*section.problems, *void]
 
 
-def markdown(sections: Sequence[Section], on: Machine) -> str:
-    """Return all tables for a page."""
-    reached_table = markdown_table(GOAL_COLUMNS, justify="lrrrl", rows=map(_goal_cells, judged(sections)))
-    groups = (_markdown_section(section) for section in sections)
-    return "\n\n".join([_conditions(on), f"### Reached\n\n{reached_table}", *groups])
+def markdown(sections: Sequence[Section], on: Machine, *, before: str = "") -> str:
+    """Return all tables for a page.
+
+    Args:
+        sections: The groups that were measured.
+        on: The machine and the versions.
+        before: The tables that the page has now. Those of other groups stay.
+    """
+    head, *parts = _GROUP.split(before)
+    tables = dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
+    is_whole = tables.keys() <= {section.name for section in sections}
+    conditions, note = (_conditions(on), "") if is_whole else (head.strip().partition("\n")[0], _conditions(on))
+    tables |= {section.name: _markdown_section(section, note) for section in sections}
+    groups = (f"<!-- group: {name} -->\n\n{text}" for name, text in tables.items())
+    return "\n\n".join([conditions, f"### Reached\n\n{_reached_table(sections, head)}", *groups])
 
 
 def as_json(sections: Sequence[Section], on: Machine) -> str:
@@ -92,13 +104,14 @@ def as_json(sections: Sequence[Section], on: Machine) -> str:
     return json.dumps(document, indent=2)
 
 
-def write(text: str, page: Path = PAGE) -> None:
-    """Write a text between the markers of a page.
+def write(sections: Sequence[Section], on: Machine, page: Path = PAGE) -> None:
+    """Write the tables between the markers of a page. Those of groups that were not measured stay.
 
     Raises:
         ValueError: The page has no such markers.
     """
-    write_section(page, text, begin=BEGIN, end=END)
+    before = read_section(page, begin=BEGIN, end=END)
+    write_section(page, markdown(sections, on, before=before), begin=BEGIN, end=END)
 
 
 def machine(*, rabbitmq: str, go: str | None) -> Machine:
@@ -149,10 +162,21 @@ def _conditions(on: Machine) -> str:
     )
 
 
-def _markdown_section(section: Section) -> str:
+def _reached_table(sections: Sequence[Section], before: str) -> str:
+    """Return the table of goals; of groups that were not measured, with the rows that the page has now."""
+    lines = (line for line in before.splitlines() if line.startswith("| "))
+    rows = {measure: (measure, *cells) for measure, *cells in (line[2:-2].split(" | ") for line in lines)}
+    rows |= {each.goal.measure: tuple(_goal_cells(each)) for each in judged(sections)}
+    ordered = (rows[goal.measure] for goal in GOALS if goal.measure in rows)
+    return markdown_table(GOAL_COLUMNS, justify="lrrrl", rows=ordered)
+
+
+def _markdown_section(section: Section, conditions: str) -> str:
     rows = (_cells(section, row) for row in section.rows)
+    separate = [f"Measured in a run of its own: {conditions}"] if conditions else []
     notes = [f"{remark}." for remark in remarks(section)]
-    return "\n\n".join([f"### {section.title}", markdown_table(COLUMNS, justify="llrrrrrr", rows=rows), *notes])
+    tables = markdown_table(COLUMNS, justify="llrrrrrr", rows=rows)
+    return "\n\n".join([f"### {section.title}", *separate, tables, *notes])
 
 
 def _goal_cells(each: Judged) -> Sequence[str]:

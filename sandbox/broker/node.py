@@ -3,11 +3,12 @@
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from typing_extensions import override
@@ -161,12 +162,34 @@ class PrivateNode(RabbitMQ):
         Raises:
             NodeError: It failed, or took longer than `timeout_s`.
         """
-        command = [*self._host.enter, str(self._ctl), "--node", self.nodename, *arguments]
+        return self._run([self._ctl, "--node", self.nodename, *arguments], timeout_s=timeout_s)
+
+    def evaluate(self, expression: str, timeout_s: float = 60.0) -> str:
+        """Evaluate an Erlang expression on this node and return its value as text.
+
+        `rabbitmqctl eval` does the same, but its start takes a hundred times the processor time of `erl_call`.
+
+        Raises:
+            NodeError: It failed, or took longer than `timeout_s`.
+        """
+        erl_call = find_program("erl_call")
+        if erl_call is None:
+            return self.ctl("eval", f"{expression}.", timeout_s=timeout_s)
+        address = f"{self._host.peers_address}:{self.dist_port}"
+        answer = self._run([erl_call, "-address", address, "-e"], given=f"{expression}.", timeout_s=timeout_s)
+        value = re.fullmatch(r"\{ok, (.*)\}", answer, re.DOTALL)
+        if value is None:
+            raise NodeError(f"{expression} failed: {answer}")
+        return value[1]
+
+    def _run(self, command: Sequence[str | Path], *, timeout_s: float, given: str = "") -> str:
+        """Run a command of Erlang against this node, with `given` as its standard input; return its output."""
+        words = " ".join([Path(command[0]).name, *map(str, command[1:])])
         try:
             done = subprocess.run(
-                command,
+                [*self._host.enter, *command],
                 env=self._environment(),
-                stdin=subprocess.DEVNULL,
+                input=given,
                 capture_output=True,
                 text=True,
                 timeout=timeout_s,
@@ -174,9 +197,9 @@ class PrivateNode(RabbitMQ):
                 start_new_session=True,
             )
         except subprocess.TimeoutExpired as error:
-            raise NodeError(f"rabbitmqctl {' '.join(arguments)} took longer than {timeout_s:g} s") from error
+            raise NodeError(f"{words} took longer than {timeout_s:g} s") from error
         except subprocess.CalledProcessError as error:
-            raise NodeError(f"rabbitmqctl {' '.join(arguments)} failed: {error.stderr}{error.stdout}") from error
+            raise NodeError(f"{words} failed: {error.stderr}{error.stdout}") from error
         return done.stdout
 
     @property

@@ -67,6 +67,10 @@ async def _result(scenario: Scenario[C], world: World[C]) -> Run:
     )
     if load.late_s > LATE_MAX_S:
         world.remarks.append(f"the load was late by up to {load.late_s:.1f} s")
+    used = above = 0.0
+    if (per_s := scenario.quota_per_s) is not None:
+        used = quota_used(arrivals_s, from_s=world.quota_from_s, until_s=load.stopped_s, per_s=per_s)
+        above = above_quota(arrivals_s, per_s=per_s)
     measured = Run(
         scenario=scenario.name,
         cluster=world.cluster.name,
@@ -76,10 +80,8 @@ async def _result(scenario: Scenario[C], world: World[C]) -> Run:
         verdict=check(_history(load, delivered, left)),
         refused=dict(load.problems),
         longest_wait_s=load.longest_wait_s(),
-        quota_used=quota_used(
-            arrivals_s, from_s=world.quota_from_s, until_s=load.stopped_s, per_s=scenario.quota_per_s
-        ),
-        above_quota=above_quota(arrivals_s, per_s=scenario.quota_per_s),
+        quota_used=used,
+        above_quota=above,
         seconds=load.stopped_s - load.started_s,
         remarks=tuple(world.remarks),
         problems=tuple(world.problems),

@@ -33,11 +33,11 @@ class Run:
     Attributes:
         cluster: Kind and size of the cluster.
         events_per_s: Rate of the load.
-        quota_per_s: Quota of the flow.
+        quota_per_s: Quota of the flow; None for a flow without one.
         refused: Number of requests without a 202, by reason.
         longest_wait_s: Longest wait for a 202.
-        quota_used: Share of the quota that was used.
-        above_quota: Largest number of requests above the quota in any time.
+        quota_used: Share of the quota that was used; 0 without one.
+        above_quota: Largest number of requests above the quota in any time; 0 without one.
         seconds: Length of the load.
         remarks: Observations for the table.
         problems: Expectations that did not hold.
@@ -47,7 +47,7 @@ class Run:
     cluster: str
     goal: Goal
     events_per_s: float
-    quota_per_s: float
+    quota_per_s: float | None
     verdict: Verdict
     refused: Mapping[str, int]
     longest_wait_s: float

@@ -99,7 +99,7 @@ class Scenario(Generic[C]):
         name: Its name, by which it can be selected, and its cell in the table.
         fault: Disturbs the cluster; the load continues until it returns, and a little longer.
         events_per_s: Rate of the load.
-        quota_per_s: Quota of the flow, in the settings of the cluster.
+        quota_per_s: Quota of the flow, as in the settings of the cluster; None for a flow without one.
         fresh_share: Share of the requests that open a connection of their own.
         calm_s: Time of the load after the fault.
         rest_within_s: Longest time until all accepted events are delivered, after the load.
@@ -109,7 +109,7 @@ class Scenario(Generic[C]):
     fault: Callable[[World[C]], Awaitable[None]]
     goal: Goal = field(default_factory=Goal)
     events_per_s: float = EVENTS_PER_S
-    quota_per_s: float = QUOTA_PER_S
+    quota_per_s: float | None = QUOTA_PER_S
     fresh_share: float = 0.5
     calm_s: float = 10.0
     rest_within_s: float = 180.0

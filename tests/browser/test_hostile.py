@@ -2,12 +2,15 @@
 
 from urllib.parse import urlencode
 
+import pytest
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
 from tests.browser.world import World
 from tests.support.browser import watched_page, wider_parts
 from tests.support.wait import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SCRIPT = "<script>alert('script')</script>"
 IMAGE = "\"'><img src=x onerror=alert('image')>"

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
@@ -14,6 +15,8 @@ from tests.browser.world import World
 from tests.support.browser import unreachable_controls, watched_page, wider_parts
 from tests.support.target import Receipt
 from tests.support.wait import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SCHEMES = ("light", "dark")
 SIZES: Mapping[str, Any] = {"wide": {"width": 1280, "height": 800}, "narrow": {"width": 360, "height": 740}}
@@ -39,7 +42,7 @@ def pages_of(flow: str) -> Mapping[str, str]:
     }
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def seen(world: World) -> World:
     """A flow that has delivered three events and has given up two, all on record."""
 

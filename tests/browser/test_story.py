@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
@@ -9,6 +10,8 @@ from tests.browser.world import World
 from tests.support.browser import watched_page
 from tests.support.target import Receipt
 from tests.support.wait import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REFUSED = [f"order-{number}" for number in range(1, 7)]
 CRASHED = ["order-8", "order-9"]

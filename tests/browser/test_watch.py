@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser
 
 from tests.support.browser import watched_page
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 POLICY = {"Content-Security-Policy": "default-src 'self'; script-src 'self' 'nonce-a'; img-src *"}
 MISBEHAVED = """
@@ -21,7 +24,7 @@ MISBEHAVED = """
 HARMLESS = '<!doctype html><title>Harmless</title><link rel="icon" href="/icon"><script src="/script"></script>'
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def origin() -> AsyncIterator[str]:
     """A server with a page of each kind."""
 

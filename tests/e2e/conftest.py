@@ -34,10 +34,10 @@ async def way(broker_url: str, flow: str, http: aiohttp.ClientSession) -> AsyncI
     running: list[Service] = []
     async with ScriptedTarget() as target:
 
-        async def start(source: Mapping[str, str] | None = None, **settings: str) -> Way:
+        async def start(source: Mapping[str, str] | None = None, *, preloaded: bool = True, **settings: str) -> Way:
             of_source = {f"FLOWS__{flow.upper()}__SOURCE__{name}": value for name, value in (source or {}).items()}
-            taking = collector(broker_url, flow=flow, preloaded=False, **of_source)
-            giving = processor(broker_url, flow=flow, target_url=target.url, preloaded=False, **settings)
+            taking = collector(broker_url, flow=flow, preloaded=preloaded, **of_source)
+            giving = processor(broker_url, flow=flow, target_url=target.url, preloaded=preloaded, **settings)
             for service in (taking, giving):
                 service.process.start()
                 running.append(service)

@@ -36,7 +36,7 @@ async def service(broker_url: str, flow: str, http: aiohttp.ClientSession, tmp_p
             f"FLOWS__{flow.upper()}_{kind.upper()}__SOURCE__{name}": value
             for name, value in (("VERIFY", kind), ("SECRETS", TOKEN))
         }
-    running = collector(broker_url, flow=flow, variables={"EVENTFLOW_CONFIG": str(config)}, **settings)
+    running = collector(broker_url, flow=flow, CONFIG=str(config), **settings)
     with running.process:
         await running.ready(http)
         yield running

@@ -12,12 +12,14 @@ import yaml
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
+from eventflow_collector.guards import require_safe_exposure
 from eventflow_console.guards import require_safe_access
 from eventflow_processor.guards import require_target_urls
 from tests.support.charts import MINIMAL, VALUE_SETS, rendered
 from tests.support.kubernetes import (
     CHART,
     EXAMPLES,
+    NAMESPACE,
     Manifest,
     custom_kinds,
     find,
@@ -57,27 +59,29 @@ def test_helm_finds_no_fault(values: dict[str, Any]) -> None:
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
-def test_objects_follow_the_schemas_of_their_kinds(manifests: Sequence[Manifest], tmp_path: Path) -> None:
-    conform(manifests, tmp_path)
+@pytest.fixture(scope="module")
+def schemas(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return the locations of schemas for kubeconform: those of the operators' kinds, and those in KUBERNETES_SCHEMAS.
+
+    The schemas of Kubernetes' own kinds are not part of this repository; a cluster checks the same below.
+    """
+    given = os.environ.get(SCHEMAS_VARIABLE)
+    return [write_schemas(tmp_path_factory.mktemp("schemas")), *([given] if given else [])]
+
+
+def test_objects_follow_the_schemas_of_their_kinds(manifests: Sequence[Manifest], schemas: list[str]) -> None:
+    conform(manifests, schemas)
 
 
 @EXAMPLE_FILES
-def test_the_examples_follow_the_schemas_of_their_kinds(example: str, tmp_path: Path) -> None:
-    conform(list(yaml.safe_load_all((EXAMPLES / example).read_text())), tmp_path)
+def test_the_examples_follow_the_schemas_of_their_kinds(example: str, schemas: list[str]) -> None:
+    conform(list(yaml.safe_load_all((EXAMPLES / example).read_text())), schemas)
 
 
-def conform(manifests: Sequence[Manifest], directory: Path) -> None:
-    """Check custom resources by the definitions of their operators.
-
-    The schemas of Kubernetes itself are not part of this repository. KUBERNETES_SCHEMAS names them, as a location for
-    kubeconform; a cluster checks the same below.
-    """
-    locations = [write_schemas(directory)]
-    if SCHEMAS_VARIABLE in os.environ:
-        locations.append(os.environ[SCHEMAS_VARIABLE])
-    else:
+def conform(manifests: Sequence[Manifest], schemas: list[str]) -> None:
+    if len(schemas) == 1:
         manifests = of_kind(manifests, *custom_kinds())
-    options = [option for place in locations for option in ("-schema-location", place)]
+    options = [option for place in schemas for option in ("-schema-location", place)]
     checked = run("kubeconform", "-strict", *options, text=yaml.safe_dump_all(manifests))
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -205,6 +209,7 @@ CONTENTS = {
 @pytest.mark.parametrize(
     ("service", "role", "guards"),
     [
+        ("collector", Role.COLLECTOR, [require_safe_exposure]),
         ("processor", Role.PROCESSOR, [require_target_urls]),
         ("console", Role.CONSOLE, [require_safe_access]),
         ("test", Role.OPERATOR, []),
@@ -380,3 +385,14 @@ def test_the_probes_reach_the_admin_port_at_the_address_of_the_pod(manifests: Se
         assert port in container["ports"]
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert container[probe]["httpGet"]["port"] == "admin"
+
+
+def test_the_console_accepts_the_hosts_of_its_routes_and_of_its_service() -> None:
+    (container,) = find(rendered("behind a proxy"), "Deployment", "console")["spec"]["template"]["spec"]["containers"]
+    service = "event-flow-console"
+    assert variables_of(container)["EVENTFLOW_CONSOLE__HOSTS"].split(",") == [
+        "console.example.com",
+        service,
+        f"{service}.{NAMESPACE}",
+        f"{service}.{NAMESPACE}.svc",
+    ]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from eventflow.cli.size import DELIVERED_PER_CORE_S
+from eventflow.cli.needs import DELIVERED_PER_CORE_S
 from tests.support.charts import MINIMAL, rendered
 from tests.support.kubernetes import CHART, Manifest, find, of_kind, render, template, with_values
 
@@ -118,6 +118,9 @@ def test_keda_verifies_the_certificate_of_the_broker() -> None:
         {"parameter": "host", "name": "eventflow-keda", "key": "url"},
         {"parameter": "ca", "name": "rabbitmq-ca", "key": "ca.crt"},
     ]
+    (switch,) = authentication["spec"]["configMapTargetRef"]
+    config = find(rendered("processors by queue length"), "ConfigMap", switch["name"].removeprefix("event-flow-"))
+    assert config["data"] == {switch["key"]: "enable"}
     plain = find(render(with_values(SCALED, {"config": toml(sold={})})), "TriggerAuthentication", "processor")
     assert plain["spec"]["secretTargetRef"] == [
         {"parameter": "host", "name": "eventflow", "key": "operator-broker-url"}

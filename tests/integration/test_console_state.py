@@ -1,7 +1,7 @@
 """The state that a console shows, beside real services."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from itertools import pairwise
 
 import aio_pika
@@ -16,6 +16,7 @@ from eventflow_console.present import FlowState, Present
 from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.console_parts import Console, running_console
+from tests.support.nodes import memory_alarm
 from tests.support.services import API_KEY, collector, processor, starting
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
@@ -199,8 +200,8 @@ async def test_services_that_cannot_be_asked_during_an_alarm_are_asked_after_it(
     monkeypatch.setattr(state_module, "UNASKED_FOR_S", 1.0)
     async with starting(http) as start:
         await start(processor(node.url, flow=flow, target_url=target.url))
-        await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0")
-        try:
+        async with AsyncExitStack() as alarm:
+            await alarm.enter_async_context(memory_alarm(node))
             async with running_console(node.url, flow) as console:
 
                 async def is_unasked() -> bool:
@@ -208,12 +209,10 @@ async def test_services_that_cannot_be_asked_during_an_alarm_are_asked_after_it(
 
                 await eventually(is_unasked, what=lambda: str(console.state.present))
                 assert console.state.present.broker.is_up
-                await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
+                await alarm.aclose()
 
                 async def is_asked() -> bool:
                     present = await console.state.fresh()
                     return present.unasked is None and bool(present.flows[flow].processors)
 
                 await eventually(is_asked, what=lambda: str(console.state.present))
-        finally:
-            await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")

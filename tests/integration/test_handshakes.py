@@ -80,7 +80,7 @@ def running(broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     config: Path = tmp_path_factory.mktemp("handshakes") / "eventflow.toml"
     config.write_text("\n".join([DESCRIPTIONS, *flows]))
     services = tuple(
-        collector(broker_url, flow=f"{prefix}keys", module=module, variables={"EVENTFLOW_CONFIG": str(config)})
+        collector(broker_url, flow=f"{prefix}keys", module=module, CONFIG=str(config))
         for module in ("eventflow_collector", "tests.support.aiohttp_alone")
     )
 

@@ -16,6 +16,7 @@ from eventflow.topology import RIGHTS, Lane, ingest_specs, lane_queue
 from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
+from tests.support.nodes import close_all_connections, memory_alarm
 from tests.support.rights import Rights, add_user, add_vhost, forbid_connections, queues_of, set_rights
 from tests.support.services import API_KEY, Service, collector, processor
 from tests.support.target import ScriptedTarget
@@ -155,14 +156,11 @@ async def test_a_processor_that_starts_during_an_alarm_works_off_what_caused_it(
         await amqp.declare_flow(flow)
         await amqp.publish(lane_queue(flow, Lane.LIVE), *amqp.messages(10))
         service = processor(node.url, flow=flow, target_url=target.url)
-        try:
-            await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "absolute", "1")
+        async with memory_alarm(node):
             with service.process:
                 await service.ready(http)
                 assert (await service.readiness(http))["publisher"] == "blocked"
                 await eventually(lambda: len(target.ids) == 10, what=lambda: service.output)
-        finally:
-            await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
 
 
 async def test_a_publisher_that_connects_during_an_alarm_keeps_its_connection(
@@ -170,16 +168,17 @@ async def test_a_publisher_that_connects_during_an_alarm_keeps_its_connection(
 ) -> None:
     """Found in review: the broker may take the proof and stop reading then; the session ended at it every 10 s."""
     monkeypatch.setattr(channel, "RPC_TIMEOUT_S", 0.5)
-    await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "absolute", "1")
-    publisher = Publisher([node.url], specs=ingest_specs(flow), name="test")
-    running = asyncio.create_task(publisher.run())
-    try:
-        await eventually(lambda: publisher.state == "blocked", what="the alarm")
-        with pytest.raises(AssertionError):
-            await eventually(lambda: publisher.state != "blocked", within_s=4 * channel.RPC_TIMEOUT_S, what="an end")
-    finally:
-        await cancel_and_wait(running)
-        await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
+    async with memory_alarm(node):
+        publisher = Publisher([node.url], specs=ingest_specs(flow), name="test")
+        running = asyncio.create_task(publisher.run())
+        try:
+            await eventually(lambda: publisher.state == "blocked", what="the alarm")
+            with pytest.raises(AssertionError):
+                await eventually(
+                    lambda: publisher.state != "blocked", within_s=4 * channel.RPC_TIMEOUT_S, what="an end"
+                )
+        finally:
+            await cancel_and_wait(running)
 
 
 async def no_virtual_host(node: PrivateNode, user: str, vhost: str) -> None:
@@ -239,7 +238,7 @@ async def test_a_broker_that_shuts_down_is_quoted(node: PrivateNode, flow: str, 
     service = collector(node.url, flow=flow)
     with service.process:
         await service.ready(http)
-        await asyncio.to_thread(node.ctl, "close_all_connections", "maintenance at noon")
+        await close_all_connections(node, "maintenance at noon")
         await eventually(lambda: "broker.session_ended" in service.output, what=lambda: service.output)
         assert "CONNECTION_FORCED - maintenance at noon" in service.output
 
@@ -249,8 +248,12 @@ async def test_a_virtual_host_may_have_any_name(
     node: PrivateNode, flow: str, http: aiohttp.ClientSession, vhost: str
 ) -> None:
     """Reproduced on 0.1.0: for `a%252Fb` the virtual host `a/b` was asked for, and for `%2E%2E` none."""
-    await asyncio.to_thread(node.ctl, "add_vhost", vhost)  # in a URL, `..` has a meaning of its own
-    await asyncio.to_thread(node.ctl, "set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
+    # Not over the management API: in a URL, `..` has a meaning of its own.
+    name, user, all_names, setter = (f'<<"{text}">>' for text in (vhost, "guest", ".*", "a test"))
+    patterns = ", ".join([all_names] * 3)
+    made = f"rabbit_vhost:add({name}, {setter})"
+    granted = f"rabbit_auth_backend_internal:set_permissions({user}, {name}, {patterns}, {setter})"
+    await asyncio.to_thread(node.evaluate, f"{made}, {granted}")
     encoded = quote(vhost, safe="").replace(".", "%2E")
     service = collector(node.url.removesuffix("/") + f"/{encoded}", flow=flow)
     with service.process:

@@ -5,7 +5,6 @@ import base64
 import hmac
 import json
 import secrets
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from eventflow.senders.sample import CannotSignError, Sample, sample_of
 from eventflow.senders.table import SENDERS
 from eventflow.senders.vocabulary import Hmac, Pointer
 from sandbox.processes import scrubbed_environment
+from tests.support import preloaded
 from tests.support.amqp import Amqp
 from tests.support.sender_flows import ALL, DESCRIBED, SenderFlows, Sent, public_url, sender_flows
 from tests.support.senders import KEY, TEXT_SECRET, VERIFY_TOKEN, secret_for
@@ -307,17 +307,12 @@ async def test_the_command_signs_a_sample_of_each_sender_whose_key_is_known(runn
     settings = {"EVENTFLOW_CONFIG": str(running.config), "EVENTFLOW_BROKER__URL": running.broker_url}
     environment = scrubbed_environment() | settings
 
-    async def run(name: str) -> tuple[int | None, str]:
+    async def run(name: str) -> tuple[int, str]:
         url = f"{running.service.url.rpartition('/')[0]}/{running.flow(name)}"
+        command = ["eventflow.cli", "source", "test", running.flow(name), "--url", url, "--json"]
         async with at_once:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "eventflow.cli", "source", "test", running.flow(name), "--url", url, "--json"),
-                env=environment,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            output, _ = await process.communicate()
-        return process.returncode, output.decode()
+            status, stdout, stderr = await asyncio.to_thread(preloaded.run, command, env=environment)
+        return status, stdout + stderr
 
     for name, (status, output) in zip(SENDERS, await asyncio.gather(*map(run, SENDERS)), strict=True):
         assert status == (1 if name in UNSIGNABLE else 0), f"{name}: {output}"

@@ -1,6 +1,7 @@
 """A broker with small frames: AMQP cannot split the headers of a message, and a larger frame closes the connection."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,8 @@ from eventflow.message import Message, new_message_id
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, lane_queue
 from sandbox.broker.line import Line
-from sandbox.broker.node import NodeError, PrivateNode
+from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
-from tests.support.means import cannot
 from tests.support.services import API_KEY, Service, collector
 from tests.support.wait import eventually
 
@@ -24,17 +24,16 @@ FRAME_MAX = 8192
 
 
 @pytest.fixture(scope="module")
-def small(node_directory: Path) -> Iterator[PrivateNode]:
-    """A node with the smallest frames that RabbitMQ 4 allows."""
-    try:
-        node = PrivateNode(node_directory, settings={"frame_max": str(FRAME_MAX)})
-    except NodeError as error:
-        cannot(f"no node of our own: {error}")
-    node.start()
-    try:
-        yield node
-    finally:
-        node.kill()
+def small(node: PrivateNode) -> Iterator[PrivateNode]:
+    """A node that agrees with new connections on the smallest frames that RabbitMQ 4 allows."""
+    usual = node.evaluate("application:get_env(rabbit, frame_max)")
+    limit_frames(node, FRAME_MAX)
+    yield node
+    limit_frames(node, int(re.sub(r"\D", "", usual)))
+
+
+def limit_frames(node: PrivateNode, limit_bytes: int) -> None:
+    node.evaluate(f"application:set_env(rabbit, frame_max, {limit_bytes})")
 
 
 async def post(service: Service, http: aiohttp.ClientSession, event_id: str, *, forwarded_bytes: int) -> int:

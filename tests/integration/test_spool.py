@@ -18,6 +18,7 @@ from sandbox.broker.line import Line
 from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.load import Load
+from tests.support.nodes import memory_alarm
 from tests.support.services import API_KEY, Service, collector
 from tests.support.wait import eventually
 
@@ -244,13 +245,12 @@ async def test_events_are_spooled_at_once_during_a_memory_alarm(
     service = spooling(node.url, flow, tmp_path)
     with service.process:
         await broker_seen(service, http, "up")
-        await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0")
-        assert (await post(service, http, "first"))[0] == 202  # RabbitMQ tells those who publish
-        await broker_seen(service, http, "blocked")
-        for number in range(10):
-            assert await post(service, http, f"blocked-{number}") < (202, AT_ONCE_S)
-        assert (await readiness(service, http))[0] == 200
-        await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
+        async with memory_alarm(node):
+            assert (await post(service, http, "first"))[0] == 202  # RabbitMQ tells those who publish
+            await broker_seen(service, http, "blocked")
+            for number in range(10):
+                assert await post(service, http, f"blocked-{number}") < (202, AT_ONCE_S)
+            assert (await readiness(service, http))[0] == 200
         await drained(service, http)
         async with Amqp(node.url) as amqp:
             assert sorted(await arrived(amqp, flow)) == [*(f"blocked-{number}" for number in range(10)), "first"]

@@ -240,7 +240,7 @@ os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
 directory = SpoolDirectory(Path(sys.argv[1]), max_bytes=10**9)
-print(directory.claim_own().path.name, [claim.path.name for claim in directory.claim_abandoned()])
+print(directory.claim_own().path.name, [claim.path.name for claim in directory.files.claim_abandoned()])
 """
 
 
@@ -260,7 +260,7 @@ WITHOUT_THREADS = """
 import asyncio, os, resource
 from pathlib import Path
 from eventflow_collector.spool.directory import SpoolDirectory
-from eventflow_collector.spool.store import SpoolUnavailableError
+from eventflow.spool.store import SpoolUnavailableError
 from eventflow_collector.spool.thread import on_thread
 resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 os.setgroups([])

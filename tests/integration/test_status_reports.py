@@ -19,6 +19,7 @@ from sandbox.broker.node import PrivateNode
 from sandbox.ports import free_port
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
+from tests.support.nodes import close_all_connections, memory_alarm
 from tests.support.rights import Rights, add_user, set_rights
 from tests.support.services import API_KEY, collector, processor
 from tests.support.target import Answer, Receipt, ScriptedTarget
@@ -223,7 +224,7 @@ async def test_a_collector_reports_its_spool_over_the_broker(
         assert not service.logged("control.refused")
         # Without the right to publish events, they go to the spool; the right to report remains.
         await set_rights(node, f"u{flow}", (rights[0], rights[1].replace("amq[.]default|", ""), rights[2]))
-        await asyncio.to_thread(node.ctl, "close_all_connections", "new rights")
+        await close_all_connections(node, "new rights")
         await eventually(lambda: bool(service.logged("broker.right_missing")), what=lambda: service.output)
         async with http.post(service.url, data=b"{}", headers={"X-Api-Key": API_KEY}) as answer:
             assert answer.status == 202
@@ -259,11 +260,8 @@ async def test_during_an_alarm_the_counts_are_shown_and_the_rest_is_unknown(
         await amqp.declare_flow(flow)
         await publish(amqp, flow, 3)
     command = Command(broker_url=node.url, flow=flow)
-    await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "absolute", "1")
-    try:
+    async with memory_alarm(node):
         document = await _once_there(command, lambda found: found["unasked"] is not None)
-    finally:
-        await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
     assert "alarm" in document["unasked"]
     assert document["flows"][flow]["backlog"]["live"] == 3
 

@@ -22,8 +22,9 @@ from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
 DRAIN_TIMEOUT_S = 2
-ENDS_WITHIN_S = DRAIN_TIMEOUT_S + 7.0
-"""Beside the drain: a confirm timeout, an unanswered cancel, a connection that does not close, and a busy machine."""
+ENDS_WITHIN_S = DRAIN_TIMEOUT_S + 8.0
+"""Beside the drain: the wait for the spool, a confirm timeout, an unanswered cancel, a connection that does not close,
+and a busy machine."""
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def frozen(node: PrivateNode) -> Iterator[Callable[[], None]]:
 
 
 def collecting(url: str, flow: str, **settings: str) -> Service:
-    return collector(url, flow=flow, COLLECTOR__DRAIN_TIMEOUT_S=str(DRAIN_TIMEOUT_S), **settings)
+    settings |= {"COLLECTOR__DRAIN_TIMEOUT_S": str(DRAIN_TIMEOUT_S), "COLLECTOR__SPOOL_DRAIN_TIMEOUT_S": "1"}
+    return collector(url, flow=flow, **settings)
 
 
 def processing(url: str, flow: str, target: ScriptedTarget) -> Service:

@@ -42,7 +42,7 @@ FITTING = b"y" * LIMIT_BYTES
 @pytest.fixture(scope="module")
 def small(node: PrivateNode) -> Iterator[PrivateNode]:
     """A node that takes messages of at most 300 kB."""
-    usual = node.ctl("eval", "application:get_env(rabbit, max_message_size).")
+    usual = node.evaluate("application:get_env(rabbit, max_message_size)")
     limit_broker(node, LIMIT_BYTES)
     yield node
     limit_broker(node, int(re.sub(r"\D", "", usual)))
@@ -62,7 +62,7 @@ async def line(small: PrivateNode) -> AsyncIterator[Line]:
 
 def limit_broker(node: PrivateNode, limit_bytes: int) -> None:
     """Set the limit for the channels that are opened from now on."""
-    node.ctl("eval", f"application:set_env(rabbit, max_message_size, {limit_bytes}).")
+    node.evaluate(f"application:set_env(rabbit, max_message_size, {limit_bytes})")
 
 
 @pytest.fixture

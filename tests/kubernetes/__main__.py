@@ -21,6 +21,7 @@ from tests.availability.target import AuditingTarget
 from tests.kubernetes.balancer import Balancer
 from tests.kubernetes.case import Case
 from tests.kubernetes.catalogue import CASES
+from tests.kubernetes.commands import CommandError
 from tests.kubernetes.installation import Installation
 from tests.kubernetes.surroundings import Surroundings
 
@@ -36,20 +37,21 @@ def main(
     """Disturb an installation on the cluster of KUBECONFIG under load, and count lost and refused events."""
     chosen = [case for case in CASES if _is_chosen(case, only)]
     try:
-        runs = uvloop.run(_run_all(chosen, writes=write_report))
+        runs, problems = uvloop.run(_run_all(chosen, writes=write_report))
     except EventFlowError as error:
         sys.exit(str(error))
     except asyncio.CancelledError:
-        sys.exit("interrupted; everything was removed")
-    print("\n".join(["", *map(report.line, runs)]))
-    sys.exit(0 if runs and all(done.holds for done in runs) else 1)
+        sys.exit("interrupted")
+    print("\n".join(["", *map(report.line, runs), *problems]))
+    sys.exit(0 if runs and not problems and all(done.holds for done in runs) else 1)
 
 
 def _is_chosen(case: Case, only: Sequence[str] | None) -> bool:
     return not only or any(word in case.scenario.name for word in only)
 
 
-async def _run_all(cases: Sequence[Case], *, writes: bool) -> list[Run]:
+async def _run_all(cases: Sequence[Case], *, writes: bool) -> tuple[list[Run], list[str]]:
+    """Return the runs, and the problems of scenarios that could not be prepared or ended too late."""
     _cancel_at_signals()
     surroundings = await Surroundings.find()
     possible = []
@@ -59,8 +61,9 @@ async def _run_all(cases: Sequence[Case], *, writes: bool) -> list[Run]:
         else:
             possible.append(case)
     if not possible:
-        return []
+        return [], []
     runs: list[Run] = []
+    problems: list[str] = []
     async with AsyncExitStack() as stack:
         target = await stack.enter_async_context(AuditingTarget(surroundings.own_address))
         namespace = f"event-flow-test-{secrets.token_hex(3)}"
@@ -72,12 +75,16 @@ async def _run_all(cases: Sequence[Case], *, writes: bool) -> list[Run]:
         await stack.enter_async_context(balancer)
         installation.address = Address.of(balancer.url)
         for case in possible:
-            async with _prepared(case, installation):
-                runs.append(await run(case.scenario, installation, target, show=show))
-                print(report.line(runs[-1]), flush=True)
-            if writes:
-                report.write(runs[-1:], command=COMMAND, order=[case.scenario.name for case in CASES])
-    return runs
+            try:
+                async with _prepared(case, installation):
+                    runs.append(await run(case.scenario, installation, target, show=show))
+                    print(report.line(runs[-1]), flush=True)
+                    if writes:
+                        report.write(runs[-1:], command=COMMAND, order=[each.scenario.name for each in CASES])
+            except (CommandError, TimeoutError) as error:
+                problems.append(f"{case.scenario.name}: {error or 'it took too long'}")
+                print(f"FAIL {problems[-1]}", flush=True)
+    return runs, problems
 
 
 def _cancel_at_signals() -> None:

@@ -3,13 +3,17 @@
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import aiohttp
+
 from sandbox.ports import LOOPBACK, free_port
 from tests.kubernetes.commands import run
 from tests.kubernetes.surroundings import Node
+from tests.support.wait import eventually
 
 CONFIGURATION = """
 global
@@ -21,7 +25,9 @@ defaults
     timeout server 30s
     timeout http-request 10s
     retries 3
-    # A connection that fails before the request was sent is tried at another node; a request is never sent twice.
+    # A connection that fails is tried at another node. A request is never sent twice, so each has a new connection: a
+    # request on a kept one could be lost with its node.
+    option http-server-close
     option redispatch 1
     retry-on conn-failure
 frontend events
@@ -29,7 +35,8 @@ frontend events
     default_backend nodes
 backend nodes
     option httpchk GET /healthz
-    default-server check inter 1s fall 1 rise 2
+    timeout check 500ms
+    default-server check inter 500ms fall 2 rise 2
 {servers}
 """
 
@@ -65,7 +72,16 @@ class Balancer:
         mount = f"{path.parent}:/usr/local/etc/haproxy:ro"
         started = await run("docker", "run", "--rm", "--detach", "--network=host", f"--volume={mount}", self._image)
         self._container = started.strip()
+        await eventually(self._has_collectors, within_s=60, what="a collector behind the balancer")
         return self
+
+    async def _has_collectors(self) -> bool:
+        """Return whether a GET reaches a collector, which refuses it: 405. Without one, the balancer answers 503."""
+        try:
+            async with aiohttp.ClientSession() as http, http.get(self.url) as answer:
+                return answer.status == HTTPStatus.METHOD_NOT_ALLOWED
+        except aiohttp.ClientError:
+            return False
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

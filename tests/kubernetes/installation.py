@@ -68,7 +68,7 @@ class Installation:
     async def open(self) -> AsyncIterator[None]:
         """Create the namespace and install all; remove all at the end."""
         try:
-            await run("kubectl", "create", "namespace", self.kubectl.namespace)
+            await self.kubectl.apply(_namespace(self.kubectl.namespace))
             await self._make_secrets()
             await self._install_rabbitmq()
             await self.install()
@@ -205,9 +205,11 @@ class Installation:
         }
 
     async def _remove(self) -> None:
-        # Without a grace period: the brokers would wait for their majority.
         self._directory.cleanup()
         try:
+            # The pods first, without a grace period: each broker would wait in its preStop hook for the majority, and
+            # the namespace for half of their grace period.
+            await self.kubectl("delete", "statefulsets,deployments,replicasets", "--all", "--cascade=orphan")
             await self.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
             await run("kubectl", "delete", "namespace", self.kubectl.namespace, "--ignore-not-found", within_s=180)
         except CommandError as error:
@@ -240,6 +242,12 @@ def _all_nodes(url: str) -> str:
 def _secret(name: str, files: Mapping[str, str]) -> dict[str, Any]:
     data = {key: base64.b64encode(text.encode()).decode() for key, text in files.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    """Return a namespace that refuses pods with more rights than they need."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 def _balanced_service() -> dict[str, Any]:

@@ -84,7 +84,7 @@ def sender_flows(
     config.write_text(
         "\n".join([DESCRIPTIONS, *(_flow(f"{prefix}-{name}", ALL[name], max_body_bytes) for name in ALL)])
     )
-    service = collector(broker_url, flow=f"{prefix}-keys", variables={"EVENTFLOW_CONFIG": str(config)})
+    service = collector(broker_url, flow=f"{prefix}-keys", CONFIG=str(config))
 
     async def ready() -> None:
         async with aiohttp.ClientSession() as client:

@@ -153,6 +153,7 @@ def collector(
         "BROKER__URL": broker_url,
         "COLLECTOR__PORT": str(port),
         "COLLECTOR__ADMIN_PORT": str(admin_port),
+        "COLLECTOR__SPOOL_DRAIN_TIMEOUT_S": "0",  # so that the end of a test does not wait for a broker that is away
         **keys,
         **settings,
     }

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from eventflow.history.records import AttemptRecord, Gap, MinuteCount, MinuteKey
 
-ROWS_MAX: Final = 480
+ROWS_MAX: Final = 1000
 """Attempts in one batch. The event loop does nothing else while it encodes a batch, so a larger one delays events."""
 
 RECORD_BYTES: Final = 640
@@ -64,6 +64,7 @@ class HistoryBuffer:
 
     Attributes:
         on_batch: Called when there are enough rows for a batch.
+        before_take: Called before all rows are taken out, to add those that are not here yet.
         uncounted: Attempts that are missing in the counts by minute, because there were too many of these.
     """
 
@@ -76,6 +77,7 @@ class HistoryBuffer:
             on_dropped: Called with each record that is dropped.
         """
         self.on_batch: Callable[[], None] = lambda: None
+        self.before_take: Callable[[], None] = lambda: None
         self.uncounted = 0
         self._writer = writer
         self._max_bytes = max_bytes
@@ -136,6 +138,7 @@ class HistoryBuffer:
 
     def take(self) -> Part | None:
         """Take out counts and gaps with the rows of one batch at most; None if nothing waits."""
+        self.before_take()
         rows = self._full.popleft() if self._full else self._rows
         if rows is self._rows:
             self._rows = _Rows()

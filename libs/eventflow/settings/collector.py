@@ -65,6 +65,14 @@ class CollectorSettings(Section):
     drain_timeout_s: float = Field(
         10.0, gt=0, le=300, description="longest wait for open requests after SIGTERM and `SHUTDOWN_DELAY_S`"
     )
+    spool_drain_timeout_s: float = Field(
+        10.0,
+        ge=0,
+        le=3600,
+        description="longest time in which a stopping collector, after its last request, sends the events in its "
+        "spool; if the broker is away, it waits for it within this time; events that are left stay in the directory; "
+        "0 = it does not wait",
+    )
     keep_alive_s: float = Field(
         75.0,
         gt=0,
@@ -82,4 +90,4 @@ class CollectorSettings(Section):
     @property
     def stop_within_s(self) -> float:
         """The longest time that an orderly stop takes. A service manager must wait longer before it kills."""
-        return self.shutdown_delay_s + self.drain_timeout_s + self.confirm_timeout_s
+        return self.shutdown_delay_s + self.drain_timeout_s + self.spool_drain_timeout_s + self.confirm_timeout_s

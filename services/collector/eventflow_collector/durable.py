@@ -23,6 +23,7 @@ from eventflow.errors import (
 )
 from eventflow.event import Event
 from eventflow.message import Envelope, Message, encode
+from eventflow.spool.store import SpoolError
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import UNRECORDED, Span, exemplar_of
@@ -32,7 +33,6 @@ from eventflow_collector.intake.flow import Flow
 from eventflow_collector.intake.rejection import Rejection
 from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.spool.spool import Spool
-from eventflow_collector.spool.store import SpoolError
 from eventflow_collector.tracing import publishing
 
 log = structlog.stdlib.get_logger()

@@ -13,7 +13,14 @@ from eventflow_collector.senders.flaw import Flaw
 
 UNKNOWN_FLOW = "unknown"
 
-LARGEST = frozenset({"eventflow_spool_oldest_seconds", "eventflow_spool_max_bytes", "eventflow_spool_failing"})
+LARGEST = frozenset(
+    {
+        "eventflow_spool_oldest_seconds",
+        "eventflow_spool_max_bytes",
+        "eventflow_spool_failing",
+        "eventflow_spool_stopping",
+    }
+)
 """Gauges for which the largest value of all workers is shown, instead of the sum."""
 
 
@@ -88,6 +95,7 @@ class CollectorMetrics(MetricTable):
         "Events that were stored in the spool because the broker did not confirm them",
         "flow",
     )
+    spool_sent = counter("eventflow_spool_sent", "Events in the spool that RabbitMQ has confirmed")
     spool_events = gauge("eventflow_spool_events", "Events in the spool")
     spool_set_aside_events = gauge(
         "eventflow_spool_set_aside_events",
@@ -100,6 +108,9 @@ class CollectorMetrics(MetricTable):
     )
     spool_failing = gauge(
         "eventflow_spool_failing", "1 while the spool's disk fails or does not answer, so that no event can be stored"
+    )
+    spool_stopping = gauge(
+        "eventflow_spool_stopping", "1 while the collector stops and empties its spool before its end"
     )
     spool_corrupted_files = counter(
         "eventflow_spool_corrupted_files", "Files of the spool that were found corrupted and moved aside"

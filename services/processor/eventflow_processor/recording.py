@@ -7,7 +7,7 @@ from datetime import timedelta
 from eventflow.history.buffer import HistoryBuffer
 from eventflow.history.writer import HistoryWriter, OwnStore, Retention
 from eventflow.settings.history import HistorySettings
-from eventflow_processor.observe.history import HistoryObserver, RecordIds
+from eventflow_processor.observe.history import AttemptNotes, HistoryObserver
 from eventflow_processor.observe.history_metrics import HistoryMetrics
 from eventflow_processor.target.kept_answer import AnswerKeeping
 from eventflow_processor.target.redaction import Patterns
@@ -18,21 +18,15 @@ class Recording:
     """Parts of a processor that has a history.
 
     Attributes:
-        buffer: The records of all flows that wait.
-        writer: Writes them.
+        notes: Gets the attempts of all flows.
+        writer: Writes their records.
         keeping: The answers that are kept; None if none is.
-        failures_only: Whether successes are counted, and not recorded.
-        instance: Name of this process.
-        ids: Makes the ids of its records.
         metrics: Its metrics.
     """
 
-    buffer: HistoryBuffer
+    notes: AttemptNotes
     writer: HistoryWriter
     keeping: AnswerKeeping | None
-    failures_only: bool
-    instance: str
-    ids: RecordIds
     metrics: HistoryMetrics
 
     @classmethod
@@ -53,23 +47,19 @@ class Recording:
             listener=metrics,
         )
         return cls(
-            buffer=buffer,
+            notes=AttemptNotes(buffer, writer=instance, failures_only=settings.record == "failed"),
             writer=writer,
             keeping=_keeping_of(settings),
-            failures_only=settings.record == "failed",
-            instance=instance,
-            ids=RecordIds(),
             metrics=metrics,
         )
 
     def observer(self, flow: str) -> HistoryObserver:
         """Return the observer of a flow."""
-        return HistoryObserver(
-            self.buffer, flow=flow, writer=self.instance, ids=self.ids, failures_only=self.failures_only
-        )
+        return HistoryObserver(self.notes, flow=flow)
 
     def refresh(self) -> None:
         """Bring the gauge of waiting rows up to date."""
+        self.notes.record()  # so that they are counted
         self.metrics.pending.set(self.writer.pending)
 
 

@@ -1,9 +1,11 @@
 """Nodes go away: in order, by a drain, and without a warning."""
 
+from collections import Counter
+
 from tests.availability.result import Goal
 from tests.availability.scenario import Scenario
 from tests.kubernetes.case import Case, KubernetesWorld
-from tests.kubernetes.installation import COLLECTOR_PODS, PROCESSOR_PODS
+from tests.kubernetes.installation import BROKER_PODS, COLLECTOR_PODS, PROCESSOR_PODS
 from tests.kubernetes.network import cut, isolation
 from tests.kubernetes.surroundings import Node, Surroundings
 
@@ -16,7 +18,7 @@ SEEN_WITHIN_S = 30.0
 
 
 async def node_drained(world: KubernetesWorld) -> None:
-    kubectl, node = world.cluster.kubectl, await _busy_node(world)
+    kubectl, node = world.cluster.kubectl, await busiest_node(world)
     try:
         await kubectl(
             "drain", node.name, "--ignore-daemonsets", "--delete-emptydir-data", f"--pod-selector={OWN_PODS}",
@@ -29,23 +31,23 @@ async def node_drained(world: KubernetesWorld) -> None:
 
 
 async def node_killed(world: KubernetesWorld) -> None:
-    node = await _busy_node(world)
+    node = await busiest_node(world)
     async with cut(world.cluster.surroundings, node, isolation()):
         world.quota_counts_after(SEEN_WITHIN_S)
         await world.pause(AWAY_S)
     await world.cluster.ready()
 
 
-async def _busy_node(world: KubernetesWorld) -> Node:
-    """Return a node with a collector and a processor, if there is one without the cluster's only DNS server."""
+async def busiest_node(world: KubernetesWorld) -> Node:
+    """Return the node with the most kinds of our services, among those without the cluster's only DNS server."""
     cluster = world.cluster
-    collectors, processors = await cluster.pods(COLLECTOR_PODS), await cluster.pods(PROCESSOR_PODS)
+    kinds = Counter[str]()
+    for selector in (COLLECTOR_PODS, PROCESSOR_PODS, BROKER_PODS):
+        kinds.update({*(await cluster.pods(selector)).values()})
     servers = await cluster.kubectl.items("pods", "--namespace=kube-system", "--selector=k8s-app=kube-dns")
-    names = [server["spec"].get("nodeName") for server in servers]
-    only_server = {*names} if len(names) == 1 else set[str]()
-    both = {*collectors.values()} & {*processors.values()}
-    chosen = sorted(both - only_server) or sorted({*collectors.values()} - only_server)
-    return cluster.surroundings.node(chosen[0])
+    if len(servers) == 1:
+        del kinds[servers[0]["spec"]["nodeName"]]
+    return cluster.surroundings.node(max(kinds, key=lambda name: kinds[name]))
 
 
 def no_way_to_nodes(surroundings: Surroundings) -> str:

@@ -3,8 +3,7 @@
 from tests.availability.result import Goal
 from tests.availability.scenario import QUOTA_PER_S, Scenario
 from tests.kubernetes.case import Case, KubernetesWorld
-from tests.kubernetes.faults.nodes import no_way_to_nodes
-from tests.kubernetes.installation import PROCESSOR_PODS
+from tests.kubernetes.faults.nodes import busiest_node, no_way_to_nodes
 from tests.kubernetes.network import Rule, cut, deafness, muteness
 from tests.kubernetes.surroundings import Node
 
@@ -33,11 +32,9 @@ async def _cut(world: KubernetesWorld, zone: Node, rules: list[Rule]) -> None:
 
 
 async def _zones(world: KubernetesWorld) -> tuple[Node, list[Node]]:
-    """Return a node with a processor, and all others."""
-    processors = await world.cluster.pods(PROCESSOR_PODS)
-    nodes = world.cluster.surroundings.nodes
-    zone = next(node for node in reversed(nodes) if node.name in processors.values())
-    return zone, [node for node in nodes if node is not zone]
+    """Return the node that is cut off, and all others."""
+    zone = await busiest_node(world)
+    return zone, [node for node in world.cluster.surroundings.nodes if node is not zone]
 
 
 CASES = (

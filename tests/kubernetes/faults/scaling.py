@@ -17,7 +17,7 @@ CPU = "250m"
 BACK_WITHIN_S = 300.0
 
 
-async def scaled_by_cpu(cluster: Installation) -> None:
+async def install_autoscaler(cluster: Installation) -> None:
     await cluster.install(
         collector={
             "autoscaling": {
@@ -57,9 +57,10 @@ CASES = (
             fault=load_rises_and_falls,
             goal=Goal(wait_max_s=None, quota_min=None),
             events_per_s=LOW_PER_S,
+            quota_per_s=None,
             fresh_share=0.1,
         ),
-        prepare=scaled_by_cpu,
+        prepare=install_autoscaler,
         missing=lambda surroundings: "" if surroundings.has_metrics else "the resource metrics (metrics-server)",
     ),
 )

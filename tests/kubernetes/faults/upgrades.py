@@ -13,7 +13,7 @@ OLD_COLLECTOR = {"shutdownDelaySeconds": None, "spool": {"drainTimeoutSeconds": 
 """Settings that the older versions do not know. Without them, Kubernetes waits before it stops a collector."""
 
 
-async def older(cluster: Installation, *, version: str) -> None:
+async def install_older(cluster: Installation, *, version: str) -> None:
     await cluster.install(_image(cluster.surroundings, version), collector=OLD_COLLECTOR)
 
 
@@ -35,7 +35,7 @@ def _missing(surroundings: Surroundings, *, version: str) -> str:
 CASES = tuple(
     Case(
         scenario=Scenario(name=f"rolling upgrade from {version}, and back", fault=upgraded_and_back, calm_s=30),
-        prepare=partial(older, version=version),
+        prepare=partial(install_older, version=version),
         missing=partial(_missing, version=version),
     )
     for version in VERSIONS

@@ -172,14 +172,43 @@ def test_failed_build_leaves_the_peer_out_with_its_reason(monkeypatch: pytest.Mo
     assert notices == ["The peer in Go is left out: dial tcp: no route to host"]
 
 
-def test_tables_of_a_page_go_between_its_markers_and_nowhere_else(tmp_path: Path) -> None:
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    report.write("new", page)
-    assert page.read_text() == f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n"
+    return page
+
+
+def machine_with(rabbitmq: str) -> report.Machine:
+    return report.machine(rabbitmq=rabbitmq, go=None)
+
+
+def test_tables_of_a_page_go_between_its_markers_and_nowhere_else(page: Path) -> None:
+    section = section_of(ceiling(100), row(OURS, Role.OURS, 40))
+    report.write([section], machine_with("4.3.0"), page)
+    tables = report.markdown([section], machine_with("4.3.0"))
+    assert page.read_text() == f"before\n{report.BEGIN}\n\n{tables}\n\n{report.END}\nafter\n"
     page.write_text("no markers")
     with pytest.raises(ValueError, match="has no"):
-        report.write("new", page)
+        report.write([section], machine_with("4.3.0"), page)
+
+
+def test_report_of_some_groups_keeps_the_tables_of_the_others(page: Path) -> None:
+    ingest = section_of(ceiling(100), row(OURS, Role.OURS, 40))
+    spool = Section(name="spool", title="Spool", rows=[row("into it", Role.OURS, 7)])
+    report.write([ingest, spool], machine_with("4.3.0"), page)
+    whole = page.read_text()
+    report.write([spool], machine_with("4.3.1"), page)
+    kept, marker, written = page.read_text().partition("<!-- group: spool -->")
+    assert kept == whole.partition(marker)[0]
+    assert "RabbitMQ 4.3.1" in written
+    better = section_of(ceiling(100), row(OURS, Role.OURS, 60))
+    report.write([better], machine_with("4.3.2"), page)
+    goal = one_judged("ingest: rate / aiohttp", better).goal.measure
+    assert next(line for line in page.read_text().splitlines() if goal in line).endswith("| 0.6 | no Go here |")
+    assert page.read_text().endswith(f"{marker}{written}")
+    report.write([better, spool], machine_with("4.3.2"), page)
+    assert page.read_text().count("RabbitMQ 4.3.2") == 1
 
 
 def ack(tag: int, *, multiple: bool = False) -> memoryview:

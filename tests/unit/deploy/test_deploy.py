@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
 from eventflow.users import read_users
 from eventflow_collector.guards import require_safe_exposure
+from eventflow_collector.server.supervisor import KILL_AFTER_S
 from eventflow_console.guards import require_safe_access
 from eventflow_processor.guards import require_target_urls
 
@@ -70,6 +72,12 @@ def test_every_mounted_file_is_there_and_every_volume_and_secret_is_declared(
                 assert source in compose["volumes"], (name, mount)
         for secret in service.get("secrets", []):
             assert (secret if isinstance(secret, str) else secret["source"]) in compose["secrets"]
+
+
+def test_a_service_may_drain_before_docker_kills_it() -> None:
+    period_s = float(COMPOSE["x-event-flow"]["stop_grace_period"].removesuffix("s"))
+    assert period_s > CollectorSettings().stop_within_s + KILL_AFTER_S
+    assert f"a collector needs {CollectorSettings().stop_within_s:g} s" in (DEPLOY / "compose.yaml").read_text()
 
 
 def test_a_service_that_holds_secrets_of_flows_holds_no_others() -> None:

@@ -5,6 +5,21 @@ Each template takes (dict "root" $ "component" NAME). `component` is also the ke
 `broker.users` unless `user` names another one.
 */}}
 
+{{/*
+Number of pods of a workload of the `kind`. With autoscaling it is the present one: without a number, an upgrade that
+turns autoscaling on would stop all pods but one. A rendering without a cluster, such as by Argo CD, has no number.
+*/}}
+{{- define "event-flow.replicas" -}}
+{{- $values := index .root.Values .component -}}
+{{- if $values.autoscaling.enabled }}
+{{- with lookup "apps/v1" .kind .root.Release.Namespace (include "event-flow.componentName" .) -}}
+replicas: {{ .spec.replicas }}
+{{- end }}
+{{- else -}}
+replicas: {{ $values.replicas }}
+{{- end }}
+{{- end }}
+
 {{/* Metadata of a pod. The checksum makes a changed configuration start new pods. */}}
 {{- define "event-flow.podMetadata" -}}
 {{- $values := index .root.Values .component -}}

@@ -29,10 +29,10 @@ from eventflow.cli.dead.options import (
     UntilOption,
     selection_of,
 )
-from eventflow.cli.dead.progress import shown_progress
 from eventflow.cli.dead.shown import facts_of
 from eventflow.cli.new_file import STANDARD_STREAM, writing
 from eventflow.cli.options import ConfigOption, DryRunOption, JsonOption, OneFlowOption, one_flow_of, settings_of
+from eventflow.cli.progress import shown_progress
 from eventflow.errors import EventFlowError
 from eventflow.operations.dead.browse import UNBOUNDED, Action, Bounds, DeadQueue, Tally, browse, count, delete, first
 from eventflow.operations.dead.exports import exported

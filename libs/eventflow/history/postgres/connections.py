@@ -102,9 +102,7 @@ class Connections:
                     yield connection
                     await connection.execute("COMMIT")
                 except BaseException:
-                    # A ROLLBACK could have to wait too. It would also leave the statement that COPY has prepared, which
-                    # behind PgBouncer would disturb another client on the same connection.
-                    connection.terminate()
+                    connection.terminate()  # a ROLLBACK could have to wait too
                     raise
                 finally:
                     self._used.discard(connection)

@@ -1,11 +1,12 @@
 """Changes of the history: statements on one connection, in the transaction that the caller has begun."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
+from eventflow.history.columns import columns_of
 from eventflow.history.postgres.connections import Connection
+from eventflow.history.postgres.copying import copied
 from eventflow.history.records import (
     Action,
-    AttemptRecord,
     Batch,
     FlowMinute,
     Gap,
@@ -66,11 +67,13 @@ async def append(connection: Connection, batch: Batch) -> None:
         RepeatedBatchError: It is on record already; its transaction must be given up.
     """
     if batch.attempts:
-        values = dict(zip(AttemptRecord._fields, zip(*storable_attempts(batch.attempts), strict=True), strict=True))
-        # A column that is null in all rows costs the driver as much as any other one. Of successes that is nearly half.
-        values = {name: column for name, column in values.items() if not _is_null(column)}
-        await connection.copy_records_to_table(
-            "attempts", schema_name="eventflow", columns=tuple(values), records=zip(*values.values(), strict=True)
+        columns = columns_of(storable_attempts(batch.attempts))
+        await connection.copy_to_table(
+            "attempts",
+            schema_name="eventflow",
+            columns=[*columns.same, *columns.varying],
+            source=_once(copied(columns)),
+            format="binary",
         )
     if batch.minutes:
         for table, length in _MINUTES_BY_TABLE.items():
@@ -79,14 +82,12 @@ async def append(connection: Connection, batch: Batch) -> None:
         await _add_gaps(connection, batch.gaps)
     # This statement locks the row of the writer. If the connection was lost during COMMIT, the server may still commit
     # the first try: then the repeated batch waits here until that transaction has ended, and sees its number.
-    # It comes last, because it also makes the driver close the statement that COPY has prepared, on the same connection
-    # of PgBouncer.
     if not await connection.fetchval(_NUMBER_BATCH, batch.writer, batch.number):
         raise RepeatedBatchError
 
 
-def _is_null(column: Sequence[object]) -> bool:
-    return column[0] is None and column.count(None) == len(column)
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def end_writer(connection: Connection, writer: str) -> None:

@@ -1,9 +1,11 @@
 """Records as rows of the tables, and back. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from eventflow.history.columns import Columns
 from eventflow.history.records import (
     Action,
     AttemptRecord,
@@ -25,16 +27,33 @@ _ACCEPTED_AT, _STARTED_AT, _SETTLED, _NEXT_AT = (
 )
 
 
-def row_of_attempt(attempt: AttemptRecord) -> Row:
-    """Return the values of `ATTEMPT_COLUMNS`. The texts of the attempt are storable (see `storable_attempts`)."""
-    row = list(attempt)
-    row[_STARTED_AT] = unix_microseconds(attempt.started_at)
-    row[_SETTLED] = int(attempt.settled)  # `sqlite3` searches for an adapter of each bool
-    if attempt.accepted_at is not None:
-        row[_ACCEPTED_AT] = unix_microseconds(attempt.accepted_at)
-    if attempt.next_at is not None:
-        row[_NEXT_AT] = unix_microseconds(attempt.next_at)
-    return row
+_STORED: Mapping[str, Callable[[Any], int]] = {
+    "accepted_at": unix_microseconds,
+    "started_at": unix_microseconds,
+    "settled": int,  # `sqlite3` searches for an adapter of each bool
+    "next_at": unix_microseconds,
+}
+"""The columns whose values are stored in another form."""
+
+
+def stored_columns(columns: Columns) -> Columns:
+    """Return columns with the values that SQLite stores."""
+    return replace(
+        columns,
+        same={name: _stored(name, value) for name, value in columns.same.items()},
+        varying={name: _stored_column(name, column) for name, column in columns.varying.items()},
+    )
+
+
+def _stored(name: str, value: Any) -> Any:
+    return _STORED[name](value) if name in _STORED else value
+
+
+def _stored_column(name: str, column: Sequence[Any]) -> Sequence[Any]:
+    if name not in _STORED:
+        return column
+    stored = _STORED[name]
+    return [None if value is None else stored(value) for value in column]
 
 
 def attempt_of(row: Row) -> AttemptRecord:

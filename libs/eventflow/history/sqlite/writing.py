@@ -3,17 +3,18 @@
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+from eventflow.history.columns import columns_of
 from eventflow.history.records import Action, AttemptRecord, Batch, FlowMinute, storable_attempts, unix_microseconds
 from eventflow.history.sqlite.rows import (
-    ATTEMPT_COLUMNS,
     row_of_action,
-    row_of_attempt,
     row_of_flow_minute,
     row_of_gap,
     row_of_minute,
+    stored_columns,
 )
 
 ROWS_AT_ONCE = (240, 16, 1) if sqlite3.sqlite_version_info >= (3, 32) else (32, 1)  # 999 values in older versions
@@ -21,15 +22,16 @@ ROWS_AT_ONCE = (240, 16, 1) if sqlite3.sqlite_version_info >= (3, 32) else (32, 
 again for each execution, and beside a busy event loop the thread waits for it each time."""
 
 
-def _insertion(rows: int) -> str:
+@lru_cache(maxsize=64)
+def _insertion(same: tuple[str, ...], varying: tuple[str, ...], rows: int) -> str:
+    """Return the statement that inserts some attempts. Its first values are those of the columns with one value."""
+    # `?` takes the value after those that are used already, so all rows look alike.
+    row = ", ".join([*(f"?{number}" for number in range(1, len(same) + 1)), *("?" * len(varying))])
+    columns, values = ", ".join((*same, *varying)), ", ".join([f"({row})"] * rows)
     # OR ROLLBACK: a row that is refused ends the transaction. By default it would undo only its statement. For this,
     # SQLite copies each page before a statement with several rows changes it, which takes 4 us for an attempt.
-    row = f"({', '.join('?' * len(ATTEMPT_COLUMNS))})"
-    columns, values = ", ".join(ATTEMPT_COLUMNS), ", ".join([row] * rows)
     return f"INSERT OR ROLLBACK INTO attempts ({columns}) VALUES {values}"  # noqa: S608 - no value is a part of it
 
-
-_INSERTIONS = {rows: _insertion(rows) for rows in ROWS_AT_ONCE}
 
 _ADD_COUNTS = """
 INSERT INTO {table} (minute, flow, outcome, reason, status, bucket, attempts, duration_us)
@@ -71,7 +73,7 @@ def appending(batch: Batch, *, now: datetime) -> Callable[[sqlite3.Connection], 
     The rows are prepared here, on the event loop. On the thread of the file, this code would compete with the loop for
     Python's lock, and each callback of the loop would wait for it.
     """
-    insertions = list(_insertions_of(storable_attempts(batch.attempts)))
+    insertions = list(_insertions_of(storable_attempts(batch.attempts))) if batch.attempts else []
     counts = [row_of_minute(minute) for minute in batch.minutes]
 
     def append(connection: sqlite3.Connection) -> None:
@@ -105,9 +107,12 @@ def put_action(connection: sqlite3.Connection, action: Action) -> None:
 
 def _insertions_of(attempts: Sequence[AttemptRecord]) -> Iterator[tuple[str, list[Any]]]:
     """Return statements with their values, each for as many attempts as possible."""
+    columns = stored_columns(columns_of(attempts))
+    same = list(columns.same.values())
+    varying = list(zip(*columns.varying.values(), strict=True))
     start = 0
     for rows in ROWS_AT_ONCE:
-        while len(attempts) - start >= rows:
-            part = attempts[start : start + rows]
-            yield _INSERTIONS[rows], list(chain.from_iterable(map(row_of_attempt, part)))
+        statement = _insertion(tuple(columns.same), tuple(columns.varying), rows)
+        while columns.rows - start >= rows:
+            yield statement, same + list(chain.from_iterable(varying[start : start + rows]))
             start += rows

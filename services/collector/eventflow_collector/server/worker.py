@@ -126,6 +126,7 @@ class Worker:
         self._confirm_timeout_s = settings.collector.confirm_timeout_s
         self._shutdown_delay_s = settings.collector.shutdown_delay_s
         self._drain_timeout_s = settings.collector.drain_timeout_s
+        self._spool_drain_timeout_s = settings.collector.spool_drain_timeout_s
         self._keep_alive_s = settings.collector.keep_alive_s
         limit = connections_max(settings.collector.max_connections, descriptors=descriptors)
         self._connections = ConnectionLimit(limit)
@@ -141,10 +142,12 @@ class Worker:
         """
         is_stopping = self._stop.requested.is_set()
         ready = self._is_listening and self._can_make_durable and not is_stopping
-        details: dict[str, bool | str] = {"stopping": is_stopping, "broker": self._publisher.state}
+        details: dict[str, bool | str | int] = {"stopping": is_stopping, "broker": self._publisher.state}
         if self._spool is not None:
             spool = self._spool.state
             details |= {"spool": spool, "spooling": spool == "spooling"}
+            if is_stopping:
+                details["spool_events"] = self._spool.report().events
         return Readiness(ready=ready, details=details)
 
     def report(self, flow: str) -> CollectorReport:
@@ -174,10 +177,10 @@ class Worker:
             ]
             try:
                 await self._until_durable(publishing, *reporting, *spooling)
-                if self._stop.requested.is_set():
-                    return
-                async with self._listening(listener), self._departing():
-                    await lifecycle.until_stopped(self._stop.due, publishing, *reporting, *spooling)
+                if not self._stop.requested.is_set():
+                    async with self._listening(listener), self._departing():
+                        await lifecycle.until_stopped(self._stop.due, publishing, *reporting, *spooling)
+                await self._drain_spool(publishing, *spooling)
             finally:
                 await self._visitor.close()
                 await self._certificates.close()
@@ -215,6 +218,16 @@ class Worker:
             await lifecycle.until_stopped(self._stop.requested, polling, *services)
         finally:
             await cancel_and_wait(polling)
+
+    async def _drain_spool(self, *services: asyncio.Task[None]) -> None:
+        """Send the events in the spool after the last request, within their time, and until the stop is hurried."""
+        if self._spool is None:
+            return
+        draining = asyncio.create_task(self._spool.drain(within_s=self._spool_drain_timeout_s))
+        try:
+            await lifecycle.until_stopped(self._stop.hurried, draining, *services)
+        finally:
+            await cancel_and_wait(draining)
 
     async def _report_connections(self) -> NoReturn:
         """Update the metrics of connections every second, and log if there was no room for a connection."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from eventflow_collector.spool.directory import Claim, SpoolDirectory
-from eventflow_collector.spool.store import (
+from eventflow.spool.claims import Claim
+from eventflow.spool.store import (
     EMPTY,
     Record,
     Row,
@@ -21,6 +21,7 @@ from eventflow_collector.spool.store import (
     Usage,
     salvage,
 )
+from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.work import Put, Report, Work
 
 READ_MAX_EVENTS = 256

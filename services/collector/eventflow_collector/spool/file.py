@@ -15,10 +15,11 @@ from functools import partial
 
 import structlog
 
+from eventflow.spool.claims import Claim
+from eventflow.spool.store import EMPTY, Record, Row, SpoolUnavailableError
 from eventflow.threads import call_on_loop
-from eventflow_collector.spool.directory import Claim, SpoolDirectory
+from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.executor import Executor
-from eventflow_collector.spool.store import EMPTY, Record, Row, SpoolUnavailableError
 from eventflow_collector.spool.thread import start_thread
 from eventflow_collector.spool.work import Inbox, Put, Read, Report, Unresolved, Work
 
@@ -46,6 +47,7 @@ class SpoolFile:
         directory: SpoolDirectory,
         *,
         on_changed: Callable[[], None],
+        on_confirmed: Callable[[], None],
         on_corrupted: Callable[[], None],
     ) -> None:
         """Start the thread, which opens the file or creates it.
@@ -56,6 +58,7 @@ class SpoolFile:
             claim: The right to use the file.
             directory: Measures the room for it.
             on_changed: Called on the event loop after an update of `usage`, `is_open`, `is_full` and `is_failing`.
+            on_confirmed: Called on the event loop for each event in the file that the broker has confirmed.
             on_corrupted: Called on the thread.
 
         Raises:
@@ -63,6 +66,7 @@ class SpoolFile:
         """
         self.claim = claim
         self._on_changed = on_changed
+        self._on_confirmed = on_confirmed
         self.usage = EMPTY
         self.is_open = False
         self.is_full = False
@@ -83,9 +87,14 @@ class SpoolFile:
         return self.usage.events - len(self._held)
 
     @property
+    def is_drained(self) -> bool:
+        """Whether it certainly contains no event, except those that are set aside."""
+        return self.is_open and self.usage.events == 0 and not self._held
+
+    @property
     def is_empty(self) -> bool:
         """Whether it certainly contains no event."""
-        return self.is_open and self.usage.events + self.usage.set_aside == 0 and not self._held
+        return self.is_drained and self.usage.set_aside == 0
 
     @property
     def is_stuck(self) -> bool:
@@ -161,6 +170,7 @@ class SpoolFile:
 
     def _resolved(self, seq: int, publication: Unresolved) -> None:
         if publication.is_confirmed:
+            self._on_confirmed()
             self._inbox.add(deletes={seq})  # held until it is deleted, because a read in progress may return it
         else:
             self._held.discard(seq)

@@ -15,10 +15,10 @@ from eventflow.errors import (
     PublishTimeoutError,
 )
 from eventflow.message import ID
+from eventflow.spool.store import Row
 from eventflow.telemetry.logging import shown_id
 from eventflow.telemetry.tracing import Tracer
 from eventflow_collector.spool.file import SpoolFile
-from eventflow_collector.spool.store import Row
 from eventflow_collector.tracing import publishing_from_spool
 
 POLL_S = 0.2

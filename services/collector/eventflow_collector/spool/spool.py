@@ -1,7 +1,8 @@
 """The collector's durable local buffer: events that the broker does not confirm are kept on disk until it does (ADR 5).
 
 Each worker process writes and empties a file of its own, and adopts the files of workers that have ended. The layers
-from top to bottom: `spool`, `sender`, `file` (the thread), `store` (the database), `directory` (locks and room).
+from top to bottom: `spool`, `sender`, `file` (the thread), `directory` (its room). The database and the locks are in
+`eventflow.spool`.
 
 Nothing here touches the disk on the event loop, and every wait for the disk is bounded. So if its disk hangs, a
 collector continues as one without a spool (ADR 26).
@@ -20,18 +21,21 @@ from eventflow.control.reports import SpoolReport
 from eventflow.errors import SettingsError
 from eventflow.event import utc_now
 from eventflow.message import Message
+from eventflow.spool.claims import Claim
+from eventflow.spool.store import Record, SpoolUnavailableError
 from eventflow.tasks import cancel_and_wait
+from eventflow.telemetry.metrics import count_of
 from eventflow.telemetry.tracing import Tracer
 from eventflow_collector.metrics import CollectorMetrics
-from eventflow_collector.spool.directory import Claim, SpoolDirectory
+from eventflow_collector.spool.directory import SpoolDirectory
 from eventflow_collector.spool.file import ANSWER_WITHIN_S, SpoolFile
 from eventflow_collector.spool.sender import SpoolSender
-from eventflow_collector.spool.store import Record, SpoolUnavailableError
 from eventflow_collector.spool.thread import on_thread
 from eventflow_collector.spool.work import Unresolved
 
 ADOPT_EVERY_S = 2.0
 MEASURE_EVERY_S = 0.25
+DRAIN_POLL_S = 0.02
 
 State = Literal["empty", "draining", "spooling", "full", "stuck"]
 """`full`: it takes no more events; `stuck`: its disk does not answer; `draining`: it holds events and sends them."""
@@ -67,6 +71,9 @@ class Spool:
         self._own: SpoolFile | None = None
         self._files: list[SpoolFile] = []
         self._logged: State = "empty"
+        self._search_due = asyncio.Event()
+        self._search_done = asyncio.Event()
+        self._sent_before_drain: float | None = None
 
     @property
     def is_preferred(self) -> bool:
@@ -136,9 +143,29 @@ class Spool:
             tasks.create_task(own.until_failed())
             tasks.create_task(self._sender(own).run())
             while True:
-                await asyncio.sleep(ADOPT_EVERY_S)
+                is_requested = await _is_set_within(self._search_due, ADOPT_EVERY_S)
+                self._search_due.clear()
                 for file in await self._adopt():
                     tasks.create_task(self._empty_and_remove(file))
+                if is_requested:
+                    self._search_done.set()
+
+    async def drain(self, *, within_s: float) -> None:
+        """Wait until every event is sent, but at most `within_s`. Call it while `run` runs and no event is put.
+
+        It waits for a broker that is away as well. This process cannot know whether another one ever uses its
+        directory, and a broker that restarts is back within seconds. It waits for nothing that only a person can
+        change: a missing right, a disk that does not answer, events that are larger than the broker accepts.
+
+        Files of processes that have ended are included, also those of other workers that end meanwhile.
+        """
+        self._sent_before_drain = count_of(self._metrics.spool_sent)
+        self._metrics.spool_stopping.set(1)
+        if events := self.report().events:
+            log.info("spool.drain_started", events=events, broker=self._publisher.state, within_s=within_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._until_drained()
 
     async def until_resolved(self, *, within_s: float) -> None:
         """Wait until no publish of its events is unresolved, but at most `within_s`."""
@@ -148,8 +175,10 @@ class Spool:
                     await file.until_resolved()
 
     async def close(self) -> None:
-        """Finish the work in hand and leave the files, with their events, to the next start."""
+        """Finish the work in hand and leave the files, with their events, to the next start or to an operator."""
         await asyncio.gather(*(file.close() for file in self._files))
+        if self._sent_before_drain is not None:
+            self._log_end(sent=int(count_of(self._metrics.spool_sent) - self._sent_before_drain))
         self._files.clear()
 
     def measure(self) -> None:
@@ -191,6 +220,23 @@ class Spool:
     def _is_failing(self) -> bool:
         return self._own is None or self._own.is_stuck or self._own.is_failing
 
+    async def _until_drained(self) -> None:
+        while not self._is_hopeless:
+            if not all(file.is_drained for file in self._files):
+                await asyncio.sleep(DRAIN_POLL_S)
+                continue
+            # Only a search that begins after our files are empty finds those of workers that have died until now.
+            self._search_done.clear()
+            self._search_due.set()
+            await self._search_done.wait()
+            if all(file.is_drained for file in self._files):
+                return
+
+    @property
+    def _is_hopeless(self) -> bool:
+        """Whether no event can be sent until a person changes something."""
+        return self._own is None or self._is_stuck or self._publisher.state == "refused"
+
     async def _own_file(self) -> SpoolFile:
         """Return our own file, once there is one."""
         is_logged = False
@@ -220,6 +266,7 @@ class Spool:
                 claim,
                 self._directory,
                 on_changed=self.measure,
+                on_confirmed=self._metrics.spool_sent.inc,
                 on_corrupted=self._metrics.spool_corrupted_files.inc,
             )
         except SpoolUnavailableError:
@@ -253,7 +300,7 @@ class Spool:
     def _claim_abandoned(self) -> list[Claim]:
         claims: list[Claim] = []
         try:
-            for claim in self._directory.claim_abandoned():
+            for claim in self._directory.files.claim_abandoned():
                 claims.append(claim)  # noqa: PERF402 - one by one, because those before a failure are ours
         except SpoolUnavailableError as error:
             log.warning("spool.adoption_failed", reason=str(error))
@@ -281,6 +328,25 @@ class Spool:
             self.measure()
             await asyncio.sleep(MEASURE_EVERY_S)
 
+    def _log_end(self, *, sent: int) -> None:
+        """Log the result of `drain` in one line: the events that were sent, and those that stay, with their place."""
+        directory = str(self._directory.path)
+        usages = {file.claim.path.name: file.usage for file in self._files}
+        events = sum(usage.events for usage in usages.values())
+        set_aside = sum(usage.set_aside for usage in usages.values())
+        if events + set_aside:
+            log.warning(
+                "spool.left",
+                sent=sent,
+                events=events,
+                set_aside=set_aside,
+                directory=directory,
+                files=[name for name, usage in usages.items() if usage.events + usage.set_aside],
+                advice=f"start a collector with this directory, or run: eventflow spool send {directory}",
+            )
+        elif sent:
+            log.info("spool.drain_ended", sent=sent, directory=directory)
+
     def _log(self, state: State, *, events: int) -> None:
         match state:
             case "spooling":
@@ -293,3 +359,11 @@ class Spool:
                 log.info("spool.draining", events=events)
             case "empty":
                 log.info("spool.drained")
+
+
+async def _is_set_within(event: asyncio.Event, within_s: float) -> bool:
+    """Wait for an event, but at most `within_s`; return whether it is set."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    return event.is_set()

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from eventflow.spool.store import SpoolUnavailableError
 from eventflow.threads import on_daemon_thread
-from eventflow_collector.spool.store import SpoolUnavailableError
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from eventflow_collector.spool.store import Record, Row, SpoolError, Usage
+from eventflow.spool.store import Record, Row, SpoolError, Usage
 
 BATCH_MAX_BYTES = 8 * 1024 * 1024
 """Size of the events in one transaction; a larger event has a transaction of its own."""

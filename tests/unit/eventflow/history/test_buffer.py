@@ -24,7 +24,7 @@ def parts_of(buffer: HistoryBuffer) -> list[Part]:
 
 
 def test_rows_are_taken_in_their_order_and_in_batches() -> None:
-    buffer, _ = buffer_of()
+    buffer, _ = buffer_of(4096 * KIB)
     ready = []
     buffer.on_batch = lambda: ready.append(buffer.pending)
     rows = [attempt(event_id=str(number)) for number in range(2 * ROWS_MAX + 3)]
@@ -39,6 +39,15 @@ def test_rows_are_taken_in_their_order_and_in_batches() -> None:
     assert [len(part.attempts) for part in parts] == [ROWS_MAX, ROWS_MAX, 3]
     assert [row for part in parts for row in part.attempts] == rows
     assert buffer.pending == 0
+
+
+def test_records_that_are_not_here_yet_are_added_before_all_rows_are_taken() -> None:
+    buffer, _ = buffer_of()
+    late = [attempt(event_id="late")]
+    buffer.before_take = lambda: buffer.add(late.pop()) if late else None
+    assert buffer.take_batch() is None  # which takes whole batches only
+    (part,) = parts_of(buffer)
+    assert [row.event_id for row in part.attempts] == ["late"]
 
 
 def test_a_record_without_room_is_counted_in_a_gap_of_its_flow() -> None:

@@ -108,7 +108,7 @@ async def test_a_full_batch_is_written_at_once() -> None:
 
 
 async def test_batches_are_numbered_from_1() -> None:
-    async with recording() as one:
+    async with recording(max_bytes=4 << 20) as one:
         one.add(2 * ROWS_MAX + 1)
         await asyncio.sleep(1)
         assert [batch.number for batch in one.store.batches] == [1, 2, 3]
@@ -347,7 +347,7 @@ async def test_the_end_does_not_wait_for_a_store_that_is_away(is_frozen: bool) -
 
 
 async def test_new_rows_are_written_while_a_backlog_is() -> None:
-    async with recording(max_bytes=16 << 20) as one:
+    async with recording(max_bytes=32 << 20) as one:
         one.store.is_away = True
         one.add(20 * ROWS_MAX)
         await asyncio.sleep(10)

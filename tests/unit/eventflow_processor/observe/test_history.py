@@ -15,7 +15,7 @@ from eventflow.outcome import TOO_LARGE, DeadLetter, Defer, Delivered, Hold, Out
 from eventflow.topology import Lane
 from eventflow_processor.attempt import AbandonedError, Attempted
 from eventflow_processor.observe import history as module
-from eventflow_processor.observe.history import HistoryObserver, RecordIds
+from eventflow_processor.observe.history import NOTES_AT_ONCE, AttemptNotes, HistoryObserver, RecordIds
 from eventflow_processor.target.result import (
     AttemptNotMadeError,
     Errored,
@@ -38,7 +38,7 @@ REFUSED = Failed(reason="connection", detail="no_listener", text="Connection ref
 
 def observed(*attempts: Attempted, failures_only: bool = False) -> Part:
     buffer = HistoryBuffer(writer="w", max_bytes=1 << 20, on_dropped=lambda _, __: None)
-    observer = HistoryObserver(buffer, flow="default", writer="w", ids=RecordIds(), failures_only=failures_only)
+    observer = HistoryObserver(AttemptNotes(buffer, writer="w", failures_only=failures_only), flow="default")
     for one in attempts:
         observer.attempted(one)
     part = buffer.take()
@@ -141,6 +141,19 @@ def test_attempts_are_counted_by_minute_result_and_duration() -> None:
     assert sum(one.duration_us for one in part.minutes) == 9_005_000
 
 
+def test_attempts_of_all_flows_become_records_when_there_are_enough_or_when_the_records_are_taken() -> None:
+    buffer = HistoryBuffer(writer="w", max_bytes=1 << 20, on_dropped=lambda _, __: None)
+    notes = AttemptNotes(buffer, writer="w", failures_only=False)
+    observers = [HistoryObserver(notes, flow=flow) for flow in ("a", "b")]
+    for number in range(NOTES_AT_ONCE + 6):
+        observers[number % 2].attempted(attempted(Delivered()))
+    assert buffer.pending == NOTES_AT_ONCE
+    part = buffer.take()
+    assert part is not None
+    assert [row.flow for row in part.attempts] == ["a", "b"] * (NOTES_AT_ONCE // 2 + 3)
+    assert len({row.id for row in part.attempts}) == NOTES_AT_ONCE + 6
+
+
 def test_successes_can_be_counted_without_a_row() -> None:
     part = observed(attempted(Delivered()), attempted(Hold(), result=REFUSED), failures_only=True)
     assert [row.outcome for row in part.attempts] == ["hold"]
@@ -149,12 +162,12 @@ def test_successes_can_be_counted_without_a_row() -> None:
 
 def test_ids_are_uuids_of_version_7_that_ascend_even_if_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     now_ns = time.time_ns()
-    moments = iter([now_ns] * 5000 + [now_ns - 10**9] * 5000)
+    moments = iter([now_ns] * 3 + [now_ns - 10**9] * 4)
     monkeypatch.setattr(module.time, "time_ns", lambda: next(moments))
     ids, others = RecordIds(), RecordIds()
-    made = [ids.new() for _ in range(9000)]
+    made = [one for count in (2, 64, 4096, 0, 1, 64) for one in ids.take(count)]
     assert sorted(set(made)) == made
-    assert others.new() not in made
+    assert not {*others.take(64)}.intersection(made)
     for one in (uuid.UUID(made[0]), uuid.UUID(made[-1])):
         assert (one.version, one.variant) == (7, uuid.RFC_4122)
         assert abs((one.int >> 80) - now_ns // 10**6) < 10

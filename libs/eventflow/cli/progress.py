@@ -1,4 +1,4 @@
-"""The progress bar of a command that reads many dead letters."""
+"""The progress bar of a command that handles many events."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventflow.cli.console import err
-from eventflow.operations.dead.browse import Tally
+from eventflow.operations.progress import Counting
 
 
 @contextmanager
-def shown_progress(name: str, tally: Tally) -> Iterator[None]:
+def shown_progress(name: str, tally: Counting) -> Iterator[None]:
     """Show the progress in a tally on the terminal, if there is one."""
     with Progress(
         TextColumn("{task.description}"),

@@ -43,7 +43,7 @@ _PRIMARY_CODE = 0xFF  # of an SQLite result code; extended ones carry more above
 
 
 class SpoolError(EventFlowError):
-    """The spool cannot store an event."""
+    """The spool, or a file of it, cannot be used as asked."""
 
 
 class SpoolFullError(SpoolError):
@@ -158,6 +158,14 @@ class Store:
             self._connection.executemany("INSERT OR IGNORE INTO temp.aside VALUES (?)", ((seq,) for seq in seqs))
             self._aside = self._number("SELECT count(*) FROM temp.aside")
 
+    def set_unreadable_aside(self) -> list[int]:
+        """Read each row once, and set aside those that differ from the written ones; return their numbers."""
+        with _translated(), closing(self._connection.execute("SELECT seq FROM events ORDER BY seq")) as cursor:
+            seqs = [seq for (seq,) in cursor]
+        unreadable = [seq for seq in seqs if not self._is_readable(seq)]
+        self.set_aside(unreadable)
+        return unreadable
+
     def readmit(self) -> None:
         """Read all rows again."""
         with _translated():
@@ -185,6 +193,12 @@ class Store:
                 rows.append(row)
         return rows
 
+    def count_by_queue(self) -> dict[str, int]:
+        """Count the rows of each queue, without those that are set aside."""
+        query = "SELECT queue, count(*) FROM events WHERE seq NOT IN temp.aside GROUP BY queue ORDER BY queue"
+        with _translated(), closing(self._connection.execute(query)) as cursor:
+            return dict(cursor)
+
     def usage(self) -> Usage:
         """Measure the content of the file."""
         with _translated():
@@ -209,6 +223,14 @@ class Store:
         """Close the file."""
         with suppress(sqlite3.Error):  # all events were committed before
             self._connection.close()
+
+    def _is_readable(self, seq: int) -> bool:
+        try:
+            with _translated():
+                _from_columns(self._connection.execute("SELECT * FROM events WHERE seq = ?", (seq,)).fetchone())
+        except SpoolCorruptedError:
+            return False
+        return True
 
     def _prepare(self) -> None:
         for pragma in (
