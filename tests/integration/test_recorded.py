@@ -171,6 +171,14 @@ async def test_spool_files_are_adopted_and_drained_into_the_broker(
         assert {message.headers["eventflow-accepted-at"][:16] for message in of_one} == {"2026-11-28T09:59"}
 
 
+async def test_the_command_sends_spool_files(broker_with_flow: str, amqp: Amqp, tmp_path: Path) -> None:
+    shutil.copytree(FIXTURES / VERSION / "spool", tmp_path / "spool")
+    ended = await Command(broker_url=broker_with_flow, flow=FLOW)("spool", "send", str(tmp_path / "spool"))
+    assert ended.status == 0, ended.stderr
+    messages = await amqp.drain(lane_queue(FLOW, Lane.LIVE))
+    assert [message.body for message in messages] == [*SPOOLED, *SPOOLED]
+
+
 async def test_a_processor_heeds_what_one_of_0_1_0_announces(
     broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
 ) -> None:

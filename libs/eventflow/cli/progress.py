@@ -1,26 +1,12 @@
 """The progress bar of a command that handles many events."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventflow.cli.console import err
-
-
-class Counting(Protocol):
-    """A tally of events.
-
-    Attributes:
-        total: Events at the start; 0 until it is known.
-        seen: Events that were handled, or passed over.
-        on_read: Called after each change.
-    """
-
-    total: int
-    seen: int
-    on_read: Callable[[], None]
+from eventflow.operations.progress import Counting
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A spool directory that no collector uses any more, and the sending of its events."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from eventflow.errors import (
     PublishError,
     PublishTimeoutError,
 )
+from eventflow.operations.progress import Counting
 from eventflow.operations.session import CONFIRM_TIMEOUT_S, Link, publishing
 from eventflow.spool.claims import Claim, SpoolFiles
 from eventflow.spool.store import Row, SpoolCorruptedError, SpoolUnavailableError, Store
@@ -62,22 +63,16 @@ class LeftSpool:
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
-    """Progress of the sending, which is known even if it fails half-way.
+class Tally(Counting):
+    """Progress through the readable events of a spool: those that were sent or refused.
 
     Attributes:
-        total: Readable events at the start.
-        seen: Events that were sent or refused.
         sent: Confirmed events of each queue, which are deleted from their files.
         refused: Number of events that the broker has refused, by its reason. They stay in their files.
-        on_read: Called after each window.
     """
 
-    total: int = 0
-    seen: int = 0
     sent: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    on_read: Callable[[], None] = field(default=lambda: None)
 
 
 def files_in(directory: Path) -> SpoolFiles:

@@ -10,6 +10,7 @@ from typing import Generic, Self, TypeVar
 
 from eventflow.amqp.browser import Browsed, Browser, browsing
 from eventflow.operations.dead.selection import Selection
+from eventflow.operations.progress import Counting
 from eventflow.operations.session import Link
 from eventflow.settings.root import Settings
 from eventflow.tasks import finished
@@ -48,24 +49,18 @@ class DeadQueue:
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
-    """Progress through the dead letters, which is known even if an operation fails half-way.
+class Tally(Counting):
+    """Progress through the dead letters of a queue.
 
     Attributes:
-        total: Dead letters in the queue at the start; 0 until reading begins.
-        seen: Dead letters that were read.
         done: Those that were selected and handled.
         found_ids: The ids that were selected, if a selection has ids.
-        on_read: Called after the dead letters of each read were handled.
         is_ending: Set it to end the operation in order, after the dead letters of the present read. A cancellation
             can close the channel before the broker has all acks, so that acked dead letters come back.
     """
 
-    total: int = 0
-    seen: int = 0
     done: int = 0
     found_ids: set[str] = field(default_factory=set)
-    on_read: Callable[[], None] = field(default=lambda: None)
     is_ending: bool = False
 
 
