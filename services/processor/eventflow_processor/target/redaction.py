@@ -59,8 +59,10 @@ class Secrets:
 
 @dataclass(slots=True)
 class Pause:
-    """Time until which the patterns are not tried on the answers of one target. Each target has its own, so that a slow
-    pattern does not cost other targets their answers."""
+    """Time until which the patterns are not tried on the answers of one target.
+
+    Each target has its own pause, so that a slow pattern does not cost other targets their answers.
+    """
 
     until_s: float = -math.inf
 
