@@ -91,6 +91,9 @@ rate-audit-report: $(INSTALLED) ## Run `make rate-audit`, and write the table to
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.rate_audit --report $(ARGS)
 
+record-release: $(INSTALLED) ## Record what this version writes, for the tests of every later one; before a release
+	@$(RUN) -m tests.fixtures.record
+
 lint: $(INSTALLED) ## Check format, style, types and imports
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
@@ -134,5 +137,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send status install test test-documents test-unit test-integration test-cluster test-cluster-report screenshots test-kubernetes test-kubernetes-report chaos chaos-report bench bench-report rate-audit rate-audit-report \
+.PHONY: run-local send status install test test-documents test-unit test-integration test-cluster test-cluster-report screenshots test-kubernetes test-kubernetes-report chaos chaos-report bench bench-report rate-audit rate-audit-report record-release \
 	lint format lock clean help
