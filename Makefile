@@ -91,7 +91,7 @@ rate-audit-report: $(INSTALLED) ## Run `make rate-audit`, and write the table to
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.rate_audit --report $(ARGS)
 
-record-release: $(INSTALLED) ## Record what this version writes, for the tests of every later one; before a release
+record-release: $(INSTALLED) ## Record the data that this version writes, for the tests of all later versions; run it before a release
 	@$(RUN) -m tests.fixtures.record
 
 lint: $(INSTALLED) ## Check format, style, types and imports
