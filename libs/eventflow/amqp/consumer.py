@@ -6,6 +6,7 @@ the dead queue is confirmed. A crash at any point can duplicate an event and nev
 
 import asyncio
 import itertools
+import random
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -372,7 +373,8 @@ class Consumer:
     async def _until_arrived(self) -> None:
         """Wait for a delivery, which ends the rest, or for the next check at rest."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._rest_poll_s):
+            # Spread, so that the checks of many flows that have started together do not come together.
+            async with asyncio.timeout(self._rest_poll_s * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
                 await self._arrived.wait()
                 self._wake()
 
@@ -390,7 +392,7 @@ class Consumer:
     async def _check_at_rest(self, channel: Channel) -> int:
         """Measure the live lane; return the number of its ready messages. Of the others, any message is delivered."""
         began_s = lease_clock()
-        if is_proved := self._seat.proof_age_s > REST_PROOF_S:
+        if is_proved := self._seat.claim_proof(every_s=REST_PROOF_S):
             await self._prove_majority(channel)
         return await self._measure(channel, Lane.LIVE, began_s, is_proved=is_proved)
 

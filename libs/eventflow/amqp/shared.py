@@ -46,6 +46,7 @@ class SharedConnection:
         self._connection: BrokerConnection | None = None
         self._connected = asyncio.Event()
         self._given_up = asyncio.Event()
+        self._claimed_at_s = -math.inf
 
     def seat(self, *, name: str) -> "Seat":
         """Return a place for one more session; `name` is shown in logs."""
@@ -56,6 +57,14 @@ class SharedConnection:
     def proved_at_s(self) -> float:
         """Return the monotonic time of the latest proof of a majority by any session that has not failed since."""
         return max((seat.proved_at_s for seat in self._seats), default=-math.inf)
+
+    def claim_proof(self, *, every_s: float) -> bool:
+        """Return whether a proof is due; then the caller makes it, and no other session is asked meanwhile."""
+        now_s = time.monotonic()
+        if now_s - max(self._claimed_at_s, self.proved_at_s()) <= every_s:
+            return False
+        self._claimed_at_s = now_s
+        return True
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -134,7 +143,6 @@ class Seat:
         """Note that a majority of the brokers has just answered on the connection."""
         self.proved_at_s = time.monotonic()
 
-    @property
-    def proof_age_s(self) -> float:
-        """Seconds since a majority of the brokers has answered any session on the connection."""
-        return time.monotonic() - self._shared.proved_at_s()
+    def claim_proof(self, *, every_s: float) -> bool:
+        """Return whether this session is the one to prove a majority, because none on the connection has lately."""
+        return self._shared.claim_proof(every_s=every_s)

@@ -17,7 +17,7 @@ from eventflow.amqp.presence import Presence
 from eventflow.amqp.session import keep_connected
 
 LOOK_EVERY_S = 5.0
-RESTING_AT_A_LOOK = 40
+RESTING_AT_A_LOOK = 20
 """Flows without events that are measured at one look. With more of them, each has its turn at a later look."""
 
 
