@@ -37,16 +37,19 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def finished(work: Coroutine[Any, Any, T]) -> T:
+async def finished(work: Coroutine[Any, Any, T], *, within_s: float | None = None) -> T:
     """Run work to its end, also if the caller is cancelled meanwhile; then raise the cancellation.
 
-    The work must end by itself soon.
+    Args:
+        work: It must end by itself soon.
+        within_s: Time after a cancellation of the caller at which the work is cancelled too; None for never.
     """
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task})
+        await asyncio.wait({task}, timeout=within_s)
+        await cancel_and_wait(task)
         raise
 
 

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.shared import SharedConnection
 from eventflow.control.bus import ControlBus
 from eventflow.control.overrides import Overrides
 from eventflow.delivery import Delivery
@@ -110,8 +111,9 @@ async def running(
             tracer=tracer_for("test"),
             presence=Presence(lambda _: None),
         )
-        parts = await wire_flow(flow, settings.all_flows[flow], shared, stack)
-        task = asyncio.create_task(run_until(stop, [parts], publisher, control))
+        connection = SharedConnection(urls, name="guarded")
+        parts = await wire_flow(flow, settings.all_flows[flow], shared, stack, seat=connection.seat(name="guarded"))
+        task = asyncio.create_task(run_until(stop, [parts], shared, [connection]))
         await eventually(lambda: parts.consumer.is_consuming and parts.gate.is_open, what="a processor that consumes")
         yield parts
         stop.set()

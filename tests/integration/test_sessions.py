@@ -10,6 +10,7 @@ from eventflow.amqp.connection import Connection
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.session import keep_connected
+from eventflow.amqp.shared import SharedConnection
 from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, flow_specs
@@ -80,8 +81,9 @@ async def test_a_session_that_ends_while_its_consumer_is_closed_ends_nothing_els
 ) -> None:
     """The error ended the drain of a processor, in the other flows too."""
     publisher = Publisher([broker_url], specs=[], name="publish")
+    shared = SharedConnection([broker_url], name="consume")
     consumer = Consumer(
-        [broker_url],
+        shared.seat(name="consume"),
         flow=flow,
         specs=flow_specs(flow, (1,)),
         prefetch=dict.fromkeys(Lane, 10),
@@ -89,9 +91,9 @@ async def test_a_session_that_ends_while_its_consumer_is_closed_ends_nothing_els
         publisher=publisher,
         listener=Nobody(),
         held_max_s=60,
-        name="consume",
     )
-    publishing, consuming = asyncio.create_task(publisher.run()), asyncio.create_task(consumer.run())
+    connected = [asyncio.create_task(publisher.run()), asyncio.create_task(shared.run())]
+    consuming = asyncio.create_task(consumer.run())
 
     async def session_ends(*_: object, **__: object) -> bool:
         await cancel_and_wait(consuming)
@@ -103,4 +105,4 @@ async def test_a_session_that_ends_while_its_consumer_is_closed_ends_nothing_els
         await consumer.stop()
         await consumer.close()
     finally:
-        await cancel_and_wait(publishing, consuming)
+        await cancel_and_wait(consuming, *connected)

@@ -108,7 +108,14 @@ async def test_broker_killed_events_are_taken_and_sent_in_order_when_it_is_back(
         assert await service.metric(http, "eventflow_events_accepted_total") == 300
         assert await readiness(service, http) == (
             200,
-            {"ready": True, "version": __version__, "broker": "down", "spool": "spooling", "spooling": True},
+            {
+                "ready": True,
+                "version": __version__,
+                "stopping": False,
+                "broker": "down",
+                "spool": "spooling",
+                "spooling": True,
+            },
         )
         await asyncio.to_thread(node.start)
         await drained(service, http)

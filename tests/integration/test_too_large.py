@@ -18,6 +18,7 @@ from eventflow.amqp import wire
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
+from eventflow.amqp.shared import SharedConnection
 from eventflow.delivery import Delivery
 from eventflow.errors import BrokerUnavailableError, MessageTooLargeError
 from eventflow.message import Message, new_message_id
@@ -281,7 +282,9 @@ class Nobody:
 
     def joined(self) -> None: ...
 
-    def depth_measured(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None: ...
+    def depth_measured(self, lane: Lane, depth: QueueDepth, *, began_s: float, is_proved: bool) -> None: ...
+
+    def rested(self, *, is_resting: bool) -> None: ...
 
     def left(self) -> None: ...
 
@@ -297,8 +300,9 @@ async def test_one_that_is_deferred_goes_back_to_its_queue(movable: PrivateNode,
     await asyncio.to_thread(limit_broker, movable, LIMIT_BYTES)
     publisher = Publisher([movable.url], specs=[], name="publish")
     sink = Held()
+    shared = SharedConnection([movable.url], name="consume")
     consumer = Consumer(
-        [movable.url],
+        shared.seat(name="consume"),
         flow=flow,
         specs=[],
         prefetch=dict.fromkeys(Lane, 10),
@@ -306,9 +310,8 @@ async def test_one_that_is_deferred_goes_back_to_its_queue(movable: PrivateNode,
         publisher=publisher,
         listener=Nobody(),
         held_max_s=60,
-        name="consume",
     )
-    running = [asyncio.create_task(publisher.run()), asyncio.create_task(consumer.run())]
+    running = [asyncio.create_task(service.run()) for service in (publisher, shared, consumer)]
     try:
         await eventually(lambda: publisher.state == "up" and len(sink.deliveries) == 1, what="the delivery")
         for times in (1, 2):  # before the limit is known, and after

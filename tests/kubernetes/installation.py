@@ -216,13 +216,15 @@ class Installation:
             print(f"the namespace {self.kubectl.namespace} could not be removed: {error}", flush=True)
 
 
-def configuration(target_url: str, *, rate_per_s: float | None = QUOTA_PER_S) -> str:
-    """Return the settings of the flow; without a rate it has no quota."""
+def configuration(target_url: str, *, rate_per_s: float = QUOTA_PER_S) -> str:
+    """Return the settings of the flow."""
     delays_s = ", ".join(f"{delay_s:g}" for delay_s in RETRY_DELAYS_S)
-    lines = ["[target]", f'url = "{target_url}"', f"retry_delays_s = [{delays_s}]"]
-    if rate_per_s is not None:
-        lines.append(f"rate_per_s = {rate_per_s:g}")
-    return "\n".join(lines)
+    return f"""
+[target]
+url = "{target_url}"
+rate_per_s = {rate_per_s:g}
+retry_delays_s = [{delays_s}]
+"""
 
 
 async def _listens(port: int) -> bool:

@@ -5,14 +5,15 @@ The errors of the AMQP libraries are translated here, and only here: a request t
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import NoReturn, TypeVar
 
 from aiormq import Channel
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity
 from pamqp.exceptions import PAMQPException
 
-from eventflow.amqp.connection import BrokerConnection, Connection, first_line, transport_of
+from eventflow.amqp.connection import CLOSE_TIMEOUT_S, BrokerConnection, Connection, first_line, transport_of
 from eventflow.errors import BrokerUnavailableError
 
 RPC_TIMEOUT_S = 10
@@ -80,6 +81,36 @@ async def open_channel(connection: Connection, *, confirms: bool = False) -> Cha
     channel = await answered("open a channel", opening)
     assert isinstance(channel, Channel)  # noqa: S101 - for the type checker: the library declares the port only
     return channel
+
+
+@asynccontextmanager
+async def closed_channel(connection: Connection) -> AsyncIterator[Channel]:
+    """Open a channel, and close it at the end of the context, so that the connection can be used without it.
+
+    If the broker does not confirm the close within 2 s, the connection is aborted: as long as the broker has the
+    channel, it keeps the consumers and their deliveries.
+
+    Raises:
+        BrokerUnavailableError: The connection is gone or does not answer.
+    """
+    channel = await open_channel(connection)
+    try:
+        yield channel
+    finally:
+        await _close(channel, connection)
+
+
+async def _close(channel: Channel, connection: Connection) -> None:
+    try:
+        if not channel.is_closed:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await answered("close a channel", channel.close())
+    except (BrokerUnavailableError, TimeoutError):
+        if isinstance(connection, BrokerConnection):
+            connection.wire.abort()
+    finally:
+        if isinstance(connection, BrokerConnection):
+            connection.wire.release_channel(channel.number)
 
 
 async def until_closed(channel: Channel) -> NoReturn:

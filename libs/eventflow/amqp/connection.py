@@ -122,6 +122,14 @@ class BrokerConnection(aio_pika.Connection):
             await cancel_and_wait(opening)
             raise
 
+    @override
+    def __del__(self) -> None:
+        """Leave the connection alone: it is closed or aborted by then.
+
+        The library's method starts a task that closes a connection which has failed to open. If it is collected on
+        another thread, such as that of a spool, Python prints a warning in place of a line of the log.
+        """
+
     async def _open(self, timeout: TimeoutType) -> None:
         self.transport = await _Underlay.connect(self.url, self._on_connection_close, timeout=timeout, **self.kwargs)
         await self._on_connected()

@@ -8,13 +8,14 @@ import asyncio
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn, Protocol, assert_never
 
 import structlog
 from aiormq import Channel
 
-from eventflow.amqp.channel import answered, cancellation_of, is_missing, open_channel, until_cancelled, until_closed
+from eventflow.amqp.channel import answered, cancellation_of, closed_channel, is_missing, until_cancelled, until_closed
 from eventflow.amqp.connection import Connection
 from eventflow.amqp.consume_channel import ConsumeChannel, consume_channel_on
 from eventflow.amqp.presence import Presence
@@ -22,7 +23,7 @@ from eventflow.amqp.proofs import prove_majority
 from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth, declare_queues, find_missing, measure, wait_for_consumers
-from eventflow.amqp.session import keep_connected
+from eventflow.amqp.shared import Seat
 from eventflow.clock import lease_clock
 from eventflow.delivery import Delivery, Held
 from eventflow.errors import (
@@ -34,18 +35,32 @@ from eventflow.errors import (
 )
 from eventflow.message import Envelope, Message, encode
 from eventflow.outcome import CONFIRM_MAX_S, TOO_LARGE, Copied, DeadLetter, Defer, Retry
-from eventflow.tasks import first_of
+from eventflow.tasks import finished, first_of
 from eventflow.telemetry.logging import shown_id
 from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, lease_queue, retry_queue
 
 REPUBLISH_PAUSE_MAX_S = 2.0
 
 POLL_S = 1.0
+REST_AFTER_S = 5.0
+"""Time without an event after which a flow rests: its lease is not renewed, so it may send nothing, and its next event
+starts a check at once. A processor that joins needs 4 s of checks every second before it may send."""
+
+REST_POLL_S = 2.0
+"""Shortest time between two checks at rest. They serve the metrics, and find a consumer that the broker has lost."""
+
+REST_PROOF_S = 5.0
+"""Longest time without a proof of a majority on a connection whose flows all rest. Otherwise a processor beside a
+disconnected broker would wait for events that only the other brokers have."""
+
 UNCOUNTED_MAX = 3
 """Checks in a row that show no consumer, after which ours is considered lost, even without a notice of the broker."""
 
 SETTLED_MAX_S = 2.0
 """Longest wait at a stop until the queues have taken all settlements."""
+
+CHECK_ENDS_S = 1.0
+"""Longest wait for the answers of a check after the end of its session."""
 
 STOP_MAX_S = 2.0
 """Longest wait for an answer at a stop: the broker may be frozen."""
@@ -66,14 +81,18 @@ class MembershipListener(Protocol):
     def joined(self) -> None:
         """Note that every lane has a consumer of this process now."""
 
-    def depth_measured(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
-        """Note the depth of a lane's queue; called once a second for each lane.
+    def depth_measured(self, lane: Lane, depth: QueueDepth, *, began_s: float, is_proved: bool) -> None:
+        """Note the depth of a lane's queue; called once a second for each lane, and at rest rarely for the live one.
 
         Args:
             lane: The lane.
             depth: Its ready messages, and its consumers of all processors.
-            began_s: Time by `lease_clock` at the start of the check, in which a majority of the brokers answered.
+            began_s: Time by `lease_clock` at the start of the check.
+            is_proved: Whether the check began with the answer of a majority of the brokers.
         """
+
+    def rested(self, *, is_resting: bool) -> None:
+        """Note that checks become rare, because no event has come for some seconds, or that they are regular again."""
 
     def left(self) -> None:
         """Note that the consumers of this process are gone."""
@@ -83,14 +102,14 @@ class MembershipListener(Protocol):
 
 
 class Consumer:
-    """Consumes the lanes of one flow on a connection of its own.
+    """Consumes the lanes of one flow, on channels of its own.
 
     It has exactly one consumer on the events queue at a time, so the number of consumers is the number of processors.
     """
 
     def __init__(
         self,
-        urls: Sequence[str],
+        seat: Seat,
         *,
         flow: str,
         specs: Sequence[QueueSpec],
@@ -99,13 +118,13 @@ class Consumer:
         publisher: Publisher,
         listener: MembershipListener,
         held_max_s: float,
-        name: str,
+        rest_poll_s: float = REST_POLL_S,
         presence: Presence | None = None,
     ) -> None:
         """Prepare; nothing connects before `run`.
 
         Args:
-            urls: URLs of the brokers, the preferred one first.
+            seat: The place on a connection that other flows may share.
             flow: The flow to consume.
             specs: Queues to declare before consuming.
             prefetch: Unsettled deliveries that the broker may send ahead, by lane.
@@ -114,10 +133,10 @@ class Consumer:
             listener: Notified of the consumers, and of each lane's depth.
             held_max_s: Longest time that a delivery may be unsettled. If one is, it is stuck in this process, so the
                 session ends, and the broker delivers it again.
-            name: Shown in the management UI.
+            rest_poll_s: Time between two checks while no event comes.
             presence: Notes which queues exist, and reports those that vanish.
         """
-        self._urls = urls
+        self._seat = seat
         self._presence = presence or Presence()
         self._flow = flow
         self._specs = specs
@@ -126,14 +145,18 @@ class Consumer:
         self._publisher = publisher
         self._listener = listener
         self._held_max_s = held_max_s
+        self._rest_poll_s = rest_poll_s
         self._held: Held = {}
-        self._name = name
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._consumers: dict[Lane, int] = {}
         self._tags: list[str] = []
         self._unverified: tuple[str, ...] = ()  # queues whose arguments this user may not verify
         self._cancelled = asyncio.Event()
+        self._arrived = asyncio.Event()  # a delivery has arrived since the latest check began
+        self._busy = asyncio.Event()  # cleared while the flow rests
+        self._busy.set()
+        self._busy_at_s = 0.0
         self._stopping = False
         self._is_silent = False  # the broker has not answered the stop
 
@@ -147,6 +170,11 @@ class Consumer:
         """Number of deliveries that are not settled yet."""
         return len(self._held)
 
+    @property
+    def busy_at_s(self) -> float:
+        """Monotonic time of the latest check that did not find the flow at rest."""
+        return self._busy_at_s
+
     async def run(self) -> None:
         """Stay connected and consume; returns after `stop` and `close`, and can then be called again.
 
@@ -154,7 +182,7 @@ class Consumer:
             TopologyMismatchError: A queue exists with other arguments.
         """
         self._stopping = False
-        await keep_connected(self._urls, name=self._name, session=self._session)
+        await self._seat.keep(self._session)
 
     async def stop(self) -> None:
         """Accept no more deliveries. Those that arrived before this returns can still be settled."""
@@ -181,9 +209,11 @@ class Consumer:
         connection, channel = self._connection, self._channel  # both are gone if the session ends meanwhile
         if channel is None or connection is None or self._is_silent:
             return
+        # At rest nothing has been settled for seconds. The numbers of consumers may be old, so no wait would end.
         waits = [
             wait_for_consumers(connection, lane_queue(self._flow, lane), at_most=consumers - 1, timeout_s=SETTLED_MAX_S)
             for lane, consumers in self._consumers.items()
+            if self._is_busy
         ]
         try:
             async with asyncio.timeout(SETTLED_MAX_S + STOP_MAX_S):
@@ -282,18 +312,21 @@ class Consumer:
             return
         await self._publisher.may_publish()
         self._unverified = await declare_queues(connection, self._specs, presence=self._presence)
-        channel = await open_channel(connection)
+        async with closed_channel(connection) as measuring, closed_channel(connection) as channel:
+            await self._consume_on(connection, channel, measuring)
+
+    async def _consume_on(self, connection: Connection, channel: Channel, measuring: Channel) -> None:
         self._cancelled = cancellation_of(channel)
         consuming = consume_channel_on(connection, channel)
         # Delivery tags belong to a channel. The broker requeues all that an earlier channel left unsettled.
         self._held = {}
-        measuring = await open_channel(connection)
         # Before consuming: on a node without a majority there is no lease, so every delivery would only be requeued.
-        await prove_majority(measuring, lease_queue(self._flow))
+        await self._prove_majority(measuring)
         # The live lane last, because its consumers are counted: if the user lacks a right on one of the other lanes,
         # this process must not be counted.
         self._tags = [await self._consume(consuming, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
         self._connection, self._channel = connection, channel
+        self._wake()
         try:
             self._listener.joined()
             await first_of(
@@ -312,29 +345,87 @@ class Consumer:
             self._connection = self._channel = None
 
     async def _poll(self, channel: Channel) -> NoReturn:
-        """Check the lanes every second, over the connection of our consumers.
+        """Check the lanes every second, over the connection of our consumers; rarely while no event comes.
+
+        Each check of a busy flow renews its lease. A flow at rest needs none: the next delivery ends the rest, and the
+        check that it starts renews the lease before anything is sent.
+        """
+        uncounted = 0
+        while True:
+            self._arrived.clear()
+            was_busy = self._is_busy
+            check = self._check(channel) if was_busy else self._check_at_rest(channel)
+            # The library closes the channel of a cancelled request, and its answer may be on its way.
+            ready = await finished(check, within_s=CHECK_ENDS_S)
+            uncounted = 0 if self._consumers[Lane.LIVE] else uncounted + 1
+            if uncounted == UNCOUNTED_MAX:
+                raise BrokerUnavailableError("the broker does not count our consumer among those of the events queue")
+            if ready or self._held or uncounted or self._arrived.is_set():
+                self._wake()
+            elif time.monotonic() - self._busy_at_s > REST_AFTER_S:
+                self._rest()
+            if not self._is_busy:
+                await self._until_arrived()
+            elif was_busy:  # otherwise the flow has just been woken, and its lease is renewed at once
+                await asyncio.sleep(POLL_S)
+
+    async def _until_arrived(self) -> None:
+        """Wait for a delivery, which ends the rest, or for the next check at rest."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._rest_poll_s):
+                await self._arrived.wait()
+                self._wake()
+
+    async def _check(self, channel: Channel) -> int:
+        """Measure all lanes after a majority has answered; return the number of ready messages.
 
         If the answering leader is disconnected from the other brokers, the processors there spend our share of the
         quota. So each check begins with a request that only a majority can answer. Without an answer within 10 s, the
         session ends, and the next one may find a broker on the side of the majority.
         """
-        uncounted = 0
-        while True:
-            began_s = lease_clock()
-            await prove_majority(channel, lease_queue(self._flow))
-            for lane in Lane:
-                depth = await measure(channel, lane_queue(self._flow, lane))
-                self._consumers[lane] = depth.consumers
-                if not self._stopping:
-                    self._listener.depth_measured(lane, depth, began_s=began_s)
-            uncounted = 0 if self._consumers[Lane.LIVE] else uncounted + 1
-            if uncounted == UNCOUNTED_MAX:
-                raise BrokerUnavailableError("the broker does not count our consumer among those of the events queue")
-            await asyncio.sleep(POLL_S)
+        began_s = lease_clock()
+        await self._prove_majority(channel)
+        return sum([await self._measure(channel, lane, began_s, is_proved=True) for lane in Lane])
+
+    async def _check_at_rest(self, channel: Channel) -> int:
+        """Measure the live lane; return the number of its ready messages. Of the others, any message is delivered."""
+        began_s = lease_clock()
+        if is_proved := self._seat.proof_age_s > REST_PROOF_S:
+            await self._prove_majority(channel)
+        return await self._measure(channel, Lane.LIVE, began_s, is_proved=is_proved)
+
+    async def _prove_majority(self, channel: Channel) -> None:
+        await prove_majority(channel, lease_queue(self._flow))
+        self._seat.note_proof()
+
+    async def _measure(self, channel: Channel, lane: Lane, began_s: float, *, is_proved: bool) -> int:
+        depth = await measure(channel, lane_queue(self._flow, lane))
+        self._consumers[lane] = depth.consumers
+        if not self._stopping:
+            self._listener.depth_measured(lane, depth, began_s=began_s, is_proved=is_proved)
+        return depth.messages
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._busy.is_set()
+
+    def _wake(self) -> None:
+        """Check every second from now on."""
+        self._busy_at_s = time.monotonic()
+        if not self._is_busy:
+            self._busy.set()
+            self._listener.rested(is_resting=False)
+
+    def _rest(self) -> None:
+        """Check rarely from now on."""
+        if self._is_busy:
+            self._busy.clear()
+            self._listener.rested(is_resting=True)
 
     async def _watch_held(self) -> NoReturn:
         """End a session with deliveries that are never settled: the broker still has them and delivers them again."""
         while True:
+            await self._busy.wait()  # at rest there are none
             await asyncio.sleep(POLL_S)
             late_s = time.monotonic() - self._held_max_s
             stuck = [delivery for delivery in self._held.values() if delivery.received_s < late_s]
@@ -351,9 +442,10 @@ class Consumer:
                 raise BrokerUnavailableError(f"a delivery has been unsettled for more than {self._held_max_s:g} s")
 
     async def _consume(self, consuming: ConsumeChannel, lane: Lane) -> str:
-        held = self._held
+        held, arrived = self._held, self._arrived
 
         def deliver(envelope: Envelope, tag: int) -> None:
+            arrived.set()
             self._sink.put(Delivery(envelope=envelope, lane=lane, channel=consuming, tag=tag, held=held))
 
         queue = lane_queue(self._flow, lane)

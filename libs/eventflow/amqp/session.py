@@ -62,7 +62,7 @@ class _Broker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ending:
+class Ending:
     """The end of a session by an error.
 
     Attributes:
@@ -75,6 +75,33 @@ class _Ending:
     error: BaseException
     reason: str
     is_broker_suspect: bool
+
+
+class EndingLog:
+    """Logs the ends of sessions, and knows the pause after each."""
+
+    def __init__(self, name: str) -> None:
+        """Log for the sessions of this name."""
+        self._name = name
+        self._logged_refusal: str | None = None
+
+    def note(self, ending: Ending, *, advice: str) -> float:
+        """Log the end of a session, and return the pause until the next one in seconds.
+
+        Args:
+            ending: The end.
+            advice: The command that grants all rights, in case that one is missing.
+        """
+        if not is_refused(ending.error):
+            self._logged_refusal = None
+            log.warning("broker.session_ended", connection=self._name, reason=ending.reason)
+            return SESSION_PAUSE_S
+        # A missing right ends every session until the right is granted, so it is logged once and not every 5 s.
+        refusal = str(ending.error.__cause__)
+        if refusal != self._logged_refusal:
+            log.error("broker.right_missing", connection=self._name, reason=ending.reason, advice=advice)
+        self._logged_refusal = refusal
+        return REFUSED_PAUSE_S
 
 
 async def keep_connected(urls: Sequence[str], *, name: str, session: Session) -> None:
@@ -92,7 +119,7 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
         TopologyMismatchError: Raised by the session. Another session could not help.
     """
     brokers = [_Broker.of(url) for url in urls]
-    logged_refusal: str | None = None
+    endings = EndingLog(name)
     while True:
         broker, connection = await _connect_to_first(brokers, name=name)
         ending = await _run(session, connection, name=name)
@@ -100,44 +127,43 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
             return
         brokers.remove(broker)
         brokers.insert(len(brokers) if ending.is_broker_suspect else 0, broker)
-        if is_refused(ending.error):
-            # A missing right ends every session until the right is granted, so it is logged once and not every 5 s.
-            refusal = str(ending.error.__cause__)
-            if refusal != logged_refusal:
-                log.error(
-                    "broker.right_missing", connection=name, reason=ending.reason, advice=broker.permissions_command
-                )
-            logged_refusal = refusal
-            await asyncio.sleep(REFUSED_PAUSE_S)
-        else:
-            logged_refusal = None
-            log.warning("broker.session_ended", connection=name, reason=ending.reason)
-            await asyncio.sleep(SESSION_PAUSE_S)
+        await asyncio.sleep(endings.note(ending, advice=broker.permissions_command))
 
 
-async def _run(session: Session, connection: BrokerConnection, *, name: str) -> _Ending | None:
+async def _run(session: Session, connection: BrokerConnection, *, name: str) -> Ending | None:
     """Run a session and close its connection; return its ending, or None if the session returned."""
-    began_s = time.monotonic()
-    is_broker_suspect = False
-    try:
+    ending: Ending | None = None
+
+    async def session_and_close(_: Connection) -> None:
+        nonlocal ending
         async with closing(connection):
-            try:
-                log.info("broker.connected", connection=name, server=f"RabbitMQ {server_version(connection)}")
-                await session(connection)
-            finally:
-                # Decided before `closing` closes the connection: afterwards every connection is lost.
-                is_broker_suspect = not connection.wire.is_lost or time.monotonic() - began_s < SESSION_PAUSE_S
+            log.info("broker.connected", connection=name, server=f"RabbitMQ {server_version(connection)}")
+            # Judged before `closing` closes the connection: afterwards every connection is lost.
+            ending = await ending_of(session, connection)
+
+    failed_close = await ending_of(session_and_close, connection)
+    return ending or failed_close
+
+
+async def ending_of(session: Session, connection: BrokerConnection) -> Ending | None:
+    """Run a session on a connection, which stays open; return its ending, or None if the session returned."""
+    began_s = time.monotonic()
+    try:
+        await session(connection)
     except (BrokerUnavailableError, *CONNECTION_ERRORS) as error:
         if is_cancelled_by_us():  # the library turns a cancellation into its own error if the connection is closing
             raise asyncio.CancelledError from error
-        reason = connection.wire.close_reason or first_line(error)
-        return _Ending(error=error, reason=reason, is_broker_suspect=is_broker_suspect)
+        return _ending(error, first_line(error), connection, began_s=began_s)
     except asyncio.CancelledError as error:
         if is_cancelled_by_us():
             raise
-        reason = connection.wire.close_reason or "the connection was closed"
-        return _Ending(error=error, reason=reason, is_broker_suspect=is_broker_suspect)
+        return _ending(error, "the connection was closed", connection, began_s=began_s)
     return None
+
+
+def _ending(error: BaseException, reason: str, connection: BrokerConnection, *, began_s: float) -> Ending:
+    is_suspect = not connection.wire.is_lost or time.monotonic() - began_s < SESSION_PAUSE_S
+    return Ending(error=error, reason=connection.wire.close_reason or reason, is_broker_suspect=is_suspect)
 
 
 async def _connect_to_first(brokers: Sequence[_Broker], *, name: str) -> tuple[_Broker, BrokerConnection]:

@@ -1,10 +1,10 @@
 """Streams, read from their last message on. Reading removes nothing, so every reader gets the same messages."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
@@ -20,70 +20,68 @@ STREAM_SILENCE_S = 0.5
 """Silence after which a reader has reached the end of the stream."""
 
 
-async def follow_stream(
-    connection: Connection,
-    queue: str,
-    *,
-    on_body: Callable[[bytes], None],
-    on_empty: Callable[[], None],
-    silence_s: float,
-) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
-    """Read the last messages of a stream and each that follows; return when the first has arrived, or if none exists.
+class StreamReader:
+    """Reads any number of streams over one channel."""
 
-    A broker counts the messages of a stream with a delay of seconds. So a stream is taken as empty only if the broker
-    counts no message and none arrives within `silence_s`.
+    def __init__(self, channel: Channel) -> None:
+        """Use a channel for nothing else."""
+        self._channel = channel
+        self._cancellation = cancellation_of(channel)  # before consuming, so that no cancellation is missed
 
-    Args:
-        connection: The connection to read on.
-        queue: The stream.
-        on_body: Called with the body of each message.
-        on_empty: Called if the stream is empty.
-        silence_s: Time to wait for a message that the broker has not counted.
+    async def start(self) -> None:
+        """Prepare the channel. Call this before `follow`."""
+        # RabbitMQ requires a prefetch for a stream. It counts for each consumer apart.
+        await answered("set a prefetch", self._channel.basic_qos(prefetch_count=STREAM_PREFETCH))
 
-    Returns:
-        A coroutine function that waits until reading ends, and then raises `BrokerUnavailableError`.
+    async def follow(
+        self, queue: str, *, on_body: Callable[[bytes], None], on_empty: Callable[[], None], silence_s: float
+    ) -> None:
+        """Read the last messages of a stream and each that follows; return when the first has arrived, or none exists.
 
-    Raises:
-        BrokerUnavailableError: The broker refused it, or delivers nothing although it counts messages.
-    """
-    return await _follow(await open_channel(connection), queue, on_body=on_body, on_empty=on_empty, silence_s=silence_s)
+        A broker counts the messages of a stream with a delay of seconds. So a stream is taken as empty only if the
+        broker counts no message and none arrives within `silence_s`.
 
+        Args:
+            queue: The stream.
+            on_body: Called with the body of each message.
+            on_empty: Called if the stream is empty.
+            silence_s: Time to wait for a message that the broker has not counted.
 
-async def _follow(
-    channel: Channel,
-    queue: str,
-    *,
-    on_body: Callable[[bytes], None],
-    on_empty: Callable[[], None],
-    silence_s: float,
-) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
-    cancellation = cancellation_of(channel)  # before consuming, so that no cancellation is missed
-    has_come = asyncio.Event()
+        Raises:
+            BrokerUnavailableError: The broker refused it, or delivers nothing although it counts messages.
+        """
+        channel = self._channel
+        has_come = asyncio.Event()
 
-    async def deliver(message: DeliveredMessage) -> None:
-        has_come.set()
-        on_body(message.body)
-        # An ack of a stream settles nothing and only asks for more messages. A lost connection is noticed by `ended`.
-        with suppress(Exception):
-            await channel.basic_ack(message.delivery_tag or 0, wait=False)
+        async def deliver(message: DeliveredMessage) -> None:
+            has_come.set()
+            on_body(message.body)
+            # An ack of a stream settles nothing and only asks for more messages. A lost connection is noticed by
+            # `until_ended`.
+            with suppress(Exception):
+                await channel.basic_ack(message.delivery_tag or 0, wait=False)
 
-    async def ended() -> NoReturn:
-        await first_of(until_closed(channel), until_cancelled(cancellation))
+        counted = (await measure(channel, queue)).messages
+        action = f"follow {queue}"
+        # "last" is the last chunk, not the last message: older messages of the chunk come first, and the latest one
+        # counts.
+        await answered(action, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
+        try:
+            async with asyncio.timeout(RPC_TIMEOUT_S if counted else silence_s):
+                await has_come.wait()
+        except TimeoutError:
+            if counted:
+                raise BrokerUnavailableError(f"cannot {action}: {counted} messages, and none is delivered") from None
+            on_empty()
+
+    async def until_ended(self) -> NoReturn:
+        """Wait until reading ends.
+
+        Raises:
+            BrokerUnavailableError: It has; the message is the reason.
+        """
+        await first_of(until_closed(self._channel), until_cancelled(self._cancellation))
         raise AssertionError("unreachable: both only raise")
-
-    counted = (await measure(channel, queue)).messages
-    action = f"follow {queue}"
-    await answered(action, channel.basic_qos(prefetch_count=STREAM_PREFETCH))  # RabbitMQ requires one for a stream
-    # "last" is the last chunk, not the last message: older messages of the chunk come first, and the latest one counts.
-    await answered(action, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
-    try:
-        async with asyncio.timeout(RPC_TIMEOUT_S if counted else silence_s):
-            await has_come.wait()
-    except TimeoutError:
-        if counted:
-            raise BrokerUnavailableError(f"cannot {action}: {counted} messages, and none is delivered") from None
-        on_empty()
-    return ended
 
 
 async def last_of_stream(connection: Connection, queue: str) -> bytes | None:
@@ -96,12 +94,10 @@ async def last_of_stream(connection: Connection, queue: str) -> bytes | None:
         return None
     channel = await open_channel(connection)
     bodies: asyncio.Queue[bytes | None] = asyncio.Queue()
-    await _follow(
-        channel,
-        queue,
-        on_body=bodies.put_nowait,
-        on_empty=partial(bodies.put_nowait, None),
-        silence_s=STREAM_SILENCE_S,
+    reader = StreamReader(channel)
+    await reader.start()
+    await reader.follow(
+        queue, on_body=bodies.put_nowait, on_empty=partial(bodies.put_nowait, None), silence_s=STREAM_SILENCE_S
     )
     last = None
     with suppress(TimeoutError):  # several may come, the last one at the end

@@ -117,6 +117,10 @@ class Wire:
         """Offer each frame of a channel to `handler` first, from now on."""
         self._handlers[number] = handler
 
+    def release_channel(self, number: int) -> None:
+        """Offer no more frames of a channel to its handler: it is closed, and its number can be used again."""
+        self._handlers.pop(number, None)
+
     def send(self, frames: bytes) -> None:
         """Write whole frames at the end of this tick of the event loop, together with all others of the tick."""
         # One system call for all publishes of a tick. Each piece consists of whole frames. The library writes its own

@@ -11,9 +11,9 @@ renews a lease of 3 s.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import structlog
 
@@ -23,7 +23,7 @@ from eventflow.amqp.fanout import consume_fanout, declare_fanout
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import declare_queues, measure
 from eventflow.amqp.session import keep_connected
-from eventflow.amqp.streams import follow_stream
+from eventflow.amqp.streams import StreamReader
 from eventflow.control.lease import ControlLease
 from eventflow.control.messages import Broadcast, ControlMessage, Ignored, decode, encode
 from eventflow.control.overrides import InvalidOverridesError, Overrides, decode_overrides
@@ -31,7 +31,6 @@ from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import first_of
 from eventflow.topology import CONTROL_EXCHANGE, control_queue, overrides_queue, overrides_spec
 
-BROADCAST_EVERY_S = 1.0
 LOOK_EVERY_S = 1.0
 
 EMPTY_STREAM_S = 0.2
@@ -104,11 +103,9 @@ class ControlBus:
         queue = control_queue(self.instance if self._sessions == 1 else f"{self.instance}.{self._sessions}")
         await consume_fanout(channel, queue, exchange=CONTROL_EXCHANGE, on_body=self._receive)
         # Overrides before checks: the first check grants the lease, and by then all overrides must be known.
-        stream_ends = await asyncio.gather(
-            *(self._follow_overrides(connection, flow) for flow in self._override_listeners)
-        )
+        streams = await self._follow_overrides(connection)
         look = partial(measure, channel, queue)
-        await first_of(until_closed(channel), self._look_regularly(look), *(ended() for ended in stream_ends))
+        await first_of(until_closed(channel), streams.until_ended(), self._look_regularly(look))
 
     async def _look_regularly(self, look: Callable[[], Awaitable[object]]) -> NoReturn:
         """Check every second that the broker answers on the connection that receives the overrides.
@@ -122,9 +119,16 @@ class ControlBus:
                 self.lease.extend(began_s)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _follow_overrides(self, connection: Connection, flow: str) -> Callable[[], Coroutine[Any, Any, NoReturn]]:
-        """Pass the overrides of a flow to its listeners; return a function that waits for the end of the stream."""
+    async def _follow_overrides(self, connection: Connection) -> StreamReader:
+        """Pass the overrides of each flow to its listeners; return the reader when they are known."""
+        flows = tuple(self._override_listeners)
+        await declare_queues(connection, [overrides_spec(flow) for flow in flows])
+        streams = StreamReader(await open_channel(connection))
+        await streams.start()
+        await asyncio.gather(*(self._follow(streams, flow) for flow in flows))
+        return streams
 
+    async def _follow(self, streams: StreamReader, flow: str) -> None:
         def on_body(body: bytes) -> None:
             try:
                 self._apply(flow, decode_overrides(body))
@@ -136,10 +140,7 @@ class ControlBus:
             if flow not in self._known_flows:
                 self._apply(flow, Overrides())
 
-        await declare_queues(connection, [overrides_spec(flow)])
-        return await follow_stream(
-            connection, overrides_queue(flow), on_body=on_body, on_empty=on_empty, silence_s=EMPTY_STREAM_S
-        )
+        await streams.follow(overrides_queue(flow), on_body=on_body, on_empty=on_empty, silence_s=EMPTY_STREAM_S)
 
     def _apply(self, flow: str, overrides: Overrides) -> None:
         self._known_flows.add(flow)
@@ -157,10 +158,3 @@ class ControlBus:
                 log_it = log.debug if reason is Ignored.UNKNOWN_KIND else log.warning
                 log_it("control.message_ignored", reason=reason.value, body_bytes=len(body))
                 self._on_ignored(reason)
-
-
-async def broadcast_repeatedly(broadcast: Callable[[], None]) -> None:
-    """Call `broadcast` every second until cancelled."""
-    while True:
-        broadcast()
-        await asyncio.sleep(BROADCAST_EVERY_S)

@@ -9,13 +9,16 @@ import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Annotated
+from itertools import cycle
+from typing import Annotated, NoReturn
 
 import structlog
 
+from eventflow.amqp.consumer import REST_POLL_S
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
-from eventflow.control.bus import ControlBus, broadcast_repeatedly
+from eventflow.amqp.shared import SharedConnection
+from eventflow.control.bus import ControlBus
 from eventflow.history.opening import open_history
 from eventflow.management.api import Management
 from eventflow.management.policies import PolicyWatch
@@ -31,6 +34,7 @@ from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.metrics import exposition_of
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, flow_specs
+from eventflow_processor.backlog.depths import Depths
 from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.guards import require_target_credentials, require_target_urls
 from eventflow_processor.observe.history_metrics import HistoryMetrics
@@ -42,6 +46,15 @@ from eventflow_processor.report import FlowReporter
 imported()
 
 SERVICE = "eventflow-processor"
+
+CONNECTIONS_MAX = 8
+"""Connections to consume on. With more flows than that, several flows share one (ADR 42)."""
+
+REST_CHECKS_PER_S = 60
+"""Checks of all flows without events together. With more flows each is checked more rarely, so that their number does
+not decide the load of the processor and of the broker."""
+
+TEND_EVERY_S = 1.0
 
 log = structlog.stdlib.get_logger()
 
@@ -61,7 +74,12 @@ async def serve(settings: Settings) -> None:
             flows=settings.served_flows,
             on_look=partial(shared.metrics.set_policies, settings.served_flows),
         )
-        flows = [await wire_flow(name, flow, shared, stack) for name, flow in settings.served_flows.items()]
+        connections = _connections_of(settings, shared)
+        served, flows = settings.served_flows, list[Flow]()
+        rest_poll_s = max(REST_POLL_S, len(served) / REST_CHECKS_PER_S)
+        for (name, flow), connection in zip(served.items(), cycle(connections), strict=False):
+            seat = connection.seat(name=f"{shared.control.instance} consume {name}")
+            flows.append(await wire_flow(name, flow, shared, stack, seat=seat, rest_poll_s=rest_poll_s))
         obstacles = partial(obstacles_to, flows, shared, stop)
         for each in flows:
             broadcast = partial(shared.control.broadcast, each.name)
@@ -90,7 +108,7 @@ async def serve(settings: Settings) -> None:
             shared.recording.writer.start()
             stack.push_async_callback(shared.recording.writer.finish)  # after the drain, so that it has every attempt
         await stack.enter_async_context(supervised())
-        await run_until(stop, flows, shared.publisher, shared.control)
+        await run_until(stop, flows, shared, connections)
     log.info("processor.stopped")
 
 
@@ -137,27 +155,51 @@ def _recording_of(settings: Settings, instance: str, metrics: ProcessorMetrics) 
     return recording
 
 
-async def run_until(stop: asyncio.Event, flows: Sequence[Flow], publisher: Publisher, control: ControlBus) -> None:
+def _connections_of(settings: Settings, shared: Shared) -> Sequence[SharedConnection]:
+    """Build the connections to consume on: one for each flow, up to a number that does not grow with the flows."""
+    flows, instance = tuple(settings.served_flows), shared.control.instance
+    names = (
+        [f"{instance} consume {flow}" for flow in flows]
+        if len(flows) <= CONNECTIONS_MAX
+        else [f"{instance} consume {number} of {CONNECTIONS_MAX}" for number in range(1, CONNECTIONS_MAX + 1)]
+    )
+    return [SharedConnection(settings.broker.urls, name=name) for name in names]
+
+
+async def run_until(
+    stop: asyncio.Event, flows: Sequence[Flow], shared: Shared, connections: Sequence[SharedConnection]
+) -> None:
     """Consume and dispatch until the stop; then drain while copies can still be published."""
-    connected = [asyncio.create_task(publisher.run()), asyncio.create_task(control.run())]
-    consuming = [asyncio.create_task(flow.take_part(control)) for flow in flows]
-    dispatching = [
-        asyncio.create_task(duty)
-        for flow in flows
-        for duty in (
-            flow.dispatcher.run(),
-            flow.dispatcher.check_regularly(),
-            flow.depths.run(),
-            broadcast_repeatedly(flow.broadcast_state),
-        )
+    depths = Depths(
+        shared.settings.broker.urls,
+        flows=[flow.queues for flow in flows],
+        name=f"{shared.control.instance} look",
+        presence=shared.presence,
+    )
+    connected = [
+        asyncio.create_task(shared.publisher.run()),
+        asyncio.create_task(shared.control.run()),
+        *(asyncio.create_task(connection.run()) for connection in connections),
     ]
+    consuming = [asyncio.create_task(flow.take_part(shared.control)) for flow in flows]
+    dispatching = [asyncio.create_task(flow.dispatcher.run()) for flow in flows]
+    tending = [asyncio.create_task(depths.run()), asyncio.create_task(tend_regularly(flows))]
     try:
-        await lifecycle.until_stopped(stop, *connected, *consuming, *dispatching)
+        await lifecycle.until_stopped(stop, *connected, *consuming, *dispatching, *tending)
         log.info("processor.draining", timeout_s=max((flow.drain_timeout_s for flow in flows), default=0.0))
-        await cancel_and_wait(*dispatching)
+        await cancel_and_wait(*dispatching, *tending)
         await asyncio.gather(*(flow.drain() for flow in flows))
     finally:
-        await cancel_and_wait(*dispatching, *consuming, *connected)
+        await cancel_and_wait(*dispatching, *tending, *consuming)
+        await cancel_and_wait(*connected)  # last: a session closes its channels while its connection works
+
+
+async def tend_regularly(flows: Sequence[Flow]) -> NoReturn:
+    """Do for every flow what is due each second, until cancelled. One timer for all costs less than one for each."""
+    while True:
+        await asyncio.sleep(TEND_EVERY_S)
+        for flow in flows:
+            flow.tend()
 
 
 def command(config: ConfigOption = None, _version: Annotated[bool, version_option(SERVICE)] = False) -> None:

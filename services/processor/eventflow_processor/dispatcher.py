@@ -27,7 +27,6 @@ from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import CRASH_PAUSE_S, HELD_IN_MEMORY_S
 from eventflow_processor.turn import Turn
 
-CHECK_EVERY_S = 1.0
 STANDSTILL_S = 30.0
 """If no attempt begins for this time although nothing prevents one, the processor is not ready."""
 
@@ -80,7 +79,7 @@ class Dispatcher:
         self._probed: deque[str] = deque(maxlen=PROBED_IDS_MAX)
         self._waits_for: WaitsFor | None = None
         self._waits_since_s = 0.0
-        self._queue_empty_at_s = time.monotonic()
+        self._queue_filled_at_s: float | None = None  # since then, each check has found events in the live queue
         self._log = log.bind(flow=flow)
 
     @property
@@ -103,19 +102,17 @@ class Dispatcher:
             if turns % TURNS_IN_A_ROW == 0:
                 await asyncio.sleep(0)
 
-    async def check_regularly(self) -> None:
-        """Requeue deliveries that have waited too long, and give up turns that do not end. Runs until cancelled.
+    def check(self) -> None:
+        """Requeue deliveries that have waited too long, and give up turns that do not end. Call it every second.
 
         During a pause deliveries wait long, and none may stay unsettled for a minute. A turn that has not ended by its
         time limit never will, because of a bug, and occupies a slot.
         """
-        while True:
-            await asyncio.sleep(CHECK_EVERY_S)
-            try:
-                self._requeue(self._schedule.take_received_before(time.monotonic() - HELD_IN_MEMORY_S))
-                self._give_up_before(time.monotonic() - self._held_max_s)
-            except Exception as error:  # noqa: BLE001 - the next check is in a second
-                self._observers.note_error(error, where="dispatcher")
+        try:
+            self._requeue(self._schedule.take_received_before(time.monotonic() - HELD_IN_MEMORY_S))
+            self._give_up_before(time.monotonic() - self._held_max_s)
+        except Exception as error:  # noqa: BLE001 - the next check is in a second
+            self._observers.note_error(error, where="dispatcher")
 
     async def drain(self, *, timeout_s: float) -> None:
         """Requeue deliveries that wait, and wait for turns to end; those still running after `timeout_s` are abandoned.
@@ -136,7 +133,9 @@ class Dispatcher:
     def live_depth_measured(self, *, ready: int) -> None:
         """Note the number of events that are ready in the live queue."""
         if not ready:
-            self._queue_empty_at_s = time.monotonic()
+            self._queue_filled_at_s = None
+        elif self._queue_filled_at_s is None:
+            self._queue_filled_at_s = time.monotonic()
 
     def standstill(self) -> str | None:
         """Return the reason why no attempt has begun for 30 s, with events and an open gate; None if all is well."""
@@ -149,9 +148,12 @@ class Dispatcher:
                 return f"all {self._concurrency} slots have been taken for {waited_s:.0f} s"
             case "the quota" if waited_s > STANDSTILL_S + self._quota.attempt_every_s:
                 return f"the quota has granted no attempt for {waited_s:.0f} s"
-            case "a delivery" if not self._turns and (stood_s := now_s - self._queue_empty_at_s) > STANDSTILL_S:
+            case "a delivery" if not self._turns and (stood_s := self._queue_filled_for_s(now_s)) > STANDSTILL_S:
                 return f"the queue has had events for {stood_s:.0f} s, and none is delivered to this processor"
         return None
+
+    def _queue_filled_for_s(self, now_s: float) -> float:
+        return 0.0 if self._queue_filled_at_s is None else now_s - self._queue_filled_at_s
 
     async def _begin_next(self) -> None:
         while self._schedule.is_empty:

@@ -8,10 +8,11 @@ from functools import partial
 import structlog
 from typing_extensions import override
 
-from eventflow.amqp.consumer import Consumer, MembershipListener
+from eventflow.amqp.consumer import REST_POLL_S, Consumer, MembershipListener
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
+from eventflow.amqp.shared import Seat
 from eventflow.control.bus import ControlBus
 from eventflow.network.client_tls import ClientTls, context_for_tokens
 from eventflow.settings.auto import concurrency_of, prefetch_of
@@ -21,7 +22,7 @@ from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.tracing import Tracer
 from eventflow.topology import Lane, dead_queue, flow_prefix, flow_specs, retry_queue
-from eventflow_processor.backlog.depths import Depths
+from eventflow_processor.backlog.depths import FlowQueues
 from eventflow_processor.backlog.monitor import BacklogMonitor
 from eventflow_processor.dispatcher import Dispatcher
 from eventflow_processor.gate.gate import Gate
@@ -88,12 +89,17 @@ class Membership(MembershipListener):
 
     @override
     @harmless
-    def depth_measured(self, lane: Lane, depth: QueueDepth, *, began_s: float) -> None:
+    def depth_measured(self, lane: Lane, depth: QueueDepth, *, began_s: float, is_proved: bool) -> None:
         if lane is Lane.LIVE:
-            self.quota.consumers_counted(depth.consumers, began_s=began_s)
+            self.quota.consumers_counted(depth.consumers, began_s=began_s, is_proved=is_proved)
             if self.dispatcher is not None:
                 self.dispatcher.live_depth_measured(ready=depth.messages)
         self.backlog.depth_measured(lane, depth)
+
+    @override
+    @harmless
+    def rested(self, *, is_resting: bool) -> None:
+        self.quota.rested(is_resting=is_resting)
 
     @override
     @harmless
@@ -117,8 +123,13 @@ class Flow:
     quota: Quota
     dispatcher: Dispatcher
     backlog: BacklogMonitor
-    depths: Depths
+    queues: FlowQueues
     drain_timeout_s: float
+
+    def tend(self) -> None:
+        """Do what is due every second: requeue late deliveries, and repeat the state to the peers."""
+        self.dispatcher.check()
+        self.broadcast_state()
 
     def broadcast_state(self) -> None:
         """Broadcast the state of gate and quota, for processors that join now."""
@@ -147,8 +158,21 @@ class Flow:
         await self.consumer.close()
 
 
-async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncExitStack) -> Flow:
-    """Build the parts of one flow. The end of `stack` closes its target."""
+async def wire_flow(
+    name: str,
+    flow: FlowSettings,
+    shared: Shared,
+    stack: AsyncExitStack,
+    *,
+    seat: Seat,
+    rest_poll_s: float = REST_POLL_S,
+) -> Flow:
+    """Build the parts of one flow. The end of `stack` closes its target.
+
+    Args:
+        seat: The place on a connection to consume on.
+        rest_poll_s: Time between two checks while the flow has no events.
+    """
     settings, metrics = flow.target, shared.metrics.bind(name)
     lanes = Lanes(due_share=settings.due_share, replay_share=settings.replay_share)
     quota, gate = _quota_of(name, settings, shared), _gate_of(name, settings, shared)
@@ -166,7 +190,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         metrics=metrics,
         internal_errors=shared.metrics.internal_errors,
     )
-    consumer = _consumer_of(name, flow, shared, lanes=lanes, membership=membership)
+    consumer = _consumer_of(name, flow, shared, seat=seat, rest_poll_s=rest_poll_s, lanes=lanes, membership=membership)
     tracing = DeliveryTracing(
         shared.tracer,
         flow=name,
@@ -217,7 +241,7 @@ async def wire_flow(name: str, flow: FlowSettings, shared: Shared, stack: AsyncE
         quota=quota,
         dispatcher=dispatcher,
         backlog=backlog,
-        depths=_depths_of(name, settings, shared, metrics),
+        queues=_queues_of(name, settings, metrics, consumer),
         drain_timeout_s=shared.settings.processor.drain_timeout_s,
     )
 
@@ -274,9 +298,18 @@ def _gate_of(name: str, settings: TargetSettings, shared: Shared) -> Gate:
     )
 
 
-def _consumer_of(name: str, flow: FlowSettings, shared: Shared, *, lanes: Lanes, membership: Membership) -> Consumer:
+def _consumer_of(
+    name: str,
+    flow: FlowSettings,
+    shared: Shared,
+    *,
+    seat: Seat,
+    rest_poll_s: float,
+    lanes: Lanes,
+    membership: Membership,
+) -> Consumer:
     return Consumer(
-        shared.settings.broker.urls,
+        seat,
         flow=name,
         specs=flow_specs(name, flow.target.retry_delays_s),
         prefetch=prefetch_of(
@@ -286,17 +319,15 @@ def _consumer_of(name: str, flow: FlowSettings, shared: Shared, *, lanes: Lanes,
         publisher=shared.publisher,
         listener=membership,
         held_max_s=held_max_s(flow.target),
-        name=f"{shared.control.instance} consume {name}",
+        rest_poll_s=rest_poll_s,
         presence=shared.presence,
     )
 
 
-def _depths_of(name: str, settings: TargetSettings, shared: Shared, metrics: FlowMetrics) -> Depths:
-    """Build the measurement of the queues that no processor consumes from."""
+def _queues_of(name: str, settings: TargetSettings, metrics: FlowMetrics, consumer: Consumer) -> FlowQueues:
+    """Return the queues that no processor consumes from."""
     names = (dead_queue(name), *(retry_queue(name, delay_s) for delay_s in settings.retry_delays_s))
-    return Depths(
-        shared.settings.broker.urls,
+    return FlowQueues(
         queues={queue: partial(metrics.set_backlog, queue.removeprefix(flow_prefix(name))) for queue in names},
-        name=f"{shared.control.instance} look {name}",
-        presence=shared.presence,
+        busy_at_s=lambda: consumer.busy_at_s,
     )

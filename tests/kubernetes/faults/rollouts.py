@@ -10,6 +10,7 @@ async def collectors_restarted(world: KubernetesWorld) -> None:
 
 
 async def processors_restarted(world: KubernetesWorld) -> None:
+    """Each new processor takes a share of the quota at once, and begins to use it after 4 s."""
     await world.cluster.kubectl.restart(PROCESSORS)
 
 
@@ -20,6 +21,6 @@ async def brokers_restarted(world: KubernetesWorld) -> None:
 
 CASES = (
     Case(scenario=Scenario(name="rolling restart of the collectors", fault=collectors_restarted)),
-    Case(scenario=Scenario(name="rolling restart of the processors", fault=processors_restarted, calm_s=30)),
-    Case(scenario=Scenario(name="rolling restart of the brokers", fault=brokers_restarted)),
+    Case(scenario=Scenario(name="rolling restart of the processors", fault=processors_restarted, calm_s=60)),
+    Case(scenario=Scenario(name="rolling restart of the brokers", fault=brokers_restarted, calm_s=30)),
 )

@@ -10,7 +10,10 @@ from tests.kubernetes.installation import COLLECTOR_PODS, COLLECTORS, Installati
 from tests.support.wait import eventually
 
 LOW_PER_S, HIGH_PER_S = 50.0, 2000.0
-RISE_S, HIGH_S = 120.0, 60.0
+RISE_S, HIGH_S = 90.0, 45.0
+DELIVERED_PER_S = 800.0
+"""Quota of the flow: the machine that runs the cluster, the load and the target shall not be busy with deliveries."""
+
 STEP_S = 2.0
 LEAST, MOST = 2, 8
 CPU = "250m"
@@ -29,7 +32,7 @@ async def install_autoscaler(cluster: Installation) -> None:
             },
             "resources": {"requests": {"cpu": CPU}, "limits": {"cpu": CPU}},
         },
-        config=configuration(cluster.target_url, rate_per_s=None),
+        config=configuration(cluster.target_url, rate_per_s=DELIVERED_PER_S),
     )
 
 

@@ -8,7 +8,7 @@ from tests.kubernetes.installation import RELEASE, Installation
 from tests.kubernetes.surroundings import Surroundings
 
 VERSIONS = ("0.1.0", "0.2.0")
-BOTH_WAYS_PAUSE_S = 10.0
+BETWEEN_S = 30.0
 OLD_COLLECTOR = {"shutdownDelaySeconds": None, "spool": {"drainTimeoutSeconds": None}}
 """Settings that the older versions do not know. Without them, Kubernetes waits before it stops a collector."""
 
@@ -19,7 +19,7 @@ async def install_older(cluster: Installation, *, version: str) -> None:
 
 async def upgraded_and_back(world: KubernetesWorld) -> None:
     await world.cluster.install()
-    await world.pause(BOTH_WAYS_PAUSE_S)
+    await world.pause(BETWEEN_S)
     await world.cluster.helm("rollback", RELEASE)
     await world.cluster.ready()
 
@@ -34,7 +34,7 @@ def _missing(surroundings: Surroundings, *, version: str) -> str:
 
 CASES = tuple(
     Case(
-        scenario=Scenario(name=f"rolling upgrade from {version}, and back", fault=upgraded_and_back, calm_s=30),
+        scenario=Scenario(name=f"rolling upgrade from {version}, and back", fault=upgraded_and_back, calm_s=60),
         prepare=partial(install_older, version=version),
         missing=partial(_missing, version=version),
     )

@@ -15,6 +15,7 @@ from eventflow.network.broker_tls import context_of
 from eventflow.network.broker_url import parse_broker_url
 from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.processor import ProcessorSettings
+from eventflow_collector.server.supervisor import KILL_AFTER_S
 from tests.support.certificates import Authority
 from tests.support.means import cannot
 
@@ -22,7 +23,9 @@ DEPLOY = Path(__file__).parents[3] / "deploy"
 CLUSTER = DEPLOY / "cluster"
 NODES = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
 IN_CONTAINERS = "/run/secrets/tls"
-INSTANCES = ("collector-1", "collector-2", "processor-1", "processor-2", "console")
+COLLECTORS = ("collector-1", "collector-2")
+INSTANCES = (*COLLECTORS, "processor-1", "processor-2", "console")
+HAPROXY = (CLUSTER / "haproxy/haproxy.cfg").read_text()
 
 
 def make_secrets(directory: Path, *arguments: str) -> None:
@@ -163,12 +166,25 @@ def test_only_the_front_and_two_pages_are_published_and_only_on_loopback(service
 
 
 def test_a_service_may_drain_before_docker_kills_it(services: dict[str, dict[str, Any]]) -> None:
-    drain_s = max(CollectorSettings().drain_timeout_s, ProcessorSettings().drain_timeout_s)
+    delay_s = float(services["collector-1"]["environment"]["EVENTFLOW_COLLECTOR__SHUTDOWN_DELAY_S"])
+    collector_s = CollectorSettings(shutdown_delay_s=delay_s).stop_within_s + KILL_AFTER_S
     for name in INSTANCES:
-        assert seconds(services[name]["stop_grace_period"]) >= 2 * drain_s
-    hard_stop = re.search(r"hard-stop-after (\d+)s", (CLUSTER / "haproxy/haproxy.cfg").read_text())
+        needed_s = collector_s if name in COLLECTORS else 2 * ProcessorSettings().drain_timeout_s
+        assert seconds(services[name]["stop_grace_period"]) >= needed_s, name
+    hard_stop = re.search(r"hard-stop-after (\d+)s", HAPROXY)
     assert hard_stop
     assert int(hard_stop[1]) < seconds(services["haproxy"]["stop_grace_period"])
+
+
+def test_haproxy_leaves_a_stopping_collector_in_half_of_its_delay(services: dict[str, dict[str, Any]]) -> None:
+    checks = re.search(r"inter (\d+)s fastinter (\d+)ms fall 2", HAPROXY)
+    timeout = re.search(r"timeout connect (\d+)s", HAPROXY)
+    assert checks
+    assert timeout
+    found_s = int(checks[1]) + int(checks[2]) / 1000 + int(timeout[1])
+    for name in COLLECTORS:
+        delay_s = float(services[name]["environment"]["EVENTFLOW_COLLECTOR__SHUTDOWN_DELAY_S"])
+        assert delay_s >= 2 * found_s
 
 
 def seconds(text: str) -> float:
@@ -195,6 +211,6 @@ def test_the_nodes_that_find_each_other_are_those_of_compose(services: dict[str,
 def test_haproxy_accepts_its_configuration(made: Path, tmp_path: Path) -> None:
     if shutil.which("haproxy") is None:
         pytest.skip("HAProxy is not installed")
-    text = (CLUSTER / "haproxy/haproxy.cfg").read_text().replace(IN_CONTAINERS, str(made / "tls/haproxy"))
+    text = HAPROXY.replace(IN_CONTAINERS, str(made / "tls/haproxy"))
     (tmp_path / "haproxy.cfg").write_text(text)
     subprocess.run(["haproxy", "-c", "-f", tmp_path / "haproxy.cfg"], check=True, capture_output=True, timeout=30)

@@ -84,7 +84,9 @@ def check_docker(words: Sequence[str]) -> None:
                 break
     verb, *services = plain or ["-"]
     if verb in WITH_SERVICE:
-        for service in services:
+        for before, service in zip(["", *services], services, strict=False):
+            if before == "$":  # a variable of the shell
+                continue
             assert service in COMPOSE["services"] or not service.isalpha(), f"docker {' '.join(words)}"
         if verb == "run" and services[:1] == ["eventflow"]:
             check_eventflow(rest)

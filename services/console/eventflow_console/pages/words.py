@@ -7,6 +7,8 @@ import math
 from datetime import UTC, datetime
 from typing import Final
 
+from eventflow.operations.status import eta
+
 UNKNOWN: Final = "-"
 _THIN_SPACE: Final = "\u202f"
 """Separates thousands. It is narrow, and no line breaks at it."""
@@ -42,9 +44,8 @@ def duration(seconds: float | None) -> str:
     if seconds < 0.9995:
         milliseconds = max(seconds, 0.0) * 1000
         return f"{_three_digits(milliseconds) if milliseconds < 10 else round(milliseconds)} ms"
-    for unit_s, unit in ((_DAY_S, "days"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
-        if seconds >= 2 * unit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
+    if seconds >= 2 * _MINUTE_S:
+        return eta.duration(seconds)  # as the command line shows it
     return f"{_three_digits(seconds)} s"
 
 

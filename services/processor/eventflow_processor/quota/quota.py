@@ -69,6 +69,7 @@ class Quota:
         self._rate = AimdRate(rate_per_s)
         self._bucket: Bucket | None = None
         self._share_per_s = 0.0
+        self._is_resting = False
         self._waiters = 0
         self._first = asyncio.Lock()  # held by the first waiter, because a bucket has one waiter at a time
         self._changed = asyncio.Event()
@@ -83,10 +84,14 @@ class Quota:
 
     @property
     def share_per_s(self) -> float:
-        """Units per second that this processor may spend now; infinite without a quota."""
+        """Units per second that this processor may spend now; infinite without a quota.
+
+        At rest it is the share that the next event gets as soon as a check has renewed the lease.
+        """
         if math.isinf(self.rate_per_s):
             return math.inf
-        return self._share_per_s if self._lease_s() > 0 else 0.0
+        may_spend = self._lease_s() > 0 or (self._is_resting and self._roster.is_member)
+        return self._share_per_s if may_spend else 0.0
 
     @property
     def processors(self) -> int:
@@ -151,10 +156,18 @@ class Quota:
         self._roster.left()
         self._share()
 
-    def consumers_counted(self, consumers: int, *, began_s: float) -> None:
-        """Note the number of consumers of the events queue, from a check that began at `began_s` of the lease clock."""
+    def rested(self, *, is_resting: bool) -> None:
+        """Note that checks become rare because no event comes, or that they are regular again."""
+        self._is_resting = is_resting
+
+    def consumers_counted(self, consumers: int, *, began_s: float, is_proved: bool = True) -> None:
+        """Note the number of consumers of the events queue, from a check that began at `began_s` of the lease clock.
+
+        Args:
+            is_proved: Whether a majority of the brokers answered in the check. Otherwise it renews no lease.
+        """
         was_member = self._roster.is_member
-        self._roster.consumers_counted(consumers, began_s=began_s)
+        self._roster.consumers_counted(consumers, began_s=began_s, is_proved=is_proved)
         self._share()
         if self._roster.is_member and not was_member:
             self._log.info("quota.joined", processors=self._roster.processors)

@@ -6,7 +6,11 @@ adding up to more than the quota:
 
 * A processor that joins waits `JOIN_S` before it spends, unless it is alone.
 * A processor spends only within `LEASE_S` of the start of its last successful check.
-* A share shrinks at the first check that shows more consumers, and grows at the second that shows fewer.
+* A share shrinks at the first check that shows more consumers, and grows at the second that shows fewer, `APART_S` or
+  more after the first.
+
+While no event comes, checks are rare, and the lease ends. The next event starts a check at once. None of the rules
+depends on the time between two checks: a lease of any age shows that its check counted all who joined `LEASE_S` before.
 
 Each figure follows from the others. Peers check every `POLL_S`. So `JOIN_S = LEASE_S + POLL_S` after a join, each peer
 either has counted the new consumer, or has stopped because its last check is older than `LEASE_S`. If a peer becomes
@@ -23,6 +27,10 @@ broker drops a silent peer, so that its share goes to the others."""
 
 JOIN_S = LEASE_S + POLL_S
 
+APART_S = 0.9 * POLL_S
+"""Shortest time between the two checks that let a share grow. A check that an event starts can follow a regular one
+within a millisecond. The timer of a regular check can be a little early."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Roster:
@@ -37,7 +45,9 @@ class Roster:
     processors: int = 0
     _joined_at_s: float = math.inf
     _looked_at_s: float = -math.inf
-    _last_count: int = 0
+    _period_began_s: float = -math.inf
+    _count: int = 0  # the largest of the present period of `APART_S`
+    _count_before: int = 0  # that of the period before
 
     def joined(self, *, now_s: float) -> None:
         """Note that the consumer of this processor has just been started."""
@@ -47,21 +57,27 @@ class Roster:
     def left(self) -> None:
         """Note that this processor no longer has a consumer."""
         self.is_member = False
-        self.processors = self._last_count = 0
-        self._joined_at_s, self._looked_at_s = math.inf, -math.inf
+        self.processors = self._count = self._count_before = 0
+        self._joined_at_s, self._looked_at_s, self._period_began_s = math.inf, -math.inf, -math.inf
 
-    def consumers_counted(self, consumers: int, *, began_s: float) -> None:
+    def consumers_counted(self, consumers: int, *, began_s: float, is_proved: bool = True) -> None:
         """Note the number of consumers that a check found.
 
         Args:
             began_s: Start of the check. The answer may be late, and its count may be as old as the request.
+            is_proved: Whether a majority of the brokers answered in the check. Otherwise it renews no lease.
         """
         if consumers < 1 or began_s < self._joined_at_s:
             return  # this processor's own consumer is not counted, so that of a peer may be missing too
-        # The larger of the last two counts, so a share grows one check late: a peer whose consumer the broker has
-        # dropped may notice the end of its connection a moment later, and spends until then.
-        self.processors = max(consumers, self._last_count)
-        self._last_count = consumers
+        # A share grows one period late: a peer whose consumer the broker has dropped may notice the end of its
+        # connection a moment later, and spends until then.
+        if began_s >= self._period_began_s + APART_S:
+            self._count_before, self._count, self._period_began_s = self._count, consumers, began_s
+        else:
+            self._count = max(self._count, consumers)
+        self.processors = max(self._count, self._count_before)
+        if not is_proved:
+            return
         self._looked_at_s = began_s
         if consumers == 1 or began_s >= self._joined_at_s + JOIN_S:
             self.is_member = True

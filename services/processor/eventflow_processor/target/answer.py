@@ -10,7 +10,7 @@ from eventflow.excerpt import excerpt_of
 from eventflow.network.failure import PLAIN_ON_TLS_PORT
 from eventflow_processor.target.feedback import NAMES, FeedbackReader
 from eventflow_processor.target.kept_answer import CONTENT_ENCODING, CONTENT_TYPE, KEPT_NAMES, AnswerKeeping
-from eventflow_processor.target.redaction import Secrets
+from eventflow_processor.target.redaction import Pause, Secrets
 from eventflow_processor.target.result import BY_STATUS, Failed, Judged, KeptAnswer, Succeeded, judge
 from eventflow_processor.target.success import SuccessRule, parsed
 
@@ -93,6 +93,7 @@ class AnswerJudge:
         self._steers = feedback.mode != "none"
         self._secrets = Secrets(secrets)
         self._keeping = keeping
+        self._pause = Pause()
         self._keeps_successes = keeping is not None and keeping.of_successes
         self.header_names = NAMES if keeping is None else NAMES | KEPT_NAMES
 
@@ -161,4 +162,5 @@ class AnswerJudge:
             encoding=headers.get(CONTENT_ENCODING),
             kind=headers.get(CONTENT_TYPE),
             secrets=self._secrets,
+            pause=self._pause,
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from eventflow_processor.target.redaction import Patterns, Secrets
+from eventflow_processor.target.redaction import Patterns, Pause, Secrets
 from eventflow_processor.target.result import KeptAnswer
 
 CONTENT_TYPE: Final = "content-type"
@@ -32,7 +32,7 @@ class AnswerKeeping:
     patterns: Patterns = field(default_factory=Patterns)
 
     def kept(
-        self, content: bytes, *, is_whole: bool, encoding: str | None, kind: str | None, secrets: Secrets
+        self, content: bytes, *, is_whole: bool, encoding: str | None, kind: str | None, secrets: Secrets, pause: Pause
     ) -> KeptAnswer:
         """Return the part of an answer that is kept.
 
@@ -42,12 +42,13 @@ class AnswerKeeping:
             encoding: The `Content-Encoding`. In a compressed body no secret can be found, so nothing of it is kept.
             kind: The `Content-Type`.
             secrets: Our secrets, which it may repeat.
+            pause: The pause of its target, after an answer in which the patterns took too long.
         """
         beginning: bytes | None = None
         if encoding is None or encoding.lower() == "identity":
             searched = content[: self.max_bytes + max(secrets.longest_bytes, PATTERN_REACH_BYTES)]
             clean = secrets.struck_from(searched, is_whole=is_whole and len(searched) == len(content))
-            beginning = self.patterns.struck_from(clean[: self.max_bytes + PATTERN_REACH_BYTES])
+            beginning = self.patterns.struck_from(clean[: self.max_bytes + PATTERN_REACH_BYTES], pause)
         return KeptAnswer(
             content=None if beginning is None else beginning[: self.max_bytes],
             content_type=None if kind is None else _shown(kind, secrets),

@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -18,7 +19,7 @@ PATTERNS_MAX_S = 0.05
 """Longest processor time for the patterns of an operator in one answer. With backtracking, a pattern can need years."""
 
 SLOW_PAUSE_S = 60.0
-"""Time after such an answer in which no pattern is tried, so that a target cannot slow the processor down."""
+"""Time after such an answer in which no other one of its target is tried, so that it cannot slow the processor down."""
 
 log = structlog.stdlib.get_logger()
 
@@ -56,6 +57,13 @@ class Secrets:
         return content
 
 
+@dataclass(slots=True)
+class Pause:
+    """The time until which no answer of one target is tried. Other targets must not lose their answers for it."""
+
+    until_s: float = -math.inf
+
+
 class Patterns:
     """The regular expressions of an operator. They are stopped after a while, because they may need any time.
 
@@ -67,17 +75,21 @@ class Patterns:
         """Compile them. With patterns, this must run on the main thread, the only one that handles signals."""
         self._patterns = tuple(re.compile(pattern.encode()) for pattern in patterns)
         self._is_searching = False
-        self._again_at_s = -math.inf
         if self._patterns:
             # For ever: if the handler were removed, a signal that comes a moment too late would end the process.
             signal.signal(signal.SIGVTALRM, self._stop)
             signal.siginterrupt(signal.SIGVTALRM, False)  # it must not disturb a system call of another thread
 
-    def struck_from(self, content: bytes) -> bytes | None:
-        """Return an answer without the matches; None if they are not found in time, so that it must not be kept."""
+    def struck_from(self, content: bytes, pause: Pause) -> bytes | None:
+        """Return an answer without the matches; None if they are not found in time, so that it must not be kept.
+
+        Args:
+            content: The answer.
+            pause: The pause of its target.
+        """
         if not self._patterns or not content:
             return content
-        if time.monotonic() < self._again_at_s:
+        if time.monotonic() < pause.until_s:
             return None
         signal.setitimer(signal.ITIMER_VIRTUAL, PATTERNS_MAX_S)
         try:
@@ -87,7 +99,7 @@ class Patterns:
             self._is_searching = False  # inside of `try`: from here on, a late signal raises nothing
         except _TooSlowError:
             self._is_searching = False
-            self._again_at_s = time.monotonic() + SLOW_PAUSE_S
+            pause.until_s = time.monotonic() + SLOW_PAUSE_S
             log.error("history.redaction_too_slow", pattern=pattern.pattern.decode(), pause_s=SLOW_PAUSE_S)  # noqa: TRY400
             return None
         finally:

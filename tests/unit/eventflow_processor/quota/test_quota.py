@@ -102,6 +102,26 @@ async def test_nothing_is_granted_without_a_fresh_look() -> None:
     assert not await granted(quota, within_s=0.05)
 
 
+async def test_a_flow_at_rest_shows_its_share_and_grants_nothing_until_a_fresh_look() -> None:
+    bench = Bench()
+    quota = bench.quota("a", rate_per_s=100)
+    quota.joined()
+    bench.look(consumers=1)
+    quota.rested(is_resting=True)
+    bench.now_s += 60
+    assert bench.quotas["a"].share_per_s == 100
+    assert not quota.acquire_at_once()
+    waiting = asyncio.create_task(quota.acquire())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    quota.rested(is_resting=False)
+    assert bench.quotas["a"].share_per_s == 0
+    bench.look(consumers=4)
+    async with asyncio.timeout(1):
+        await waiting
+    assert bench.quotas["a"].share_per_s == 25, "its peers have come meanwhile"
+
+
 async def test_no_lease_outlasts_a_suspend_of_the_machine() -> None:
     """CLOCK_MONOTONIC, which 0.1.0 read, stands still during a suspend, so an old lease was spent after it."""
     bench = Bench()

@@ -1,0 +1,140 @@
+"""Connections that several flows share. Each flow has a seat: a session with channels of its own, which fails alone.
+
+A connection for each flow would cost the broker as much memory as two of its queues, and a socket on both sides. Two
+rules keep the sessions on a connection apart (ADR 42):
+
+* A session that ends closes its channels, and the next one opens others. The other sessions are not affected.
+* The connection itself is replaced if it is lost, or if a session fails on it while no other one has reached a
+  majority of the brokers lately. In this case the broker may be the cause, so the next connection prefers another one.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+
+from eventflow.amqp.channel import RPC_TIMEOUT_S, closed_channel, is_refused, until_closed
+from eventflow.amqp.connection import BrokerConnection, Connection
+from eventflow.amqp.session import EndingLog, Session, ending_of, keep_connected
+from eventflow.errors import BrokerUnavailableError
+from eventflow.network.broker_url import parse_broker_url
+from eventflow.tasks import first_of
+from eventflow.topology import permissions_command
+
+PROVED_WITHIN_S = RPC_TIMEOUT_S + 5.0
+"""Age up to which a proof of a majority speaks for a connection. If the broker loses the majority, all sessions that
+check it fail after `RPC_TIMEOUT_S`, and each of them forgets its own proof."""
+
+NOTICE_POLL_S = 0.05
+
+
+class SharedConnection:
+    """One connection for the sessions of several flows."""
+
+    def __init__(self, urls: Sequence[str], *, name: str) -> None:
+        """Prepare; `run` connects.
+
+        Args:
+            urls: URLs of the brokers, the preferred one first.
+            name: Shown in logs and in the management UI.
+        """
+        broker = parse_broker_url(urls[0])
+        self._urls = urls
+        self._name = name
+        self._advice = permissions_command(broker.username, vhost=broker.vhost)
+        self._seats: list[Seat] = []
+        self._connection: BrokerConnection | None = None
+        self._connected = asyncio.Event()
+        self._given_up = asyncio.Event()
+
+    def seat(self, *, name: str) -> "Seat":
+        """Return a place for one more session; `name` is shown in logs."""
+        seat = Seat(self, name=name)
+        self._seats.append(seat)
+        return seat
+
+    def proved_at_s(self) -> float:
+        """Return the monotonic time of the latest proof of a majority by any session that has not failed since."""
+        return max((seat.proved_at_s for seat in self._seats), default=-math.inf)
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        await keep_connected(self._urls, name=self._name, session=self._session)
+
+    async def keep_session(self, session: Session, seat: "Seat") -> None:
+        """Run `session` on the connection, and again after each error; return when the session returns."""
+        endings = EndingLog(seat.name)
+        connection: BrokerConnection | None = None
+        while True:
+            connection = await self._other_than_lost(connection)
+            try:
+                ending = await ending_of(session, connection)
+            finally:
+                seat.proved_at_s = -math.inf
+            if ending is None:
+                return
+            if connection.wire.is_lost or connection is not self._connection:
+                continue  # `keep_connected` logs the loss, once for all sessions, and pauses
+            pause_s = endings.note(ending, advice=self._advice)
+            if not is_refused(ending.error) and time.monotonic() - self.proved_at_s() > PROVED_WITHIN_S:
+                self._given_up.set()
+            await asyncio.sleep(pause_s)
+
+    async def _session(self, connection: Connection) -> None:
+        async with closed_channel(connection) as watched:
+            self._given_up.clear()
+            self._connection = connection if isinstance(connection, BrokerConnection) else None
+            self._connected.set()
+            try:
+                await first_of(until_closed(watched), self._until_given_up())
+            finally:
+                self._connected.clear()
+                self._connection = None
+
+    async def _until_given_up(self) -> None:
+        await self._given_up.wait()
+        raise BrokerUnavailableError("a session has failed, and no other one has reached a majority of the brokers")
+
+    async def _other_than_lost(self, used: BrokerConnection | None) -> BrokerConnection:
+        """Wait for a connection; it is `used` again unless that one is lost or given up."""
+        while True:
+            await self._connected.wait()
+            connection = self._connection
+            is_left = connection is used and used is not None and (used.wire.is_lost or self._given_up.is_set())
+            if connection is not None and not is_left:
+                return connection
+            await asyncio.sleep(NOTICE_POLL_S)  # until `_session` has noticed it too
+
+
+class Seat:
+    """The place of one flow on a shared connection.
+
+    Attributes:
+        name: Shown in logs.
+        proved_at_s: Monotonic time at which a majority of the brokers has last answered this session.
+    """
+
+    def __init__(self, shared: SharedConnection, *, name: str) -> None:
+        """Use `SharedConnection.seat`."""
+        self._shared = shared
+        self.name = name
+        self.proved_at_s = -math.inf
+
+    async def keep(self, session: Session) -> None:
+        """Run `session` on the shared connection, and again after each error; return when the session returns.
+
+        The session must close the channels that it opens.
+
+        Raises:
+            TopologyMismatchError: Raised by the session. Another session could not help.
+        """
+        await self._shared.keep_session(session, self)
+
+    def note_proof(self) -> None:
+        """Note that a majority of the brokers has just answered on the connection."""
+        self.proved_at_s = time.monotonic()
+
+    @property
+    def proof_age_s(self) -> float:
+        """Seconds since a majority of the brokers has answered any session on the connection."""
+        return time.monotonic() - self._shared.proved_at_s()

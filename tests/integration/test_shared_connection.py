@@ -1,0 +1,184 @@
+"""Several flows on one connection: each session fails alone. And a flow without events rests until its next one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from eventflow.amqp import consumer as consumers
+from eventflow.amqp.connection import Connection
+from eventflow.amqp.consumer import Consumer
+from eventflow.amqp.publisher import Publisher
+from eventflow.amqp.queues import QueueDepth
+from eventflow.amqp.shared import Seat, SharedConnection
+from eventflow.errors import BrokerUnavailableError
+from eventflow.tasks import cancel_and_wait
+from eventflow.topology import Lane, flow_specs, lane_queue
+from tests.integration.test_too_large import Held
+from tests.support.amqp import Amqp
+from tests.support.wait import eventually
+
+
+@dataclass(slots=True)
+class Notes:
+    """A listener that remembers."""
+
+    joins: int = 0
+    rests: list[bool] = field(default_factory=list)
+    proved: int = 0
+    unproved: int = 0
+
+    def joined(self) -> None:
+        self.joins += 1
+
+    def depth_measured(self, lane: Lane, depth: QueueDepth, *, began_s: float, is_proved: bool) -> None:
+        self.proved += is_proved
+        self.unproved += not is_proved
+
+    def rested(self, *, is_resting: bool) -> None:
+        self.rests.append(is_resting)
+
+    def left(self) -> None: ...
+
+    def stuck(self, deliveries: int) -> None: ...
+
+
+@dataclass(slots=True)
+class Consuming:
+    """A flow that is consumed."""
+
+    flow: str
+    consumer: Consumer
+    notes: Notes
+    sink: Held
+
+
+@asynccontextmanager
+async def consuming(
+    broker_url: str, shared: SharedConnection, *flows: str, rest_poll_s: float = 600.0
+) -> AsyncIterator[list[Consuming]]:
+    """Consume flows on one connection."""
+    publisher = Publisher([broker_url], specs=[], name="publish")
+    parts = []
+    for flow in flows:
+        notes, sink = Notes(), Held()
+        consumer = Consumer(
+            shared.seat(name=flow),
+            flow=flow,
+            specs=flow_specs(flow, (1,)),
+            prefetch=dict.fromkeys(Lane, 10),
+            sink=sink,
+            publisher=publisher,
+            listener=notes,
+            held_max_s=60,
+            rest_poll_s=rest_poll_s,
+        )
+        parts.append(Consuming(flow, consumer, notes, sink))
+    connected = [asyncio.create_task(service.run()) for service in (publisher, shared)]
+    running = [asyncio.create_task(each.consumer.run()) for each in parts]
+    try:
+        await eventually(lambda: all(each.notes.joins for each in parts), what="all consume")
+        yield parts
+    finally:
+        await cancel_and_wait(*running)
+        await cancel_and_wait(*connected)
+
+
+async def test_a_flow_whose_queue_is_deleted_starts_anew_and_the_other_on_its_connection_does_not(
+    broker_url: str, flow: str, amqp: Amqp
+) -> None:
+    shared = SharedConnection([broker_url], name="shared")
+    async with consuming(broker_url, shared, f"{flow}a", f"{flow}b") as (one, two):
+        await amqp.delete(lane_queue(one.flow, Lane.LIVE))
+        await eventually(lambda: one.notes.joins == 2, what="a new session of its flow")
+        await amqp.publish(lane_queue(one.flow, Lane.LIVE), *amqp.messages(1))
+        await amqp.publish(lane_queue(two.flow, Lane.LIVE), *amqp.messages(1))
+        await eventually(lambda: one.sink.deliveries and two.sink.deliveries, what="events of both")
+        assert two.notes.joins == 1
+        for each in (one, two):
+            each.sink.deliveries[0].ack()
+    assert await amqp.depth(lane_queue(one.flow, Lane.LIVE)) == 0
+
+
+async def test_a_flow_that_leaves_requeues_what_it_has_and_its_connection_goes_on(
+    broker_url: str, flow: str, amqp: Amqp
+) -> None:
+    shared = SharedConnection([broker_url], name="shared")
+    async with consuming(broker_url, shared, f"{flow}a", f"{flow}b") as (one, two):
+        await amqp.publish(lane_queue(one.flow, Lane.LIVE), *amqp.messages(1))
+        await eventually(lambda: one.sink.deliveries, what="the delivery")
+        leaving = asyncio.create_task(one.consumer.run())  # a second one, which is cancelled as `take_part` does
+        await cancel_and_wait(leaving)
+        await one.consumer.stop()
+        await one.consumer.close()
+        assert await amqp.consumers(lane_queue(one.flow, Lane.LIVE)) == 0
+        assert await amqp.depth(lane_queue(one.flow, Lane.LIVE)) == 1
+        assert (two.notes.joins, two.consumer.is_consuming) == (1, True)
+
+
+async def test_all_flows_start_anew_after_the_loss_of_their_connection(broker_url: str, flow: str) -> None:
+    shared = SharedConnection([broker_url], name="shared")
+    async with consuming(broker_url, shared, f"{flow}a", f"{flow}b") as parts:
+        assert shared._connection is not None
+        shared._connection.wire.abort()
+        await eventually(lambda: [each.notes.joins for each in parts] == [2, 2], what="new sessions of both")
+
+
+async def test_a_connection_is_replaced_when_a_session_fails_and_no_other_has_reached_a_majority(
+    broker_url: str,
+) -> None:
+    shared = SharedConnection([broker_url], name="shared")
+    seen: list[Connection] = []
+
+    def failing(seat: Seat, *, proves: bool) -> asyncio.Task[None]:
+        async def session(connection: Connection) -> None:
+            if proves:
+                seat.note_proof()
+                await asyncio.sleep(60)
+            seen.append(connection)
+            raise BrokerUnavailableError("no majority")
+
+        return asyncio.create_task(seat.keep(session))
+
+    running = [asyncio.create_task(shared.run()), failing(shared.seat(name="working"), proves=True)]
+    try:
+        await eventually(lambda: shared.proved_at_s() > 0, what="a proof")
+        running.append(failing(shared.seat(name="failing"), proves=False))
+        await eventually(lambda: len(seen) == 2, what="two failures")
+        assert seen[0] is seen[1], "another session works on it"
+        await cancel_and_wait(running[1])
+        await eventually(lambda: len({id(connection) for connection in seen}) > 1, what="another connection")
+    finally:
+        await cancel_and_wait(*running)
+
+
+async def test_a_flow_without_events_rests_and_its_next_event_starts_a_check_at_once(
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "REST_AFTER_S", 0.2)
+    shared = SharedConnection([broker_url], name="shared")
+    async with consuming(broker_url, shared, flow) as (one,):
+        await eventually(lambda: one.notes.rests == [True], what="the rest")
+        before = one.notes.proved
+        await amqp.publish(lane_queue(flow, Lane.LIVE), *amqp.messages(1))
+        await eventually(lambda: one.notes.proved > before, within_s=0.9, what="a check before the next regular one")
+        assert one.notes.rests == [True, False]
+        await asyncio.sleep(1.5)
+        assert one.notes.rests == [True, False], "a flow that holds an event does not rest"
+        one.sink.deliveries[0].ack()
+        await eventually(lambda: one.notes.rests == [True, False, True], what="the next rest")
+
+
+async def test_checks_at_rest_prove_a_majority_only_if_no_other_session_has(
+    broker_url: str, flow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "REST_AFTER_S", 0.2)
+    monkeypatch.setattr(consumers, "REST_PROOF_S", 1.0)
+    shared = SharedConnection([broker_url], name="shared")
+    async with consuming(broker_url, shared, flow, rest_poll_s=0.1) as (one,):
+        await eventually(lambda: one.notes.rests == [True], what="the rest")
+        proved, unproved = one.notes.proved, one.notes.unproved
+        await eventually(lambda: one.notes.proved >= proved + 2, what="two more proofs")
+        assert one.notes.unproved - unproved > 5
