@@ -253,7 +253,7 @@ async def test_events_are_spooled_at_once_during_a_memory_alarm(
     with service.process:
         await broker_seen(service, http, "up")
         async with memory_alarm(node):
-            assert (await post(service, http, "first"))[0] == 202  # RabbitMQ tells those who publish
+            assert (await post(service, http, "first"))[0] == 202  # RabbitMQ informs only those that publish
             await broker_seen(service, http, "blocked")
             for number in range(10):
                 assert await post(service, http, f"blocked-{number}") < (202, AT_ONCE_S)

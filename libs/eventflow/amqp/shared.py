@@ -23,7 +23,7 @@ from eventflow.tasks import first_of
 from eventflow.topology import permissions_command
 
 PROVED_WITHIN_S = RPC_TIMEOUT_S + 5.0
-"""Age up to which a proof of a majority speaks for a connection. If the broker loses the majority, all sessions that
+"""Age up to which a proof of a majority counts for a connection. If the broker loses the majority, all sessions that
 check it fail after `RPC_TIMEOUT_S`, and each of them forgets its own proof."""
 
 NOTICE_POLL_S = 0.05

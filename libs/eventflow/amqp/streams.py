@@ -24,14 +24,14 @@ class StreamReader:
     """Reads any number of streams over one channel."""
 
     def __init__(self, channel: Channel) -> None:
-        """Use a channel for nothing else."""
+        """Take a channel that nothing else uses."""
         self._channel = channel
         self._cancellation = cancellation_of(channel)  # before consuming, so that no cancellation is missed
         self._turn = asyncio.Lock()
 
     async def start(self) -> None:
         """Prepare the channel. Call this before `follow`."""
-        # RabbitMQ requires a prefetch for a stream. It counts for each consumer apart.
+        # RabbitMQ requires a prefetch for a stream. It counts separately for each consumer.
         await answered("set a prefetch", self._channel.basic_qos(prefetch_count=STREAM_PREFETCH))
 
     async def follow(

@@ -64,7 +64,7 @@ class HistoryBuffer:
 
     Attributes:
         on_batch: Called when there are enough rows for a batch.
-        before_take: Called before all rows are taken out, to add those that are not here yet.
+        before_take: Called before all rows are taken out. It adds attempts that have not become rows yet.
         uncounted: Attempts that are missing in the counts by minute, because there were too many of these.
     """
 

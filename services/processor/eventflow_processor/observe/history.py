@@ -21,8 +21,8 @@ from eventflow_processor.observe.observer import Observer
 from eventflow_processor.target.result import Errored, Failed, KeptAnswer, Result, Succeeded, Unsendable
 
 NOTES_AT_ONCE: Final = 64
-"""Attempts that become records at once. In a loop, a record takes a third of the time that it would take after each
-delivery, because the processor has the code in its caches."""
+"""Number of attempts that become records together. In a loop, a record takes a third of the time that it would take
+after each delivery, because the CPU has the code in its caches."""
 
 _LIVE_LANE, _LIVE = Lane.LIVE, Lane.LIVE.value
 _NS_PER_MINUTE = 60_000_000_000
