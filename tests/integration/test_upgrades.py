@@ -1,4 +1,4 @@
-"""A rolling upgrade and the way back: services of a release and of this version run together, messages in flight."""
+"""A rolling upgrade and the way back: services of a release and of today run together, with messages in flight."""
 
 import json
 from collections.abc import Iterable
