@@ -5,7 +5,8 @@ rules keep the sessions on a connection apart (ADR 42):
 
 * A session that ends closes its channels, and the next one opens others. The other sessions are not affected.
 * The connection itself is replaced if it is lost, or if a session fails on it while no other one has reached a
-  majority of the brokers lately. In this case the broker may be the cause, so the next connection prefers another one.
+  majority of the brokers lately, or may do so at its first try. In this case the broker may be the cause, so the next
+  connection prefers another one.
 """
 
 import asyncio
@@ -75,19 +76,30 @@ class SharedConnection:
         endings = EndingLog(seat.name)
         connection: BrokerConnection | None = None
         while True:
-            connection = await self._other_than_lost(connection)
+            used, connection = connection, await self._other_than_lost(connection)
+            seat.is_untried = connection is not used
             try:
                 ending = await ending_of(session, connection)
             finally:
-                seat.proved_at_s = -math.inf
+                seat.proved_at_s, seat.is_untried = -math.inf, False
             if ending is None:
                 return
             if connection.wire.is_lost or connection is not self._connection:
                 continue  # `keep_connected` logs the loss, once for all sessions, and pauses
             pause_s = endings.note(ending, advice=self._advice)
-            if not is_refused(ending.error) and time.monotonic() - self.proved_at_s() > PROVED_WITHIN_S:
+            if not (is_refused(ending.error) or self._may_work):
                 self._given_up.set()
             await asyncio.sleep(pause_s)
+
+    @property
+    def _may_work(self) -> bool:
+        """Whether a majority has answered lately, or a session has not had the time yet to get its first answer.
+
+        Without the second condition, a flow whose sessions always fail at once would end the first session of each
+        other flow, on every new connection.
+        """
+        is_proved = time.monotonic() - self.proved_at_s() <= PROVED_WITHIN_S
+        return is_proved or any(seat.is_untried for seat in self._seats)
 
     async def _session(self, connection: Connection) -> None:
         async with closed_channel(connection) as watched:
@@ -121,6 +133,7 @@ class Seat:
     Attributes:
         name: Shown in logs.
         proved_at_s: Monotonic time at which a majority of the brokers has last answered this session.
+        is_untried: Whether its first session on the connection runs, and has not reached a majority yet.
     """
 
     def __init__(self, shared: SharedConnection, *, name: str) -> None:
@@ -128,6 +141,7 @@ class Seat:
         self._shared = shared
         self.name = name
         self.proved_at_s = -math.inf
+        self.is_untried = False
 
     async def keep(self, session: Session) -> None:
         """Run `session` on the shared connection, and again after each error; return when the session returns.
@@ -141,7 +155,7 @@ class Seat:
 
     def note_proof(self) -> None:
         """Note that a majority of the brokers has just answered on the connection."""
-        self.proved_at_s = time.monotonic()
+        self.proved_at_s, self.is_untried = time.monotonic(), False
 
     def claim_proof(self, *, every_s: float) -> bool:
         """Return whether this session is the one to prove a majority, because none on the connection has lately."""
