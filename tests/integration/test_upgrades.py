@@ -1,4 +1,4 @@
-"""A rolling upgrade and the way back: services of a release and of today run side by side, with messages in flight."""
+"""A rolling upgrade and the way back: services of a release and of today run together, with messages in flight."""
 
 import json
 from collections.abc import Iterable
@@ -109,7 +109,7 @@ async def test_copies_and_dead_letters_of_one_version_are_delivered_by_the_other
     amqp: Amqp,
     sides: tuple[Side, Side],
 ) -> None:
-    """The first version fails; the attempt of the second one counts on, and so does a replay of today's command."""
+    """The first version fails. The second one continues its count of attempts, also after a replay by our command."""
     writer, reader = sides
     fails = True
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -179,6 +180,8 @@ class Installation:
         pod["securityContext"] |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user}
         for container in (*pod["initContainers"], *pod["containers"]):
             container["image"] = self.surroundings.rabbitmq_image
+        if self.surroundings.rabbitmq_command:
+            pod["containers"][0]["command"] = shlex.split(self.surroundings.rabbitmq_command)
         pod["containers"][0]["resources"]["requests"] = {"cpu": "100m", "memory": "512Mi"}
         for claim in brokers["spec"]["volumeClaimTemplates"]:
             claim["spec"]["resources"]["requests"]["storage"] = "2Gi"

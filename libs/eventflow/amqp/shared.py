@@ -4,9 +4,9 @@ A connection for each flow would cost the broker as much memory as two of its qu
 rules keep the sessions on a connection apart (ADR 42):
 
 * A session that ends closes its channels, and the next one opens others. The other sessions are not affected.
-* The connection itself is replaced if it is lost, or if a session fails on it while no other one has reached a
-  majority of the brokers lately, or may do so at its first try. In this case the broker may be the cause, so the next
-  connection prefers another one.
+* The connection itself is replaced if it is lost. It is also replaced if a session fails on it, while no other one has
+  reached a majority of the brokers lately or is still making its first try. In this case the broker may be the cause,
+  so the next connection prefers another broker.
 """
 
 import asyncio

@@ -68,8 +68,8 @@ def delayed_stop(*, delay_s: float, takes_hurry: bool = True) -> Stop:
 
     Args:
         delay_s: Between the request and the stop.
-        takes_hurry: A second signal hurries the stop. False for a process whose service manager and parent may both
-            send the first one.
+        takes_hurry: Whether a second signal hurries the stop. False for a worker, because its service manager and its
+            parent may each send a first one.
     """
     stop = Stop(delay_s=delay_s)
 
