@@ -263,7 +263,7 @@ def _balanced_service() -> dict[str, Any]:
         "metadata": {"name": BALANCED_SERVICE},
         "spec": {
             "type": "LoadBalancer",
-            "loadBalancerClass": "event-flow.test/outside",  # no controller of the cluster feels responsible
+            "loadBalancerClass": "event-flow.test/outside",  # no controller of the cluster serves this class
             "externalTrafficPolicy": "Local",
             "selector": {"app.kubernetes.io/instance": RELEASE, "app.kubernetes.io/component": "collector"},
             "ports": [{"name": "http", "port": 80, "targetPort": "http"}],

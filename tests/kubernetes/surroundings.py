@@ -1,4 +1,4 @@
-"""What the tests find: the nodes, the images, the programs, and the way to the nodes' networks."""
+"""Surroundings of the tests: the nodes, the images, the programs, and the way into the networks of the nodes."""
 
 import json
 import os
