@@ -16,20 +16,18 @@ def isolation() -> Iterator[Rule]:
     yield ("FORWARD",)
 
 
-def deafness(peers: Iterable[Node]) -> Iterator[Rule]:
-    """Yield the rules by which a node and its pods receive nothing from other nodes and their pods."""
+def deafness(peers: Iterable[str]) -> Iterator[Rule]:
+    """Yield the rules by which a node and its pods receive nothing from other addresses."""
     for peer in peers:
-        for source in (peer.address, peer.pod_network):
-            yield ("INPUT", "-s", source)
-            yield ("FORWARD", "-s", source)
+        yield ("INPUT", "-s", peer)
+        yield ("FORWARD", "-s", peer)
 
 
-def muteness(peers: Iterable[Node]) -> Iterator[Rule]:
-    """Yield the rules by which a node and its pods send nothing to other nodes and their pods."""
+def muteness(peers: Iterable[str]) -> Iterator[Rule]:
+    """Yield the rules by which a node and its pods send nothing to other addresses."""
     for peer in peers:
-        for destination in (peer.address, peer.pod_network):
-            yield ("OUTPUT", "-d", destination)
-            yield ("FORWARD", "-d", destination)
+        yield ("OUTPUT", "-d", peer)
+        yield ("FORWARD", "-d", peer)
 
 
 @asynccontextmanager

@@ -25,7 +25,6 @@ class Node:
 
     name: str
     address: str
-    pod_network: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +110,7 @@ class Surroundings:
 
 def _node(found: dict[str, Any]) -> Node:
     addresses = {address["type"]: address["address"] for address in found["status"]["addresses"]}
-    return Node(
-        name=found["metadata"]["name"], address=addresses["InternalIP"], pod_network=found["spec"].get("podCIDR", "")
-    )
+    return Node(name=found["metadata"]["name"], address=addresses["InternalIP"])
 
 
 def _is_ready(found: dict[str, Any]) -> bool:

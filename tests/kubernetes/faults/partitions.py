@@ -1,5 +1,7 @@
 """Cuts between the zones of the nodes, while the balancer still reaches all of them."""
 
+from typing import Any
+
 from tests.availability.result import Goal
 from tests.availability.scenario import QUOTA_PER_S, Scenario
 from tests.kubernetes.case import Case, KubernetesWorld
@@ -31,10 +33,17 @@ async def _cut(world: KubernetesWorld, zone: Node, rules: list[Rule]) -> None:
     await world.cluster.spools_empty(within_s=120)
 
 
-async def _zones(world: KubernetesWorld) -> tuple[Node, list[Node]]:
-    """Return the node that is cut off, and all others."""
+async def _zones(world: KubernetesWorld) -> tuple[Node, list[str]]:
+    """Return the node that is cut off, and the addresses of all other nodes and of their pods."""
     zone = await busiest_node(world)
-    return zone, [node for node in world.cluster.surroundings.nodes if node is not zone]
+    nodes = [node.address for node in world.cluster.surroundings.nodes if node is not zone]
+    pods = await world.cluster.kubectl.items("pods", "--all-namespaces")
+    # Pods with the network of their node have its address.
+    return zone, [*nodes, *{pod["status"]["podIP"] for pod in pods if _is_at_another(pod, zone)} - {*nodes}]
+
+
+def _is_at_another(pod: dict[str, Any], zone: Node) -> bool:
+    return pod["spec"].get("nodeName") != zone.name and "podIP" in pod["status"]
 
 
 CASES = (
