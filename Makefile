@@ -13,7 +13,7 @@ COUNT ?= 200
 JOBS ?= 4
 # Some machines forbid it by this variable. Then each process that the tests start compiles all modules again.
 export PYTHONDONTWRITEBYTECODE :=
-# Only these files are read for the second run of `make test`: each of its processes would read all others in vain.
+# The second run of `make test` reads only these files, because each of its processes would read all others in vain.
 FILES_WITH_TIMED = $(shell grep --recursive --files-with-matches --include='test_*.py' 'pytest\.mark\.timed' tests)
 SIDE_BY_SIDE = $(RUN) -m pytest --dist loadfile --no-loadscope-reorder
 LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
@@ -69,7 +69,7 @@ test-kubernetes: $(INSTALLED) ## Disturb an installation on the cluster of KUBEC
 test-kubernetes-report: $(INSTALLED) ## Run `make test-kubernetes`, and write the table to docs/availability.md
 	@$(RUN) -m tests.kubernetes --report $(ONLY)
 
-test-cluster: $(INSTALLED) ## Restart, cut off and lose parts of deploy/cluster under load, 40 minutes; needs Docker; ONLY="network brokers" selects scenarios
+test-cluster: $(INSTALLED) ## Restart, cut off and destroy parts of deploy/cluster under load, 40 minutes; needs Docker; ONLY="network brokers" selects scenarios
 	@$(RUN) -m tests.cluster $(ONLY)
 
 test-cluster-report: $(INSTALLED) ## Run `make test-cluster`, and write its rows to docs/availability.md
@@ -91,7 +91,7 @@ rate-audit-report: $(INSTALLED) ## Run `make rate-audit`, and write the table to
 	@$(RUN) -m sandbox.broker --ensure
 	@$(RUN) -m benchmarks.rate_audit --report $(ARGS)
 
-record-release: $(INSTALLED) ## Record what this version writes, for the tests of every later one; before a release
+record-release: $(INSTALLED) ## Record the data that this version writes, for the tests of all later versions; run it before a release
 	@$(RUN) -m tests.fixtures.record
 
 lint: $(INSTALLED) ## Check format, style, types and imports

@@ -16,8 +16,8 @@ CHANNELS_OF_A_FLOW = 2
 CONSUMERS_OF_A_FLOW = 4
 """In each processor: three lanes, and the stream of overrides."""
 
-REST_CHECKS_PER_S = 60
-REST_LOOKS_PER_S = 40 / 5
+REST_CHECKS_PER_S = 40
+REST_LOOKS_PER_S = 20 / 5
 """Checks of the live queue, and flows whose other queues are measured, of all flows without events together."""
 
 PROOF_REQUESTS_PER_S = 2 / 5

@@ -44,7 +44,7 @@ def modelled(size: Size) -> str:
 
 
 def _cells(run: Figures) -> dict[str, str]:
-    idle, parts, flows = run.idle, run.parts, run.size.flows
+    idle, parts = run.idle, run.parts
     return {
         "queues": _number(parts.queues),
         "connections": _number(parts.connections),
@@ -59,7 +59,6 @@ def _cells(run: Figures) -> dict[str, str]:
         "memory of a processor": f"{idle.processor.memory_bytes / MB:.0f} MB",
         "memory of a collector": f"{idle.collector.memory_bytes / MB:.0f} MB",
         "CPU of a processor": f"{idle.processor.cores:.1%} of a core",
-        "of this, for each 1000 flows": f"{idle.processor.cores / flows * 1000:.1%} of a core",
         "CPU of the broker": f"{idle.broker.cores:.1%} of a core",
         "requests/s": _number(idle.requests_per_s),
         "entries/s in the logs of quorum queues": _number(idle.log_entries_per_s),

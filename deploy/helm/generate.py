@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the files of the chart that follow from other files, so that nothing in it is written twice.
+"""Generate the files of the chart that repeat other files, so that each fact is written once.
 
     event-flow/values.schema.json   types and meanings of the values, from values.schema.yaml
     event-flow/values.yaml          their defaults, from the same file
@@ -34,7 +34,7 @@ Schema = dict[str, Any]
 
 def main() -> None:
     """Write the files that differ; with `--check`, only name them and exit with status 1."""
-    options = argparse.ArgumentParser(description="Write the files of the chart that follow from other files.")
+    options = argparse.ArgumentParser(description="Generate the files of the chart from other files.")
     options.add_argument("--check", action="store_true", help="write nothing; exit with status 1 if a file differs")
     is_check = options.parse_args().check
     stale = {path: text for path, text in generated().items() if not path.exists() or path.read_text("utf-8") != text}

@@ -176,7 +176,7 @@ class PrivateNode(RabbitMQ):
         if erl_call is None:
             return self.ctl("eval", f"{expression}.", timeout_s=timeout_s)
         address = f"{self._host.peers_address}:{self.dist_port}"
-        answer = self._run([erl_call, "-address", address, "-e"], given=f"{expression}.", timeout_s=timeout_s)
+        answer = self._run([erl_call, "-address", address, "-e"], given=f"{expression}.\n", timeout_s=timeout_s)
         value = re.fullmatch(r"\{ok, (.*)\}", answer, re.DOTALL)
         if value is None:
             raise NodeError(f"{expression} failed: {answer}")

@@ -16,4 +16,4 @@ SCENARIOS: dict[str, tuple[Scenario[ComposeCluster], ...]] = {
     ),
     migration.OLD_RABBITMQ: migration.SCENARIOS,
 }
-"""By the image of the brokers. Those with the same brokers run one after the other on the same cluster."""
+"""Scenarios by the image of the brokers. Those with the same brokers run one after the other on the same cluster."""

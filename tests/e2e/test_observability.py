@@ -94,9 +94,12 @@ def as_grafana_asks(expression: str) -> str:
 def whatever_it_compares(expression: str) -> str:
     """Make comparisons answer 0 or 1, so that an alert's expression has values while nothing is wrong.
 
-    Those behind `unless` stay as they are: they remove values, and with 0 or 1 they would remove all.
+    Those behind `unless` stay as they are: they remove values, and with 0 or 1 they would remove all. An alert on an
+    instance that is gone removes each instance that is here, so it is asked without `unless`.
     """
     compared, unless, removed = expression.partition("unless")
+    if removed.startswith(" on (instance)"):
+        unless = removed = ""
     return re.sub(r" (==|!=|>=|<=|>|<) ", r" \1 bool ", compared) + unless + removed
 
 

@@ -1,4 +1,4 @@
-"""Histories that released versions have left are read by today's command; so is one of today, as the next release's."""
+"""Today's command reads the histories that released versions have left, and one that this version writes."""
 
 import json
 import shutil
@@ -55,7 +55,7 @@ async def test_attempts_and_actions_of_a_version_stay_on_record(recorded: Path) 
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
 @pytest.mark.parametrize("version", releases_with_history())
 def test_a_step_of_a_released_schema_never_changes(version: str, store: str) -> None:
-    """A database of that version has taken it, and takes only the steps behind it."""
+    """A database of that version has this step already, and gets only the later ones."""
     today = {step.name: step.sql for step in steps_in(f"eventflow.history.{store}.migrations")}
     for file in (FIXTURES / version / "history" / store).iterdir():
         assert today[file.stem] == file.read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,7 +13,7 @@ from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
 from eventflow.amqp.shared import Seat, SharedConnection
-from eventflow.errors import BrokerUnavailableError
+from eventflow.errors import BrokerUnavailableError, DeliveryLostError
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, flow_specs, lane_queue
 from tests.integration.test_too_large import Held
@@ -57,7 +57,7 @@ class Consuming:
 
 @asynccontextmanager
 async def consuming(
-    broker_url: str, shared: SharedConnection, *flows: str, rest_poll_s: float = 600.0
+    broker_url: str, shared: SharedConnection, *flows: str, rest_poll_s: float = 600.0, prefetch: int = 10
 ) -> AsyncIterator[list[Consuming]]:
     """Consume flows on one connection."""
     publisher = Publisher([broker_url], specs=[], name="publish")
@@ -68,7 +68,7 @@ async def consuming(
             shared.seat(name=flow),
             flow=flow,
             specs=flow_specs(flow, (1,)),
-            prefetch=dict.fromkeys(Lane, 10),
+            prefetch=dict.fromkeys(Lane, prefetch),
             sink=sink,
             publisher=publisher,
             listener=notes,
@@ -118,6 +118,23 @@ async def test_a_flow_that_leaves_requeues_what_it_has_and_its_connection_goes_o
         assert (two.notes.joins, two.consumer.is_consuming) == (1, True)
 
 
+async def test_attempts_that_end_while_their_session_ends_do_not_cost_the_others_their_connection(
+    broker_url: str, flow: str, amqp: Amqp
+) -> None:
+    """RabbitMQ closes the whole connection after an ack for a channel that is closed."""
+    shared = SharedConnection([broker_url], name="shared")
+    async with consuming(broker_url, shared, f"{flow}a", f"{flow}b", prefetch=1000) as (one, two):
+        await amqp.publish(lane_queue(one.flow, Lane.LIVE), *amqp.messages(1000))
+        await eventually(lambda: len(one.sink.deliveries) == 1000, what="the deliveries")
+        one.consumer._cancelled.set()  # as if the broker had cancelled a consumer
+        for delivery in tuple(one.sink.deliveries):
+            with suppress(DeliveryLostError):
+                delivery.ack()
+            await asyncio.sleep(0)
+        await eventually(lambda: one.notes.joins == 2, what="a new session of its flow")
+        assert (two.notes.joins, two.consumer.is_consuming) == (1, True)
+
+
 async def test_all_flows_start_anew_after_the_loss_of_their_connection(broker_url: str, flow: str) -> None:
     shared = SharedConnection([broker_url], name="shared")
     async with consuming(broker_url, shared, f"{flow}a", f"{flow}b") as parts:
@@ -150,6 +167,47 @@ async def test_a_connection_is_replaced_when_a_session_fails_and_no_other_has_re
         assert seen[0] is seen[1], "another session works on it"
         await cancel_and_wait(running[1])
         await eventually(lambda: len({id(connection) for connection in seen}) > 1, what="another connection")
+    finally:
+        await cancel_and_wait(*running)
+
+
+async def test_a_session_that_fails_at_once_does_not_end_the_first_sessions_of_the_others(broker_url: str) -> None:
+    shared = SharedConnection([broker_url], name="shared")
+    slow, failing = shared.seat(name="slow"), shared.seat(name="failing")
+    begun: list[Connection] = []
+    failed: list[Connection] = []
+
+    async def prove_late(connection: Connection) -> None:
+        begun.append(connection)
+        await eventually(lambda: len(failed) == 2, what="two failures of the other")
+        slow.note_proof()
+        await asyncio.sleep(60)
+
+    async def fail(connection: Connection) -> None:
+        failed.append(connection)
+        raise BrokerUnavailableError("its own queue is broken")
+
+    running = [asyncio.create_task(task) for task in (shared.run(), slow.keep(prove_late), failing.keep(fail))]
+    try:
+        await eventually(lambda: slow.proved_at_s > 0, what="the proof")
+        assert begun == [failed[0]] == [failed[1]]
+    finally:
+        await cancel_and_wait(*running)
+
+
+async def test_a_connection_on_which_all_first_sessions_have_failed_is_replaced(broker_url: str) -> None:
+    shared = SharedConnection([broker_url], name="shared")
+    failed: list[Connection] = []
+
+    async def fail(connection: Connection) -> None:
+        failed.append(connection)
+        raise BrokerUnavailableError("no majority")
+
+    keeping = [shared.seat(name=name).keep(fail) for name in ("one", "two")]
+    running = [asyncio.create_task(task) for task in (shared.run(), *keeping)]
+    try:
+        await eventually(lambda: len({id(connection) for connection in failed}) == 2, what="another connection")
+        assert failed[0] is failed[1]
     finally:
         await cancel_and_wait(*running)
 

@@ -108,7 +108,14 @@ async def test_broker_killed_events_are_taken_and_sent_in_order_when_it_is_back(
         assert await service.metric(http, "eventflow_events_accepted_total") == 300
         assert await readiness(service, http) == (
             200,
-            {"ready": True, "version": __version__, "broker": "down", "spool": "spooling", "spooling": True},
+            {
+                "ready": True,
+                "version": __version__,
+                "stopping": False,
+                "broker": "down",
+                "spool": "spooling",
+                "spooling": True,
+            },
         )
         await asyncio.to_thread(node.start)
         await drained(service, http)
@@ -246,7 +253,7 @@ async def test_events_are_spooled_at_once_during_a_memory_alarm(
     with service.process:
         await broker_seen(service, http, "up")
         async with memory_alarm(node):
-            assert (await post(service, http, "first"))[0] == 202  # RabbitMQ tells those who publish
+            assert (await post(service, http, "first"))[0] == 202  # RabbitMQ informs only those that publish
             await broker_seen(service, http, "blocked")
             for number in range(10):
                 assert await post(service, http, f"blocked-{number}") < (202, AT_ONCE_S)

@@ -1,4 +1,4 @@
-"""A collector that stops with events in its spool sends them first, or leaves them and says where they are."""
+"""A collector that stops with events in its spool sends them first, or leaves them and logs their place."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ LONG_S = 120.0
 
 @pytest.fixture
 async def line(broker_url: str, flow: str, amqp: Amqp) -> AsyncIterator[Line]:
-    """The way to the broker, which is cut."""
+    """The connection to the broker, which the test cuts."""
     await amqp.declare(ingest_specs(flow))
     async with Line(broker_url) as one:
         await one.cut()
@@ -83,7 +83,7 @@ async def test_it_waits_for_the_broker_sends_all_and_ends_as_soon_as_the_spool_i
     assert sorted(arrived) == sorted(ids)
 
 
-async def test_after_the_bound_it_says_what_is_left_and_the_command_sends_it(
+async def test_after_the_bound_it_logs_the_events_that_are_left_and_the_command_sends_them(
     line: Line, flow: str, amqp: Amqp, broker_url: str, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     service = spooling(line, flow, tmp_path, within_s=0.5)

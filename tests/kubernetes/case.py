@@ -1,4 +1,4 @@
-"""A scenario on Kubernetes: with its preparation, and with what it needs."""
+"""A scenario on Kubernetes, with its preparation and its needs."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Case:
 
     Attributes:
         prepare: Changes the usual installation before the load.
-        missing: Returns what the cluster does not have for this scenario; empty if it has everything.
+        missing: Returns the needs of this scenario that the cluster does not meet; empty if it meets all.
     """
 
     scenario: Scenario[Installation]

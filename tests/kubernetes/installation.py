@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -179,6 +180,8 @@ class Installation:
         pod["securityContext"] |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user}
         for container in (*pod["initContainers"], *pod["containers"]):
             container["image"] = self.surroundings.rabbitmq_image
+        if self.surroundings.rabbitmq_command:
+            pod["containers"][0]["command"] = shlex.split(self.surroundings.rabbitmq_command)
         pod["containers"][0]["resources"]["requests"] = {"cpu": "100m", "memory": "512Mi"}
         for claim in brokers["spec"]["volumeClaimTemplates"]:
             claim["spec"]["resources"]["requests"]["storage"] = "2Gi"
@@ -260,7 +263,7 @@ def _balanced_service() -> dict[str, Any]:
         "metadata": {"name": BALANCED_SERVICE},
         "spec": {
             "type": "LoadBalancer",
-            "loadBalancerClass": "event-flow.test/outside",  # no controller of the cluster feels responsible
+            "loadBalancerClass": "event-flow.test/outside",  # no controller of the cluster serves this class
             "externalTrafficPolicy": "Local",
             "selector": {"app.kubernetes.io/instance": RELEASE, "app.kubernetes.io/component": "collector"},
             "ports": [{"name": "http", "port": 80, "targetPort": "http"}],

@@ -34,7 +34,7 @@ def muteness(peers: Iterable[Node]) -> Iterator[Rule]:
 
 @asynccontextmanager
 async def cut(surroundings: Surroundings, node: Node, rules: Iterable[Rule]) -> AsyncIterator[None]:
-    """Drop what the rules describe at a node, until the end of the context."""
+    """Drop the packets that match the rules at a node, until the end of the context."""
     added: list[Rule] = []
     try:
         for rule in rules:

@@ -1,4 +1,4 @@
-"""What the tests find: the nodes, the images, the programs, and the way to the nodes' networks."""
+"""Surroundings of the tests: the nodes, the images, the programs, and the way into the networks of the nodes."""
 
 import json
 import os
@@ -40,6 +40,8 @@ class Surroundings:
         balancer_image: Image of HAProxy in the local Docker engine.
         rabbitmq_image: Image of RabbitMQ.
         rabbitmq_user: Number of the user `rabbitmq` in this image.
+        rabbitmq_command: Command of the server, for an image whose own command does not pass SIGTERM on to it; empty:
+            that of the image.
         has_metrics: Whether the cluster measures the CPU time of pods, as autoscalers need it.
         node_shell: Command that runs a command in the network of a node; `{node}` stands for its name. Empty: none.
     """
@@ -52,6 +54,7 @@ class Surroundings:
     balancer_image: str
     rabbitmq_image: str
     rabbitmq_user: int
+    rabbitmq_command: str
     has_metrics: bool
     node_shell: str
 
@@ -80,6 +83,7 @@ class Surroundings:
             balancer_image=os.environ.get("BALANCER_IMAGE", "haproxy:3.0"),
             rabbitmq_image=os.environ.get("RABBITMQ_IMAGE", "rabbitmq:4-management"),
             rabbitmq_user=int(os.environ.get("RABBITMQ_USER", "999")),
+            rabbitmq_command=os.environ.get("RABBITMQ_COMMAND", ""),
             has_metrics="metrics.k8s.io" in await kubectl("api-versions"),
             node_shell=os.environ.get("NODE_SHELL", ""),
         )

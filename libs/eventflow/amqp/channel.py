@@ -108,9 +108,6 @@ async def _close(channel: Channel, connection: Connection) -> None:
     except (BrokerUnavailableError, TimeoutError):
         if isinstance(connection, BrokerConnection):
             connection.wire.abort()
-    finally:
-        if isinstance(connection, BrokerConnection):
-            connection.wire.release_channel(channel.number)
 
 
 async def until_closed(channel: Channel) -> NoReturn:

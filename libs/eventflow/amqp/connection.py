@@ -126,8 +126,8 @@ class BrokerConnection(aio_pika.Connection):
     def __del__(self) -> None:
         """Leave the connection alone: it is closed or aborted by then.
 
-        The library's method starts a task that closes a connection which has failed to open. If it is collected on
-        another thread, such as that of a spool, Python prints a warning in place of a line of the log.
+        The library's method starts a task that closes a connection which has failed to open. If Python collects such a
+        connection on another thread, such as that of a spool, it prints a warning in place of a line of the log.
         """
 
     async def _open(self, timeout: TimeoutType) -> None:

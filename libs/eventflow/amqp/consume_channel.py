@@ -22,6 +22,9 @@ from eventflow.message import Envelope, decode
 REQUEUE_PAUSE_S = 1.0
 """Pause before a delivery that could not be passed on is requeued, because the broker delivers it again at once."""
 
+_ENDS = frozenset((frames.CHANNEL_CLOSE, frames.CHANNEL_CLOSE_OK))
+"""Methods after which a channel does not exist any more in the broker."""
+
 log = structlog.stdlib.get_logger()
 
 Deliver = Callable[[Envelope, int], None]
@@ -41,6 +44,13 @@ class ConsumeChannel(SettlingChannel, Protocol):
 
         Raises:
             BrokerUnavailableError: The broker refused it or does not answer.
+        """
+
+    def retire(self) -> None:
+        """Pass on and settle no more deliveries. Call this before the channel is closed.
+
+        If a settlement arrives after the close, the broker closes the connection, which other channels may share. The
+        channel counts as open until the broker has confirmed the close, so without this call one could be written.
         """
 
 
@@ -102,12 +112,17 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
         self._incoming: Incoming | None = None  # one at a time: frames of two deliveries never mix on a channel
         self._unsettled: dict[int, None] = {}  # delivery tags; they only grow, so the oldest is the first
         self._acked: list[int] = []  # tags whose acks are written at the end of this tick of the event loop
+        self._is_retired = False
         below.claim_channel(channel.number, self)
 
     @property
     @override
     def is_open(self) -> bool:
-        return not self._channel.is_closed
+        return not (self._is_retired or self._channel.is_closed)
+
+    @override
+    def retire(self) -> None:
+        self._is_retired = True
 
     @override
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
@@ -118,7 +133,7 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
 
     @override
     def settle(self, tag: int, *, requeue: bool) -> None:
-        if self._channel.is_closed:
+        if self._is_retired or self._channel.is_closed:
             raise DeliveryLostError("the delivering channel is closed")
         if requeue:
             self._settle_now(tag, frames.requeue_frame(tag, channel=self._number))
@@ -129,7 +144,7 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
 
     @override
     def dead_letter(self, tag: int) -> None:
-        if self._channel.is_closed:
+        if self._is_retired or self._channel.is_closed:
             raise DeliveryLostError("the delivering channel is closed")
         self._settle_now(tag, frames.dead_letter_frame(tag, channel=self._number))
 
@@ -149,9 +164,14 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
     def handle(self, read: bytes, start: int, end: int) -> int:
         payload = frames.payload_of(read, start, end)
         if read[start] != frames.METHOD:
-            return end if self._add_content(payload) else start
-        if frames.method_of(payload) != frames.DELIVER:
+            return end if self._is_retired or self._add_content(payload) else start
+        method = frames.method_of(payload)
+        if method != frames.DELIVER:
+            if method in _ENDS:
+                self._end()
             return start
+        if self._is_retired:
+            return end  # dropped here: the library keeps a few frames of a closed channel, and then stops reading
         consumer_tag, tag = frames.deliver_of(payload)
         self._unsettled[tag] = None  # from its first frame on: an ack of several must not include it
         # Nearly every delivery has one body frame and is whole in one read, so it needs no state between its frames.
@@ -173,6 +193,11 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
             self._pass_on(incoming.consumer_tag, incoming.tag, incoming.header, b"".join(incoming.parts))
         return True
 
+    def _end(self) -> None:
+        """Leave the number of the channel to the next one that gets it, now that the broker has closed this one."""
+        self.retire()
+        self._wire.release_channel(self._number)
+
     def _pass_on(self, consumer_tag: bytes, tag: int, header: bytes, body: bytes) -> None:
         try:
             self._deliver[consumer_tag](self._messages.read(header, body), tag)
@@ -185,7 +210,7 @@ class WireConsumeChannel(ConsumeChannel, wire.FrameHandler):
             asyncio.get_running_loop().call_later(REQUEUE_PAUSE_S, self._requeue, tag)
 
     def _requeue(self, tag: int) -> None:
-        if not self._channel.is_closed:
+        if self.is_open:
             self._settle_now(tag, frames.requeue_frame(tag, channel=self._number))
 
 
@@ -194,13 +219,18 @@ class LibraryConsumeChannel(ConsumeChannel):
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._is_retired = False
         self._writing: set[asyncio.Task[None]] = set()
         self._order = asyncio.Lock()
 
     @property
     @override
     def is_open(self) -> bool:
-        return not self._channel.is_closed
+        return not (self._is_retired or self._channel.is_closed)
+
+    @override
+    def retire(self) -> None:
+        self._is_retired = True
 
     @override
     async def consume(self, queue: str, *, prefetch: int, deliver: Deliver) -> str:
@@ -208,6 +238,8 @@ class LibraryConsumeChannel(ConsumeChannel):
             # This only passes the delivery on: aiormq cancels running callbacks when the channel closes, which would
             # abort an attempt.
             tag = message.delivery_tag or 0
+            if self._is_retired:
+                return
             try:
                 deliver(envelope_of(message), tag)
             except Exception:  # else the delivery would stay unsettled for as long as the channel lives
@@ -219,7 +251,7 @@ class LibraryConsumeChannel(ConsumeChannel):
 
     @override
     def settle(self, tag: int, *, requeue: bool) -> None:
-        if self._channel.is_closed:
+        if not self.is_open:
             raise DeliveryLostError("the delivering channel is closed")
         if requeue:
             self._write(partial(self._channel.basic_nack, tag, requeue=True, wait=False))
@@ -228,7 +260,7 @@ class LibraryConsumeChannel(ConsumeChannel):
 
     @override
     def dead_letter(self, tag: int) -> None:
-        if self._channel.is_closed:
+        if not self.is_open:
             raise DeliveryLostError("the delivering channel is closed")
         self._write(partial(self._channel.basic_nack, tag, requeue=False, wait=False))
 

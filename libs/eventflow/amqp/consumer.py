@@ -6,6 +6,7 @@ the dead queue is confirmed. A crash at any point can duplicate an event and nev
 
 import asyncio
 import itertools
+import random
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -149,6 +150,7 @@ class Consumer:
         self._held: Held = {}
         self._connection: Connection | None = None
         self._channel: Channel | None = None
+        self._consuming: ConsumeChannel | None = None
         self._consumers: dict[Lane, int] = {}
         self._tags: list[str] = []
         self._unverified: tuple[str, ...] = ()  # queues whose arguments this user may not verify
@@ -206,8 +208,9 @@ class Consumer:
 
     async def close(self) -> None:
         """Close the channel after the queues have received all settlements, so that a clean stop repeats no event."""
-        connection, channel = self._connection, self._channel  # both are gone if the session ends meanwhile
-        if channel is None or connection is None or self._is_silent:
+        # All are gone if the session ends meanwhile.
+        connection, channel, consuming = self._connection, self._channel, self._consuming
+        if channel is None or connection is None or consuming is None or self._is_silent:
             return
         # At rest nothing has been settled for seconds. The numbers of consumers may be old, so no wait would end.
         waits = [
@@ -218,6 +221,7 @@ class Consumer:
         try:
             async with asyncio.timeout(SETTLED_MAX_S + STOP_MAX_S):
                 await asyncio.gather(*waits)
+                consuming.retire()
                 await answered("close the channel", channel.close())
         except (BrokerUnavailableError, TimeoutError) as error:
             log.debug("consumer.close_failed", flow=self._flow, reason=str(error) or "no answer")
@@ -313,11 +317,16 @@ class Consumer:
         await self._publisher.may_publish()
         self._unverified = await declare_queues(connection, self._specs, presence=self._presence)
         async with closed_channel(connection) as measuring, closed_channel(connection) as channel:
-            await self._consume_on(connection, channel, measuring)
+            consuming = consume_channel_on(connection, channel)
+            try:
+                await self._consume_on(connection, channel, consuming, measuring)
+            finally:
+                consuming.retire()  # before its channel is closed: attempts in flight may end meanwhile
 
-    async def _consume_on(self, connection: Connection, channel: Channel, measuring: Channel) -> None:
+    async def _consume_on(
+        self, connection: Connection, channel: Channel, consuming: ConsumeChannel, measuring: Channel
+    ) -> None:
         self._cancelled = cancellation_of(channel)
-        consuming = consume_channel_on(connection, channel)
         # Delivery tags belong to a channel. The broker requeues all that an earlier channel left unsettled.
         self._held = {}
         # Before consuming: on a node without a majority there is no lease, so every delivery would only be requeued.
@@ -325,7 +334,7 @@ class Consumer:
         # The live lane last, because its consumers are counted: if the user lacks a right on one of the other lanes,
         # this process must not be counted.
         self._tags = [await self._consume(consuming, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
-        self._connection, self._channel = connection, channel
+        self._connection, self._channel, self._consuming = connection, channel, consuming
         self._wake()
         try:
             self._listener.joined()
@@ -342,7 +351,7 @@ class Consumer:
                 raise
         finally:
             self._listener.left()
-            self._connection = self._channel = None
+            self._connection = self._channel = self._consuming = None
 
     async def _poll(self, channel: Channel) -> NoReturn:
         """Check the lanes every second, over the connection of our consumers; rarely while no event comes.
@@ -372,7 +381,8 @@ class Consumer:
     async def _until_arrived(self) -> None:
         """Wait for a delivery, which ends the rest, or for the next check at rest."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._rest_poll_s):
+            # Spread, so that the checks of many flows that have started together do not come together.
+            async with asyncio.timeout(self._rest_poll_s * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
                 await self._arrived.wait()
                 self._wake()
 
@@ -390,7 +400,7 @@ class Consumer:
     async def _check_at_rest(self, channel: Channel) -> int:
         """Measure the live lane; return the number of its ready messages. Of the others, any message is delivered."""
         began_s = lease_clock()
-        if is_proved := self._seat.proof_age_s > REST_PROOF_S:
+        if is_proved := self._seat.claim_proof(every_s=REST_PROOF_S):
             await self._prove_majority(channel)
         return await self._measure(channel, Lane.LIVE, began_s, is_proved=is_proved)
 

@@ -28,7 +28,7 @@ Text = tuple[str, int, int]
 BODY_SIZE_END = 12
 """Position after the size of the body in a content header, where the flags of its properties begin."""
 
-CONNECTION_CLOSE, CHANNEL_CLOSE = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
+CONNECTION_CLOSE, CHANNEL_CLOSE, CHANNEL_CLOSE_OK = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28", b"\x00\x14\x00\x29"
 CONNECTION_BLOCKED, CONNECTION_UNBLOCKED = b"\x00\x0a\x00\x3c", b"\x00\x0a\x00\x3d"
 PUBLISH, RETURN, DELIVER = b"\x00\x3c\x00\x28", b"\x00\x3c\x00\x32", b"\x00\x3c\x00\x3c"
 ACK, NACK = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x78"

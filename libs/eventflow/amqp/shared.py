@@ -4,8 +4,9 @@ A connection for each flow would cost the broker as much memory as two of its qu
 rules keep the sessions on a connection apart (ADR 42):
 
 * A session that ends closes its channels, and the next one opens others. The other sessions are not affected.
-* The connection itself is replaced if it is lost, or if a session fails on it while no other one has reached a
-  majority of the brokers lately. In this case the broker may be the cause, so the next connection prefers another one.
+* The connection itself is replaced if it is lost. It is also replaced if a session fails on it, while no other one has
+  reached a majority of the brokers lately or is still making its first try. In this case the broker may be the cause,
+  so the next connection prefers another broker.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from eventflow.tasks import first_of
 from eventflow.topology import permissions_command
 
 PROVED_WITHIN_S = RPC_TIMEOUT_S + 5.0
-"""Age up to which a proof of a majority speaks for a connection. If the broker loses the majority, all sessions that
+"""Age up to which a proof of a majority counts for a connection. If the broker loses the majority, all sessions that
 check it fail after `RPC_TIMEOUT_S`, and each of them forgets its own proof."""
 
 NOTICE_POLL_S = 0.05
@@ -46,6 +47,7 @@ class SharedConnection:
         self._connection: BrokerConnection | None = None
         self._connected = asyncio.Event()
         self._given_up = asyncio.Event()
+        self._claimed_at_s = -math.inf
 
     def seat(self, *, name: str) -> "Seat":
         """Return a place for one more session; `name` is shown in logs."""
@@ -57,6 +59,14 @@ class SharedConnection:
         """Return the monotonic time of the latest proof of a majority by any session that has not failed since."""
         return max((seat.proved_at_s for seat in self._seats), default=-math.inf)
 
+    def claim_proof(self, *, every_s: float) -> bool:
+        """Return whether a proof is due; then the caller makes it, and no other session is asked meanwhile."""
+        now_s = time.monotonic()
+        if now_s - max(self._claimed_at_s, self.proved_at_s()) <= every_s:
+            return False
+        self._claimed_at_s = now_s
+        return True
+
     async def run(self) -> None:
         """Stay connected until cancelled."""
         await keep_connected(self._urls, name=self._name, session=self._session)
@@ -66,19 +76,30 @@ class SharedConnection:
         endings = EndingLog(seat.name)
         connection: BrokerConnection | None = None
         while True:
-            connection = await self._other_than_lost(connection)
+            used, connection = connection, await self._other_than_lost(connection)
+            seat.is_untried = connection is not used
             try:
                 ending = await ending_of(session, connection)
             finally:
-                seat.proved_at_s = -math.inf
+                seat.proved_at_s, seat.is_untried = -math.inf, False
             if ending is None:
                 return
             if connection.wire.is_lost or connection is not self._connection:
                 continue  # `keep_connected` logs the loss, once for all sessions, and pauses
             pause_s = endings.note(ending, advice=self._advice)
-            if not is_refused(ending.error) and time.monotonic() - self.proved_at_s() > PROVED_WITHIN_S:
+            if not (is_refused(ending.error) or self._may_work):
                 self._given_up.set()
             await asyncio.sleep(pause_s)
+
+    @property
+    def _may_work(self) -> bool:
+        """Whether a majority has answered lately, or a session has not had the time yet to get its first answer.
+
+        Without the second condition, a flow whose sessions always fail at once would end the first session of each
+        other flow, on every new connection.
+        """
+        is_proved = time.monotonic() - self.proved_at_s() <= PROVED_WITHIN_S
+        return is_proved or any(seat.is_untried for seat in self._seats)
 
     async def _session(self, connection: Connection) -> None:
         async with closed_channel(connection) as watched:
@@ -112,6 +133,7 @@ class Seat:
     Attributes:
         name: Shown in logs.
         proved_at_s: Monotonic time at which a majority of the brokers has last answered this session.
+        is_untried: Whether its first session on the connection runs, and has not reached a majority yet.
     """
 
     def __init__(self, shared: SharedConnection, *, name: str) -> None:
@@ -119,6 +141,7 @@ class Seat:
         self._shared = shared
         self.name = name
         self.proved_at_s = -math.inf
+        self.is_untried = False
 
     async def keep(self, session: Session) -> None:
         """Run `session` on the shared connection, and again after each error; return when the session returns.
@@ -132,9 +155,8 @@ class Seat:
 
     def note_proof(self) -> None:
         """Note that a majority of the brokers has just answered on the connection."""
-        self.proved_at_s = time.monotonic()
+        self.proved_at_s, self.is_untried = time.monotonic(), False
 
-    @property
-    def proof_age_s(self) -> float:
-        """Seconds since a majority of the brokers has answered any session on the connection."""
-        return time.monotonic() - self._shared.proved_at_s()
+    def claim_proof(self, *, every_s: float) -> bool:
+        """Return whether this session is the one to prove a majority, because none on the connection has lately."""
+        return self._shared.claim_proof(every_s=every_s)

@@ -24,13 +24,14 @@ class StreamReader:
     """Reads any number of streams over one channel."""
 
     def __init__(self, channel: Channel) -> None:
-        """Use a channel for nothing else."""
+        """Take a channel that nothing else uses."""
         self._channel = channel
         self._cancellation = cancellation_of(channel)  # before consuming, so that no cancellation is missed
+        self._turn = asyncio.Lock()
 
     async def start(self) -> None:
         """Prepare the channel. Call this before `follow`."""
-        # RabbitMQ requires a prefetch for a stream. It counts for each consumer apart.
+        # RabbitMQ requires a prefetch for a stream. It counts separately for each consumer.
         await answered("set a prefetch", self._channel.basic_qos(prefetch_count=STREAM_PREFETCH))
 
     async def follow(
@@ -61,11 +62,14 @@ class StreamReader:
             with suppress(Exception):
                 await channel.basic_ack(message.delivery_tag or 0, wait=False)
 
-        counted = (await measure(channel, queue)).messages
         action = f"follow {queue}"
-        # "last" is the last chunk, not the last message: older messages of the chunk come first, and the latest one
-        # counts.
-        await answered(action, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
+        # The library sends one request at a time on a channel. Without the turn, a request would wait for those of all
+        # other streams, and this wait would count as the broker's. With many streams, none would be in time.
+        async with self._turn:
+            counted = (await measure(channel, queue)).messages
+            # "last" is the last chunk, not the last message: older messages of the chunk come first, and the latest one
+            # counts.
+            await answered(action, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
         try:
             async with asyncio.timeout(RPC_TIMEOUT_S if counted else silence_s):
                 await has_come.wait()

@@ -11,19 +11,19 @@ from eventflow.settings.target import TargetSettings
 from eventflow.topology import Lane
 
 DELIVERED_PER_CORE_S = 8_000
-"""The slowest round of the deliveries without a backlog in docs/performance.md, rounded."""
+"""Events that one processor delivers per second: the slowest round without a backlog in docs/performance.md."""
 
 ACCEPTED_PER_CORE_S = 10_000
-"""Of one worker process of a collector, for bodies of 0.3 kB, rounded down from docs/performance.md."""
+"""Events of 0.3 kB that one worker process of a collector accepts per second: docs/performance.md, rounded down."""
 
 SPARE = 1
 """Services of each kind beyond the load, so that one can fail or be replaced."""
 
 DISK_OVERHEAD_BYTES = 700
-"""Of each queued event on RabbitMQ's disk, besides its body: headers, properties and framing."""
+"""Disk space of RabbitMQ for each queued event, besides its body: headers, properties and framing."""
 
 MEMORY_BYTES = 50
-"""Of each queued event in RabbitMQ's memory, for a body of any size."""
+"""Memory of RabbitMQ for each queued event, for a body of any size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,10 @@ class Needs:
         concurrency: Attempts in flight that keep the rate even if each takes the whole timeout.
         held_events: Live events that one processor holds at a time.
         processor_events_per_s: Events that one processor on one core delivers, at the usual time of an answer.
-        processors: Number beyond which one more adds nothing to the rate, at the usual time of an answer.
+        processors: Processors that reach the rate at the usual time of an answer; more add nothing to the rate.
         processors_if_slow: The same if each answer takes the whole timeout.
         processors_recommended: One more than `processors`, for failures and upgrades.
-        collectors_recommended: Of one worker process each: what the peak takes, and one more.
+        collectors_recommended: Collectors of one worker process that accept the peak, and one more.
         backlog_events: Events that wait at the end of an outage.
         drain_s: Time to empty this backlog while events continue to arrive; None if it never empties.
         disk_bytes: Disk space for the backlog on each node of RabbitMQ.

@@ -74,9 +74,9 @@ Run `eventflow check` to see whether the broker, its queues and policies, and th
   `eventflow_target__url` is `EVENTFLOW_TARGET__URL`, and setting both is an error. Every other name that begins with
   `EVENTFLOW_` is an error, except the variables that Kubernetes injects for a Service called `eventflow...`. A variable
   without two underscores in a row is ignored if its name ends in `_SERVICE_HOST`, `_SERVICE_PORT`,
-  `_SERVICE_PORT_<NAME>`, `_PORT` or `_PORT_<...>`, such as `EVENTFLOW_COLLECTOR_PORT=tcp://10.0.0.1:8080`. If its value
-  is not one that Kubernetes injects, such as in `EVENTFLOW_COLLECTOR_PORT=8080`, a warning names it. TOML keys are in
-  lower case.
+  `_SERVICE_PORT_<NAME>`, `_PORT` or `_PORT_<...>`, such as `EVENTFLOW_COLLECTOR_PORT=tcp://10.0.0.1:8080`. If it has a
+  value that Kubernetes would not inject, as in `EVENTFLOW_COLLECTOR_PORT=8080`, a warning names the variable. TOML keys
+  are in lower case.
 * **Values** are used literally, without the white space around them. A value is an error if it has quotes around it,
   which `docker --env-file` keeps, or if it contains `${{NAME}}`, `$(NAME)` or `{{{{ name }}}}`.
 * **Numbers** are written as `5` or `1_000`; those that need not be whole also as `0.5` or `1e3`. The unit is part of

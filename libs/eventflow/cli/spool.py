@@ -96,7 +96,7 @@ def _print(
             rows = ", ".join(map(str, file.unreadable))
             _print_left(f"unreadable in {file.name}: {len(file.unreadable)} (rows {rows})")
     for name, reason in spool.damaged.items():
-        _print_left(f"{name} is damaged ({reason}); a collector with this directory sends its readable events")
+        _print_left(f"{name} is damaged ({reason}); start a collector with this directory to send its readable events")
     for name in spool.set_aside:
         _print_left(f"{name} was set aside by a collector, which has sent its readable events")
 

@@ -152,7 +152,7 @@ class BatchSequence:
         elif part.attempts:
             (record,) = part.attempts
             log.error("history.row_refused", flow=record.flow, attempt_id=record.id, reason=str(error))
-            self._buffer.drop(record, "refused")
+            self._buffer.drop(record.flow, record.started_at, "refused")
             self._buffer.release(part)
         else:
             log.error("history.counts_refused", minutes=len(part.minutes), gaps=len(part.gaps), reason=str(error))

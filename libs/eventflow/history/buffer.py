@@ -24,7 +24,7 @@ MINUTES_SHARE: Final = 8
 MINUTES_MIN: Final = 1000
 """An eighth of the buffer, or more, is for the counts by minute: with the default size, those of a day or more."""
 
-GapReason = Literal["buffer_full", "refused"]
+GapReason = Literal["buffer_full", "refused", "internal"]
 
 Dropped = Callable[[str, int], None]
 """Called with a flow and a number of attempts that will not be on record."""
@@ -64,7 +64,7 @@ class HistoryBuffer:
 
     Attributes:
         on_batch: Called when there are enough rows for a batch.
-        before_take: Called before all rows are taken out, to add those that are not here yet.
+        before_take: Called before all rows are taken out. It adds attempts that have not become rows yet.
         uncounted: Attempts that are missing in the counts by minute, because there were too many of these.
     """
 
@@ -98,7 +98,7 @@ class HistoryBuffer:
         """Keep a record until it is taken out, or drop it if there is no room."""
         size_bytes = size_of(record)
         if self._size_bytes + size_bytes > self._max_bytes:
-            self.drop(record, "buffer_full")
+            self.drop(record.flow, record.started_at, "buffer_full")
             return
         self._size_bytes += size_bytes
         rows = self._rows
@@ -120,14 +120,13 @@ class HistoryBuffer:
         else:
             self.uncounted += 1
 
-    def drop(self, record: AttemptRecord, reason: GapReason) -> None:
-        """Count a record in a gap of its flow, in place of keeping it."""
-        at = record.started_at
-        gap = self._gaps.setdefault((record.flow, reason), _OpenGap(at, at))
+    def drop(self, flow: str, at: datetime, reason: GapReason) -> None:
+        """Count an attempt that began `at` this time in a gap of its flow, in place of keeping its record."""
+        gap = self._gaps.setdefault((flow, reason), _OpenGap(at, at))
         gap.attempts += 1
         # An attempt is recorded at its end, so the first one to be dropped need not be the first that began.
         gap.since, gap.until = min(gap.since, at), max(gap.until, at)
-        self._on_dropped(record.flow, 1)
+        self._on_dropped(flow, 1)
 
     def take_batch(self) -> Part | None:
         """Take out the oldest rows, a whole batch; None if there are not enough. Their memory stays in use."""

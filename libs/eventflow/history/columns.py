@@ -1,7 +1,7 @@
 """Attempts column by column, as the stores write them. Pure.
 
 Most columns have one value in all attempts of a batch, such as the flow and the status 200. A driver takes longer to
-pass each value of a row on than its store to write the row. So these values are passed on once.
+pass on the values of a row than the store takes to write the row. So each of these values is passed on only once.
 """
 
 from collections.abc import Mapping, Sequence

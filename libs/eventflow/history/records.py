@@ -156,7 +156,8 @@ class Gap:
     Attributes:
         since: Start of the first of them.
         until: Start of the last of them.
-        reason: `buffer_full`, if the store was away or too slow, or `refused`, if the store accepts no such row.
+        reason: `buffer_full`, if the store was away or too slow, `refused`, if the store accepts no such row, or
+            `internal`, if an error in the processor prevented the record.
     """
 
     writer: str

@@ -32,9 +32,10 @@ class Stop:
     """A stop after a delay, in which the service is not ready and continues to work.
 
     Attributes:
-        requested: From here on the service is not ready.
-        due: The delay is over. The service finishes its work in progress and ends.
-        hurried: The delay, and each other wait that only spares a later repetition, is cut short.
+        requested: Set by the first signal. The service is not ready from then on.
+        due: Set at the end of the delay. The service finishes its work in progress and ends.
+        hurried: Set by a second signal, which ends the delay. The service also ends each wait for work that its next
+            start can do, such as sending the events of a spool.
     """
 
     def __init__(self, *, delay_s: float) -> None:
@@ -67,8 +68,8 @@ def delayed_stop(*, delay_s: float, takes_hurry: bool = True) -> Stop:
 
     Args:
         delay_s: Between the request and the stop.
-        takes_hurry: A second signal hurries the stop. False for a process whose service manager and parent may both
-            send the first one.
+        takes_hurry: Whether a second signal hurries the stop. False for a worker, because its service manager and its
+            parent may each send a first one.
     """
     stop = Stop(delay_s=delay_s)
 

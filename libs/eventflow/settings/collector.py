@@ -59,8 +59,8 @@ class CollectorSettings(Section):
         0.0,
         ge=0,
         le=3600,
-        description="time after SIGTERM in which the collector accepts events as before, while /readyz answers 503, so "
-        "that load balancers choose another one first; in the second half its answers close their connections",
+        description="time after SIGTERM in which the collector still accepts events, while /readyz is 503, so that "
+        "load balancers choose another collector before it stops; in the second half, answers close their connections",
     )
     drain_timeout_s: float = Field(
         10.0, gt=0, le=300, description="longest wait for open requests after SIGTERM and `SHUTDOWN_DELAY_S`"
@@ -70,8 +70,8 @@ class CollectorSettings(Section):
         ge=0,
         le=3600,
         description="longest time in which a stopping collector, after its last request, sends the events in its "
-        "spool; if the broker is away, it waits for it within this time; events that are left stay in the directory; "
-        "0 = it does not wait",
+        "spool; if the broker is away, the collector waits for the broker within this time; events that are left stay "
+        "in the directory; 0 = the collector does not wait",
     )
     keep_alive_s: float = Field(
         75.0,
@@ -89,5 +89,5 @@ class CollectorSettings(Section):
 
     @property
     def stop_within_s(self) -> float:
-        """The longest time that an orderly stop takes. A service manager must wait longer before it kills."""
+        """Longest time that an orderly stop takes. A service manager must wait longer before it kills the process."""
         return self.shutdown_delay_s + self.drain_timeout_s + self.spool_drain_timeout_s + self.confirm_timeout_s

@@ -47,7 +47,9 @@ class Recording:
             listener=metrics,
         )
         return cls(
-            notes=AttemptNotes(buffer, writer=instance, failures_only=settings.record == "failed"),
+            notes=AttemptNotes(
+                buffer, writer=instance, failures_only=settings.record == "failed", on_error=metrics.failed
+            ),
             writer=writer,
             keeping=_keeping_of(settings),
             metrics=metrics,

@@ -8,8 +8,8 @@ from eventflow_processor.quota.roster import Roster
 class Mutant(Roster):
     """Roster that never counts a peer."""
 
-    def consumers_counted(self, consumers: int, *, began_s: float) -> None:
-        super().consumers_counted(min(consumers, 1), began_s=began_s)
+    def consumers_counted(self, consumers: int, *, began_s: float, is_proved: bool = True) -> None:
+        super().consumers_counted(min(consumers, 1), began_s=began_s, is_proved=is_proved)
 
 
 if __name__ == "__main__":

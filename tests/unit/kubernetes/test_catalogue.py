@@ -15,6 +15,7 @@ BARE = Surroundings(
     balancer_image="haproxy:3.0",
     rabbitmq_image="rabbitmq:4-management",
     rabbitmq_user=999,
+    rabbitmq_command="",
     has_metrics=False,
     node_shell="",
 )

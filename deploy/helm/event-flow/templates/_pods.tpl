@@ -38,7 +38,7 @@ annotations:
   {{- end }}
 {{- end }}
 
-{{/* What "restricted" of the Pod Security Standards demands, and no token: no service calls the API of Kubernetes. */}}
+{{/* The demands of the level "restricted" of the Pod Security Standards. No token, because no service calls the API of Kubernetes. */}}
 {{- define "event-flow.podSecurity" -}}
 automountServiceAccountToken: false
 # Otherwise Kubernetes adds a variable EVENTFLOW_... to each pod for each Service with a name such as `eventflow-collector`.

@@ -102,7 +102,7 @@ class Connections:
                     yield connection
                     await connection.execute("COMMIT")
                 except BaseException:
-                    connection.terminate()  # a ROLLBACK could have to wait too
+                    connection.terminate()  # a ROLLBACK might have to wait too
                     raise
                 finally:
                     self._used.discard(connection)

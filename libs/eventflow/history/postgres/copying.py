@@ -1,7 +1,7 @@
 """Attempts in the binary format of `COPY`. Pure.
 
-The driver can encode rows too. It would encode each value of each row, also in columns with one value, and take five
-times as long.
+The driver can encode rows too, but takes five times as long: it encodes each value of each row, also in columns with
+one value.
 """
 
 import struct
@@ -63,7 +63,7 @@ _FIELD_OF: Final[Mapping[str, Callable[[Any], bytes]]] = {
     "answer": _bytes_field,
     "answer_bytes": _bigint,
 }
-"""Encoders of the columns that are no text."""
+"""Encoders of the columns that are not text."""
 
 
 def copied(columns: Columns) -> bytes:

@@ -25,7 +25,7 @@ again for each execution, and beside a busy event loop the thread waits for it e
 @lru_cache(maxsize=64)
 def _insertion(same: tuple[str, ...], varying: tuple[str, ...], rows: int) -> str:
     """Return the statement that inserts some attempts. Its first values are those of the columns with one value."""
-    # `?` takes the value after those that are used already, so all rows look alike.
+    # `?` is the parameter after the highest one so far, so the text of all rows is the same.
     row = ", ".join([*(f"?{number}" for number in range(1, len(same) + 1)), *("?" * len(varying))])
     columns, values = ", ".join((*same, *varying)), ", ".join([f"({row})"] * rows)
     # OR ROLLBACK: a row that is refused ends the transaction. By default it would undo only its statement. For this,

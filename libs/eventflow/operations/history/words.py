@@ -19,6 +19,7 @@ _ENDS = {
 _REASONS_OF_GAPS = {
     "buffer_full": "the store was away or too slow",
     "refused": "the store accepted no such rows",
+    "internal": "an internal error of the processor prevented their records",
 }
 
 

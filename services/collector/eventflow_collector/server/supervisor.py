@@ -39,7 +39,8 @@ REPORT_MAX_BYTES = 64 * 1024 * 1024
 """Longest line on the link, far longer than the metrics of a thousand flows."""
 
 HURRY = b"hurry\n"
-"""What the parent sends to hurry a stop. Not a second SIGTERM: systemd may send that to workers too."""
+"""Line by which the parent hurries the stop of a worker. A second SIGTERM would not do, because systemd may send one to
+workers too."""
 
 log = structlog.stdlib.get_logger()
 

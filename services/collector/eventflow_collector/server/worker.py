@@ -138,7 +138,7 @@ class Worker:
     def readiness(self) -> Readiness:
         """Return whether it listens and could make an event durable now: by a publish, or for a while in the spool.
 
-        One that will stop is not ready, although it accepts events until the stop is due.
+        A worker that will stop is not ready, although it accepts events until the stop is due.
         """
         is_stopping = self._stop.requested.is_set()
         ready = self._is_listening and self._can_make_durable and not is_stopping
@@ -302,13 +302,13 @@ class Worker:
 
     @asynccontextmanager
     async def _departing(self) -> AsyncIterator[None]:
-        """Prepare clients for the stop while the context is open, and have the last ones leave at its end."""
+        """Let answers close their connections from the middle of the shutdown delay, and at the latest from the end."""
 
         async def prepare() -> None:
             await self._stop.requested.wait()
             log.info("collector.stopping", delay_s=self._shutdown_delay_s)
-            # In the first half, load balancers notice that it is not ready. A connection that closed in this half might
-            # be replaced by another one to this collector.
+            # In the first half of the delay, load balancers notice that the collector is not ready. If a connection
+            # closed so early, the client might connect to this collector again.
             await asyncio.sleep(self._shutdown_delay_s / 2)
             self._departure.has_begun = True
 

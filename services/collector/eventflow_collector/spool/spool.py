@@ -153,11 +153,11 @@ class Spool:
     async def drain(self, *, within_s: float) -> None:
         """Wait until every event is sent, but at most `within_s`. Call it while `run` runs and no event is put.
 
-        It waits for a broker that is away as well. This process cannot know whether another one ever uses its
-        directory, and a broker that restarts is back within seconds. It waits for nothing that only a person can
-        change: a missing right, a disk that does not answer, events that are larger than the broker accepts.
+        If the broker is away, it waits for the broker: this process cannot know whether another one will ever use its
+        directory, and a broker that restarts is back within seconds. It does not wait if only a person can help: if
+        the user lacks a right, if the disk does not answer, or if events are larger than the broker accepts.
 
-        Files of processes that have ended are included, also those of other workers that end meanwhile.
+        The files of processes that have ended are included, also those of workers that end meanwhile.
         """
         self._sent_before_drain = count_of(self._metrics.spool_sent)
         self._metrics.spool_stopping.set(1)

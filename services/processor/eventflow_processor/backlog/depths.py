@@ -15,9 +15,10 @@ from eventflow.amqp.connection import Connection
 from eventflow.amqp.meter import QueueMeter
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.session import keep_connected
+from eventflow.errors import BrokerUnavailableError
 
 LOOK_EVERY_S = 5.0
-RESTING_AT_A_LOOK = 40
+RESTING_AT_A_LOOK = 20
 """Flows without events that are measured at one look. With more of them, each has its turn at a later look."""
 
 
@@ -60,12 +61,18 @@ class Depths:
         looked_at_s: dict[int, float] = {}
         turns = math.ceil(len(self._flows) / RESTING_AT_A_LOOK)
         for look in itertools.count():
+            failure: BrokerUnavailableError | None = None
             for number, flow in enumerate(self._flows):
                 is_turn_of_resting = (look - number) % turns == 0
                 # At least once after the latest event, so that the values of a flow at rest are those of its end.
                 if number not in looked_at_s or is_turn_of_resting or flow.busy_at_s() > looked_at_s[number]:
                     looked_at_s[number] = time.monotonic()
-                    await self._measure(meter, flow)
+                    try:
+                        await self._measure(meter, flow)
+                    except BrokerUnavailableError as error:
+                        failure = error  # raised after the look: a broken queue must not hide the queues of later flows
+            if failure is not None:
+                raise failure
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _measure(self, meter: QueueMeter, flow: FlowQueues) -> None:

@@ -3,6 +3,7 @@
 import secrets
 import time
 from bisect import bisect_left
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Final, NamedTuple, TypeAlias, assert_never
@@ -20,8 +21,8 @@ from eventflow_processor.observe.observer import Observer
 from eventflow_processor.target.result import Errored, Failed, KeptAnswer, Result, Succeeded, Unsendable
 
 NOTES_AT_ONCE: Final = 64
-"""Attempts that become records at once. In a loop, a record takes a third of the time that it would take after each
-delivery, because the processor has the code in its caches."""
+"""Number of attempts that become records together. In a loop, a record takes a third of the time that it would take
+after each delivery, because the CPU has the code in its caches."""
 
 _LIVE_LANE, _LIVE = Lane.LIVE, Lane.LIVE.value
 _NS_PER_MINUTE = 60_000_000_000
@@ -73,17 +74,26 @@ number, lane, ending, trace. A plain tuple, because each attempt makes one."""
 class AttemptNotes:
     """The latest attempts of all flows, which become records in the buffer and counts by minute."""
 
-    def __init__(self, buffer: HistoryBuffer, *, writer: str, failures_only: bool) -> None:
+    def __init__(
+        self,
+        buffer: HistoryBuffer,
+        *,
+        writer: str,
+        failures_only: bool,
+        on_error: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
         """Record into `buffer`.
 
         Args:
             buffer: The memory for records.
             writer: Name of this process.
             failures_only: Whether successes are counted, and not recorded.
+            on_error: Called with an error that prevents a record. The attempt is counted in a gap then.
         """
         self._buffer = buffer
         self._writer = writer
         self._failures_only = failures_only
+        self._on_error = on_error
         self._ids = RecordIds()
         self._notes: list[_Note] = []
         buffer.before_take = self.record
@@ -95,32 +105,39 @@ class AttemptNotes:
             self.record()
 
     def record(self) -> None:
-        """Turn the notes into records and counts."""
+        """Turn the notes into records and counts. An error costs only the record of its own note, and is not raised."""
         notes, self._notes = self._notes, []
         for record_id, note in zip(self._ids.take(len(notes)), notes, strict=True):
-            flow, event_id, kind, source, subject, accepted_at, started_ns, duration_s, number, lane, end, trace = note
-            duration_us = int(duration_s * 1_000_000)
-            minute, bucket = started_ns // _NS_PER_MINUTE, bisect_left(_BUCKETS_US, duration_us)
-            self._buffer.count((minute, flow, end.outcome, end.reason or "", end.status or 0, bucket), duration_us)
-            if self._failures_only and end.outcome == "delivered":
-                continue
-            record = (
-                record_id,
-                flow,
-                event_id,
-                kind,
-                source,
-                subject,
-                accepted_at,
-                datetime.fromtimestamp(started_ns / 1e9, UTC),
-                duration_us,
-                number,
-                _LIVE if lane is _LIVE_LANE else lane.value,  # an enumeration is slow
-                *end,
-                trace,
-                self._writer,
-            )
-            self._buffer.add(_new_record(record))
+            try:
+                self._record(record_id, note)
+            except Exception as error:  # noqa: BLE001 - a guard: the caller may be the writer, or another attempt
+                self._on_error(error)
+                self._buffer.drop(note[0], utc_now(), "internal")
+
+    def _record(self, record_id: str, note: _Note) -> None:
+        flow, event_id, kind, source, subject, accepted_at, started_ns, duration_s, number, lane, end, trace = note
+        duration_us = int(duration_s * 1_000_000)
+        minute, bucket = started_ns // _NS_PER_MINUTE, bisect_left(_BUCKETS_US, duration_us)
+        self._buffer.count((minute, flow, end.outcome, end.reason or "", end.status or 0, bucket), duration_us)
+        if self._failures_only and end.outcome == "delivered":
+            return
+        record = (
+            record_id,
+            flow,
+            event_id,
+            kind,
+            source,
+            subject,
+            accepted_at,
+            datetime.fromtimestamp(started_ns / 1e9, UTC),
+            duration_us,
+            number,
+            _LIVE if lane is _LIVE_LANE else lane.value,  # an enumeration is slow
+            *end,
+            trace,
+            self._writer,
+        )
+        self._buffer.add(_new_record(record))
 
 
 class HistoryObserver(Observer):

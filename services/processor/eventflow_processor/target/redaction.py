@@ -16,7 +16,7 @@ HIDDEN: Final = b"***"
 """In place of a secret in an answer."""
 
 PATTERNS_MAX_S = 0.05
-"""Longest processor time for the patterns of an operator in one answer. With backtracking, a pattern can need years."""
+"""Longest CPU time for the patterns of an operator in one answer. With backtracking, a pattern can need years."""
 
 SLOW_PAUSE_S = 60.0
 """Time after such an answer in which no other one of its target is tried, so that it cannot slow the processor down."""
@@ -59,7 +59,10 @@ class Secrets:
 
 @dataclass(slots=True)
 class Pause:
-    """The time until which no answer of one target is tried. Other targets must not lose their answers for it."""
+    """Time until which the patterns are not tried on the answers of one target.
+
+    Each target has its own pause, so that a slow pattern does not cost other targets their answers.
+    """
 
     until_s: float = -math.inf
 

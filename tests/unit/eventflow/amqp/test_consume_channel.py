@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pamqp.frame
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands
@@ -12,6 +13,7 @@ from pamqp.header import ContentHeader
 
 from eventflow.amqp.consume_channel import LibraryConsumeChannel, WireConsumeChannel
 from eventflow.amqp.wire import HEARTBEAT_FRAME, FrameReader, Wire
+from eventflow.errors import DeliveryLostError
 from eventflow.message import Envelope
 
 QUEUE = "eventflow.f.events"
@@ -199,6 +201,35 @@ async def test_the_acks_of_one_tick_are_one_frame() -> None:
         reading.channel.settle(tag, requeue=False)
     await asyncio.sleep(0)
     assert written == [pamqp.frame.marshal(commands.Basic.Ack(3, True), OURS)]
+
+
+async def test_a_retired_channel_passes_on_and_settles_nothing_more() -> None:
+    reading = await Reading().started()
+    reading.reader.feed_data(b"".join(delivery(1, b"{}")))
+    reading.channel.retire()
+    reading.reader.feed_data(b"".join([*delivery(2, b"{}"), *delivery(3, b"{", b"}")]))
+    assert [tag for tag, _, _ in reading.delivered] == [1]
+    assert not reading.channel.is_open
+    with pytest.raises(DeliveryLostError):
+        reading.channel.settle(1, requeue=False)
+    with pytest.raises(DeliveryLostError):
+        reading.channel.dead_letter(1)
+    close_ok = pamqp.frame.marshal(commands.Channel.CloseOk(), OURS)
+    reading.reader.feed_data(close_ok)
+    heard = await reading.reader.readexactly(len(close_ok) + len(HEARTBEAT_FRAME))
+    assert heard.replace(HEARTBEAT_FRAME, b"") == close_ok, "the library gets no frame of a dropped delivery"
+
+
+async def test_a_channel_that_the_broker_has_closed_settles_nothing_and_leaves_its_number_to_the_next_one() -> None:
+    reading = await Reading().started()
+    reading.reader.feed_data(b"".join(delivery(1, b"{}")))
+    reading.reader.feed_data(pamqp.frame.marshal(commands.Channel.Close(406, "unknown tag", 0, 0), OURS))
+    with pytest.raises(DeliveryLostError):
+        reading.channel.settle(1, requeue=False)
+    content = b"".join(delivery(1, b"{}"))
+    reading.reader.feed_data(content)
+    reading.reader.feed_eof()
+    assert (await reading.reader.read()).endswith(content), "the library gets the frames of the next channel"
 
 
 class Channel:

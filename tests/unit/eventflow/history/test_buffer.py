@@ -70,7 +70,7 @@ def test_a_record_without_room_is_counted_in_a_gap_of_its_flow() -> None:
 def test_a_gap_spans_attempts_that_ended_in_another_order() -> None:
     buffer, _ = buffer_of()
     for second in (5, 3, 9):
-        buffer.drop(attempt(started_at=NOON + timedelta(seconds=second)), "refused")
+        buffer.drop("default", NOON + timedelta(seconds=second), "refused")
     (part,) = parts_of(buffer)
     assert part.gaps == [
         Gap(

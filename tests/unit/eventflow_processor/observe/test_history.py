@@ -1,5 +1,6 @@
 """Records of attempts: each outcome in the columns of its row, and the counts by minute."""
 
+import math
 import time
 import uuid
 from dataclasses import replace
@@ -115,6 +116,20 @@ def test_an_attempt_without_a_settlement_is_lost(
     one.result = result  # type: ignore[misc]
     row = row_of(one)
     assert (row.outcome, row.settled, row.reason, row.text) == ("lost", False, reason, text)
+
+
+def test_an_error_costs_the_record_of_its_own_attempt_and_is_counted_in_a_gap() -> None:
+    errors: list[Exception] = []
+    buffer = HistoryBuffer(writer="w", max_bytes=1 << 20, on_dropped=lambda _, __: None)
+    notes = AttemptNotes(buffer, writer="w", failures_only=False, on_error=errors.append)
+    observer = HistoryObserver(notes, flow="default")
+    for duration_s in (0.1, math.nan, 0.2):
+        observer.attempted(attempted(Delivered(), duration_s=duration_s))
+    part = buffer.take()
+    assert part is not None
+    assert [row.duration_us for row in part.attempts] == [100_000, 200_000]
+    assert [(gap.flow, gap.attempts, gap.reason) for gap in part.gaps] == [("default", 1, "internal")]
+    assert [type(error) for error in errors] == [ValueError]
 
 
 def test_an_event_without_a_request_is_on_record_with_the_cause() -> None:
