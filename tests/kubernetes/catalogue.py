@@ -5,10 +5,10 @@ from tests.kubernetes.faults import nodes, outages, partitions, rollouts, scalin
 
 CASES: tuple[Case, ...] = (
     *rollouts.CASES,
-    *upgrades.CASES,
     *nodes.CASES,
     *outages.CASES,
     *partitions.CASES,
+    *upgrades.CASES,
     *secrets.CASES,
     *scaling.CASES,
 )

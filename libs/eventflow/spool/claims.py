@@ -198,7 +198,7 @@ class SpoolFiles:
         """Claim a file, unless another process has it or it belongs to another user."""
         try:
             for _ in range(LOCK_TRIES):
-                lock = os.open(_lock_of(path), os.O_CREAT | os.O_RDWR, 0o600)
+                lock = _open_lock(path)
                 match _locked(lock, _lock_of(path)):
                     case "ours" if _is_foreign(path):
                         os.close(lock)
@@ -222,6 +222,20 @@ class SpoolFiles:
         if path not in self._skipped:  # logged once, not at every search
             self._skipped.add(path)
             log.warning("spool.file_skipped", file=str(path), reason="it, or its lock, belongs to another user")
+
+
+def _open_lock(path: Path) -> int:
+    """Open the lock file of a file; create it if there is none."""
+    try:
+        lock = os.open(_lock_of(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    except FileExistsError:
+        return os.open(_lock_of(path), os.O_CREAT | os.O_RDWR, 0o600)  # its owner may have removed it meanwhile
+    if os.geteuid() == 0:
+        # Root may send the events of another user's spool. That user's collector must be able to lock the file later.
+        with suppress(OSError):
+            owner = path.stat()
+            os.fchown(lock, owner.st_uid, owner.st_gid)
+    return lock
 
 
 def _locked(lock: int, path: Path) -> Literal["ours", "theirs", "removed"]:

@@ -51,7 +51,7 @@ class Recording:
                 buffer, writer=instance, failures_only=settings.record == "failed", on_error=metrics.failed
             ),
             writer=writer,
-            keeping=_keeping_of(settings),
+            keeping=_keeping_of(settings, metrics),
             metrics=metrics,
         )
 
@@ -65,11 +65,12 @@ class Recording:
         self.metrics.pending.set(self.writer.pending)
 
 
-def _keeping_of(settings: HistorySettings) -> AnswerKeeping | None:
+def _keeping_of(settings: HistorySettings, metrics: HistoryMetrics) -> AnswerKeeping | None:
     if settings.answers == "none":
         return None
     return AnswerKeeping(
         max_bytes=settings.answer_bytes,
         of_successes=settings.answers == "all" and settings.record == "all",  # else they have no row
         patterns=Patterns(settings.redact),
+        on_error=metrics.failed,
     )

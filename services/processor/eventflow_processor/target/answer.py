@@ -156,11 +156,15 @@ class AnswerJudge:
         """Return the part of an answer that the history keeps; None if it keeps none."""
         if self._keeping is None:
             return None
-        return self._keeping.kept(
-            body.content,
-            is_whole=body.is_whole,
-            encoding=headers.get(CONTENT_ENCODING),
-            kind=headers.get(CONTENT_TYPE),
-            secrets=self._secrets,
-            pause=self._pause,
-        )
+        try:
+            return self._keeping.kept(
+                body.content,
+                is_whole=body.is_whole,
+                encoding=headers.get(CONTENT_ENCODING),
+                kind=headers.get(CONTENT_TYPE),
+                secrets=self._secrets,
+                pause=self._pause,
+            )
+        except Exception as error:  # noqa: BLE001 - a guard: otherwise an event that the target has accepted is repeated
+            self._keeping.on_error(error)
+            return None

@@ -1,5 +1,6 @@
 """The part of an answer that the history keeps: its beginning, without secrets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,11 +26,13 @@ class AnswerKeeping:
         max_bytes: Length after which an answer is cut.
         of_successes: Whether answers of successes are kept too, and not only those of failures.
         patterns: The patterns of an operator, for texts that must not be kept.
+        on_error: Called with an unexpected error, which costs only the kept answer.
     """
 
     max_bytes: int
     of_successes: bool = False
     patterns: Patterns = field(default_factory=Patterns)
+    on_error: Callable[[Exception], None] = lambda _: None
 
     def kept(
         self, content: bytes, *, is_whole: bool, encoding: str | None, kind: str | None, secrets: Secrets, pause: Pause

@@ -1,5 +1,6 @@
 """The files of a spool's directory: each has one owner at most, and a command owns all of them or none."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,14 @@ def test_corrupted_files_are_listed_apart_and_without_their_journals(tmp_path: P
     assert files.set_aside() == [aside]
     assert files.paths() == []
     claim.release()
+
+
+def test_a_lock_that_root_creates_belongs_to_the_owner_of_the_file(tmp_path: Path) -> None:
+    """Otherwise a collector of that user would skip the file from then on, and leave its events there."""
+    files = SpoolFiles(tmp_path)
+    (tmp_path / "spool-0.sqlite3").touch()
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "spool-0.sqlite3", 65534, 65534)
+    [claim] = files.claim_all()
+    claim.release()
+    assert (tmp_path / "spool-0.lock").stat().st_uid == (tmp_path / "spool-0.sqlite3").stat().st_uid

@@ -13,7 +13,7 @@ from eventflow_processor.target import redaction
 from eventflow_processor.target.answer import AnswerBody, AnswerJudge
 from eventflow_processor.target.feedback import NAMES, FeedbackReader
 from eventflow_processor.target.kept_answer import AnswerKeeping
-from eventflow_processor.target.redaction import Patterns
+from eventflow_processor.target.redaction import Patterns, Pause
 from eventflow_processor.target.result import Failed, KeptAnswer, Succeeded
 from tests.support.http_targets import CLIENTS, HttpTarget, attempt_at
 from tests.support.raw_target import RawRequest, RawTarget
@@ -63,6 +63,22 @@ async def test_successes_are_kept_only_if_all_answers_are(client: type[HttpTarge
     assert await kept_by(client, answer, AnswerKeeping(max_bytes=512)) is None
     kept = await kept_by(client, answer, AnswerKeeping(max_bytes=512, of_successes=True))
     assert kept == KeptAnswer(content=b"\x00\xff binary", content_type="image/png", size_bytes=9)
+
+
+class Broken(Patterns):
+    """Patterns that fail, as a bug could."""
+
+    def struck_from(self, content: bytes, pause: Pause) -> bytes | None:
+        raise MemoryError
+
+
+def test_an_error_costs_the_kept_answer_and_not_the_success() -> None:
+    errors: list[Exception] = []
+    keeping = AnswerKeeping(max_bytes=512, of_successes=True, patterns=Broken(), on_error=errors.append)
+    judge = AnswerJudge(feedback=FeedbackReader(mode="none"), is_plain=False, keeping=keeping)
+    result = judge.result_of(200, {}, AnswerBody(content=b"ok", is_whole=True), now=utc_now())
+    assert result == Succeeded(status=200)
+    assert [type(error) for error in errors] == [MemoryError]
 
 
 @pytest.mark.parametrize("client", CLIENTS)
