@@ -37,6 +37,9 @@ async def run(scenario: Scenario[C], cluster: C, target: AuditingTarget, *, show
     finally:
         await load.stop()
         progress.cancel()
+    slowest = max(load.answers, key=lambda answer: answer.wait_s, default=None)
+    if slowest is not None:
+        show(f"the slowest answer took {slowest.wait_s:.2f} s, {slowest.sent_s - load.started_s:.0f} s after the start")
     missing = await _rest(world, within_s=scenario.rest_within_s)
     if missing:
         world.problems.append(f"{missing} events were not delivered {scenario.rest_within_s:g} s after the load")

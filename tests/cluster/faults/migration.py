@@ -13,8 +13,9 @@ from tests.support.wait import eventually
 
 OLD_RABBITMQ = "rabbitmq:4.0-management"
 NEW_RABBITMQ = "rabbitmq:4.3-management"
-SLACK = 10
-"""Requests above the quota of an undisturbed flow with two processors: their bursts, and 2 % of a second; twice."""
+ABOVE_MAX = QUOTA_PER_S
+"""One second of the quota: a busy machine delays requests, which then arrive close together. Two clusters that spend at
+once would send this much in each second."""
 
 
 async def move_to_a_new_cluster(world: World[ComposeCluster]) -> None:
@@ -22,7 +23,7 @@ async def move_to_a_new_cluster(world: World[ComposeCluster]) -> None:
     new = await asyncio.to_thread(_second_cluster, old)
     old.successors.append(new.project)
     world.show("starting the new brokers")
-    await new.sh(f"docker compose up --detach --wait {' '.join(NODES)}", within_s=300)
+    await _start_brokers(new)
     await new.sh("docker compose run --rm -T eventflow pause default")
     await new.sh(f"docker compose up --detach --no-deps {' '.join(PROCESSORS)}")
     for processor in PROCESSORS:
@@ -38,6 +39,17 @@ async def move_to_a_new_cluster(world: World[ComposeCluster]) -> None:
     world.show("the new cluster delivers")
     await world.delivers(100)
     await world.pause(30)
+
+
+async def _start_brokers(new: ComposeCluster) -> None:
+    """Start the new nodes, which yield the processors of this machine to the old cluster until they run.
+
+    Otherwise three nodes that start at once would slow the old cluster down. Usually they have machines of their own.
+    """
+    nodes = " ".join(NODES)
+    await new.sh(f"docker compose create {nodes} && docker update --cpu-shares 32 $(docker compose ps -aq {nodes})")
+    await new.sh(f"docker compose up --detach --no-recreate --wait {nodes}", within_s=300)
+    await new.sh(f"docker update --cpu-shares 1024 $(docker compose ps -aq {nodes})")
 
 
 def _second_cluster(old: ComposeCluster) -> ComposeCluster:
@@ -79,7 +91,7 @@ SCENARIOS = (
     Scenario(
         name="brokers changed from RabbitMQ 4.0 to a new cluster with 4.3",
         fault=move_to_a_new_cluster,
-        goal=Goal(quota_min=0.9, above_max=SLACK),
+        goal=Goal(quota_min=0.9, above_max=ABOVE_MAX),
         rest_within_s=400,
     ),
 )
