@@ -49,7 +49,7 @@ def _rows_between(begin: str, end: str) -> Iterator[Sequence[str]]:
 def _row(run: Run) -> Sequence[str]:
     verdict, goal = run.verdict, run.goal
     refused = "; ".join(f"{count} x {reason}" for reason, count in run.refused.items())
-    return [
+    cells = [
         run.scenario,
         run.cluster,
         f"{run.events_per_s:g}",
@@ -66,6 +66,8 @@ def _row(run: Run) -> Sequence[str]:
         "yes" if run.holds else f"**no**: {'; '.join(run.problems) or 'events lost'}",
         "; ".join(run.remarks),
     ]
+    # The output of a command that failed can have several lines, and the mark between two cells.
+    return [" ".join(cell.replace("|", "/").split()) for cell in cells]
 
 
 def _goal(goal: Goal) -> str:

@@ -34,6 +34,13 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return page
 
 
+def test_a_problem_of_several_lines_stays_in_its_cell(page: Path) -> None:
+    report.write([replace(RUN, problems=("it failed:\nbad | worse",))], command="make one", order=["first"])
+    (row,) = (line for line in page.read_text().splitlines() if line.startswith("| first"))
+    assert "it failed: bad / worse" in row
+    assert row.count("|") == len(report.COLUMNS) + 1
+
+
 def test_rows_of_scenarios_that_did_not_run_stay_in_the_table(page: Path) -> None:
     order = ["first", "second", "third"]
     report.write([RUN, replace(RUN, scenario="third")], command="make one", order=order)
