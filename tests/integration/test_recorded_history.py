@@ -11,10 +11,11 @@ from eventflow.history.migration import steps_in
 from eventflow.topology import flow_specs, overrides_queue, overrides_spec
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
-from tests.support.recorded import FIXTURES, FLOW
+from tests.support.recorded import FIXTURES
 from tests.support.recorded_history import (
     ACTIONS,
     FILE_NAME,
+    FLOW,
     OUTCOMES,
     record_history,
     releases_with_history,

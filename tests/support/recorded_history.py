@@ -11,9 +11,12 @@ from eventflow.history.migration import steps_in
 from eventflow.topology import Lane, lane_queue
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
-from tests.support.recorded import FIXTURES, FLOW
+from tests.support.recorded import FIXTURES
 from tests.support.services import processor
 from tests.support.target import Receipt, ScriptedTarget
+
+FLOW = "recorded_history"
+"""Not that of the recorded messages: their tests delete its queues, and may run at the same time on the same broker."""
 
 FILE_NAME = "history.sqlite3"
 OUTCOMES = {"history-delivered": "delivered", "history-dead": "dead"}

@@ -2,6 +2,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from sandbox.ports import LOOPBACK
 from tests.availability.connection import Address
 from tests.availability.load import KEPT, Load
@@ -80,6 +82,7 @@ async def test_a_server_that_does_not_listen_refuses_every_request() -> None:
     assert set(load.problems) == {"no connection: ConnectionRefusedError"}
 
 
+@pytest.mark.timed
 async def test_the_rate_can_change_while_the_load_runs() -> None:
     async with loaded() as (_, load):
         await asyncio.sleep(0.5)
