@@ -106,8 +106,13 @@ async def _close(channel: Channel, connection: Connection) -> None:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await answered("close a channel", channel.close())
     except (BrokerUnavailableError, TimeoutError):
-        if isinstance(connection, BrokerConnection):
-            connection.wire.abort()
+        abort(connection)
+
+
+def abort(connection: Connection) -> None:
+    """End a connection at once, without an answer of the broker."""
+    if isinstance(connection, BrokerConnection):
+        connection.wire.abort()
 
 
 async def until_closed(channel: Channel) -> NoReturn:

@@ -16,7 +16,15 @@ from typing import NoReturn, Protocol, assert_never
 import structlog
 from aiormq import Channel
 
-from eventflow.amqp.channel import answered, cancellation_of, closed_channel, is_missing, until_cancelled, until_closed
+from eventflow.amqp.channel import (
+    abort,
+    answered,
+    cancellation_of,
+    closed_channel,
+    is_missing,
+    until_cancelled,
+    until_closed,
+)
 from eventflow.amqp.connection import Connection
 from eventflow.amqp.consume_channel import ConsumeChannel, consume_channel_on
 from eventflow.amqp.presence import Presence
@@ -210,7 +218,10 @@ class Consumer:
         """Close the channel after the queues have received all settlements, so that a clean stop repeats no event."""
         # All are gone if the session ends meanwhile.
         connection, channel, consuming = self._connection, self._channel, self._consuming
-        if channel is None or connection is None or consuming is None or self._is_silent:
+        if channel is None or connection is None or consuming is None:
+            return
+        if self._is_silent:
+            abort(connection)  # such a broker confirms no close either, and each wait for one takes 2 s
             return
         # At rest nothing has been settled for seconds. The numbers of consumers may be old, so no wait would end.
         waits = [
