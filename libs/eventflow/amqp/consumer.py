@@ -191,7 +191,7 @@ class Consumer:
         Raises:
             TopologyMismatchError: A queue exists with other arguments.
         """
-        self._stopping = False
+        self._stopping = self._is_silent = False
         await self._seat.keep(self._session)
 
     async def stop(self) -> None:
@@ -218,10 +218,7 @@ class Consumer:
         """Close the channel after the queues have received all settlements, so that a clean stop repeats no event."""
         # All are gone if the session ends meanwhile.
         connection, channel, consuming = self._connection, self._channel, self._consuming
-        if channel is None or connection is None or consuming is None:
-            return
-        if self._is_silent:
-            abort(connection)  # such a broker confirms no close either, and each wait for one takes 2 s
+        if channel is None or connection is None or consuming is None or self._is_silent:
             return
         # At rest nothing has been settled for seconds. The numbers of consumers may be old, so no wait would end.
         waits = [
@@ -333,6 +330,10 @@ class Consumer:
                 await self._consume_on(connection, channel, consuming, measuring)
             finally:
                 consuming.retire()  # before its channel is closed: attempts in flight may end meanwhile
+                if self._is_silent:
+                    # Such a broker confirms no close either, and each wait for one takes 2 s. Not in `close`: other
+                    # flows on the connection may still settle then.
+                    abort(connection)
 
     async def _consume_on(
         self, connection: Connection, channel: Channel, consuming: ConsumeChannel, measuring: Channel
