@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from eventflow.history.migration import steps_in
+from eventflow.migration import steps_in
 from eventflow.topology import flow_specs, overrides_queue, overrides_spec
 from tests.support.amqp import Amqp
 from tests.support.cli import Command

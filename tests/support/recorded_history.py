@@ -7,7 +7,7 @@ from pathlib import Path
 import aio_pika
 import aiohttp
 
-from eventflow.history.migration import steps_in
+from eventflow.migration import steps_in
 from eventflow.topology import Lane, lane_queue
 from tests.support.amqp import Amqp
 from tests.support.cli import Command

@@ -5,8 +5,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from eventflow.errors import HistoryUnavailableError
-from eventflow.history.migration import Migration
 from eventflow.history.store import HistoryStore
+from eventflow.migration import Migration
 
 SQLITE_PREFIX = "sqlite:///"
 EXTRA = "event-flow[postgres]"

@@ -4,21 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeAlias
-from urllib.parse import urlsplit
-
-import asyncpg
 
 from eventflow.errors import HistoryUnavailableError
 from eventflow.history.postgres.failures import FOREIGN_ERRORS, translated
 from eventflow.history.store import QUERY_MAX_S
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+from eventflow.postgres.connection import CONNECT_MAX_S, Connection, UnusableUrlError, connect, place_of
 
 CONNECTIONS_MAX = 4
 """Connections of one store, so that a page with several queries waits for the slowest one only."""
 
-CONNECT_MAX_S = 3.0
 IDLE_MAX_S = 60.0
 """Time without a use after which a connection is replaced. Firewalls and load balancers forget connections that carry
 nothing, and then the next statement would wait for an answer that never comes."""
@@ -80,7 +74,7 @@ class Connections:
         self._url = url
         self._application = application
         self._on_connect = on_connect
-        self._place = _place_of(url)
+        self._place = place_of(url)
         self._idle: list[tuple[float, Connection]] = []  # each with the time of its last use
         self._used: set[Connection] = set()
         self._places = asyncio.Semaphore(CONNECTIONS_MAX)
@@ -173,27 +167,9 @@ class Connections:
         if self._is_closed:
             raise HistoryUnavailableError("the history is closed")
         try:
-            return await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_MAX_S,
-                # Behind PgBouncer, a statement that is prepared on one connection is not known to the next one.
-                statement_cache_size=0,
-                server_settings={"application_name": self._application},
-            )
-        except ValueError as error:
-            if isinstance(error, OSError):  # a certificate that is not trusted is both
-                raise
-            # Without the message of the driver, which can have a part of the URL.
+            return await connect(self._url, application=self._application)
+        except UnusableUrlError:
             raise HistoryUnavailableError("PostgreSQL does not understand the URL of the history") from None
-
-
-def _place_of(url: str) -> str:
-    """Return host and database, for messages."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "PostgreSQL"
-    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _now_s() -> float:

@@ -5,7 +5,6 @@ from datetime import datetime
 import asyncpg
 
 from eventflow.history.filters import FAILURE_SQL, AttemptFilter, Cursor
-from eventflow.history.postgres.connections import Connection
 from eventflow.history.records import (
     Action,
     AttemptRecord,
@@ -17,6 +16,7 @@ from eventflow.history.records import (
     storable_text,
     unix_microseconds,
 )
+from eventflow.postgres.connection import Connection
 
 _MINUTE_US = 60_000_000
 _MINUTE_MAX = 2**31 - 1  # of the column, in the year 6053

@@ -10,10 +10,10 @@ from typing_extensions import override
 
 from eventflow.errors import HistoryRefusedError, HistorySchemaError
 from eventflow.history.filters import AttemptFilter, Cursor
-from eventflow.history.postgres import reading, schema, upkeep, writing
+from eventflow.history.postgres import reading, upkeep, writing
 from eventflow.history.postgres.connections import MIGRATING, READING, WRITING, Connections
 from eventflow.history.postgres.failures import LockedError, MissingDayError
-from eventflow.history.postgres.migrations import MIGRATIONS
+from eventflow.history.postgres.schema import HISTORY
 from eventflow.history.postgres.writing import RepeatedBatchError
 from eventflow.history.records import Action, AttemptRecord, Batch, FlowMinute, Gap, MinuteCount, Writer
 from eventflow.history.store import HistoryStore, StoreReport
@@ -40,7 +40,7 @@ class PostgresStore(HistoryStore):
 
     def __init__(self, url: str, *, application: str = "eventflow") -> None:
         """Remember the URL. See `Connections` for the arguments."""
-        self._connections = Connections(url, application=application, on_connect=schema.require)
+        self._connections = Connections(url, application=application, on_connect=HISTORY.require)
         self._first_kept: date | None = None
 
     @override
@@ -126,18 +126,18 @@ class PostgresStore(HistoryStore):
     @override
     async def migrate(self) -> Sequence[str]:
         async with self._connections.separate(MIGRATING) as connection:
-            return await schema.migrate(connection)
+            return await HISTORY.migrate(connection)
 
     @override
     async def check(self) -> StoreReport:
-        report = StoreReport(kind="postgresql", version=0, expected_version=len(MIGRATIONS))
+        report = StoreReport(kind="postgresql", version=0, expected_version=len(HISTORY.migrations))
         async with self._connections.separate(READING) as connection:
             try:
-                version = await schema.version_of(connection)
+                version = await HISTORY.version(connection)
             except HistorySchemaError as error:
                 return replace(report, problems=(str(error),))
             report = replace(report, version=version)
-            if (mismatch := schema.mismatch_of(version)) is not None:
+            if (mismatch := HISTORY.mismatch(version)) is not None:
                 return replace(report, problems=(mismatch,))
             missing = await upkeep.missing_rights(connection)
             return replace(

@@ -2,8 +2,8 @@
 
 from datetime import date, datetime
 
-from eventflow.history.postgres.connections import Connection
 from eventflow.history.records import unix_microseconds
+from eventflow.postgres.connection import Connection
 
 ROWS_MAX = 5000
 """Rows that one transaction deletes, so that it holds its locks only for a short time."""

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 
 from eventflow.history.columns import columns_of
-from eventflow.history.postgres.connections import Connection
 from eventflow.history.postgres.copying import copied
 from eventflow.history.records import (
     Action,
@@ -15,6 +14,7 @@ from eventflow.history.records import (
     storable_attempts,
     storable_text,
 )
+from eventflow.postgres.connection import Connection
 
 _ADD_COUNTS = """
     INSERT INTO eventflow.{table} AS kept (minute, flow, outcome, reason, status, bucket, attempts, duration_us)

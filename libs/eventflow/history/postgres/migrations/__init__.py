@@ -1,6 +1,6 @@
 """The steps of the schema. All missing ones are run in one transaction."""
 
-from eventflow.history.migration import steps_in
+from eventflow.migration import steps_in
 
 MIGRATIONS = steps_in(__name__)
 """The n-th brings the schema to version n."""

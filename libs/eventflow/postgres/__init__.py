@@ -1,0 +1,1 @@
+"""PostgreSQL as the history and the database of handlers use it. It requires the extra `postgres`."""
