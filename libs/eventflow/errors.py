@@ -114,3 +114,19 @@ class HistoryRefusedError(HistoryError):
 
 class UnboundedFilterError(HistoryError):
     """A selection of attempts has no index, so it could read the whole history; the message has the remedy."""
+
+
+class DatabaseError(EventFlowError):
+    """The database with inbox and outbox cannot be used as asked."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """The database cannot be reached, accepts no changes, or its answer is not in time. Trying again can help."""
+
+
+class DatabaseSchemaError(DatabaseError):
+    """Inbox and outbox are missing or of another version; the message names the command to run."""
+
+
+class HandlerError(EventFlowError):
+    """A function cannot be used as a handler; the message says why, and what to do."""

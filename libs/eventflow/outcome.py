@@ -19,6 +19,9 @@ FAILURE_REASONS = (
     "timeout",
     "connection",
     "unsendable",
+    "handler_raised",
+    "handler_rejected",
+    "handler_deferred",
     "internal",
 )
 """Reasons of failed attempts: a closed set, because metrics use them as labels."""

@@ -23,6 +23,7 @@ RESET: Final = "reset"
 PROXY_UNREACHABLE: Final = "proxy_unreachable"
 PROXY_REFUSED: Final = "proxy_refused"
 NO_TOKEN: Final = "no_token"  # noqa: S105 - a word for a failure
+NO_DATABASE: Final = "no_database"
 OTHER: Final = "other"
 
 MEANINGS: Final = {
@@ -47,11 +48,12 @@ MEANINGS: Final = {
     PROXY_UNREACHABLE: "there is no connection to the proxy",
     PROXY_REFUSED: "the proxy opens no connection to the target",
     NO_TOKEN: "no access token could be fetched",
+    NO_DATABASE: "the database of the handler cannot be used",
     OTHER: "another error of the network",
 }
 """All words, each with its meaning for people."""
 
-OF_NO_EVENT: Final = frozenset({PROXY_UNREACHABLE, PROXY_REFUSED, NO_TOKEN})
+OF_NO_EVENT: Final = frozenset({PROXY_UNREACHABLE, PROXY_REFUSED, NO_TOKEN, NO_DATABASE})
 """Failures on the way to the target in which no event can have a part."""
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from eventflow.settings.fields import is_secret
 from eventflow.settings.root import SECTIONS
-from eventflow.settings.target import TargetSettings
 
 
 class Role(StrEnum):
@@ -15,22 +14,35 @@ class Role(StrEnum):
     COLLECTOR = "collector"
     PROCESSOR = "processor"
     CONSOLE = "console"
+    RELAY = "relay"
     OPERATOR = "operator"
     """The command `eventflow`."""
 
 
+_UNUSED: Mapping[Role, frozenset[str]] = {
+    Role.COLLECTOR: frozenset({"processor", "target", "handler", "history", "console", "relay"}),
+    Role.PROCESSOR: frozenset({"collector", "console", "relay"}),
+    Role.CONSOLE: frozenset({"relay"}),
+    Role.RELAY: frozenset({"collector", "processor", "handler", "history", "console"}),
+    Role.OPERATOR: frozenset(),
+}
+"""Sections of which a role uses nothing."""
+
+
 def is_used(role: Role | None, section: str, field: str) -> bool:
     """Return True if a role uses a setting. None is all roles together."""
+    if role is None:
+        return True
     match role, section:
-        case (Role.COLLECTOR, "processor" | "target" | "history" | "console"):
-            return False
-        case (Role.PROCESSOR, "collector" | "console"):
-            return False
-        case (Role.PROCESSOR | Role.CONSOLE | Role.OPERATOR, "source"):
+        case (Role.PROCESSOR | Role.CONSOLE | Role.RELAY | Role.OPERATOR, "source"):
             return field == "max_body_bytes"
+        case (Role.RELAY, "target"):
+            return field == "retry_delays_s"
         case (Role.CONSOLE | Role.OPERATOR, "target"):
-            return not is_secret(TargetSettings.model_fields[field])
-    return True
+            return not is_secret(SECTIONS[section].model_fields[field])
+        case (Role.CONSOLE, "handler"):
+            return field == "call"
+    return section not in _UNUSED[role]
 
 
 def used_by(role: Role | None, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.console import ConsoleSettings
 from eventflow.settings.environment import variable
 from eventflow.settings.fields import Section
+from eventflow.settings.handler import HandlerSettings
 from eventflow.settings.history import HistorySettings
 from eventflow.settings.processor import ProcessorSettings
+from eventflow.settings.relay import RelaySettings
 from eventflow.settings.source import SourceSettings
 from eventflow.settings.target import TargetSettings
 from eventflow.settings.telemetry import TelemetrySettings
@@ -25,12 +27,26 @@ from eventflow.topology import DEFAULT_FLOW, FLOW_NAME
 
 SENDER_SHOWN_MAX = 100
 
+_FOR_HANDLERS_TOO = frozenset(
+    {"rate_per_s", "burst", "cost", "due_share", "replay_share", "max_attempts", "retry_delays_s"}
+)
+"""The settings of a target that a flow with a handler has too. All others are about HTTP, or `[handler]` has them."""
+
 
 class FlowSettings(Section):
-    """One flow: its source and its target."""
+    """One flow: its source, and its target or its handler."""
 
     source: SourceSettings = SourceSettings()
     target: TargetSettings = TargetSettings()
+    handler: HandlerSettings = HandlerSettings()
+
+    @property
+    def attempts(self) -> TargetSettings:
+        """The section of the target, with the limits of the handler if there is one."""
+        if self.handler.call is None:
+            return self.target
+        limits = {"timeout_s": self.handler.timeout_s, "concurrency": self.handler.concurrency}
+        return self.target.model_copy(update=limits)
 
 
 def _read_senders(value: object) -> object:
@@ -47,10 +63,12 @@ class Settings(BaseModel):
     processor: ProcessorSettings = ProcessorSettings()
     source: SourceSettings | None = None
     target: TargetSettings | None = None
+    handler: HandlerSettings | None = None
     flows: dict[str, FlowSettings] = {}
     senders: Annotated[dict[str, Any], BeforeValidator(_read_senders)] = {}
     history: HistorySettings = HistorySettings()
     console: ConsoleSettings = ConsoleSettings()
+    relay: RelaySettings = RelaySettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")
@@ -66,6 +84,7 @@ class Settings(BaseModel):
                 raise ValueError(f"processor.flows names {name!r}, which is none of: {', '.join(self.all_flows)}")
         for name, flow in self.all_flows.items():
             self._check_sender(name, flow.source)
+            _check_handler(name, flow)
         return self
 
     def _check_sender(self, flow: str, source: SourceSettings) -> None:
@@ -126,9 +145,13 @@ class Settings(BaseModel):
     @property
     def all_flows(self) -> dict[str, FlowSettings]:
         """Every configured flow by name; includes `default`, unless only other flows are configured."""
-        if self.flows and self.source is None and self.target is None:
+        if self.flows and self.source is None and self.target is None and self.handler is None:
             return dict(self.flows)
-        default = FlowSettings(source=self.source or SourceSettings(), target=self.target or TargetSettings())
+        default = FlowSettings(
+            source=self.source or SourceSettings(),
+            target=self.target or TargetSettings(),
+            handler=self.handler or HandlerSettings(),
+        )
         return {DEFAULT_FLOW: default, **self.flows}
 
     @property
@@ -136,6 +159,20 @@ class Settings(BaseModel):
         """The flows that this processor serves."""
         wanted = self.processor.flows
         return {name: flow for name, flow in self.all_flows.items() if wanted is None or name in wanted}
+
+
+def _check_handler(name: str, flow: FlowSettings) -> None:
+    if flow.handler.call is None:
+        return
+    for field in sorted(flow.target.model_fields_set - _FOR_HANDLERS_TOO):
+        if getattr(flow.target, field) == TargetSettings.model_fields[field].default:
+            continue
+        instead = (
+            f"set {variable_name(name, 'handler', field)}" if field in HandlerSettings.model_fields else "remove it"
+        )
+        raise ValueError(
+            f"{variable_name(name, 'target', field)} has no effect, because the flow has a handler: {instead}"
+        )
 
 
 def variable_name(flow: str, section: str, field: str) -> str:

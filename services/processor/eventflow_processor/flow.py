@@ -173,7 +173,7 @@ async def wire_flow(
         seat: The place on a connection to consume on.
         rest_poll_s: Time between two checks while the flow has no events.
     """
-    settings, metrics = flow.target, shared.metrics.bind(name)
+    settings, metrics = flow.attempts, shared.metrics.bind(name)
     lanes = Lanes(due_share=settings.due_share, replay_share=settings.replay_share)
     quota, gate = _quota_of(name, settings, shared), _gate_of(name, settings, shared)
     recent = RecentEvents(lanes, broadcast=partial(shared.control.broadcast, name))
@@ -313,12 +313,12 @@ def _consumer_of(
         flow=name,
         specs=flow_specs(name, flow.target.retry_delays_s),
         prefetch=prefetch_of(
-            flow.target, configured=shared.settings.processor.prefetch, max_body_bytes=flow.source.max_body_bytes
+            flow.attempts, configured=shared.settings.processor.prefetch, max_body_bytes=flow.source.max_body_bytes
         ),
         sink=lanes,
         publisher=shared.publisher,
         listener=membership,
-        held_max_s=held_max_s(flow.target),
+        held_max_s=held_max_s(flow.attempts),
         rest_poll_s=rest_poll_s,
         presence=shared.presence,
     )

@@ -7,15 +7,16 @@ from eventflow.settings.root import Settings, variable_name
 
 
 def require_target_urls(settings: Settings) -> None:
-    """Check that every flow of this processor has a target.
+    """Check that every flow of this processor has a target or a handler.
 
     Raises:
         SettingsError: A flow has none.
     """
     for name, flow in settings.served_flows.items():
-        if flow.target.url is None:
+        if flow.target.url is None and flow.handler.call is None:
             raise SettingsError(
-                f"{variable_name(name, 'target', 'url')} is not set: http://host/path of the target is expected"
+                f"{variable_name(name, 'target', 'url')} is not set: http://host/path of the target is expected, or a "
+                f"function in {variable_name(name, 'handler', 'call')}"
             )
 
 

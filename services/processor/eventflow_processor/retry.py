@@ -9,7 +9,7 @@ from eventflow.outcome import CONFIRM_MAX_S, Copied, DeadLetter, Defer, Hold, Re
 from eventflow.settings.target import TargetSettings
 from eventflow_processor.gate.verdict import Verdict
 from eventflow_processor.target.oauth2.grant import FETCH_MAX_S
-from eventflow_processor.target.result import Failed, Unsendable
+from eventflow_processor.target.result import Failed, Order, Unsendable
 
 HELD_IN_MEMORY_S = 45.0
 """A pause below this is waited out in memory; a longer one in a delay queue. Nothing is held unacked for a minute."""
@@ -82,7 +82,22 @@ class Ending:
 
 
 def decide(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Hold | Copied:
-    """Decide the outcome of a delivery after a failure. Every failure is retried, until the last counted attempt."""
+    """Decide the outcome of a delivery after a failure. Every failure is retried, until the last counted attempt.
+
+    A handler can order otherwise for its event.
+    """
+    match ending.result.order:
+        case Order.GIVE_UP:
+            return DeadLetter(envelope=replace(envelope, failure=_failure_of(envelope, ending)))
+        case Order.RETRY_LATER:
+            return Defer(delay_s=policy.delay_of_at_least_s(ending.result.feedback.retry_after_s or 0.0))
+        case Order.RETRY:
+            return _decide_by_verdict(envelope, ending, policy)
+        case _:
+            assert_never(ending.result.order)
+
+
+def _decide_by_verdict(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Hold | Copied:
     match ending.verdict:
         case Verdict.DEFER:
             if ending.pause_s < HELD_IN_MEMORY_S:
@@ -97,8 +112,18 @@ def decide(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Hold | Co
 
 
 def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> Retry | DeadLetter:
+    failure = _failure_of(envelope, ending)
+    if envelope.attempt >= policy.max_attempts:
+        return DeadLetter(envelope=replace(envelope, failure=failure))
+    return Retry(
+        envelope=replace(envelope, attempt=envelope.attempt + 1, failure=failure),
+        delay_s=policy.delay_after_s(ending.result, envelope.attempt, dice=ending.dice),
+    )
+
+
+def _failure_of(envelope: Envelope, ending: Ending) -> Failure:
     failed = ending.result
-    failure = Failure(
+    return Failure(
         reason=failed.reason,
         status=failed.status,
         first_at=envelope.failure.first_at if envelope.failure else ending.at,
@@ -106,12 +131,6 @@ def _decide_counted(envelope: Envelope, ending: Ending, policy: RetryPolicy) -> 
         detail=failed.detail,
         text=failed.text,
         traceparent=ending.traceparent,
-    )
-    if envelope.attempt >= policy.max_attempts:
-        return DeadLetter(envelope=replace(envelope, failure=failure))
-    return Retry(
-        envelope=replace(envelope, attempt=envelope.attempt + 1, failure=failure),
-        delay_s=policy.delay_after_s(failed, envelope.attempt, dice=ending.dice),
     )
 
 

@@ -1,6 +1,7 @@
 """Result of an attempt, and the judgement of an answer. Pure."""
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Final
 
 from eventflow.errors import EventFlowError, UnsendableEventError
@@ -31,12 +32,26 @@ class Succeeded:
     """The target has accepted the event. Its fields are final as in `Event`.
 
     Attributes:
+        status: None if the target is a handler.
+        reason: Why nothing had to be done, such as `duplicate`; nearly always None.
         answer: Its answer, if the history keeps answers of successes.
     """
 
-    status: Final[int]
+    status: Final[int | None] = None
+    reason: Final[str | None] = None
     feedback: Final[Feedback] = NOTHING
     answer: Final[KeptAnswer | None] = None
+
+
+class Order(Enum):
+    """What the target orders about an event that it has not accepted. Only a handler can order anything but a retry."""
+
+    RETRY = auto()
+    """Try again, until the last counted attempt."""
+    RETRY_LATER = auto()
+    """Try again after the time in `feedback.retry_after_s`; this attempt does not count."""
+    GIVE_UP = auto()
+    """Make it a dead letter at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +71,7 @@ class Failed:
         feedback: The rate information in the answer. Its `retry_after_s` applies to the flow if `asks_to_wait`, and
             otherwise to this event alone.
         answer: Its answer, if there was one and if the history keeps answers.
+        order: What follows for the event, unless the state of the target decides it.
     """
 
     reason: str
@@ -67,6 +83,7 @@ class Failed:
     answered: bool = True
     feedback: Feedback = NOTHING
     answer: KeptAnswer | None = field(default=None, compare=False)
+    order: Order = Order.RETRY
 
 
 class AttemptNotMadeError(EventFlowError):
