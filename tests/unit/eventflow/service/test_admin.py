@@ -49,5 +49,5 @@ async def test_a_port_that_is_not_set_moves_to_the_next_free_one_and_one_that_is
 
 def test_a_service_leaves_the_usual_ports_of_the_others_free() -> None:
     assert addresses.admin_ports_from(9464)[:3] == [9464, 9468, 9469]
-    assert addresses.admin_ports_from(9465)[:3] == [9465, 9467, 9468]
-    assert addresses.admin_ports_from(9466)[:3] == [9466, 9467, 9468]
+    assert addresses.admin_ports_from(9465)[:3] == [9465, 9468, 9469]
+    assert addresses.admin_ports_from(9466)[:3] == [9466, 9468, 9469]
