@@ -11,7 +11,7 @@ from eventflow.settings.target import TargetSettings
 from eventflow_processor.gate.verdict import Verdict
 from eventflow_processor.retry import Ending, RetryPolicy, attempt_max_s, decide, held_max_s
 from eventflow_processor.target.feedback import Feedback
-from eventflow_processor.target.result import Failed
+from eventflow_processor.target.result import Failed, Order
 
 NOW = datetime(2025, 7, 13, 21, 34, 44, 573000, tzinfo=UTC)
 EVENT = Event(id="e", source="s", type="t", time=NOW, accepted_at=NOW, body=b"")
@@ -104,3 +104,21 @@ def test_no_delivery_is_unsettled_for_as_long_as_rabbitmq_allows() -> None:
     for settings in ({}, token):
         target = TargetSettings(timeout_s=300, **settings)
         assert attempt_max_s(target) < held_max_s(target) < 30 * 60
+
+
+@pytest.mark.parametrize("verdict", [Verdict.COUNTS, Verdict.UNCOUNTED])
+def test_a_handler_can_give_an_event_up_at_once(verdict: Verdict) -> None:
+    rejected = Failed(reason="handler_rejected", text="no such order", order=Order.GIVE_UP)
+    outcome = decide(Envelope(event=EVENT), Ending(result=rejected, verdict=verdict, pause_s=0, at=NOW, dice=0), POLICY)
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.envelope.failure is not None
+    assert (outcome.envelope.attempt, outcome.envelope.failure.reason) == (1, "handler_rejected")
+    assert outcome.envelope.failure.text == "no such order"
+
+
+@pytest.mark.parametrize("attempt", [1, POLICY.max_attempts, POLICY.max_attempts + 1])
+def test_a_handler_can_put_an_event_off_without_a_count(attempt: int) -> None:
+    later = Failed(reason="handler_deferred", order=Order.RETRY_LATER, feedback=Feedback(retry_after_s=4))
+    ending = Ending(result=later, verdict=Verdict.COUNTS, pause_s=0, at=NOW, dice=0)
+    outcome = decide(Envelope(event=EVENT, attempt=attempt), ending, POLICY)
+    assert outcome == Defer(delay_s=next(delay_s for delay_s in POLICY.delays_s if delay_s >= 4))
