@@ -15,11 +15,11 @@ import pytest
 from eventflow.errors import HistoryRefusedError, HistorySchemaError, HistoryUnavailableError
 from eventflow.event import new_event_id
 from eventflow.history.filters import FAILURES, AttemptFilter, Cursor
-from eventflow.history.postgres.connections import CONNECTIONS_MAX
 from eventflow.history.postgres.migrations import MIGRATIONS
 from eventflow.history.postgres.reading import page_of
 from eventflow.history.postgres.store import PostgresStore
 from eventflow.history.records import Action, AttemptRecord, Batch, FlowMinute, Gap, MinuteCount, MinuteKey
+from eventflow.postgres.connections import CONNECTIONS_MAX
 from sandbox.ports import free_port
 from tests.support.databases import execute, fetch
 from tests.support.history import attempt

@@ -15,10 +15,11 @@ import pytest
 from eventflow.errors import HistoryLateError, HistoryUnavailableError
 from eventflow.event import new_event_id
 from eventflow.history.filters import AttemptFilter
-from eventflow.history.postgres import connections, writing
 from eventflow.history.postgres import store as store_module
+from eventflow.history.postgres import writing
 from eventflow.history.postgres.store import PostgresStore
 from eventflow.history.records import Batch, MinuteCount, MinuteKey
+from eventflow.postgres import connections
 from sandbox.database.server import PrivateServer
 from tests.support.certificates import Authority
 from tests.support.databases import empty_database, execute, fetch

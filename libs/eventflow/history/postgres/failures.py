@@ -11,20 +11,10 @@ from eventflow.errors import (
     HistorySchemaError,
     HistoryUnavailableError,
 )
-from eventflow.excerpt import excerpt_of
+from eventflow.postgres.connection import UnusableUrlError
+from eventflow.postgres.failures import ClosedError, answer_in
 
 MIGRATE_COMMAND: Final = "eventflow history migrate"
-
-FOREIGN_ERRORS: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    # Raised in place of a connection error if the server has ended the connection while it was idle.
-    asyncpg.InternalClientError,
-    OSError,  # also a `TimeoutError`, and every error of TLS
-    OverflowError,  # a value that does not fit its column, as a `ValueError` can be
-    ValueError,
-)
-"""Errors of a connection and of every call on it."""
 
 
 class MissingDayError(HistoryRefusedError):
@@ -50,6 +40,8 @@ _MEANINGS: Final[dict[type[Exception], tuple[type[HistoryError], str]]] = {
     asyncpg.UndefinedColumnError: (HistorySchemaError, _SCHEMA_DIFFERS),
     asyncpg.UndefinedFunctionError: (HistorySchemaError, _SCHEMA_DIFFERS),
     asyncpg.InvalidSchemaNameError: (HistorySchemaError, _SCHEMA_DIFFERS),
+    UnusableUrlError: (HistoryUnavailableError, "cannot be reached, because PostgreSQL does not understand its URL"),
+    ClosedError: (HistoryUnavailableError, "is closed"),
     TimeoutError: (HistoryUnavailableError, "does not answer in time"),
     OSError: _OTHER,  # before `ValueError`: a certificate that is not trusted is both
     OverflowError: (HistoryRefusedError, _DOES_NOT_FIT),
@@ -67,18 +59,4 @@ def translated(error: Exception, *, place: str) -> HistoryError:
     """
     meanings = (meaning for kind, meaning in _MEANINGS.items() if isinstance(error, kind))
     kind, words = next(meanings, _OTHER)
-    return kind(f"the history in {place} {words}{_answer_in(error)}")
-
-
-def _answer_in(error: Exception) -> str:
-    """Return the message of the server or the system. The driver's own messages can have parts of the URL or a row.
-
-    PostgreSQL has the values of a row in the detail of an error, which is not in its message.
-    """
-    match error:
-        case asyncpg.PostgresError():
-            return f": {excerpt_of(error.message or '')}"
-        case OSError() if text := excerpt_of(str(error)):
-            return f": {text}"
-        case _:
-            return ""
+    return kind(f"the history in {place} {words}{answer_in(error)}")

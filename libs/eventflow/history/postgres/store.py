@@ -11,12 +11,13 @@ from typing_extensions import override
 from eventflow.errors import HistoryRefusedError, HistorySchemaError
 from eventflow.history.filters import AttemptFilter, Cursor
 from eventflow.history.postgres import reading, upkeep, writing
-from eventflow.history.postgres.connections import MIGRATING, READING, WRITING, Connections
-from eventflow.history.postgres.failures import LockedError, MissingDayError
+from eventflow.history.postgres.failures import LockedError, MissingDayError, translated
 from eventflow.history.postgres.schema import HISTORY
 from eventflow.history.postgres.writing import RepeatedBatchError
 from eventflow.history.records import Action, AttemptRecord, Batch, FlowMinute, Gap, MinuteCount, Writer
-from eventflow.history.store import HistoryStore, StoreReport
+from eventflow.history.store import QUERY_MAX_S, HistoryStore, StoreReport
+from eventflow.postgres.connection import CONNECT_MAX_S
+from eventflow.postgres.connections import MIGRATING, Bounds, Connections
 
 DAYS_AHEAD = 2
 """Days for which partitions are made in advance, so that none is missing after midnight."""
@@ -29,6 +30,8 @@ LOCKED_PAUSE_S = 0.3
 PAUSE_S = 0.02
 """Pause between two transactions of the upkeep, so that writers get their turn."""
 
+READING = Bounds(statement_s=QUERY_MAX_S, lock_s=1.0, total_s=CONNECT_MAX_S + QUERY_MAX_S + 0.5, is_reading=True)
+WRITING = Bounds(statement_s=4.0, lock_s=3.0, total_s=9.0)
 _DROPPING = replace(WRITING, lock_s=DROP_LOCK_S)
 
 
@@ -40,7 +43,7 @@ class PostgresStore(HistoryStore):
 
     def __init__(self, url: str, *, application: str = "eventflow") -> None:
         """Remember the URL. See `Connections` for the arguments."""
-        self._connections = Connections(url, application=application, on_connect=HISTORY.require)
+        self._connections = Connections(url, application=application, on_connect=HISTORY.require, translate=translated)
         self._first_kept: date | None = None
 
     @override

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Protocol
 
-from eventflow.errors import HistoryUnavailableError
-from eventflow.history.postgres.failures import FOREIGN_ERRORS, translated
-from eventflow.history.store import QUERY_MAX_S
-from eventflow.postgres.connection import CONNECT_MAX_S, Connection, UnusableUrlError, connect, place_of
+from eventflow.errors import EventFlowError
+from eventflow.postgres.connection import Connection, connect, place_of
+from eventflow.postgres.failures import FOREIGN_ERRORS, ClosedError
 
 CONNECTIONS_MAX = 4
-"""Connections of one store, so that a page with several queries waits for the slowest one only."""
+"""Connections at a time, so that a page with several queries waits for the slowest one only."""
 
 IDLE_MAX_S = 60.0
 """Time without a use after which a connection is replaced. Firewalls and load balancers forget connections that carry
@@ -55,25 +55,40 @@ class Bounds:
         )
 
 
-READING = Bounds(statement_s=QUERY_MAX_S, lock_s=1.0, total_s=CONNECT_MAX_S + QUERY_MAX_S + 0.5, is_reading=True)
-WRITING = Bounds(statement_s=4.0, lock_s=3.0, total_s=9.0)
 MIGRATING = Bounds(statement_s=600.0, lock_s=5.0, total_s=620.0)
 
 
-class Connections:
-    """The connections of one store. All errors of the driver are translated here."""
+class Translate(Protocol):
+    """Returns one of `FOREIGN_ERRORS` as an error of Event Flow, without the password and values of a row."""
 
-    def __init__(self, url: str, *, application: str, on_connect: Callable[[Connection], Awaitable[None]]) -> None:
+    def __call__(self, error: Exception, *, place: str) -> EventFlowError:
+        """Return the error; `place` is the name of the database in messages."""
+        ...
+
+
+class Connections:
+    """The connections to one database. All errors of the driver are translated here."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        application: str,
+        on_connect: Callable[[Connection], Awaitable[None]],
+        translate: Translate,
+    ) -> None:
         """Remember the address; nothing is connected yet.
 
         Args:
             url: A `postgresql://` URL; its `sslmode` selects TLS.
             application: Name of these connections in `pg_stat_activity`.
             on_connect: Called with each new connection before its first transaction.
+            translate: Called with each error of the driver; its result is raised.
         """
         self._url = url
         self._application = application
         self._on_connect = on_connect
+        self._translate = translate
         self._place = place_of(url)
         self._idle: list[tuple[float, Connection]] = []  # each with the time of its last use
         self._used: set[Connection] = set()
@@ -85,7 +100,7 @@ class Connections:
         """Run a transaction: commit it if the body returns, and abort it if the body raises.
 
         Raises:
-            HistoryError: The body or the connection failed, with its cause in words.
+            EventFlowError: The body or the connection failed; `translate` has made it.
         """
         with self._translating():
             async with asyncio.timeout(bounds.total_s), self._places:
@@ -107,7 +122,7 @@ class Connections:
         """Open a connection for work that does not depend on the schema; close it afterwards.
 
         Raises:
-            HistoryError: The body or the connection failed, with its cause in words.
+            EventFlowError: The body or the connection failed; `translate` has made it.
         """
         with self._translating():
             async with asyncio.timeout(bounds.total_s):
@@ -136,7 +151,7 @@ class Connections:
         try:
             yield
         except FOREIGN_ERRORS as error:
-            raise translated(error, place=self._place) from error
+            raise self._translate(error, place=self._place) from error
 
     def _idle_connection(self) -> "Connection | None":
         """Return the connection that was used last; those that are closed or too old are given up."""
@@ -165,11 +180,8 @@ class Connections:
 
     async def _open(self) -> Connection:
         if self._is_closed:
-            raise HistoryUnavailableError("the history is closed")
-        try:
-            return await connect(self._url, application=self._application)
-        except UnusableUrlError:
-            raise HistoryUnavailableError("PostgreSQL does not understand the URL of the history") from None
+            raise ClosedError
+        return await connect(self._url, application=self._application)
 
 
 def _now_s() -> float:
