@@ -22,6 +22,8 @@ EXTENSIONS_MAX_BYTES: Final = 8 * 1024
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 """CloudEvents asks for at most 20 characters, and does not forbid more."""
 
+_NAME_SHOWN_CHARACTERS = 64
+
 CORE_ATTRIBUTES: Final = frozenset(
     {"specversion", "id", "source", "type", "time", "subject", "datacontenttype", "dataschema", "data", "data_base64"}
 )
@@ -52,8 +54,8 @@ def extensions_of(given: Iterable[tuple[str, object]]) -> Mapping[str, str] | No
     return extensions or None
 
 
-def require_extensions(given: Mapping[str, str]) -> Mapping[str, str] | None:
-    """Return the given attributes, all of which have names of extensions, if an event can have them.
+def require_extensions(given: Mapping[str, object]) -> Mapping[str, str] | None:
+    """Return the given attributes as extensions, if an event can have all of them; None if there are none.
 
     Raises:
         InvalidEventError: It cannot have all of them; the message has the reason.
@@ -62,7 +64,13 @@ def require_extensions(given: Mapping[str, str]) -> Mapping[str, str] | None:
     if len(extensions or ()) == len(given):
         return extensions
     for name, value in given.items():
-        if not is_valid_text(value):
+        if not is_extension_name(name):
+            raise InvalidEventError(
+                f"{name[:_NAME_SHOWN_CHARACTERS]!r} is no name of an extension attribute: lower-case letters and "
+                "digits are expected"
+            )
+        text = _text_of(value)
+        if text is None or not is_valid_text(text):
             raise InvalidEventError(f"the extension attribute {name} is too long, or has control characters")
     raise InvalidEventError(
         f"at most {EXTENSIONS_MAX} extension attributes of {EXTENSIONS_MAX_BYTES} bytes together are taken"

@@ -28,7 +28,13 @@ _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
     [
         f"{module}.__main__"
-        for module in ("eventflow_collector", "eventflow_processor", "eventflow_console", "eventflow.cli")
+        for module in (
+            "eventflow_collector",
+            "eventflow_processor",
+            "eventflow_console",
+            "eventflow_relay",
+            "eventflow.cli",
+        )
     ]
 )
 

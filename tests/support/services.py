@@ -32,7 +32,7 @@ def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(slots=True, kw_only=True)
 class Service:
-    """A collector, processor or console, and where it listens."""
+    """A collector, processor, console or relay, and where it listens."""
 
     process: ChildProcess
     admin_url: str
@@ -209,6 +209,32 @@ def console(broker_url: str, *, flow: str, preloaded: bool = True, **settings: s
         | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
         admin_url=f"http://127.0.0.1:{admin_port}",
         url=f"http://127.0.0.1:{port}",
+        preloaded=preloaded,
+    )
+
+
+def relay(
+    broker_url: str,
+    *,
+    database_url: str,
+    flows: Sequence[str],
+    module: str = "eventflow_relay",
+    preloaded: bool = True,
+    **settings: str,
+) -> Service:
+    """Prepare a relay of flows; `settings` are those of `environment_with`."""
+    admin_port = free_port()
+    delays = {f"FLOWS__{flow.upper()}__TARGET__RETRY_DELAYS_S": "0.2,0.5" for flow in flows}
+    return _service(
+        module,
+        {
+            "BROKER__URL": broker_url,
+            "RELAY__DATABASE_URL": database_url,
+            "RELAY__ADMIN_PORT": str(admin_port),
+            **delays,
+            **settings,
+        },
+        admin_url=f"http://127.0.0.1:{admin_port}",
         preloaded=preloaded,
     )
 

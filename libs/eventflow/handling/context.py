@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from eventflow.event import Event, utc_now
-from eventflow.handling.derived import Body, DerivedEvent, derived_id, new_event
+from eventflow.event import Event
+from eventflow.handling.derived import DerivedEvent, derived_id
+from eventflow.outbox.new_event import Body, new_event
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,13 +60,11 @@ class Context:
         if flow not in self.flows:
             raise ValueError(f"flow {flow!r} is not configured; there are: {', '.join(sorted(self.flows))}")
         number, self._derived = self._derived, self._derived + 1
-        return new_event(
+        event = new_event(
             id=derived_id(self.event.id, number),
             source=source or self.event.source,
             type=type,
-            flow=flow,
             body=body,
-            now=utc_now(),
             time=time,
             content_type=content_type,
             subject=subject,
@@ -73,3 +72,4 @@ class Context:
             extensions=extensions,
             traceparent=self.event.traceparent,
         )
+        return DerivedEvent.of(event, flow=flow)

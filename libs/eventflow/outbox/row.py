@@ -1,9 +1,14 @@
 """A row of the outbox, and the statements that insert it. Pure; docs/handlers.md has the table as a contract."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from eventflow.event import Event
+from eventflow.outbox.new_event import new_event
+
+Row = Mapping[str, Any]
+"""A row by column."""
 
 COLUMNS: Final = (
     "flow",
@@ -35,6 +40,27 @@ def row_of(event: Event, *, flow: str) -> dict[str, Any]:
         "body": event.body,
         "traceparent": event.traceparent,
     }
+
+
+def event_of(row: Row) -> Event:
+    """Return the event in a row, which any program may have written.
+
+    Raises:
+        InvalidEventError: No event can have such an attribute; the message names it.
+    """
+    return new_event(
+        id=row["id"],
+        source=row["source"],
+        type=row["type"],
+        time=row["time"],
+        subject=row["subject"],
+        dataschema=row["dataschema"],
+        extensions=None if row["extensions"] is None else json.loads(row["extensions"]),
+        content_type=row["content_type"],
+        body=row["body"],
+        traceparent=row["traceparent"],
+        accepted_at=row["created_at"],
+    )
 
 
 def insert_with(placeholder: str) -> str:

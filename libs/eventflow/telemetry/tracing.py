@@ -131,6 +131,17 @@ def attributes_of(event: Event) -> dict[str, str | int]:
     }
 
 
+def attributes_to(queue: str) -> Attributes:
+    """Return the attributes of a publish to a queue, as OpenTelemetry's conventions for messaging name them."""
+    return {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.name": "publish",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": queue,
+        "messaging.rabbitmq.destination.routing_key": queue,
+    }
+
+
 def exemplar_of(span: Span) -> dict[str, str] | None:
     """Return the exemplar that links an observation in a histogram to its trace; None if it is not recorded."""
     trace_id = span.trace_id

@@ -30,6 +30,7 @@ def test_the_wheel_adds_only_names_of_ours_to_site_packages(built_from_checkout:
         "eventflow_collector",
         "eventflow_console",
         "eventflow_processor",
+        "eventflow_relay",
     }
 
 

@@ -69,7 +69,9 @@ def test_every_command_can_print_json(path: tuple[str, ...]) -> None:
     assert "--json" in CliRunner().invoke(app, [*path, "-h"]).output
 
 
-@pytest.mark.parametrize("program", ["eventflow", "eventflow-collector", "eventflow-console", "eventflow-processor"])
+@pytest.mark.parametrize(
+    "program", ["eventflow", "eventflow-collector", "eventflow-console", "eventflow-processor", "eventflow-relay"]
+)
 def test_programs_state_their_version_and_explain_themselves(program: str) -> None:
     def output(option: str) -> str:
         command = [Path(sys.executable).with_name(program), option]

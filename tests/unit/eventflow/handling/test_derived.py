@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from eventflow.errors import InvalidEventError
 from eventflow.event import ATTRIBUTE_MAX_BYTES, Event, is_valid_attribute
 from eventflow.handling import Context
-from eventflow.handling.derived import Body, derived_id
+from eventflow.handling.derived import derived_id
 from eventflow.handling.inbox import SOURCE_MAX_BYTES, key_of
+from eventflow.outbox.new_event import Body
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 

@@ -1,0 +1,1 @@
+"""Publishes the events in the outbox of a database."""

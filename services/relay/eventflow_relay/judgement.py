@@ -1,0 +1,92 @@
+"""The outcome of a publish: what becomes of its row. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from eventflow.errors import (
+    EventFlowError,
+    InvalidEventError,
+    MessageTooLargeError,
+    PublishRefusedError,
+    UnroutableError,
+)
+
+PAUSE_MAX_S = 60.0
+
+Reason = Literal["invalid", "too_large", "unroutable", "refused"]
+"""Label of the failures in the metrics."""
+
+
+class Published(Protocol):
+    """A publish that has ended, or that takes too long."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the broker has confirmed it."""
+        ...
+
+    @property
+    def error(self) -> EventFlowError | None:
+        """The reason for which it was not confirmed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The broker keeps the event, so the row is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The broker is away, or has not answered. The row stays as it is, and its event may be published twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRefused:
+    """The queue takes no event now, because an operator's policy limits it. The rows of the flow stay as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowFailed:
+    """The row cannot be published, for a reason of its own.
+
+    Attributes:
+        reason: Label in the metrics.
+        error: The same for people.
+        pause_s: Time until the next try; None parks the row.
+    """
+
+    reason: Reason
+    error: str
+    pause_s: float | None
+
+
+Judgement = Confirmed | Unknown | FlowRefused | RowFailed
+
+
+def judge(published: Published, *, tries: int, max_tries: int) -> Judgement:
+    """Return the outcome of a publish.
+
+    Args:
+        published: The publish.
+        tries: Failed tries of the row before this one.
+        max_tries: Failed tries after which a row is parked.
+    """
+    match published.error:
+        case None:
+            return Confirmed() if published.is_confirmed else Unknown()
+        case PublishRefusedError():
+            return FlowRefused()
+        case UnroutableError() as error:
+            return _failed("unroutable", error, tries=tries, max_tries=max_tries)
+        case MessageTooLargeError() as error:
+            return _failed("too_large", error, tries=tries, max_tries=max_tries)
+        case InvalidEventError() as error:  # no later try can differ
+            return RowFailed(reason="invalid", error=str(error), pause_s=None)
+        case _:
+            return Unknown()
+
+
+def _failed(reason: Reason, error: EventFlowError, *, tries: int, max_tries: int) -> RowFailed:
+    is_last = tries + 1 >= max_tries
+    return RowFailed(reason=reason, error=str(error), pause_s=None if is_last else min(2.0**tries, PAUSE_MAX_S))

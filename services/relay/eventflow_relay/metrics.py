@@ -1,0 +1,47 @@
+"""The relay's metrics."""
+
+import math
+
+from eventflow.errors import DatabaseError
+from eventflow.outbox.standing import OutboxStanding, standing
+from eventflow.postgres.connections import Bounds, Connections
+from eventflow.telemetry.harmless import InternalErrors
+from eventflow.telemetry.metrics import MetricTable, counter, gauge
+
+LOOK_MAX_S = 2.0
+"""Longest look at the outbox, so that a scrape is answered while the database is away."""
+
+LOOKING = Bounds(statement_s=1.0, lock_s=0.5, total_s=LOOK_MAX_S, is_reading=True)
+
+
+class RelayMetrics(MetricTable):
+    """Counts of rows. Those of the table are the same in each relay of one database."""
+
+    pending = gauge("eventflow_outbox_pending", "Rows in the outbox to publish; at most 100 000 are counted.")
+    parked = gauge("eventflow_outbox_parked", "Rows in the outbox that are no longer tried; at most 100 000.")
+    oldest_seconds = gauge("eventflow_outbox_oldest_seconds", "Age of the first row to publish; 0 if there is none.")
+    relayed = counter("eventflow_outbox_relayed", "Rows that were published and deleted.", "flow")
+    failures = counter("eventflow_outbox_failures", "Publishes of a row that failed, by reason.", "reason")
+    database_up = gauge(
+        "eventflow_outbox_database_up", "1 if the last transaction of the relay ended well, otherwise 0."
+    )
+    internal_errors_total = counter("eventflow_internal_errors", "Unexpected errors in metrics, logs and traces.")
+
+    @property
+    def internal_errors(self) -> InternalErrors:
+        """Counter of errors that must not affect an event."""
+        return InternalErrors(self.internal_errors_total)
+
+    async def look(self, connections: Connections) -> None:
+        """Set the gauges of the table; those of a database that is away have no value (NaN)."""
+        try:
+            async with connections.transaction(LOOKING) as connection:
+                seen = await standing(connection)
+        except DatabaseError:
+            seen = None
+        self._show(seen)
+
+    def _show(self, seen: OutboxStanding | None) -> None:
+        self.pending.set(math.nan if seen is None else seen.pending)
+        self.parked.set(math.nan if seen is None else seen.parked)
+        self.oldest_seconds.set(math.nan if seen is None else seen.oldest_s)

@@ -1,0 +1,223 @@
+"""`Relay`: publishes committed rows of the outbox, and deletes each after the confirm of the broker."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+
+from eventflow.amqp.publisher import Publisher
+from eventflow.errors import BrokerUnavailableError, DatabaseError, PublishError, PublishTimeoutError
+from eventflow.outbox.taking import FailedRow, delete, note_failures, take
+from eventflow.postgres.connection import CONNECT_MAX_S, Connection
+from eventflow.postgres.connections import Bounds, Connections
+from eventflow.settings.relay import RelaySettings
+from eventflow_relay.judgement import Confirmed, FlowRefused, RowFailed, Unknown, judge
+from eventflow_relay.metrics import RelayMetrics
+from eventflow_relay.sending import Sender, Sending
+
+CONFIRM_MAX_S = 10.0
+"""Longest wait for the confirms of one batch, during which its rows are locked."""
+
+STATEMENT_MAX_S = 5.0
+
+RELAYING = Bounds(statement_s=STATEMENT_MAX_S, lock_s=3.0, total_s=CONNECT_MAX_S + 2 * STATEMENT_MAX_S + CONFIRM_MAX_S)
+
+RESCAN_S = 1.0
+"""Time after which the outbox is read from its beginning again, so the longest delay of a row that is committed after
+a row with a higher number."""
+
+BROKER_POLL_S = 0.1
+DATABASE_PAUSE_S = 1.0
+
+REFUSED_PAUSE_S = 5.0
+"""Time for which the rows of a flow stay after its queue has refused one."""
+
+log = structlog.stdlib.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The outcomes of the rows of one transaction."""
+
+    confirmed: Sequence[Sending]
+    failed: Sequence[tuple[Sending, RowFailed]]
+    refused: Sequence[Sending]
+    is_known: bool
+    """Whether each row has an outcome."""
+
+
+class Relay:
+    """Publishes the rows of one outbox. Any number of relays may do so.
+
+    Guarantee: a row is deleted only after the confirm of its publish. A crash, or the loss of broker or database, can
+    publish an event twice, with the same id, and loses none. A row that fails by itself blocks no other row.
+
+    Attributes:
+        database_obstacle: The reason why the outbox cannot be read; None if it can.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        publisher: Publisher,
+        sender: Sender,
+        *,
+        metrics: RelayMetrics,
+        settings: RelaySettings,
+    ) -> None:
+        """Take the parts."""
+        self._connections = connections
+        self._publisher = publisher
+        self._sender = sender
+        self._metrics = metrics
+        self._settings = settings
+        self._floor = 0
+        self._rescanned_s = time.monotonic()
+        self._refused_until_s: dict[str, float] = {}
+        self.database_obstacle: str | None = "the database has not answered yet"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Relay until the stop; the batch of that moment is finished, within the bounds of its transaction."""
+        while not stop.is_set():
+            pause_s = await self._turn()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause_s)
+
+    async def _turn(self) -> float:
+        """Relay one batch if possible; return the pause before the next turn."""
+        if not self._can_publish:
+            return BROKER_POLL_S
+        try:
+            is_all = await self._relay_batch()
+        except DatabaseError as error:
+            self._floor = 0
+            self._note_database(str(error))
+            return DATABASE_PAUSE_S
+        self._note_database(None)
+        return self._settings.poll_s if is_all else 0.0
+
+    @property
+    def _can_publish(self) -> bool:
+        """Whether the broker would confirm a publish now. Otherwise no row is taken and no transaction is held.
+
+        After a batch without all confirms, this waits until the connection is lost or the confirms have come.
+        """
+        return self._publisher.state == "up" and self._publisher.oldest_unresolved_s == 0
+
+    async def _relay_batch(self) -> bool:
+        """Take, publish and delete rows in one transaction; return whether no more are to be taken now."""
+        floor = self._next_floor()
+        async with self._connections.transaction(RELAYING) as connection:
+            taken = await take(connection, floor=floor, rows=self._settings.batch, except_flows=self._refusing_flows())
+            sendings = [self._sender.send(row) for row in taken.rows]
+            await _until_resolved(sendings)
+            batch = self._judged(sendings)
+            await _settle(connection, batch)
+        # Only after the COMMIT: before it, all rows may still come back.
+        self._note_batch(batch)
+        if not batch.is_known:
+            self._floor = 0
+        elif sendings:
+            self._floor = sendings[-1].row["number"] + 1
+        return taken.is_all
+
+    def _next_floor(self) -> int:
+        """Return the lowest number that may be unsent, which is 0 once in a while.
+
+        Without a floor each query would read the index entries of all rows that were deleted since the last vacuum.
+        """
+        if time.monotonic() - self._rescanned_s >= RESCAN_S:
+            self._rescanned_s, self._floor = time.monotonic(), 0
+        return self._floor
+
+    def _refusing_flows(self) -> Sequence[str]:
+        now_s = time.monotonic()
+        self._refused_until_s = {flow: end_s for flow, end_s in self._refused_until_s.items() if end_s > now_s}
+        return list(self._refused_until_s)
+
+    def _judged(self, sendings: Sequence[Sending]) -> Batch:
+        confirmed, failed, refused = list[Sending](), list[tuple[Sending, RowFailed]](), list[Sending]()
+        for sending in sendings:
+            judgement = judge(sending, tries=sending.row["tries"], max_tries=self._settings.max_tries)
+            match judgement:
+                case Confirmed():
+                    confirmed.append(sending)
+                case RowFailed():
+                    failed.append((sending, judgement))
+                case FlowRefused():
+                    refused.append(sending)
+                case Unknown():
+                    pass
+                case _:
+                    assert_never(judgement)
+        is_known = len(confirmed) + len(failed) + len(refused) == len(sendings)
+        return Batch(confirmed=confirmed, failed=failed, refused=refused, is_known=is_known)
+
+    def _note_batch(self, batch: Batch) -> None:
+        """Count and log a batch that is committed, and let the flows rest whose queues have refused a row."""
+        for flow, rows in Counter[str](sending.row["flow"] for sending in batch.confirmed).items():
+            self._metrics.relayed.labels(flow).inc(rows)
+        for flow, rows in Counter[str](sending.row["flow"] for sending in batch.refused).items():
+            self._metrics.failures.labels("refused").inc(rows)
+            self._refused_until_s[flow] = time.monotonic() + REFUSED_PAUSE_S
+            log.warning("outbox.flow_refused", flow=flow, rows=rows, pause_s=REFUSED_PAUSE_S)
+        for _, failure in batch.failed:
+            self._metrics.failures.labels(failure.reason).inc()
+        _log_failed(batch.failed)
+
+    def _note_database(self, obstacle: str | None) -> None:
+        """Note whether the last transaction ended well. Only changes are logged."""
+        self._metrics.database_up.set(obstacle is None)
+        if obstacle is not None and obstacle != self.database_obstacle:
+            log.warning("database.failed", reason=obstacle)
+        elif obstacle is None and self.database_obstacle is not None:
+            log.info("database.answered")
+        self.database_obstacle = obstacle
+
+
+async def _until_resolved(sendings: Sequence[Sending]) -> None:
+    """Wait until each publish has an outcome, for `CONFIRM_MAX_S` in all."""
+    end_s = time.monotonic() + CONFIRM_MAX_S
+    for sending in sendings:
+        if sending.publication is None:
+            continue
+        try:
+            await sending.publication.confirmed(timeout_s=max(0.0, end_s - time.monotonic()))
+        except PublishTimeoutError:
+            return
+        except (PublishError, BrokerUnavailableError):
+            continue
+
+
+async def _settle(connection: Connection, batch: Batch) -> None:
+    if batch.confirmed:
+        await delete(connection, [sending.row["number"] for sending in batch.confirmed])
+    if batch.failed:
+        failed = [
+            FailedRow(number=sending.row["number"], error=failure.error, pause_s=failure.pause_s)
+            for sending, failure in batch.failed
+        ]
+        await note_failures(connection, failed)
+
+
+def _log_failed(failed: Sequence[tuple[Sending, RowFailed]]) -> None:
+    """Log the rows that failed in one batch: one line for each reason, with the first of them."""
+    for reason in dict.fromkeys(failure.reason for _, failure in failed):
+        rows = [(sending.row, failure) for sending, failure in failed if failure.reason == reason]
+        parked = sum(failure.pause_s is None for _, failure in rows)
+        row, failure = rows[0]
+        log.log(
+            40 if parked else 30,
+            "outbox.rows_failed",
+            reason=reason,
+            rows=len(rows),
+            parked=parked,
+            first_number=row["number"],
+            first_flow=row["flow"],
+            first_error=failure.error,
+        )

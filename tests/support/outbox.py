@@ -1,0 +1,61 @@
+"""The outbox of a test: its tables, rows of any program, and what has arrived of them."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from eventflow.database.connections import connections_to
+from eventflow.database.schema import DATABASE
+from eventflow.postgres.connections import MIGRATING
+from eventflow.topology import Lane, lane_queue
+from tests.support.amqp import Amqp
+from tests.support.databases import fetch
+
+
+async def make_outbox(database: str) -> None:
+    """Make inbox and outbox in an empty database."""
+    connections = connections_to(database, application="test")
+    async with connections.separate(MIGRATING) as connection:
+        await DATABASE.migrate(connection)
+    await connections.close()
+
+
+async def insert_rows(connection: "asyncpg.Connection[Any]", ids: list[str], **columns: object) -> None:
+    """Insert rows as a program without our library does, in the transaction that is open."""
+    columns = {"type": "order.paid", "body": b"{}", **columns}
+    names = ", ".join(columns)
+    values = ", ".join(f"${number}" for number in range(2, len(columns) + 2))
+    await connection.execute(
+        f"INSERT INTO eventflow.outbox (id, {names}) SELECT id, {values} FROM unnest($1::text[]) AS given (id)",
+        ids,
+        *columns.values(),
+    )
+
+
+@asynccontextmanager
+async def connected(database: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """Yield a connection of the application that owns the outbox."""
+    connection = await asyncpg.connect(database, statement_cache_size=0)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def put_rows(database: str, ids: list[str], **columns: object) -> None:
+    """Insert committed rows."""
+    async with connected(database) as connection:
+        await insert_rows(connection, ids, **columns)
+
+
+async def outbox_of(database: str) -> list[asyncpg.Record]:
+    """Return the rows of the outbox, the oldest first."""
+    return await fetch(database, "SELECT * FROM eventflow.outbox ORDER BY number")
+
+
+async def arrived(amqp: Amqp, flow: str) -> Counter[str]:
+    """Take all events out of the queue of a flow; return how often each id was there."""
+    return Counter(str(message.headers["cloudEvents:id"]) for message in await amqp.drain(lane_queue(flow, Lane.LIVE)))
