@@ -124,6 +124,10 @@ class DatabaseUnavailableError(DatabaseError):
     """The database cannot be reached, accepts no changes, or its answer is not in time. Trying again can help."""
 
 
+class InboxLockedError(DatabaseError):
+    """Another transaction has written the same event into the inbox, and has not ended in time."""
+
+
 class DatabaseSchemaError(DatabaseError):
     """Inbox and outbox are missing or of another version; the message names the command to run."""
 

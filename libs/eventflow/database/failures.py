@@ -1,7 +1,7 @@
 """Errors of a database: whether it is away, or a statement has failed. Pure, so it knows every driver by its words.
 
-asyncpg, psycopg and SQLAlchemy give the SQLSTATE of PostgreSQL in an attribute of their errors, or of the errors that
-these wrap (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+asyncpg and psycopg give the SQLSTATE of PostgreSQL in an attribute `sqlstate` of their errors, psycopg2 in `pgcode`.
+SQLAlchemy wraps these errors (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 """
 
 from collections.abc import Iterator
@@ -22,23 +22,21 @@ def is_away(error: BaseException) -> bool:
     An `OSError` does not show this, because a handler can raise one for a reason of its own, such as a missing file. If
     a connect or a statement of our own raises it, it does.
     """
-    for each in _with_causes(error):
-        if getattr(each, "connection_invalidated", False):
-            return True
-        state = _state_of(each)
-        if state is not None:
-            return state in _AWAY_STATES or state.startswith(_AWAY_CLASSES)
-    return False
+    if any(getattr(each, "connection_invalidated", False) for each in _with_causes(error)):
+        return True
+    state = sqlstate_of(error)
+    return state is not None and (state in _AWAY_STATES or state.startswith(_AWAY_CLASSES))
 
 
 def is_locked(error: BaseException) -> bool:
     """Whether a statement waited for a lock for too long."""
-    return any(_state_of(each) == _LOCKED for each in _with_causes(error))
+    return sqlstate_of(error) == _LOCKED
 
 
-def _state_of(error: BaseException) -> str | None:
-    state = getattr(error, "sqlstate", None)
-    return state if isinstance(state, str) else None
+def sqlstate_of(error: BaseException) -> str | None:
+    """Return the SQLSTATE of an error, or of the first of those that it wraps; None if the server has sent none."""
+    states = (getattr(each, name, None) for each in _with_causes(error) for name in ("sqlstate", "pgcode"))
+    return next((state for state in states if isinstance(state, str)), None)
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,0 +1,98 @@
+"""The statements of Event Flow in the transaction of a handler, and the meaning of their errors. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from eventflow.database.failures import is_locked, sqlstate_of
+from eventflow.database.schema import MIGRATE_COMMAND
+from eventflow.errors import DatabaseUnavailableError, InboxLockedError
+from eventflow.excerpt import excerpt_of
+
+CHECK: Final = "SELECT 1"
+"""It fails in a transaction that is aborted. A COMMIT there would roll back, without an error."""
+
+VERSION: Final = "SELECT max(version) FROM eventflow.database_versions"
+
+CLEAN_ROWS: Final = 5000
+"""Entries that one statement deletes, so that it ends soon."""
+
+_DATA_EXCEPTION: Final = "22"
+_NO_TABLE: Final = frozenset({"42P01", "3F000"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits that the server keeps for each transaction.
+
+    Attributes:
+        statement_s: Longest time for a statement.
+        lock_s: Longest wait for a lock. It also bounds the wait for another processor with the same event.
+        idle_s: Longest time between two statements. After it the server ends the connection.
+    """
+
+    statement_s: float
+    lock_s: float
+    idle_s: float
+
+    @classmethod
+    def of(cls, timeout_s: float) -> "Limits":
+        """Return the limits for calls with this deadline, which is earlier, unless this process stands still."""
+        return cls(statement_s=timeout_s, lock_s=max(timeout_s / 2, 0.05), idle_s=timeout_s + 10.0)
+
+
+def claim_with(placeholders: tuple[str, str, str], limits: Limits) -> str:
+    """Return the first statement of a transaction: it sets the limits, and writes an event into the inbox.
+
+    It returns a row if the event was not there. The limits hold for this transaction only. So they also hold behind
+    PgBouncer, which gives each transaction to another connection. They are a part of this statement, because another
+    one would take a round trip for each event. A subquery with a volatile function is neither removed nor delayed.
+    """
+    values = {
+        "statement_timeout": limits.statement_s,
+        "lock_timeout": limits.lock_s,
+        "idle_in_transaction_session_timeout": limits.idle_s,
+    }
+    settings = ", ".join(f"set_config('{name}', '{round(value_s * 1000)}', true)" for name, value_s in values.items())
+    return (
+        f"INSERT INTO eventflow.inbox (flow, source, id) SELECT {', '.join(placeholders)} "  # noqa: S608 - no input
+        f"FROM (SELECT {settings}) AS limits ON CONFLICT DO NOTHING RETURNING 1"
+    )
+
+
+def clean_of(flow: str, *, days: int) -> str:
+    """Return the statement that deletes some old entries of a flow from the inbox, and returns their number.
+
+    One process at a time does this. A lock of the transaction works behind PgBouncer too.
+    """
+    return f"""
+        WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(hashtext('eventflow.inbox')) AS is_ours),
+            old AS MATERIALIZED (
+                SELECT ctid FROM eventflow.inbox
+                WHERE (SELECT is_ours FROM turn) AND flow = '{flow}' AND handled_at < now() - interval '{days} days'
+                LIMIT {CLEAN_ROWS}
+            ),
+            gone AS (DELETE FROM eventflow.inbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM old)) RETURNING 1)
+        SELECT count(*) FROM gone
+    """  # noqa: S608 - the name of a flow has no special characters
+
+
+def translated(error: Exception) -> Exception:
+    """Return the meaning of an error of a connect, a BEGIN or a claim: no function has run yet.
+
+    The database cannot be used then, also if its schema is missing. Only a value of the event that the database cannot
+    keep, such as a character that its encoding lacks, is the fault of this event.
+    """
+    state = sqlstate_of(error)
+    if is_locked(error):
+        return InboxLockedError("another processor works on this event")
+    if state is not None and state.startswith(_DATA_EXCEPTION):
+        return error
+    if state in _NO_TABLE:
+        return DatabaseUnavailableError(f"inbox and outbox are missing: run `{MIGRATE_COMMAND}`")
+    return DatabaseUnavailableError(words_of(error))
+
+
+def words_of(error: BaseException) -> str:
+    """Return the first line of an error, with its kind if it says nothing else."""
+    text = excerpt_of(str(error).partition("\n")[0])
+    return type(error).__name__ if text is None else text
