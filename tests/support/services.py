@@ -173,25 +173,31 @@ def processor(
     broker_url: str,
     *,
     flow: str,
-    target_url: str,
+    target_url: str | None = None,
     module: str = "eventflow_processor",
     prefix: Sequence[str] = (),
     preloaded: bool = True,
     **settings: str,
 ) -> Service:
-    """Prepare a processor of one flow; `settings` are those of `environment_with`, `TARGET__` ones the flow's.
+    """Prepare a processor of one flow; `settings` are those of `environment_with`.
+
+    `TARGET__` and `HANDLER__` ones are the flow's.
 
     Args:
+        target_url: None if the flow has a handler.
         prefix: A command that runs the one behind it, such as `NameServer.seen_by`.
         preloaded: Whether it may be a `PreloadedProcess`; without a prefix it is one.
     """
     admin_port = free_port()
-    environment = {"TARGET__URL": target_url, "TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
+    environment = {"TARGET__RETRY_DELAYS_S": "0.2,0.5", **settings}
+    if target_url is not None:
+        environment["TARGET__URL"] = target_url
     of_flow = f"FLOWS__{flow.upper()}__"
+    sections = ("TARGET__", "HANDLER__")
     return _service(
         module,
         {"BROKER__URL": broker_url, "PROCESSOR__ADMIN_PORT": str(admin_port)}
-        | {of_flow + name if name.startswith("TARGET__") else name: value for name, value in environment.items()},
+        | {of_flow + name if name.startswith(sections) else name: value for name, value in environment.items()},
         admin_url=f"http://127.0.0.1:{admin_port}",
         prefix=prefix,
         preloaded=preloaded,

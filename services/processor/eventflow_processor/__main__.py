@@ -33,10 +33,10 @@ from eventflow.settings.root import Settings
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.metrics import exposition_of
 from eventflow.telemetry.tracers import tracer_for
-from eventflow.topology import CONTROL_EXCHANGE, flow_specs
+from eventflow.topology import CONTROL_EXCHANGE, QueueSpec, flow_specs
 from eventflow_processor.backlog.depths import Depths
 from eventflow_processor.flow import Flow, Shared, wire_flow
-from eventflow_processor.guards import require_target_credentials, require_target_urls
+from eventflow_processor.guards import require_handlers, require_target_credentials, require_target_urls
 from eventflow_processor.observe.history_metrics import HistoryMetrics
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.readiness import obstacles_to, readiness_of
@@ -55,6 +55,8 @@ REST_CHECKS_PER_S = 40
 not decide the load of the processor and of the broker."""
 
 TEND_EVERY_S = 1.0
+
+GUARDS = (require_target_urls, require_target_credentials, require_handlers)
 
 log = structlog.stdlib.get_logger()
 
@@ -120,11 +122,7 @@ def _shared_of(settings: Settings, stack: AsyncExitStack) -> Shared:
     presence = Presence(metrics.count_vanished)
     publisher = Publisher(
         settings.broker.urls,
-        specs=[
-            spec
-            for name, flow in settings.served_flows.items()
-            for spec in flow_specs(name, flow.target.retry_delays_s)
-        ],
+        specs=_specs_of(settings),
         name=f"{instance} publish",
         fanouts=[CONTROL_EXCHANGE],
         presence=presence,
@@ -140,6 +138,13 @@ def _shared_of(settings: Settings, stack: AsyncExitStack) -> Shared:
         tracer=tracer,
         presence=presence,
     )
+
+
+def _specs_of(settings: Settings) -> Sequence[QueueSpec]:
+    """Return the queues to declare: those of the served flows, and of all flows if a handler publishes into them."""
+    publishes = any(flow.handler.call and not flow.handler.has_database for flow in settings.served_flows.values())
+    flows = settings.all_flows if publishes else settings.served_flows
+    return [spec for name, flow in flows.items() for spec in flow_specs(name, flow.target.retry_delays_s)]
 
 
 def _recording_of(settings: Settings, instance: str, metrics: ProcessorMetrics) -> Recording | None:
@@ -208,7 +213,7 @@ def command(config: ConfigOption = None, _version: Annotated[bool, version_optio
     async def run(settings: Settings, _: int) -> None:
         await serve(settings)
 
-    start_service(SERVICE, Role.PROCESSOR, run, config=config, guards=[require_target_urls, require_target_credentials])
+    start_service(SERVICE, Role.PROCESSOR, run, config=config, guards=GUARDS)
 
 
 def main() -> None:

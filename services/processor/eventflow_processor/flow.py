@@ -10,18 +10,22 @@ from typing_extensions import override
 
 from eventflow.amqp.consumer import REST_POLL_S, Consumer, MembershipListener
 from eventflow.amqp.presence import Presence
+from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
 from eventflow.amqp.shared import Seat
 from eventflow.control.bus import ControlBus
+from eventflow.handling.derived import DerivedEvent
+from eventflow.message import Envelope, encode
 from eventflow.network.client_tls import ClientTls, context_for_tokens
 from eventflow.settings.auto import concurrency_of, prefetch_of
+from eventflow.settings.handler import HandlerSettings
 from eventflow.settings.root import FlowSettings, Settings
 from eventflow.settings.target import TargetSettings
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.tracing import Tracer
-from eventflow.topology import Lane, dead_queue, flow_prefix, flow_specs, retry_queue
+from eventflow.topology import Lane, dead_queue, flow_prefix, flow_specs, lane_queue, retry_queue
 from eventflow_processor.backlog.depths import FlowQueues
 from eventflow_processor.backlog.monitor import BacklogMonitor
 from eventflow_processor.dispatcher import Dispatcher
@@ -38,6 +42,9 @@ from eventflow_processor.recording import Recording
 from eventflow_processor.retry import RetryPolicy, attempt_max_s, held_max_s
 from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import FeedbackReader
+from eventflow_processor.target.function.metrics import FunctionMetrics
+from eventflow_processor.target.function.opening import open_function
+from eventflow_processor.target.function.target import FunctionTarget
 from eventflow_processor.target.kept_answer import AnswerKeeping
 from eventflow_processor.target.lean.client import LeanTarget
 from eventflow_processor.target.oauth2.endpoint import TokenEndpoint
@@ -70,6 +77,10 @@ class Shared:
     tracer: Tracer
     presence: Presence
     recording: Recording | None = None
+
+    def emit(self, event: DerivedEvent) -> Publication:
+        """Begin to publish an event into its flow."""
+        return self.publisher.publish(encode(Envelope(event=event)), queue=lane_queue(event.flow, Lane.LIVE))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -208,7 +219,7 @@ async def wire_flow(
         schedule=lanes,
         gate=gate,
         quota=quota,
-        target=await _target_of(name, settings, shared, stack),
+        target=await _target_of(name, flow, shared, stack),
         policy=RetryPolicy(
             max_attempts=settings.max_attempts,
             delays_s=settings.retry_delays_s,
@@ -246,7 +257,29 @@ async def wire_flow(
     )
 
 
-async def _target_of(name: str, settings: TargetSettings, shared: Shared, stack: AsyncExitStack) -> Target:
+async def _target_of(name: str, flow: FlowSettings, shared: Shared, stack: AsyncExitStack) -> Target:
+    if flow.handler.call is not None:
+        return await _function_of(name, flow.handler, shared, stack)
+    return await _endpoint_of(name, flow.target, shared, stack)
+
+
+async def _function_of(name: str, handler: HandlerSettings, shared: Shared, stack: AsyncExitStack) -> FunctionTarget:
+    target = await open_function(
+        handler,
+        flow=name,
+        flows=shared.settings.all_flows,
+        publish=shared.emit,
+        metrics=FunctionMetrics(
+            skipped=shared.metrics.inbox_skipped.labels(name), overrun=shared.metrics.handler_overrun.labels(name)
+        ),
+        application=f"eventflow-processor {name}",
+    )
+    stack.push_async_callback(target.close)
+    await target.checked()
+    return target
+
+
+async def _endpoint_of(name: str, settings: TargetSettings, shared: Shared, stack: AsyncExitStack) -> Target:
     grant = Grant.of(settings)
     bearer = None if grant is None else Bearer()
     keeping = None if shared.recording is None else shared.recording.keeping

@@ -1,6 +1,7 @@
 """Check, before the start, that the combination of the processor's settings is complete."""
 
-from eventflow.errors import SettingsError
+from eventflow.errors import HandlerError, SettingsError
+from eventflow.handling.loading import load_function
 from eventflow.network.certificates import UnusableCertificateError
 from eventflow.network.client_tls import context_of
 from eventflow.settings.root import Settings, variable_name
@@ -39,3 +40,18 @@ def require_target_credentials(settings: Settings) -> None:
         except UnusableCertificateError as error:
             setting, _, rest = str(error).partition(" = ")
             raise SettingsError(f"{variable_name(name, 'target', setting)} = {rest}") from error
+
+
+def require_handlers(settings: Settings) -> None:
+    """Check that the function of every flow of this processor can be imported.
+
+    Raises:
+        SettingsError: One cannot.
+    """
+    for name, flow in settings.served_flows.items():
+        if flow.handler.call is None:
+            continue
+        try:
+            load_function(flow.handler.call)
+        except HandlerError as error:
+            raise SettingsError(f"{variable_name(name, 'handler', 'call')} = {flow.handler.call!r}: {error}") from error

@@ -84,6 +84,16 @@ class ProcessorMetrics(MetricTable):
         "eventflow_internal_errors", "Internal errors, logged as internal.error or attempt.not_made", "service"
     )
 
+    # Functions of the user as targets
+    inbox_skipped = counter(
+        "eventflow_inbox_skipped", "Duplicates of events that had taken effect in the handler's database", "flow"
+    )
+    handler_overrun = gauge(
+        "eventflow_handler_overrun",
+        "Calls of the handler that go on after their deadline, and keep their slots",
+        "flow",
+    )
+
     # Gate and quota
     paused = gauge("eventflow_paused", "1 while an operator has paused the flow", "flow")
     breaker_open = gauge(
