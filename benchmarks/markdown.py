@@ -1,6 +1,6 @@
 """Tables in Markdown, and sections of pages that are generated."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -9,6 +9,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, justify: str
     sides = justify or "l" * len(columns)
     lines = [columns, ["---:" if side == "r" else "---" for side in sides], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def rows_of(text: str) -> Iterator[dict[str, str]]:
+    """Return the rows of the tables in a text, each as its cells by the heads of their columns."""
+    heads: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            heads = []
+            continue
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not heads:
+            heads = cells
+        elif not cells[0].startswith("---"):
+            yield dict(zip(heads, cells, strict=True))
 
 
 def read_section(page: Path, *, begin: str, end: str) -> str:

@@ -1,6 +1,6 @@
 """The tables of docs/availability.md, one for each kind of cluster, and lines for the terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import markdown
@@ -34,16 +34,11 @@ def write(runs: Sequence[Run], *, command: str, order: Sequence[str]) -> None:
         order: Names of all scenarios in the order of the table. Rows of other scenarios are removed.
     """
     begin, end = f"<!-- {command}: begin -->", f"<!-- {command}: end -->"
-    rows = {cells[0]: cells for cells in _rows_between(begin, end)}
+    before = markdown.rows_of(markdown.read_section(PAGE, begin=begin, end=end))
+    rows: dict[str, Sequence[str]] = {row[COLUMNS[0]]: [*row.values()] for row in before}
     rows |= {run.scenario: _row(run) for run in runs}
     section = markdown.table(COLUMNS, [rows[name] for name in order if name in rows])
     markdown.write_section(PAGE, section, begin=begin, end=end)
-
-
-def _rows_between(begin: str, end: str) -> Iterator[Sequence[str]]:
-    section = PAGE.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
-    for text in section.strip().splitlines()[2:]:
-        yield [cell.strip() for cell in text.strip().strip("|").split("|")]
 
 
 def _row(run: Run) -> Sequence[str]:

@@ -1,58 +1,116 @@
-"""The table for the terminal and for docs/reliability.md."""
+"""The tables for the terminal and for docs/reliability.md."""
 
-from collections.abc import Iterable, Sequence
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import markdown
+from tests.chaos.catalogue import MUTANTS, SCENARIOS
 from tests.chaos.harness import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- make chaos-report: begin -->", "<!-- end -->"
-COLUMNS = (
-    "entry", "fault", "events/s", "accepted", "delivered", "dead", "duplicates", "recovered", "lost",
-    "longest pause 202", "longest pause delivery", "seconds", "remarks",
-)  # fmt: skip
+NAME = "fault"
+"""Column with the name of a scenario."""
+
+Row = Mapping[str, str]
+"""Cells by the heads of their columns."""
+
+COLUMNS: Mapping[str, Callable[[Run], str]] = {
+    "entry": lambda run: run.scenario.entry or "-",
+    NAME: lambda run: run.scenario.name,
+    "events/s": lambda run: f"{run.scenario.rate_per_s:g}",
+    "accepted": lambda run: str(run.verdict.accepted),
+    "delivered": lambda run: str(run.verdict.delivered),
+    "dead": lambda run: str(run.verdict.dead),
+    "duplicates": lambda run: _with_share(run.verdict.duplicates, of=run.verdict.accepted),
+    "recovered": lambda run: str(len(run.verdict.recovered)),
+    "lost": lambda run: str(len(run.verdict.lost)),
+    "longest pause 202": lambda run: f"{run.acceptance_gap_s:.1f} s",
+    "longest pause delivery": lambda run: f"{run.delivery_gap_s:.1f} s",
+    "seconds": lambda run: f"{run.seconds:.0f}",
+    "seed": lambda run: str(run.seed),
+    "remarks": lambda run: "; ".join(_remarks(run)),
+}
 
 
-def table(runs: Iterable[Run]) -> str:
-    """Return the table of some runs."""
-    return markdown.table(COLUMNS, map(_row, runs))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One of the tables.
+
+    Attributes:
+        columns: Functions that make the cells of a run, by the heads of the columns.
+        order: Names of its scenarios.
+        summary: Makes the text in front of it, from its rows.
+    """
+
+    columns: Mapping[str, Callable[[Run], str]]
+    order: Sequence[str]
+    summary: Callable[[Sequence[Row]], str]
+
+    def row(self, run: Run) -> Row:
+        return {head: cell(run) for head, cell in self.columns.items()}
+
+    def text(self, rows: Mapping[str, Row]) -> str:
+        """Return the table with those of its scenarios that have a row; empty if none has one."""
+        chosen = [rows[name] for name in self.order if name in rows]
+        if not chosen:
+            return ""
+        lines = [[row.get(head, "") for head in self.columns] for row in chosen]
+        return f"{self.summary(chosen)}\n\n{markdown.table(list(self.columns), lines)}"
 
 
 def line(run: Run) -> str:
     """Return a run as one line, for the progress."""
-    verdict = run.verdict
+    figures = ", ".join(f"{head} {cell}" for head, cell in _row(run).items() if cell and head not in {"entry", NAME})
+    return f"{'ok  ' if run.passed else 'FAIL'} {run.scenario.name}: {figures}"
+
+
+def section(runs: Iterable[Run]) -> str:
+    """Return the tables of some runs."""
+    return _section({run.scenario.name: _row(run) for run in runs})
+
+
+def write(runs: Iterable[Run]) -> None:
+    """Write the rows of some runs into docs/reliability.md. The rows of other scenarios of the catalogue stay."""
+    before = markdown.rows_of(markdown.read_section(PAGE, begin=BEGIN, end=END))
+    rows: dict[str, Row] = {row[NAME]: row for row in before}
+    rows |= {run.scenario.name: _row(run) for run in runs}
+    markdown.write_section(PAGE, _section(rows), begin=BEGIN, end=END)
+
+
+def _section(rows: Mapping[str, Row]) -> str:
+    return "\n\n".join(text for table in _TABLES if (text := table.text(rows)))
+
+
+def _row(run: Run) -> Row:
+    return next(table for table in _TABLES if run.scenario.name in table.order).row(run)
+
+
+def _with_share(count: int, *, of: int) -> str:
+    return f"{count} ({count / of:.2%})" if count else "0"
+
+
+def _remarks(run: Run) -> Sequence[str]:
+    note, waiting = run.scenario.note, run.verdict.waiting
+    return [*([note] if note else []), *run.remarks, *([f"{waiting} still queued"] if waiting else [])]
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    accepted, lost, seconds = (sum(int(row[head]) for row in rows) for head in ("accepted", "lost", "seconds"))
     return (
-        f"{'ok  ' if run.passed else 'FAIL'} {run.scenario.name}: accepted {verdict.accepted}, "
-        f"delivered {verdict.delivered}, dead {verdict.dead}, duplicates {verdict.duplicates}, "
-        f"recovered {len(verdict.recovered)}, lost {len(verdict.lost)}, "
-        f"pauses {run.acceptance_gap_s:.1f} s and {run.delivery_gap_s:.1f} s, {run.seconds:.0f} s"
-        f"{''.join(f'; {remark}' for remark in run.remarks)}"
+        f"{len(rows)} faults, {accepted} events accepted, **{lost} lost**, in {seconds / 60:.0f} min on "
+        f"{os.cpu_count()} cores, Python {platform.python_version()}."
     )
 
 
-def write(section: str) -> None:
-    """Write a section into docs/reliability.md."""
-    markdown.write_section(PAGE, section, begin=BEGIN, end=END)
+def _summary_of_mutants(_: Sequence[Row]) -> str:
+    return "Services that are broken on purpose, under the same check, which must find a loss:"
 
 
-def _row(run: Run) -> Sequence[str]:
-    verdict, scenario = run.verdict, run.scenario
-    notes = [*([scenario.note] if scenario.note else []), *run.remarks]
-    if verdict.waiting:
-        notes.append(f"{verdict.waiting} still queued")
-    return [
-        scenario.entry or "-",
-        scenario.name,
-        f"{scenario.rate_per_s:g}",
-        str(verdict.accepted),
-        str(verdict.delivered),
-        str(verdict.dead),
-        f"{verdict.duplicates} ({verdict.duplicates_share:.2%})" if verdict.duplicates else "0",
-        str(len(verdict.recovered)),
-        str(len(verdict.lost)),
-        f"{run.acceptance_gap_s:.1f} s",
-        f"{run.delivery_gap_s:.1f} s",
-        f"{run.seconds:.0f}",
-        "; ".join(notes),
-    ]
+_TABLES = (
+    Table(columns=COLUMNS, order=[each.name for each in SCENARIOS], summary=_summary),
+    Table(columns=COLUMNS, order=[each.name for each in MUTANTS], summary=_summary_of_mutants),
+)
