@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import aio_pika
 import aiohttp
 
 from eventflow.amqp.channel import CONNECTION_ERRORS
@@ -22,8 +22,8 @@ from sandbox.ports import free_port
 from sandbox.source.bodies import Body
 from tests.chaos.checker import History, Verdict, check, longest_gap_s
 from tests.chaos.scenario import Scenario
+from tests.chaos.stages import QUEUES_SAFE_AFTER_S, Work, comes_to_rest, depth, end, happen
 from tests.chaos.world import World, delays_text, ids_in
-from tests.support.amqp import Amqp
 from tests.support.databases import running_server
 from tests.support.disk import FaultyDisk
 from tests.support.load import SMALL, Load
@@ -31,14 +31,6 @@ from tests.support.proxy import Proxy
 from tests.support.services import Service, collector, processor
 from tests.support.silence import silence
 from tests.support.target import ScriptedTarget
-from tests.support.wait import eventually
-
-STRAGGLERS_WITHIN_S = 4.0
-"""Longest time for which accepted events may be missing from all queues: they are on the way into one, or lost."""
-
-QUEUES_SAFE_AFTER_S = 4.0
-"""RabbitMQ (at least 3.10) saves the list of its quorum queues with a delay of 3 s. A node that is killed earlier loses
-the newest queues with all their messages. No client can prevent that, so faults start later."""
 
 SILENT_ADDRESS = "127.0.0.78"
 
@@ -76,12 +68,13 @@ async def run(scenario: Scenario, broker: PrivateNode | Cluster, *, seed: int) -
     """Run a scenario to its end, even if its fault raises an error."""
     started_s = time.monotonic()
     async with _opened(scenario, broker, seed) as world:
-        problems = await _let_happen(scenario, world)
-        await world.load.stop()
-        rested = await _comes_to_rest(world, within_s=scenario.rest_within_s)
+        problems = await happen(
+            scenario.fault(world), world, at_least=scenario.at_least, deadline_s=scenario.deadline_s
+        )
+        rested = await comes_to_rest(world, partial(_work, world), within_s=scenario.rest_within_s)
         if not rested:
             problems.append(f"work was left after {scenario.rest_within_s:g} s")
-        problems += await _stop_services(world)
+        problems += await end(world)
         verdict = check(await _account(world, rested=rested))
     problems += _broken_bounds(scenario, world, verdict)
     return Run(
@@ -201,69 +194,14 @@ def _load(scenario: Scenario, url: str) -> Load:
     )
 
 
-async def _let_happen(scenario: Scenario, world: World) -> list[str]:
-    """Cause the fault under load. Afterwards the broker runs again in any case."""
-    problems = []
-    try:
-        async with asyncio.timeout(scenario.deadline_s):
-            await scenario.fault(world)
-            await eventually(
-                lambda: len(world.load.accepted) >= scenario.at_least,
-                within_s=scenario.deadline_s,
-                what=lambda: f"{scenario.at_least} accepted events, not {len(world.load.accepted)}",
-            )
-    except Exception as error:  # noqa: BLE001 - any error is a problem of this scenario, and the check still follows
-        problems.append(f"{type(error).__name__}: {error}")
-    return problems + await _revive(world)
-
-
-async def _revive(world: World) -> list[str]:
-    """Make sure that everything runs; report each service that had ended."""
-    for node in (world.broker,) if isinstance(world.broker, PrivateNode) else world.broker.nodes:
-        if node.alive:
-            node.resume()
-        else:
-            await asyncio.to_thread(node.start)
-    if world.disk is not None:
-        world.disk.heal()
-    problems = []
-    for service in (world.collector, world.processor):
-        if service.process.alive:
-            service.process.resume()
-        else:
-            problems.append(f"{service.process.name} has ended with {service.process.returncode}:\n{service.output}")
-            service.process.start()
-    return problems
-
-
-async def _comes_to_rest(world: World, *, within_s: float) -> bool:
-    """Wait until no queue has work and no service is busy; return whether that happened in time."""
-
-    async def depths() -> tuple[int, int]:
-        async with world.amqp() as amqp:
-            work = [await _depth(amqp, queue) for queue in world.work_queues]
-            return sum(work), await _depth(amqp, world.dead_queue)
-
-    idle_since_s = world.now_s
-    deadline_s = world.now_s + within_s
-    while world.now_s < deadline_s:
-        working, dead = await depths()
-        if working or await _at_work(world):
-            idle_since_s = world.now_s
-        taken = {receipt.id for receipt in world.target.taken}
-        missing = len(world.load.accepted - taken)
-        idle_s = world.now_s - idle_since_s
-        if (idle_s > 0.5 and missing <= dead) or idle_s > STRAGGLERS_WITHIN_S:
-            return True
-        await asyncio.sleep(0.2)
-    return False
-
-
-async def _depth(amqp: Amqp, queue: str) -> int:
-    try:
-        return await amqp.depth(queue)
-    except aio_pika.exceptions.ChannelNotFoundEntity:
-        return 0
+async def _work(world: World) -> Work:
+    async with world.amqp() as amqp:
+        working = [await depth(amqp, queue) for queue in world.work_queues]
+        dead = await depth(amqp, world.dead_queue)
+    taken = {receipt.id for receipt in world.target.taken}
+    return Work(
+        is_going_on=bool(sum(working)) or await _at_work(world), missing=len(world.load.accepted - taken) - dead
+    )
 
 
 async def _at_work(world: World) -> bool:
@@ -273,16 +211,6 @@ async def _at_work(world: World) -> bool:
         return bool(in_flight or await world.collector.metric(world.http, "eventflow_spool_events"))
     except aiohttp.ClientError:
         return False
-
-
-async def _stop_services(world: World) -> list[str]:
-    problems = []
-    for service in (world.collector, world.processor):
-        status = await asyncio.to_thread(service.process.stop, 30)
-        if status != 0:
-            problems.append(f"{service.process.name} ended with {status}:\n{service.output}")
-        problems += service.tracebacks
-    return problems
 
 
 async def _account(world: World, *, rested: bool) -> History:

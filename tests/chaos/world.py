@@ -2,13 +2,15 @@
 
 import asyncio
 import random
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aio_pika
 import aiohttp
+from typing_extensions import override
 
 from eventflow.topology import Lane, dead_queue, lane_queue, retry_queue
 from sandbox.broker.cluster import Cluster
@@ -28,17 +30,13 @@ PROGRESS_WITHIN_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
-class World:
-    """Everything that runs during a scenario.
+class Surroundings:
+    """Parts that every kind of world has.
 
     Attributes:
         broker: Node or cluster, which scenarios may disturb in any way.
         dice: Seeded random generator for all choices of a scenario.
-        collector_proxy: Proxy between collector and broker; None unless the scenario is `proxied`.
-        processor_proxy: Proxy between processor and broker, in the same way.
-        disk: Disk of the spool; None unless the scenario has a `faulty_disk`.
-        history_url: Store of the history; empty unless the scenario has a `history`.
-        database: PostgreSQL with the history; None unless that is its kind.
+        target: The end of the way.
         remarks: Observations for the table.
     """
 
@@ -47,16 +45,15 @@ class World:
     retry_delays_s: tuple[float, ...]
     dice: random.Random
     collector: Service
-    processor: Service
     target: ScriptedTarget
     load: Load
     http: aiohttp.ClientSession
-    collector_proxy: Proxy | None
-    processor_proxy: Proxy | None
-    disk: FaultyDisk | None
-    history_url: str
-    database: PrivateServer | None
     remarks: list[str] = field(default_factory=list)
+
+    @property
+    @abstractmethod
+    def services(self) -> Sequence[Service]:
+        """Services that run at the end of a fault."""
 
     @property
     def node(self) -> PrivateNode:
@@ -65,28 +62,14 @@ class World:
         return self.broker
 
     @property
-    def cluster(self) -> Cluster:
-        assert isinstance(self.broker, Cluster)
-        return self.broker
-
-    @property
     def living_url(self) -> str:
         """URL of a node that runs."""
         return self.broker.url if isinstance(self.broker, PrivateNode) else self.broker.living[0].url
 
     @property
-    def live_queue(self) -> str:
-        return lane_queue(self.flow, Lane.LIVE)
-
-    @property
-    def work_queues(self) -> tuple[str, ...]:
-        """Queues with events that are not dead-lettered."""
-        lanes = (lane_queue(self.flow, lane) for lane in Lane)
-        return (*lanes, *(retry_queue(self.flow, delay_s) for delay_s in self.retry_delays_s))
-
-    @property
-    def dead_queue(self) -> str:
-        return dead_queue(self.flow)
+    def retry_delays(self) -> str:
+        """Retry delays, as the setting `RETRY_DELAYS_S` expects them."""
+        return delays_text(self.retry_delays_s)
 
     @property
     def now_s(self) -> float:
@@ -107,40 +90,8 @@ class World:
         await eventually(
             lambda: len(self.target.taken) >= enough,
             within_s=within_s,
-            what=lambda: f"{events} more events delivered\n{self.processor.output}",
+            what=lambda: f"{events} more events delivered\n{self.services[1].output}",
         )
-
-    async def catches_up(self) -> None:
-        """Wait until the target has accepted the backlog.
-
-        A processor that is killed during a backlog has the most attempts in flight, and each of them may be repeated.
-        """
-        await eventually(
-            # Compared by ids: duplicates of an earlier kill must not count as events that are still missing.
-            lambda: len(self.load.accepted - {receipt.id for receipt in self.target.taken}) < UNDER_WAY_MAX,
-            within_s=PROGRESS_WITHIN_S,
-            what=lambda: f"the backlog delivered\n{self.processor.output}",
-        )
-
-    @property
-    def retry_delays(self) -> str:
-        """Retry delays, as the setting `RETRY_DELAYS_S` expects them."""
-        return delays_text(self.retry_delays_s)
-
-    def another_processor(self, broker_url: str | None = None, **settings: str) -> Service:
-        """Prepare one more processor of the flow; `settings` as in `processor`."""
-        return processor(
-            broker_url or self.living_url,
-            flow=self.flow,
-            target_url=self.target.url,
-            TARGET__RETRY_DELAYS_S=self.retry_delays,
-            **settings,
-        )
-
-    async def dead(self) -> int:
-        """Return the number of dead letters."""
-        async with self.amqp() as amqp:
-            return await amqp.depth(self.dead_queue)
 
     async def start(self, service: Service) -> None:
         """Start a service that has ended and wait until it is ready."""
@@ -157,6 +108,14 @@ class World:
         self.node.kill()
         await asyncio.to_thread(self.node.start)
 
+    async def heal(self) -> None:
+        """Let everything run on which the services depend."""
+        for node in (self.broker,) if isinstance(self.broker, PrivateNode) else self.broker.nodes:
+            if node.alive:
+                node.resume()
+            else:
+                await asyncio.to_thread(node.start)
+
     async def pause(self, shortest_s: float, longest_s: float) -> None:
         """Wait for a random time."""
         await asyncio.sleep(self.dice.uniform(shortest_s, longest_s))
@@ -166,6 +125,87 @@ class World:
         headers = {"X-Api-Key": API_KEY, "Idempotency-Key": event_id}
         async with self.http.post(self.collector.url, data=b"{}", headers=headers) as answer:
             return answer.status
+
+    @asynccontextmanager
+    async def amqp(self) -> AsyncIterator[Amqp]:
+        """Yield an AMQP client of a running node."""
+        async with Amqp(self.living_url) as client:
+            yield client
+
+
+@dataclass(slots=True, kw_only=True)
+class World(Surroundings):
+    """Everything that runs during a scenario with a target.
+
+    Attributes:
+        collector_proxy: Proxy between collector and broker; None unless the scenario is `proxied`.
+        processor_proxy: Proxy between processor and broker, in the same way.
+        disk: Disk of the spool; None unless the scenario has a `faulty_disk`.
+        history_url: Store of the history; empty unless the scenario has a `history`.
+        database: PostgreSQL with the history; None unless that is its kind.
+    """
+
+    processor: Service
+    collector_proxy: Proxy | None
+    processor_proxy: Proxy | None
+    disk: FaultyDisk | None
+    history_url: str
+    database: PrivateServer | None
+
+    @property
+    @override
+    def services(self) -> Sequence[Service]:
+        return (self.collector, self.processor)
+
+    @property
+    def cluster(self) -> Cluster:
+        assert isinstance(self.broker, Cluster)
+        return self.broker
+
+    @property
+    def live_queue(self) -> str:
+        return lane_queue(self.flow, Lane.LIVE)
+
+    @property
+    def work_queues(self) -> tuple[str, ...]:
+        return work_queues(self.flow, self.retry_delays_s)
+
+    @property
+    def dead_queue(self) -> str:
+        return dead_queue(self.flow)
+
+    @override
+    async def heal(self) -> None:
+        await super(World, self).heal()  # a class with slots is a second one, which `super()` does not find
+        if self.disk is not None:
+            self.disk.heal()
+
+    async def catches_up(self) -> None:
+        """Wait until the target has accepted the backlog.
+
+        A processor that is killed during a backlog has the most attempts in flight, and each of them may be repeated.
+        """
+        await eventually(
+            # Compared by ids: duplicates of an earlier kill must not count as events that are still missing.
+            lambda: len(self.load.accepted - {receipt.id for receipt in self.target.taken}) < UNDER_WAY_MAX,
+            within_s=PROGRESS_WITHIN_S,
+            what=lambda: f"the backlog delivered\n{self.processor.output}",
+        )
+
+    def another_processor(self, broker_url: str | None = None, **settings: str) -> Service:
+        """Prepare one more processor of the flow; `settings` as in `processor`."""
+        return processor(
+            broker_url or self.living_url,
+            flow=self.flow,
+            target_url=self.target.url,
+            TARGET__RETRY_DELAYS_S=self.retry_delays,
+            **settings,
+        )
+
+    async def dead(self) -> int:
+        """Return the number of dead letters."""
+        async with self.amqp() as amqp:
+            return await amqp.depth(self.dead_queue)
 
     def accepts_none_since(self, start_s: float) -> None:
         """Check that no event has been accepted since a moment."""
@@ -185,16 +225,12 @@ class World:
         await eventually(handled, what="no attempt in flight")
         await asyncio.sleep(0.2)  # for the last acks: the broker does not answer them
 
-    @asynccontextmanager
-    async def amqp(self) -> AsyncIterator[Amqp]:
-        """Yield an AMQP client of a running node."""
-        async with Amqp(self.living_url) as client:
-            yield client
-
     def rss_mib(self) -> dict[str, float]:
         """Return the resident memory of both services."""
         return {
-            name: service.process.resident_bytes / 2**20 for name, service in self._services if service.process.alive
+            name: service.process.resident_bytes / 2**20
+            for name, service in (("collector", self.collector), ("processor", self.processor))
+            if service.process.alive
         }
 
     def remark_memory(self, before: dict[str, float]) -> None:
@@ -203,9 +239,10 @@ class World:
         moved = (f"{name} {before[name]:.0f} → {after[name]:.0f} MiB" for name in before if name in after)
         self.remarks.append(f"RSS {', '.join(moved)}")
 
-    @property
-    def _services(self) -> tuple[tuple[str, Service], ...]:
-        return (("collector", self.collector), ("processor", self.processor))
+
+def work_queues(flow: str, retry_delays_s: Iterable[float]) -> tuple[str, ...]:
+    """Return the queues of a flow with events that are not dead-lettered."""
+    return (*(lane_queue(flow, lane) for lane in Lane), *(retry_queue(flow, delay_s) for delay_s in retry_delays_s))
 
 
 def delays_text(delays_s: Iterable[float]) -> str:
