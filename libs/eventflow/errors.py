@@ -132,5 +132,9 @@ class DatabaseSchemaError(DatabaseError):
     """Inbox and outbox are missing or of another version; the message names the command to run."""
 
 
+class NoTransactionError(DatabaseError):
+    """An event was put into the outbox outside of a transaction. Nothing was written."""
+
+
 class HandlerError(EventFlowError):
     """A function cannot be used as a handler; the message says why, and what to do."""

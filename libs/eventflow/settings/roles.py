@@ -23,7 +23,7 @@ _UNUSED: Mapping[Role, frozenset[str]] = {
     Role.COLLECTOR: frozenset({"processor", "target", "handler", "history", "console", "relay"}),
     Role.PROCESSOR: frozenset({"collector", "console", "relay"}),
     Role.CONSOLE: frozenset({"relay"}),
-    Role.RELAY: frozenset({"collector", "processor", "handler", "history", "console"}),
+    Role.RELAY: frozenset({"collector", "processor", "target", "handler", "history", "console"}),
     Role.OPERATOR: frozenset(),
 }
 """Sections of which a role uses nothing."""
@@ -36,8 +36,6 @@ def is_used(role: Role | None, section: str, field: str) -> bool:
     match role, section:
         case (Role.PROCESSOR | Role.CONSOLE | Role.RELAY | Role.OPERATOR, "source"):
             return field == "max_body_bytes"
-        case (Role.RELAY, "target"):
-            return field == "retry_delays_s"
         case (Role.CONSOLE | Role.OPERATOR, "target"):
             return not is_secret(SECTIONS[section].model_fields[field])
         case (Role.CONSOLE, "handler"):

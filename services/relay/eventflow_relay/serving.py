@@ -18,7 +18,7 @@ from eventflow.settings.root import Settings
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.metrics import exposition_of
 from eventflow.telemetry.tracers import tracer_for
-from eventflow.topology import flow_specs
+from eventflow.topology import ingest_specs
 from eventflow_relay.metrics import RelayMetrics
 from eventflow_relay.readiness import readiness_of
 from eventflow_relay.relay import Relay
@@ -69,10 +69,6 @@ async def serve(settings: Settings, database_url: str, *, service: str) -> None:
 
 
 def _publisher_of(settings: Settings, *, name: str) -> Publisher:
-    return Publisher(
-        settings.broker.urls,
-        specs=[
-            spec for name, flow in settings.all_flows.items() for spec in flow_specs(name, flow.target.retry_delays_s)
-        ],
-        name=name,
-    )
+    # The queues of the collector, with which the relay shares its rights: it publishes, and reads no event.
+    specs = [spec for flow in settings.all_flows for spec in ingest_specs(flow)]
+    return Publisher(settings.broker.urls, specs=specs, name=name)
