@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from eventflow.topology import Lane, dead_queue, lane_queue
+from eventflow_processor.quota.roster import JOIN_S, POLL_S
 from sandbox.target.rates import SlidingWindowMaximum
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
@@ -235,3 +236,20 @@ async def test_nonsense_in_the_stream_of_orders_changes_nothing(
     assert (ended.status, ended.stdout) == (0, f"flow {flow}: 30/s\n")
     assert "the new override replaces it" in ended.stderr
     await eventually_shares(http, 30, service)
+
+
+@pytest.mark.timed
+async def test_a_newcomer_with_events_need_not_wait_until_the_others_must_have_counted_it(
+    prepare: Prepare, target: ScriptedTarget, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(str(number)) for number in range(RATE_PER_S * 30)))
+    one, two = prepare(), prepare()
+    one.process.start()
+    await one.ready(http)
+    await eventually_shares(http, RATE_PER_S, one)
+    two.process.start()
+    await two.ready(http)
+    ready_s = time.monotonic()
+    await eventually_shares(http, RATE_PER_S / 2, one, two)
+    assert time.monotonic() - ready_s < JOIN_S - POLL_S
+    assert highest_second(target.receipts) <= RATE_PER_S + 2 + 1

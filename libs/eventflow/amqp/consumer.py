@@ -51,6 +51,9 @@ from eventflow.topology import Lane, QueueSpec, dead_queue, lane_queue, lease_qu
 REPUBLISH_PAUSE_MAX_S = 2.0
 
 POLL_S = 1.0
+POLL_MIN_S = 0.05
+"""Shortest time between two checks, even if many newcomers ask for one."""
+
 REST_AFTER_S = 5.0
 """Time without an event after which a flow rests: its lease is not renewed, so it may send nothing, and its next event
 starts a check at once. A processor that joins needs 4 s of checks every second before it may send."""
@@ -164,6 +167,7 @@ class Consumer:
         self._unverified: tuple[str, ...] = ()  # queues whose arguments this user may not verify
         self._cancelled = asyncio.Event()
         self._arrived = asyncio.Event()  # a delivery has arrived since the latest check began
+        self._asked = asyncio.Event()  # the next check is due at once
         self._busy = asyncio.Event()  # cleared while the flow rests
         self._busy.set()
         self._busy_at_s = 0.0
@@ -199,6 +203,8 @@ class Consumer:
         self._stopping = True
         if self._channel is None:
             return
+        # Before the cancel, and not at the end of the session: from then on the others spend our share of the quota.
+        self._listener.left()
         cancels = asyncio.gather(
             *(answered("cancel a consumer", self._channel.basic_cancel(tag)) for tag in self._tags),
             return_exceptions=True,
@@ -211,8 +217,6 @@ class Consumer:
         )
         if failures:
             log.debug("consumer.cancel_failed", flow=self._flow, reason=failures[0])
-        # Here and not at the end of the session: from now on the other processors spend our share of the quota.
-        self._listener.left()
 
     async def close(self) -> None:
         """Close the channel after the queues have received all settlements, so that a clean stop repeats no event."""
@@ -233,6 +237,12 @@ class Consumer:
                 await answered("close the channel", channel.close())
         except (BrokerUnavailableError, TimeoutError) as error:
             log.debug("consumer.close_failed", flow=self._flow, reason=str(error) or "no answer")
+
+    def check_at_once(self) -> None:
+        """Start a check of the lanes now, also at rest; if one is in progress, start the next when it has ended."""
+        self._asked.set()
+        self._wake()
+        self._arrived.set()  # ends the wait at rest
 
     async def settle(self, delivery: Delivery, outcome: Copied) -> Copied:
         """Publish the copy of a delivery, ack the delivery when the copy is confirmed, and return the final outcome.
@@ -374,6 +384,7 @@ class Consumer:
         uncounted = 0
         while True:
             self._arrived.clear()
+            self._asked.clear()
             was_busy = self._is_busy
             check = self._check(channel) if was_busy else self._check_at_rest(channel)
             # The library closes the channel of a cancelled request, and its answer may be on its way.
@@ -388,7 +399,14 @@ class Consumer:
             if not self._is_busy:
                 await self._until_arrived()
             elif was_busy:  # otherwise the flow has just been woken, and its lease is renewed at once
-                await asyncio.sleep(POLL_S)
+                await self._until_due()
+
+    async def _until_due(self) -> None:
+        """Wait for the time of the next check, which may be at once, but not directly after the one before."""
+        await asyncio.sleep(POLL_MIN_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_S - POLL_MIN_S):
+                await self._asked.wait()
 
     async def _until_arrived(self) -> None:
         """Wait for a delivery, which ends the rest, or for the next check at rest."""

@@ -121,8 +121,44 @@ class AskStatus:
     """A question of `eventflow status`: the processors and the collectors of the flow answer with a report."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """The sender has joined the flow, and asks every other processor to count it at once.
+
+    Attributes:
+        number: That of the question, among those of the sender.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """The answer to `Joined`: a check that began after the question has counted the newcomers.
+
+    Attributes:
+        newcomers: Their instances, each with the number of its question.
+        joins: Number of times that the sender has joined the flow.
+        processors: The number of processors among which the sender divides the quota.
+    """
+
+    newcomers: Mapping[str, int]
+    joins: int
+    processors: int
+
+
 ControlMessage = (
-    Pause | BreakerOpened | BreakerClosed | RateReduced | Why | Known | AskStatus | ProcessorReport | CollectorReport
+    Pause
+    | BreakerOpened
+    | BreakerClosed
+    | RateReduced
+    | Joined
+    | Counted
+    | Why
+    | Known
+    | AskStatus
+    | ProcessorReport
+    | CollectorReport
 )
 
 
@@ -183,12 +219,12 @@ def _fields_of(message: ControlMessage) -> dict[str, Any]:
     match message:
         case Pause(for_s=for_s):
             fields = {"kind": "pause", "for_s": for_s}
-        case BreakerOpened(cause=cause, status=status):
-            fields = {"kind": "breaker", "open": True, "cause": cause.value, "status": status}
-        case BreakerClosed():
-            fields = {"kind": "breaker", "open": False}
+        case BreakerOpened() | BreakerClosed():
+            fields = {"kind": "breaker", **_breaker_fields(message)}
         case RateReduced(units_per_s=units_per_s):
             fields = {"kind": "rate", "units_per_s": units_per_s}
+        case Joined() | Counted():
+            fields = _introduction_fields(message)
         case Why(event_id=event_id):
             fields = {"kind": "why", "id": event_id}
         case Known(event_id=event_id):
@@ -202,6 +238,22 @@ def _fields_of(message: ControlMessage) -> dict[str, Any]:
         case _:
             assert_never(message)
     return fields
+
+
+def _breaker_fields(message: BreakerOpened | BreakerClosed) -> dict[str, Any]:
+    match message:
+        case BreakerOpened(cause=cause, status=status):
+            return {"open": True, "cause": cause.value, "status": status}
+        case BreakerClosed():
+            return {"open": False}
+
+
+def _introduction_fields(message: Joined | Counted) -> dict[str, Any]:
+    match message:
+        case Joined(number=number):
+            return {"kind": "joined", "number": number}
+        case Counted(newcomers=newcomers, joins=joins, processors=processors):
+            return {"kind": "counted", "newcomers": dict(newcomers), "joins": joins, "processors": processors}
 
 
 def _last_attempt_fields(last: LastAttempt) -> dict[str, Any]:
@@ -240,6 +292,19 @@ def _read_rate(fields: Mapping[str, Any]) -> RateReduced:
     return RateReduced(units_per_s=units_per_s)
 
 
+def _read_joined(fields: Mapping[str, Any]) -> Joined:
+    return Joined(number=integer(fields["number"]))
+
+
+def _read_counted(fields: Mapping[str, Any]) -> Counted:
+    newcomers = mapping(fields["newcomers"])
+    return Counted(
+        newcomers={newcomer: integer(number) for newcomer, number in newcomers.items()},
+        joins=integer(fields["joins"]),
+        processors=integer(fields["processors"]),
+    )
+
+
 def _read_why(fields: Mapping[str, Any]) -> Why:
     return Why(event_id=text(fields["id"]))
 
@@ -276,6 +341,8 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], ControlMessage]] = {
     "pause": _read_pause,
     "breaker": _read_breaker,
     "rate": _read_rate,
+    "joined": _read_joined,
+    "counted": _read_counted,
     "why": _read_why,
     "known": _read_known,
     "status": lambda _: AskStatus(),

@@ -15,6 +15,7 @@ from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
 from eventflow.amqp.shared import Seat
 from eventflow.control.bus import ControlBus
+from eventflow.control.messages import Broadcast, Joined
 from eventflow.handling.derived import DerivedEvent
 from eventflow.message import Envelope, encode
 from eventflow.network.client_tls import ClientTls, context_for_tokens
@@ -147,6 +148,11 @@ class Flow:
         self.gate.broadcast_state(can_attempt=self.consumer.is_consuming)
         self.quota.broadcast_state()
 
+    def on_peer_message(self, received: Broadcast) -> None:
+        """Repeat the state at once for a newcomer, which may send as soon as all others have counted it."""
+        if isinstance(received.message, Joined):
+            self.broadcast_state()
+
     async def take_part(self, control: ControlBus) -> None:
         """Consume while overrides can be received; otherwise leave the flow, and its share of the quota, to others."""
         while True:
@@ -241,10 +247,11 @@ async def wire_flow(
         held_max_s=held_max_s(settings),
     )
     membership.dispatcher = dispatcher
+    quota.check_at_once = consumer.check_at_once
     recent.find_in_flight = dispatcher.find
     backlog.count_held = lambda: consumer.held
     metrics.follow(gate=gate, quota=quota, held=lambda: consumer.held, in_flight=lambda: dispatcher.in_flight)
-    return Flow(
+    wired = Flow(
         name=name,
         lanes=lanes,
         consumer=consumer,
@@ -255,6 +262,8 @@ async def wire_flow(
         queues=_queues_of(name, settings, metrics, consumer),
         drain_timeout_s=shared.settings.processor.drain_timeout_s,
     )
+    shared.control.on_peer_message(name, wired.on_peer_message)
+    return wired
 
 
 async def _target_of(name: str, flow: FlowSettings, shared: Shared, stack: AsyncExitStack) -> Target:
@@ -315,6 +324,7 @@ def _client_of(
 def _quota_of(name: str, settings: TargetSettings, shared: Shared) -> Quota:
     return Quota(
         flow=name,
+        instance=shared.control.instance,
         rate_per_s=settings.rate_per_s,
         burst=settings.burst,
         cost=settings.cost,

@@ -10,6 +10,8 @@ from eventflow.control.messages import (
     BreakerOpened,
     Broadcast,
     ControlMessage,
+    Counted,
+    Joined,
     Known,
     Pause,
     RateReduced,
@@ -65,7 +67,7 @@ class FlowReporter:
                 self._broadcast(
                     replace(report_of(self._flow, self._metrics), is_ready=not obstacles, obstacles=obstacles)
                 )
-            case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Why() | Known():
+            case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Joined() | Counted() | Why() | Known():
                 pass
             case ProcessorReport() | CollectorReport():
                 pass

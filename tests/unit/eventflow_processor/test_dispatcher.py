@@ -75,7 +75,9 @@ class Stage:
         self.lanes = Lanes(due_share=0.5, replay_share=0.2)
         self.gate = Gate(flow="f", instance="i", max_retry_after_s=900, broadcast=lambda _: None)
         self.gate.apply_overrides(Overrides())
-        self.quota = Quota(flow="f", rate_per_s=self.rate_per_s, burst=1, cost=1, broadcast=lambda _: None)
+        self.quota = Quota(
+            flow="f", instance="i", rate_per_s=self.rate_per_s, burst=1, cost=1, broadcast=lambda _: None
+        )
         self.quota.joined()
         self.quota.consumers_counted(1, began_s=lease_clock())
         self.errors = Counter("errors", "Errors", registry=CollectorRegistry())

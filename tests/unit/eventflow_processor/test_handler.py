@@ -128,7 +128,7 @@ class Stage:
         self.handler = Handler(
             schedule=self.lanes,
             gate=self.gate,
-            quota=Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None),
+            quota=Quota(flow="f", instance="i", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None),
             target=self.http or self.target,
             policy=RetryPolicy(max_attempts=3, delays_s=(1, 5)),
             consumer=self.copies,  # type: ignore[arg-type]  # the part that a handler uses

@@ -22,6 +22,8 @@ from eventflow.control.messages import (
     Broadcast,
     Cause,
     ControlMessage,
+    Counted,
+    Joined,
     Known,
     Pause,
     RateReduced,
@@ -268,7 +270,9 @@ class Gate:
             case BreakerClosed():
                 self._breaker.close()
                 self._note_breaker()
-            case RateReduced() | Why() | Known() | AskStatus() | ProcessorReport() | CollectorReport():
+            case RateReduced() | Joined() | Counted() | Why() | Known():
+                pass
+            case AskStatus() | ProcessorReport() | CollectorReport():
                 pass
             case _:
                 assert_never(received.message)

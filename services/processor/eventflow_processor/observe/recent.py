@@ -13,7 +13,9 @@ from eventflow.control.messages import (
     BreakerOpened,
     Broadcast,
     ControlMessage,
+    Counted,
     InHand,
+    Joined,
     Known,
     LastAttempt,
     Pause,
@@ -64,7 +66,7 @@ class RecentEvents(Observer):
         match received.message:
             case Why(event_id=event_id):
                 self._broadcast(self.known(event_id))
-            case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Known():
+            case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Joined() | Counted() | Known():
                 pass
             case AskStatus() | ProcessorReport() | CollectorReport():
                 pass

@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import assert_never
 
 import structlog
@@ -15,6 +16,8 @@ from eventflow.control.messages import (
     BreakerOpened,
     Broadcast,
     ControlMessage,
+    Counted,
+    Joined,
     Known,
     Pause,
     RateReduced,
@@ -23,6 +26,7 @@ from eventflow.control.messages import (
 from eventflow.control.overrides import Overrides
 from eventflow.control.reports import CollectorReport, ProcessorReport
 from eventflow_processor.quota.bucket import Bucket, capacity_of
+from eventflow_processor.quota.introduction import Introduction, Newcomers, Peer
 from eventflow_processor.quota.rate import AimdRate
 from eventflow_processor.quota.roster import Roster
 from eventflow_processor.target.feedback import NOTHING, Feedback
@@ -31,6 +35,9 @@ from eventflow_processor.target.result import Failed, Judged, Succeeded
 UNSTATED_PAUSE_S = 1.0
 """Pause for a target without room, if its answer gives no time."""
 
+NEWCOMERS_MAX = 16
+"""Largest number of newcomers in one message, whose size is bounded."""
+
 log = structlog.stdlib.get_logger()
 
 
@@ -38,12 +45,16 @@ class Quota:
     """Grants attempts, in the order of the requests, so that all processors together keep to the quota (ADR 7).
 
     It fails closed: without a valid lease it grants nothing. A flow without a quota never waits.
+
+    Attributes:
+        check_at_once: Starts a check of the events queue now.
     """
 
     def __init__(
         self,
         *,
         flow: str,
+        instance: str,
         rate_per_s: float | None,
         burst: float,
         cost: float,
@@ -54,11 +65,14 @@ class Quota:
         """Start without a share.
 
         Args:
+            instance: Name of this process among its peers.
             rate_per_s: Units for all processors together; None for no quota.
             burst: Units that all of them together may save up.
             cost: Units of one attempt.
             broadcast: Sends a message to the flow's other processors.
         """
+        self.check_at_once: Callable[[], None] = lambda: None
+        self._instance = instance
         self._configured_per_s = rate_per_s
         self._burst = burst
         self._cost = cost
@@ -66,6 +80,8 @@ class Quota:
         self._clock = clock
         self._clock_of_leases = clock_of_leases
         self._roster = Roster()
+        self._introduction = Introduction()
+        self._newcomers = Newcomers()
         self._rate = AimdRate(rate_per_s)
         self._bucket: Bucket | None = None
         self._share_per_s = 0.0
@@ -149,11 +165,13 @@ class Quota:
     def joined(self) -> None:
         """Note that the consumer of this processor has been started."""
         self._roster.joined(now_s=self._clock_of_leases())
+        self._introduction.begin()
         self._share()
 
     def left(self) -> None:
         """Note that the consumer of this processor is gone."""
         self._roster.left()
+        self._newcomers.forget()
         self._share()
 
     def rested(self, *, is_resting: bool) -> None:
@@ -167,13 +185,14 @@ class Quota:
             is_proved: Whether a majority of the brokers answered in the check. Otherwise it renews no lease.
         """
         was_member = self._roster.is_member
-        self._roster.consumers_counted(consumers, began_s=began_s, is_proved=is_proved)
+        is_successful = self._roster.consumers_counted(consumers, began_s=began_s, is_proved=is_proved)
         self._share()
         if self._roster.is_member and not was_member:
-            self._log.info("quota.joined", processors=self._roster.processors)
-            if self._bucket is not None:
-                self._bucket.keep_at_most(0.0)  # the share of the time before belonged to the others
+            self._note_membership()
         self._changed.set()
+        if is_successful:
+            self._answer_newcomers(began_s=began_s)
+            self._introduce_itself(began_s=began_s)
 
     def learn(self, result: Judged, *, sent_s: float) -> float:
         """Adjust the rate and the bucket to the answer of a request that was sent at `sent_s`.
@@ -203,11 +222,16 @@ class Quota:
         self._share()
 
     def on_peer_message(self, received: Broadcast) -> None:
-        """Take over a lower rate from a peer."""
+        """Take over a lower rate from a peer, and count newcomers."""
         match received.message:
             case RateReduced(units_per_s=rate_per_s):
                 if self._rate.peer_reduced(rate_per_s, now_s=self._clock()):
                     self._step_down()
+            case Joined(number=number):
+                self._newcomers.asked(received.sender, number=number, now_s=self._clock_of_leases())
+                self.check_at_once()
+            case Counted() as counted:
+                self._learn_counted(counted, Peer(instance=received.sender, joins=counted.joins))
             case Pause() | BreakerOpened() | BreakerClosed() | Why() | Known():
                 pass
             case AskStatus() | ProcessorReport() | CollectorReport():
@@ -221,6 +245,40 @@ class Quota:
         rate_per_s = self._rate.rate_per_s(now_s=now_s)
         if rate_per_s is not None and self._rate.is_reduced(now_s=now_s):
             self._broadcast(RateReduced(units_per_s=rate_per_s))
+
+    def _note_membership(self) -> None:
+        self._log.info("quota.joined", processors=self._roster.processors)
+        if self._bucket is not None:
+            self._bucket.keep_at_most(0.0)  # the share of the time before belonged to the others
+
+    def _answer_newcomers(self, *, began_s: float) -> None:
+        """Answer the newcomers that a check has counted."""
+        counted = self._newcomers.take_counted(began_s=began_s)
+        while newcomers := dict(islice(counted, NEWCOMERS_MAX)):
+            roster = self._roster
+            self._broadcast(Counted(newcomers=newcomers, joins=roster.joins, processors=roster.processors))
+
+    def _introduce_itself(self, *, began_s: float) -> None:
+        """Ask the others to count this processor, if it may not send yet and has something to send.
+
+        Without the second condition, a processor that starts with many flows at rest would wake all of them everywhere.
+        """
+        if self._roster.is_member or not self._waiters:
+            return
+        number = self._introduction.ask(processors=self._roster.processors, began_s=began_s)
+        if number is not None:
+            self._broadcast(Joined(number=number))
+
+    def _learn_counted(self, counted: Counted, peer: Peer) -> None:
+        """Begin to send if all others have counted this processor now."""
+        number = counted.newcomers.get(self._instance)
+        if number is None or self._roster.is_member:
+            return
+        now_s = self._clock_of_leases()
+        if self._introduction.answered(peer, number=number, processors=counted.processors, now_s=now_s):
+            self._roster.admitted()
+            self._note_membership()
+            self._changed.set()
 
     def _step_down(self) -> None:
         """Continue at a lower rate, with an empty bucket because the target has no room left."""

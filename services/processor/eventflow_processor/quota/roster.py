@@ -4,7 +4,8 @@ Each processor has exactly one consumer on the events queue while it works, and 
 whole protocol is a check of the queue once a second (ADR 7), which grants a lease. Three rules keep the shares from
 adding up to more than the quota:
 
-* A processor that joins waits `JOIN_S` before it spends, unless it is alone.
+* A processor that joins waits `JOIN_S` before it spends, unless it is alone, or the others have answered that they have
+  counted it (`introduction`).
 * A processor spends only within `LEASE_S` of the start of its last successful check.
 * A share shrinks at the first check that shows more consumers, and grows at the second that shows fewer, `APART_S` or
   more after the first.
@@ -39,10 +40,12 @@ class Roster:
     Attributes:
         is_member: Whether the others have counted this processor, so that it may spend.
         processors: Number of processors that share the quota, this one included; 0 while unknown.
+        joins: Number of times that this processor has joined.
     """
 
     is_member: bool = False
     processors: int = 0
+    joins: int = 0
     _joined_at_s: float = math.inf
     _looked_at_s: float = -math.inf
     _period_began_s: float = -math.inf
@@ -52,7 +55,12 @@ class Roster:
     def joined(self, *, now_s: float) -> None:
         """Note that the consumer of this processor has just been started."""
         self.left()
+        self.joins += 1
         self._joined_at_s = now_s
+
+    def admitted(self) -> None:
+        """Note that all other processors have counted this one, before it has waited `JOIN_S`."""
+        self.is_member = True
 
     def left(self) -> None:
         """Note that this processor no longer has a consumer."""
@@ -60,15 +68,15 @@ class Roster:
         self.processors = self._count = self._count_before = 0
         self._joined_at_s, self._looked_at_s, self._period_began_s = math.inf, -math.inf, -math.inf
 
-    def consumers_counted(self, consumers: int, *, began_s: float, is_proved: bool = True) -> None:
-        """Note the number of consumers that a check found.
+    def consumers_counted(self, consumers: int, *, began_s: float, is_proved: bool = True) -> bool:
+        """Note the number of consumers that a check found; return whether the check was successful.
 
         Args:
             began_s: Start of the check. The answer may be late, and its count may be as old as the request.
             is_proved: Whether a majority of the brokers answered in the check. Otherwise it renews no lease.
         """
         if consumers < 1 or began_s < self._joined_at_s:
-            return  # this processor's own consumer is not counted, so that of a peer may be missing too
+            return False  # this processor's own consumer is not counted, so that of a peer may be missing too
         # A share grows one period late: a peer whose consumer the broker has dropped may notice the end of its
         # connection a moment later, and spends until then.
         if began_s >= self._period_began_s + APART_S:
@@ -77,10 +85,11 @@ class Roster:
             self._count = max(self._count, consumers)
         self.processors = max(self._count, self._count_before)
         if not is_proved:
-            return
+            return False
         self._looked_at_s = began_s
         if consumers == 1 or began_s >= self._joined_at_s + JOIN_S:
             self.is_member = True
+        return True
 
     def lease_s(self, *, now_s: float) -> float:
         """Return the number of seconds for which spending is still allowed; 0 if it is not."""

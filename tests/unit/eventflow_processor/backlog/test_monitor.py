@@ -32,7 +32,7 @@ def gate() -> Gate:
 
 @pytest.fixture
 def monitor(metrics: ProcessorMetrics, gate: Gate) -> BacklogMonitor:
-    quota = Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None)
+    quota = Quota(flow="f", instance="i", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None)
     lanes = Lanes(due_share=0.5, replay_share=0.2)
     return BacklogMonitor(lanes=lanes, metrics=metrics.bind("f"), quota=quota, gate=gate)
 
@@ -85,7 +85,7 @@ def test_an_event_from_the_future_makes_no_later_one_late(monitor: BacklogMonito
 
 def test_deliveries_that_processors_hold_wait_too(metrics: ProcessorMetrics, gate: Gate) -> None:
     """An operator was shown an empty backlog while a paused processor held all 12 events."""
-    quota = Quota(flow="f", rate_per_s=2.0, burst=1, cost=1, broadcast=lambda _: None)
+    quota = Quota(flow="f", instance="i", rate_per_s=2.0, burst=1, cost=1, broadcast=lambda _: None)
     lanes = Lanes(due_share=0.5, replay_share=0.2)
     monitor = BacklogMonitor(lanes=lanes, metrics=metrics.bind("f"), quota=quota, gate=gate)
     monitor.count_held = lambda: 12

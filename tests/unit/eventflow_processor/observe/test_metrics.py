@@ -73,7 +73,7 @@ def test_the_time_of_an_attempt_is_that_of_an_answer(
 
 async def test_gauges_read_gate_and_quota_as_they_are_now(metrics: ProcessorMetrics, flow: FlowMetrics) -> None:
     gate = Gate(flow="f", instance="a", max_retry_after_s=900, broadcast=lambda _: None)
-    quota = Quota(flow="f", rate_per_s=10, burst=1, cost=1, broadcast=lambda _: None)
+    quota = Quota(flow="f", instance="i", rate_per_s=10, burst=1, cost=1, broadcast=lambda _: None)
     flow.follow(gate=gate, quota=quota, held=lambda: 7, in_flight=lambda: 3)
     await metrics.refresh()
     assert (value(metrics, "held_events"), value(metrics, "in_flight")) == (7, 3)
@@ -90,7 +90,7 @@ async def test_errors_of_our_own_block_a_flow_without_an_open_breaker(
     metrics: ProcessorMetrics, flow: FlowMetrics
 ) -> None:
     gate = Gate(flow="f", instance="a", max_retry_after_s=900, broadcast=lambda _: None)
-    quota = Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None)
+    quota = Quota(flow="f", instance="i", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None)
     flow.follow(gate=gate, quota=quota, held=lambda: 0, in_flight=lambda: 0)
     for event_id in "123":
         gate.note_internal_error(event_id, OSError())
@@ -109,7 +109,7 @@ async def test_what_gauges_follow_is_read_on_the_event_loop_and_not_on_the_threa
         return 1.0
 
     gate = Gate(flow="f", instance="a", max_retry_after_s=900, broadcast=lambda _: None)
-    quota = Quota(flow="f", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None)
+    quota = Quota(flow="f", instance="i", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None)
     flow.follow(gate=gate, quota=quota, held=read, in_flight=read)
     await metrics.refresh()
     await asyncio.to_thread(exposition_of(metrics.registry), "")

@@ -31,6 +31,7 @@ class Bench:
 
         quota = Quota(
             flow="f",
+            instance=name,
             rate_per_s=rate_per_s,
             burst=burst,
             cost=cost,
@@ -212,3 +213,64 @@ async def test_nothing_is_granted_at_once_past_one_who_waits_or_without_a_lease(
 
 async def test_an_unlimited_flow_grants_at_once() -> None:
     assert Bench().quota("a", rate_per_s=None).acquire_at_once()
+
+
+async def test_a_newcomer_with_events_sends_as_soon_as_all_others_have_counted_it() -> None:
+    bench = Bench()
+    first, second = bench.quota("a"), bench.quota("b")
+    for quota in (first, second):
+        quota.joined()
+    bench.now_s += JOIN_S
+    bench.look(consumers=2)
+    newcomer = bench.quota("c")
+    newcomer.joined()
+    waiting = asyncio.create_task(newcomer.acquire())
+    await asyncio.sleep(0)
+    for _ in range(2):  # the first question proves that the others are there, and the second that they are all
+        bench.now_s += 0.5
+        newcomer.consumers_counted(3, began_s=bench.now_s)
+        bench.now_s += 0.5
+        for quota in (first, second):
+            assert newcomer.share_per_s == 0
+            quota.consumers_counted(3, began_s=bench.now_s)
+    assert [quota.share_per_s for quota in bench.quotas.values()] == [pytest.approx(100 / 3)] * 3
+    async with asyncio.timeout(1):
+        await waiting
+
+
+async def test_a_newcomer_without_events_asks_no_one() -> None:
+    bench = Bench()
+    member, newcomer = bench.quota("a"), bench.quota("b")
+    checks: list[str] = []
+    member.check_at_once = lambda: checks.append("a")
+    for quota in (member, newcomer):
+        quota.joined()
+    bench.look(consumers=2)
+    assert not checks
+    waiting = asyncio.create_task(newcomer.acquire())
+    await asyncio.sleep(0)
+    bench.now_s += 1
+    bench.look(consumers=2)
+    assert checks == ["a"]
+    waiting.cancel()
+
+
+async def test_a_newcomer_waits_if_one_of_the_others_divides_the_quota_among_fewer() -> None:
+    """Such an answer comes from a check that an outdated broker has answered."""
+    bench = Bench()
+    member, newcomer = bench.quota("a"), bench.quota("b")
+    for quota in (member, newcomer):
+        quota.joined()
+    member.consumers_counted(1, began_s=bench.now_s)
+    waiting = asyncio.create_task(newcomer.acquire())
+    await asyncio.sleep(0)
+    for _ in range(3):
+        bench.now_s += 0.5
+        newcomer.consumers_counted(2, began_s=bench.now_s)
+        bench.now_s += 0.5
+        member.consumers_counted(1, began_s=bench.now_s)
+        assert newcomer.share_per_s == 0
+    bench.now_s += JOIN_S
+    newcomer.consumers_counted(2, began_s=bench.now_s)
+    assert newcomer.share_per_s == 50
+    waiting.cancel()

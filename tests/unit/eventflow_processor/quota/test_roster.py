@@ -1,38 +1,79 @@
 """Membership: how many share the quota, and when one of them may spend. On a clock of the test's own."""
 
 import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eventflow.amqp.consumer import POLL_S
+from eventflow_processor.quota.introduction import Introduction, Newcomers, Peer
 from eventflow_processor.quota.roster import APART_S, JOIN_S, LEASE_S, Roster
 from tests.support.cases import CASES
 
 TICK_S = 0.25
+AFTERWARDS_S = 0.01
+"""From the messages of a tick to the looks of the same tick."""
+
 REST_POLL_S = 15.0
+LAG_S = 2.5
 DROPPED_AFTER_S = 20.0
 """When the broker drops a peer that it hears nothing from: two heartbeats."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """A processor of the simulation.
 
     Attributes:
+        name: Name of its process.
+        is_old: Whether it neither asks nor answers, as the releases before 0.4.0.
         looks_at_s: When it looks at the queue next.
         cut_off_at_s: Since when the broker has not heard from it, nor it from the broker.
         is_running: Whether the process runs; one that stands still cannot spend.
         is_resting: Whether it looks rarely, because no event comes. It spends all the same, as if one came.
+        is_mute: Whether its messages are lost.
+        is_out: Whether it has no consumer, but receives messages.
+        lag_s: Time for which messages to it are on their way.
+        sees_past: Whether its next look is answered from the state before the latest change, if it is a member.
     """
 
-    roster: Roster
+    name: str
     looks_at_s: float
+    is_old: bool = False
     cut_off_at_s: float = math.inf
     is_running: bool = True
     is_resting: bool = False
+    is_mute: bool = False
+    is_out: bool = False
+    lag_s: float = TICK_S
+    sees_past: bool = False
+    roster: Roster = field(default_factory=Roster)
+    introduction: Introduction = field(default_factory=Introduction)
+    newcomers: Newcomers = field(default_factory=Newcomers)
+
+    def left(self) -> None:
+        self.is_out = True
+        self.newcomers.forget()
+        self.roster.left()
+
+    def joined(self, now_s: float) -> None:
+        self.left()
+        self.is_out = False
+        self.roster.joined(now_s=now_s)
+        self.introduction.begin()
+        self.looks_at_s = now_s
+
+
+@dataclass
+class Message:
+    """A message that is on its way; `deliver` runs at its receiver."""
+
+    receiver: Member
+    arrives_at_s: float
+    deliver: Callable[[], None]
 
 
 @dataclass
@@ -41,11 +82,43 @@ class Flow:
 
     now_s: float = 0.0
     members: list[Member] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    joins: int = 0
+    consumers_before: int = 0
 
-    def join(self) -> None:
-        roster = Roster()
-        roster.joined(now_s=self.now_s)
-        self.members.append(Member(roster=roster, looks_at_s=self.now_s))
+    def join(self, *, is_old: bool = False) -> None:
+        self.joins += 1
+        member = Member(name=str(self.joins), looks_at_s=self.now_s, is_old=is_old)
+        member.joined(self.now_s)
+        self.members.append(member)
+
+    def of(self, number: int) -> list[Member]:
+        return self.members[number % len(self.members) :][:1] if self.members else []
+
+    def rejoin(self, number: int) -> None:
+        """One loses its session, and begins another at once."""
+        for member in self.of(number):
+            if member.cut_off_at_s > self.now_s:
+                member.joined(self.now_s)
+
+    def leave_or_return(self, number: int) -> None:
+        for member in self.of(number):
+            if member.cut_off_at_s > self.now_s and member.is_out:
+                member.joined(self.now_s)
+            elif member.cut_off_at_s > self.now_s:
+                member.left()
+
+    def mute(self, number: int) -> None:
+        for member in self.of(number):
+            member.is_mute = True
+
+    def lag(self, number: int) -> None:
+        for member in self.of(number):
+            member.lag_s = LAG_S
+
+    def see_the_past(self, number: int) -> None:
+        for member in self.of(number):
+            member.sees_past = True
 
     def end(self, number: int) -> None:
         if self.members:
@@ -69,19 +142,72 @@ class Flow:
     def recover(self) -> None:
         """All go on: with their old consumers, or with new ones where the broker has dropped those."""
         for member in self.members:
-            if self.now_s - member.cut_off_at_s >= DROPPED_AFTER_S:
-                member.roster.joined(now_s=self.now_s)
+            if self.now_s - member.cut_off_at_s >= DROPPED_AFTER_S or member.is_out:
+                member.joined(self.now_s)
             if member.cut_off_at_s <= self.now_s:
                 member.cut_off_at_s, member.is_running, member.looks_at_s = math.inf, True, self.now_s
-            member.is_resting = False
+            member.is_resting = member.is_mute = member.sees_past = False
+            member.lag_s = TICK_S
 
     def pass_time(self) -> None:
         self.now_s += TICK_S
-        consumers = sum(self.now_s - member.cut_off_at_s < DROPPED_AFTER_S for member in self.members)
+        self._deliver()
+        consumers = sum(
+            self.now_s - member.cut_off_at_s < DROPPED_AFTER_S and not member.is_out for member in self.members
+        )
         for member in self.members:
-            if member.cut_off_at_s > self.now_s and self.now_s >= member.looks_at_s:
-                member.roster.consumers_counted(consumers, began_s=self.now_s, is_proved=not member.is_resting)
-                member.looks_at_s = self.now_s + (REST_POLL_S if member.is_resting else POLL_S)
+            if not member.is_out and member.cut_off_at_s > self.now_s and self.now_s >= member.looks_at_s:
+                sees_past = member.sees_past and member.roster.is_member and self.consumers_before
+                self._look(member, self.consumers_before if sees_past else consumers)
+                member.sees_past = False
+        self.consumers_before = consumers
+
+    def _look(self, member: Member, consumers: int) -> None:
+        began_s = self.now_s + AFTERWARDS_S
+        member.looks_at_s = self.now_s + (REST_POLL_S if member.is_resting else POLL_S)
+        roster = member.roster
+        if not roster.consumers_counted(consumers, began_s=began_s, is_proved=not member.is_resting):
+            return
+        for newcomer, number in member.newcomers.take_counted(began_s=began_s):
+            peer, processors = Peer(instance=member.name, joins=roster.joins), roster.processors
+            for other in self.members:
+                if other.name == newcomer:
+                    self._send(member, other, self._answer(other, peer, number, processors))
+        if roster.is_member or member.is_old:
+            return
+        asked = member.introduction.ask(processors=roster.processors, began_s=began_s)
+        for other in self.members if asked is not None else ():
+            if other is not member and not other.is_old:
+                self._send(member, other, self._question(other, member.name, asked or 0))
+
+    def _question(self, receiver: Member, newcomer: str, number: int) -> Callable[[], None]:
+        def deliver() -> None:
+            receiver.newcomers.asked(newcomer, number=number, now_s=self.now_s)
+            receiver.looks_at_s, receiver.is_resting = self.now_s, False
+
+        return deliver
+
+    def _answer(self, receiver: Member, peer: Peer, number: int, processors: int) -> Callable[[], None]:
+        def deliver() -> None:
+            if receiver.introduction.answered(peer, number=number, processors=processors, now_s=self.now_s):
+                receiver.roster.admitted()
+
+        return deliver
+
+    def _send(self, sender: Member, receiver: Member, deliver: Callable[[], None]) -> None:
+        if not sender.is_mute:
+            arrives_at_s = self.now_s + receiver.lag_s
+            self.messages.append(Message(receiver=receiver, arrives_at_s=arrives_at_s, deliver=deliver))
+
+    def _deliver(self) -> None:
+        """Deliver what has arrived. Who is cut off receives nothing; who stands still receives it afterwards."""
+        waiting = []
+        for message in self.messages:
+            if not message.receiver.is_running or message.arrives_at_s > self.now_s:
+                waiting.append(message)
+            elif message.receiver.cut_off_at_s > self.now_s:
+                message.deliver()
+        self.messages = waiting
 
     @property
     def spent_share(self) -> float:
@@ -93,42 +219,90 @@ class Flow:
         )
 
 
-@settings(max_examples=3 * CASES)
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["join", "end", "stall", "cut", "recover", "rest", "wake"]),
-            st.integers(0, 3),
-            st.integers(0, 80),
-        ),
-        max_size=25,
-    )
-)
-def test_the_shares_of_all_never_add_up_to_more_than_the_quota(story: list[tuple[str, int, int]]) -> None:
-    flow = Flow()
-    flow.join()
-    flow.pass_time()
+CHANGES: Mapping[str, Callable[[Flow, int], None]] = {
+    "join": lambda flow, _: flow.join(),
+    "join, as an old version": lambda flow, _: flow.join(is_old=True),
+    "rejoin": Flow.rejoin,
+    "leave or return": Flow.leave_or_return,
+    "end": Flow.end,
+    "stall": lambda flow, number: flow.lose(number, stands_still=True),
+    "cut": lambda flow, number: flow.lose(number, stands_still=False),
+    "recover": lambda flow, _: flow.recover(),
+    "rest": Flow.rest,
+    "wake": Flow.wake,
+    "mute": Flow.mute,
+    "lag": Flow.lag,
+    "see the past": Flow.see_the_past,
+}
+
+Story = list[tuple[str, int, int]]
+
+
+def stories(changes: Iterable[str], *, ticks_max: int) -> st.SearchStrategy[Story]:
+    """Return stories of changes, each with the number of a member and the ticks that pass afterwards."""
+    change = st.tuples(st.sampled_from(list(changes)), st.integers(0, 4), st.integers(0, ticks_max))
+    return st.lists(change, max_size=25)
+
+
+def play(flow: Flow, story: Story) -> None:
     for change, number, ticks in story:
-        match change:
-            case "join":
-                flow.join()
-            case "end":
-                flow.end(number)
-            case "stall" | "cut":
-                flow.lose(number, stands_still=change == "stall")
-            case "recover":
-                flow.recover()
-            case "rest":
-                flow.rest(number)
-            case "wake":
-                flow.wake(number)
+        CHANGES[change](flow, number)
         for _ in range(ticks):
             flow.pass_time()
             assert flow.spent_share <= 1.0 + 1e-9
+
+
+@settings(max_examples=3 * CASES)
+@given(stories(CHANGES, ticks_max=80))
+def test_the_shares_of_all_never_add_up_to_more_than_the_quota(story: Story) -> None:
+    flow = Flow()
+    flow.join()
+    flow.pass_time()
+    play(flow, story)
     flow.recover()
     for _ in range(round((REST_POLL_S + 10) / TICK_S)):  # a look at rest may have been the latest
         flow.pass_time()
     assert not flow.members or flow.spent_share == pytest.approx(1.0), "nothing of it is left unused in the end"
+
+
+BESIDE_A_SILENT_ONE = [
+    *(("leave or return", 0, 6), ("end", 1, 6)),  # the third member is alone, and the first one only listens
+    *(("wake", 1, 6), ("wake", 1, 1)),  # it looks until it spends the whole quota
+    ("cut", 1, 0),  # it may spend for 3 s more, and counts nobody
+]
+"""The beginning of stories in which a newcomer must not take the first member for the silent one."""
+
+
+@settings(max_examples=3 * CASES)
+@example([*BESIDE_A_SILENT_ONE, ("join", 0, 5), ("leave or return", 0, 8)])
+@example(
+    [
+        *BESIDE_A_SILENT_ONE,
+        *(("leave or return", 0, 0), ("join", 0, 4), ("leave or return", 0, 6), ("leave or return", 0, 8)),
+    ]
+)
+@given(stories(sorted(CHANGES.keys() - {"stall", "recover", "rest", "wake"}), ticks_max=6))
+def test_nor_when_many_join_and_leave_in_a_few_seconds(story: Story) -> None:
+    """The introduction of a newcomer takes about two seconds."""
+    flow = Flow()
+    for _ in range(3):
+        flow.join()
+    for _ in range(round(2 * JOIN_S / TICK_S)):
+        flow.pass_time()
+    play(flow, story)
+
+
+@pytest.mark.parametrize(("is_old", "least_s", "most_s"), [(False, 1.0, 3.0), (True, JOIN_S, JOIN_S + POLL_S)])
+def test_newcomers_need_not_wait_unless_there_is_an_old_version(is_old: bool, least_s: float, most_s: float) -> None:
+    flow = Flow()
+    flow.join(is_old=is_old)
+    flow.pass_time()
+    for _ in range(3):
+        flow.join()
+    began_s = flow.now_s
+    while not all(member.roster.is_member for member in flow.members):
+        flow.pass_time()
+    assert least_s <= flow.now_s - began_s <= most_s
 
 
 def test_one_that_is_alone_need_not_wait() -> None:
