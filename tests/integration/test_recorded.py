@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import aio_pika
@@ -24,52 +25,75 @@ from eventflow.topology import (
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.recorded import FIXTURES, FLOW, RecordedMessage, recorded_bodies, recorded_messages
+from tests.support.recorded_values import VALUES, Values
 from tests.support.services import collector, processor
 from tests.support.target import Receipt, ScriptedTarget
 from tests.support.wait import eventually
 
-VERSION = "0.1.0"
 DELAYS_S = (0.2, 0.5)
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SPOOLED = b"\x00any\xff", b'{"n": 7}', b"", b"x" * 10_000
 
+SPOOLED_AT = {"0.1.0": "2026-11-28T09:59", "0.2.0": "2026-11-29T12:19", "0.3.0": "2026-11-29T12:17"}
+
 COPY = {"ce-source": "amqp", "ce-type": "eventflow.event", "Content-Type": "any/thing"}
 LIVE = {"ce-source": "/events/recorded", "ce-type": "eventflow.event"}
-SENT_ON = {
-    "live_bare": {**LIVE, "ce-id": "01a22198-31fe-719c-9dbe-98dc5a291ea6", "ce-time": "2026-11-28T09:59:12.126Z"},
-    "live_full": {
-        "ce-id": "f%C3%BCll-1",
-        "ce-source": "/shop/7",
-        "ce-type": "order.created",
-        "ce-subject": "order/7",
-        "ce-time": "2026-11-27T21:34:44.573Z",
-        "Content-Type": "application/json; charset=utf-8",
-        "traceparent": TRACEPARENT,
-    },
-    "live_without_body": {**LIVE, "ce-id": "e-1"},
-    "live_traced": {
-        **LIVE,
-        "ce-id": "traced-1",
-        "Content-Type": "text/plain",
-        "traceparent": "00-25350a10633a8ee99adc1a16326b9907-e86279650f7569a5-03",
-    },
-    "stranger_plain": {"ce-id": "0008c6d0abef401a8d852be2858f8df4", "ce-source": "amqp", "ce-type": "eventflow.event"},
-    "stranger_full": {
-        "ce-id": "stranger-1",
-        "ce-source": "amqp",
-        "ce-type": "stranger.type",
-        "ce-time": "2026-11-27T12:30:00.000Z",
-        "Content-Type": "text/x-any",
-        "Content-Encoding": "br",
-    },
-    "retry": {**COPY, "ce-id": "retry-1", "ce-time": "2026-11-28T09:59:17.242Z", "eventflow-attempt": "2"},
-    "retry_again": {**COPY, "ce-id": "retry-2", "eventflow-attempt": "5"},
-    "retry_traced": {**COPY, "ce-id": "retry-3", "eventflow-attempt": "2", "traceparent": TRACEPARENT},
-    "deferred": {**COPY, "ce-id": "defer-1"},
-    "due": {**COPY, "ce-id": "due-1", "eventflow-attempt": "2"},
-    "replayed": {**COPY, "ce-id": "dead-3"},
+FULL = {
+    "ce-source": "/shop/7",
+    "ce-type": "order.created",
+    "ce-time": "2026-11-27T21:34:44.573Z",
+    "Content-Type": "application/json; charset=utf-8",
+    "traceparent": TRACEPARENT,
 }
-"""Headers with which a target gets each message of 0.1.0; an attempt that is not named is the first."""
+
+
+def time_of(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def sent_on(values: Values) -> dict[str, dict[str, str]]:
+    """Return the headers with which a target gets each message; an attempt that is not named is the first."""
+    headers = {
+        "live_bare": {**LIVE, "ce-id": values.bare_id, "ce-time": time_of(values.accepted("live_bare"))},
+        "live_full": {**FULL, "ce-id": "f%C3%BCll-1", "ce-subject": "order/7"},
+        "live_without_body": {**LIVE, "ce-id": "e-1"},
+        "live_traced": {
+            **LIVE,
+            "ce-id": "traced-1",
+            "Content-Type": "text/plain",
+            "traceparent": values.live_traceparent,
+        },
+        "stranger_plain": {"ce-id": values.plain_id, "ce-source": "amqp", "ce-type": "eventflow.event"},
+        "stranger_full": {
+            "ce-id": "stranger-1",
+            "ce-source": "amqp",
+            "ce-type": "stranger.type",
+            "ce-time": "2026-11-27T12:30:00.000Z",
+            "Content-Type": "text/x-any",
+            "Content-Encoding": "br",
+        },
+        "retry": {
+            **COPY,
+            "ce-id": "retry-1",
+            "ce-time": time_of(values.accepted("retry")),
+            "eventflow-attempt": "2",
+        },
+        "retry_again": {**COPY, "ce-id": "retry-2", "eventflow-attempt": "5"},
+        "retry_traced": {**COPY, "ce-id": "retry-3", "eventflow-attempt": "2", "traceparent": TRACEPARENT},
+        "deferred": {**COPY, "ce-id": "defer-1"},
+        "due": {**COPY, "ce-id": "due-1", "eventflow-attempt": "2"},
+        "replayed": {**COPY, "ce-id": "dead-3"},
+    }
+    if values.has_extensions:
+        extended = {"ce-dataschema": "https://example.com/schema", "ce-region": "eu-1", "x-shop": "7"}
+        headers["live_extended"] = {**FULL, "ce-id": "extended-1", "ce-subject": "s" * 300, **extended}
+    return headers
+
+
+@pytest.fixture(params=VALUES)
+def version(request: pytest.FixtureRequest) -> str:
+    """A released version."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -95,9 +119,9 @@ async def announce(amqp: Amqp, body: bytes) -> None:
 
 
 async def test_every_waiting_message_is_delivered_with_its_attributes_and_its_attempt(
-    broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
+    version: str, broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
 ) -> None:
-    waiting = {kind: message for kind, message in recorded_messages(VERSION).items() if ".dead" not in message.queue}
+    waiting = {kind: message for kind, message in recorded_messages(version).items() if ".dead" not in message.queue}
     for message in waiting.values():
         was_delayed = ".retry." in message.queue  # the broker moves it to the due lane
         await put(amqp, message, queue=lane_queue(FLOW, Lane.DUE) if was_delayed else message.queue)
@@ -105,9 +129,10 @@ async def test_every_waiting_message_is_delivered_with_its_attributes_and_its_at
     with service.process:
         await eventually(lambda: len(target.taken) == len(waiting), what=lambda: f"all of them:\n{service.output}")
     receipts = {receipt.headers["ce-id"]: receipt for receipt in target.receipts}
-    for kind, expected in SENT_ON.items():
+    expectations = sent_on(VALUES[version])
+    for kind, expected in expectations.items():
         assert_sent_on(receipts[expected["ce-id"]], {"eventflow-attempt": "1", **expected}, waiting[kind].body)
-    assert set(SENT_ON) == set(waiting)
+    assert set(expectations) == set(waiting)
 
 
 def assert_sent_on(receipt: Receipt, expected: dict[str, str], body: bytes) -> None:
@@ -119,17 +144,18 @@ def assert_sent_on(receipt: Receipt, expected: dict[str, str], body: bytes) -> N
         assert name in expected or name not in receipt.headers
 
 
-async def test_dead_letters_are_shown_and_replayed(broker_with_flow: str, amqp: Amqp) -> None:
+async def test_dead_letters_are_shown_and_replayed(version: str, broker_with_flow: str, amqp: Amqp) -> None:
     eventflow = Command(broker_url=broker_with_flow, flow=FLOW)
-    for message in recorded_messages(VERSION).values():
+    for message in recorded_messages(version).values():
         if message.queue == dead_queue(FLOW):
             await put(amqp, message, queue=message.queue)
     exported = [json.loads(line) for line in (await eventflow("dead", "export")).stdout.splitlines()]
+    values = VALUES[version]
     told = ("id", "reason", "last_status", "attempts", "last_failed_at", "body")
     assert [tuple(letter[name] for name in told) for letter in exported] == [
         ("stranger-2", "expired", None, 1, None, "late"),
-        ("dead-1", "server_error", 500, 1, "2026-11-28T09:59:27.033Z", '{"n": 7}'),
-        ("dead-2", "connection", None, 1, "2026-11-28T09:59:28.106Z", '{"n": 7}'),
+        ("dead-1", "server_error", 500, 1, time_of(values.failed("dead")), '{"n": 7}'),
+        ("dead-2", values.silence[0], None, 1, time_of(values.failed("dead_without_status")), '{"n": 7}'),
     ]
     assert (await eventflow("dead", "replay", "--all")).status == 0
     replayed = await amqp.drain(lane_queue(FLOW, Lane.REPLAY))
@@ -137,10 +163,10 @@ async def test_dead_letters_are_shown_and_replayed(broker_with_flow: str, amqp: 
 
 
 async def test_spool_files_are_adopted_and_drained_into_the_broker(
-    broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, tmp_path: Path
+    version: str, broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     spool = tmp_path / "spool"
-    shutil.copytree(FIXTURES / VERSION / "spool", spool)
+    shutil.copytree(FIXTURES / version / "spool", spool)
     service = collector(broker_with_flow, flow=FLOW, COLLECTOR__SPOOL_DIR=str(spool))
     with service.process:
         await service.ready(http)
@@ -168,21 +194,21 @@ async def test_spool_files_are_adopted_and_drained_into_the_broker(
             "2026-11-27T21:34:44.573Z",
             TRACEPARENT,
         )
-        assert {message.headers["eventflow-accepted-at"][:16] for message in of_one} == {"2026-11-28T09:59"}
+        assert {message.headers["eventflow-accepted-at"][:16] for message in of_one} == {SPOOLED_AT[version]}
 
 
-async def test_the_command_sends_spool_files(broker_with_flow: str, amqp: Amqp, tmp_path: Path) -> None:
-    shutil.copytree(FIXTURES / VERSION / "spool", tmp_path / "spool")
+async def test_the_command_sends_spool_files(version: str, broker_with_flow: str, amqp: Amqp, tmp_path: Path) -> None:
+    shutil.copytree(FIXTURES / version / "spool", tmp_path / "spool")
     ended = await Command(broker_url=broker_with_flow, flow=FLOW)("spool", "send", str(tmp_path / "spool"))
     assert ended.status == 0, ended.stderr
     messages = await amqp.drain(lane_queue(FLOW, Lane.LIVE))
     assert [message.body for message in messages] == [*SPOOLED, *SPOOLED]
 
 
-async def test_a_processor_heeds_what_one_of_0_1_0_announces(
-    broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
+async def test_a_processor_heeds_what_one_of_a_released_version_announces(
+    version: str, broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
 ) -> None:
-    said = recorded_bodies(VERSION, "control")
+    said = recorded_bodies(version, "control")
     service = processor(broker_with_flow, flow=FLOW, target_url=target.url, TARGET__RATE_PER_S="50")
     with service.process:
         await service.ready(http)
@@ -213,9 +239,9 @@ async def test_a_processor_heeds_what_one_of_0_1_0_announces(
 
 
 async def test_why_is_asked_and_answered_across_versions(
-    broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession
+    version: str, broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
-    said = recorded_bodies(VERSION, "control")
+    said = recorded_bodies(version, "control")
     answers: list[dict] = []
     release = asyncio.Event()
 
@@ -243,20 +269,20 @@ async def test_why_is_asked_and_answered_across_versions(
             await live.consume(keep, no_ack=True)
 
             asking = asyncio.create_task(Command(broker_url=broker_with_flow, flow=FLOW)("why", "hangs", "--json"))
-            while not asking.done():  # as the processor of 0.1.0 would, whenever it is asked
+            while not asking.done():  # as the processor of that version would, whenever it is asked
                 await announce(amqp, said["known"])
                 with suppress(TimeoutError):
                     await asyncio.wait_for(asyncio.shield(asking), 0.05)
             release.set()
     known = json.loads(asking.result().stdout)["processors"]["answers"]
-    of_0_1_0 = known["eventflow-processor@vm:20604"]
-    assert (of_0_1_0["state"], of_0_1_0["lane"], of_0_1_0["attempt"]) == ("in_flight", "events", 1)
+    peers = known[json.loads(said["known"])["from"]]
+    assert (peers["state"], peers["lane"], peers["attempt"]) == ("in_flight", "events", 1)
 
 
-async def test_orders_of_0_1_0_are_obeyed_and_shown(
-    broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
+async def test_orders_of_a_released_version_are_obeyed_and_shown(
+    version: str, broker_with_flow: str, amqp: Amqp, http: aiohttp.ClientSession, target: ScriptedTarget
 ) -> None:
-    ordered = recorded_bodies(VERSION, "runtime")
+    ordered = recorded_bodies(version, "runtime")
     await amqp.publish(overrides_queue(FLOW), aio_pika.Message(ordered["rate_while_paused"]))
     await amqp.publish(lane_queue(FLOW, Lane.LIVE), aio_pika.Message(b"{}", message_id="waits"))
     service = processor(broker_with_flow, flow=FLOW, target_url=target.url, TARGET__RATE_PER_S="50")

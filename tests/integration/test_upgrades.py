@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from eventflow.topology import Lane, lane_queue
+from sandbox.ports import free_port
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
 from tests.support.releases import RELEASES, unpack
@@ -143,6 +144,40 @@ async def test_copies_and_dead_letters_of_one_version_are_delivered_by_the_other
     assert_sent_on(target.of("retry-1")[-1])
     assert_sent_on(target.of("dead-1")[-1])
     assert await amqp.depth(lane_queue(flow, Lane.DUE)) == 0
+
+
+async def test_spool_files_of_one_version_are_sent_by_the_other(
+    broker_url: str,
+    flow: str,
+    http: aiohttp.ClientSession,
+    amqp: Amqp,
+    tmp_path: Path,
+    sides: tuple[Side, Side],
+) -> None:
+    """One collector was stopped and one was killed while the broker was away; the other version finds their files."""
+    writer, reader = sides
+    spool = tmp_path / "spool"
+    nowhere = f"amqp://guest:guest@127.0.0.1:{free_port()}/"
+    stopped, killed = (writer.collector(nowhere, flow, COLLECTOR__SPOOL_DIR=str(spool)) for _ in range(2))
+    with stopped.process, killed.process:
+        for name, service in (("stopped", stopped), ("killed", killed)):
+            await service.ready(http)
+            await post(http, service, [f"{name}-{number}" for number in range(EVENTS)])
+        killed.process.kill()
+    await amqp.declare_flow(flow)
+    sending = reader.collector(broker_url, flow, COLLECTOR__SPOOL_DIR=str(spool))
+    with sending.process:
+        await sending.ready(http)
+
+        async def all_there() -> bool:
+            return await amqp.depth(lane_queue(flow, Lane.LIVE)) == 2 * EVENTS
+
+        await eventually(all_there, what=lambda: f"all events:\n{sending.output}")
+    messages = await amqp.drain(lane_queue(flow, Lane.LIVE))
+    ids = {str(message.headers["cloudEvents:id"]) for message in messages}
+    assert ids == {f"{name}-{number}" for name in ("stopped", "killed") for number in range(EVENTS)}
+    assert {message.body for message in messages} == {b'{"n": 7}'}
+    assert {message.headers["cloudEvents:subject"] for message in messages} == {"order/7"}
 
 
 async def test_processors_of_both_versions_share_the_quota_and_its_pauses(

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SINCE_RELEASED = "EVENTFLOW_COLLECTOR__SPOOL_DRAIN_TIMEOUT_S"
-"""A setting that the tests give to each collector, and that a release does not know."""
+"""A setting that the tests give to each collector, and that a release before 0.3.0 does not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,12 @@ RELEASES = {
     ),
     "0.2.0": Release(
         commit="493d88d7133c892822e77732a065067a6d2ff75b",
+        packages=("libs", "services/collector", "services/processor"),
+        collector="eventflow_collector",
+        processor="eventflow_processor",
+    ),
+    "0.3.0": Release(
+        commit="e5b4b8096d28d17aaa6c9e4c37b7c67f2c8fc4ad",
         packages=("libs", "services/collector", "services/processor"),
         collector="eventflow_collector",
         processor="eventflow_processor",
