@@ -15,11 +15,16 @@ import uvloop
 from sandbox.broker.cluster import Cluster
 from sandbox.broker.node import PrivateNode
 from tests.chaos import report
-from tests.chaos.catalogue import MUTANTS, SCENARIOS
-from tests.chaos.harness import Run, run
+from tests.chaos.catalogue import HANDLER_MUTANTS, HANDLER_SCENARIOS, MUTANTS, SCENARIOS
+from tests.chaos.handlers import harness as handlers_harness
+from tests.chaos.handlers.scenario import HandlerScenario
+from tests.chaos.harness import run
+from tests.chaos.report import AnyRun
 from tests.chaos.scenario import Scenario
 
 SEED_VARIABLE = "CHAOS_SEED"
+
+AnyScenario = Scenario | HandlerScenario
 
 
 def main(
@@ -35,30 +40,38 @@ def main(
     logging.getLogger("aiohttp.server").disabled = True  # the target breaks connections, and its server would log each
     seed = random.randrange(1_000_000) if seed is None else seed
     print(f"seed {seed} ({SEED_VARIABLE}={seed} repeats it)", flush=True)
-    runs = _run_all([scenario for scenario in [*SCENARIOS, *MUTANTS] if _is_chosen(scenario, only)], seed)
+    every: Sequence[AnyScenario] = (*SCENARIOS, *HANDLER_SCENARIOS, *MUTANTS, *HANDLER_MUTANTS)
+    runs = _run_all([scenario for scenario in every if _is_chosen(scenario, only)], seed)
     print(f"\n{report.section(runs)}")
     if write_report:
         report.write(runs)
     sys.exit(0 if all(done.passed for done in runs) else 1)
 
 
-def _is_chosen(scenario: Scenario, only: Sequence[str] | None) -> bool:
+def _is_chosen(scenario: AnyScenario, only: Sequence[str] | None) -> bool:
     return not only or any(word in scenario.entry.split() or word in scenario.name for word in only)
 
 
-def _run_all(scenarios: Sequence[Scenario], seed: int) -> list[Run]:
+def _run_all(scenarios: Sequence[AnyScenario], seed: int) -> list[AnyRun]:
     """Run scenarios: first those with one node, then those with a cluster."""
-    runs = []
+    runs: list[AnyRun] = []
     for nodes in (1, 3):
         group = [scenario for scenario in scenarios if scenario.nodes == nodes]
         if not group:
             continue
         with _broker(nodes) as broker:
             for scenario in group:
-                done = uvloop.run(run(scenario, broker, seed=seed))
+                done = uvloop.run(_run(scenario, broker, seed))
                 print(report.line(done), *done.problems, sep="\n  ", flush=True)
                 runs.append(done)
     return runs
+
+
+async def _run(scenario: AnyScenario, broker: PrivateNode | Cluster, seed: int) -> AnyRun:
+    if isinstance(scenario, Scenario):
+        return await run(scenario, broker, seed=seed)
+    assert isinstance(broker, PrivateNode)
+    return await handlers_harness.run(scenario, broker, seed=seed)
 
 
 @contextmanager

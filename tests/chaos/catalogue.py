@@ -22,6 +22,8 @@ from tests.chaos.faults import (
     target_wide,
     wire,
 )
+from tests.chaos.handlers.faults import relays, transactions
+from tests.chaos.handlers.scenario import HandlerScenario
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -71,6 +73,40 @@ MUTANTS: tuple[Scenario, ...] = (
         name="ack before the dead letter's publish; processor killed",
         fault=partial(kills.processor_killed_before_confirms, times=1),
         modules={"processor": "tests.chaos.mutants.acks_before_dead_letter"},
+        at_least=0,
+    ),
+)
+
+HANDLER_SCENARIOS: tuple[HandlerScenario, ...] = (*transactions.SCENARIOS, *relays.SCENARIOS)
+
+HANDLER_MUTANTS: tuple[HandlerScenario, ...] = (
+    replace(
+        transactions.BEFORE_ACKS,
+        name="handler without the inbox; killed before acks",
+        fault=partial(transactions.killed_before_acks, times=2),
+        modules={"processor": "tests.chaos.mutants.ignores_inbox"},
+        at_least=0,
+    ),
+    replace(
+        transactions.BETWEEN_WRITE_AND_COMMIT,
+        name="handler: ack before COMMIT; killed between write and COMMIT",
+        fault=partial(transactions.killed_between_write_and_commit, times=2),
+        modules={"processor": "tests.chaos.mutants.acks_before_commit"},
+        at_least=0,
+    ),
+    replace(
+        relays.COMMITTED_LATE,
+        name="relay with a cursor; rows committed late",
+        fault=partial(relays.committed_late, times=1),
+        rest_within_s=8.0,
+        modules={"relay": "tests.chaos.mutants.reads_behind_a_cursor"},
+        at_least=0,
+    ),
+    replace(
+        relays.BEFORE_PUBLISH,
+        name="relay: DELETE before the confirm; killed before publishes arrive",
+        fault=partial(relays.killed_before_publish, times=2),
+        modules={"relay": "tests.chaos.mutants.deletes_before_confirm"},
         at_least=0,
     ),
 )

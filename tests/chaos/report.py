@@ -5,9 +5,11 @@ import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import markdown
-from tests.chaos.catalogue import MUTANTS, SCENARIOS
+from tests.chaos.catalogue import HANDLER_MUTANTS, HANDLER_SCENARIOS, MUTANTS, SCENARIOS
+from tests.chaos.handlers.harness import HandlerRun
 from tests.chaos.harness import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -15,6 +17,7 @@ BEGIN, END = "<!-- make chaos-report: begin -->", "<!-- end -->"
 NAME = "fault"
 """Column with the name of a scenario."""
 
+AnyRun = Run | HandlerRun
 Row = Mapping[str, str]
 """Cells by the heads of their columns."""
 
@@ -35,6 +38,26 @@ COLUMNS: Mapping[str, Callable[[Run], str]] = {
     "remarks": lambda run: "; ".join(_remarks(run)),
 }
 
+HANDLER_COLUMNS: Mapping[str, Callable[[HandlerRun], str]] = {
+    NAME: lambda run: run.scenario.name,
+    "events/s": lambda run: f"{run.scenario.rate_per_s:g}",
+    "accepted": lambda run: str(run.verdict.accepted),
+    "effects": lambda run: str(run.verdict.effects),
+    "effects lost": lambda run: str(len(run.verdict.effects_lost)),
+    "effects doubled": lambda run: str(len(run.verdict.effects_doubled)),
+    "skipped": lambda run: str(run.skipped),
+    "emitted": lambda run: str(run.verdict.emitted),
+    "emitted lost": lambda run: str(len(run.verdict.emitted_lost)),
+    "emitted without effect": lambda run: str(len(run.verdict.emitted_unexpected)),
+    "emitted again": lambda run: _with_share(sum(run.verdict.repeats.values()), of=run.verdict.emitted),
+    "left": lambda run: str(run.verdict.left),
+    "longest pause effect": lambda run: f"{run.effect_gap_s:.1f} s",
+    "longest pause delivery": lambda run: f"{run.delivery_gap_s:.1f} s",
+    "seconds": lambda run: f"{run.seconds:.0f}",
+    "seed": lambda run: str(run.seed),
+    "remarks": lambda run: "; ".join([*([run.scenario.note] if run.scenario.note else []), *run.remarks]),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -46,11 +69,11 @@ class Table:
         summary: Makes the text in front of it, from its rows.
     """
 
-    columns: Mapping[str, Callable[[Run], str]]
+    columns: Mapping[str, Callable[[Any], str]]
     order: Sequence[str]
     summary: Callable[[Sequence[Row]], str]
 
-    def row(self, run: Run) -> Row:
+    def row(self, run: AnyRun) -> Row:
         return {head: cell(run) for head, cell in self.columns.items()}
 
     def text(self, rows: Mapping[str, Row]) -> str:
@@ -62,18 +85,18 @@ class Table:
         return f"{self.summary(chosen)}\n\n{markdown.table(list(self.columns), lines)}"
 
 
-def line(run: Run) -> str:
+def line(run: AnyRun) -> str:
     """Return a run as one line, for the progress."""
     figures = ", ".join(f"{head} {cell}" for head, cell in _row(run).items() if cell and head not in {"entry", NAME})
     return f"{'ok  ' if run.passed else 'FAIL'} {run.scenario.name}: {figures}"
 
 
-def section(runs: Iterable[Run]) -> str:
+def section(runs: Iterable[AnyRun]) -> str:
     """Return the tables of some runs."""
     return _section({run.scenario.name: _row(run) for run in runs})
 
 
-def write(runs: Iterable[Run]) -> None:
+def write(runs: Iterable[AnyRun]) -> None:
     """Write the rows of some runs into docs/reliability.md. The rows of other scenarios of the catalogue stay."""
     before = markdown.rows_of(markdown.read_section(PAGE, begin=BEGIN, end=END))
     rows: dict[str, Row] = {row[NAME]: row for row in before}
@@ -85,7 +108,7 @@ def _section(rows: Mapping[str, Row]) -> str:
     return "\n\n".join(text for table in _TABLES if (text := table.text(rows)))
 
 
-def _row(run: Run) -> Row:
+def _row(run: AnyRun) -> Row:
     return next(table for table in _TABLES if run.scenario.name in table.order).row(run)
 
 
@@ -106,11 +129,31 @@ def _summary(rows: Sequence[Row]) -> str:
     )
 
 
+def _summary_of_handlers(rows: Sequence[Row]) -> str:
+    accepted, lost, doubled, emitted_lost = (
+        sum(int(row[head]) for row in rows) for head in ("accepted", "effects lost", "effects doubled", "emitted lost")
+    )
+    return (
+        f"Handlers with a database, and relays: {len(rows)} faults, {accepted} events accepted, **{lost} effects lost, "
+        f"{doubled} doubled, {emitted_lost} emitted events lost**."
+    )
+
+
+def _summary_of_handler_mutants(_: Sequence[Row]) -> str:
+    return "Processors and relays that are broken on purpose: an effect is lost or doubled, or an emitted event lost:"
+
+
 def _summary_of_mutants(_: Sequence[Row]) -> str:
     return "Services that are broken on purpose, under the same check, which must find a loss:"
 
 
-_TABLES = (
+_TABLES = (  # the order on the page
     Table(columns=COLUMNS, order=[each.name for each in SCENARIOS], summary=_summary),
     Table(columns=COLUMNS, order=[each.name for each in MUTANTS], summary=_summary_of_mutants),
+    Table(columns=HANDLER_COLUMNS, order=[each.name for each in HANDLER_SCENARIOS], summary=_summary_of_handlers),
+    Table(
+        columns=HANDLER_COLUMNS,
+        order=[each.name for each in HANDLER_MUTANTS],
+        summary=_summary_of_handler_mutants,
+    ),
 )

@@ -90,7 +90,7 @@ class Surroundings:
         await eventually(
             lambda: len(self.target.taken) >= enough,
             within_s=within_s,
-            what=lambda: f"{events} more events delivered\n{self.services[1].output}",
+            what=lambda: "\n\n".join([f"{events} more events delivered", *(each.output for each in self.services[1:])]),
         )
 
     async def start(self, service: Service) -> None:

@@ -1,0 +1,1 @@
+"""The faults, by the part that they concern."""
