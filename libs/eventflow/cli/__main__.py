@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from eventflow.cli import overrides, sample, sources, spool, users
+from eventflow.cli import database, outbox, overrides, sample, sources, spool, users
 from eventflow.cli.assembly import add_group, command, new_group
 from eventflow.cli.check.command import check
 from eventflow.cli.console import configure_logs, err, printable
@@ -46,8 +46,10 @@ for function in (
     size,
 ):
     command(app)(function)
+add_group(app, database.app, "database")
 add_group(app, dead.app, "dead")
 add_group(app, history.app, "history")
+add_group(app, outbox.app, "outbox")
 add_group(app, overrides.app, "rate")
 add_group(app, sample.app, "source")
 add_group(app, spool.app, "spool")

@@ -14,7 +14,7 @@ from eventflow import __version__
 from eventflow.cli.__main__ import app
 from eventflow.cli.assembly import summary_of
 
-GROUPS = [("console",), ("dead",), ("history",), ("rate",), ("source",), ("spool",)]
+GROUPS = [("console",), ("database",), ("dead",), ("history",), ("outbox",), ("rate",), ("source",), ("spool",)]
 
 
 def test_version_and_wrong_usage() -> None:
