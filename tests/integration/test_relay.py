@@ -4,10 +4,12 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 
+import asyncpg
 import pytest
 
 from eventflow.topology import Lane, lane_queue
-from tests.support.outbox import arrived, connected, insert_rows, make_outbox, outbox_of, put_rows
+from tests.support.cli import Command
+from tests.support.outbox import arrived, connected, ids, insert_rows, make_outbox, outbox_of, put_rows, until_empty
 from tests.support.services import relay, starting
 from tests.support.wait import eventually
 
@@ -25,16 +27,8 @@ async def start(http):
         yield started
 
 
-async def is_empty(database: str) -> bool:
-    return await outbox_of(database) == []
-
-
-async def until_empty(database: str, **options) -> None:
-    await eventually(lambda: is_empty(database), what=lambda: "an empty outbox", **options)
-
-
-def ids(count: int, prefix: str = "e") -> list[str]:
-    return [f"{prefix}-{number}" for number in range(count)]
+async def has_ids(database: str, expected: list[str]) -> bool:
+    return [row["id"] for row in await outbox_of(database)] == expected
 
 
 async def test_a_committed_row_with_flow_type_and_body_becomes_an_event(broker_url, outbox, flow, amqp, start):
@@ -117,9 +111,97 @@ async def test_relays_side_by_side_share_the_rows_and_publish_each_once(broker_u
     relays = [relay(broker_url, database_url=outbox, flows=[flow], RELAY__BATCH="50") for _ in range(3)]
     for each in relays:
         await start(each)
-    await asyncio.gather(*(put_rows(outbox, ids(1000, f"p{program}"), flow=flow) for program in range(4)))
+    await asyncio.gather(*(put_rows(outbox, ids(250, f"p{program}"), flow=flow) for program in range(4)))
     await until_empty(outbox)
-    assert await arrived(amqp, flow) == Counter(each for program in range(4) for each in ids(1000, f"p{program}"))
+    assert await arrived(amqp, flow) == Counter(each for program in range(4) for each in ids(250, f"p{program}"))
     shares = [await each.metric(http, "eventflow_outbox_relayed_total") for each in relays]
-    assert sum(shares) == 4000
+    assert sum(shares) == 1000
     assert all(shares)
+
+
+async def test_a_row_of_an_unknown_flow_is_tried_again_and_then_parked_and_holds_up_no_other(
+    broker_url, outbox, flow, amqp, http, start
+):
+    running = await start(relay(broker_url, database_url=outbox, flows=[flow], RELAY__MAX_TRIES="2"))
+    await put_rows(outbox, ["lost"], flow="misspelt")
+    await put_rows(outbox, ["good"], flow=flow)
+
+    async def parked() -> bool:
+        return [(row["id"], row["tries"], row["parked_at"] is None) for row in await outbox_of(outbox)] == [
+            ("lost", 2, False)
+        ]
+
+    await eventually(parked, what="the row of the unknown flow to be parked")
+    [row] = await outbox_of(outbox)
+    assert row["error"] == "flow 'misspelt' is not configured in the settings of the relay"
+    assert (row["parked_at"] - row["created_at"]).total_seconds() > 0.9  # the second try came after a pause
+    assert await arrived(amqp, flow) == Counter(["good"])
+    assert await running.metric(http, "eventflow_outbox_parked") == 1
+    assert await running.metric(http, "eventflow_outbox_pending") == 0
+    assert await running.metric(http, "eventflow_outbox_failures_total") == 2
+    assert [line["parked"] for line in running.logged("outbox.rows_failed")] == [0, 1]
+
+
+async def test_a_parked_row_that_an_operator_retries_is_published(broker_url, outbox, flow, amqp, start):
+    await put_rows(outbox, ["p-1"], flow=flow, parked_at=datetime.now(UTC), tries=10)
+    await start(relay(broker_url, database_url=outbox, flows=[flow]))
+    await put_rows(outbox, ["other"], flow=flow)
+    await eventually(lambda: has_ids(outbox, ["p-1"]), what="all but the parked row to be published")
+    ended = await Command(broker_url=broker_url, flow=flow)("outbox", "retry", "--all", RELAY__DATABASE_URL=outbox)
+    assert ended.status == 0, ended.stderr
+    await until_empty(outbox)
+    assert await arrived(amqp, flow) == Counter(["other", "p-1"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "error"),
+    [
+        ({"type": "a\nb"}, "type must be 1 to 255 bytes of printable characters"),
+        ({"subject": "a\x07b"}, "subject must be 1 to 4096 bytes without control characters"),
+        ({"extensions": '{"Tenant": "a"}'}, "'Tenant' is no name of an extension attribute"),
+        ({"extensions": '{"tenant": {"a": 1}}'}, "the extension attribute tenant is too long"),
+    ],
+)
+async def test_a_row_that_is_no_event_is_parked_at_once(broker_url, outbox, flow, amqp, start, columns, error):
+    await start(relay(broker_url, database_url=outbox, flows=[flow]))
+    await put_rows(outbox, ["wrong"], flow=flow, **columns)
+    await put_rows(outbox, ["good"], flow=flow)
+
+    async def parked() -> bool:
+        return [row["parked_at"] is not None for row in await outbox_of(outbox)] == [True]
+
+    await eventually(parked, what="the row to be parked")
+    [row] = await outbox_of(outbox)
+    assert (row["id"], row["tries"]) == ("wrong", 1)
+    assert error in row["error"]
+    assert await arrived(amqp, flow) == Counter(["good"])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"flow": "Orders"},
+        {"flow": "a.b"},
+        {"flow": "orders", "type": ""},
+        {"flow": "orders", "source": "x" * 4097},
+        {"flow": "orders", "time": datetime(1, 1, 1, tzinfo=UTC)},
+        {"flow": "orders", "extensions": "[]"},
+    ],
+)
+async def test_a_row_that_could_hold_up_the_relay_is_refused_by_its_table(outbox, columns):
+    with pytest.raises(asyncpg.CheckViolationError):
+        await put_rows(outbox, ["a"], **columns)
+    with pytest.raises(asyncpg.CheckViolationError):
+        await put_rows(outbox, ["x" * 256], flow="orders")
+
+
+async def test_rows_larger_than_a_batch_may_read_are_published_one_after_the_other(
+    broker_url, outbox, flow, amqp, start
+):
+    for number in range(3):
+        await put_rows(outbox, [f"big-{number}"], flow=flow, body=bytes(12 * 1024 * 1024))
+    await put_rows(outbox, ids(10), flow=flow)
+    await start(relay(broker_url, database_url=outbox, flows=[flow]))
+    await until_empty(outbox)
+    messages = await amqp.drain(lane_queue(flow, Lane.LIVE))
+    assert sorted(len(message.body) for message in messages) == [2] * 10 + [12 * 1024 * 1024] * 3

@@ -13,6 +13,7 @@ from eventflow.postgres.connections import MIGRATING
 from eventflow.topology import Lane, lane_queue
 from tests.support.amqp import Amqp
 from tests.support.databases import fetch
+from tests.support.wait import eventually
 
 
 async def make_outbox(database: str) -> None:
@@ -59,3 +60,17 @@ async def outbox_of(database: str) -> list[asyncpg.Record]:
 async def arrived(amqp: Amqp, flow: str) -> Counter[str]:
     """Take all events out of the queue of a flow; return how often each id was there."""
     return Counter(str(message.headers["cloudEvents:id"]) for message in await amqp.drain(lane_queue(flow, Lane.LIVE)))
+
+
+async def until_empty(database: str, *, within_s: float = 20.0) -> None:
+    """Wait until every row is published and deleted."""
+
+    async def is_empty() -> bool:
+        return await outbox_of(database) == []
+
+    await eventually(is_empty, within_s=within_s, what="an empty outbox")
+
+
+def ids(count: int, prefix: str = "e") -> list[str]:
+    """Return ids of events."""
+    return [f"{prefix}-{number}" for number in range(count)]

@@ -1,12 +1,14 @@
 """The relay's metrics."""
 
 import math
+from typing import get_args
 
 from eventflow.errors import DatabaseError
 from eventflow.outbox.standing import OutboxStanding, standing
 from eventflow.postgres.connections import Bounds, Connections
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import MetricTable, counter, gauge
+from eventflow_relay.judgement import Reason
 
 LOOK_MAX_S = 2.0
 """Longest look at the outbox, so that a scrape is answered while the database is away."""
@@ -25,12 +27,15 @@ class RelayMetrics(MetricTable):
     database_up = gauge(
         "eventflow_outbox_database_up", "1 if the last transaction of the relay ended well, otherwise 0."
     )
-    internal_errors_total = counter("eventflow_internal_errors", "Unexpected errors in metrics, logs and traces.")
+    internal_error_count = counter("eventflow_internal_errors", "Internal errors, logged as internal.error", "service")
 
-    @property
-    def internal_errors(self) -> InternalErrors:
-        """Counter of errors that must not affect an event."""
-        return InternalErrors(self.internal_errors_total)
+    def __init__(self) -> None:
+        """Make the metrics of this process."""
+        super().__init__()
+        self.internal_errors = InternalErrors(self.internal_error_count.labels("relay"))
+        for reason in get_args(Reason):
+            self.failures.labels(reason)
+        self.database_up.set(math.nan)  # unknown until the first transaction, for which a relay without a broker waits
 
     async def look(self, connections: Connections) -> None:
         """Set the gauges of the table; those of a database that is away have no value (NaN)."""
