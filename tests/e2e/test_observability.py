@@ -23,14 +23,19 @@ from sandbox.broker.line import Line
 from sandbox.broker.node import PrivateNode
 from sandbox.ports import LOOPBACK, free_port
 from tests.support.cli import Command, Ended
+from tests.support.databases import empty_database
 from tests.support.nodes import running_node
 from tests.support.otlp import OtlpReceiver
+from tests.support.outbox import ids, make_outbox, put_rows
 from tests.support.prometheus import DEPLOY, Prometheus, Series, alert_rules, gather_by, program
-from tests.support.services import API_KEY, Service, collector, console, processor
+from tests.support.services import API_KEY, Service, collector, console, processor, relay
 from tests.support.target import Answer, Receipt, ScriptedTarget
 from tests.support.wait import eventually
 
 FLOW = "observed"
+EMITTED = "emitted"
+"""Flow of the events in the outbox."""
+
 RATE_PER_S = 40
 ARRIVAL_PER_S = 80
 LOAD_S = 8.0
@@ -104,18 +109,20 @@ def whatever_it_compares(expression: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory, node_directory: Path) -> Seen:
+def seen(tmp_path_factory: pytest.TempPathFactory, node_directory: Path, database_server_url: str) -> Seen:
     """Run the flow and look at it."""
     program("prometheus")
     directory = tmp_path_factory.mktemp("observed")
     metrics_port = free_port()
     often = {"collect_statistics_interval": "1000"}
     with running_node(node_directory, metrics_port=metrics_port, settings=often) as node:
-        return asyncio.run(observed(node, f"{LOOPBACK}:{metrics_port}", directory))
+        return asyncio.run(observed(node, f"{LOOPBACK}:{metrics_port}", database_server_url, directory))
 
 
-async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> Seen:
+async def observed(node: PrivateNode, broker_metrics: str, database_server_url: str, directory: Path) -> Seen:
     async with AsyncExitStack() as stack:
+        outbox = await stack.enter_async_context(empty_database(database_server_url))
+        await make_outbox(outbox)
         line, target, receiver, http = [
             await stack.enter_async_context(part)
             for part in (Line(node.url), ScriptedTarget(), OtlpReceiver(), aiohttp.ClientSession())
@@ -139,23 +146,27 @@ async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> S
             node.url, flow=FLOW, target_url=target.url, preloaded=False, **giving_settings, **receiver.environment
         )
         showing = console(node.url, flow=FLOW)
+        # Rarely enough for Prometheus to see rows that wait.
+        relaying = relay(node.url, database_url=outbox, flows=[EMITTED], RELAY__POLL_S="1.5")
         prometheus = Prometheus.prepare(
             directory,
             {
                 "eventflow-collector": taking.admin_url.removeprefix("http://"),
                 "eventflow-processor": giving.admin_url.removeprefix("http://"),
                 "eventflow-console": showing.admin_url.removeprefix("http://"),
+                "eventflow-relay": relaying.admin_url.removeprefix("http://"),
                 "rabbitmq": broker_metrics,
                 "rabbitmq-queues": broker_metrics,
             },
         )
-        for process in (giving.process, taking.process, showing.process, prometheus.process):
+        services = (taking, giving, showing, relaying)
+        for process in (*(service.process for service in services), prometheus.process):
             stack.enter_context(process)
-        await asyncio.gather(taking.ready(http), giving.ready(http), showing.ready(http))
+        await asyncio.gather(*(service.ready(http) for service in services))
         await eventually(lambda: prometheus.ready(http), what="Prometheus")
         await eventually(lambda: prometheus.targets_up(http), what="all targets scraped")
         start_s = time.time()
-        await loaded(http, taking, target, line)
+        await asyncio.gather(loaded(http, taking, target, line), emitted(outbox))
         status = await Command(broker_url=node.url, flow=FLOW)(
             "status", **giving_settings, PROCESSOR__ADMIN_PORT=giving.admin_url.rsplit(":", 1)[1]
         )
@@ -164,7 +175,7 @@ async def observed(node: PrivateNode, broker_metrics: str, directory: Path) -> S
         for expression in ANNOTATIONS:
             await looked.has(expression)  # without values while no alert fires, but valid
         return Seen(
-            expositions={service.admin_url: await exposition(http, service) for service in (taking, giving, showing)},
+            expositions={service.admin_url: await exposition(http, service) for service in services},
             panels=await gather_by(
                 list(PANELS), lambda name: looked.at(*map(as_grafana_asks, PANELS[name].expressions))
             ),
@@ -222,6 +233,17 @@ async def loaded(http: aiohttp.ClientSession, taking: Service, target: ScriptedT
         await asyncio.sleep(1 / ARRIVAL_PER_S)
     statuses = await asyncio.gather(*posts)
     assert set(statuses) == {202, 401}
+
+
+async def emitted(outbox: str) -> None:
+    """Put events into the outbox, one of them into a flow that is not configured."""
+    began_s = time.monotonic()
+    await put_rows(outbox, ["lost"], flow="misspelt")
+    number = 0
+    while time.monotonic() - began_s < LOAD_S:
+        await put_rows(outbox, ids(5, f"r{number}"), flow=EMITTED)
+        number += 1
+        await asyncio.sleep(0.2)
 
 
 async def slowly() -> AsyncIterator[bytes]:
