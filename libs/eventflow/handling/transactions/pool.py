@@ -60,7 +60,8 @@ class PoolTransactions(Transactions):
         try:
             await begun.start()
         except BaseException as error:
-            connection.terminate()  # this also returns it to the pool
+            with suppress(asyncpg.InterfaceError):  # it is closed already, and so no longer of the pool
+                connection.terminate()  # this also returns it to the pool
             if isinstance(error, Exception):
                 raise translated(error) from error
             raise
