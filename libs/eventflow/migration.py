@@ -23,3 +23,13 @@ def steps_in(package: str) -> tuple[Migration, ...]:
         Migration(name=file.name.removesuffix(".sql"), sql=file.read_text("utf-8"))
         for file in sorted(found, key=lambda file: file.name)
     )
+
+
+def mismatch_of(version: int, *, needed: int, title: str, command: str) -> str | None:
+    """Return a sentence about a version of a schema that is not the one of this program; None if it is."""
+    if version == needed:
+        return None
+    if version > needed:
+        return f"{title} is of version {version}, later than {needed}: update Event Flow"
+    state = f"is of version {version}, and {needed} is needed" if version else "is missing"
+    return f"{title} {state}: run `{command}` as the owner of the schema"

@@ -2,7 +2,8 @@
 
 import asyncpg
 
-from eventflow.database.schema import DATABASE, MIGRATE_COMMAND
+from eventflow.database.migrations import MIGRATE_COMMAND
+from eventflow.database.schema import DATABASE
 from eventflow.errors import DatabaseError, DatabaseSchemaError, DatabaseUnavailableError
 from eventflow.postgres.connections import Connections
 from eventflow.postgres.failures import ClosedError, answer_in

@@ -14,6 +14,7 @@ _AWAY_STATES: Final = frozenset({"25006"})
 """The server accepts no changes: it is a standby, such as after a failover."""
 
 _LOCKED: Final = "55P03"
+_ABORTED: Final = "25P02"
 
 
 def is_away(error: BaseException) -> bool:
@@ -31,6 +32,11 @@ def is_away(error: BaseException) -> bool:
 def is_locked(error: BaseException) -> bool:
     """Whether a statement waited for a lock for too long."""
     return sqlstate_of(error) == _LOCKED
+
+
+def is_aborted(error: BaseException) -> bool:
+    """Whether a statement was refused because an earlier one of the transaction has failed."""
+    return sqlstate_of(error) == _ABORTED
 
 
 def sqlstate_of(error: BaseException) -> str | None:

@@ -2,14 +2,12 @@
 
 from typing import Final
 
-from eventflow.database.migrations import MIGRATIONS
+from eventflow.database.migrations import MIGRATE_COMMAND, MIGRATIONS, TITLE
 from eventflow.errors import DatabaseSchemaError
 from eventflow.postgres.schema import Schema
 
-MIGRATE_COMMAND: Final = "eventflow database migrate"
-
 DATABASE: Final = Schema(
-    title="the schema of inbox and outbox",
+    title=TITLE,
     versions="database_versions",
     migrations=MIGRATIONS,
     command=MIGRATE_COMMAND,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from eventflow.errors import EventFlowError
-from eventflow.migration import Migration
+from eventflow.migration import Migration, mismatch_of
 from eventflow.postgres.connection import Connection
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('eventflow.migrate'))"
@@ -92,10 +92,4 @@ class Schema:
 
     def mismatch(self, version: int) -> str | None:
         """Return a sentence about a version that is not the one of this program; None if it is."""
-        needed = len(self.migrations)
-        if version == needed:
-            return None
-        if version > needed:
-            return f"{self.title} is of version {version}, later than {needed}: update Event Flow"
-        state = f"is of version {version}, and {needed} is needed" if version else "is missing"
-        return f"{self.title} {state}: run `{self.command}` as the owner of the schema"
+        return mismatch_of(version, needed=len(self.migrations), title=self.title, command=self.command)
