@@ -21,10 +21,12 @@ class Function:
     Attributes:
         call: Takes an event and a `Context`; returns a `DerivedEvent`, a list of them, or None.
         is_async: Whether it runs on the event loop, and not on a thread.
+        file: The file that defines it; empty if there is none.
     """
 
     call: Callable[..., Any]
     is_async: bool
+    file: str
 
 
 def load_function(reference: str) -> Function:
@@ -42,7 +44,9 @@ def load_function(reference: str) -> Function:
     if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
         raise HandlerError(f"{reference} has a `yield`: return the events instead, as a list")
     _require_two_arguments(call, reference)
-    return Function(call=call, is_async=inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(body))
+    is_async = inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(body)
+    code = getattr(inspect.unwrap(body), "__code__", None)
+    return Function(call=call, is_async=is_async, file="" if code is None else code.co_filename)
 
 
 def load_object(reference: str) -> Any:

@@ -11,7 +11,12 @@ from typing_extensions import override
 
 from eventflow.handling.derived import DerivedEvent
 from eventflow.handling.inbox import Key
-from eventflow.handling.transactions.port import ABORTED, ENDED, EndedTransactionError, Transaction, Transactions
+from eventflow.handling.transactions.port import (
+    AbortedTransactionError,
+    EndedTransactionError,
+    Transaction,
+    Transactions,
+)
 from eventflow.handling.transactions.statements import Limits, claim_with, translated
 from eventflow.outbox.row import insert_with, row_of
 from eventflow.postgres.connection import CONNECT_MAX_S
@@ -113,7 +118,7 @@ class PoolTransaction(Transaction):
     @override
     async def put(self, events: Sequence[DerivedEvent]) -> None:
         if not self.db.is_in_transaction():
-            raise EndedTransactionError(ENDED)
+            raise EndedTransactionError
         if events:
             await self.db.executemany(_INSERT, [tuple(row_of(each, flow=each.flow).values()) for each in events])
 
@@ -122,7 +127,7 @@ class PoolTransaction(Transaction):
         await self._begun.commit()
         self._is_committed = True
         if self.db.status != "COMMIT":  # in an aborted transaction, it is a ROLLBACK without an error
-            raise EndedTransactionError(ABORTED)
+            raise AbortedTransactionError
 
     @override
     async def end(self) -> None:

@@ -8,10 +8,19 @@ from eventflow.handling.inbox import Key
 
 
 class EndedTransactionError(Exception):
-    """The function has ended the transaction, or has left it aborted, so that nothing can be committed."""
+    """The function has ended the transaction itself, so a part of its effect may be committed, or may be lost."""
+
+    def __init__(self) -> None:
+        super().__init__("the function has ended the transaction itself: leave COMMIT and ROLLBACK to Event Flow")
 
 
-ENDED = "the function has ended the transaction itself: leave COMMIT and ROLLBACK to Event Flow"
+class AbortedTransactionError(Exception):
+    """The function has left the transaction aborted, so nothing is committed."""
+
+    def __init__(self) -> None:
+        super().__init__(ABORTED)
+
+
 ABORTED = (
     "the function has caught an error of the database, which has aborted the transaction: let the error pass, or run "
     "the statement in a savepoint"
@@ -41,6 +50,7 @@ class Transaction(Protocol):
 
         Raises:
             EndedTransactionError: It is not.
+            AbortedTransactionError: An error has aborted it.
             Exception: An error of the driver.
         """
         ...
@@ -49,7 +59,7 @@ class Transaction(Protocol):
         """Commit. After an error it is unknown whether it is committed, unless the server has answered with the error.
 
         Raises:
-            EndedTransactionError: There was nothing to commit.
+            AbortedTransactionError: Nothing was committed.
             Exception: An error of the driver.
         """
         ...
@@ -79,6 +89,44 @@ class Transactions(Protocol):
         ...
 
 
+class ThreadTransaction(Protocol):
+    """The twin of `Transaction` for a function on a thread: the same methods, which block."""
+
+    db: Any
+
+    def claim(self, key: Key) -> bool:
+        """See `Transaction.claim`."""
+        ...
+
+    def put(self, events: Sequence[DerivedEvent]) -> None:
+        """See `Transaction.put`."""
+        ...
+
+    def commit(self) -> None:
+        """See `Transaction.commit`."""
+        ...
+
+    def end(self) -> None:
+        """See `Transaction.end`."""
+        ...
+
+    def is_lost(self) -> bool:
+        """See `Transaction.is_lost`."""
+        ...
+
+
+class ThreadTransactions(Protocol):
+    """The twin of `Transactions` for functions on threads, any number at a time."""
+
+    def begin(self) -> ThreadTransaction:
+        """See `Transactions.begin`."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections that are not in use, and each other one after its use."""
+        ...
+
+
 class Database(Protocol):
     """The database of a handler, apart from its calls: for checks and for the upkeep."""
 
@@ -97,4 +145,8 @@ class Database(Protocol):
         Raises:
             DatabaseUnavailableError: The database cannot be used, or has refused the statement.
         """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections that are its own."""
         ...

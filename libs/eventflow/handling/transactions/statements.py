@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from eventflow.database.failures import is_locked, sqlstate_of
-from eventflow.database.schema import MIGRATE_COMMAND
-from eventflow.errors import DatabaseUnavailableError, InboxLockedError
+from eventflow.database.migrations import MIGRATE_COMMAND, TITLE
+from eventflow.errors import DatabaseSchemaError, DatabaseUnavailableError, InboxLockedError
 from eventflow.excerpt import excerpt_of
 
-CHECK: Final = "SELECT 1"
-"""It fails in a transaction that is aborted. A COMMIT there would roll back, without an error."""
-
+TRANSACTION_ID: Final = "SELECT CAST(pg_current_xact_id() AS text)"
 VERSION: Final = "SELECT max(version) FROM eventflow.database_versions"
 
 CLEAN_ROWS: Final = 5000
@@ -59,6 +57,17 @@ def claim_with(placeholders: tuple[str, str, str], limits: Limits) -> str:
     )
 
 
+def proof_with(placeholders: tuple[str, str, str]) -> str:
+    """Return a statement that returns a row if the transaction is the one that has claimed the event.
+
+    It fails in a transaction that is aborted. A COMMIT there would roll back, without an error.
+    """
+    columns = " AND ".join(
+        f"{name} = {each}" for name, each in zip(("flow", "source", "id"), placeholders, strict=True)
+    )
+    return f"SELECT 1 FROM eventflow.inbox WHERE {columns} AND xmin = CAST(pg_current_xact_id() AS xid)"  # noqa: S608 - no input
+
+
 def clean_of(flow: str, *, days: int) -> str:
     """Return the statement that deletes some old entries of a flow from the inbox, and returns their number.
 
@@ -88,11 +97,13 @@ def translated(error: Exception) -> Exception:
     if state is not None and state.startswith(_DATA_EXCEPTION):
         return error
     if state in _NO_TABLE:
-        return DatabaseUnavailableError(f"inbox and outbox are missing: run `{MIGRATE_COMMAND}`")
+        return DatabaseSchemaError(f"{TITLE} is missing: run `{MIGRATE_COMMAND}`")
     return DatabaseUnavailableError(words_of(error))
 
 
 def words_of(error: BaseException) -> str:
     """Return the first line of an error, with its kind if it says nothing else."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     text = excerpt_of(str(error).partition("\n")[0])
     return type(error).__name__ if text is None else text

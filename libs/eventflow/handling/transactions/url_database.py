@@ -1,45 +1,33 @@
 """The database that a `database_url` names, apart from the calls of the handler."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 from typing_extensions import override
 
-from eventflow.database.schema import DATABASE
-from eventflow.errors import DatabaseUnavailableError
+from eventflow.database.connections import connections_to
 from eventflow.handling.transactions.port import Database
-from eventflow.handling.transactions.statements import words_of
-from eventflow.postgres.connection import Connection, UnusableUrlError, connect, place_of
+from eventflow.postgres.connections import Bounds
+
+BOUNDS = Bounds(statement_s=10.0, lock_s=3.0, total_s=15.0)
 
 
 class UrlDatabase(Database):
-    """A connection of asyncpg for each request, because there are few of them."""
+    """Connections of asyncpg, also for a handler that works with psycopg. Its first use migrates the schema."""
 
     def __init__(self, url: str, *, application: str) -> None:
-        self._url = url
-        self._application = application
+        """Remember the address; nothing is connected yet."""
+        self._connections = connections_to(url, application=application)
 
     @override
     async def require(self) -> None:
-        async with self._connected() as connection:
-            await DATABASE.require(connection)
+        async with self._connections.transaction(BOUNDS):
+            pass  # each new connection is checked
 
     @override
     async def scalar(self, sql: str) -> Any:
-        async with self._connected() as connection:
+        async with self._connections.transaction(BOUNDS) as connection:
             return await connection.fetchval(sql)
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
-        try:
-            connection = await connect(self._url, application=self._application)
-            try:
-                yield connection
-            finally:
-                connection.terminate()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            raise DatabaseUnavailableError(f"{place_of(self._url)}: {words_of(error)}") from error
-        except UnusableUrlError as error:
-            raise DatabaseUnavailableError(str(error)) from None
+    @override
+    async def close(self) -> None:
+        await self._connections.close()
