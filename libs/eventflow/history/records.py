@@ -41,7 +41,7 @@ class AttemptRecord(NamedTuple):
         attempt: Number of the attempt, from 1.
         outcome: `delivered`, `retry`, `defer`, `hold`, `dead` or `lost`.
         settled: False if the delivery was lost, so that the event is delivered again.
-        reason: Kind of the failure, such as `server_error`; None for a success.
+        reason: Kind of the failure, such as `server_error`; of a success nearly always None, or `duplicate`.
         detail: Cause of a failure in the network, such as `no_listener`.
         text: The error in words, if there was no answer.
         status: HTTP status; None if there was none.
@@ -127,7 +127,7 @@ class MinuteKey(NamedTuple):
 
     Attributes:
         minute: The minute, in minutes of Unix time.
-        reason: Empty for a success.
+        reason: As in an attempt; empty for None.
         status: 0 if there was no status.
         bucket: Index into `DURATION_BUCKETS_S`; its length for a longer duration.
     """

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -43,6 +43,7 @@ from eventflow_processor.recording import Recording
 from eventflow_processor.retry import RetryPolicy, attempt_max_s, held_max_s
 from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.feedback import FeedbackReader
+from eventflow_processor.target.function.loop_watch import LoopWatch
 from eventflow_processor.target.function.metrics import FunctionMetrics
 from eventflow_processor.target.function.opening import open_function
 from eventflow_processor.target.function.target import FunctionTarget
@@ -78,6 +79,7 @@ class Shared:
     tracer: Tracer
     presence: Presence
     recording: Recording | None = None
+    loop_watch: LoopWatch = field(default_factory=LoopWatch)
 
     def emit(self, event: DerivedEvent) -> Publication:
         """Begin to publish an event into its flow."""
@@ -131,6 +133,7 @@ class Flow:
     name: str
     lanes: Lanes
     consumer: Consumer
+    target: Target
     gate: Gate
     quota: Quota
     dispatcher: Dispatcher
@@ -213,6 +216,7 @@ async def wire_flow(
         flow=name,
         target_url=settings.url or "",
         method=settings.method,
+        function=flow.handler.call,
         internal_errors=shared.metrics.internal_errors,
     )
     recorded = () if shared.recording is None else (shared.recording.observer(name),)
@@ -221,11 +225,12 @@ async def wire_flow(
         flow=name,
         internal_errors=shared.metrics.internal_errors,
     )
+    target = await _target_of(name, flow, shared, stack)
     handler = Handler(
         schedule=lanes,
         gate=gate,
         quota=quota,
-        target=await _target_of(name, flow, shared, stack),
+        target=target,
         policy=RetryPolicy(
             max_attempts=settings.max_attempts,
             delays_s=settings.retry_delays_s,
@@ -255,6 +260,7 @@ async def wire_flow(
         name=name,
         lanes=lanes,
         consumer=consumer,
+        target=target,
         gate=gate,
         quota=quota,
         dispatcher=dispatcher,
@@ -273,19 +279,19 @@ async def _target_of(name: str, flow: FlowSettings, shared: Shared, stack: Async
 
 
 async def _function_of(name: str, handler: HandlerSettings, shared: Shared, stack: AsyncExitStack) -> FunctionTarget:
-    target = await open_function(
+    return await open_function(
         handler,
+        stack,
         flow=name,
         flows=shared.settings.all_flows,
         publish=shared.emit,
         metrics=FunctionMetrics(
-            skipped=shared.metrics.inbox_skipped.labels(name), overrun=shared.metrics.handler_overrun.labels(name)
+            skipped=shared.metrics.inbox_skipped.labels(name),
+            overrun=shared.metrics.handler_overrun.labels(name),
+            loop_blocked=shared.metrics.loop_blocked.labels(name),
         ),
-        application=f"eventflow-processor {name}",
+        watch=shared.loop_watch,
     )
-    stack.push_async_callback(target.close)
-    await target.checked()
-    return target
 
 
 async def _endpoint_of(name: str, settings: TargetSettings, shared: Shared, stack: AsyncExitStack) -> Target:

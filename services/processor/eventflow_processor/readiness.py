@@ -8,6 +8,7 @@ from eventflow.management.policies import PolicyWatch
 from eventflow.service.admin import Readiness
 from eventflow_processor.flow import Flow, Shared
 from eventflow_processor.report import report_of
+from eventflow_processor.target.function.target import FunctionTarget
 
 
 def obstacles_to(flows: Sequence[Flow], shared: Shared, stop: asyncio.Event) -> list[str]:
@@ -52,6 +53,8 @@ def _obstacles_of(flow: Flow) -> Iterator[str]:
         yield f"flow {flow.name} has no consumer"
     if not flow.gate.knows_overrides:
         yield f"flow {flow.name}: it is not known yet whether it is paused"
+    if isinstance(flow.target, FunctionTarget) and flow.target.problem is not None:
+        yield f"flow {flow.name}: the database of its handler cannot be used: {flow.target.problem}"
     if (why := flow.dispatcher.standstill()) is not None:
         yield f"flow {flow.name} stands still: {why}"
     if (error := flow.gate.blocked_by) is not None:

@@ -1,11 +1,13 @@
 """Checks of the processor before its start."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from eventflow.errors import SettingsError
-from eventflow_processor.guards import require_target_credentials, require_target_urls
+from eventflow_processor.guards import require_handlers, require_target_credentials, require_target_urls
 from tests.support.settings import loaded
 
 
@@ -42,3 +44,22 @@ def test_an_oauth_client_needs_its_secret(monkeypatch: pytest.MonkeyPatch) -> No
     )
     with pytest.raises(SettingsError, match="EVENTFLOW_TARGET__OAUTH2_CLIENT_SECRET is not set"):
         require_target_credentials(settings)
+
+
+def test_a_function_that_cannot_be_loaded_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch, FLOWS__ORDERS__HANDLER__CALL="no_such_module_anywhere:handle")
+    require_target_urls(settings)
+    with pytest.raises(SettingsError) as raised:
+        require_handlers(settings)
+    expected = "EVENTFLOW_FLOWS__ORDERS__HANDLER__CALL = 'no_such_module_anywhere:handle': there is no module no_such_"
+    assert str(raised.value).startswith(expected)
+
+
+def test_a_function_is_loaded_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_handlers(loaded(monkeypatch, FLOWS__ORDERS__HANDLER__CALL="tests.support.handlers:without_database"))
+
+
+def test_a_processor_needs_no_driver_of_a_database_unless_a_handler_uses_it() -> None:
+    absent = "import sys; sys.modules |= dict.fromkeys(['asyncpg', 'psycopg', 'sqlalchemy'])"
+    code = f"{absent}; import eventflow_processor.__main__"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -151,7 +151,7 @@ class HistoryObserver(Observer):
     def attempted(self, attempted: Attempted) -> None:
         result, spans, delivery = attempted.result, attempted.spans, attempted.delivery
         if isinstance(result, Succeeded) and result.answer is None and isinstance(attempted.outcome, Delivered):
-            ending = _success(result.status)  # nearly always
+            ending = _success(result.status, result.reason)  # nearly always
         else:
             ending = _ending_of(attempted)
         envelope = delivery.envelope
@@ -176,8 +176,8 @@ class HistoryObserver(Observer):
 
 
 @lru_cache(maxsize=64)
-def _success(status: int) -> _Ending:
-    return _Ending("delivered", True, None, None, None, status, None, None, None, None)
+def _success(status: int | None, reason: str | None) -> _Ending:
+    return _Ending("delivered", True, reason, None, None, status, None, None, None, None)
 
 
 def _ending_of(attempted: Attempted) -> _Ending:
@@ -213,8 +213,8 @@ _Answered = tuple[str | None, str | None, str | None, int | None, KeptAnswer | N
 
 def _answered(result: Result | None, error: Exception | None) -> _Answered:
     match result:
-        case Succeeded(status=status, answer=answer):
-            return None, None, None, status, answer
+        case Succeeded(status=status, reason=reason, answer=answer):
+            return reason, None, None, status, answer
         case Failed() as failed:
             text = failed.text if failed.status is None else None  # else the answer has the words
             return failed.reason, failed.detail, text, failed.status, failed.answer

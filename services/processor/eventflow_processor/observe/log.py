@@ -94,8 +94,8 @@ def _answer_of(attempted: Attempted) -> dict[str, Any]:
     failure = attempted.outcome.envelope.failure if isinstance(attempted.outcome, DeadLetter) else None
     times = {"duration_s": round(attempted.duration_s, 6), "settlement_s": round(attempted.settlement_s, 6)}
     match attempted.result:
-        case Succeeded(status=status):
-            return {"status": status, **times}
+        case Succeeded(status=status, reason=reason):
+            return {"status": status, "reason": reason, **times}
         case Failed(reason=reason, status=status, detail=detail, text=text):
             return {
                 "status": status,

@@ -93,6 +93,9 @@ class ProcessorMetrics(MetricTable):
         "Calls of the handler that go on after their deadline, and keep their slots",
         "flow",
     )
+    loop_blocked = counter(
+        "eventflow_loop_blocked", "Times that a handler has blocked the event loop for more than a second", "flow"
+    )
 
     # Gate and quota
     paused = gauge("eventflow_paused", "1 while an operator has paused the flow", "flow")

@@ -18,7 +18,7 @@ from typing_extensions import override
 from eventflow.delivery import Delivery
 from eventflow.outcome import copy_queue
 from eventflow.telemetry.harmless import InternalErrors
-from eventflow.telemetry.tracing import Attributes, Tracer, attributes_of
+from eventflow.telemetry.tracing import Attributes, Kind, Span, Tracer, attributes_of
 from eventflow.topology import Lane, lane_queue
 from eventflow_processor.attempt import Attempted, Spans
 from eventflow_processor.observe.observer import Observer
@@ -36,6 +36,18 @@ class _Lane:
     attributes: Attributes
 
 
+@dataclass(frozen=True, slots=True)
+class _AttemptSpan:
+    """The span of an attempt, as all attempts of the flow have it."""
+
+    name: str
+    kind: Kind
+    attributes: Attributes
+
+    def part_of(self, process: Span) -> Span:
+        return process.child(self.name, kind=self.kind, attributes=self.attributes)
+
+
 class DeliveryTracing(Observer):
     """Traces the deliveries of one flow.
 
@@ -44,9 +56,25 @@ class DeliveryTracing(Observer):
     """
 
     def __init__(
-        self, tracer: Tracer, *, flow: str, target_url: str, method: str = "POST", internal_errors: InternalErrors
+        self,
+        tracer: Tracer,
+        *,
+        flow: str,
+        target_url: str,
+        method: str = "POST",
+        function: str | None = None,
+        internal_errors: InternalErrors,
     ) -> None:
-        """Prepare the parts that all spans of the flow have in common."""
+        """Prepare the parts that all spans of the flow have in common.
+
+        Args:
+            tracer: Makes the spans.
+            flow: The flow.
+            target_url: URL of its target.
+            method: Method of the requests to it.
+            function: The function that is called in place of a target, such as `shop.handlers:handle`.
+            internal_errors: Notes errors in here.
+        """
         self._internal_errors = internal_errors
         self._tracer = tracer
         self._flow = flow
@@ -54,13 +82,7 @@ class DeliveryTracing(Observer):
             lane: _Lane(queue, f"process {queue}", _messaging("process", queue))
             for lane, queue in ((lane, lane_queue(flow, lane)) for lane in Lane)
         }
-        url = urlsplit(target_url)
-        self._method = method
-        self._request: Attributes = {
-            "http.request.method": method,
-            "server.address": url.hostname or "",
-            "server.port": url.port or (443 if url.scheme == "https" else 80),
-        }
+        self._attempt = _call(function) if function is not None else _request(method, target_url)
 
     def begin(self, delivery: Delivery) -> Spans | None:
         """Begin the spans of an attempt that starts now; None if its trace is not recorded. Never raises."""
@@ -88,7 +110,7 @@ class DeliveryTracing(Observer):
             delivery.envelope = replace(envelope, event=envelope.event.traced(process.traceparent))
         if process.trace_id is None:
             return None
-        return Spans(process=process, request=process.child(self._method, kind="client", attributes=self._request))
+        return Spans(process=process, request=self._attempt.part_of(process))
 
     @override
     def attempted(self, attempted: Attempted) -> None:
@@ -131,6 +153,20 @@ class DeliveryTracing(Observer):
             started_at_ns=max(0, min(_to_ns(since), until_ns)),  # another host's clock, or a foreign time
         )
         wait.end(at_ns=until_ns)
+
+
+def _request(method: str, url: str) -> _AttemptSpan:
+    parts = urlsplit(url)
+    attributes: Attributes = {
+        "http.request.method": method,
+        "server.address": parts.hostname or "",
+        "server.port": parts.port or (443 if parts.scheme == "https" else 80),
+    }
+    return _AttemptSpan(method, "client", attributes)
+
+
+def _call(function: str) -> _AttemptSpan:
+    return _AttemptSpan(f"call {function}", "internal", {"code.function.name": function.replace(":", ".")})
 
 
 def _status_of(result: Result | None) -> int | None:

@@ -9,6 +9,7 @@ from eventflow.handling.transactions.port import Transaction, Transactions
 from eventflow.message import Envelope
 from eventflow_processor.target.function.calls import COMMIT_MAX_S, Calls
 from eventflow_processor.target.function.fate import Fate, Stage
+from eventflow_processor.target.function.loop_watch import LoopWatch
 from eventflow_processor.target.function.results import SUCCEEDED
 from eventflow_processor.target.port import Attempt, OnResult
 from eventflow_processor.target.result import Errored, Failed, Result
@@ -21,12 +22,15 @@ next attempt. After it, the attempt ends without it."""
 class AsyncAttempt(Attempt):
     """One call of an `async` function."""
 
-    __slots__ = ("_calls", "_envelope", "_fate", "_late", "_on_result", "_task", "_timer", "_transactions")
+    __slots__ = ("_calls", "_envelope", "_fate", "_late", "_on_result", "_task", "_timer", "_transactions", "_watch")
 
-    def __init__(self, calls: Calls, transactions: Transactions, envelope: Envelope, on_result: OnResult) -> None:
+    def __init__(
+        self, calls: Calls, transactions: Transactions, watch: LoopWatch, envelope: Envelope, on_result: OnResult
+    ) -> None:
         """Wait for `begin`."""
         self._calls = calls
         self._transactions = transactions
+        self._watch = watch
         self._envelope = envelope
         self._on_result: OnResult | None = on_result
         self._fate = Fate()
@@ -38,17 +42,18 @@ class AsyncAttempt(Attempt):
         self._fate.enter(Stage.BEGUN)
         self._timer = loop.call_later(self._calls.timeout_s, self._be_late)
         self._task = loop.create_task(self._run())
+        self._watch.add(self._task, self._calls, self._envelope)
         return self._task
 
     @override
     def abandon(self) -> None:
         self._on_result = None
-        if self._fate.give_up() is not Stage.COMMITTING:
+        if self._fate.give_up() is not Stage.ENDING:
             self._task.cancel()
 
     def _be_late(self) -> None:
         stage = self._fate.give_up()
-        if stage is Stage.COMMITTING:
+        if stage is Stage.ENDING:
             return  # it has a limit of its own
         self._late = self._calls.late(stage)
         self._task.cancel()
@@ -96,12 +101,21 @@ class AsyncAttempt(Attempt):
             returned = await calls.function.call(envelope.event, calls.context_of(envelope, transaction.db))
             await transaction.put(calls.events_of(returned))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - code of the user, which can raise anything
+            self._require_in_time()
             return calls.failed(envelope, error, is_away=transaction.is_lost())
-        if not self._fate.enter(Stage.COMMITTING):
-            raise asyncio.CancelledError  # the function has caught it
+        self._require_in_time()
         try:
             async with asyncio.timeout(COMMIT_MAX_S):
                 await transaction.commit()
         except Exception as error:  # noqa: BLE001 - an error of any driver
             return calls.failed(envelope, error, is_away=transaction.is_lost() or isinstance(error, OSError))
         return SUCCEEDED
+
+    def _require_in_time(self) -> None:
+        """Begin the end of the call, which nothing cuts.
+
+        Raises:
+            CancelledError: It was given up, and the function has caught the cancellation.
+        """
+        if not self._fate.enter(Stage.ENDING):
+            raise asyncio.CancelledError

@@ -81,7 +81,7 @@ class Calls:
                 return database_away(f"no transaction has begun within {self.timeout_s:g} s")
             case Stage.CALLED:
                 return too_late(self.timeout_s)
-            case Stage.COMMITTING:
+            case Stage.ENDING:
                 return database_away(f"no answer to COMMIT within {COMMIT_MAX_S:g} s")
             case Stage.GIVEN_UP:
                 raise AssertionError("a call has one deadline")
@@ -98,6 +98,18 @@ class Calls:
         """Note that such a call has returned."""
         self.metrics.overrun.dec()
         log.info("handler.returned_late", **self._names_of(envelope))
+
+    def blocked(self, envelope: Envelope, *, at: str, code: str | None) -> None:
+        """Note that a call blocks the event loop.
+
+        Args:
+            envelope: Its event.
+            at: Its place in the function.
+            code: The line there, if its file is at hand.
+        """
+        self.metrics.loop_blocked.inc()
+        advice = "await each wait; run a long computation in a thread, or declare the function without `async`"
+        log.error("handler.blocked_loop", **self._names_of(envelope), at=at, code=code, advice=advice)
 
     def _names_of(self, envelope: Envelope) -> dict[str, Any]:
         return {"flow": self.flow, "event_id": shown_id(envelope.event.id), "attempt": envelope.attempt}

@@ -1,5 +1,6 @@
 """Transactions of a function without a database: its events are published and confirmed before its own is acked."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -7,10 +8,10 @@ from typing_extensions import override
 
 from eventflow.handling.derived import DerivedEvent
 from eventflow.handling.inbox import Key
-from eventflow.handling.transactions.port import Transaction, Transactions
+from eventflow.handling.transactions.port import ThreadTransaction, ThreadTransactions, Transaction, Transactions
 
 CONFIRM_MAX_S = 4.0
-"""Longest wait for the confirms of the events of one call. They keep their ids if the call is repeated."""
+"""Longest wait for the confirm of an event. If the call is repeated, its events have the same ids."""
 
 
 class Publishing(Protocol):
@@ -25,8 +26,23 @@ Publish = Callable[[DerivedEvent], Publishing]
 """Begins to publish an event into its flow."""
 
 
+class Emissions(Transactions):
+    """Begins an `Emission` for each call."""
+
+    def __init__(self, publish: Publish) -> None:
+        self._publish = publish
+
+    @override
+    async def begin(self) -> "Emission":
+        return Emission(self._publish)
+
+    @override
+    async def close(self) -> None:
+        pass
+
+
 class Emission(Transaction):
-    """Keeps the events of one call until it is over."""
+    """The events of one call, which are published when it is over. There is no inbox, so every event is new."""
 
     db = None
 
@@ -36,7 +52,7 @@ class Emission(Transaction):
 
     @override
     async def claim(self, key: Key) -> bool:
-        return True  # there is no inbox
+        return True
 
     @override
     async def put(self, events: Sequence[DerivedEvent]) -> None:
@@ -44,8 +60,7 @@ class Emission(Transaction):
 
     @override
     async def commit(self) -> None:
-        for publishing in [self._publish(event) for event in self._events]:
-            await publishing.confirmed(timeout_s=CONFIRM_MAX_S)
+        await _publish_all(self._events, self._publish)
 
     @override
     async def end(self) -> None:
@@ -56,16 +71,56 @@ class Emission(Transaction):
         return False
 
 
-class Emissions(Transactions):
-    """Begins an `Emission` for each call."""
+class ThreadEmissions(ThreadTransactions):
+    """Begins a `ThreadEmission` for each call."""
 
     def __init__(self, publish: Publish) -> None:
+        """Publish on the loop that runs now."""
         self._publish = publish
+        self._loop = asyncio.get_running_loop()
 
     @override
-    async def begin(self) -> Emission:
-        return Emission(self._publish)
+    def begin(self) -> "ThreadEmission":
+        return ThreadEmission(self._publish, self._loop)
 
     @override
-    async def close(self) -> None:
+    def close(self) -> None:
         pass
+
+
+class ThreadEmission(ThreadTransaction):
+    """The twin of `Emission` for a function on a thread."""
+
+    db = None
+
+    def __init__(self, publish: Publish, loop: asyncio.AbstractEventLoop) -> None:
+        self._publish = publish
+        self._loop = loop
+        self._events: Sequence[DerivedEvent] = ()
+
+    @override
+    def claim(self, key: Key) -> bool:
+        return True
+
+    @override
+    def put(self, events: Sequence[DerivedEvent]) -> None:
+        self._events = events
+
+    @override
+    def commit(self) -> None:
+        if self._events:
+            asyncio.run_coroutine_threadsafe(_publish_all(self._events, self._publish), self._loop).result()
+
+    @override
+    def end(self) -> None:
+        pass
+
+    @override
+    def is_lost(self) -> bool:
+        return False
+
+
+async def _publish_all(events: Sequence[DerivedEvent], publish: Publish) -> None:
+    async with asyncio.timeout(CONFIRM_MAX_S):
+        for publishing in [publish(event) for event in events]:
+            await publishing.confirmed(timeout_s=CONFIRM_MAX_S)

@@ -1,4 +1,4 @@
-"""The decision whether a call commits or is given up: the side that comes first wins. Pure."""
+"""The decision whether a call ends by itself or is given up: the side that comes first wins. Pure."""
 
 import threading
 from enum import Enum, auto
@@ -12,8 +12,8 @@ class Stage(Enum):
     BEGUN = auto()
     """Its transaction begins. The function has not been called."""
     CALLED = auto()
-    COMMITTING = auto()
-    """Only the COMMIT is left, which no deadline cuts."""
+    ENDING = auto()
+    """Only its COMMIT or its ROLLBACK is left, which no deadline cuts."""
     GIVEN_UP = auto()
     """It must not commit: its deadline is over, or its attempt was abandoned."""
 
@@ -41,9 +41,9 @@ class Fate:
             return True
 
     def give_up(self) -> Stage:
-        """Give the call up, unless it commits; return its stage until now."""
+        """Give the call up, unless it ends by itself; return its stage until now."""
         with self._lock:
             stage = self._stage
-            if stage is not Stage.COMMITTING:
+            if stage is not Stage.ENDING:
                 self._stage = Stage.GIVEN_UP
             return stage

@@ -12,7 +12,9 @@ class FunctionMetrics:
     Attributes:
         skipped: Events that had taken effect before.
         overrun: Calls that go on after their deadline.
+        loop_blocked: Times that a call has blocked the event loop.
     """
 
     skipped: Counter
     overrun: Gauge
+    loop_blocked: Counter

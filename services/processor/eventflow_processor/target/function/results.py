@@ -1,9 +1,10 @@
 """Results of calls: an exception, or a value that is no event, becomes the failure of an attempt. Pure."""
 
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Final
 
+from eventflow.database.failures import is_aborted
 from eventflow.database.failures import is_away as shows_outage
 from eventflow.errors import (
     BrokerUnavailableError,
@@ -16,8 +17,9 @@ from eventflow.errors import (
 from eventflow.excerpt import excerpt_of
 from eventflow.handling.derived import DerivedEvent
 from eventflow.handling.orders import Reject, RetryLater
+from eventflow.handling.transactions.port import ABORTED, EndedTransactionError
 from eventflow.network.failure import NO_DATABASE
-from eventflow_processor.target.feedback import Feedback
+from eventflow_processor.target.feedback import NOTHING, Feedback
 from eventflow_processor.target.result import Failed, Order, Succeeded
 
 SUCCEEDED: Final = Succeeded()
@@ -51,6 +53,9 @@ def events_of(returned: object, flows: Collection[str]) -> Sequence[DerivedEvent
 
 
 def _kind_of(returned: object) -> str:
+    if isinstance(returned, Coroutine):  # of an `async` function behind a decorator that hides it
+        returned.close()
+        return "a coroutine: declare the function itself `async`"
     if isinstance(returned, list | tuple):
         wrong = next(each for each in returned if not isinstance(each, DerivedEvent))
         return f"a list with {type(wrong).__name__}"
@@ -65,23 +70,35 @@ def failure_of(error: BaseException, *, is_away: bool, secrets: Collection[str] 
         is_away: Whether the database is away. Then any error is most likely a consequence.
         secrets: Texts that must not be in the failure.
     """
+    if (decided := _decided(error, secrets)) is not None:
+        return decided
+    if is_away or isinstance(error, DatabaseError) or shows_outage(error):
+        return database_away(last_line_of(error), secrets)
+    text = ABORTED if is_aborted(error) else last_line_of(error)
+    return Failed(reason="handler_raised", text=_shown(text, secrets))
+
+
+def _decided(error: BaseException, secrets: Collection[str]) -> Failed | None:
+    """Return the failure for an error that decides what follows for its event; None if it does not."""
     match error:
         case Reject(reason=reason):
             return Failed(reason="handler_rejected", text=_shown(reason, secrets), order=Order.GIVE_UP)
+        case EndedTransactionError():
+            # At once: if it has committed, the inbox has the event, and a repetition would be skipped as a duplicate.
+            return Failed(reason="handler_raised", text=str(error), order=Order.GIVE_UP)
         case RetryLater(seconds=seconds):
-            feedback = Feedback(retry_after_s=max(0.0, seconds))
-            return Failed(
-                reason="handler_deferred", text=f"asks for {seconds:g} s", feedback=feedback, order=Order.RETRY_LATER
-            )
+            return _deferred(f"it asks for {seconds:g} s", after_s=max(0.0, seconds))
         case InboxLockedError():
-            return Failed(reason="handler_deferred", text=str(error), order=Order.RETRY_LATER)
+            return _deferred(str(error))
         case _ if isinstance(error, _NOT_PUBLISHED):
-            text = f"a derived event could not be published: {error}"
-            return Failed(reason="handler_deferred", text=text, order=Order.RETRY_LATER)
-        case _ if is_away or isinstance(error, DatabaseError) or shows_outage(error):
-            return database_away(last_line_of(error), secrets)
+            return _deferred(f"a derived event could not be published: {error}")
         case _:
-            return Failed(reason="handler_raised", text=_shown(last_line_of(error), secrets))
+            return None
+
+
+def _deferred(text: str, *, after_s: float | None = None) -> Failed:
+    feedback = NOTHING if after_s is None else Feedback(retry_after_s=after_s)
+    return Failed(reason="handler_deferred", text=excerpt_of(text), feedback=feedback, order=Order.RETRY_LATER)
 
 
 def database_away(text: str, secrets: Collection[str] = ()) -> Failed:

@@ -18,6 +18,8 @@ from eventflow_processor.target.result import Errored, Result
 CLOSE_MAX_S = 6.0
 """Longest wait for calls at the end: a COMMIT in progress is not cut."""
 
+CHECK_EVERY_S = 5.0
+
 log = structlog.stdlib.get_logger()
 
 
@@ -37,6 +39,7 @@ class FunctionTarget(Target):
     """Calls the function of a flow once for each attempt.
 
     Attributes:
+        database: Its database, apart from the calls; None if there is none.
         problem: The reason why its database cannot be used, as known from the latest check; None if there was no such
             reason.
     """
@@ -51,7 +54,7 @@ class FunctionTarget(Target):
         """
         self._make = make
         self._flow = flow
-        self._database = database
+        self.database = database
         self._is_checked = database is None
         self._check: asyncio.Task[str | None] | None = None
         self._running: set[asyncio.Future[None]] = set()
@@ -69,11 +72,16 @@ class FunctionTarget(Target):
 
     async def checked(self) -> str | None:
         """Check that inbox and outbox are there; return the problem. It is repeated until there is none."""
-        if self._is_checked or self._database is None:
+        if self._is_checked or self.database is None:
             return None
         if self._check is None or self._check.done():
-            self._check = asyncio.create_task(self._checked_once(self._database))
+            self._check = asyncio.create_task(self._checked_once(self.database))
         return await asyncio.shield(self._check)
+
+    async def keep_checking(self) -> None:
+        """Repeat the check until it succeeds, also if there are no events."""
+        while await self.checked() is not None:  # noqa: ASYNC110 - it is the condition itself that is repeated
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def _checked_once(self, database: Database) -> str | None:
         problem = await _problem_of(database)
