@@ -11,6 +11,7 @@ from rich.text import Text
 
 from eventflow.cli.check.broker import check_brokers, check_queues, check_rights
 from eventflow.cli.check.finding import Finding, Verdict
+from eventflow.cli.check.handler import check_handlers
 from eventflow.cli.check.history import check_history
 from eventflow.cli.check.policies import check_policies
 from eventflow.cli.check.services import check_services
@@ -46,7 +47,9 @@ def check(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Check settings, broker, queues, policies, services, targets and history. Declares no queue and sends no event.
+    """Check settings, broker, queues, policies, services, targets, handlers and history.
+
+    Declares no queue and sends no event.
 
     Exit status 0: no problem was found; a pause is a warning. Exit status 1: there is a problem.
     """
@@ -71,6 +74,7 @@ async def _findings(
         _broker_findings(settings, flows, apply_policy=apply_policy),
         check_services(settings, flows),
         check_targets(with_secrets, flows, timeout_s),
+        check_handlers(with_secrets, flows),
         check_history(settings.history),
     )
     return list(chain.from_iterable(findings))

@@ -83,13 +83,19 @@ async def check_targets(settings: Settings, flows: Sequence[str], timeout_s: flo
         flows: The flows.
         timeout_s: Time for each connection.
     """
-    missing = [_not_set(flow) for flow in flows if settings.all_flows[flow].target.url is None]
+    configured = settings.all_flows
+    missing = [
+        _not_set(flow)
+        for flow in flows
+        if configured[flow].target.url is None and configured[flow].handler.call is None
+    ]
     endpoints = [endpoint for flow in flows for endpoint in _endpoints_of(settings, flow)]
     return [*missing, *await asyncio.gather(*(_check(endpoint, timeout_s) for endpoint in endpoints))]
 
 
 def _not_set(flow: str) -> Finding:
-    advice = f"set {variable_name(flow, 'target', 'url')}: http://host/path"
+    handler = variable_name(flow, "handler", "call")
+    advice = f"set {variable_name(flow, 'target', 'url')}: http://host/path, or {handler}"
     return Finding(subject=f"target of {flow}", verdict=Verdict.PROBLEM, found="not set", advice=advice)
 
 
