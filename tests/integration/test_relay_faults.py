@@ -107,8 +107,8 @@ async def test_a_relay_killed_between_the_confirms_and_the_delete_leaves_each_ro
     assert await arrived(amqp, flow) == Counter(dict.fromkeys(ids(ROWS), 2))
 
 
-@pytest.mark.parametrize(("loss", "copies"), [(Loss.REQUEST, 2), (Loss.ANSWER, 1)])
-async def test_a_lost_commit_doubles_at_most_its_own_batch(broker_url, outbox, flow, amqp, start, loss, copies):
+@pytest.mark.parametrize("loss", [Loss.REQUEST, Loss.ANSWER])
+async def test_a_lost_commit_publishes_nothing_twice(broker_url, outbox, flow, amqp, start, loss):
     async with PostgresProxy(outbox) as way:
         await start(relay(broker_url, database_url=way.url, flows=[flow]))
         await put_rows(outbox, ["first"], flow=flow)
@@ -118,8 +118,7 @@ async def test_a_lost_commit_doubles_at_most_its_own_batch(broker_url, outbox, f
             await eventually(lambda: held.count == 1, what="the relay to delete")
             way.losses = [loss]
         await until_empty(outbox)
-    expected = Counter(dict.fromkeys(ids(ROWS), copies)) + Counter(["first"])
-    assert await arrived(amqp, flow) == expected
+    assert await arrived(amqp, flow) == Counter(["first", *ids(ROWS)])
 
 
 async def test_a_relay_that_is_stopped_finishes_its_batch_and_publishes_nothing_twice(
@@ -142,23 +141,24 @@ async def test_a_relay_that_is_stopped_finishes_its_batch_and_publishes_nothing_
     assert await arrived(amqp, flow) == Counter(ids(ROWS))
 
 
-async def test_no_row_is_taken_and_no_transaction_is_held_while_the_broker_has_an_alarm(
+async def test_during_an_alarm_no_transaction_is_held_and_after_it_nothing_is_published_twice(
     node, outbox, flow, http, own_amqp, start
 ):
     running = await start(relay(node.url, database_url=outbox, flows=[flow]))
+    held = "SELECT FROM pg_stat_activity WHERE application_name = 'eventflow-relay' AND state LIKE 'idle in%'"
     async with memory_alarm(node):
+        # The first batch waits in the socket: RabbitMQ reports an alarm only to a connection that publishes.
+        await put_rows(outbox, ids(ROWS), flow=flow)
 
         async def is_blocked() -> bool:
             return (await running.readiness(http))["publisher"] == "blocked"
 
+        async def holds_none() -> bool:
+            return await fetch(outbox, held) == []
+
         await eventually(is_blocked, what="the alarm to be noticed")
-        await put_rows(outbox, ids(ROWS), flow=flow)
+        await eventually(holds_none, within_s=5, what="the transaction to end")
         assert (await running.readiness(http))["status"] == 503
-        held = await fetch(
-            outbox,
-            "SELECT FROM pg_stat_activity WHERE application_name = 'eventflow-relay' AND state LIKE 'idle in%'",
-        )
-        assert held == []
         assert len(await outbox_of(outbox)) == ROWS
         assert await running.metric(http, "eventflow_outbox_pending") == ROWS
     await until_empty(outbox)
@@ -186,7 +186,8 @@ async def test_a_queue_that_takes_no_more_lets_its_flow_rest_and_others_pass(nod
     await own_amqp.declare_flow(flow)
     async with policies_on(node, http) as policies:
         await policies.set({"max-length": 1}, pattern=f"^{lane_queue(flow, Lane.LIVE)}$")
-        running = await start(relay(node.url, database_url=outbox, flows=[flow, other]))
+        # Many batches, since the queue refuses nothing that was sent before it has reported its limit.
+        running = await start(relay(node.url, database_url=outbox, flows=[flow, other], RELAY__BATCH="10"))
         await put_rows(outbox, ids(ROWS), flow=flow)
         await eventually(lambda: bool(running.logged("outbox.flow_refused")), what="a refusal")
         await put_rows(outbox, ["passes"], flow=other)
@@ -220,15 +221,16 @@ async def test_a_database_that_is_away_is_an_obstacle_and_its_rows_follow(
     assert len(running.logged("database.failed")) <= 3, running.output  # each change is logged once
 
 
-async def test_a_database_killed_under_load_loses_no_row(broker_url, own_outbox, database_server, flow, amqp, start):
+async def test_a_database_killed_under_load_loses_no_row_and_doubles_none(
+    broker_url, own_outbox, database_server, flow, amqp, start
+):
     await start(relay(broker_url, database_url=own_outbox, flows=[flow], RELAY__BATCH="20"))
     for round_number in range(3):
         await put_rows(own_outbox, ids(400, f"r{round_number}"), flow=flow)
         await asyncio.to_thread(database_server.kill)
         await asyncio.to_thread(database_server.start)
     await until_empty(own_outbox)
-    received = await arrived(amqp, flow)
-    assert received.keys() == {each for number in range(3) for each in ids(400, f"r{number}")}
+    assert await arrived(amqp, flow) == Counter(each for number in range(3) for each in ids(400, f"r{number}"))
 
 
 async def test_behind_pgbouncer_in_transaction_mode_two_relays_publish_each_row_once(

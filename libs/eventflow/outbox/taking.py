@@ -31,6 +31,11 @@ _READ: Final = f"SELECT {_COLUMNS} FROM eventflow.outbox WHERE number = ANY ($1)
 
 _DELETE: Final = "DELETE FROM eventflow.outbox WHERE number = ANY ($1)"
 
+_DELETE_LATE: Final = """
+    DELETE FROM eventflow.outbox USING unnest($1::bigint[], $2::text[]) AS published (number, id)
+    WHERE outbox.number = published.number AND outbox.id = published.id
+"""
+
 _NOTE: Final = """
     UPDATE eventflow.outbox
     SET tries = tries + 1, error = failed.error, retry_at = now() + failed.pause,
@@ -90,6 +95,15 @@ async def take(connection: Connection, *, floor: int, rows: int, except_flows: C
 async def delete(connection: Connection, numbers: Sequence[int]) -> None:
     """Delete rows that are published."""
     await connection.execute(_DELETE, numbers)
+
+
+async def delete_late(connection: Connection, rows: Sequence[Row]) -> None:
+    """Delete rows that were published in an earlier transaction, if they are still there.
+
+    After a failover to a standby that lacks the last inserts, a number can be that of another row. So the id counts
+    too.
+    """
+    await connection.execute(_DELETE_LATE, [row["number"] for row in rows], [row["id"] for row in rows])
 
 
 async def note_failures(connection: Connection, failed: Sequence[FailedRow]) -> None:

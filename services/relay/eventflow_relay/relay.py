@@ -11,8 +11,9 @@ from typing import assert_never
 import structlog
 
 from eventflow.amqp.publisher import Publisher
-from eventflow.errors import BrokerUnavailableError, DatabaseError, PublishError, PublishTimeoutError
-from eventflow.outbox.taking import FailedRow, delete, note_failures, take
+from eventflow.errors import BrokerUnavailableError, DatabaseError, PublishError
+from eventflow.outbox.row import Row
+from eventflow.outbox.taking import FailedRow, delete, delete_late, note_failures, take
 from eventflow.postgres.connection import CONNECT_MAX_S, Connection
 from eventflow.postgres.connections import Bounds, Connections
 from eventflow.settings.relay import RelaySettings
@@ -22,6 +23,9 @@ from eventflow_relay.sending import Sender, Sending
 
 CONFIRM_MAX_S = 10.0
 """Longest wait for the confirms of one batch, during which its rows are locked."""
+
+ALARM_POLL_S = 0.5
+"""Time after which an alarm ends this wait. RabbitMQ reports an alarm to a connection only when it publishes."""
 
 STATEMENT_MAX_S = 5.0
 
@@ -42,20 +46,19 @@ log = structlog.stdlib.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The outcomes of the rows of one transaction."""
+    """The outcomes of the rows of one transaction; those in `unknown` have none yet."""
 
     confirmed: Sequence[Sending]
     failed: Sequence[tuple[Sending, RowFailed]]
     refused: Sequence[Sending]
-    is_known: bool
-    """Whether each row has an outcome."""
+    unknown: Sequence[Sending]
 
 
 class Relay:
     """Publishes the rows of one outbox. Any number of relays may do so.
 
-    Guarantee: a row is deleted only after the confirm of its publish. A crash, or the loss of broker or database, can
-    publish an event twice, with the same id, and loses none. A row that fails by itself blocks no other row.
+    Guarantee: a row is deleted only after the confirm of its publish. A crash, or the loss of the broker, can publish
+    an event twice, with the same id, and loses none. A row that fails by itself blocks no other row.
 
     Attributes:
         database_obstacle: The reason why the outbox cannot be read; None if it can.
@@ -79,6 +82,7 @@ class Relay:
         self._floor = 0
         self._rescanned_s = time.monotonic()
         self._refused_until_s: dict[str, float] = {}
+        self._unsettled: Sequence[Sending] = ()  # of the last batch, whose rows may still be there
         self.database_obstacle: str | None = "the database has not answered yet"
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -93,6 +97,7 @@ class Relay:
         if not self._can_publish:
             return BROKER_POLL_S
         try:
+            await self._settle_late()
             is_all = await self._relay_batch()
         except DatabaseError as error:
             self._floor = 0
@@ -109,22 +114,47 @@ class Relay:
         """
         return self._publisher.state == "up" and self._publisher.oldest_unresolved_s == 0
 
+    async def _settle_late(self) -> None:
+        """Delete the rows of the last batch that were confirmed, and not deleted by its transaction.
+
+        Their confirms came after its end, such as at the end of an alarm, or the database was lost. Without this they
+        would be published again. By now each publish is resolved (see `_can_publish`).
+        """
+        confirmed = [sending.row for sending in self._unsettled if sending.is_confirmed]
+        if confirmed:
+            async with self._connections.transaction(RELAYING) as connection:
+                await delete_late(connection, confirmed)
+        self._unsettled = ()
+        self._count_relayed(confirmed)
+
     async def _relay_batch(self) -> bool:
         """Take, publish and delete rows in one transaction; return whether no more are to be taken now."""
         floor = self._next_floor()
         async with self._connections.transaction(RELAYING) as connection:
             taken = await take(connection, floor=floor, rows=self._settings.batch, except_flows=self._refusing_flows())
-            sendings = [self._sender.send(row) for row in taken.rows]
-            await _until_resolved(sendings)
+            self._unsettled = sendings = [self._sender.send(row) for row in taken.rows]
+            await self._until_resolved(sendings)
             batch = self._judged(sendings)
             await _settle(connection, batch)
         # Only after the COMMIT: before it, all rows may still come back.
+        self._unsettled = batch.unknown
         self._note_batch(batch)
-        if not batch.is_known:
+        if batch.unknown:
             self._floor = 0
         elif sendings:
             self._floor = sendings[-1].row["number"] + 1
         return taken.is_all
+
+    async def _until_resolved(self, sendings: Sequence[Sending]) -> None:
+        """Wait until each publish has an outcome, for `CONFIRM_MAX_S` in all, and not during an alarm."""
+        end_s = time.monotonic() + CONFIRM_MAX_S
+        for sending in sendings:
+            while sending.is_unresolved:
+                left_s = end_s - time.monotonic()
+                if left_s <= 0 or self._publisher.state == "blocked":
+                    return
+                with suppress(PublishError, BrokerUnavailableError):  # judged afterwards, as is a timeout
+                    await sending.wait(timeout_s=min(left_s, ALARM_POLL_S))
 
     def _next_floor(self) -> int:
         """Return the lowest number that may be unsent, which is 0 once in a while.
@@ -141,7 +171,8 @@ class Relay:
         return list(self._refused_until_s)
 
     def _judged(self, sendings: Sequence[Sending]) -> Batch:
-        confirmed, failed, refused = list[Sending](), list[tuple[Sending, RowFailed]](), list[Sending]()
+        confirmed, refused, unknown = list[Sending](), list[Sending](), list[Sending]()
+        failed = list[tuple[Sending, RowFailed]]()
         for sending in sendings:
             judgement = judge(sending, tries=sending.row["tries"], max_tries=self._settings.max_tries)
             match judgement:
@@ -152,16 +183,14 @@ class Relay:
                 case FlowRefused():
                     refused.append(sending)
                 case Unknown():
-                    pass
+                    unknown.append(sending)
                 case _:
                     assert_never(judgement)
-        is_known = len(confirmed) + len(failed) + len(refused) == len(sendings)
-        return Batch(confirmed=confirmed, failed=failed, refused=refused, is_known=is_known)
+        return Batch(confirmed=confirmed, failed=failed, refused=refused, unknown=unknown)
 
     def _note_batch(self, batch: Batch) -> None:
         """Count and log a batch that is committed, and let the flows rest whose queues have refused a row."""
-        for flow, rows in Counter[str](sending.row["flow"] for sending in batch.confirmed).items():
-            self._metrics.relayed.labels(flow).inc(rows)
+        self._count_relayed([sending.row for sending in batch.confirmed])
         for flow, rows in Counter[str](sending.row["flow"] for sending in batch.refused).items():
             self._metrics.failures.labels("refused").inc(rows)
             self._refused_until_s[flow] = time.monotonic() + REFUSED_PAUSE_S
@@ -169,6 +198,10 @@ class Relay:
         for _, failure in batch.failed:
             self._metrics.failures.labels(failure.reason).inc()
         _log_failed(batch.failed)
+
+    def _count_relayed(self, rows: Sequence[Row]) -> None:
+        for flow, count in Counter[str](row["flow"] for row in rows).items():
+            self._metrics.relayed.labels(flow).inc(count)
 
     def _note_database(self, obstacle: str | None) -> None:
         """Note whether the last transaction ended well. Only changes are logged."""
@@ -178,20 +211,6 @@ class Relay:
         elif obstacle is None and self.database_obstacle is not None:
             log.info("database.answered")
         self.database_obstacle = obstacle
-
-
-async def _until_resolved(sendings: Sequence[Sending]) -> None:
-    """Wait until each publish has an outcome, for `CONFIRM_MAX_S` in all."""
-    end_s = time.monotonic() + CONFIRM_MAX_S
-    for sending in sendings:
-        if sending.publication is None:
-            continue
-        try:
-            await sending.publication.confirmed(timeout_s=max(0.0, end_s - time.monotonic()))
-        except PublishTimeoutError:
-            return
-        except (PublishError, BrokerUnavailableError):
-            continue
 
 
 async def _settle(connection: Connection, batch: Batch) -> None:

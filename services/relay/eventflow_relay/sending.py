@@ -21,31 +21,36 @@ from eventflow.topology import Lane, lane_queue
 
 
 class Sending:
-    """The publish of one row.
+    """The publish of one row, which `row` has."""
 
-    Attributes:
-        row: The row.
-        publication: Its publish; None if it could not be started.
-    """
-
-    __slots__ = ("_failure", "publication", "row")
+    __slots__ = ("_failure", "_publication", "row")
 
     def __init__(
         self, row: Row, *, publication: Publication | None = None, failure: EventFlowError | None = None
     ) -> None:
         self.row = row
-        self.publication = publication
+        self._publication = publication
         self._failure = failure
 
     @property
     def is_confirmed(self) -> bool:
         """Whether the broker has confirmed it."""
-        return self.publication is not None and self.publication.is_confirmed
+        return self._publication is not None and self._publication.is_confirmed
 
     @property
     def error(self) -> EventFlowError | None:
         """The reason for which it was not confirmed; None if it is confirmed, or still unresolved."""
-        return self._failure if self.publication is None else self.publication.error
+        return self._failure if self._publication is None else self._publication.error
+
+    @property
+    def is_unresolved(self) -> bool:
+        """Whether its outcome is not known yet."""
+        return not self.is_confirmed and self.error is None
+
+    async def wait(self, *, timeout_s: float) -> None:
+        """Wait for the outcome; raises as `Publication.confirmed` does."""
+        if self._publication is not None:
+            await self._publication.confirmed(timeout_s=timeout_s)
 
 
 class Sender:
