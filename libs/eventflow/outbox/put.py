@@ -107,13 +107,12 @@ async def _put_alchemy_async_scope(scope: Any, row: Row) -> None:
 
 def _put_alchemy(db: Any, row: Row) -> None:
     """Insert a row on a `Session` or a `Connection` of SQLAlchemy, either of which begins a transaction by itself."""
-    from sqlalchemy import DateTime, bindparam, text  # noqa: PLC0415 - it is the caller's, and installed
+    from eventflow.outbox.on_sqlalchemy import INSERT  # noqa: PLC0415 - SQLAlchemy is the caller's, so it is installed
 
     connection = db if hasattr(db, "exec_driver_sql") else db.connection()
     if getattr(connection.connection.dbapi_connection, "autocommit", False):
         raise NoTransactionError(_NO_TRANSACTION)
-    statement = text(insert_with(":{name}")).bindparams(bindparam("time", type_=DateTime(timezone=True)))
-    connection.execute(statement, row)
+    connection.execute(INSERT, row)
 
 
 def _put_alchemy_scope(scope: Any, row: Row) -> None:
