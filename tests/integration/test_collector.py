@@ -54,6 +54,18 @@ async def test_202_means_that_the_event_is_in_the_queue(
     assert message.message_id != event_id
 
 
+async def test_a_flow_that_is_not_enabled_has_no_address(
+    broker_url: str, flow: str, http: aiohttp.ClientSession
+) -> None:
+    """Its events come from handlers and outboxes only, so it needs no key."""
+    running = collector(broker_url, flow=flow, **{f"FLOWS__{flow.upper()}N__SOURCE__ENABLED": "false"})
+    with running.process:
+        await running.ready(http)
+        for url, status in ((running.url, 202), (f"{running.url}n", 404), (f"{running.url}x", 404)):
+            async with http.post(url, data=b"{}", headers=KEY) as answer:
+                assert answer.status == status
+
+
 async def test_users_own_recipe_is_taken_unchanged(
     service: Service, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:

@@ -155,6 +155,11 @@ class Settings(BaseModel):
         return {DEFAULT_FLOW: default, **self.flows}
 
     @property
+    def open_flows(self) -> dict[str, FlowSettings]:
+        """The flows that accept events over HTTP."""
+        return {name: flow for name, flow in self.all_flows.items() if flow.source.enabled}
+
+    @property
     def served_flows(self) -> dict[str, FlowSettings]:
         """The flows that this processor serves."""
         wanted = self.processor.flows

@@ -78,6 +78,11 @@ OwnPointer = Annotated[str, AfterValidator(_pointer)]
 class SourceSettings(Section):
     """Senders of a flow: how they authenticate, and how much they may send."""
 
+    enabled: bool = Field(
+        True,
+        description="accept events over HTTP; `false` for a flow whose events come only from handlers and outboxes, "
+        "which then needs no key",
+    )
     api_keys: ApiKeys = Field(
         (), description="accepted values of the header `X-Api-Key`, separated by commas; several = rotation"
     )

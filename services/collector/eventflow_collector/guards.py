@@ -12,7 +12,7 @@ def require_safe_exposure(settings: Settings) -> None:
     Raises:
         SettingsError: A flow would accept events without authentication, and no setting allows that.
     """
-    for name, flow in settings.all_flows.items():
+    for name, flow in settings.open_flows.items():
         if flow.source.lacks_authentication:
             raise SettingsError(
                 f"{variable_name(name, 'source', 'api_keys')} is not set: flow {name!r} would accept events from "

@@ -24,6 +24,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ({"SOURCE__VERIFY": "github", "SOURCE__SECRETS": "some-secret"}, True),
         ({"SOURCE__ALLOW_UNAUTHENTICATED": "true"}, True),
         ({"SOURCE__API_KEYS": "some-key", "FLOWS__OPEN__TARGET__URL": "http://x/"}, False),
+        ({"SOURCE__API_KEYS": "some-key", "FLOWS__INNER__SOURCE__ENABLED": "false"}, True),
     ],
 )
 def test_a_flow_without_any_authentication_is_refused_on_loopback_too(

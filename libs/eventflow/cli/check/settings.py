@@ -44,7 +44,7 @@ def as_processor(settings: Settings, config: Path | None, environ: Mapping[str, 
 
 
 def _missing_keys(collector: Settings) -> str:
-    for name, flow in collector.all_flows.items():
+    for name, flow in collector.open_flows.items():
         if flow.source.lacks_authentication:
             keys, verify, allow = (
                 variable_name(name, "source", field) for field in ("api_keys", "verify", "allow_unauthenticated")

@@ -83,7 +83,7 @@ class Worker:
             stop: Ends `run`.
             descriptors: Files and sockets that this process may have open.
         """
-        flows = settings.all_flows
+        flows = settings.open_flows
         self._tracer = tracer
         self._stop = stop
         self.metrics = CollectorMetrics(flows)
@@ -261,7 +261,7 @@ class Worker:
 
     def _make_dedup_writers(self, settings: Settings, writer: DurableWriter) -> dict[str, DedupWriter]:
         """Build a writer in front of `writer` for each flow that has a dedup window."""
-        sources = {name: flow.source for name, flow in settings.all_flows.items()}
+        sources = {name: flow.source for name, flow in settings.open_flows.items()}
         return {
             name: self._make_dedup_writer(name, source, writer) for name, source in sources.items() if source.dedup_s
         }
