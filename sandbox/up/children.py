@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
@@ -16,7 +17,15 @@ from sandbox.up.environment import Environment
 _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0  # above the time that a processor waits for its attempts in flight
 TARGET, COLLECTOR, PROCESSOR, PROCESSOR_2, CONSOLE = "target", "collector", "processor", "processor 2", "console"
-_COLOURS = {TARGET: "magenta", COLLECTOR: "cyan", PROCESSOR: "green", PROCESSOR_2: "bright_green", CONSOLE: "blue"}
+RELAY = "relay"
+_COLOURS = {
+    TARGET: "magenta",
+    COLLECTOR: "cyan",
+    PROCESSOR: "green",
+    PROCESSOR_2: "bright_green",
+    RELAY: "yellow",
+    CONSOLE: "blue",
+}
 
 
 class RunError(Exception):
@@ -50,14 +59,35 @@ class Children:
         self._interruptions = interruptions
         self._stack = stack
         self._children: list[ChildProcess] = []
+        self._replaced: set[ChildProcess] = set()
 
-    def start(self, modules: Mapping[str, list[str]], environment: Environment) -> None:
-        """Start a group: for each name a Python module and its arguments."""
-        group = [self._child(name, arguments, environment) for name, arguments in modules.items()]
+    def start(
+        self,
+        modules: Mapping[str, list[str]],
+        environment: Environment,
+        *,
+        directory: Path | None = None,
+        replaced: bool = False,
+    ) -> None:
+        """Start a group.
+
+        Args:
+            modules: For each name a Python module and its arguments.
+            environment: Their whole environment.
+            directory: Their working directory.
+            replaced: Whether `check` starts one again that was killed, as a service manager would.
+        """
+        group = [self._child(name, arguments, environment, directory) for name, arguments in modules.items()]
         self._stack.callback(self._stop, group)
         for child in group:
             child.start()
         self._children += group
+        if replaced:
+            self._replaced.update(group)
+
+    def pid_of(self, name: str) -> int:
+        """Return the process id of a child."""
+        return self._named(name).pid
 
     def wait_until_ready(self, name: str, url: str) -> None:
         """Wait until `url` answers 200.
@@ -65,7 +95,7 @@ class Children:
         Raises:
             RunError: The child ended, or was not ready in time.
         """
-        child = next(child for child in self._children if child.name == name)
+        child = self._named(name)
         try:
             wait_until(
                 lambda: probes.answers_ok(url) or not child.alive, timeout_s=_READY_TIMEOUT_S, what=f"{name} at {url}"
@@ -75,22 +105,32 @@ class Children:
         self.check()
 
     def check(self) -> None:
-        """Check that all children run.
+        """Check that all children run, and start those again that may be killed.
 
         Raises:
             RunError: A child has ended.
         """
         for child in self._children:
-            if not child.alive:
+            if child.alive:
+                continue
+            was_killed = child.returncode == -signal.SIGKILL
+            if was_killed and child in self._replaced:
+                child.kill()  # the rest of its group
+                child.start()
+                self._console.print(f"{child.name} was killed; it starts again as process {child.pid}")
+            else:
                 raise RunError(child.explain(f"{child.name} ended with status {child.returncode}"))
 
-    def _child(self, name: str, arguments: list[str], environment: Environment) -> ChildProcess:
+    def _named(self, name: str) -> ChildProcess:
+        return next(child for child in self._children if child.name == name)
+
+    def _child(self, name: str, arguments: list[str], environment: Environment, directory: Path | None) -> ChildProcess:
         prefix = Text(f"{name:>11} │ ", style=_COLOURS[name])
 
         def show(line: str) -> None:
             self._console.print(prefix + Text.from_ansi(line), soft_wrap=True)
 
-        return ChildProcess(name, [sys.executable, "-m", *arguments], env=environment, on_line=show)
+        return ChildProcess(name, [sys.executable, "-m", *arguments], env=environment, on_line=show, cwd=directory)
 
     def _stop(self, group: list[ChildProcess]) -> None:
         """Send SIGTERM to the whole group, then wait for each child; kill it after the timeout.
