@@ -26,7 +26,13 @@ run-local: $(INSTALLED) ## Run broker, target, collector, two processors and the
 send: $(INSTALLED) ## Send COUNT=200 sample events to the collector of `make run-local`, and watch them arrive
 	@$(RUN) -m sandbox.source --local --count $(COUNT)
 
-status: $(INSTALLED) ## Show the flow and the services of `make run-local`; .venv/bin/eventflow has all other commands
+run-example: $(INSTALLED) ## Run a shop whose handler books orders in PostgreSQL (deploy/examples/shop) on this machine until Ctrl-C
+	@exec $(RUN) -m sandbox.shop
+
+orders: $(INSTALLED) ## Post COUNT=200 orders to the shop of `make run-example`, some of them twice, and follow them to their end
+	@$(RUN) -m sandbox.shop.orders --count $(COUNT)
+
+status: $(INSTALLED) ## Show the flows and the services of `make run-local` or `make run-example`; .venv/bin/eventflow has all other commands
 	@$(VENV)/bin/eventflow status
 
 ##@ Develop
@@ -137,5 +143,5 @@ $(BENCH_INSTALLED): requirements-bench.lock | $(INSTALLED)
 	@$(BENCH_VENV)/bin/python -m sandbox.install requirements-bench.lock
 	@touch $@
 
-.PHONY: run-local send status install test test-documents test-unit test-integration test-cluster test-cluster-report screenshots test-kubernetes test-kubernetes-report chaos chaos-report bench bench-report rate-audit rate-audit-report record-release \
+.PHONY: run-local send run-example orders status install test test-documents test-unit test-integration test-cluster test-cluster-report screenshots test-kubernetes test-kubernetes-report chaos chaos-report bench bench-report rate-audit rate-audit-report record-release \
 	lint format lock clean help

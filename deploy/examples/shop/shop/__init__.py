@@ -1,0 +1,1 @@
+"""An example of a user's package: the handler of a shop."""

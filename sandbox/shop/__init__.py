@@ -1,0 +1,1 @@
+"""The example of a shop on this machine (`make run-example`), and the orders of its customers (`make orders`)."""
