@@ -1,6 +1,6 @@
 """Health check of the image: exit status 0 if the service in this container answers on its admin port.
 
-One image holds all services, so the check tries the admin addresses of collector, processor and console. It reads them
+One image holds all services, so the check tries the admin addresses of all of them. It reads them
 from the settings of this container: the environment variables, and the TOML file. That file is named by `--config`
 (of this command, or of the service) or by EVENTFLOW_CONFIG.
 """
@@ -16,12 +16,23 @@ from typing import Any
 
 from eventflow.errors import SettingsError
 from eventflow.network.listener import reachable_hosts
-from eventflow.settings.addresses import COLLECTOR_ADMIN_PORT, CONSOLE_ADMIN_PORT, DEFAULT_HOST, PROCESSOR_ADMIN_PORT
+from eventflow.settings.addresses import (
+    COLLECTOR_ADMIN_PORT,
+    CONSOLE_ADMIN_PORT,
+    DEFAULT_HOST,
+    PROCESSOR_ADMIN_PORT,
+    RELAY_ADMIN_PORT,
+)
 from eventflow.settings.environment import config_file, from_environment, from_toml, read_files
 
 TIMEOUT_S = 1.0
-SERVICES = {"eventflow-collector", "eventflow-processor", "eventflow-console"}
-USUAL_PORTS = {"collector": COLLECTOR_ADMIN_PORT, "processor": PROCESSOR_ADMIN_PORT, "console": CONSOLE_ADMIN_PORT}
+USUAL_PORTS = {
+    "collector": COLLECTOR_ADMIN_PORT,
+    "processor": PROCESSOR_ADMIN_PORT,
+    "console": CONSOLE_ADMIN_PORT,
+    "relay": RELAY_ADMIN_PORT,
+}
+SERVICES = {f"eventflow-{name}" for name in USUAL_PORTS}
 
 
 def admin_address(section: str, toml: dict[str, Any]) -> tuple[str, int]:

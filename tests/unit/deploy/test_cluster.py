@@ -24,7 +24,7 @@ CLUSTER = DEPLOY / "cluster"
 NODES = ("rabbitmq-1", "rabbitmq-2", "rabbitmq-3")
 IN_CONTAINERS = "/run/secrets/tls"
 COLLECTORS = ("collector-1", "collector-2")
-INSTANCES = (*COLLECTORS, "processor-1", "processor-2", "console")
+INSTANCES = (*COLLECTORS, "processor-1", "processor-2", "relay-1", "relay-2", "console")
 HAPROXY = (CLUSTER / "haproxy/haproxy.cfg").read_text()
 
 
@@ -78,7 +78,7 @@ def pair_of(made: Path, *, client: str, node: str) -> tuple[ssl.SSLObject, ssl.S
 
 
 @pytest.mark.parametrize("node", NODES)
-@pytest.mark.parametrize("client", ["collector-1", "processor-2", "console", "operator"])
+@pytest.mark.parametrize("client", ["collector-1", "processor-2", "relay-1", "console", "operator"])
 def test_a_service_and_a_node_accept_each_other(made: Path, client: str, node: str) -> None:
     ends = pair_of(made, client=client, node=node)
     for _ in range(4):

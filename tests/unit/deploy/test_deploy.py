@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from eventflow_collector.guards import require_safe_exposure
 from eventflow_collector.server.supervisor import KILL_AFTER_S
 from eventflow_console.guards import require_safe_access
 from eventflow_processor.guards import require_target_urls
+from eventflow_relay.guards import database_url_of
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 
@@ -40,6 +42,7 @@ def compose_file(name: str) -> dict[str, Any]:
 
 COMPOSE = compose_file("compose.yaml")
 WITH_LOKI = compose_file("compose.loki.yaml")
+WITH_HANDLERS = compose_file("compose.handlers.yaml")
 EXAMPLE = (DEPLOY / ".env.example").read_text()
 STORES = ("victorialogs", "loki")
 
@@ -88,6 +91,7 @@ def test_a_service_that_holds_secrets_of_flows_holds_no_others() -> None:
 
     assert mounted("collector") == {"./secrets/sources", "collector-broker-url"}
     assert mounted("processor") == {"./secrets/targets", "processor-broker-url", "history-url"}
+    assert mounted("relay") == {"relay-broker-url", "database-url"}
     assert mounted("console") == {"console-broker-url", "console-users", "history-url"}
     assert mounted("eventflow") == {"operator-broker-url", "history-url"}
     assert mounted("postgres") == {"postgres-password"}
@@ -106,6 +110,10 @@ SHOPIFY = {
 HISTORY = {"EVENTFLOW_HISTORY__URL_FILE": "/run/secrets/history-url"}
 
 
+HANDLERS = dict(re.findall(r"^# (EVENTFLOW_FLOWS__(?:ORDERS|NOTIFY)\w+)=(.*)$", EXAMPLE, re.MULTILINE))
+"""The lines for a handler in `.env.example`."""
+
+
 def of_default_flow() -> dict[str, str]:
     return dict(re.findall(r"^(EVENTFLOW_(?:SOURCE|TARGET)__\w+)=(.*)$", EXAMPLE, re.MULTILINE))
 
@@ -117,7 +125,8 @@ def in_container(service: str, given: dict[str, str], made: Path, secrets: Path)
         source, place, *_ = mount.split(":")
         if place.startswith("/run/secrets/"):
             shutil.copytree(made / source, secrets / Path(place).name)
-    for name in compose["secrets"]:
+    added = WITH_HANDLERS["services"].get(service, {}) if HANDLERS.items() <= given.items() else {}
+    for name in (*compose["secrets"], *added.get("secrets", ())):
         shutil.copy(made / "secrets" / name, secrets)
     # Of the defaults in compose.yaml, `${NAME:-default}`, none is set in .env.example.
     own = {name: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", value) for name, value in compose["environment"].items()}
@@ -132,14 +141,16 @@ def in_container(service: str, given: dict[str, str], made: Path, secrets: Path)
         ({**of_default_flow(), **SHOPIFY}, {"default", "shopify"}),
         (SHOPIFY, {"shopify"}),
         ({**of_default_flow(), **HISTORY}, {"default"}),
+        (HANDLERS, {"orders", "notify"}),
     ],
-    ids=["default", "both", "shopify", "history"],
+    ids=["default", "both", "shopify", "history", "handlers"],
 )
 @pytest.mark.parametrize(
     ("service", "role", "guards"),
     [
         ("collector", Role.COLLECTOR, [require_safe_exposure]),
         ("processor", Role.PROCESSOR, [require_target_urls]),
+        ("relay", Role.RELAY, [database_url_of]),
         ("console", Role.CONSOLE, [require_safe_access]),
         ("eventflow", Role.OPERATOR, []),
     ],
@@ -147,7 +158,7 @@ def in_container(service: str, given: dict[str, str], made: Path, secrets: Path)
 def test_each_service_starts_with_its_own_secrets_only(
     service: str,
     role: Role,
-    guards: list[Callable[[Settings], None]],
+    guards: list[Callable[[Settings], object]],
     given: dict[str, str],
     flows: set[str],
     made: Path,
@@ -178,9 +189,27 @@ def test_the_history_is_in_the_database_of_the_profile(
     assert url is not None
     parts = urlsplit(url.get_secret_value())
     database = COMPOSE["services"][parts.hostname]
-    assert database["profiles"] == ["history"]
+    assert "history" in database["profiles"]
     assert database["environment"]["POSTGRES_USER"] == parts.username == parts.path.removeprefix("/")
     assert parts.password == (made / "secrets/postgres-password").read_text().strip()
+
+
+def test_handlers_and_relay_use_the_database_of_the_profile(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in in_container("relay", HANDLERS, made, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    parts = urlsplit(database_url_of(load(None, Role.RELAY)))
+    database = COMPOSE["services"][parts.hostname]
+    assert "handlers" in database["profiles"]
+    assert parts.password == (made / "secrets/postgres-password").read_text().strip()
+
+
+def test_the_handler_of_the_example_is_the_one_in_its_folder() -> None:
+    folder = DEPLOY / re.search(r"^# HANDLERS_DIRECTORY=\./(\S+)$", EXAMPLE, re.MULTILINE)[1]  # type: ignore[index]
+    toml = tomllib.loads((folder / "eventflow.toml").read_text())
+    assert HANDLERS["EVENTFLOW_FLOWS__ORDERS__HANDLER__CALL"] == toml["flows"]["orders"]["handler"]["call"]
+    assert (folder / "Dockerfile").read_text().count("FROM") == 1
 
 
 def test_the_operators_command_starts_no_other_service() -> None:

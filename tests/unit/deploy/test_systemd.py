@@ -21,6 +21,8 @@ UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
 COLLECTOR = UNITS / "eventflow-collector.service"
 PROCESSOR = UNITS / "eventflow-processor@.service"
 CONSOLE = UNITS / "eventflow-console.service"
+RELAY = UNITS / "eventflow-relay.service"
+UNITS_OF_SERVICES = (COLLECTOR, PROCESSOR, RELAY, CONSOLE)
 OLDEST_SYSTEMD = 250
 EXPOSURE_MAX = 15
 """Of 100, in tenths of the figure that systemd-analyze shows; below 20 it is called OK."""
@@ -50,7 +52,7 @@ def analyze(*arguments: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("unit", [COLLECTOR, PROCESSOR, CONSOLE], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", UNITS_OF_SERVICES, ids=lambda unit: unit.name)
 class TestUnit:
     def test_systemd_finds_no_mistake(self, unit: Path, tmp_path: Path) -> None:
         analyze("verify", "--recursive-errors=no", str(installed(unit, tmp_path)))
@@ -79,15 +81,16 @@ class TestUnit:
 
 def test_the_units_differ_only_where_they_must() -> None:
     def lines(unit: Path) -> set[str]:
-        text = re.sub("collector|processor|console", "SERVICE", unit.read_text())
+        text = re.sub("collector|processor|relay|console", "SERVICE", unit.read_text())
         return {line for line in text.splitlines() if line and not line.startswith("#")}
 
-    shared = lines(COLLECTOR) & lines(PROCESSOR) & lines(CONSOLE)
-    own = {unit: {line.split("=")[0] for line in lines(unit) - shared} for unit in (COLLECTOR, PROCESSOR, CONSOLE)}
+    shared = set.intersection(*map(lines, UNITS_OF_SERVICES))
+    own = {unit: {line.split("=")[0] for line in lines(unit) - shared} for unit in UNITS_OF_SERVICES}
     assert own == {
         COLLECTOR: {
             *("Description", "KillMode", "LoadCredential", "StateDirectory", "StateDirectoryMode", "Environment")
         },
         PROCESSOR: {"Description", "LoadCredential"},
+        RELAY: {"Description", "LoadCredential", "Environment"},
         CONSOLE: {"Description", "LoadCredential", "Environment"},
     }
