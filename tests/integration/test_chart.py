@@ -15,6 +15,7 @@ from eventflow.settings.root import Settings
 from eventflow_collector.guards import require_safe_exposure
 from eventflow_console.guards import require_safe_access
 from eventflow_processor.guards import require_target_urls
+from eventflow_relay.guards import database_url_of
 from tests.support.charts import MINIMAL, VALUE_SETS, rendered
 from tests.support.kubernetes import (
     CHART,
@@ -194,11 +195,30 @@ def test_each_service_sees_its_own_secrets_only() -> None:
     }
 
 
+def test_only_what_runs_handlers_has_their_code_and_their_databases() -> None:
+    specs = {name: spec for name, _, spec in pods(rendered("with handlers"))}
+    with_code = {
+        name for name, spec in specs.items() if spec["containers"][0]["image"] == "registry.example.com/shop:7"
+    }
+    with_urls = {name for name, spec in specs.items() if "eventflow-handlers" in secrets_of(spec).values()}
+    assert with_code == with_urls == {"event-flow-processor", "event-flow-test"}
+    directory = "/run/secrets/eventflow"
+    assert secrets_of(specs["event-flow-relay"]) == {
+        f"{directory}/broker-url": "eventflow/relay-broker-url",
+        f"{directory}/database-url": "eventflow/database-url",
+    }
+    assert secrets_of(specs["event-flow-database-migration"]) == {
+        f"{directory}/database-url": "eventflow/database-owner-url"
+    }
+
+
 CONTENTS = {
     "broker-url": "amqp://user:password@rabbitmq:5672/eventflow",
     "broker-username": "user",
     "broker-password": "password-of-it",
     "history-url": "postgresql://user:password@postgres/eventflow",
+    "database-url": "postgresql://user:password@postgres/shop",
+    "handlers": "postgresql://user:password@postgres/shop",
     "console-users": "alice:$scrypt$ln=15,r=8,p=3$c2FsdHNhbHRzYWx0c2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g",
     "sources": "key-of-a-sender-1",
     "targets": '{"Authorization": "Bearer 1"}',
@@ -211,6 +231,7 @@ CONTENTS = {
     [
         ("collector", Role.COLLECTOR, [require_safe_exposure]),
         ("processor", Role.PROCESSOR, [require_target_urls]),
+        ("relay", Role.RELAY, [database_url_of]),
         ("console", Role.CONSOLE, [require_safe_access]),
         ("test", Role.OPERATOR, []),
     ],
@@ -219,7 +240,7 @@ def test_each_service_starts_with_the_settings_of_its_pod(
     name: str,
     service: str,
     role: Role,
-    guards: list[Callable[[Settings], None]],
+    guards: list[Callable[[Settings], object]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -245,7 +266,7 @@ def in_directory(spec: Manifest, config: Manifest, directory: Path) -> dict[str,
             file.write_text(CONTENTS[Path(path).name])
         elif Path(path).name in CONTENTS:
             file.mkdir(parents=True)
-            for flow in ("default", "shopify"):
+            for flow in ("default", "shopify", "orders"):
                 (file / flow).write_text(CONTENTS[Path(path).name])
     settings = files / "etc/eventflow/config"
     settings.mkdir(parents=True)

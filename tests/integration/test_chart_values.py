@@ -28,6 +28,7 @@ from tests.support.kubernetes import template, with_values
         ({"config": "[target\n"}, "config is not valid TOML"),
         ({"broker": {"existingSecret": ""}}, "broker.existingSecret is missing"),
         ({"console": {"auth": {"existingSecret": ""}}}, "console.auth.existingSecret is missing"),
+        ({"relay": {"enabled": True}}, "relay.existingSecret is missing"),
         (
             {"collector": {"autoscaling": {"enabled": True, "engine": "keda"}}},
             "collector.autoscaling.prometheusUrl is missing",

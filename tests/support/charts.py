@@ -34,11 +34,28 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
                 "tlsSecret": "rabbitmq-ca",
                 "users": {
                     service: {"existingSecret": f"{service}-user-credentials"}
-                    for service in ("collector", "processor", "console", "operator")
+                    for service in ("collector", "processor", "relay", "console", "operator")
                 },
-            }
+            },
+            "relay": {"enabled": True, "existingSecret": "eventflow-database"},
         },
     ),
+    "with handlers": {
+        "config": (
+            "[flows.orders.source]\nallow_unauthenticated = true\n"
+            '[flows.orders.handler]\ncall = "shop.handlers:book"\n'
+            "[flows.notify.source]\nenabled = false\n"
+            '[flows.notify.target]\nurl = "http://target/"\nrate_per_s = 10\n'
+        ),
+        "broker": {"existingSecret": "eventflow"},
+        "console": {"auth": {"existingSecret": "eventflow"}},
+        "processor": {"image": {"repository": "registry.example.com/shop", "tag": "7"}},
+        "handlers": {"existingSecret": "eventflow-handlers"},
+        "relay": {"enabled": True, "existingSecret": "eventflow", "urlKeys": {"owner": "database-owner-url"}},
+        "networkPolicy": {"enabled": True},
+        "podMonitor": {"enabled": True},
+        "env": {"EVENTFLOW_FLOWS__ORDERS__HANDLER__DATABASE_URL_FILE": "/run/secrets/handlers/orders"},
+    },
     "without a spool": with_values(MINIMAL, {"collector": {"spool": {"enabled": False}}}),
     "without a console": with_values(MINIMAL, {"console": {"enabled": False}}),
     "behind a proxy": with_values(

@@ -34,10 +34,25 @@ Most templates below take (dict "root" $ "component" NAME), since each service h
 {{- default $own .Values.serviceAccount.name }}
 {{- end }}
 
+{{/* The image of a component. Only processors run handlers, and `eventflow check` imports them too. */}}
 {{- define "event-flow.image" -}}
-{{- $image := .Values.image -}}
-{{ $image.repository }}
-{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default .Chart.AppVersion $image.tag }}{{ end }}
+{{- $image := .root.Values.image -}}
+{{- if has .component (list "processor" "tests") }}
+{{- with .root.Values.processor.image }}
+{{- $image = ternary . $image (ne .repository "") }}
+{{- end }}
+{{- end }}
+{{- $image.repository }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default .root.Chart.AppVersion $image.tag }}{{ end }}
+{{- end }}
+
+{{/* The services that run, as a JSON array. */}}
+{{- define "event-flow.components" -}}
+{{- $names := list "collector" "processor" }}
+{{- range $name := list "relay" "console" }}
+{{- if (index $.Values $name).enabled }}{{ $names = append $names $name }}{{ end }}
+{{- end }}
+{{- toJson $names }}
 {{- end }}
 
 {{/* The labels by which Services, PDBs and policies select pods. They never change, because a workload's selector cannot. */}}

@@ -1,5 +1,5 @@
 {{/*
-Pods of the services: everything that collector, processor and console have in common.
+Pods of the services: everything that all of them have in common.
 
 Each template takes (dict "root" $ "component" NAME). `component` is also the key of its values, and of its user in
 `broker.users` unless `user` names another one.
@@ -60,7 +60,7 @@ imagePullSecrets:
 {{- end }}
 
 {{- define "event-flow.containerSecurity" -}}
-image: {{ include "event-flow.image" .root }}
+image: {{ include "event-flow.image" . }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -171,13 +171,18 @@ EVENTFLOW_HISTORY__URL_FILE: /run/secrets/eventflow/history-url
 {{- end }}
 {{- end }}
 
-{{/* Not empty if a service uses the history and there is one. Collectors do not. */}}
+{{/* Not empty if a service uses the history and there is one. Collectors and relays do not. */}}
 {{- define "event-flow.usesHistory" -}}
-{{- if ne .component "collector" }}{{ .root.Values.history.existingSecret }}{{ end }}
+{{- if not (has .component (list "collector" "relay")) }}{{ .root.Values.history.existingSecret }}{{ end }}
+{{- end }}
+
+{{/* The Secret of the handlers, for the components that run them or connect to their databases. */}}
+{{- define "event-flow.handlersSecret" -}}
+{{- if has .component (list "processor" "tests") }}{{ .root.Values.handlers.existingSecret }}{{ end }}
 {{- end }}
 
 {{- define "event-flow.adminPort" -}}
-{{- get (dict "collector" 9464 "processor" 9465 "console" 9466) .component }}
+{{- get (dict "collector" 9464 "processor" 9465 "console" 9466 "relay" 9467) .component }}
 {{- end }}
 
 {{- define "event-flow.brokerSecret" -}}
@@ -216,6 +221,11 @@ readinessProbe:
 {{- if .root.Values.broker.tlsSecret }}
 - name: broker-tls
   mountPath: /etc/eventflow/broker-tls
+  readOnly: true
+{{- end }}
+{{- if include "event-flow.handlersSecret" . }}
+- name: handlers
+  mountPath: /run/secrets/handlers
   readOnly: true
 {{- end }}
 {{- with $values.extraVolumeMounts }}
@@ -258,6 +268,12 @@ gets only its own keys of a Secret.
     defaultMode: 0440
     sources:
       {{- include "event-flow.connectionSecrets" . | nindent 6 }}
+      {{- if eq .component "relay" }}
+      - secret:
+          name: {{ required "relay.existingSecret is missing: name the Secret with the URL of the database" $values.existingSecret }}
+          items:
+            - { key: {{ $values.urlKeys.relay }}, path: database-url }
+      {{- end }}
       {{- if and (eq .component "console") (eq $values.auth.mode "basic") }}
       - secret:
           name: {{ required "console.auth.existingSecret is missing: name the Secret with the console's users, or set console.enabled=false" $values.auth.existingSecret }}
@@ -269,6 +285,12 @@ gets only its own keys of a Secret.
     sizeLimit: 64Mi
 {{- with .root.Values.broker.tlsSecret }}
 - name: broker-tls
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
+{{- with include "event-flow.handlersSecret" . }}
+- name: handlers
   secret:
     secretName: {{ . }}
     defaultMode: 0440
