@@ -71,6 +71,8 @@ def script_of(document: Path) -> Iterator[str]:
 
 
 def command_of(step: Step) -> str:
+    if step.file is not None:
+        return f"cat >{step.file} <<'END OF FILE'\n{step.text}END OF FILE\n"
     if step.until is None:
         return step.text
     return f'{{\n{step.text}}} >"$HOME/line-{step.line}.log" 2>&1 &\nuntil_there {step.until}\n'

@@ -5,6 +5,7 @@ A comment is invisible to a reader of the page. It stands in front of the block 
     <!-- doc test: not run: needs Docker -->            its commands and options are only looked up
     <!-- doc test: background until HOST:PORT -->       it keeps running; the next step begins when something listens
     <!-- doc test: background until FILE -->            the same, when this file exists
+    <!-- doc test: file eventflow.toml -->              the block, in any language, becomes this file
     <!-- doc test: setup                                what a reader does in another way, such as with an editor
     sed -i 's#<the URL of your API>#http://127.0.0.1:8090/#' eventflow.toml
     -->
@@ -21,8 +22,10 @@ WITH_COMMANDS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECUR
     file for folder in ("docs", "deploy") for file in (ROOT / folder).rglob("*.md")
 )
 
-_STEP = re.compile(r"<!-- doc test: (?P<directive>.*?)-->|^```sh\n(?P<block>.*?)^```$", re.DOTALL | re.MULTILINE)
-_NOT_RUN, _BACKGROUND = "not run: ", "background until "
+_STEP = re.compile(
+    r"<!-- doc test: (?P<directive>.*?)-->|^```(?P<language>\w+)\n(?P<block>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+_NOT_RUN, _BACKGROUND, _FILE = "not run: ", "background until ", "file "
 _COMMENT = re.compile(r"(?:^|\s)#(?:\s.*)?$", re.MULTILINE)
 _SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _BETWEEN_COMMANDS = {"&&", "||", ";", "|", "&", "(", ")", "()", "{", "}", ">", "<", ">>", ";;"}
@@ -30,22 +33,43 @@ _BETWEEN_COMMANDS = {"&&", "||", ";", "|", "&", "(", ")", "()", "{", "}", ">", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A block, or commands of a setup.
+    """A block with commands or for a file, or commands of a setup.
 
     Attributes:
         line: Its first line in the document.
-        not_run: The reason if it is not run.
-        until: If it runs in the background: the address or the file to wait for.
+        language: Language of the block, such as `sh`.
+        text: The commands, or the content of the file.
+        directive: Of the comment in front of it; empty if there is none.
     """
 
     line: int
     text: str
-    not_run: str | None = None
-    until: str | None = None
+    language: str = "sh"
+    directive: str = ""
+
+    @property
+    def not_run(self) -> str | None:
+        """The reason if it is not run."""
+        return _after(_NOT_RUN, self.directive)
+
+    @property
+    def until(self) -> str | None:
+        """The address or the file to wait for if it runs in the background."""
+        return _after(_BACKGROUND, self.directive)
+
+    @property
+    def file(self) -> str | None:
+        """The name of the file if it becomes one."""
+        return _after(_FILE, self.directive)
 
 
 def steps_of(document: Path) -> Iterator[Step]:
-    """Yield the steps of a document, in order."""
+    """Yield the steps of a document, in order: blocks with commands, files and setups."""
+    return (step for step in blocks_of(document) if step.language == "sh" or step.file is not None)
+
+
+def blocks_of(document: Path) -> Iterator[Step]:
+    """Yield all blocks of a document that have a language, and the setups, in order."""
     text = document.read_text()
     directive = ""
     for found in _STEP.finditer(text):
@@ -56,12 +80,7 @@ def steps_of(document: Path) -> Iterator[Step]:
                 yield Step(line=line, text=directive.removeprefix("setup\n"))
                 directive = ""
             continue
-        yield Step(
-            line=line,
-            text=found["block"],
-            not_run=_after(_NOT_RUN, directive),
-            until=_after(_BACKGROUND, directive),
-        )
+        yield Step(line=line, text=found["block"], language=found["language"], directive=directive)
         directive = ""
 
 
@@ -72,6 +91,8 @@ def _after(prefix: str, directive: str) -> str | None:
 def commands_in(document: Path) -> Iterator[list[str]]:
     """Yield the words of each simple command: those of the blocks, and those of `code` in the text."""
     for step in steps_of(document):
+        if step.file is not None:
+            continue
         for line in _COMMENT.sub("", step.text.replace("\\\n", " ")).splitlines():
             yield from _simple(line)
     prose = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)

@@ -96,6 +96,7 @@ CHECKS: dict[str, Callable[[Sequence[str]], None]] = {
     "eventflow": check_eventflow,
     "eventflow-collector": check_service("eventflow_collector"),
     "eventflow-processor": check_service("eventflow_processor"),
+    "eventflow-relay": check_service("eventflow_relay"),
     "make": check_make,
     "python": check_python,
     "docker": check_docker,
