@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventflow.cli.console import err
-from eventflow.operations.progress import Counting
+from eventflow.operations.tally import Tally
 
 
 @contextmanager
-def shown_progress(name: str, tally: Counting) -> Iterator[None]:
+def shown_progress(name: str, tally: Tally) -> Iterator[None]:
     """Show the progress in a tally on the terminal, if there is one."""
     with Progress(
         TextColumn("{task.description}"),

@@ -12,7 +12,7 @@ from eventflow.cli.connection import with_link
 from eventflow.cli.console import out, print_json, printable
 from eventflow.cli.options import ConfigOption, DryRunOption, JsonOption, settings_of, usage_of
 from eventflow.cli.progress import shown_progress
-from eventflow.operations.left_spool import LeftSpool, Tally, files_in, opened, send
+from eventflow.operations.left_spool import LeftSpool, SpoolTally, files_in, opened, send
 from eventflow.topology import flow_of
 
 app = new_group("Handle a spool directory that no collector uses any more.")
@@ -36,7 +36,7 @@ def send_spool(
     Events that cannot be read, or that RabbitMQ refuses, stay in the directory. The exit status is 0 only if none is
     left. A directory that a running collector uses is refused: this collector sends the events itself.
     """
-    settings, tally = settings_of(context, config), Tally()
+    settings, tally = settings_of(context, config), SpoolTally()
     with usage_of("DIR"):
         files = files_in(directory)
     with opened(files) as spool:
@@ -68,7 +68,7 @@ def _by_flow(queues: Counter[str]) -> Counter[str]:
 
 
 def _document_of(
-    spool: LeftSpool, tally: Tally, *, directory: Path, done: str, handled: Counter[str], left: int
+    spool: LeftSpool, tally: SpoolTally, *, directory: Path, done: str, handled: Counter[str], left: int
 ) -> dict[str, Any]:
     return {
         "directory": str(directory),
@@ -83,7 +83,7 @@ def _document_of(
 
 
 def _print(
-    spool: LeftSpool, tally: Tally, *, directory: Path, done: str, handled: Counter[str], unsent: Counter[str]
+    spool: LeftSpool, tally: SpoolTally, *, directory: Path, done: str, handled: Counter[str], unsent: Counter[str]
 ) -> None:
     flows = ", ".join(f"{events} of flow {flow}" for flow, events in _by_flow(handled).items())
     out.print(printable(f"{done} {handled.total()} events of {directory}{flows and ': '}{flows}"), soft_wrap=True)

@@ -16,8 +16,8 @@ from eventflow.errors import (
     PublishError,
     PublishTimeoutError,
 )
-from eventflow.operations.progress import Counting
 from eventflow.operations.session import CONFIRM_TIMEOUT_S, Link, publishing
+from eventflow.operations.tally import Tally
 from eventflow.spool.claims import Claim, SpoolFiles
 from eventflow.spool.store import Row, SpoolCorruptedError, SpoolUnavailableError, Store
 from eventflow.topology import flow_of, ingest_specs
@@ -63,7 +63,7 @@ class LeftSpool:
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally(Counting):
+class SpoolTally(Tally):
     """Progress through the readable events of a spool: those that were sent or refused.
 
     Attributes:
@@ -117,7 +117,7 @@ def opened(spool: SpoolFiles) -> Iterator[LeftSpool]:
         yield LeftSpool(files=files, damaged=damaged, set_aside=[path.name for path in spool.set_aside()])
 
 
-async def send(link: Link, spool: LeftSpool, tally: Tally) -> None:
+async def send(link: Link, spool: LeftSpool, tally: SpoolTally) -> None:
     """Publish the events of all files, in the order of each file. Delete each after its confirm.
 
     A crash may send the events of one window twice, and loses none. An event that the broker refuses stays.
@@ -143,7 +143,7 @@ def _open(claim: Claim, stack: ExitStack) -> LeftFile:
     return LeftFile(name=claim.path.name, store=store, unreadable=store.set_unreadable_aside())
 
 
-async def _send_window(store: Store, rows: Sequence[Row], publisher: Publisher, tally: Tally) -> None:
+async def _send_window(store: Store, rows: Sequence[Row], publisher: Publisher, tally: SpoolTally) -> None:
     window: list[tuple[Row, Publication]] = []
     try:
         failure = await _publish(rows, publisher, window, tally)
@@ -159,7 +159,7 @@ async def _send_window(store: Store, rows: Sequence[Row], publisher: Publisher, 
 
 
 async def _publish(
-    rows: Sequence[Row], publisher: Publisher, window: list[tuple[Row, Publication]], tally: Tally
+    rows: Sequence[Row], publisher: Publisher, window: list[tuple[Row, Publication]], tally: SpoolTally
 ) -> EventFlowError | None:
     """Publish rows into `window`, and wait until all are resolved; return the error after which no other can be sent.
 

@@ -14,7 +14,7 @@ from eventflow.control.overrides import Overrides
 from eventflow.errors import EventFlowError
 from eventflow.event import new_event_id, utc_now
 from eventflow.history.records import Action
-from eventflow.operations.dead.browse import Bounds, Tally, browse
+from eventflow.operations.dead.browse import Bounds, DeadTally, browse
 from eventflow.operations.dead.exports import exported
 from eventflow.operations.dead.selection import Selection, in_words
 from eventflow.operations.overrides import change_overrides, require_rate
@@ -104,9 +104,9 @@ class Actions:
             await cancel_and_wait(reading)
 
     async def _read(self, flow: str, selection: Selection, chunks: "asyncio.Queue[bytes]") -> None:
-        tally = Tally()
+        tally = DeadTally()
 
-        async def put(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+        async def put(_: Browser, letters: Sequence[Browsed], tally: DeadTally) -> None:
             tally.done += len(letters)
             if not letters:
                 return

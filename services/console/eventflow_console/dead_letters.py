@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from eventflow.amqp.browser import Browsed, Browser
 from eventflow.errors import BusyError
-from eventflow.operations.dead.browse import Bounds, DeadQueue, Found, Tally, browse, first
+from eventflow.operations.dead.browse import Bounds, DeadQueue, DeadTally, Found, browse, first
 from eventflow.operations.dead.letters import record_of, shown_reason, summary_of
 from eventflow.operations.dead.selection import Selection
 from eventflow.operations.session import Link
@@ -133,12 +133,12 @@ class DeadLetters:
         reasons: Counter[str] = Counter()
         types: Counter[str] = Counter()
 
-        async def add(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+        async def add(_: Browser, letters: Sequence[Browsed], tally: DeadTally) -> None:
             reasons.update(map(shown_reason, letters))
             types.update(letter.envelope.event.type for letter in letters)
             tally.done += len(letters)
 
-        tally = Tally()
+        tally = DeadTally()
         async with self._searching(flow) as link:
             await finished(browse(link, self._queues[flow], selection, add, tally, bounds=SEARCH))
         return DeadCount(

@@ -11,7 +11,7 @@ import structlog
 
 from eventflow.errors import EventFlowError
 from eventflow.event import new_event_id, utc_now
-from eventflow.operations.dead.browse import Tally
+from eventflow.operations.dead.browse import DeadTally
 from eventflow.operations.dead.replay import replay
 from eventflow.operations.dead.selection import Selection
 from eventflow.operations.session import connected
@@ -63,7 +63,7 @@ class _Replay:
         self.flow = flow
         self.selection = selection
         self.by = by
-        self.tally = Tally()
+        self.tally = DeadTally()
         self.started_at = utc_now()
         self.ended_at: datetime | None = None
         self.state: JobState = "running"

@@ -34,7 +34,17 @@ from eventflow.cli.new_file import STANDARD_STREAM, writing
 from eventflow.cli.options import ConfigOption, DryRunOption, JsonOption, OneFlowOption, one_flow_of, settings_of
 from eventflow.cli.progress import shown_progress
 from eventflow.errors import EventFlowError
-from eventflow.operations.dead.browse import UNBOUNDED, Action, Bounds, DeadQueue, Tally, browse, count, delete, first
+from eventflow.operations.dead.browse import (
+    UNBOUNDED,
+    Action,
+    Bounds,
+    DeadQueue,
+    DeadTally,
+    browse,
+    count,
+    delete,
+    first,
+)
 from eventflow.operations.dead.exports import exported
 from eventflow.operations.dead.letters import forwarded_of, headers_of, shown_cause, shown_reason, summary_of
 from eventflow.operations.dead.replay import replay, replay_file
@@ -151,7 +161,7 @@ def count_dead_letters(
     selection = selection_of(reason, event_type, since, until, statuses=status)
     reasons: Counter[str] = Counter()
 
-    async def add(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+    async def add(_: Browser, letters: Sequence[Browsed], tally: DeadTally) -> None:
         reasons.update(printable(shown_reason(letter)) for letter in letters)
         tally.done += len(letters)
 
@@ -191,7 +201,7 @@ def export_dead_letters(
         writing(file) as sink,
     ):
 
-        async def write(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+        async def write(_: Browser, letters: Sequence[Browsed], tally: DeadTally) -> None:
             for letter in letters:
                 sink.write(json.dumps(exported(letter, queue.flow)) + "\n")
             tally.done += len(letters)
@@ -317,7 +327,7 @@ def _browse(
     queue: DeadQueue,
     selection: Selection,
     action: Action,
-    tally: Tally,
+    tally: DeadTally,
     *,
     bounds: Bounds = UNBOUNDED,
 ) -> None:
@@ -342,8 +352,8 @@ def _reported(
     console: Console = out,
     things: str = "dead letters",
     more: Callable[[], dict[str, Any]] = dict,
-    recorded: Callable[[Tally], None] | None = None,
-) -> Iterator[Tally]:
+    recorded: Callable[[DeadTally], None] | None = None,
+) -> Iterator[DeadTally]:
     """Print the number of dead letters that were handled, even if an error ends the command half-way.
 
     Args:
@@ -355,7 +365,7 @@ def _reported(
         more: Called for more fields of the document.
         recorded: Puts the action on record, also if only a part of it was done.
     """
-    tally = Tally()
+    tally = DeadTally()
     try:
         yield tally
     except BaseException:
@@ -373,17 +383,17 @@ def _reported(
         recorded(tally)
 
 
-def _recorded(settings: Settings, kind: str, queue: DeadQueue, selected: str) -> Callable[[Tally], None]:
+def _recorded(settings: Settings, kind: str, queue: DeadQueue, selected: str) -> Callable[[DeadTally], None]:
     """Return a function that puts an action on dead letters on record."""
 
-    def put(tally: Tally) -> None:
+    def put(tally: DeadTally) -> None:
         events = f"{tally.done} event{'' if tally.done == 1 else 's'}"
         record(settings, kind, flow=queue.flow, detail=f"{events} ({selected})")
 
     return put
 
 
-def _require_found(selection: Selection, tally: Tally, queue: DeadQueue) -> None:
+def _require_found(selection: Selection, tally: DeadTally, queue: DeadQueue) -> None:
     if missing := sorted(selection.ids - tally.found_ids):
         raise EventFlowError(_none_has(missing, tally.seen, queue.flow))
 

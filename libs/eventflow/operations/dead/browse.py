@@ -10,8 +10,8 @@ from typing import Generic, Self, TypeVar
 
 from eventflow.amqp.browser import Browsed, Browser, browsing
 from eventflow.operations.dead.selection import Selection
-from eventflow.operations.progress import Counting
 from eventflow.operations.session import Link
+from eventflow.operations.tally import Tally
 from eventflow.settings.root import Settings
 from eventflow.tasks import finished
 from eventflow.topology import dead_queue
@@ -49,7 +49,7 @@ class DeadQueue:
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally(Counting):
+class DeadTally(Tally):
     """Progress through the dead letters of a queue.
 
     Attributes:
@@ -64,7 +64,7 @@ class Tally(Counting):
     is_ending: bool = False
 
 
-Action = Callable[[Browser, Sequence[Browsed], Tally], Awaitable[None]]
+Action = Callable[[Browser, Sequence[Browsed], DeadTally], Awaitable[None]]
 """Handles the selected dead letters of one read, and counts in the tally those that are done."""
 
 
@@ -134,7 +134,7 @@ async def first(
 
 
 async def browse(
-    link: Link, queue: DeadQueue, selection: Selection, action: Action, tally: Tally, *, bounds: Bounds = UNBOUNDED
+    link: Link, queue: DeadQueue, selection: Selection, action: Action, tally: DeadTally, *, bounds: Bounds = UNBOUNDED
 ) -> None:
     """Read each dead letter that is in the queue now, and apply the action to the selected ones.
 
@@ -158,17 +158,17 @@ async def browse(
             tally.on_read()
 
 
-async def delete(browser: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+async def delete(browser: Browser, letters: Sequence[Browsed], tally: DeadTally) -> None:
     """Ack the dead letters, so that the broker deletes them."""
     await handle_each(letters, tally, browser.ack)
 
 
-async def count(_: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+async def count(_: Browser, letters: Sequence[Browsed], tally: DeadTally) -> None:
     """Count the dead letters and leave them in the queue."""
     tally.done += len(letters)
 
 
-async def handle_each(items: Sequence[T], tally: Tally, handle: Callable[[T], Awaitable[None]]) -> None:
+async def handle_each(items: Sequence[T], tally: DeadTally, handle: Callable[[T], Awaitable[None]]) -> None:
     """Handle all of them concurrently. If one fails, the others finish first and are counted.
 
     If the operation is cancelled, all of them finish too: a dead letter with a confirmed copy must be acked, or its
@@ -177,7 +177,7 @@ async def handle_each(items: Sequence[T], tally: Tally, handle: Callable[[T], Aw
     await finished(_handle_all(items, tally, handle))
 
 
-async def _handle_all(items: Sequence[T], tally: Tally, handle: Callable[[T], Awaitable[None]]) -> None:
+async def _handle_all(items: Sequence[T], tally: DeadTally, handle: Callable[[T], Awaitable[None]]) -> None:
     results = await asyncio.gather(*map(handle, items), return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
     tally.done += len(results) - len(failures)

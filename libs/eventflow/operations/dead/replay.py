@@ -6,7 +6,7 @@ from itertools import islice
 from eventflow.amqp.browser import Browsed, Browser
 from eventflow.amqp.publisher import Publisher
 from eventflow.message import Envelope, encode, restarted
-from eventflow.operations.dead.browse import DeadQueue, Tally, browse, handle_each
+from eventflow.operations.dead.browse import DeadQueue, DeadTally, browse, handle_each
 from eventflow.operations.dead.export_file import ExportFile
 from eventflow.operations.dead.selection import Selection
 from eventflow.operations.session import CONFIRM_TIMEOUT_S, Link, publishing
@@ -16,7 +16,7 @@ UNCONFIRMED_MAX = 32
 """Events of a file that are sent before their confirms are awaited."""
 
 
-async def replay(link: Link, queue: DeadQueue, selection: Selection, tally: Tally) -> None:
+async def replay(link: Link, queue: DeadQueue, selection: Selection, tally: DeadTally) -> None:
     """Move the selected dead letters to the replay lane. Their attempts are counted from zero again.
 
     A dead letter is acked only after its copy is confirmed: a crash in between duplicates an event and never loses one.
@@ -26,7 +26,7 @@ async def replay(link: Link, queue: DeadQueue, selection: Selection, tally: Tall
     """
     async with publishing(link, ingest_specs(queue.flow)) as publisher:
 
-        async def move_all(browser: Browser, letters: Sequence[Browsed], tally: Tally) -> None:
+        async def move_all(browser: Browser, letters: Sequence[Browsed], tally: DeadTally) -> None:
             await handle_each(
                 letters, tally, lambda letter: _move(browser, publisher, letter, restarted(letter.envelope), queue.flow)
             )
@@ -34,7 +34,7 @@ async def replay(link: Link, queue: DeadQueue, selection: Selection, tally: Tall
         await browse(link, queue, selection, move_all, tally)
 
 
-async def replay_file(link: Link, queue: DeadQueue, file: ExportFile, tally: Tally) -> None:
+async def replay_file(link: Link, queue: DeadQueue, file: ExportFile, tally: DeadTally) -> None:
     """Send each event of a file to the replay lane, in place of its dead letter if that is still in the queue.
 
     Each line stands for one dead letter. If the queue has more of an id than the file, the others stay. As in `replay`,
@@ -46,11 +46,11 @@ async def replay_file(link: Link, queue: DeadQueue, file: ExportFile, tally: Tal
     lane, tally.seen = lane_queue(queue.flow, Lane.REPLAY), file.lines
     async with publishing(link, ingest_specs(queue.flow)) as publisher:
 
-        async def move_all(browser: Browser, letters: Sequence[Browsed], _: Tally) -> None:
+        async def move_all(browser: Browser, letters: Sequence[Browsed], _: DeadTally) -> None:
             edited = [(letter, envelope) for letter in letters if (envelope := file.take(letter.envelope.event.id))]
             await handle_each(edited, tally, lambda pair: _move(browser, publisher, *pair, queue.flow))
 
-        await browse(link, queue, Selection(ids=file.ids), move_all, Tally())
+        await browse(link, queue, Selection(ids=file.ids), move_all, DeadTally())
         rest = file.take_rest()
         while envelopes := list(islice(rest, UNCONFIRMED_MAX)):
             await handle_each(envelopes, tally, lambda envelope: _publish(publisher, envelope, lane))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True, kw_only=True)
-class Counting:
+class Tally:
     """Progress of an operation, which is known even if the operation fails half-way.
 
     Attributes:
