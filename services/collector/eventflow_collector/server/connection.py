@@ -24,7 +24,7 @@ from eventflow.network.connection_limit import ConnectionLimit
 from eventflow_collector.ingest import Exchange, Ingest, Reception
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.responses import Response, problem, written
-from eventflow_collector.server.departure import Departure
+from eventflow_collector.server.closing import Closing
 from eventflow_collector.server.peer import address_of
 from eventflow_collector.server.plain import PlainRequest, Unread, read_plain
 from eventflow_collector.server.protocol import ProblemProtocol
@@ -61,7 +61,7 @@ class Shared:
         *,
         budget: ByteBudget,
         limit: ConnectionLimit,
-        departure: Departure,
+        closing: Closing,
         to_aiohttp: Callable[[], ProblemProtocol],
         on_crash: Callable[[BaseException], None],
     ) -> None:
@@ -71,14 +71,14 @@ class Shared:
             ingest: Receives the plain requests.
             budget: Bounds the memory of requests.
             limit: Bounds the number of connections.
-            departure: Decides whether answers close their connections.
+            closing: Decides whether answers close their connections.
             to_aiohttp: Makes the protocol that serves a connection from its first request that is not plain.
             on_crash: Called with each unexpected error. Never raises.
         """
         self.ingest = ingest
         self.budget = budget
         self.limit = limit
-        self.departure = departure
+        self.closing = closing
         self.to_aiohttp = to_aiohttp
         self.on_crash = on_crash
         self.open: set[Connection] = set()
@@ -271,7 +271,7 @@ class Connection(asyncio.Protocol, Exchange):
     def _write_answers(self) -> None:
         receptions, pieces = self._receptions, []
         while receptions and (response := receptions[0].response) is not None:
-            if self._shared.departure.has_begun and self._is_last_answer:
+            if self._shared.closing.has_begun and self._is_last_answer:
                 response = response._replace(closes=True)
                 self._state = State.ENDING
             pieces.append(written(response, unix_s=int(time.time())))

@@ -15,8 +15,8 @@ from eventflow_collector.intake import rejection
 from eventflow_collector.openapi import document
 from eventflow_collector.responses import Response
 from eventflow_collector.router import ToDescription, ToFlow, route
+from eventflow_collector.server.closing import Closing
 from eventflow_collector.server.decoder import BodyDecoder
-from eventflow_collector.server.departure import Departure
 from eventflow_collector.server.peer import address_of
 from eventflow_collector.server.protocol import ProblemProtocol
 from eventflow_collector.server.writing import response_to
@@ -25,20 +25,20 @@ CONTINUE = "100-continue"
 RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def request_handler(ingest: Ingest, *, body_timeout_s: float, departure: Departure) -> RequestHandler:
+def request_handler(ingest: Ingest, *, body_timeout_s: float, closing: Closing) -> RequestHandler:
     """Return the function that answers every request.
 
     Args:
         ingest: Takes the requests that bring events.
         body_timeout_s: The longest time in which a body may arrive.
-        departure: Decides whether answers close their connections.
+        closing: Decides whether answers close their connections.
     """
     description = responses.description(json.dumps(document()).encode())
     decoder = BodyDecoder()
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         response = await respond(request)
-        if departure.has_begun and not cast("ProblemProtocol", request.protocol).has_next_request:
+        if closing.has_begun and not cast("ProblemProtocol", request.protocol).has_next_request:
             response = response._replace(closes=True)
         return response_to(request, response)
 

@@ -36,8 +36,8 @@ from eventflow_collector.intake.flow import flow_of
 from eventflow_collector.metrics import CollectorMetrics
 from eventflow_collector.senders.certificates import Certificates
 from eventflow_collector.server.certificates import CertificateFetcher
+from eventflow_collector.server.closing import Closing
 from eventflow_collector.server.connection import Connection, Shared
-from eventflow_collector.server.departure import Departure
 from eventflow_collector.server.handler import request_handler
 from eventflow_collector.server.protocol import ProblemProtocol
 from eventflow_collector.server.visits import Visitor
@@ -131,7 +131,7 @@ class Worker:
         limit = connections_max(settings.collector.max_connections, descriptors=descriptors)
         self._connections = ConnectionLimit(limit)
         self.metrics.connections_max.set(limit)
-        self._departure = Departure()
+        self._closing = Closing()
         self._is_listening = False
         self._started_s = time.monotonic()
 
@@ -310,18 +310,18 @@ class Worker:
             # In the first half of the delay, load balancers notice that the collector is not ready. If a connection
             # closed so early, the client might connect to this collector again.
             await asyncio.sleep(self._shutdown_delay_s / 2)
-            self._departure.has_begun = True
+            self._closing.has_begun = True
 
         preparing = asyncio.create_task(prepare())
         try:
             yield
         finally:
-            self._departure.has_begun = True
+            self._closing.has_begun = True
             await cancel_and_wait(preparing)
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        http = web.Server(request_handler(self._ingest, body_timeout_s=self._body_timeout_s, departure=self._departure))
+        http = web.Server(request_handler(self._ingest, body_timeout_s=self._body_timeout_s, closing=self._closing))
         runner = web.ServerRunner(http, shutdown_timeout=self._drain_timeout_s)
         await runner.setup()
         loop = asyncio.get_running_loop()
@@ -340,7 +340,7 @@ class Worker:
             self._ingest,
             budget=self._budget,
             limit=self._connections,
-            departure=self._departure,
+            closing=self._closing,
             to_aiohttp=to_aiohttp,
             on_crash=self._note_crash,
         )

@@ -10,8 +10,8 @@ from eventflow_collector.head import Head
 from eventflow_collector.ingest import Exchange
 from eventflow_collector.intake.budget import ByteBudget
 from eventflow_collector.responses import Response, accepted
+from eventflow_collector.server.closing import Closing
 from eventflow_collector.server.connection import STALLED_MAX_S, UNANSWERED_MAX, Connection, Shared
-from eventflow_collector.server.departure import Departure
 
 REQUEST = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 BEYOND = 8
@@ -91,12 +91,12 @@ class Bench:
         self.budget = ByteBudget(limit_bytes)
         self.crashes: list[BaseException] = []
         self.rest = Rest()
-        self.departure = Departure()
+        self.closing = Closing()
         shared = Shared(
             self.ingest,  # type: ignore[arg-type]  # the part that a connection uses
             budget=self.budget,
             limit=ConnectionLimit(1),
-            departure=self.departure,
+            closing=self.closing,
             to_aiohttp=lambda: self.rest,  # type: ignore[arg-type, return-value]
             on_crash=self.crashes.append,
         )
@@ -159,7 +159,7 @@ async def test_a_peer_that_reads_slowly_is_not_cut_while_nothing_is_kept_for_it(
 
 async def test_before_a_stop_only_the_last_answer_that_is_due_closes_the_connection(bench: Bench) -> None:
     bench.connection.data_received(REQUEST * 3)
-    bench.departure.has_begun = True
+    bench.closing.has_begun = True
     for reception in bench.ingest.receptions:
         assert b"Connection: close" not in bench.transport.written
         reception.end()
@@ -170,7 +170,7 @@ async def test_before_a_stop_only_the_last_answer_that_is_due_closes_the_connect
 
 
 async def test_before_a_stop_a_request_that_is_arriving_is_answered_too(bench: Bench) -> None:
-    bench.departure.has_begun = True
+    bench.closing.has_begun = True
     bench.connection.data_received(REQUEST + REQUEST[:30])
     bench.ingest.receptions[0].end()
     assert b"Connection: close" not in bench.transport.written
