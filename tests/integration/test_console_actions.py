@@ -15,7 +15,7 @@ from eventflow_console.jobs import Job
 from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
 from tests.support.cli import bury, dead_letter, ids_in
-from tests.support.console_parts import Console, running_console
+from tests.support.console import ConsoleParts, console_parts
 from tests.support.rights import add_user, set_rights
 from tests.support.services import processor, starting
 from tests.support.target import ScriptedTarget
@@ -25,7 +25,7 @@ from tests.support.wait import eventually
 async def test_a_processor_obeys_and_each_action_is_on_record(
     broker_url: str, flow: str, http: aiohttp.ClientSession, target: ScriptedTarget
 ) -> None:
-    async with starting(http) as start, running_console(broker_url, flow) as console:
+    async with starting(http) as start, console_parts(broker_url, flow) as console:
         await start(processor(broker_url, flow=flow, target_url=target.url, TARGET__RATE_PER_S="50"))
 
         async def stands(standing: Standing, limit_per_s: float) -> None:
@@ -59,7 +59,7 @@ async def test_a_processor_obeys_and_each_action_is_on_record(
 
 @pytest.mark.parametrize("per_s", [0.0, -1.0, 1e-9, 1e7, float("nan"), float("inf")])
 async def test_a_rate_that_no_flow_can_mean_is_refused(broker_url: str, flow: str, per_s: float) -> None:
-    async with running_console(broker_url, flow) as console:
+    async with console_parts(broker_url, flow) as console:
         with pytest.raises(InvalidInputError, match=r"0\.000010 to 1000000 units"):
             await console.actions.set_rate(flow, per_s, by="ann")
         assert not console.recorded
@@ -73,7 +73,7 @@ async def test_the_shipped_rights_of_a_console_suffice(node: PrivateNode, flow: 
     async with Amqp(node.url) as amqp:
         await amqp.declare_flow(flow)
         await bury(amqp, flow, [dead_letter("a"), dead_letter("b")])
-        async with running_console(url, flow) as console:
+        async with console_parts(url, flow) as console:
             present = await console.state.fresh()
             assert (present.broker.is_up, present.unasked) == (True, None)
             assert (present.flows[flow].dead, present.flows[flow].is_paused) == (2, False)
@@ -85,7 +85,7 @@ async def test_the_shipped_rights_of_a_console_suffice(node: PrivateNode, flow: 
         assert await ids_in(amqp, lane_queue(flow, Lane.REPLAY)) == ["a"]
 
 
-def _state_of(console: Console, job: Job) -> str | None:
+def _state_of(console: ConsoleParts, job: Job) -> str | None:
     found = console.jobs.job(job.id)
     return None if found is None else found.state
 
@@ -93,7 +93,7 @@ def _state_of(console: Console, job: Job) -> str | None:
 async def test_overrides_that_cannot_be_read_are_replaced(broker_url: str, flow: str, amqp: Amqp) -> None:
     await amqp.declare([overrides_spec(flow)])
     await amqp.publish_raw({}, b"nonsense", queue=overrides_queue(flow))
-    async with running_console(broker_url, flow) as console:
+    async with console_parts(broker_url, flow) as console:
         overrides = await console.actions.set_rate(flow, 3.0, by="ann")
         assert overrides == Overrides(rate_per_s=3.0)
         assert encode_overrides(overrides)

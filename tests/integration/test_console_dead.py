@@ -19,7 +19,7 @@ from eventflow_console import dead_letters as dead_letters_module
 from eventflow_console.jobs import Job
 from tests.support.amqp import Amqp
 from tests.support.cli import bury, dead_letter, ids_in
-from tests.support.console_parts import Console, running_console
+from tests.support.console import ConsoleParts, console_parts
 from tests.support.wait import eventually
 
 IDS = [f"id-{number:04}" for number in range(200)]
@@ -27,17 +27,17 @@ ALL = Selection()
 
 
 @pytest.fixture
-async def console(broker_url: str, flow: str, amqp: Amqp) -> AsyncIterator[Console]:
+async def console(broker_url: str, flow: str, amqp: Amqp) -> AsyncIterator[ConsoleParts]:
     await amqp.declare_flow(flow)
-    async with running_console(broker_url, flow) as running:
+    async with console_parts(broker_url, flow) as running:
         yield running
 
 
-async def until_connected(console: Console) -> None:
+async def until_connected(console: ConsoleParts) -> None:
     await eventually(lambda: bool(console.state.present.broker.is_up), what="a connection")
 
 
-async def ended(console: Console, job: Job) -> Job:
+async def ended(console: ConsoleParts, job: Job) -> Job:
     async def has_ended() -> bool:
         found = console.jobs.job(job.id)
         return found is not None and found.state != "running"
@@ -48,7 +48,7 @@ async def ended(console: Console, job: Job) -> Job:
     return found
 
 
-async def test_a_search_leaves_the_queue_whole_and_in_order(console: Console, flow: str, amqp: Amqp) -> None:
+async def test_a_search_leaves_the_queue_whole_and_in_order(console: ConsoleParts, flow: str, amqp: Amqp) -> None:
     letters = [
         dead_letter(event_id, reason="timeout" if number % 4 else "client_error", event_type=f"type.{number % 2}")
         for number, event_id in enumerate(IDS)
@@ -71,7 +71,7 @@ async def test_a_search_leaves_the_queue_whole_and_in_order(console: Console, fl
 
 
 async def test_a_search_of_a_long_queue_ends_and_shows_that_it_is_not_complete(
-    console: Console, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+    console: ConsoleParts, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bury(amqp, flow, [dead_letter(event_id) for event_id in IDS])
     await until_connected(console)
@@ -85,7 +85,7 @@ async def test_a_search_of_a_long_queue_ends_and_shows_that_it_is_not_complete(
 
 
 async def test_a_page_of_large_dead_letters_needs_the_memory_of_one_read(
-    console: Console, flow: str, amqp: Amqp
+    console: ConsoleParts, flow: str, amqp: Amqp
 ) -> None:
     body = bytes(400_000)
     for start in range(0, len(IDS), 20):
@@ -102,7 +102,7 @@ async def test_a_page_of_large_dead_letters_needs_the_memory_of_one_read(
     assert peak_bytes < 2.5 * BATCH_MAX * len(body)
 
 
-async def test_searches_of_several_pages_take_turns(console: Console, flow: str, amqp: Amqp) -> None:
+async def test_searches_of_several_pages_take_turns(console: ConsoleParts, flow: str, amqp: Amqp) -> None:
     await bury(amqp, flow, [dead_letter(event_id) for event_id in IDS])
     await until_connected(console)
     found = await asyncio.gather(*(console.dead_letters.find(flow, event_id) for event_id in IDS[::20]))
@@ -110,7 +110,7 @@ async def test_searches_of_several_pages_take_turns(console: Console, flow: str,
 
 
 async def test_a_page_that_is_closed_during_its_search_gives_the_dead_letters_back(
-    console: Console, flow: str, amqp: Amqp
+    console: ConsoleParts, flow: str, amqp: Amqp
 ) -> None:
     await bury(amqp, flow, [dead_letter(event_id) for event_id in IDS])
     await until_connected(console)
@@ -123,7 +123,9 @@ async def test_a_page_that_is_closed_during_its_search_gives_the_dead_letters_ba
     assert await ids_in(amqp, dead_queue(flow)) == IDS
 
 
-async def test_a_replay_moves_the_selected_ones_and_is_put_on_record(console: Console, flow: str, amqp: Amqp) -> None:
+async def test_a_replay_moves_the_selected_ones_and_is_put_on_record(
+    console: ConsoleParts, flow: str, amqp: Amqp
+) -> None:
     letters = [
         dead_letter(event_id, reason="timeout" if number % 4 else "client_error") for number, event_id in enumerate(IDS)
     ]
@@ -141,7 +143,7 @@ async def test_a_replay_moves_the_selected_ones_and_is_put_on_record(console: Co
     assert console.jobs.latest("other") == []
 
 
-async def test_a_replay_by_id_and_status_names_the_missing_ones(console: Console, flow: str, amqp: Amqp) -> None:
+async def test_a_replay_by_id_and_status_names_the_missing_ones(console: ConsoleParts, flow: str, amqp: Amqp) -> None:
     await bury(amqp, flow, [dead_letter("a"), dead_letter("b")])
     selection = Selection(ids=frozenset({"a", "gone"}), statuses=frozenset({503}))
     job = await ended(console, await console.actions.replay(flow, selection, by="ann"))
@@ -152,7 +154,7 @@ async def test_a_replay_by_id_and_status_names_the_missing_ones(console: Console
 
 
 async def test_one_reader_at_a_time_and_the_others_are_refused_with_its_name(
-    console: Console, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+    console: ConsoleParts, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bury(amqp, flow, [dead_letter(event_id) for event_id in IDS])
     await until_connected(console)
@@ -179,7 +181,7 @@ async def test_one_reader_at_a_time_and_the_others_are_refused_with_its_name(
 
 
 async def test_a_replay_that_is_cancelled_loses_and_repeats_nothing(
-    console: Console, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+    console: ConsoleParts, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bury(amqp, flow, [dead_letter(event_id) for event_id in IDS])
     confirmed = replay_module._publish
@@ -207,7 +209,7 @@ async def test_a_replay_that_is_cancelled_loses_and_repeats_nothing(
 async def test_an_end_of_the_console_ends_its_replays_in_order(broker_url: str, flow: str, amqp: Amqp) -> None:
     await amqp.declare_flow(flow)
     await bury(amqp, flow, [dead_letter(event_id) for event_id in IDS])
-    async with running_console(broker_url, flow) as console:
+    async with console_parts(broker_url, flow) as console:
         job = await console.actions.replay(flow, ALL, by="ann")
     stopped = console.jobs.job(job.id)
     assert stopped is not None
@@ -217,7 +219,7 @@ async def test_an_end_of_the_console_ends_its_replays_in_order(broker_url: str, 
     assert len(replayed) == stopped.done
 
 
-async def test_an_export_is_whole_and_changes_nothing(console: Console, flow: str, amqp: Amqp) -> None:
+async def test_an_export_is_whole_and_changes_nothing(console: ConsoleParts, flow: str, amqp: Amqp) -> None:
     await bury(amqp, flow, [dead_letter(event_id, body=b"\xff" if event_id == IDS[3] else b"{}") for event_id in IDS])
     content = b""
     async with console.actions.exporting(flow, ALL, by="ann") as chunks:
@@ -231,7 +233,7 @@ async def test_an_export_is_whole_and_changes_nothing(console: Console, flow: st
 
 
 async def test_a_reader_of_an_export_that_leaves_or_takes_nothing_gives_the_dead_letters_back(
-    console: Console, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+    console: ConsoleParts, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bury(amqp, flow, [dead_letter(event_id) for event_id in IDS])
     await until_connected(console)
@@ -256,7 +258,7 @@ async def test_a_reader_of_an_export_that_leaves_or_takes_nothing_gives_the_dead
 
 
 async def test_an_export_that_takes_too_long_is_no_whole_export(
-    console: Console, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+    console: ConsoleParts, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bury(amqp, flow, [dead_letter(event_id) for event_id in IDS])
     monkeypatch.setattr(actions_module, "EXPORT_MAX_S", 0.0)
@@ -267,7 +269,7 @@ async def test_an_export_that_takes_too_long_is_no_whole_export(
 
 
 async def test_a_broker_that_fails_during_a_replay_is_its_error(
-    console: Console, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+    console: ConsoleParts, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bury(amqp, flow, [dead_letter(event_id) for event_id in IDS])
 

@@ -15,7 +15,7 @@ from eventflow_console import state as state_module
 from eventflow_console.present import FlowState, Present
 from sandbox.broker.node import PrivateNode
 from tests.support.amqp import Amqp
-from tests.support.console_parts import Console, running_console
+from tests.support.console import ConsoleParts, console_parts
 from tests.support.nodes import memory_alarm
 from tests.support.services import API_KEY, collector, processor, starting
 from tests.support.target import ScriptedTarget
@@ -28,7 +28,7 @@ async def post(http: aiohttp.ClientSession, url: str, events: int) -> None:
             assert answer.status == 202
 
 
-async def shown(console: Console, flow: str) -> FlowState:
+async def shown(console: ConsoleParts, flow: str) -> FlowState:
     return (await console.state.fresh()).flows[flow]
 
 
@@ -36,7 +36,7 @@ async def test_a_flow_without_services_shows_its_queues(broker_url: str, flow: s
     await amqp.declare_flow(flow)
     await amqp.publish(lane_queue(flow, Lane.LIVE), *Amqp.messages(3))
     await amqp.publish(dead_queue(flow), *Amqp.messages(2))
-    async with running_console(broker_url, flow, "other") as console:
+    async with console_parts(broker_url, flow, "other") as console:
         present = await console.state.fresh()
         assert present.broker.is_up is True
         found = present.flows[flow]
@@ -53,7 +53,7 @@ async def test_the_services_report_what_they_do(
     broker_url: str, flow: str, http: aiohttp.ClientSession, target: ScriptedTarget
 ) -> None:
     target.answer = lambda receipt: 200
-    async with starting(http) as start, running_console(broker_url, flow) as console:
+    async with starting(http) as start, console_parts(broker_url, flow) as console:
         accepting = await start(collector(broker_url, flow=flow))
         sending = await start(
             processor(broker_url, flow=flow, target_url=target.url, TARGET__RATE_PER_S="2", TARGET__BURST="1")
@@ -90,7 +90,7 @@ async def test_the_accepted_events_are_counted_once(
 ) -> None:
     await amqp.declare_flow(flow)
     accepted: list[int] = []
-    async with starting(http) as start, running_console(broker_url, flow) as console:
+    async with starting(http) as start, console_parts(broker_url, flow) as console:
         console.state.on_look(lambda intakes, _: accepted.append(intakes[flow].accepted or 0))
         accepting = await start(collector(broker_url, flow=flow, COLLECTOR__WORKERS="2"))
 
@@ -116,7 +116,7 @@ async def test_viewers_share_one_watcher_which_rests_without_them(
     monkeypatch.setattr(state_module, "WATCHED_FOR_S", 0.1)
     looks: list[float] = []
     loop = asyncio.get_running_loop()
-    async with running_console(broker_url, flow) as console:
+    async with console_parts(broker_url, flow) as console:
         console.state.on_look(lambda *_: looks.append(loop.time()))
 
         async def view(until_s: float) -> int:
@@ -148,7 +148,7 @@ async def test_viewers_share_one_watcher_which_rests_without_them(
 
 async def test_a_change_is_shown_once(broker_url: str, flow: str, amqp: Amqp) -> None:
     await amqp.declare_flow(flow)
-    async with running_console(broker_url, flow) as console, aclosing(console.state.changes()) as changes:
+    async with console_parts(broker_url, flow) as console, aclosing(console.state.changes()) as changes:
         found: Present = await anext(changes)
         while found.flows[flow].live is None:
             found = await anext(changes)
@@ -161,7 +161,7 @@ async def test_a_broker_that_goes_away_leaves_the_last_look_and_comes_back(node:
     async with Amqp(node.url) as amqp:
         await amqp.declare_flow(flow)
         await amqp.publish(dead_queue(flow), aio_pika.Message(b"{}", delivery_mode=aio_pika.DeliveryMode.PERSISTENT))
-    async with running_console(node.url, flow) as console:
+    async with console_parts(node.url, flow) as console:
         assert (await shown(console, flow)).dead == 1
         await asyncio.to_thread(node.kill)
         try:
@@ -202,7 +202,7 @@ async def test_services_that_cannot_be_asked_during_an_alarm_are_asked_after_it(
         await start(processor(node.url, flow=flow, target_url=target.url))
         async with AsyncExitStack() as alarm:
             await alarm.enter_async_context(memory_alarm(node))
-            async with running_console(node.url, flow) as console:
+            async with console_parts(node.url, flow) as console:
 
                 async def is_unasked() -> bool:
                     return (await console.state.fresh()).unasked is not None
