@@ -13,16 +13,13 @@ from aiohttp import web
 
 from eventflow import __version__
 from eventflow.errors import AddressInUseError, SettingsError
-from eventflow.network.connection_limit import BoundedProtocol, ConnectionLimit
 from eventflow.network.listener import listen, listen_on_first_free
+from eventflow.service.listening import BACKLOG, serving
 from eventflow.settings.addresses import admin_ports_from
 from eventflow.telemetry.metrics import Expose
 
 CONNECTIONS_MAX = 8
 """Enough for a scraper, probes and a few operators. The service itself needs the other descriptors."""
-
-KEEP_ALIVE_S = 75
-BACKLOG = 128
 
 log = structlog.stdlib.get_logger()
 
@@ -60,27 +57,9 @@ async def serve(
         SettingsError: The address can never be bound, or the port is set and another process has it.
     """
     app = _application(readiness, exposition, refresh)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    loop = asyncio.get_running_loop()
-    assert runner.server is not None  # noqa: S101 - for the type checker: setup() has made it
-    protocol = partial(
-        BoundedProtocol,
-        runner.server,
-        connections=ConnectionLimit(CONNECTIONS_MAX),
-        loop=loop,
-        keepalive_timeout=KEEP_ALIVE_S,
-        access_log=None,
-    )
-    try:
-        listener = _listener(host, port, is_port_set=is_port_set, setting=setting)
-        server = await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            server.close()
-    finally:
-        await runner.cleanup()
+    bind = partial(_listener, host, port, is_port_set=is_port_set, setting=setting)
+    async with serving(app, bind, connections_max=CONNECTIONS_MAX, shutdown_s=1) as bound:
+        yield bound
 
 
 def _listener(host: str, port: int, *, is_port_set: bool, setting: str) -> socket.socket:

@@ -1,6 +1,5 @@
 """The console's listener: bounded connections and heads, and an orderly end."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,8 +10,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from typing_extensions import override
 
-from eventflow.network.connection_limit import BoundedProtocol, ConnectionLimit
+from eventflow.network.connection_limit import BoundedProtocol
 from eventflow.network.listener import listen
+from eventflow.service import listening
 from eventflow_console.refusals import RequestRefusedError, problem_response
 from eventflow_console.security.headers import harden
 
@@ -20,12 +20,10 @@ SETTING: Final = "EVENTFLOW_CONSOLE__PORT"
 CONNECTIONS_MAX: Final = 256
 """A browser opens at most six connections, so this is enough for some dozen people."""
 
-KEEP_ALIVE_S: Final = 75
 LINGER_S: Final = 1.0
 """Time for which the rest of a refused body is read and dropped, so that its sender gets the answer. It is short,
 because the connection takes the place of another, and any client can cause this without a password."""
 
-BACKLOG: Final = 128
 LINE_MAX_BYTES: Final = 8190
 HEADERS_MAX: Final = 128
 SHUTDOWN_S: Final = 2.0
@@ -75,32 +73,19 @@ async def serving(app: web.Application, *, host: str, port: int) -> AsyncIterato
         AddressUnavailableError: Another process has the address, or this host does not have it.
         SettingsError: The address can never be bound.
     """
-    # A handler is cancelled if its client leaves, so that its query gives its place to another one.
-    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
-    await runner.setup()
-    loop = asyncio.get_running_loop()
-    assert runner.server is not None  # noqa: S101 - for the type checker: setup() has made it
-    protocol = partial(
-        ConsoleProtocol,
-        runner.server,
-        connections=ConnectionLimit(CONNECTIONS_MAX),
-        loop=loop,
-        keepalive_timeout=KEEP_ALIVE_S,
+    async with listening.serving(
+        app,
+        partial(listen, host, port, backlog=listening.BACKLOG, setting=SETTING),
+        connections_max=CONNECTIONS_MAX,
+        shutdown_s=SHUTDOWN_S,
+        handler_cancellation=True,  # so that the query of a client that leaves gives its place to another one
+        protocol=ConsoleProtocol,
         lingering_time=LINGER_S,
         max_line_size=LINE_MAX_BYTES,
         max_field_size=LINE_MAX_BYTES,
         max_headers=HEADERS_MAX,
-        access_log=None,
-    )
-    try:
-        listener = listen(host, port, backlog=BACKLOG, setting=SETTING)
-        server = await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            server.close()
-    finally:
-        await runner.cleanup()
+    ) as bound:
+        yield bound
 
 
 def _refusal_of(error: BaseException | None) -> RequestRefusedError:
