@@ -136,6 +136,8 @@ class PostgresProxy:
                     answers.cancel()
                     await asyncio.wait([answers])
                 await asyncio.sleep(self.delay_s)
+                if ends.to_server.is_closing():  # a write would raise a RuntimeError on uvloop
+                    return
                 ends.to_server.write(piece)
                 await ends.to_server.drain()
                 if loss is Loss.ANSWER:
@@ -162,6 +164,8 @@ class PostgresProxy:
                     await hold.pass_by()
                 holds = ()
                 await asyncio.sleep(self.delay_s)
+                if ends.to_client.is_closing():
+                    return
                 ends.to_client.write(piece)
                 await ends.to_client.drain()
             ends.to_client.transport.abort()
