@@ -1,16 +1,19 @@
-"""Part of the chaos suite for every `make test`: kills and a missing queue.
+"""Part of the chaos suite for every `make test`: kills, a missing queue, and a handler.
 
 Only the whole suite limits the duplicates: with so few events, a single kill repeats too large a share.
 """
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from sandbox.broker.node import PrivateNode
 from tests.chaos import report
 from tests.chaos.faults import broker, kills
+from tests.chaos.handlers import harness as handlers_harness
+from tests.chaos.handlers.faults import transactions
 from tests.chaos.harness import run
 from tests.chaos.scenario import Scenario
 
@@ -25,5 +28,13 @@ FAST = (
 @pytest.mark.parametrize("scenario", FAST, ids=lambda scenario: scenario.name)
 async def test_nothing_is_lost(scenario: Scenario, node: PrivateNode, seed: int) -> None:
     done = await run(scenario, node, seed=seed)
+    print(report.line(done))
+    assert done.passed, "\n".join([str(done.verdict), *done.problems])
+
+
+async def test_each_event_takes_effect_once(node: PrivateNode, seed: int) -> None:
+    fault = partial(transactions.killed_between_write_and_commit, times=1)
+    scenario = replace(transactions.BETWEEN_WRITE_AND_COMMIT, fault=fault, at_least=0)
+    done = await handlers_harness.run(scenario, node, seed=seed)
     print(report.line(done))
     assert done.passed, "\n".join([str(done.verdict), *done.problems])

@@ -22,7 +22,7 @@ from sandbox.broker.node import PrivateNode
 from sandbox.database.server import PrivateServer
 from tests.chaos.checker import longest_gap_s
 from tests.chaos.handlers.checker import Ledger, Verdict, check
-from tests.chaos.handlers.function import EFFECTS
+from tests.chaos.handlers.function import EFFECTS, SESSIONS_VARIABLE, sessions
 from tests.chaos.handlers.scenario import FUNCTIONS, HandlerScenario
 from tests.chaos.handlers.world import HandlerWorld, Part
 from tests.chaos.stages import QUEUES_SAFE_AFTER_S, Work, comes_to_rest, depth, end, happen
@@ -175,16 +175,18 @@ def _service(
         return relay(
             broker_url, database_url=database_url, flows=[other_flow], module=module, preloaded=False, **settings
         )
+    database = {"HANDLER__DATABASE_URL": database_url}
+    if scenario.has_sessions:
+        database = {"HANDLER__SESSION": f"{FUNCTIONS}:{sessions.__name__}", SESSIONS_VARIABLE: database_url}
     return processor(
         broker_url,
         flow=flow,
         module=module,
         preloaded=False,
         HANDLER__CALL=f"{FUNCTIONS}:{scenario.call}",
-        HANDLER__DATABASE_URL=database_url,
         PROCESSOR__FLOWS=flow,
         TARGET__RETRY_DELAYS_S=delays,
-        **other | dict(scenario.processor),
+        **other | database | dict(scenario.processor),
     )
 
 

@@ -24,6 +24,7 @@ class HandlerScenario:
         repeats_max: Largest share of the emitted events that may be delivered twice.
         rest_within_s: Longest time until all work is done after the end of the load.
         call: Name of the function in `function.py`.
+        has_sessions: Whether it works in a session of SQLAlchemy, and not on a connection.
         processor: Settings of the processors, as variables without their prefix; `HANDLER__` and `TARGET__` ones are
             those of the handler's flow.
         relay: Settings of the relays, as variables without their prefix.
@@ -40,6 +41,7 @@ class HandlerScenario:
     deadline_s: float = 150.0
     rest_within_s: float = 60.0
     call: str = function.handle.__name__
+    has_sessions: bool = False
     retry_delays_s: tuple[float, ...] = (0.2, 0.5, 2.0)
     processor: Mapping[str, str] = field(default_factory=dict)
     relay: Mapping[str, str] = field(default_factory=dict)

@@ -207,6 +207,12 @@ SCENARIOS = (
         fault=commit_raced,
         call=function.handle_in_thread.__name__,
     ),
+    HandlerScenario(
+        name="handler: connection lost 12 times at COMMIT, session of SQLAlchemy",
+        fault=commit_raced,
+        call=function.handle_in_session.__name__,
+        has_sessions=True,
+    ),
     HandlerScenario(name="handler: connections ended by the database 12 times", fault=connections_terminated),
     HandlerScenario(
         name="handler: two processors with the same event at the same time",
