@@ -34,6 +34,9 @@ from tests.support.proxy import Proxy
 from tests.support.services import Service, collector, processor, relay
 from tests.support.target import ScriptedTarget
 
+STARTS_WITHIN_S = 120.0
+"""Longest time for the start of the six services, which share few cores."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerRun:
@@ -139,7 +142,7 @@ async def _opened(scenario: HandlerScenario, broker: PrivateNode, seed: int) -> 
             service.process.start()
             stack.callback(service.process.kill)
         for service in world.services:
-            await service.ready(http, within_s=60)
+            await service.ready(http, within_s=STARTS_WITHIN_S)
         stack.push_async_callback(world.load.stop)
         world.load.start()
         await sleep(QUEUES_SAFE_AFTER_S)
