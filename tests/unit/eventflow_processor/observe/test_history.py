@@ -207,3 +207,11 @@ def test_a_record_keeps_no_body_in_memory() -> None:
     del one
     assert Tracked.freed
     assert len(part.attempts) == 1
+
+
+def test_a_success_of_a_handler_has_no_status_and_that_of_a_duplicate_a_reason() -> None:
+    rows = [row_of(attempted(Delivered(), result=Succeeded(reason=reason))) for reason in (None, "duplicate")]
+    assert [(row.outcome, row.status, row.reason) for row in rows] == [
+        ("delivered", None, None),
+        ("delivered", None, "duplicate"),
+    ]

@@ -92,3 +92,8 @@ def test_a_failure_in_the_network_is_a_warning_once_a_minute_for_each_detail() -
 def test_an_attempt_whose_settlement_is_lost_is_a_warning_of_its_own() -> None:
     (line,) = lines_of(attempted(Succeeded(status=200), None, DeliveryLostError("closed")))
     assert (line["event"], line["log_level"], line["reason"]) == ("delivery.lost", "warning", "closed")
+
+
+def test_a_duplicate_is_a_success_with_its_reason() -> None:
+    (line,) = lines_of(attempted(Succeeded(reason="duplicate"), Delivered()))
+    assert (line["outcome"], line["reason"], "status" in line) == ("delivered", "duplicate", False)
