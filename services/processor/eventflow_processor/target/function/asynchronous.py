@@ -48,6 +48,7 @@ class AsyncAttempt(Attempt):
     @override
     def abandon(self) -> None:
         self._on_result = None
+        self._timer.cancel()
         if self._fate.give_up() is not Stage.ENDING:
             self._task.cancel()
 
