@@ -9,6 +9,7 @@ import pytest
 
 from eventflow.topology import Lane, lane_queue
 from tests.support.cli import Command
+from tests.support.otlp import OtlpReceiver
 from tests.support.outbox import arrived, connected, ids, insert_rows, make_outbox, outbox_of, put_rows, until_empty
 from tests.support.services import relay, starting
 from tests.support.wait import eventually
@@ -205,3 +206,20 @@ async def test_rows_larger_than_a_batch_may_read_are_published_one_after_the_oth
     await until_empty(outbox)
     messages = await amqp.drain(lane_queue(flow, Lane.LIVE))
     assert sorted(len(message.body) for message in messages) == [2] * 10 + [12 * 1024 * 1024] * 3
+
+
+async def test_the_trace_of_an_event_goes_on_through_the_outbox(broker_url, outbox, flow, amqp, start):
+    async with OtlpReceiver() as receiver:
+        await start(relay(broker_url, database_url=outbox, flows=[flow], **receiver.environment))
+        await put_rows(outbox, ["traced"], flow=flow, traceparent=f"00-{'1' * 32}-{'2' * 16}-01")
+        await put_rows(outbox, ["untraced"], flow=flow)
+        await until_empty(outbox)
+        await eventually(lambda: bool(receiver.spans), what="the span")
+    [span] = receiver.spans
+    assert (span.name, span.kind, span.failed) == (f"publish {lane_queue(flow, Lane.LIVE)}", "producer", False)
+    assert (span.trace_id, span.parent_id, span.attributes["cloudevents.event_id"]) == ("1" * 32, "2" * 16, "traced")
+    headers = {
+        message.headers["cloudEvents:id"]: message.headers for message in await amqp.drain(lane_queue(flow, Lane.LIVE))
+    }
+    assert headers["traced"]["traceparent"] == span.traceparent
+    assert "traceparent" not in headers["untraced"]

@@ -11,7 +11,8 @@ from eventflow.errors import (
     UnroutableError,
 )
 
-PAUSE_MAX_S = 60.0
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+"""Pauses after the failed tries of a row; the last one repeats."""
 
 Reason = Literal["invalid", "too_large", "unroutable", "refused"]
 """Label of the failures in the metrics."""
@@ -89,4 +90,5 @@ def judge(published: Published, *, tries: int, max_tries: int) -> Judgement:
 
 def _failed(reason: Reason, error: EventFlowError, *, tries: int, max_tries: int) -> RowFailed:
     is_last = tries + 1 >= max_tries
-    return RowFailed(reason=reason, error=str(error), pause_s=None if is_last else min(2.0**tries, PAUSE_MAX_S))
+    pause_s = None if is_last else PAUSES_S[min(tries, len(PAUSES_S) - 1)]
+    return RowFailed(reason=reason, error=str(error), pause_s=pause_s)
