@@ -59,8 +59,23 @@ async def _rest(world: World[C], *, within_s: float) -> int:
     accepted = set(world.load.accepted)
     world.show(f"waiting until {len(accepted)} events are delivered")
     before = (await world.target.audit.accepted_counts()).keys() - accepted
-    delivery = await world.target.audit.wait_for(accepted, timeout_s=within_s, accepted_before=len(before))
+    delivery = await world.target.audit.wait_for(
+        accepted, timeout_s=within_s, accepted_before=len(before), on_progress=_sometimes(world, of=len(accepted))
+    )
     return len(delivery.lost_ids)
+
+
+def _sometimes(world: World[C], *, of: int) -> Callable[[int], None]:
+    """Return a function that shows the number of delivered events from time to time."""
+    next_s = 0.0
+
+    def show(delivered: int) -> None:
+        nonlocal next_s
+        if time.monotonic() >= next_s:
+            world.show(f"delivered {delivered} of {of}")
+            next_s = time.monotonic() + PROGRESS_EVERY_S
+
+    return show
 
 
 async def _result(scenario: Scenario[C], world: World[C]) -> Run:
