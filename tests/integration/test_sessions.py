@@ -76,6 +76,25 @@ async def test_a_publisher_whose_exchange_was_deleted_starts_anew_and_declares_i
         await asyncio.wait({running})
 
 
+async def test_a_listener_that_takes_no_broadcasts_keeps_nobody_from_publishing(
+    broker_url: str, flow: str, amqp: Amqp
+) -> None:
+    """RabbitMQ nacks a broadcast for a listener on a node that is cut off, as it does for a full queue."""
+    exchange = f"eventflow.{flow}.fanout"
+    publisher = Publisher([broker_url], specs=[], name="test", fanouts=[exchange])
+    async with amqp.connection.channel() as channel:
+        fanout = await channel.declare_exchange(exchange, "fanout", durable=True)
+        full = {"x-max-length": 0, "x-overflow": "reject-publish"}
+        listener = await channel.declare_queue(f"{exchange}.full", exclusive=True, arguments=full)
+        await listener.bind(fanout)
+        running = asyncio.create_task(publisher.run())
+        try:
+            await eventually(lambda: publisher.state == "up", within_s=5, what="the publisher")
+        finally:
+            await cancel_and_wait(running)
+            await fanout.delete()
+
+
 async def test_a_session_that_ends_while_its_consumer_is_closed_ends_nothing_else(
     broker_url: str, flow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

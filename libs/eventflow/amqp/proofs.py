@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import ChannelPreconditionFailed
+from aiormq.exceptions import ChannelPreconditionFailed, DeliveryError
 
 from eventflow.amqp.channel import answered, is_missing, is_refused, open_channel
 from eventflow.amqp.connection import Connection, is_blocked
@@ -27,28 +27,49 @@ IGNORED_BROADCAST = b'{"flow": "", "from": "", "kind": "probe"}'
 """Body for an exchange that processors listen to: it concerns no flow, so each of them ignores it."""
 
 
-async def prove_publishing(connection: Connection, channel: Channel, *, exchange: str = "") -> None:
+async def prove_publishing(connection: Connection, channel: Channel) -> None:
     """Return once the broker has confirmed a message that reaches no queue. During an alarm this waits for its end.
 
     Args:
         connection: The connection of the channel.
         channel: A confirm channel that nothing else publishes on.
-        exchange: The default exchange, or a fanout exchange that processors listen to.
 
     Raises:
-        BrokerUnavailableError: This user may not publish there, or the broker does not answer.
+        BrokerUnavailableError: This user may not publish to the default exchange, or the broker does not answer.
     """
-    action = f"publish to {exchange or 'the default exchange'}"
-    body = IGNORED_BROADCAST if exchange else b""
     while True:
         try:
-            await answered(action, channel.basic_publish(body, exchange=exchange, routing_key=NO_QUEUE))
+            await answered(
+                "publish to the default exchange", channel.basic_publish(b"", exchange="", routing_key=NO_QUEUE)
+            )
         except BrokerUnavailableError as error:
             # The alarm may have begun after the session did: then the broker took the message and stopped reading.
             if not (isinstance(error.__cause__, TimeoutError) and is_blocked(connection)):
                 raise
         else:
             return
+
+
+async def prove_broadcasting(channel: Channel, exchange: str) -> None:
+    """Return unless the broker refuses a broadcast.
+
+    A confirm needs the queue of every listener. If the node of one of them is cut off, there is no confirm, or a nack.
+    The right to publish is checked before and refused at once, so neither concerns this user.
+
+    Args:
+        channel: A confirm channel on which the broker has just answered.
+        exchange: A fanout exchange that processors listen to.
+
+    Raises:
+        BrokerUnavailableError: This user may not publish there, or the connection is lost.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PUBLISH_MAX_S):
+            try:
+                await answered(f"publish to {exchange}", channel.basic_publish(IGNORED_BROADCAST, exchange=exchange))
+            except BrokerUnavailableError as error:
+                if not isinstance(error.__cause__, DeliveryError):
+                    raise
 
 
 async def prove_reading(connection: Connection, queue: str) -> None:
@@ -103,15 +124,15 @@ async def missing_rights(connection: Connection, flows: Sequence[str], *, instan
         lanes = [lane_queue(flow, lane) for lane in Lane]
         for queue in (*lanes, lease_queue(flow), overrides_queue(flow)):
             refusals += await _refusal(prove_reading(connection, queue))
-    exchanges = [""]
-    if await exchange_exists(connection, CONTROL_EXCHANGE):
-        exchanges.append(CONTROL_EXCHANGE)
+    broadcasts = await exchange_exists(connection, CONTROL_EXCHANGE)
+    if broadcasts:
         refusals += await _refusal(_listen(connection, instance))
     # Publishes last: during an alarm the broker reads nothing more from a connection that has published.
-    for exchange in exchanges:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PUBLISH_MAX_S):
-                refusals += await _refusal(_publish(connection, exchange))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PUBLISH_MAX_S):
+            refusals += await _refusal(_publish(connection))
+            if broadcasts:
+                refusals += await _refusal(_broadcast(connection))
     return refusals
 
 
@@ -123,9 +144,12 @@ async def _listen(connection: Connection, instance: str) -> None:
     await consume_fanout(channel, queue, exchange=CONTROL_EXCHANGE, on_body=lambda _: None)
 
 
-async def _publish(connection: Connection, exchange: str) -> None:
-    channel = await open_channel(connection, confirms=True)
-    await prove_publishing(connection, channel, exchange=exchange)
+async def _publish(connection: Connection) -> None:
+    await prove_publishing(connection, await open_channel(connection, confirms=True))
+
+
+async def _broadcast(connection: Connection) -> None:
+    await prove_broadcasting(await open_channel(connection, confirms=True), CONTROL_EXCHANGE)
 
 
 async def _refusal(trial: Awaitable[None]) -> list[str]:

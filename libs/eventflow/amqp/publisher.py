@@ -15,7 +15,7 @@ from eventflow.amqp.channel import is_refused, open_channel, until_closed
 from eventflow.amqp.connection import Connection, is_blocked, wire_of
 from eventflow.amqp.fanout import declare_fanout, send_fanout
 from eventflow.amqp.presence import Presence
-from eventflow.amqp.proofs import prove_publishing
+from eventflow.amqp.proofs import prove_broadcasting, prove_publishing
 from eventflow.amqp.publish_channel import Publication, PublishChannel, publish_channel_on
 from eventflow.amqp.queues import declare_queues, find_missing
 from eventflow.amqp.session import SESSION_PAUSE_S, keep_connected
@@ -260,7 +260,7 @@ class Publisher:
         """Publish to each exchange in use, so that a missing right is detected before an event is accepted."""
         await prove_publishing(connection, probe)
         for exchange in self._fanouts:
-            await prove_publishing(connection, probe, exchange=exchange)
+            await prove_broadcasting(probe, exchange)
         # The channel of the proof stays open: if an alarm has begun, the broker would not answer its close.
         self._is_proved, self._is_refused = True, False
 

@@ -14,7 +14,7 @@ import structlog
 from eventflow.amqp.channel import is_refused, open_channel, until_closed
 from eventflow.amqp.connection import Connection, is_blocked
 from eventflow.amqp.fanout import consume_fanout, declare_fanout, send_fanout
-from eventflow.amqp.proofs import prove_publishing
+from eventflow.amqp.proofs import prove_broadcasting
 from eventflow.amqp.session import keep_connected
 from eventflow.control.messages import AskStatus, Broadcast, decode, encode
 from eventflow.control.reports import CollectorReport
@@ -86,8 +86,8 @@ class Reporter:
         queue = control_queue(f"{self._instance}.{self._sessions}")
         on_body = partial(self._receive, connection, partial(send_fanout, answering, exchange=CONTROL_EXCHANGE))
         await consume_fanout(listening, queue, exchange=CONTROL_EXCHANGE, on_body=on_body)
-        # An answer without the right would only close its channel, so the right is proved by a confirmed publish.
-        await prove_publishing(connection, proving, exchange=CONTROL_EXCHANGE)
+        # An answer without the right would only close its channel, so the right is proved on one of its own.
+        await prove_broadcasting(proving, CONTROL_EXCHANGE)
         self._logged_refusal = None
         await first_of(until_closed(listening), until_closed(answering))
 
