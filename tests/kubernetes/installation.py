@@ -193,12 +193,13 @@ class Installation:
         return {
             "image": {"repository": repository, "tag": tag},
             "config": configuration(self.target_url),
-            "env": {"EVENTFLOW_SOURCE__API_KEYS_FILE": "/run/secrets/sources/default"},
             "broker": {"existingSecret": "eventflow"},
             "sources": {"existingSecret": "eventflow-sources"},
             "console": {"enabled": False},
             "tests": {"enabled": False},
             "collector": {
+                # Not in `env` of all services: a processor of an older version would read the file too, and lacks it.
+                "env": {"EVENTFLOW_SOURCE__API_KEYS_FILE": "/run/secrets/sources/default"},
                 "spool": {"size": "1Gi", "maxBytes": 268435456},
                 "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "384Mi"}},
             },
