@@ -1,4 +1,6 @@
--- The tables of the shop. Event Flow has tables of its own, in the schema `eventflow`.
+-- The tables of the shop. Event Flow has tables of its own, in the schema `eventflow`, which is the first one for a user of this name.
+SET search_path = public;
+
 CREATE TABLE stock (
     article text PRIMARY KEY,
     pieces integer NOT NULL CHECK (pieces >= 0)
