@@ -32,9 +32,7 @@ _ORDER = {"id": "order-1", "article": "lamp", "pieces": 2}
 
 
 def main(
-    directory: Annotated[Path, typer.Option(help="Directory for the data of this run and for run.json.")] = (
-        DEFAULT_DIRECTORY
-    ),
+    directory: Annotated[Path, typer.Option(help="Directory for run.json.")] = (DEFAULT_DIRECTORY),
 ) -> None:
     """Run a shop whose handler books orders: broker, PostgreSQL, target and all services, until Ctrl-C."""
     run(
@@ -54,9 +52,9 @@ def _ensure() -> None:
 
 def _start(stage: Stage) -> Running:
     steps, children, stack = stage.steps, stage.children, stage.stack
-    stage.directory.mkdir(parents=True, exist_ok=True)
-    data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shop-", dir=stage.directory)))
-    data.chmod(0o711)  # PostgreSQL, which does not run as root, must reach its data
+    # Not in the directory of the run: PostgreSQL, which does not run as root, must reach its data.
+    data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eventflow-shop-")))
+    data.chmod(0o711)
     steps.begin(BROKER, DATABASE)
     broker = start_broker(stage, data)
     steps.end(BROKER)

@@ -49,6 +49,8 @@ def checkout(tmp_path: Path) -> Path:
         text=True,
         check=True,
     )
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o711)  # PostgreSQL, which does not run as root, must reach its data
     copy = tmp_path / "event-flow"
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():

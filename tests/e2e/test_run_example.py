@@ -71,7 +71,8 @@ class Shop:
 @contextmanager
 def open_shop(directory: Path, **given: str) -> Iterator[Shop]:
     """Run the example; at the end press Ctrl-C, and check that nothing is left."""
-    state = {"XDG_STATE_HOME": str(directory / "state")}
+    state = {"XDG_STATE_HOME": str(directory / "state"), "TMPDIR": str(directory / "temporary")}
+    (directory / "temporary").mkdir()
     terminal = Terminal(sys.executable, "-m", "sandbox.shop", cwd=directory, **state, **given)
     terminal.wait_for("TABLE orders", timeout_s=180)
     yield Shop(terminal, directory, scrubbed_environment() | state)
@@ -82,7 +83,8 @@ def open_shop(directory: Path, **given: str) -> Iterator[Shop]:
     assert "Traceback" not in terminal.text
     assert terminal.text.rstrip().endswith("Stopped.")
     assert not [process for process in processes if Path(f"/proc/{process}").exists()]
-    assert list((directory / DEFAULT_PATH).parent.iterdir()) == []
+    for left in (DEFAULT_PATH.parent, "temporary"):
+        assert list((directory / left).iterdir()) == []
 
 
 def descendants_of(process: int) -> set[int]:
