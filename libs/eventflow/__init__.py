@@ -1,3 +1,3 @@
-"""Parts that the collector and the processor share: events, messages, queues, settings and settlement."""
+"""Parts that the services share: events, messages, queues, settings, settlement; and what handlers and outboxes use."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
