@@ -25,6 +25,9 @@ CONNECT_MAX_S = 3
 SILENT_MAX_S = 10.0
 """Time after which the system closes a connection whose server acknowledges nothing, so that a thread does not hang."""
 
+PROBE_EVERY_S = 5
+"""Time after which the system asks a server whose answer is awaited. A host that has lost its power sends no error."""
+
 IDLE_MAX_S = 60.0
 """Time without a use after which a connection is replaced. Firewalls and load balancers forget idle connections."""
 
@@ -84,6 +87,8 @@ class DriverTransactions(ThreadTransactions):
             prepare_threshold=None,  # behind PgBouncer, another connection does not know the prepared statement
             connect_timeout=CONNECT_MAX_S,
             tcp_user_timeout=round(SILENT_MAX_S * 1000),
+            keepalives_idle=PROBE_EVERY_S,
+            keepalives_interval=PROBE_EVERY_S,
             application_name=self._application,
         )
 
@@ -118,6 +123,8 @@ class DriverTransaction(ThreadTransaction):
                 raise AbortedTransactionError
             case TransactionStatus.IDLE:
                 raise EndedTransactionError
+            case TransactionStatus.UNKNOWN:  # psycopg would leave the transaction without a COMMIT and without an error
+                raise psycopg.OperationalError("the connection is lost, and the function has caught the error")
         if events:
             with self.db.cursor() as cursor:
                 cursor.executemany(_INSERT, [row_of(each, flow=each.flow) for each in events])
