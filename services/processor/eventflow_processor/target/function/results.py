@@ -8,7 +8,8 @@ from eventflow.database.failures import is_aborted
 from eventflow.database.failures import is_away as shows_outage
 from eventflow.errors import (
     BrokerUnavailableError,
-    DatabaseError,
+    DatabaseSchemaError,
+    DatabaseUnavailableError,
     InboxLockedError,
     PublishRefusedError,
     PublishTimeoutError,
@@ -72,7 +73,7 @@ def failure_of(error: BaseException, *, is_away: bool, secrets: Collection[str] 
     """
     if (decided := _decided(error, secrets)) is not None:
         return decided
-    if is_away or isinstance(error, DatabaseError) or shows_outage(error):
+    if is_away or isinstance(error, DatabaseUnavailableError | DatabaseSchemaError) or shows_outage(error):
         return database_away(last_line_of(error), secrets)
     text = ABORTED if is_aborted(error) else last_line_of(error)
     return Failed(reason="handler_raised", text=_shown(text, secrets))
@@ -82,7 +83,7 @@ def _decided(error: BaseException, secrets: Collection[str]) -> Failed | None:
     """Return the failure for an error that decides what follows for its event; None if it does not."""
     match error:
         case Reject(reason=reason):
-            return Failed(reason="handler_rejected", text=_shown(reason, secrets), order=Order.GIVE_UP)
+            return Failed(reason="handler_rejected", text=_shown(str(reason), secrets), order=Order.GIVE_UP)
         case EndedTransactionError():
             # At once: if it has committed, the inbox has the event, and a repetition would be skipped as a duplicate.
             return Failed(reason="handler_raised", text=str(error), order=Order.GIVE_UP)
