@@ -161,6 +161,8 @@ async def test_a_parked_row_that_an_operator_retries_is_published(broker_url, ou
         ({"subject": "a\x07b"}, "subject must be 1 to 4096 bytes without control characters"),
         ({"extensions": '{"Tenant": "a"}'}, "'Tenant' is no name of an extension attribute"),
         ({"extensions": '{"tenant": {"a": 1}}'}, "the extension attribute tenant is too long"),
+        ({"extensions": '{"size": 1e5000}'}, "a number that is too long"),
+        ({"extensions": f'{{"tree": {"[" * 5000}{"]" * 5000}}}'}, "are nested"),
     ],
 )
 async def test_a_row_that_is_no_event_is_parked_at_once(broker_url, outbox, flow, amqp, start, columns, error):

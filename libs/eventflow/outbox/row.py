@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from eventflow.errors import InvalidEventError
 from eventflow.event import Event
 from eventflow.outbox.new_event import new_event
 
@@ -55,12 +56,20 @@ def event_of(row: Row) -> Event:
         time=row["time"],
         subject=row["subject"],
         dataschema=row["dataschema"],
-        extensions=None if row["extensions"] is None else json.loads(row["extensions"]),
+        extensions=None if row["extensions"] is None else _extensions_in(row["extensions"]),
         content_type=row["content_type"],
         body=row["body"],
         traceparent=row["traceparent"],
         accepted_at=row["created_at"],
     )
+
+
+def _extensions_in(text: str) -> Mapping[str, Any]:
+    try:
+        extensions: Mapping[str, Any] = json.loads(text)
+    except (ValueError, RecursionError):  # PostgreSQL keeps longer numbers and deeper objects than Python reads
+        raise InvalidEventError("the extension attributes have a number that is too long, or are nested") from None
+    return extensions
 
 
 def insert_with(placeholder: str) -> str:
