@@ -6,6 +6,7 @@ from typing import Protocol
 
 from typing_extensions import override
 
+from eventflow.errors import PublishTimeoutError
 from eventflow.handling.derived import DerivedEvent
 from eventflow.handling.inbox import Key
 from eventflow.handling.transactions.port import ThreadTransaction, ThreadTransactions, Transaction, Transactions
@@ -121,6 +122,9 @@ class ThreadEmission(ThreadTransaction):
 
 
 async def _publish_all(events: Sequence[DerivedEvent], publish: Publish) -> None:
-    async with asyncio.timeout(CONFIRM_MAX_S):
-        for publishing in [publish(event) for event in events]:
-            await publishing.confirmed(timeout_s=CONFIRM_MAX_S)
+    try:
+        async with asyncio.timeout(CONFIRM_MAX_S):
+            for publishing in [publish(event) for event in events]:
+                await publishing.confirmed(timeout_s=CONFIRM_MAX_S)
+    except TimeoutError:  # as for a database it would mean that the database is away
+        raise PublishTimeoutError(f"no confirm within {CONFIRM_MAX_S:g} s") from None

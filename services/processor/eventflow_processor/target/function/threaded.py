@@ -127,7 +127,7 @@ class ThreadAttempt(Attempt):
                 return calls.late(Stage.BEGUN)
             returned = calls.function.call(envelope.event, calls.context_of(envelope, transaction.db))
             transaction.put(calls.events_of(returned))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - code of the user, which can raise anything
+        except BaseException as error:  # noqa: BLE001 - code of the user, and its thread must stay
             self._fate.enter(Stage.ENDING)
             return calls.failed(envelope, error, is_away=transaction.is_lost())
         if not self._fate.enter(Stage.ENDING):

@@ -16,7 +16,7 @@ class Workers:
         self._calls: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
-        self._free = 0
+        self._unfinished = 0  # calls that wait or are made
 
     def submit(self, work: Work) -> None:
         """Let a thread do some work, which must not raise. It waits while all threads are at work.
@@ -26,7 +26,8 @@ class Workers:
         """
         self._calls.put(work)
         with self._lock:
-            if self._free >= self._calls.qsize() or self._threads == self._threads_max:
+            self._unfinished += 1
+            if self._unfinished <= self._threads or self._threads == self._threads_max:
                 return
             self._threads += 1
         try:
@@ -43,13 +44,8 @@ class Workers:
             self._calls.put(None)
 
     def _run(self) -> None:
-        while True:
-            with self._lock:
-                self._free += 1
-            work = self._calls.get()
-            with self._lock:
-                self._free -= 1
-            if work is None:
-                return
+        while (work := self._calls.get()) is not None:
             work()
             del work  # a thread that waits must not keep the body of an event
+            with self._lock:
+                self._unfinished -= 1
