@@ -49,8 +49,6 @@ def checkout(tmp_path: Path) -> Path:
         text=True,
         check=True,
     )
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o711)  # PostgreSQL, which does not run as root, must reach its data
     copy = tmp_path / "event-flow"
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():
@@ -83,7 +81,9 @@ def command_of(step: Step) -> str:
 @pytest.mark.documents
 @pytest.mark.parametrize("document", EXECUTED, ids=lambda path: str(path.relative_to(ROOT)))
 @pytest.mark.timeout(WITHIN_S + 60)
-def test_the_commands_of_a_document_succeed(document: Path, checkout: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_document_succeed(
+    document: Path, checkout: Path, tmp_path: Path, node_directory: Path
+) -> None:
     try:
         provision.ensure()
     except provision.BrokerNotAvailable as error:
@@ -92,6 +92,7 @@ def test_the_commands_of_a_document_succeed(document: Path, checkout: Path, tmp_
     home.mkdir()
     environment = scrubbed_environment() | {
         "HOME": str(home),
+        "SERVER_DATA": str(node_directory),  # for a PostgreSQL, which does not run as root and must reach its data
         "PATH": f"{checkout / '.venv' / 'bin'}:{os.environ['PATH']}",
     }
     environment.pop("XDG_STATE_HOME", None)
