@@ -4,7 +4,7 @@ import math
 from typing import get_args
 
 from eventflow.errors import DatabaseError
-from eventflow.outbox.standing import OutboxStanding, standing
+from eventflow.outbox.counts import OutboxCounts, count
 from eventflow.postgres.connections import Bounds, Connections
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.metrics import MetricTable, counter, gauge
@@ -41,12 +41,12 @@ class RelayMetrics(MetricTable):
         """Set the gauges of the table; those of a database that is away have no value (NaN)."""
         try:
             async with connections.transaction(LOOKING) as connection:
-                seen = await standing(connection)
+                seen = await count(connection)
         except DatabaseError:
             seen = None
         self._show(seen)
 
-    def _show(self, seen: OutboxStanding | None) -> None:
+    def _show(self, seen: OutboxCounts | None) -> None:
         self.pending.set(math.nan if seen is None else seen.pending)
         self.parked.set(math.nan if seen is None else seen.parked)
         self.oldest_seconds.set(math.nan if seen is None else seen.oldest_s)

@@ -82,7 +82,7 @@ class Relay:
         self._floor = 0
         self._rescanned_s = time.monotonic()
         self._refused_until_s: dict[str, float] = {}
-        self._unsettled: Sequence[Sending] = ()  # of the last batch, whose rows may still be there
+        self._unfinished: Sequence[Sending] = ()  # of the last batch, whose rows may still be there
         self.database_obstacle: str | None = "the database has not answered yet"
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -97,7 +97,7 @@ class Relay:
         if not self._can_publish:
             return BROKER_POLL_S
         try:
-            await self._settle_late()
+            await self._delete_late()
             is_all = await self._relay_batch()
         except DatabaseError as error:
             self._floor = 0
@@ -114,17 +114,17 @@ class Relay:
         """
         return self._publisher.state == "up" and self._publisher.oldest_unresolved_s == 0
 
-    async def _settle_late(self) -> None:
+    async def _delete_late(self) -> None:
         """Delete the rows of the last batch that were confirmed, and not deleted by its transaction.
 
         Their confirms came after its end, such as at the end of an alarm, or the database was lost. Without this they
         would be published again. By now each publish is resolved (see `_can_publish`).
         """
-        confirmed = [sending.row for sending in self._unsettled if sending.is_confirmed]
+        confirmed = [sending.row for sending in self._unfinished if sending.is_confirmed]
         if confirmed:
             async with self._connections.transaction(RELAYING) as connection:
                 await delete_late(connection, confirmed)
-        self._unsettled = ()
+        self._unfinished = ()
         self._count_relayed(confirmed)
 
     async def _relay_batch(self) -> bool:
@@ -132,12 +132,12 @@ class Relay:
         floor = self._next_floor()
         async with self._connections.transaction(RELAYING) as connection:
             taken = await take(connection, floor=floor, rows=self._settings.batch, except_flows=self._refusing_flows())
-            self._unsettled = sendings = [self._sender.send(row) for row in taken.rows]
+            self._unfinished = sendings = [self._sender.send(row) for row in taken.rows]
             await self._until_resolved(sendings)
             batch = self._judged(sendings)
-            await _settle(connection, batch)
+            await _write_outcomes(connection, batch)
         # Only after the COMMIT: before it, all rows may still come back.
-        self._unsettled = batch.unknown
+        self._unfinished = batch.unknown
         self._note_batch(batch)
         if batch.unknown:
             self._floor = 0
@@ -213,7 +213,7 @@ class Relay:
         self.database_obstacle = obstacle
 
 
-async def _settle(connection: Connection, batch: Batch) -> None:
+async def _write_outcomes(connection: Connection, batch: Batch) -> None:
     if batch.confirmed:
         await delete(connection, [sending.row["number"] for sending in batch.confirmed])
     if batch.failed:

@@ -1,4 +1,4 @@
-"""The state of the outbox, by one query with a bounded cost."""
+"""The numbers of rows in the outbox, and their age, by one query with a bounded cost."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +8,7 @@ from eventflow.postgres.connection import Connection
 COUNTED_MAX: Final = 100_000
 """Rows of each kind that are counted at most, so that the query takes milliseconds at any backlog."""
 
-_STANDING: Final = f"""
+_COUNTS: Final = f"""
     SELECT
         (SELECT count(*) FROM (
             SELECT FROM eventflow.outbox WHERE parked_at IS NULL LIMIT {COUNTED_MAX}) AS waiting) AS pending,
@@ -20,7 +20,7 @@ _STANDING: Final = f"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxStanding:
+class OutboxCounts:
     """Rows in the outbox.
 
     Attributes:
@@ -34,8 +34,8 @@ class OutboxStanding:
     oldest_s: float
 
 
-async def standing(connection: Connection) -> OutboxStanding:
-    """Look at the outbox."""
-    row = await connection.fetchrow(_STANDING)
+async def count(connection: Connection) -> OutboxCounts:
+    """Count the rows."""
+    row = await connection.fetchrow(_COUNTS)
     assert row is not None  # noqa: S101 - for the type checker: it is one row
-    return OutboxStanding(pending=row["pending"], parked=row["parked"], oldest_s=max(0.0, row["oldest_s"] or 0.0))
+    return OutboxCounts(pending=row["pending"], parked=row["parked"], oldest_s=max(0.0, row["oldest_s"] or 0.0))
