@@ -137,4 +137,4 @@ class NoTransactionError(DatabaseError):
 
 
 class HandlerError(EventFlowError):
-    """A function cannot be used as a handler; the message says why, and what to do."""
+    """A function cannot be used as a handler; the message has the reason and the remedy."""

@@ -1,4 +1,4 @@
-"""What a handler works with: a function of yours that operates on the events of a flow (docs/handlers.md)."""
+"""Names that a handler uses: a function of yours to which the events of a flow go (docs/handlers.md)."""
 
 from eventflow.event import Event
 from eventflow.handling.context import Context

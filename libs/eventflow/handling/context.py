@@ -1,4 +1,4 @@
-"""`Context`: what a handler gets beside its event."""
+"""`Context`: the second argument of a handler."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class Context:
 
         Args:
             flow: A configured flow.
-            body: Bytes, a text, or an object or a list for JSON.
+            body: `bytes`, a `str`, or a `dict` or `list`, which becomes JSON.
             source: By default that of the handled event. Ids are unique within it.
 
         Raises:

@@ -53,7 +53,7 @@ def load_object(reference: str) -> Any:
     """Import the object that `module:name` names.
 
     Raises:
-        HandlerError: There is none; the message says what is missing.
+        HandlerError: There is none; the message names the missing part.
     """
     module_name, _, name = reference.partition(":")
     directory = str(Path.cwd())

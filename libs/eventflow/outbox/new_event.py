@@ -15,7 +15,7 @@ DEFAULT_SOURCE: Final = "outbox"
 """Source of an event whose program names none; also the default of the column."""
 
 Body = bytes | str | Mapping[str, Any] | list[Any]
-"""Bytes as they are, a text in UTF-8, or an object or array that becomes JSON."""
+"""Bytes as they are, a text in UTF-8, or a `dict` or `list`, which becomes JSON."""
 
 
 def new_event(
@@ -36,7 +36,7 @@ def new_event(
 
     Args:
         type: The kind of event, such as `order.paid`.
-        body: Bytes, a text, or an object or a list for JSON.
+        body: `bytes`, a `str`, or a `dict` or `list`, which becomes JSON.
         id: Of 1 to 255 bytes, unique within its source; by default a new one.
         source: The system in which it happened.
         time: Aware; by default now.
@@ -75,4 +75,4 @@ def _content_of(body: Body) -> tuple[bytes, str | None]:
         case Mapping() | list():
             return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(), JSON
         case _:
-            raise TypeError(f"a body is bytes, a text, or an object or a list for JSON, and not {type(body).__name__}")
+            raise TypeError(f"a body is bytes, a str, a dict or a list, and not {type(body).__name__}")

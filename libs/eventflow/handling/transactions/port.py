@@ -1,4 +1,4 @@
-"""The port of the transactions in which handlers work: one Protocol for the event loop, and its twin for threads."""
+"""The port of the transactions in which handlers work: one Protocol for the event loop, and one for threads."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -31,7 +31,7 @@ class Transaction(Protocol):
     """An open transaction on the event loop.
 
     Attributes:
-        db: What the function works with.
+        db: The connection or session on which the function runs its statements.
     """
 
     db: Any
@@ -90,7 +90,7 @@ class Transactions(Protocol):
 
 
 class ThreadTransaction(Protocol):
-    """The twin of `Transaction` for a function on a thread: the same methods, which block."""
+    """An open transaction on a thread: the methods of `Transaction`, which block."""
 
     db: Any
 
@@ -116,7 +116,7 @@ class ThreadTransaction(Protocol):
 
 
 class ThreadTransactions(Protocol):
-    """The twin of `Transactions` for functions on threads, any number at a time."""
+    """Transactions of one flow on threads, any number at a time."""
 
     def begin(self) -> ThreadTransaction:
         """See `Transactions.begin`."""

@@ -1,4 +1,4 @@
-"""What sessions of SQLAlchemy need on the event loop and on threads alike. It requires SQLAlchemy."""
+"""Common parts of sessions of SQLAlchemy, for the event loop and for threads. It requires SQLAlchemy."""
 
 from collections.abc import Sequence
 from typing import Any, Final

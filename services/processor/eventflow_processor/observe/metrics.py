@@ -90,7 +90,7 @@ class ProcessorMetrics(MetricTable):
     )
     handler_overrun = gauge(
         "eventflow_handler_overrun",
-        "Calls of the handler that go on after their deadline, and keep their slots",
+        "Calls of the handler that go on after their deadline, and keep their connections and threads",
         "flow",
     )
     loop_blocked = counter(

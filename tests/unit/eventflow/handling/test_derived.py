@@ -52,7 +52,7 @@ def test_the_kind_of_body_decides_the_content_type(body: Body, content: bytes, c
 
 @pytest.mark.parametrize("body", [1, None, {1, 2}, object()])
 def test_another_kind_of_body_is_an_error(body: object) -> None:
-    with pytest.raises(TypeError, match="a body is bytes, a text, or an object or a list"):
+    with pytest.raises(TypeError, match="a body is bytes, a str, a dict or a list"):
         context().derive(type="a", flow="notify", body=body)  # type: ignore[arg-type]
 
 

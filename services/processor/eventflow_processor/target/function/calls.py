@@ -91,7 +91,7 @@ class Calls:
     def overran(self, envelope: Envelope) -> None:
         """Note that a call goes on after its deadline."""
         self.metrics.overrun.inc()
-        action = "it keeps its place until it returns; its transaction is rolled back then"
+        action = "it keeps its connection and its thread until it returns; its transaction is rolled back then"
         log.error("handler.overran", **self._names_of(envelope), timeout_s=self.timeout_s, action=action)
 
     def returned(self, envelope: Envelope) -> None:

@@ -90,7 +90,7 @@ class ThreadEmissions(ThreadTransactions):
 
 
 class ThreadEmission(ThreadTransaction):
-    """The twin of `Emission` for a function on a thread."""
+    """The same as `Emission`, for a function on a thread."""
 
     db = None
 
