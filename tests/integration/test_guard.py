@@ -29,11 +29,11 @@ from eventflow_processor.__main__ import run_until
 from eventflow_processor.dispatcher import Dispatcher
 from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.gate import error_streak
-from eventflow_processor.handler import Handler
 from eventflow_processor.observe.metrics import ProcessorMetrics
 from eventflow_processor.target.aiohttp_client import AiohttpTarget
 from eventflow_processor.target.lean.client import LeanTarget
 from eventflow_processor.target.lean.connection import Connection
+from eventflow_processor.turns import Turns
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.injector import Injector
@@ -56,12 +56,12 @@ def collected() -> Iterator[None]:
 
 INSIDE = (
     Dispatcher._begin_next,
-    Handler.begin,
+    Turns.begin,
     AiohttpTarget._attempt,
     LeanTarget._send_on_new,
     Connection.buffer_updated,
     Connection.connection_lost,
-    Handler._on_result,
+    Turns._on_result,
     handler._guarded,  # tasks of a turn: settlements that wait, repeated requests, errors of our own
 )
 CLIENTS = ["lean", "aiohttp"]
@@ -125,7 +125,7 @@ async def fail_each_call(
 ) -> None:
     """Let each call of a turn fail once, one in each of as many turns, and wait until all events are done."""
     ids = {f"{number}-{flow}" for number in range(events)}
-    with Injector(inside=INSIDE, packages=OURS, turn=Handler.begin) as injector:
+    with Injector(inside=INSIDE, packages=OURS, turn=Turns.begin) as injector:
         await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(event_id) for event_id in sorted(ids)))
         await eventually(
             lambda: is_done(ids) and parts.consumer.held == 0,
@@ -255,7 +255,7 @@ async def test_a_confirm_that_comes_after_its_turn_was_given_up_acks_nothing(
         await eventually(
             lambda: len(target.receipts) == len(unconfirmed) + 1, what="the next attempt, through the only slot"
         )
-        await eventually(lambda: not parts.dispatcher._turns, what="the only slot free, and no other")
+        await eventually(lambda: not parts.dispatcher._begun, what="the only slot free, and no other")
 
 
 async def test_a_processor_whose_slots_are_taken_for_good_says_that_it_stands_still(

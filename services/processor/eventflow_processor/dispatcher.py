@@ -20,12 +20,12 @@ from eventflow.errors import DeliveryLostError
 from eventflow.telemetry.logging import shown_id
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
-from eventflow_processor.handler import Handler
 from eventflow_processor.lanes import Schedule
 from eventflow_processor.observe.observer import Observers
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import CRASH_PAUSE_S, HELD_IN_MEMORY_S
 from eventflow_processor.turn import Turn
+from eventflow_processor.turns import Turns
 
 STANDSTILL_S = 30.0
 """If no attempt begins for this time although nothing prevents one, the processor is not ready."""
@@ -51,7 +51,7 @@ class Dispatcher:
         schedule: Schedule,
         gate: Gate,
         quota: Quota,
-        handler: Handler,
+        turns: Turns,
         observers: Observers,
         concurrency: int,
         attempt_max_s: float,
@@ -67,14 +67,14 @@ class Dispatcher:
         self._schedule = schedule
         self._gate = gate
         self._quota = quota
-        self._handler = handler
+        self._turns = turns
         self._observers = observers
         self._concurrency = concurrency
         self._attempt_max_s = attempt_max_s
         self._held_max_s = held_max_s
         self._arrived = asyncio.Event()
         schedule.on_arrival = self._arrived.set
-        self._turns: set[Turn] = set()
+        self._begun: set[Turn] = set()
         self._turn_ended = asyncio.Event()
         self._probed: deque[str] = deque(maxlen=PROBED_IDS_MAX)
         self._waits_for: WaitsFor | None = None
@@ -85,11 +85,11 @@ class Dispatcher:
     @property
     def in_flight(self) -> int:
         """Attempts in flight now."""
-        return sum(turn.is_in_flight for turn in self._turns)
+        return sum(turn.is_in_flight for turn in self._begun)
 
     def find(self, event_id: str) -> Delivery | None:
         """Return the delivery of an event whose turn has begun and not ended."""
-        return next((t.delivery for t in self._turns if t.delivery.envelope.event.id == event_id), None)
+        return next((t.delivery for t in self._begun if t.delivery.envelope.event.id == event_id), None)
 
     async def run(self) -> None:
         """Dispatch until cancelled. One task alone waits for gate and quota, so each lane keeps its order."""
@@ -122,10 +122,10 @@ class Dispatcher:
         self._requeue(self._schedule.take_all())
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._turns:
+                while self._begun:
                     self._turn_ended.clear()
                     await self._turn_ended.wait()
-        if late := tuple(self._turns):
+        if late := tuple(self._begun):
             self._log.warning("drain.timed_out", attempts=len(late), timeout_s=timeout_s)
             for turn in late:
                 self._abandon(turn)
@@ -148,7 +148,7 @@ class Dispatcher:
                 return f"all {self._concurrency} slots have been taken for {waited_s:.0f} s"
             case "the quota" if waited_s > STANDSTILL_S + self._quota.attempt_every_s:
                 return f"the quota has granted no attempt for {waited_s:.0f} s"
-            case "a delivery" if not self._turns and (stood_s := self._queue_filled_for_s(now_s)) > STANDSTILL_S:
+            case "a delivery" if not self._begun and (stood_s := self._queue_filled_for_s(now_s)) > STANDSTILL_S:
                 return f"the queue has had events for {stood_s:.0f} s, and none is delivered to this processor"
         return None
 
@@ -162,7 +162,7 @@ class Dispatcher:
         # The slot comes before the quota, so that a granted attempt starts at once. The gate comes before the quota for
         # the same reason: quota that is granted before a long pause and used after it would be a burst. Only this task
         # takes slots, so one that is free now is still free when the turn begins.
-        while len(self._turns) >= self._concurrency:
+        while len(self._begun) >= self._concurrency:
             self._turn_ended.clear()
             await self._wait_for("a slot", self._turn_ended.wait())
         if not self._gate.may_enter:
@@ -191,16 +191,16 @@ class Dispatcher:
             delivery = self._take(entered)
             if delivery is not None:
                 turn = Turn(delivery=delivery, entered=entered, on_end=self._ended)
-                self._turns.add(turn)  # before it begins: it may end at once
-                self._handler.begin(turn)
+                self._begun.add(turn)  # before it begins: it may end at once
+                self._turns.begin(turn)
                 has_begun = True
         finally:
             if not has_begun:
                 if turn is not None:
-                    self._turns.discard(turn)
+                    self._begun.discard(turn)
                 if delivery is not None:
                     self._schedule.put_first(delivery)
-                self._handler.release(entered)
+                self._turns.release(entered)
 
     def _take(self, entered: Pass) -> Delivery | None:
         match entered:
@@ -215,19 +215,19 @@ class Dispatcher:
                 assert_never(entered)
 
     def _ended(self, turn: Turn) -> None:
-        self._turns.discard(turn)
+        self._begun.discard(turn)
         self._turn_ended.set()
 
     def _give_up_before(self, received_s: float) -> None:
         """Abandon turns with a delivery received before `received_s`. The end of the session requeues it."""
-        for turn in tuple(self._turns):
+        for turn in tuple(self._begun):
             if turn.delivery.received_s < received_s:
                 self._log.error("delivery.given_up", event_id=shown_id(turn.delivery.envelope.event.id))
                 self._abandon(turn)
 
     def _abandon(self, turn: Turn) -> None:
         try:
-            self._handler.abandon(turn)
+            self._turns.abandon(turn)
         except Exception as error:  # noqa: BLE001 - an error in one turn must not keep the others from being abandoned
             self._observers.note_error(error, where="dispatcher", delivery=turn.delivery)
         finally:

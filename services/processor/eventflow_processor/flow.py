@@ -31,7 +31,6 @@ from eventflow_processor.backlog.depths import FlowQueues
 from eventflow_processor.backlog.monitor import BacklogMonitor
 from eventflow_processor.dispatcher import Dispatcher
 from eventflow_processor.gate.gate import Gate
-from eventflow_processor.handler import Handler
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.log import AttemptLog
 from eventflow_processor.observe.metrics import FlowMetrics, ProcessorMetrics
@@ -56,6 +55,7 @@ from eventflow_processor.target.oauth2.tokens import Tokens
 from eventflow_processor.target.port import Target
 from eventflow_processor.target.request import Bearer, request_form, static_headers
 from eventflow_processor.target.success import success_rule
+from eventflow_processor.turns import Turns
 
 LEAVE_AFTER_S = 2.0
 """Time from the loss of the control connection until the flow is left; nothing is attempted meanwhile. If only this
@@ -226,7 +226,7 @@ async def wire_flow(
         internal_errors=shared.metrics.internal_errors,
     )
     target = await _target_of(name, flow, shared, stack)
-    handler = Handler(
+    turns = Turns(
         schedule=lanes,
         gate=gate,
         quota=quota,
@@ -245,7 +245,7 @@ async def wire_flow(
         schedule=lanes,
         gate=gate,
         quota=quota,
-        handler=handler,
+        turns=turns,
         observers=observers,
         concurrency=concurrency_of(settings),
         attempt_max_s=settings.timeout_s if settings.oauth2_token_url is None else attempt_max_s(settings),

@@ -2,12 +2,12 @@
 
 from eventflow_processor import flow
 from eventflow_processor.__main__ import main
-from eventflow_processor.handler import Handler
 from eventflow_processor.turn import Turn
+from eventflow_processor.turns import Turns
 
 
-class Mutant(Handler):
-    """Handler that acks first."""
+class Mutant(Turns):
+    """Turns that ack first."""
 
     def begin(self, turn: Turn) -> None:
         turn.delivery.ack()
@@ -15,5 +15,5 @@ class Mutant(Handler):
 
 
 if __name__ == "__main__":
-    flow.Handler = Mutant  # type: ignore[misc]
+    flow.Turns = Mutant  # type: ignore[misc]
     main()

@@ -18,7 +18,6 @@ from eventflow.telemetry.tracers import NoTracer
 from eventflow.topology import Lane
 from eventflow_processor.dispatcher import TURNS_IN_A_ROW, Dispatcher
 from eventflow_processor.gate.gate import Gate
-from eventflow_processor.handler import Handler
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.tracing import DeliveryTracing
@@ -26,6 +25,7 @@ from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import RetryPolicy
 from eventflow_processor.target.port import Charge, OnResult
 from eventflow_processor.target.result import Result, Succeeded
+from eventflow_processor.turns import Turns
 from tests.support.attempts import OpenChannel, envelope
 from tests.support.wait import eventually
 
@@ -83,7 +83,7 @@ class Stage:
         self.errors = Counter("errors", "Errors", registry=CollectorRegistry())
         errors = InternalErrors(self.errors)
         observers = Observers([], flow="f", internal_errors=errors)
-        handler = Handler(
+        turns = Turns(
             schedule=self.lanes,
             gate=self.gate,
             quota=self.quota,
@@ -98,7 +98,7 @@ class Stage:
             schedule=self.lanes,
             gate=self.gate,
             quota=self.quota,
-            handler=handler,
+            turns=turns,
             observers=observers,
             concurrency=self.concurrency,
             attempt_max_s=5,

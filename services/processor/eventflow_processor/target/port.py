@@ -1,4 +1,4 @@
-"""The port of a target, as the handler uses it. Pure: HTTP, or any other way to send events, is an adapter of it."""
+"""The port of a target, as the turns of a flow use it. Pure: HTTP, or any other way to send, is an adapter of it."""
 
 from collections.abc import Callable
 from typing import Protocol

@@ -19,11 +19,10 @@ from eventflow.outcome import Copied, DeadLetter, Delivered, Hold, Outcome, Retr
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.tracers import NoTracer
 from eventflow.topology import Lane
-from eventflow_processor import handler
+from eventflow_processor import turns
 from eventflow_processor.attempt import AbandonedError, Attempted
 from eventflow_processor.gate.gate import UNTIL_CHANGED_S, Gate
 from eventflow_processor.gate.verdict import Pass
-from eventflow_processor.handler import GateClosedError, Handler
 from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.tracing import DeliveryTracing
@@ -34,6 +33,7 @@ from eventflow_processor.target.port import Charge, OnResult
 from eventflow_processor.target.port import Target as AnyTarget
 from eventflow_processor.target.result import Errored, Failed, Result, Succeeded, Unsendable
 from eventflow_processor.turn import Turn
+from eventflow_processor.turns import GateClosedError, Turns
 from tests.support.http_targets import CLIENTS, HttpTarget, target_at
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
@@ -109,7 +109,7 @@ class Copies:
 
 @dataclass
 class Stage:
-    """A handler and its surroundings."""
+    """The turns of a flow and their surroundings."""
 
     target: Target
     observe: Callable[[Attempted], None] = lambda _: None
@@ -125,13 +125,13 @@ class Stage:
         self.errors = Counter("errors", "Errors", registry=CollectorRegistry())
         errors = InternalErrors(self.errors)
         self.copies = Copies()
-        self.handler = Handler(
+        self.turns = Turns(
             schedule=self.lanes,
             gate=self.gate,
             quota=Quota(flow="f", instance="i", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None),
             target=self.http or self.target,
             policy=RetryPolicy(max_attempts=3, delays_s=(1, 5)),
-            consumer=self.copies,  # type: ignore[arg-type]  # the part that a handler uses
+            consumer=self.copies,  # type: ignore[arg-type]  # the part that turns use
             tracing=DeliveryTracing(NoTracer(), flow="f", target_url="http://t/", internal_errors=errors),
             observers=Observers([self, Recorder(self.seen)], flow="f", internal_errors=errors),
         )
@@ -144,7 +144,7 @@ class Stage:
         event = Event(id="e", source="/", type="t", time=now, accepted_at=now, body=b"{}")
         delivery = Delivery(envelope=Envelope(event=event), lane=Lane.LIVE, channel=self.channel, tag=1, held=held)
         turn = Turn(delivery=delivery, entered=entered, on_end=self.ended.append)
-        self.handler.begin(turn)
+        self.turns.begin(turn)
         return turn
 
     def probe(self) -> Pass:
@@ -260,7 +260,7 @@ async def test_an_ack_on_a_closed_channel_is_reported_as_lost() -> None:
 
 
 async def test_an_error_of_our_own_requeues_the_delivery_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler, "CRASH_PAUSE_S", 0.01)
+    monkeypatch.setattr(turns, "CRASH_PAUSE_S", 0.01)
     error = RuntimeError("a bug")
     stage = Stage(Target(Errored(error=error)))
     with capture_logs():
@@ -291,9 +291,9 @@ async def test_a_request_that_may_not_be_repeated_ends_the_turn_and_keeps_its_pl
 async def test_an_abandoned_turn_ends_once_and_a_late_result_changes_nothing() -> None:
     stage = Stage(Target(None))
     turn = stage.begin()
-    stage.handler.abandon(turn)
+    stage.turns.abandon(turn)
     stage.target.on_result(Succeeded(status=200))
-    stage.handler.abandon(turn)
+    stage.turns.abandon(turn)
     assert (stage.ended, stage.channel.settled) == ([turn], [])
     assert [type(attempted.error) for attempted in stage.seen] == [AbandonedError]
 
@@ -311,7 +311,7 @@ async def test_a_result_that_comes_twice_settles_once() -> None:
 async def test_an_error_after_the_answer_does_not_requeue_a_delivery_that_waits_for_its_next_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(handler, "CRASH_PAUSE_S", 0)
+    monkeypatch.setattr(turns, "CRASH_PAUSE_S", 0)
     asks = Failed(reason="throttled", status=429, asks_to_wait=True, feedback=Feedback(retry_after_s=1))
     stage = Stage(Target(asks, fails=True))
     with capture_logs():
@@ -325,7 +325,7 @@ async def test_an_error_after_the_answer_does_not_requeue_a_delivery_that_waits_
 async def test_a_probe_that_cannot_even_be_abandoned_gives_its_pass_back() -> None:
     for give_up in (
         lambda stage, _: stage.target.on_result(Errored(error=RuntimeError("a bug"))),
-        lambda stage, turn: stage.handler.abandon(turn),
+        lambda stage, turn: stage.turns.abandon(turn),
     ):
         stage = Stage(Target(None, fails=True))
         entered = stage.probe()

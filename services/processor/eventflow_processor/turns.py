@@ -43,8 +43,8 @@ class GateClosedError(EventFlowError):
     """A request could not be repeated, because the gate has closed or the quota allowed no attempt in time."""
 
 
-class Handler:
-    """Handles the turns of one flow."""
+class Turns:
+    """Leads the turns of one flow, each from its attempt to its settlement."""
 
     def __init__(
         self,
@@ -273,5 +273,5 @@ class Handler:
 async def _guarded(turn: Turn, waiting: Coroutine[Any, Any, None], on_error: Callable[[Turn, Exception], None]) -> None:
     try:
         await waiting
-    except Exception as error:  # noqa: BLE001 - a guard, as in `Handler.begin`
+    except Exception as error:  # noqa: BLE001 - a guard, as in `Turns.begin`
         on_error(turn, error)
