@@ -37,7 +37,7 @@ CREATE TABLE eventflow.outbox (
     content_type text CHECK (octet_length(content_type) BETWEEN 1 AND 255),
     body bytea NOT NULL CHECK (octet_length(body) <= 134217728),
     traceparent text CHECK (octet_length(traceparent) BETWEEN 1 AND 255),
-    created_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT now() CHECK (created_at >= '0001-01-02Z' AND created_at < '9999-12-31Z'),
     tries integer NOT NULL DEFAULT 0,
     error text,
     retry_at timestamptz,

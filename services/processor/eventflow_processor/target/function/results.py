@@ -71,7 +71,8 @@ def failure_of(error: BaseException, *, is_away: bool, secrets: Collection[str] 
         is_away: Whether the database is away. Then any error is most likely a consequence.
         secrets: Texts that must not be in the failure.
     """
-    if (decided := _decided(error, secrets)) is not None:
+    # A `Reject` that a lost connection may have caused is none: the next attempt can reject the event again.
+    if not (is_away and isinstance(error, Reject)) and (decided := _decided(error, secrets)) is not None:
         return decided
     if is_away or isinstance(error, DatabaseUnavailableError | DatabaseSchemaError) or shows_outage(error):
         return database_away(last_line_of(error), secrets)

@@ -74,7 +74,6 @@ def test_secrets_are_not_in_a_failure() -> None:
 @pytest.mark.parametrize(
     ("error", "reason", "order"),
     [
-        (Reject("no such customer"), "handler_rejected", Order.GIVE_UP),
         (RetryLater(5), "handler_deferred", Order.RETRY_LATER),
         (InboxLockedError("another processor"), "handler_deferred", Order.RETRY_LATER),
         (PublishTimeoutError("no confirm"), "handler_deferred", Order.RETRY_LATER),
@@ -85,6 +84,13 @@ def test_an_order_decides_also_while_the_database_is_away(error: Exception, reas
         failure = failure_of(error, is_away=is_away)
         assert (failure.reason, failure.order) == (reason, order)
         assert trouble_of(failure) is None
+
+
+def test_an_event_is_rejected_unless_a_lost_database_may_be_the_reason() -> None:
+    """A function may catch the error of a lost connection and reject its event."""
+    rejected = failure_of(Reject("no such customer"), is_away=False)
+    assert (rejected.reason, rejected.order, trouble_of(rejected)) == ("handler_rejected", Order.GIVE_UP, None)
+    assert failure_of(Reject("no such customer"), is_away=True).detail == NO_DATABASE
 
 
 def test_a_delay_below_zero_is_none() -> None:
