@@ -168,4 +168,4 @@ class PostgresProxy:
                     return
                 ends.to_client.write(piece)
                 await ends.to_client.drain()
-            ends.to_client.transport.abort()
+        ends.to_client.transport.abort()  # after a reset by the server too, for which the client would wait forever
