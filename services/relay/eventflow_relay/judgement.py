@@ -1,7 +1,8 @@
 """The outcome of a publish: what becomes of its row. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from eventflow.errors import (
     EventFlowError,
@@ -14,8 +15,20 @@ from eventflow.errors import (
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """Pauses after the failed tries of a row; the last one repeats."""
 
-Reason = Literal["invalid", "too_large", "unroutable", "refused"]
+Reason = Literal["invalid", "too_large", "unroutable", "refused", "internal"]
 """Label of the failures in the metrics."""
+
+
+class InternalRowError(EventFlowError):
+    """An unexpected error of this program for one row, which must not stop the others."""
+
+
+_REASONS: Final[Mapping[type[EventFlowError], Reason]] = {
+    UnroutableError: "unroutable",
+    MessageTooLargeError: "too_large",
+    InternalRowError: "internal",
+}
+"""Reasons of a row that a later try may not meet."""
 
 
 class Published(Protocol):
@@ -78,17 +91,16 @@ def judge(published: Published, *, tries: int, max_tries: int) -> Judgement:
             return Confirmed() if published.is_confirmed else Unknown()
         case PublishRefusedError():
             return FlowRefused()
-        case UnroutableError() as error:
-            return _failed("unroutable", error, tries=tries, max_tries=max_tries)
-        case MessageTooLargeError() as error:
-            return _failed("too_large", error, tries=tries, max_tries=max_tries)
+        case UnroutableError() | MessageTooLargeError() | InternalRowError() as error:
+            return _failed(error, tries=tries, max_tries=max_tries)
         case InvalidEventError() as error:  # no later try can differ
             return RowFailed(reason="invalid", error=str(error), pause_s=None)
         case _:
             return Unknown()
 
 
-def _failed(reason: Reason, error: EventFlowError, *, tries: int, max_tries: int) -> RowFailed:
+def _failed(error: EventFlowError, *, tries: int, max_tries: int) -> RowFailed:
+    reason = next(reason for kind, reason in _REASONS.items() if isinstance(error, kind))
     is_last = tries + 1 >= max_tries
     pause_s = None if is_last else PAUSES_S[min(tries, len(PAUSES_S) - 1)]
     return RowFailed(reason=reason, error=str(error), pause_s=pause_s)

@@ -18,6 +18,7 @@ from eventflow.outbox.row import Row, event_of
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow.telemetry.tracing import UNRECORDED, Span, Tracer, attributes_of, attributes_to
 from eventflow.topology import Lane, lane_queue
+from eventflow_relay.judgement import InternalRowError
 
 
 class Sending:
@@ -66,11 +67,14 @@ class Sender:
         self.internal_errors = internal_errors
 
     def send(self, row: Row) -> Sending:
-        """Start the publish of a row. Never raises for a reason of the row or of the broker."""
+        """Start the publish of a row. Never raises."""
         try:
             return Sending(row, publication=self._publish(row))
         except (InvalidEventError, UnroutableError, MessageTooLargeError, BrokerUnavailableError) as failure:
             return Sending(row, failure=failure)
+        except Exception as error:  # noqa: BLE001 - a guard: it would come again at each start, and stop all other rows
+            self.internal_errors.note(error, where="row", number=row["number"])
+            return Sending(row, failure=InternalRowError(f"an internal error: {type(error).__name__}"))
 
     def _publish(self, row: Row) -> Publication:
         flow: str = row["flow"]

@@ -13,7 +13,15 @@ from eventflow.errors import (
     PublishRefusedError,
     UnroutableError,
 )
-from eventflow_relay.judgement import PAUSES_S, Confirmed, FlowRefused, RowFailed, Unknown, judge
+from eventflow_relay.judgement import (
+    PAUSES_S,
+    Confirmed,
+    FlowRefused,
+    InternalRowError,
+    RowFailed,
+    Unknown,
+    judge,
+)
 
 
 @dataclass
@@ -46,6 +54,7 @@ def test_a_nack_concerns_the_queue_and_never_parks_a_row() -> None:
         (UnroutableError("there is no such queue"), "unroutable"),
         (TOO_LARGE, "too_large"),
         (HeadersTooLargeError(header_bytes=2, max_bytes=1), "too_large"),
+        (InternalRowError("an internal error: KeyError"), "internal"),
     ],
 )
 def test_a_reason_of_the_row_is_tried_again_after_growing_pauses_and_then_parks_it(
