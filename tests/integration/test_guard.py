@@ -24,7 +24,7 @@ from eventflow.message import Message
 from eventflow.settings.load import load
 from eventflow.telemetry.tracers import tracer_for
 from eventflow.topology import CONTROL_EXCHANGE, Lane, dead_queue, flow_specs, lane_queue, retry_queue
-from eventflow_processor import dispatcher, handler
+from eventflow_processor import dispatcher, turns
 from eventflow_processor.__main__ import run_until
 from eventflow_processor.dispatcher import Dispatcher
 from eventflow_processor.flow import Flow, Shared, wire_flow
@@ -62,7 +62,7 @@ INSIDE = (
     Connection.buffer_updated,
     Connection.connection_lost,
     Turns._on_result,
-    handler._guarded,  # tasks of a turn: settlements that wait, repeated requests, errors of our own
+    turns._guarded,  # tasks of a turn: settlements that wait, repeated requests, errors of our own
 )
 CLIENTS = ["lean", "aiohttp"]
 OURS = ("eventflow", "eventflow_processor")
@@ -93,7 +93,7 @@ async def running(
         f"{prefix}CONCURRENCY": "1",  # one turn after the other; a slot that is lost stops the flow
     }.items():
         monkeypatch.setenv(name, value)
-    for module in (dispatcher, handler):
+    for module in (dispatcher, turns):
         monkeypatch.setattr(module, "CRASH_PAUSE_S", 0.01)
     for pause in ("TRY_PAUSE_MIN_S", "TRY_PAUSE_MAX_S"):  # turn after turn fails, so the flow is blocked all the time
         monkeypatch.setattr(error_streak, pause, 0.01)

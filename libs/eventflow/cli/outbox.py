@@ -21,7 +21,7 @@ from eventflow.outbox.row import Row
 from eventflow.settings.root import Settings
 
 NumbersArgument = Annotated[
-    list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Numbers of parked rows, as `outbox list` shows them.")
+    list[int] | None, typer.Argument(metavar="[NUMBERS]", help="Numbers of parked rows, as `outbox list` shows them.")
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All parked rows.")]
 

@@ -86,8 +86,6 @@ def test_the_relay_needs_no_secret_of_targets_and_handlers(monkeypatch: pytest.M
         role=Role.RELAY,
         RELAY__DATABASE_URL=URL,
         FLOWS__NOTIFY__TARGET__HEADERS_FILE="/nowhere",
-        FLOWS__NOTIFY__TARGET__RETRY_DELAYS_S="1,2",
         FLOWS__ORDERS__HANDLER__DATABASE_URL_FILE="/nowhere",
     )
-    assert settings.all_flows["notify"].target.retry_delays_s == (1, 2)
     assert set(settings.all_flows) == {"notify", "orders"}

@@ -108,5 +108,10 @@ async def test_a_file_that_cannot_be_used_is_named() -> None:
 
 async def test_a_missing_target_is_a_problem() -> None:
     assert await checked() == [
-        ("target of default", Verdict.PROBLEM, "not set", "set EVENTFLOW_TARGET__URL: http://host/path")
+        (
+            "target of default",
+            Verdict.PROBLEM,
+            "not set",
+            "set EVENTFLOW_TARGET__URL: http://host/path, or EVENTFLOW_HANDLER__CALL",
+        )
     ]
