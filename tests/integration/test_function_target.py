@@ -19,6 +19,7 @@ from tests.support import handlers
 from tests.support.databases import execute, fetch
 from tests.support.functions import ASYNC_KINDS, KINDS, THREAD_KINDS, Functions, functions, opened
 from tests.support.handlers import RELEASED
+from tests.support.pgbouncer import running_pgbouncer
 from tests.support.wait import eventually
 
 DONE = Succeeded()
@@ -58,6 +59,19 @@ async def test_an_event_takes_effect_once(here: Functions) -> None:
     assert (await here.effects(), await here.inbox()) == (["a", "b"], ["a", "b"])
     assert await here.outbox() == ["a/0", "a/1"]
     assert here.skipped == 1
+
+
+@pytest.mark.parametrize("kind", ["asyncpg", "psycopg"])
+async def test_behind_pgbouncer_in_transaction_mode_each_event_takes_effect_once(migrated: str, kind: str) -> None:
+    """Two calls share a connection of the server, and the next call of a client gets another one."""
+    with running_pgbouncer(migrated, pool_size=2) as url:
+        async with functions(kind, url, timeout_s=5, concurrency=4) as here:
+            ids = [str(number) for number in range(40)]
+            results = await asyncio.gather(*(here.result(each, emit=1) for each in (*ids, *ids)))
+            assert [results.count(DONE), results.count(DUPLICATE)] == [40, 40]
+    effects = [row["event_id"] for row in await fetch(migrated, "SELECT event_id FROM effects")]
+    assert sorted(effects) == sorted(ids)
+    assert len(await fetch(migrated, "SELECT id FROM eventflow.outbox")) == 40
 
 
 async def test_the_outbox_gets_every_attribute_of_a_derived_event(here: Functions) -> None:
