@@ -11,17 +11,16 @@ from typing_extensions import override
 
 from eventflow.handling.derived import DerivedEvent
 from eventflow.handling.inbox import Key
-from eventflow.handling.transactions.port import Database, EndedTransactionError, Transaction, Transactions
+from eventflow.handling.transactions.port import EndedTransactionError, Transaction, Transactions
 from eventflow.handling.transactions.session_guard import (
     PROOF,
     Guard,
+    SessionDatabase,
     claim_statement,
-    require_transaction,
-    require_version,
     rows_of,
     values_of,
 )
-from eventflow.handling.transactions.statements import TRANSACTION_ID, VERSION, Limits, translated
+from eventflow.handling.transactions.statements import Limits, translated
 from eventflow.outbox.on_sqlalchemy import INSERT
 
 END_MAX_S: Final = 2.0
@@ -97,30 +96,16 @@ class SessionTransaction(Transaction):
         return self._guard.is_lost()
 
 
-class SessionDatabase(Database):
-    """The database of these sessions. Its schema is not migrated: the user's role may have other rights."""
+class AsyncSessionDatabase(SessionDatabase):
+    """The database of these sessions."""
 
     def __init__(self, make: MakeSession) -> None:
         self._make = make
 
     @override
-    async def require(self) -> None:
-        require_transaction(*await self._values(TRANSACTION_ID, TRANSACTION_ID))
-        require_version(await self.scalar(VERSION) or 0)
-
-    @override
-    async def scalar(self, sql: str) -> Any:
-        [value] = await self._values(sql)
-        return value
-
-    async def _values(self, *statements: str) -> Sequence[Any]:
-        """Return the only value of each statement, all in one session."""
+    async def values(self, *statements: str) -> Sequence[Any]:
         try:
             async with asyncio.timeout(REQUEST_MAX_S), self._make() as session, session.begin():
                 return [(await session.execute(text(sql))).scalar() for sql in statements]
         except Exception as error:
             raise translated(error) from error
-
-    @override
-    async def close(self) -> None:
-        pass

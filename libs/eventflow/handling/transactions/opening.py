@@ -81,11 +81,11 @@ def open_sessions(reference: str, function: Function, *, limits: Limits) -> Open
         case AsyncSession() if function.is_async:
             require_postgresql(made.sync_session, reference)
             from eventflow.handling.transactions.async_sessions import (  # noqa: PLC0415
-                SessionDatabase,
+                AsyncSessionDatabase,
                 SessionTransactions,
             )
 
-            return Opened(transactions=SessionTransactions(make, limits=limits), database=SessionDatabase(make))
+            return Opened(transactions=SessionTransactions(make, limits=limits), database=AsyncSessionDatabase(make))
         case Session() if not function.is_async:
             require_postgresql(made, reference)
             from eventflow.handling.transactions.thread_sessions import (  # noqa: PLC0415

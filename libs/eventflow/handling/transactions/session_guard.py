@@ -1,17 +1,19 @@
 """Common parts of sessions of SQLAlchemy, for the event loop and for threads. It requires SQLAlchemy."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.orm import Session, SessionTransaction
+from typing_extensions import override
 
 from eventflow.database.migrations import MIGRATE_COMMAND, MIGRATIONS, TITLE
 from eventflow.errors import DatabaseError, DatabaseSchemaError, HandlerError
 from eventflow.handling.derived import DerivedEvent
 from eventflow.handling.inbox import Key
-from eventflow.handling.transactions.port import EndedTransactionError
-from eventflow.handling.transactions.statements import Limits, claim_with, proof_with
+from eventflow.handling.transactions.port import Database, EndedTransactionError
+from eventflow.handling.transactions.statements import TRANSACTION_ID, VERSION, Limits, claim_with, proof_with
 from eventflow.migration import mismatch_of
 from eventflow.outbox.row import row_of
 
@@ -85,6 +87,28 @@ def require_postgresql(session: Session, reference: str) -> None:
     dialect = session.get_bind().dialect.name
     if dialect != "postgresql":
         raise HandlerError(f"{reference} makes sessions of {dialect}; inbox and outbox need PostgreSQL")
+
+
+class SessionDatabase(Database):
+    """The database of the user's sessions. Its schema is not migrated: the user's role may have other rights."""
+
+    @abstractmethod
+    async def values(self, *statements: str) -> Sequence[Any]:
+        """Return the only value of each statement, all in one session."""
+
+    @override
+    async def require(self) -> None:
+        require_transaction(*await self.values(TRANSACTION_ID, TRANSACTION_ID))
+        require_version(await self.scalar(VERSION) or 0)
+
+    @override
+    async def scalar(self, sql: str) -> Any:
+        [value] = await self.values(sql)
+        return value
+
+    @override
+    async def close(self) -> None:
+        pass  # the connections are those of the user's engine
 
 
 def require_transaction(first_id: object, second_id: object) -> None:
