@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from tests.availability.figures import above_quota, quota_used
+from tests.availability.figures import GAP, above_quota, gaps, quota_used
 from tests.availability.load import Load
 from tests.availability.result import Run, broken_bounds
 from tests.availability.scenario import C, Leftovers, Scenario, World
@@ -89,6 +89,7 @@ async def _result(scenario: Scenario[C], world: World[C]) -> Run:
     if (per_s := scenario.quota_per_s) is not None:
         used = quota_used(arrivals_s, from_s=world.quota_from_s, until_s=load.stopped_s, per_s=per_s)
         above = above_quota(arrivals_s, per_s=per_s)
+        _show_gaps(world, arrivals_s, per_s=per_s)
     measured = Run(
         scenario=scenario.name,
         cluster=world.cluster.name,
@@ -105,6 +106,17 @@ async def _result(scenario: Scenario[C], world: World[C]) -> Run:
         problems=tuple(world.problems),
     )
     return replace(measured, problems=(*measured.problems, *broken_bounds(measured)))
+
+
+def _show_gaps(world: World[C], arrivals_s: Sequence[float], *, per_s: float) -> None:
+    """Show when the quota was not used: what happened then explains it."""
+    load = world.load
+    found = [
+        f"{start_s - load.started_s:.0f} s: {used:.0%}"
+        for start_s, used in gaps(arrivals_s, from_s=world.quota_from_s, until_s=load.stopped_s, per_s=per_s)
+    ]
+    if found:
+        world.show(f"seconds with less than {GAP:.0%} of the quota: {', '.join(found)}")
 
 
 def _history(load: Load, delivered: Mapping[str, int], left: Leftovers) -> History:

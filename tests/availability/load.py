@@ -15,6 +15,9 @@ from tests.availability.connection import Address, Connection
 
 TICK_S = 0.002
 ANSWER_WITHIN_S = 15.0
+IN_FLIGHT_MAX = 10_000
+"""Most requests without an answer. Each has a file descriptor, and the rest of the test needs some too."""
+
 KEPT = 16
 """Smallest number of kept connections, so that a balancer that chooses by connection uses all collectors."""
 
@@ -123,7 +126,10 @@ class Load:
 
     async def _request(self, event_id: str, *, keeps: bool) -> None:
         sent_s = time.monotonic()
-        problem = await self._answer(event_id, keeps=keeps)
+        if self.in_flight > IN_FLIGHT_MAX:
+            problem = f"not sent: {IN_FLIGHT_MAX} requests had no answer"
+        else:
+            problem = await self._answer(event_id, keeps=keeps)
         wait_s = time.monotonic() - sent_s
         self.answers.append(Answer(event_id=event_id, sent_s=sent_s, wait_s=wait_s, problem=problem))
         (self.refused if problem else self.accepted).add(event_id)

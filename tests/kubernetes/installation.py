@@ -220,15 +220,11 @@ class Installation:
             print(f"the namespace {self.kubectl.namespace} could not be removed: {error}", flush=True)
 
 
-def configuration(target_url: str, *, rate_per_s: float = QUOTA_PER_S) -> str:
-    """Return the settings of the flow."""
+def configuration(target_url: str, *, rate_per_s: float | None = QUOTA_PER_S) -> str:
+    """Return the settings of the flow, as TOML; a rate of None is no quota."""
     delays_s = ", ".join(f"{delay_s:g}" for delay_s in RETRY_DELAYS_S)
-    return f"""
-[target]
-url = "{target_url}"
-rate_per_s = {rate_per_s:g}
-retry_delays_s = [{delays_s}]
-"""
+    quota = [] if rate_per_s is None else [f"rate_per_s = {rate_per_s:g}"]
+    return "\n".join(["[target]", f'url = "{target_url}"', *quota, f"retry_delays_s = [{delays_s}]"])
 
 
 async def _listens(port: int) -> bool:

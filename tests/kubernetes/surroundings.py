@@ -41,7 +41,9 @@ class Surroundings:
         rabbitmq_user: Number of the user `rabbitmq` in this image.
         rabbitmq_command: Command of the server, for an image whose own command does not pass SIGTERM on to it; empty:
             that of the image.
+        prometheus_image: Image of Prometheus.
         has_metrics: Whether the cluster measures the CPU time of pods, as autoscalers need it.
+        has_keda: Whether KEDA is installed.
         node_shell: Command that runs a command in the network of a node; `{node}` stands for its name. Empty: none.
     """
 
@@ -54,7 +56,9 @@ class Surroundings:
     rabbitmq_image: str
     rabbitmq_user: int
     rabbitmq_command: str
+    prometheus_image: str
     has_metrics: bool
+    has_keda: bool
     node_shell: str
 
     @classmethod
@@ -71,6 +75,7 @@ class Surroundings:
         if "KUBECONFIG" not in os.environ:
             raise MissingError("KUBECONFIG is not set: it names the cluster that the tests use")
         kubectl = Kubectl("default")
+        groups = {version.partition("/")[0] for version in (await kubectl("api-versions")).split()}
         version = json.loads(await kubectl("version", "--output=json"))["serverVersion"]["gitVersion"]
         nodes = tuple(_node(found) for found in await kubectl.items("nodes") if _is_ready(found))
         return cls(
@@ -78,12 +83,14 @@ class Surroundings:
             nodes=nodes,
             own_address=os.environ.get("OWN_ADDRESS") or _address_towards(nodes[0].address),
             image=os.environ.get("IMAGE", "event-flow:latest"),
-            previous_images=tuple(os.environ.get("PREVIOUS_IMAGES", "event-flow:0.1.0 event-flow:0.2.0").split()),
+            previous_images=tuple(os.environ.get("PREVIOUS_IMAGES", "event-flow:0.1.0 event-flow:0.3.0").split()),
             balancer_image=os.environ.get("BALANCER_IMAGE", "haproxy:3.0"),
             rabbitmq_image=os.environ.get("RABBITMQ_IMAGE", "rabbitmq:4-management"),
             rabbitmq_user=int(os.environ.get("RABBITMQ_USER", "999")),
             rabbitmq_command=os.environ.get("RABBITMQ_COMMAND", ""),
-            has_metrics="metrics.k8s.io" in await kubectl("api-versions"),
+            prometheus_image=os.environ.get("PROMETHEUS_IMAGE", "prom/prometheus:latest"),
+            has_metrics="metrics.k8s.io" in groups,
+            has_keda="keda.sh" in groups,
             node_shell=os.environ.get("NODE_SHELL", ""),
         )
 

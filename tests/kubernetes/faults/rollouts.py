@@ -10,7 +10,7 @@ async def collectors_restarted(world: KubernetesWorld) -> None:
 
 
 async def processors_restarted(world: KubernetesWorld) -> None:
-    """Each new processor takes a share of the quota at once, and begins to use it after 4 s."""
+    """Each new processor takes a share of the quota at once, and begins to use it about a second later."""
     await world.cluster.kubectl.restart(PROCESSORS)
 
 

@@ -5,17 +5,19 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sandbox.ports import LOOPBACK
+from tests.availability import load as load_module
 from tests.availability.connection import Address
 from tests.availability.load import KEPT, Load
 from tests.support.wait import eventually
 
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}"
 CLOSING = b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+PENDING = b""
 REFUSED = b"HTTP/1.0 503 Service Unavailable\r\n\r\nno server is available"
 
 
 class Server:
-    """HTTP server with one answer; None closes the connection instead."""
+    """HTTP server with one answer; None closes the connection instead, and PENDING leaves it open without an answer."""
 
     def __init__(self) -> None:
         self.answer: Callable[[int], bytes | None] = lambda _: ACCEPTED
@@ -32,7 +34,7 @@ class Server:
                 self.requests.append(request)
                 answer = self.answer(len(self.requests))
                 writer.write(answer or b"")
-                if answer is None or answer is not ACCEPTED or b"Connection: close" in request:
+                if answer is None or answer not in {ACCEPTED, PENDING} or b"Connection: close" in request:
                     return
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             return
@@ -90,3 +92,15 @@ async def test_the_rate_can_change_while_the_load_runs() -> None:
         before = len(load.answers)
         await asyncio.sleep(1)
         assert 30 <= len(load.answers) - before <= 75
+
+
+async def test_a_request_beyond_the_limit_of_open_ones_is_not_sent_and_counts_as_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(load_module, "IN_FLIGHT_MAX", 5)
+    monkeypatch.setattr(load_module, "ANSWER_WITHIN_S", 0.5)
+    async with loaded() as (server, load):
+        server.answer = lambda _: PENDING
+        await eventually(lambda: len(load.refused) >= 20, what="20 refused events")
+    assert load.problems["not sent: 5 requests had no answer"] >= 10
+    assert len(server.requests) <= 5 + load.problems["no answer within 0.5 s"]
