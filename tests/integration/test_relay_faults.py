@@ -13,6 +13,7 @@ import pytest
 from eventflow.topology import Lane, lane_queue
 from sandbox.broker.node import PrivateNode
 from sandbox.database.server import PrivateServer
+from sandbox.ports import LOOPBACK, free_port
 from tests.support.amqp import Amqp
 from tests.support.databases import empty_database, execute, fetch
 from tests.support.nodes import memory_alarm
@@ -226,6 +227,18 @@ async def test_a_database_that_is_away_is_an_obstacle_and_its_rows_follow(
     await running.ready(http)
     assert await arrived(amqp, flow) == Counter(["before", "after"])
     assert len(running.logged("database.failed")) <= 3, running.output  # each change is logged once
+
+
+async def test_a_relay_that_never_had_a_broker_does_not_call_its_database_down(own_outbox, flow, http):
+    waiting = relay(f"amqp://guest:guest@{LOOPBACK}:{free_port()}/", database_url=own_outbox, flows=[flow])
+    waiting.process.start()
+    try:
+        await eventually(lambda: waiting.readyz(http), what=lambda: f"an admin port:\n{waiting.output}")
+        readiness = await waiting.readiness(http)
+        assert (readiness["status"], readiness["publisher"], readiness["database"]) == (503, "down", "unknown")
+        assert "the database was not asked yet" in " ".join(readiness["obstacles"])
+    finally:
+        assert await asyncio.to_thread(waiting.process.stop) == 0
 
 
 async def test_a_database_killed_under_load_loses_no_row_and_doubles_none(

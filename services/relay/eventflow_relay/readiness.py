@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from eventflow.amqp.publisher import Publisher
 from eventflow.service.admin import Readiness
-from eventflow_relay.relay import Relay
+from eventflow_relay.relay import NOT_ASKED, Relay
 
 
 def readiness_of(relay: Relay, publisher: Publisher, stop: asyncio.Event) -> Readiness:
@@ -16,9 +16,15 @@ def readiness_of(relay: Relay, publisher: Publisher, stop: asyncio.Event) -> Rea
         details={
             "obstacles": obstacles,
             "publisher": publisher.state,
-            "database": "up" if relay.database_obstacle is None else "down",
+            "database": _database_state(relay.database_obstacle),
         },
     )
+
+
+def _database_state(obstacle: str | None) -> str:
+    if obstacle is NOT_ASKED:
+        return "unknown"
+    return "up" if obstacle is None else "down"
 
 
 def _obstacles(relay: Relay, publisher: Publisher, stop: asyncio.Event) -> Iterator[str]:

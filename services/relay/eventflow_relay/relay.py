@@ -41,6 +41,8 @@ DATABASE_PAUSE_S = 1.0
 REFUSED_PAUSE_S = 5.0
 """Time for which the rows of a flow stay after its queue has refused one."""
 
+NOT_ASKED = "the database was not asked yet, because rows are taken only with a broker"
+
 log = structlog.stdlib.get_logger()
 
 
@@ -83,7 +85,7 @@ class Relay:
         self._rescanned_s = time.monotonic()
         self._refused_until_s: dict[str, float] = {}
         self._unfinished: Sequence[Sending] = ()  # of the last batch, whose rows may still be there
-        self.database_obstacle: str | None = "the database has not answered yet"
+        self.database_obstacle: str | None = NOT_ASKED
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until the stop; the batch of that moment is finished, within the bounds of its transaction."""
