@@ -3,7 +3,10 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+from sandbox.processes import wait_until
 
 STARTER_LABEL = "eventflow.starter"
 """Label of a container. Its value is the process id of the command that started the container."""
@@ -39,6 +42,40 @@ def image_available(image: str) -> bool:
     if run("image", "inspect", "--format", "{{.Id}}", image).returncode == 0:
         return True
     return run("pull", "--quiet", image, timeout_s=_PULL_S).returncode == 0
+
+
+def start(
+    name: str,
+    *arguments: str,
+    is_ready: Callable[[], bool],
+    what: str,
+    timeout_s: float,
+    error: type[Exception],
+) -> None:
+    """Start a container of this process, and wait until it is ready. Nothing of it is left if that fails.
+
+    Args:
+        arguments: Options of `docker run`, the image, and its arguments.
+        what: What is waited for, for the error.
+        error: Type of the error.
+
+    Raises:
+        error: It did not become ready; the text ends with its last output.
+    """
+    remove_orphans()
+    own = ("--detach", "--rm", "--name", name, "--label", f"{STARTER_LABEL}={os.getpid()}")
+    try:
+        started = run("run", *own, *arguments)
+        wait_until(lambda: is_ready() or not is_running(name), timeout_s=timeout_s, what=what)
+    except TimeoutError as late:
+        output = last_output(name)
+        remove(name)
+        raise error(f"{late}\n{output}") from late
+    except BaseException:
+        remove(name)
+        raise
+    if not is_running(name):
+        raise error(f"the container for {what} did not start: {started.stderr.strip() or 'it has ended'}")
 
 
 def is_running(name: str) -> bool:

@@ -10,7 +10,6 @@ from sandbox import docker
 from sandbox.broker.node import NodeError
 from sandbox.broker.rabbitmq import RabbitMQ
 from sandbox.ports import LOOPBACK
-from sandbox.processes import wait_until
 
 DEFAULT_IMAGE = "rabbitmq:4-management"
 _AMQP_PORT = 5672
@@ -60,23 +59,22 @@ class Container(RabbitMQ):
         Raises:
             NodeError: It did not become ready; the text ends with its last output.
         """
-        docker.remove_orphans()
-        try:
-            self._run()
-            wait_until(
-                lambda: self._ready() or not self.alive,
-                timeout_s=timeout_s,
-                what=f"a RabbitMQ from {self.image}",
-            )
-        except TimeoutError as error:
-            output = docker.last_output(self.name)
-            self.kill()
-            raise NodeError(f"{error}\n{output}") from error
-        except BaseException:
-            self.kill()
-            raise
-        if not self.alive:
-            raise NodeError(f"the container of {self.image} ended while it started")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        configuration = self.directory / "rabbitmq.conf"
+        configuration.write_text(_CONFIGURATION)
+        configuration.chmod(0o644)  # the user inside the container must be able to read it
+        docker.start(
+            self.name,
+            *("--hostname", "eventflow"),
+            *("--publish", f"{LOOPBACK}:{self.amqp_port}:{_AMQP_PORT}"),
+            *("--publish", f"{LOOPBACK}:{self.management_port}:{_MANAGEMENT_PORT}"),
+            *("--volume", f"{configuration}:/etc/rabbitmq/rabbitmq.conf:ro"),
+            self.image,
+            is_ready=self._ready,
+            what=f"a RabbitMQ from {self.image}",
+            timeout_s=timeout_s,
+            error=NodeError,
+        )
 
     @override
     def stop(self) -> None:
@@ -100,22 +98,6 @@ class Container(RabbitMQ):
         if done.returncode != 0:
             raise NodeError(f"rabbitmqctl {' '.join(arguments)} failed: {done.stderr}{done.stdout}")
         return done.stdout
-
-    def _run(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        configuration = self.directory / "rabbitmq.conf"
-        configuration.write_text(_CONFIGURATION)
-        configuration.chmod(0o644)  # the user inside the container must be able to read it
-        done = docker.run(
-            *("run", "--detach", "--rm", "--name", self.name, "--hostname", "eventflow"),
-            *("--label", f"{docker.STARTER_LABEL}={os.getpid()}"),
-            *("--publish", f"{LOOPBACK}:{self.amqp_port}:{_AMQP_PORT}"),
-            *("--publish", f"{LOOPBACK}:{self.management_port}:{_MANAGEMENT_PORT}"),
-            *("--volume", f"{configuration}:/etc/rabbitmq/rabbitmq.conf:ro"),
-            self.image,
-        )
-        if done.returncode != 0:
-            raise NodeError(f"docker run {self.image}: {done.stderr.strip()}")
 
     def _ready(self) -> bool:
         return self.management_get("overview") is not None and self.speaks_amqp()

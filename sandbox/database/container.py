@@ -8,7 +8,6 @@ from typing_extensions import override
 from sandbox import docker
 from sandbox.database.postgres import Postgres, ServerError
 from sandbox.ports import LOOPBACK
-from sandbox.processes import wait_until
 
 DEFAULT_IMAGE = "postgres:17"
 _PORT = 5432
@@ -34,21 +33,17 @@ class Container(Postgres):
         Raises:
             ServerError: It did not become ready; the text ends with its last output.
         """
-        docker.remove_orphans()
-        try:
-            self._run()
-            wait_until(
-                lambda: self.answers() or not self.alive, timeout_s=timeout_s, what=f"a PostgreSQL from {self.image}"
-            )
-        except TimeoutError as error:
-            output = docker.last_output(self.name)
-            self.kill()
-            raise ServerError(f"{error}\n{output}") from error
-        except BaseException:
-            self.kill()
-            raise
-        if not self.alive:
-            raise ServerError(f"the container of {self.image} ended while it started")
+        docker.start(
+            self.name,
+            *("--publish", f"{LOOPBACK}:{self.port}:{_PORT}"),
+            *("--env", f"POSTGRES_USER={self.login}", "--env", f"POSTGRES_PASSWORD={self.password}"),
+            *("--env", "POSTGRES_DB=postgres"),
+            *(self.image, "-c", "fsync=off", "-c", "max_connections=200"),
+            is_ready=self.answers,
+            what=f"a PostgreSQL from {self.image}",
+            timeout_s=timeout_s,
+            error=ServerError,
+        )
 
     @override
     def stop(self) -> None:
@@ -65,15 +60,3 @@ class Container(Postgres):
     @override
     def resume(self) -> None:
         docker.run("unpause", self.name)
-
-    def _run(self) -> None:
-        done = docker.run(
-            *("run", "--detach", "--rm", "--name", self.name),
-            *("--label", f"{docker.STARTER_LABEL}={os.getpid()}"),
-            *("--publish", f"{LOOPBACK}:{self.port}:{_PORT}"),
-            *("--env", f"POSTGRES_USER={self.login}", "--env", f"POSTGRES_PASSWORD={self.password}"),
-            *("--env", "POSTGRES_DB=postgres"),
-            *(self.image, "-c", "fsync=off", "-c", "max_connections=200"),
-        )
-        if done.returncode != 0:
-            raise ServerError(f"docker run {self.image}: {done.stderr.strip()}")
