@@ -9,7 +9,7 @@ import os
 import resource
 import time
 from collections.abc import Awaitable, Callable
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from statistics import median
 from typing import Annotated, NamedTuple, cast
@@ -47,7 +47,10 @@ def main(
     url: Annotated[str, typer.Argument(help="An empty database.")],
     events: Annotated[int, typer.Option(min=100, max=1000, help="Events in each of the rounds.")] = 1000,
 ) -> None:
-    """Print the median of some rounds for an event without an inbox, with one, and with a row in the outbox too."""
+    """Print the median of some rounds for an event without an inbox, with one, and with a row in the outbox too.
+
+    Each is measured without and with `HANDLER__PREPARED_STATEMENTS`.
+    """
     asyncio.run(_run(url, events))
 
 
@@ -55,20 +58,30 @@ async def _run(url: str, events: int) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("CREATE TABLE effects (id text)")
     try:
-        table = Table("work", "this process us", "server us", "from start to end us")
-        for name, work in {"effect": _effect, "effect, inbox": _inbox, "effect, inbox, outbox": _outbox}.items():
-            costs = await _costs_of(work, url, events)
-            table.add_row(name, *(f"{median(each):.0f}" for each in zip(*costs, strict=True)))
+        table = Table("prepared", "work", "this process us", "server us", "from start to end us")
+        works = {"effect": _effect, "effect, inbox": _inbox, "effect, inbox, outbox": _outbox}
+        for prepares, (name, work) in product((False, True), works.items()):
+            costs = await _costs_of(work, url, events, prepares=prepares)
+            table.add_row(
+                "yes" if prepares else "no", name, *(f"{median(each):.0f}" for each in zip(*costs, strict=True))
+            )
         Console().print(table)
     finally:
         await connection.execute("DROP TABLE effects; DROP SCHEMA IF EXISTS eventflow CASCADE")
         await connection.close()
 
 
-async def _costs_of(work: Work, url: str, events: int) -> list[Cost]:
+async def _costs_of(work: Work, url: str, events: int, *, prepares: bool) -> list[Cost]:
     """Measure some rounds over connections of their own: the pool replaces a connection after 50 000 queries."""
     function = Function(call=main, is_async=True, file="")
-    opened = await open_url(url, function, connections_max=1, limits=Limits.of(30.0), application="eventflow-benchmark")
+    opened = await open_url(
+        url,
+        function,
+        connections_max=1,
+        prepares=prepares,
+        limits=Limits.of(30.0),
+        application="eventflow-benchmark",
+    )
     transactions = cast("Transactions", opened.transactions)
     try:
         await opened.database.require()

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from eventflow.database.schema import DATABASE
-from eventflow.handling.transactions.driver import PROBE_EVERY_S, DriverTransactions
+from eventflow.handling.transactions.driver import PREPARED_AFTER, PROBE_EVERY_S, DriverTransactions
 from eventflow.handling.transactions.statements import Limits
 from eventflow.postgres.connection import connect
 
@@ -19,7 +19,7 @@ async def transactions(database: str) -> AsyncIterator[DriverTransactions]:
     async with connection.transaction():
         await DATABASE.migrate(connection)
     await connection.close()
-    opened = DriverTransactions(database, limits=Limits.of(5.0), application="test")
+    opened = DriverTransactions(database, prepares=True, limits=Limits.of(5.0), application="test")
     yield opened
     opened.close()
 
@@ -58,3 +58,18 @@ async def test_a_host_that_vanishes_while_an_answer_is_awaited_is_noticed(transa
         transaction.end()
 
     await asyncio.to_thread(look)
+
+
+async def test_a_statement_that_is_used_often_stays_prepared(transactions: DriverTransactions) -> None:
+    def handle() -> None:
+        for number in range(PREPARED_AFTER + 2):
+            transaction = transactions.begin()
+            assert transaction.claim(("orders", "source", str(number)))
+            transaction.commit()
+            transaction.end()
+        transaction = transactions.begin()
+        prepared = transaction.db.execute("SELECT statement FROM pg_prepared_statements").fetchall()
+        assert any("eventflow.inbox" in statement for (statement,) in prepared)
+        transaction.end()
+
+    await asyncio.to_thread(handle)

@@ -55,6 +55,11 @@ class HandlerSettings(Section):
         description="your factory of SQLAlchemy sessions for this database, such as `shop.db:sessions`, in place of "
         "`database_url`: an `async_sessionmaker`, or a `sessionmaker` if the function is not `async`",
     )
+    prepared_statements: bool = Field(
+        False,
+        description="keep statements prepared on each connection of `database_url`, which saves asyncpg a round trip "
+        "for each; PgBouncer in transaction mode must be 1.21 or newer then, with `max_prepared_statements`",
+    )
     timeout_s: float = Field(30.0, gt=0, le=300, description="deadline of one call, with its statements")
     concurrency: int = Field(
         8, ge=1, le=1000, description="most calls at a time in one processor, and so most connections to the database"
@@ -79,4 +84,11 @@ class HandlerSettings(Section):
             raise ValueError("it has no effect, because call is not set")
         if value is not None and info.field_name == "session" and info.data.get("database_url") is not None:
             raise ValueError("set either this or database_url")
+        return value
+
+    @field_validator("prepared_statements")
+    @classmethod
+    def _check_prepared(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("session") is not None:
+            raise ValueError("it has no effect with session: set it at your engine")
         return value

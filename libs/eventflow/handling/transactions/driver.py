@@ -31,6 +31,9 @@ PROBE_EVERY_S = 5
 IDLE_MAX_S = 60.0
 """Time without a use after which a connection is replaced. Firewalls and load balancers forget idle connections."""
 
+PREPARED_AFTER = 5
+"""Uses of a statement on a connection before it is prepared there."""
+
 Connection: TypeAlias = "psycopg.Connection[tuple[object, ...]]"
 
 _INSERT = insert_with("%({name})s")
@@ -39,10 +42,12 @@ _INSERT = insert_with("%({name})s")
 class DriverTransactions(ThreadTransactions):
     """Connections that threads use one after the other. Each is opened when it is needed."""
 
-    def __init__(self, url: str, *, limits: Limits, application: str) -> None:
+    def __init__(self, url: str, *, prepares: bool, limits: Limits, application: str) -> None:
         """Remember the address; nothing is connected yet."""
         self._url = url
         self._application = application
+        # Behind PgBouncer, another connection does not know the prepared statement.
+        self._prepare_threshold = PREPARED_AFTER if prepares else None
         self._claim = claim_with(("%s", "%s", "%s"), limits)
         self._idle: deque[tuple[float, Connection]] = deque()  # each with the time of its last use
         self._is_closed = False
@@ -84,7 +89,7 @@ class DriverTransactions(ThreadTransactions):
         return psycopg.connect(
             self._url,
             autocommit=True,  # so that `transaction` alone begins and ends one
-            prepare_threshold=None,  # behind PgBouncer, another connection does not know the prepared statement
+            prepare_threshold=self._prepare_threshold,
             connect_timeout=CONNECT_MAX_S,
             tcp_user_timeout=round(SILENT_MAX_S * 1000),
             keepalives_idle=PROBE_EVERY_S,

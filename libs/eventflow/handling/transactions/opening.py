@@ -25,13 +25,16 @@ class Opened:
     database: Database
 
 
-async def open_url(url: str, function: Function, *, connections_max: int, limits: Limits, application: str) -> Opened:
+async def open_url(
+    url: str, function: Function, *, connections_max: int, prepares: bool, limits: Limits, application: str
+) -> Opened:
     """Prepare connections to the database of a `database_url`.
 
     Args:
         url: A `postgresql://` URL.
         function: Works on asyncpg if it is `async`, and otherwise on psycopg.
         connections_max: Most transactions at a time.
+        prepares: Whether statements stay prepared on a connection.
         limits: Limits of each transaction.
         application: Name of the connections in `pg_stat_activity`.
 
@@ -46,7 +49,7 @@ async def open_url(url: str, function: Function, *, connections_max: int, limits
     if function.is_async:
         from eventflow.handling.transactions.pool import PoolTransactions, open_pool  # noqa: PLC0415
 
-        pool = await open_pool(url, connections_max=connections_max, application=application)
+        pool = await open_pool(url, connections_max=connections_max, prepares=prepares, application=application)
         return Opened(transactions=PoolTransactions(pool, limits=limits), database=database)
     try:
         from eventflow.handling.transactions.driver import DriverTransactions  # noqa: PLC0415
@@ -54,7 +57,8 @@ async def open_url(url: str, function: Function, *, connections_max: int, limits
         raise HandlerError(
             f"database_url and a function that is not `async` require psycopg: pip install 'psycopg[binary]' ({error})"
         ) from None
-    return Opened(transactions=DriverTransactions(url, limits=limits, application=application), database=database)
+    transactions = DriverTransactions(url, prepares=prepares, limits=limits, application=application)
+    return Opened(transactions=transactions, database=database)
 
 
 def open_sessions(reference: str, function: Function, *, limits: Limits) -> Opened:

@@ -27,6 +27,9 @@ END_MAX_S = 2.0
 IDLE_MAX_S = 60.0
 """Time without a use after which a connection is closed. Firewalls and load balancers forget idle connections."""
 
+STATEMENTS_MAX = 100
+"""Prepared statements of a connection. The one that was not used for the longest time makes room."""
+
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 _INSERT = insert_with("${number}")
@@ -77,12 +80,14 @@ class PoolTransactions(Transactions):
         self._pool.terminate()
 
 
-async def open_pool(url: str, *, connections_max: int, application: str) -> Pool:
+async def open_pool(url: str, *, connections_max: int, prepares: bool, application: str) -> Pool:
     """Prepare a pool, which connects when it is used.
 
     Args:
         url: A `postgresql://` URL.
         connections_max: Most connections.
+        prepares: Whether statements stay prepared. PgBouncer may give each transaction to another connection, which
+            does not know them.
         application: Their name in `pg_stat_activity`.
     """
     return await asyncpg.create_pool(
@@ -92,8 +97,7 @@ async def open_pool(url: str, *, connections_max: int, application: str) -> Pool
         max_inactive_connection_lifetime=IDLE_MAX_S,
         timeout=CONNECT_MAX_S,
         connection_class=_Connection,
-        # Behind PgBouncer, a statement that is prepared on one connection is not known to the next one.
-        statement_cache_size=0,
+        statement_cache_size=STATEMENTS_MAX if prepares else 0,
         server_settings={"application_name": application},
     )
 

@@ -71,9 +71,13 @@ def test_no_error_about_a_database_shows_its_password(monkeypatch: pytest.Monkey
             {"HANDLER__CALL": "a:b", "HANDLER__DATABASE_URL": URL, "HANDLER__SESSION": "a:b"},
             "HANDLER__SESSION.*: set either this or database_url",
         ),
+        (
+            {"HANDLER__CALL": "a:b", "HANDLER__SESSION": "a:b", "HANDLER__PREPARED_STATEMENTS": "true"},
+            "HANDLER__PREPARED_STATEMENTS.*: it has no effect with session",
+        ),
     ],
 )
-def test_a_database_without_a_function_and_two_databases_are_errors(
+def test_settings_of_a_database_that_exclude_each_other_or_lack_a_function_are_errors(
     monkeypatch: pytest.MonkeyPatch, values: dict[str, str], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):

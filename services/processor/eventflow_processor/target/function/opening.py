@@ -83,6 +83,7 @@ async def _opened(handler: HandlerSettings, function: Function, *, application: 
             handler.database_url.get_secret_value(),
             function,
             connections_max=handler.concurrency,
+            prepares=handler.prepared_statements,
             limits=limits,
             application=application,
         )
