@@ -2,11 +2,11 @@
 
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from eventflow.settings.fields import Section, checked_by
+from eventflow.settings.postgres_url import check_postgres_url
 from eventflow.settings.value_text import check_literal
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -18,23 +18,8 @@ def _reference(value: str) -> str:
     return value
 
 
-def check_database_url(url: str) -> None:
-    """Check the URL of a database with inbox and outbox.
-
-    Raises:
-        ValueError: It is not the URL of a database in PostgreSQL.
-    """
-    try:
-        parts = urlsplit(url)
-        is_right = parts.scheme in {"postgresql", "postgres"} and len(parts.path) > 1 and url.isprintable()
-    except ValueError:
-        is_right = False
-    if not is_right:
-        raise ValueError("postgresql://USER:PASSWORD@HOST:PORT/DATABASE is expected")
-
-
 Reference = Annotated[str, AfterValidator(_reference)]
-DatabaseUrl = Annotated[SecretStr, checked_by(check_literal), checked_by(check_database_url)]
+DatabaseUrl = Annotated[SecretStr, checked_by(check_literal), checked_by(check_postgres_url)]
 
 
 class HandlerSettings(Section):

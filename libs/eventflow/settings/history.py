@@ -2,26 +2,22 @@
 
 import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from eventflow.settings.fields import MIB, Section, checked_by
+from eventflow.settings.postgres_url import POSTGRES_FORM, check_postgres_url
 from eventflow.settings.secret_text import secrets_in
 from eventflow.settings.value_text import check_literal
 
-_EXPECTED = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE is expected"
+_SQLITE = "sqlite:///"
+_EXPECTED = f"{_SQLITE}PATH or {POSTGRES_FORM}"
 
 
 def _check_history_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        is_right = parts.scheme in {"postgresql", "postgres"} or (parts.scheme == "sqlite" and not parts.netloc)
-        is_right = is_right and len(parts.path) > 1 and url.isprintable()
-    except ValueError:
-        is_right = False
-    if not is_right:
-        raise ValueError(_EXPECTED)
+    is_file = url.startswith(_SQLITE) and url != _SQLITE and url.isprintable()
+    if not is_file:
+        check_postgres_url(url, expected=_EXPECTED)
 
 
 def _pattern(pattern: str) -> str:

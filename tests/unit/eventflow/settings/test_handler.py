@@ -62,6 +62,38 @@ def test_no_error_about_a_database_shows_its_password(monkeypatch: pytest.Monkey
     assert "secret-word" not in str(caught.value)
 
 
+@pytest.mark.parametrize("variable", ["HANDLER__DATABASE_URL", "RELAY__DATABASE_URL", "HISTORY__URL"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://shop:secret/word@db/shop",
+        "postgresql://shop:secret?word@db/shop",
+        "postgresql://shop:secret#word@db/shop",
+        "postgresql://shop@acme:secret/word@db/shop",
+    ],
+)
+def test_a_password_that_would_be_read_as_the_name_of_the_database_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, variable: str, url: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"EVENTFLOW_{variable}.*write / as %2F") as caught:
+        loaded(monkeypatch, HANDLER__CALL="a:b", **{variable: url})
+    assert "secret" not in str(caught.value)
+    assert "word@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["HANDLER__DATABASE_URL", "HISTORY__URL"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://shop:secret%2Fword@db/shop",
+        "postgresql://shop:p@ss@db/shop?sslmode=verify-full",
+        "postgres://shop@db-1:5432,db-2:5432/shop",
+    ],
+)
+def test_every_other_url_of_postgresql_is_taken(monkeypatch: pytest.MonkeyPatch, variable: str, url: str) -> None:
+    loaded(monkeypatch, HANDLER__CALL="a:b", **{variable: url})
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
