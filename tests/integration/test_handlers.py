@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 
 from eventflow.topology import Lane, dead_queue, lane_queue
+from sandbox.database.server import PrivateServer
 from tests.support.amqp import Amqp
-from tests.support.databases import execute, fetch
+from tests.support.databases import empty_database, execute, fetch
 from tests.support.handlers import EFFECTS
 from tests.support.postgres_proxy import PostgresProxy
 from tests.support.services import Service, processor, starting
@@ -127,6 +128,25 @@ async def test_a_commit_without_an_answer_is_repeated_and_the_inbox_tells(
         await service.counts(http, "eventflow_events_delivered_total", 1)
     assert await ids_in(database, "effects") == ["a"]
     assert await amqp.depth(dead_queue(flow)) == 0
+
+
+async def test_a_database_whose_commits_are_asynchronous_keeps_the_effect_of_each_acked_event(
+    start: Start, flow: str, database_server: PrivateServer, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    async with empty_database(database_server.url) as url:
+        await execute(url, EFFECTS)
+        # The server writes such commits in the background, here after so long that a kill would lose them.
+        await execute(url, "ALTER SYSTEM SET wal_writer_delay = '10s'")
+        await execute(url, "SELECT pg_reload_conf()")
+        await execute(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET synchronous_commit = off")
+        service = await start(HANDLER__DATABASE_URL=url)
+        for number in range(5):
+            await amqp.publish(lane_queue(flow, Lane.LIVE), message(f"e{number}"))
+            await service.counts(http, "eventflow_events_delivered_total", number + 1)
+        await asyncio.to_thread(database_server.kill)
+        await asyncio.to_thread(database_server.start)
+        await execute(url, "ALTER SYSTEM RESET wal_writer_delay")
+        assert await ids_in(url, "effects") == [f"e{number}" for number in range(5)]
 
 
 async def test_while_the_database_is_away_no_event_is_given_up(

@@ -41,20 +41,26 @@ class Limits:
 def claim_with(placeholders: tuple[str, str, str], limits: Limits) -> str:
     """Return the first statement of a transaction: it sets the limits, and writes an event into the inbox.
 
-    It returns a row if the event was not there. The limits hold for this transaction only. So they also hold behind
+    It returns a row if the event was not there. The settings hold for this transaction only. So they also hold behind
     PgBouncer, which gives each transaction to another connection. They are a part of this statement, because another
     one would take a round trip for each event. A subquery with a volatile function is neither removed nor delayed.
     """
     values = {
-        "statement_timeout": limits.statement_s,
-        "lock_timeout": limits.lock_s,
-        "idle_in_transaction_session_timeout": limits.idle_s,
+        "statement_timeout": _milliseconds(limits.statement_s),
+        "lock_timeout": _milliseconds(limits.lock_s),
+        "idle_in_transaction_session_timeout": _milliseconds(limits.idle_s),
+        # The event is acked after the COMMIT, so a COMMIT that a crash of the server can undo would lose it.
+        "synchronous_commit": "coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on')",
     }
-    settings = ", ".join(f"set_config('{name}', '{round(value_s * 1000)}', true)" for name, value_s in values.items())
+    settings = ", ".join(f"set_config('{name}', {value}, true)" for name, value in values.items())
     return (
         f"INSERT INTO eventflow.inbox (flow, source, id) SELECT {', '.join(placeholders)} "  # noqa: S608 - no input
-        f"FROM (SELECT {settings}) AS limits ON CONFLICT DO NOTHING RETURNING 1"
+        f"FROM (SELECT {settings}) AS settings ON CONFLICT DO NOTHING RETURNING 1"
     )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"'{round(seconds * 1000)}'"
 
 
 def proof_with(placeholders: tuple[str, str, str]) -> str:
