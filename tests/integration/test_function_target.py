@@ -139,6 +139,16 @@ async def test_two_calls_with_the_same_event_take_effect_once(here: Functions) -
     assert await here.effects() == ["a"]
 
 
+async def test_in_a_database_that_isolates_transactions_strictly_a_duplicate_is_no_outage(here: Functions) -> None:
+    assert here.database is not None
+    name = here.database.rpartition("/")[2]
+    await execute(here.database, f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    results = await asyncio.gather(here.result("a", sleep_s=0.5), here.result("a", sleep_s=0.5))
+    assert sorted(result.reason or "" for result in results) == ["", "handler_deferred"]
+    assert await here.result("a") == DUPLICATE
+    assert await here.effects() == ["a"]
+
+
 async def test_an_event_whose_copy_another_processor_holds_waits_uncounted(hasty: Functions) -> None:
     assert hasty.database is not None
     other = await asyncpg.connect(hasty.database)

@@ -15,6 +15,10 @@ CLEAN_ROWS: Final = 5000
 """Entries that one statement deletes, so that it ends soon."""
 
 _DATA_EXCEPTION: Final = "22"
+_CONFLICT: Final = "40"
+"""The server has ended one of two conflicting transactions. If the database isolates them as REPEATABLE READ or above,
+this is the end of a claim that has waited for another one of the same event."""
+
 _NO_TABLE: Final = frozenset({"42P01", "3F000"})
 
 
@@ -97,10 +101,10 @@ def translated(error: Exception) -> Exception:
     The database cannot be used then, also if its schema is missing. Only a value of the event that the database cannot
     keep, such as a character that its encoding lacks, is the fault of this event.
     """
-    state = sqlstate_of(error)
-    if is_locked(error):
+    state = sqlstate_of(error) or ""
+    if is_locked(error) or state.startswith(_CONFLICT):
         return InboxLockedError("another processor works on this event")
-    if state is not None and state.startswith(_DATA_EXCEPTION):
+    if state.startswith(_DATA_EXCEPTION):
         return error
     if state in _NO_TABLE:
         return DatabaseSchemaError(f"{TITLE} is missing: run `{MIGRATE_COMMAND}`")
