@@ -5,6 +5,7 @@ import asyncpg
 from eventflow.database.migrations import MIGRATE_COMMAND
 from eventflow.database.schema import DATABASE
 from eventflow.errors import DatabaseError, DatabaseSchemaError, DatabaseUnavailableError
+from eventflow.postgres.connection import UnusableUrlError
 from eventflow.postgres.connections import Connections
 from eventflow.postgres.failures import ClosedError, answer_in
 
@@ -35,9 +36,17 @@ def _meaning_of(error: Exception) -> tuple[type[DatabaseError], str]:
             return DatabaseError, "does not give the role the rights that it needs"
         case asyncpg.DataError() | asyncpg.IntegrityConstraintViolationError():
             return DatabaseError, "does not accept a value"
-        case ClosedError():
-            return DatabaseUnavailableError, "is closed"
-        case TimeoutError():
-            return DatabaseUnavailableError, "does not answer in time"
         case _:
-            return DatabaseUnavailableError, "cannot be used"
+            return DatabaseUnavailableError, _obstacle_of(error)
+
+
+def _obstacle_of(error: Exception) -> str:
+    match error:
+        case UnusableUrlError():
+            return "has a URL that PostgreSQL does not understand: check its port and options"
+        case ClosedError():
+            return "is closed"
+        case TimeoutError():
+            return "does not answer in time"
+        case _:
+            return "cannot be used"
