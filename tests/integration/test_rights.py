@@ -67,6 +67,27 @@ async def test_a_processor_that_may_not_publish_takes_no_event_until_it_may(
             assert await amqp.consumers(lane_queue(flow, Lane.LIVE)) == 2
 
 
+async def test_a_processor_that_loses_its_rights_holds_no_event_any_more(
+    node: PrivateNode, user: str, flow: str, target: ScriptedTarget, http: aiohttp.ClientSession
+) -> None:
+    async with Amqp(node.url) as amqp:
+        await amqp.declare_flow(flow)
+        limited = processor(await grant(node, user, RIGHTS), flow=flow, target_url=target.url, TARGET__RATE_PER_S="1")
+
+        async def held() -> float:
+            return await limited.metric(http, "eventflow_held_events")
+
+        with limited.process:
+            await limited.ready(http)
+            await amqp.publish(lane_queue(flow, Lane.LIVE), *amqp.messages(50))
+            await eventually(lambda: bool(target.ids), what="an event at the target")
+            assert await held() > 0
+            await grant(node, user, NO_DEFAULT_EXCHANGE)
+            await close_all_connections(node, "the rights have changed")
+            await eventually(lambda: bool(refusals(limited)), what=lambda: limited.output)
+            assert await held() == 0
+
+
 async def test_a_processor_that_may_not_read_the_lease_takes_no_event(
     node: PrivateNode, user: str, flow: str, target: ScriptedTarget
 ) -> None:

@@ -340,6 +340,8 @@ class Consumer:
                 await self._consume_on(connection, channel, consuming, measuring)
             finally:
                 consuming.retire()  # before its channel is closed: attempts in flight may end meanwhile
+                # Delivery tags belong to a channel. The broker requeues all that this one leaves unsettled.
+                self._held = {}
                 if self._is_silent:
                     # Such a broker confirms no close either, and each wait for one takes 2 s. Not in `close`: other
                     # flows on the connection may still settle then.
@@ -349,8 +351,6 @@ class Consumer:
         self, connection: Connection, channel: Channel, consuming: ConsumeChannel, measuring: Channel
     ) -> None:
         self._cancelled = cancellation_of(channel)
-        # Delivery tags belong to a channel. The broker requeues all that an earlier channel left unsettled.
-        self._held = {}
         # Before consuming: on a node without a majority there is no lease, so every delivery would only be requeued.
         await self._prove_majority(measuring)
         # The live lane last, because its consumers are counted: if the user lacks a right on one of the other lanes,
