@@ -58,7 +58,7 @@ async def _install(cluster: Installation, *, engine: str, rate_per_s: float | No
             "autoscaling": {
                 "enabled": True,
                 "engine": engine,
-                "prometheusUrl": f"http://{PROMETHEUS}:{PROMETHEUS_PORT}",
+                "prometheusUrl": f"http://{PROMETHEUS}.{cluster.kubectl.namespace}:{PROMETHEUS_PORT}",
                 "minReplicas": LEAST,
                 "maxReplicas": MOST,
                 "scaleDownAfterSeconds": 30,
@@ -116,6 +116,7 @@ def _prometheus_pod(surroundings: Surroundings) -> dict[str, Any]:
             {
                 "name": PROMETHEUS,
                 "image": surroundings.prometheus_image,
+                "imagePullPolicy": "IfNotPresent",
                 "command": ["prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data"],
                 "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 "readinessProbe": {"httpGet": {"path": "/-/ready", "port": PROMETHEUS_PORT}, "periodSeconds": 2},
