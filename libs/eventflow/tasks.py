@@ -1,7 +1,7 @@
 """Waiting for the first of several tasks, racing attempts, and ending tasks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, TypeVar
 
 CANCEL_AGAIN_S = 5.0
@@ -35,6 +35,19 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def cancel_within(tasks: Collection[asyncio.Task[Any]], timeout_s: float) -> Collection[asyncio.Task[Any]]:
+    """Cancel tasks once, and wait until each has ended, for `timeout_s` in all; return those that go on.
+
+    Code of a user can catch each cancellation, so a wait for its end needs a limit.
+    """
+    for task in tasks:
+        task.cancel()
+    if not tasks:
+        return ()
+    _, pending = await asyncio.wait(tasks, timeout=timeout_s)
+    return pending
 
 
 async def finished(work: Coroutine[Any, Any, T], *, within_s: float | None = None) -> T:

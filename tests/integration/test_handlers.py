@@ -223,6 +223,18 @@ async def test_a_processor_ends_while_a_thread_hangs(
     assert await asyncio.to_thread(service.process.stop) == 0
 
 
+async def test_a_processor_ends_while_an_async_function_catches_each_cancellation(
+    start: Start, flow: str, database: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    service = await start(HANDLER__TIMEOUT_S="0.5")
+    await amqp.publish(lane_queue(flow, Lane.LIVE), message("endless", held=True))
+    await service.counts(http, "eventflow_handler_overrun", 1)
+    assert await asyncio.to_thread(service.process.stop) == 0
+    [line] = service.logged("handler.not_ended")
+    assert (line["flow"], line["calls"]) == (flow, 1)
+    assert await ids_in(database, "effects") == []
+
+
 async def test_without_a_database_the_derived_events_are_published(
     start: Start, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:

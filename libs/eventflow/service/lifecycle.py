@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ import structlog
 import uvloop
 
 from eventflow.errors import EventFlowError, SettingsError, TopologyMismatchError
+from eventflow.tasks import cancel_within
 
 EXIT_PROBLEM = 1
 EXIT_CONFIGURATION = 78
@@ -24,6 +25,9 @@ _PR_SET_PDEATHSIG = 1
 
 GC_THRESHOLDS = (20_000, 20, 50)
 """Search for cyclic garbage far less often than by default: there is hardly any, and each event paid a tenth for it."""
+
+TASKS_END_MAX_S = 1.0
+"""Longest wait for tasks that are left when the service has ended, such as a function of a user."""
 
 log = structlog.stdlib.get_logger()
 
@@ -122,12 +126,29 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     # Objects that exist at the start stay until the end, and those of an event are freed by their reference count.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        status = _status_of(runner, main)
+        if tasks := runner.run(_tasks_left()):
+            # The end of the loop, and so that of the process, would wait for them without a limit.
+            log.error("service.tasks_left", tasks=len(tasks))
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    sys.exit(status)
+
+
+def _status_of(runner: asyncio.Runner, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
     try:
-        uvloop.run(main())
+        runner.run(main())
     except (SettingsError, TopologyMismatchError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - one line on stderr, because logs may not be configured yet
-        sys.exit(EXIT_CONFIGURATION)
+        return EXIT_CONFIGURATION
     except EventFlowError as error:
         log.error("service.failed", error=str(error))  # noqa: TRY400 - expected, so no traceback
-        sys.exit(EXIT_PROBLEM)
-    sys.exit(0)
+        return EXIT_PROBLEM
+    return 0
+
+
+async def _tasks_left() -> Collection[asyncio.Task[Any]]:
+    """Cancel all other tasks; return those that do not end."""
+    return await cancel_within(asyncio.all_tasks() - {asyncio.current_task()}, TASKS_END_MAX_S)

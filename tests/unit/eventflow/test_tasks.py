@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
 from eventflow import tasks
-from eventflow.tasks import cancel_and_wait, finished, first_of, race
+from eventflow.tasks import cancel_and_wait, cancel_within, finished, first_of, race
 
 
 async def never(_: Callable[[], None]) -> str:
@@ -135,3 +136,20 @@ async def test_an_error_of_work_that_must_finish_is_raised() -> None:
 
     with pytest.raises(OSError, match="refused"):
         await finished(work())
+
+
+async def test_a_task_that_catches_each_cancellation_is_named_after_a_limited_wait() -> None:
+    going_on = asyncio.Event()
+
+    async def endless() -> None:
+        while not going_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await going_on.wait()
+
+    ending, stubborn = asyncio.create_task(asyncio.Event().wait()), asyncio.create_task(endless())
+    await asyncio.sleep(0)
+    assert await cancel_within([ending, stubborn], 0.05) == {stubborn}
+    assert ending.cancelled()
+    going_on.set()
+    await stubborn
+    assert not await cancel_within([], 0.05)

@@ -10,13 +10,16 @@ from typing_extensions import override
 from eventflow.errors import DatabaseError
 from eventflow.handling.transactions.port import Database
 from eventflow.message import Envelope
-from eventflow.tasks import cancel_and_wait
+from eventflow.tasks import cancel_within
 from eventflow_processor.target.function.results import database_away
 from eventflow_processor.target.port import Attempt, Charge, OnResult, Target
 from eventflow_processor.target.result import Errored, Result
 
 CLOSE_MAX_S = 6.0
 """Longest wait for calls at the end: a COMMIT in progress is not cut."""
+
+CANCEL_MAX_S = 1.0
+"""Longest wait for cancelled calls at the end: a function can catch each cancellation."""
 
 CHECK_EVERY_S = 5.0
 
@@ -91,10 +94,13 @@ class FunctionTarget(Target):
         return problem
 
     async def close(self) -> None:
-        """End all calls on the event loop. A COMMIT in progress is finished; a thread is left alone."""
+        """End all calls on the event loop. A COMMIT in progress is finished; a call that does not end is left alone."""
         if self._running:
             await asyncio.wait(self._running, timeout=CLOSE_MAX_S)
-        await cancel_and_wait(*(task for task in (*self._running, self._check) if isinstance(task, asyncio.Task)))
+        tasks = [task for task in (*self._running, self._check) if isinstance(task, asyncio.Task)]
+        if left := await cancel_within(tasks, CANCEL_MAX_S):
+            advice = "let asyncio.CancelledError pass in the function"
+            log.error("handler.not_ended", flow=self._flow, calls=len(left), advice=advice)
 
 
 async def _problem_of(database: Database) -> str | None:
