@@ -30,6 +30,8 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\
 
 _LEAP_SECOND = re.compile(r"(.{17})60(?:\.\d+)?(.+)")
 
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -111,6 +113,11 @@ def require_text(name: str, value: str) -> str:
     if not is_valid_text(value):
         raise InvalidEventError(f"{name} must be 1 to {TEXT_MAX_BYTES} bytes without control characters")
     return value
+
+
+def usable_traceparent(value: str | None) -> str | None:
+    """Return a trace context if it can be parsed, and otherwise None: by W3C, a receiver ignores such a value."""
+    return value if value is not None and _TRACEPARENT.fullmatch(value) else None
 
 
 def _encoded_bytes(value: str) -> int:

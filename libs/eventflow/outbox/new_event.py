@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from eventflow.event import Event, new_event_id, require_attribute, require_text, utc_now
+from eventflow.event import Event, new_event_id, require_attribute, require_text, usable_traceparent, utc_now
 from eventflow.extensions import require_extensions
 
 JSON: Final = "application/json"
@@ -42,7 +42,7 @@ def new_event(
         time: Aware; by default now.
         content_type: By default that of the kind of body: none for bytes.
         extensions: Attributes of your own; each value becomes a text.
-        traceparent: W3C trace context, in which the event is traced.
+        traceparent: W3C trace context, in which the event is traced; ignored if it is not valid.
         accepted_at: The time from which its age counts; by default now.
 
     Raises:
@@ -62,7 +62,7 @@ def new_event(
         subject=None if subject is None else require_text("subject", subject),
         dataschema=None if dataschema is None else require_text("dataschema", dataschema),
         extensions=require_extensions(extensions or {}),
-        traceparent=traceparent,
+        traceparent=usable_traceparent(traceparent),
     )
 
 

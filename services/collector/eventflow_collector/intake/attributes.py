@@ -1,6 +1,5 @@
 """Event of a request with an opaque body, with the attributes in its headers. Pure."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -8,7 +7,7 @@ from typing import NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id
+from eventflow.event import DEFAULT_TYPE, Event, is_valid_attribute, new_event_id, usable_traceparent
 from eventflow.forwarded import Forwarded
 from eventflow_collector.intake import cloudevents
 from eventflow_collector.intake.cloudevents import header_attribute, header_text
@@ -26,8 +25,6 @@ SHAPES_KEPT_MAX = 256
 """Number of cached sets of headers with an attribute. A sender sends the same set with every request."""
 
 _NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def event_of(
@@ -95,9 +92,8 @@ def content_type_of(headers: Mapping[str, str]) -> str | None:
 
 
 def traceparent_of(headers: Mapping[str, str]) -> str | None:
-    """Return the trace context. W3C: a receiver ignores one that it cannot parse."""
-    value = headers.get("traceparent")
-    return value if value is not None and _TRACEPARENT.fullmatch(value) else None
+    """Return the trace context; None if there is none that can be parsed."""
+    return usable_traceparent(headers.get("traceparent"))
 
 
 @lru_cache(maxsize=TYPES_KEPT_MAX)

@@ -13,11 +13,14 @@ from eventflow.handling.derived import derived_id
 from eventflow.handling.inbox import SOURCE_MAX_BYTES, key_of
 from eventflow.outbox.new_event import Body
 
+TRACEPARENT = f"00-{'1' * 32}-{'2' * 16}-01"
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 
 
 def event(id: str = "order-1", source: str = "shop") -> Event:  # noqa: A002 - the name of the attribute
-    return Event(id=id, source=source, type="order.created", time=NOW, accepted_at=NOW, body=b"{}", traceparent="00-a")
+    return Event(
+        id=id, source=source, type="order.created", time=NOW, accepted_at=NOW, body=b"{}", traceparent=TRACEPARENT
+    )
 
 
 def context(**changed: str) -> Context:
@@ -33,7 +36,11 @@ def test_a_repetition_derives_the_same_ids_in_the_same_order() -> None:
 def test_a_derived_event_is_of_the_same_source_and_continues_the_trace() -> None:
     derived = context().derive(type="order.paid", flow="notify", body={"paid": True}, subject="order-1")
     assert (derived.flow, derived.type, derived.source, derived.subject) == ("notify", "order.paid", "shop", "order-1")
-    assert (derived.body, derived.content_type, derived.traceparent) == (b'{"paid":true}', "application/json", "00-a")
+    assert (derived.body, derived.content_type, derived.traceparent) == (
+        b'{"paid":true}',
+        "application/json",
+        TRACEPARENT,
+    )
 
 
 @pytest.mark.parametrize(

@@ -54,3 +54,9 @@ def test_a_row_that_is_no_event_names_the_attribute(wrong: dict[str, Any], messa
 def test_its_age_counts_from_the_insert() -> None:
     row = {**row_of(new_event(type="a"), flow="notify"), "created_at": NOW}
     assert event_of(row).accepted_at == NOW
+
+
+@pytest.mark.parametrize("traceparent", ["日本", "00-a", f"00-{'1' * 32}-{'2' * 16}-01\r\nX: y"])
+def test_a_trace_context_that_cannot_be_parsed_reaches_no_target(traceparent: str) -> None:
+    row = {**row_of(new_event(type="a"), flow="notify"), "created_at": NOW, "traceparent": traceparent}
+    assert event_of(row).traceparent is None
