@@ -232,8 +232,8 @@ def _log_failed(failed: Sequence[tuple[Sending, RowFailed]]) -> None:
         rows = [(sending.row, failure) for sending, failure in failed if failure.reason == reason]
         parked = sum(failure.pause_s is None for _, failure in rows)
         row, failure = rows[0]
-        log.log(
-            40 if parked else 30,
+        write = log.error if parked else log.warning  # a parked row needs a person
+        write(
             "outbox.rows_failed",
             reason=reason,
             rows=len(rows),
