@@ -64,6 +64,28 @@ def test_the_largest_number_of_processors_is_that_of_size(flow: Flow) -> None:
     assert scaled(sold=flow)["maxReplicaCount"] == sized["processors_if_slow"]
 
 
+@pytest.mark.parametrize("prefix", ["", "flows.orders."])
+def test_a_handler_needs_processors_for_its_calls_at_a_time(prefix: str) -> None:
+    config = f"""
+        [{prefix}target]
+        rate_per_s = 100
+        [{prefix}handler]
+        call = "shop.handlers:book"
+        concurrency = 4
+        timeout_s = 2
+    """
+    spec = find(render({**SCALED, "config": config}), "ScaledObject", "processor")["spec"]
+    assert spec["maxReplicaCount"] == 50  # 100 calls/s of 2 s each, 4 at a time in a processor
+    assert queues(spec) == {f"eventflow.{'orders' if prefix else 'default'}.events"}
+
+
+def test_a_flow_that_has_only_a_handler_is_known() -> None:
+    spec = find(render({**SCALED, "config": '[handler]\ncall = "shop.handlers:book"'}), "ScaledObject", "processor")[
+        "spec"
+    ]
+    assert queues(spec) == {"eventflow.default.events"}
+
+
 @pytest.mark.parametrize(
     "flow", [{"rate_per_s": 2}, {"rate_per_s": 100}, {"rate_per_s": 100, "cost": 50, "timeout_s": 30}]
 )

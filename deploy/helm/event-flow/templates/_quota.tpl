@@ -1,6 +1,6 @@
 {{/*
 Numbers of processors, by the formula of `eventflow size`: all processors of a flow share one quota, so more of them than it
-needs deliver nothing more. The quotas are read from the value `config`.
+needs deliver nothing more. The quotas are read from the value `config`. A handler limits its calls in one processor.
 */}}
 
 {{/*
@@ -13,7 +13,7 @@ reach the rate at the usual time of an answer, and `useful` ones if each answer 
 {{- fail (printf "config is not valid TOML: %s" .) }}
 {{- end }}
 {{- $flows := dict }}
-{{- if or $toml.source $toml.target }}
+{{- if or $toml.source $toml.target $toml.handler }}
 {{- $_ := set $flows "default" $toml }}
 {{- end }}
 {{- range $name, $flow := $toml.flows }}
@@ -25,10 +25,15 @@ reach the rate at the usual time of an answer, and `useful` ones if each answer 
   {{- if $target.rate_per_s }}
   {{- $rate := divf $target.rate_per_s (default 1 $target.cost) }}
   {{- $held := divf 67108864 (dig "source" "max_body_bytes" 1048576 $flow) | floor | min 2000 | max 2 }}
+  {{- $timeout := default 5 $target.timeout_s }}
+  {{- with $flow.handler }}
+  {{- $held = min $held (default 8 .concurrency) }}
+  {{- $timeout = default 30 .timeout_s }}
+  {{- end }}
   {{- $ctx := dict "rate" $rate "held" $held "perCore" $.Values.processor.eventsPerSecond }}
   rate: {{ $rate }}
   needed: {{ include "event-flow.processorsFor" (merge (dict "answer" $.Values.processor.answerSeconds) $ctx) }}
-  useful: {{ include "event-flow.processorsFor" (merge (dict "answer" (default 5 $target.timeout_s)) $ctx) }}
+  useful: {{ include "event-flow.processorsFor" (merge (dict "answer" $timeout) $ctx) }}
   {{- else }} {}
   {{- end }}
 {{- end }}
