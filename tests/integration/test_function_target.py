@@ -218,6 +218,17 @@ async def test_a_session_that_commits_each_statement_is_refused(
         assert await here.inbox() == []
 
 
+async def test_a_session_that_its_factory_returns_again_works_after_a_failure(migrated: str) -> None:
+    session = "tests.support.handlers:scoped_sessions"
+    async with functions("session", migrated, session=session, timeout_s=5, concurrency=1) as here:
+        assert await here.result("a", **{"raise": "no such order"}) == raised("")
+        assert await here.result("a", emit=1) == DONE
+        result = await here.result("b", commit=True)
+        assert isinstance(result, Failed)
+        assert result.reason == "handler_raised"
+        assert (await here.effects(), await here.outbox()) == (["a"], ["a/0"])
+
+
 async def test_a_commit_of_the_function_is_an_error(here: Functions) -> None:
     if "asyncpg" in here.kind:
         return  # its connection has no such method

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from eventflow.handling import Context, Event, Reject, RetryLater
 
@@ -84,6 +84,10 @@ def sessions() -> Session:
     """Make a `Session`."""
     url = os.environ[URL_VARIABLE].replace("postgresql:", "postgresql+psycopg:", 1)
     return sessionmaker(create_engine(url, poolclass=NullPool, **ENGINE_OPTIONS))()
+
+
+scoped_sessions = scoped_session(sessions)
+"""Makes one `Session` for each thread, and returns it again and again."""
 
 
 def orders_in(event: Event) -> Mapping[str, Any]:

@@ -84,6 +84,7 @@ class SessionTransaction(Transaction):
 
     @override
     async def end(self) -> None:
+        self._guard.end()
         with suppress(Exception):
             async with asyncio.timeout(END_MAX_S):
                 await self.db.close()

@@ -69,6 +69,10 @@ class Guard:
         """Let the next commit pass."""
         self._may_commit = True
 
+    def end(self) -> None:
+        """Guard the session no longer: its factory may return it again, for the next call."""
+        event.remove(self._session, "before_commit", self._before_commit)
+
     def is_lost(self) -> bool:
         """Whether SQLAlchemy has noticed that the connection is lost."""
         return self._connection is not None and self._connection.invalidated

@@ -86,6 +86,7 @@ class ThreadSessionTransaction(ThreadTransaction):
 
     @override
     def end(self) -> None:
+        self._guard.end()
         with suppress(Exception):
             self.db.close()
             return
