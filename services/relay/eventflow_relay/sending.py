@@ -22,7 +22,11 @@ from eventflow_relay.judgement import InternalRowError
 
 
 class Sending:
-    """The publish of one row, which `row` has."""
+    """The publish of one row.
+
+    Attributes:
+        row: The row.
+    """
 
     __slots__ = ("_failure", "_publication", "row")
 
