@@ -114,8 +114,10 @@ def too_late(timeout_s: float) -> Failed:
 
 
 def last_line_of(error: BaseException) -> str:
-    """Return the last line of the traceback of an error: its kind, and the first line of its text."""
-    return traceback.format_exception_only(error)[-1].partition("\n")[0]
+    """Return the last line of the traceback of an error, without notes: its kind, and the first line of its text."""
+    lines = traceback.format_exception_only(error)
+    # A syntax error begins with its place. Of every other error, the lines that follow are its notes.
+    return lines[-1 if isinstance(error, SyntaxError) else 0].partition("\n")[0]
 
 
 def _shown(text: str, secrets: Collection[str]) -> str | None:

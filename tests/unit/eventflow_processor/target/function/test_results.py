@@ -66,6 +66,13 @@ def test_every_other_error_concerns_its_event_alone_and_counts(error: BaseExcept
     assert trouble_of(failure) is None
 
 
+def test_the_text_of_a_failure_is_the_error_and_not_a_note_of_it() -> None:
+    error = ValueError("no order 7")
+    error.add_note("while reading the body")
+    assert failure_of(error, is_away=False).text == "ValueError: no order 7"
+    assert failure_of(SyntaxError("invalid", ("rules.py", 1, 1, "x y")), is_away=False).text == "SyntaxError: invalid"
+
+
 def test_secrets_are_not_in_a_failure() -> None:
     failure = failure_of(ValueError("cannot log in with s3cret-word"), is_away=False, secrets=("s3cret-word",))
     assert failure.text == "ValueError: cannot log in with ***"
