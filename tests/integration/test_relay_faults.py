@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from eventflow.database.connections import connections_to
+from eventflow.outbox.taking import delete_late, take
 from eventflow.topology import Lane, lane_queue
+from eventflow_relay.relay import RELAYING
 from sandbox.broker.node import PrivateNode
 from sandbox.database.server import PrivateServer
 from sandbox.ports import LOOPBACK, free_port
@@ -204,6 +207,18 @@ async def test_a_queue_that_takes_no_more_lets_its_flow_rest_and_others_pass(nod
         await eventually(is_emptied, within_s=60, what="the other rows to follow as the queue is consumed")
     received.update(await arrived(own_amqp, flow))
     assert received == Counter(ids(ROWS))
+
+
+async def test_rows_with_late_confirms_are_deleted_without_a_wait_for_those_that_another_relay_has_taken(outbox):
+    await put_rows(outbox, ["a", "b", "c"], flow="notify")
+    rows = await outbox_of(outbox)
+    connections = connections_to(outbox, application="test")
+    async with connected(outbox) as other, other.transaction():
+        await take(other, floor=0, rows=1, except_flows=[])
+        async with connections.transaction(RELAYING) as connection:
+            await asyncio.wait_for(delete_late(connection, [*rows[:2], {"number": rows[2]["number"], "id": "x"}]), 2)
+    assert [row["id"] for row in await outbox_of(outbox)] == ["a", "c"]
+    await connections.close()
 
 
 async def test_a_database_that_is_away_is_an_obstacle_and_its_rows_follow(

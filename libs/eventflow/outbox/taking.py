@@ -32,8 +32,11 @@ _READ: Final = f"SELECT {_COLUMNS} FROM eventflow.outbox WHERE number = ANY ($1)
 _DELETE: Final = "DELETE FROM eventflow.outbox WHERE number = ANY ($1)"
 
 _DELETE_LATE: Final = """
-    DELETE FROM eventflow.outbox USING unnest($1::bigint[], $2::text[]) AS published (number, id)
-    WHERE outbox.number = published.number AND outbox.id = published.id
+    DELETE FROM eventflow.outbox WHERE number IN (
+        SELECT number FROM eventflow.outbox JOIN unnest($1::bigint[], $2::text[]) AS published (number, id)
+            USING (number, id)
+        FOR UPDATE OF outbox SKIP LOCKED
+    )
 """
 
 _NOTE: Final = """
@@ -101,7 +104,7 @@ async def delete_late(connection: Connection, rows: Sequence[Row]) -> None:
     """Delete rows that were published in an earlier transaction, if they are still there.
 
     After a failover to a standby that lacks the last inserts, a number can be that of another row. So the id counts
-    too.
+    too. A row that another relay has taken meanwhile is left to it: to wait for its confirms would hold up all rows.
     """
     await connection.execute(_DELETE_LATE, [row["number"] for row in rows], [row["id"] for row in rows])
 
