@@ -1,13 +1,17 @@
 """`eventflow check` of a flow with a handler: its function, and its database."""
 
 import json
+import sys
 
 import asyncpg
 import pytest
 
+from eventflow.cli.check.finding import Verdict
+from eventflow.cli.check.handler import check_handlers
 from eventflow.database.schema import DATABASE
 from tests.support.amqp import Amqp
 from tests.support.cli import Command
+from tests.support.settings import loaded
 
 
 @pytest.fixture
@@ -38,6 +42,15 @@ async def test_function_and_database_are_checked(eventflow: Command, database: s
     found = await found_of(eventflow, CALL="tests.support.handlers:on_psycopg", DATABASE_URL=database)
     assert found["handler"]["found"] == "imported; it runs on threads"
     assert (found["database"]["verdict"], found["database"]["found"]) == ("ok", "inbox and outbox are there")
+
+
+async def test_a_driver_that_is_missing_is_a_problem(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    call = "tests.support.handlers:on_psycopg"
+    settings = loaded(monkeypatch, HANDLER__CALL=call, HANDLER__DATABASE_URL=database)
+    [imported, found] = await check_handlers(settings, ["default"])
+    assert (imported.verdict, found.verdict) == (Verdict.OK, Verdict.PROBLEM)
+    assert "pip install 'psycopg[binary]'" in found.found
 
 
 async def test_a_function_that_is_missing_is_a_problem(eventflow: Command) -> None:

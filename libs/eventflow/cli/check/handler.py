@@ -7,7 +7,7 @@ from eventflow.cli.check.finding import Finding, Verdict
 from eventflow.database.rights import Use
 from eventflow.errors import DatabaseError, HandlerError
 from eventflow.handling.loading import Function, load_function
-from eventflow.handling.transactions.opening import open_sessions
+from eventflow.handling.transactions.opening import open_sessions, require_drivers
 from eventflow.handling.transactions.statements import Limits
 from eventflow.history.opening import shown_url
 from eventflow.operations.databases import report_of
@@ -48,7 +48,7 @@ async def _check_database(flow: str, handler: HandlerSettings, function: Functio
     place = handler.session if url is None else shown_url(url)
     subject = f"database of the handler of {flow}: {place}"
     try:
-        problems = await (_problems_of_sessions(handler, function) if url is None else _problems_of_url(url))
+        problems = await (_problems_of_sessions(handler, function) if url is None else _problems_of_url(url, function))
     except (DatabaseError, HandlerError) as error:
         setting = variable_name(flow, "handler", "session" if url is None else "database_url")
         advice = f"start it, or correct {setting}; events wait for it"
@@ -58,7 +58,8 @@ async def _check_database(flow: str, handler: HandlerSettings, function: Functio
     return Finding(subject=subject, verdict=Verdict.OK, found="inbox and outbox are there")
 
 
-async def _problems_of_url(url: str) -> Sequence[str]:
+async def _problems_of_url(url: str, function: Function) -> Sequence[str]:
+    require_drivers(function)
     return (await report_of(url, {Use.HANDLER})).problems
 
 

@@ -41,24 +41,39 @@ async def open_url(
     Raises:
         HandlerError: The driver is not installed.
     """
-    try:
-        from eventflow.handling.transactions.url_database import UrlDatabase  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise HandlerError(f"database_url requires the package {error.name}: pip install '{EXTRA}'") from None
+    require_drivers(function)
+    from eventflow.handling.transactions.url_database import UrlDatabase  # noqa: PLC0415
+
     database = UrlDatabase(url, application=application)
     if function.is_async:
         from eventflow.handling.transactions.pool import PoolTransactions, open_pool  # noqa: PLC0415
 
         pool = await open_pool(url, connections_max=connections_max, prepares=prepares, application=application)
         return Opened(transactions=PoolTransactions(pool, limits=limits), database=database)
+    from eventflow.handling.transactions.driver import DriverTransactions  # noqa: PLC0415
+
+    transactions = DriverTransactions(url, prepares=prepares, limits=limits, application=application)
+    return Opened(transactions=transactions, database=database)
+
+
+def require_drivers(function: Function) -> None:
+    """Check that the drivers for a `database_url` are installed: asyncpg, and psycopg for a function on threads.
+
+    Raises:
+        HandlerError: One is not.
+    """
     try:
-        from eventflow.handling.transactions.driver import DriverTransactions  # noqa: PLC0415
+        import asyncpg  # noqa: F401, PLC0415
+    except ModuleNotFoundError:
+        raise HandlerError(f"database_url requires the package asyncpg: pip install '{EXTRA}'") from None
+    if function.is_async:
+        return
+    try:
+        import psycopg  # noqa: F401, PLC0415
     except ImportError as error:  # also if it finds no libpq
         raise HandlerError(
             f"database_url and a function that is not `async` require psycopg: pip install 'psycopg[binary]' ({error})"
         ) from None
-    transactions = DriverTransactions(url, prepares=prepares, limits=limits, application=application)
-    return Opened(transactions=transactions, database=database)
 
 
 def open_sessions(reference: str, function: Function, *, limits: Limits) -> Opened:
