@@ -315,9 +315,9 @@ def test_a_volume_of_a_spool_is_never_deleted_with_its_pod() -> None:
         assert [claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]] == ["spool"]
 
 
-def test_a_processor_is_replaced_before_it_stops() -> None:
+def test_all_processors_are_replaced_before_they_stop() -> None:
     strategy = find(rendered("minimal"), "Deployment", "processor")["spec"]["strategy"]
-    assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": "100%"}
 
 
 def test_pods_that_are_not_ready_may_always_be_evicted(manifests: Sequence[Manifest]) -> None:
