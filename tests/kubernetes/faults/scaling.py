@@ -45,6 +45,7 @@ async def load_rises_and_falls(world: KubernetesWorld, *, engine: str) -> None:
     load.rate_per_s = LOW_PER_S
     await eventually(lambda: _has_least(world), within_s=BACK_WITHIN_S, what=f"{LEAST} collectors again")
     await world.cluster.kubectl.rolled_out(COLLECTORS)
+    world.remarks.append(f"{LOW_PER_S:g} -> {HIGH_PER_S:g} -> {LOW_PER_S:g} events/s")
     world.remarks.append(f"collectors {LEAST} -> {highest} -> {LEAST}")
     if highest == LEAST:
         world.problems.append("no collector was added")
@@ -139,7 +140,7 @@ def _missing(surroundings: Surroundings, *, engine: str) -> str:
 CASES = tuple(
     Case(
         scenario=Scenario(
-            name=f"load {LOW_PER_S:g} -> {HIGH_PER_S:g} -> {LOW_PER_S:g} events/s, {CPU} of CPU, {engine}",
+            name=f"load rises and falls, collectors limited to {CPU} of CPU, {engine}",
             fault=partial(load_rises_and_falls, engine=engine),
             goal=Goal(wait_max_s=None, quota_min=None),
             events_per_s=LOW_PER_S,
