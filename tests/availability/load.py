@@ -7,7 +7,7 @@ refused, although a real sender would send it again.
 import asyncio
 import secrets
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +20,9 @@ IN_FLIGHT_MAX = 10_000
 
 KEPT = 16
 """Smallest number of kept connections, so that a balancer that chooses by connection uses all collectors."""
+
+IDLE_MAX_S = 5.0
+"""Longest time without a request on a kept connection that is used again. Balancers close idle ones at some time."""
 
 BODY = b'{"some": "event"}'
 
@@ -62,7 +65,7 @@ class Load:
         self._run = secrets.token_hex(4)
         self._sent = 0
         self._fresh = 0.0
-        self._idle: deque[Connection] = deque()
+        self._idle: dict[Connection, float] = {}  # by the times of their last answers, the oldest first
         self._kept: set[Connection] = set()
         self._requests: set[asyncio.Task[None]] = set()
         self._pacing: asyncio.Task[None] | None = None
@@ -135,7 +138,7 @@ class Load:
         (self.refused if problem else self.accepted).add(event_id)
 
     async def _answer(self, event_id: str, *, keeps: bool) -> str:
-        connection = self._idle.popleft() if keeps and self._idle and len(self._kept) >= KEPT else None
+        connection = self._idle_connection() if keeps and len(self._kept) >= KEPT else None
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 connection = connection or await self._connect(keeps=keeps)
@@ -147,13 +150,24 @@ class Load:
         except OSError as error:
             return f"no connection: {type(error).__name__}"
 
+    def _idle_connection(self) -> Connection | None:
+        """Return the connection with the oldest answer, so that all are used; close those that are too old."""
+        while self._idle:
+            connection = next(iter(self._idle))
+            if time.monotonic() - self._idle.pop(connection) < IDLE_MAX_S:
+                return connection
+            connection.close()
+        return None
+
     async def _connect(self, *, keeps: bool) -> Connection:
-        connection = await Connection.open(self._to, keeps=keeps, on_free=self._idle.append, on_lost=self._forget)
+        connection = await Connection.open(self._to, keeps=keeps, on_free=self._free, on_lost=self._forget)
         if keeps:
             self._kept.add(connection)
         return connection
 
+    def _free(self, connection: Connection) -> None:
+        self._idle[connection] = time.monotonic()
+
     def _forget(self, connection: Connection) -> None:
         self._kept.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.pop(connection, None)

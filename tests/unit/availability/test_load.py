@@ -57,6 +57,7 @@ async def loaded(*, fresh_share: float = 0.5) -> AsyncIterator[tuple[Server, Loa
             await load.stop()
 
 
+@pytest.mark.timed  # a late load opens many connections at once
 async def test_some_requests_open_a_connection_and_the_others_share_kept_ones() -> None:
     async with loaded(fresh_share=0.25) as (server, load):
         await eventually(lambda: len(load.answers) >= 200, what="200 answers")
