@@ -33,6 +33,7 @@ from tests.support.target import Answer, Receipt, ScriptedTarget
 from tests.support.wait import eventually
 
 FLOW = "observed"
+HANDLED = "handled"
 EMITTED = "emitted"
 """Flow of the events in the outbox."""
 
@@ -133,6 +134,8 @@ async def observed(node: PrivateNode, broker_metrics: str, database_server_url: 
             "TARGET__RETRY_DELAYS_S": "0.5,3600",
             "BROKER__MANAGEMENT_URL": node.management_url,
             "HISTORY__URL": f"sqlite:///{directory / 'history.db'}",
+            # A flow without events, for the metrics of handlers.
+            f"FLOWS__{HANDLED.upper()}__HANDLER__CALL": "tests.support.handlers:without_database",
         }
         taking = collector(
             line.url,

@@ -97,7 +97,9 @@ def descendants_of(process: int) -> set[int]:
 
 
 def databases_of_shops(server_url: str) -> set[str]:
-    return {row["datname"] for row in asyncio.run(fetch(server_url, "SELECT datname FROM pg_database"))}
+    """Return the databases of examples. Other tests make databases on the same server meanwhile."""
+    found = asyncio.run(fetch(server_url, "SELECT datname FROM pg_database WHERE datname LIKE 'shop%'"))
+    return {row["datname"] for row in found}
 
 
 @pytest.mark.timeout(600)

@@ -14,7 +14,9 @@ BARE = Surroundings(
     rabbitmq_image="rabbitmq:4-management",
     rabbitmq_user=999,
     rabbitmq_command="",
+    prometheus_image="prom/prometheus:latest",
     has_metrics=False,
+    has_keda=False,
     node_shell="",
 )
 
