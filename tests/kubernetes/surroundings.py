@@ -42,6 +42,7 @@ class Surroundings:
         rabbitmq_command: Command of the server, for an image whose own command does not pass SIGTERM on to it; empty:
             that of the image.
         prometheus_image: Image of Prometheus.
+        peak_per_s: Highest load for collectors that follow it.
         has_metrics: Whether the cluster measures the CPU time of pods, as autoscalers need it.
         has_keda: Whether KEDA is installed.
         node_shell: Command that runs a command in the network of a node; `{node}` stands for its name. Empty: none.
@@ -57,6 +58,7 @@ class Surroundings:
     rabbitmq_user: int
     rabbitmq_command: str
     prometheus_image: str
+    peak_per_s: float
     has_metrics: bool
     has_keda: bool
     node_shell: str
@@ -89,6 +91,7 @@ class Surroundings:
             rabbitmq_user=int(os.environ.get("RABBITMQ_USER", "999")),
             rabbitmq_command=os.environ.get("RABBITMQ_COMMAND", ""),
             prometheus_image=os.environ.get("PROMETHEUS_IMAGE", "prom/prometheus:latest"),
+            peak_per_s=float(os.environ.get("PEAK_PER_S", "2000")),
             has_metrics="metrics.k8s.io" in groups,
             has_keda="keda.sh" in groups,
             node_shell=os.environ.get("NODE_SHELL", ""),

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import time
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from tests.kubernetes.installation import COLLECTOR_ADMIN_PORT, COLLECTOR_PODS, 
 from tests.kubernetes.surroundings import Surroundings
 from tests.support.wait import eventually
 
-LOW_PER_S, HIGH_PER_S = 50.0, float(os.environ.get("PEAK_PER_S", "2000"))
+LOW_PER_S = 50.0
 RISE_S, HIGH_S = 90.0, 45.0
 HELD_PER_S = 100.0
 """Quota of the flow during the load. The cluster shares a machine with the load, so most deliveries come after it."""
@@ -36,16 +35,16 @@ async def install_autoscaler(cluster: Installation, *, engine: str) -> None:
 
 
 async def load_rises_and_falls(world: KubernetesWorld, *, engine: str) -> None:
-    load, highest = world.load, LEAST
+    load, peak_per_s, highest = world.load, world.cluster.surroundings.peak_per_s, LEAST
     began_s = time.monotonic()
     while (passed_s := time.monotonic() - began_s) < RISE_S + HIGH_S:
-        load.rate_per_s = min(HIGH_PER_S, LOW_PER_S + (HIGH_PER_S - LOW_PER_S) * passed_s / RISE_S)
+        load.rate_per_s = min(peak_per_s, LOW_PER_S + (peak_per_s - LOW_PER_S) * passed_s / RISE_S)
         highest = max(highest, len(await world.cluster.pods(COLLECTOR_PODS)))
         await asyncio.sleep(STEP_S)
     load.rate_per_s = LOW_PER_S
     await eventually(lambda: _has_least(world), within_s=BACK_WITHIN_S, what=f"{LEAST} collectors again")
     await world.cluster.kubectl.rolled_out(COLLECTORS)
-    world.remarks.append(f"{LOW_PER_S:g} -> {HIGH_PER_S:g} -> {LOW_PER_S:g} events/s")
+    world.remarks.append(f"{LOW_PER_S:g} -> {peak_per_s:g} -> {LOW_PER_S:g} events/s")
     world.remarks.append(f"collectors {LEAST} -> {highest} -> {LEAST}")
     if highest == LEAST:
         world.problems.append("no collector was added")

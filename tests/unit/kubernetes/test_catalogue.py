@@ -15,6 +15,7 @@ BARE = Surroundings(
     rabbitmq_user=999,
     rabbitmq_command="",
     prometheus_image="prom/prometheus:latest",
+    peak_per_s=2000.0,
     has_metrics=False,
     has_keda=False,
     node_shell="",
