@@ -12,7 +12,7 @@ from eventflow.amqp.connection import Connection
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
-from eventflow.amqp.shared import Seat, SharedConnection
+from eventflow.amqp.shared import STARTS_MAX, Seat, SharedConnection
 from eventflow.errors import BrokerUnavailableError, DeliveryLostError
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, flow_specs, lane_queue
@@ -208,6 +208,63 @@ async def test_a_connection_on_which_all_first_sessions_have_failed_is_replaced(
     try:
         await eventually(lambda: len({id(connection) for connection in failed}) == 2, what="another connection")
         assert failed[0] is failed[1]
+    finally:
+        await cancel_and_wait(*running)
+
+
+async def test_a_few_sessions_start_at_a_time_and_all_start(broker_url: str) -> None:
+    shared = SharedConnection([broker_url], name="shared")
+    starting: set[Seat] = set()
+    started: set[Seat] = set()
+    most = 0
+
+    async def run(seat: Seat, number: int) -> None:
+        async def session(_: Connection) -> None:
+            nonlocal most
+            starting.add(seat)
+            most = max(most, len(starting))
+            await asyncio.sleep(0.01)
+            starting.remove(seat)
+            if number % 5 == 0:
+                raise BrokerUnavailableError("its own queue is broken")
+            seat.note_proof()
+            started.add(seat)
+            await asyncio.sleep(60)
+
+        await seat.keep(session)
+
+    seats = [shared.seat(name=str(number)) for number in range(5 * STARTS_MAX)]
+    running = [asyncio.create_task(shared.run())]
+    running += [asyncio.create_task(run(seat, number)) for number, seat in enumerate(seats)]
+    try:
+        await eventually(lambda: len(started) == 4 * STARTS_MAX, what="all that can start")
+        assert most == STARTS_MAX
+    finally:
+        await cancel_and_wait(*running)
+
+
+async def test_sessions_that_wait_for_their_turn_keep_a_new_connection(broker_url: str) -> None:
+    """Otherwise flows that always fail at once, and have the first turns, would keep the others from theirs."""
+    shared = SharedConnection([broker_url], name="shared")
+    seen: set[int] = set()
+
+    def keeping(seat: Seat, *, proves: bool) -> asyncio.Task[None]:
+        async def session(connection: Connection) -> None:
+            seen.add(id(connection))
+            if not proves:
+                raise BrokerUnavailableError("its own queue is broken")
+            seat.note_proof()
+            await asyncio.sleep(60)
+
+        return asyncio.create_task(seat.keep(session))
+
+    running = [keeping(shared.seat(name="failing"), proves=False) for _ in range(STARTS_MAX + 1)]
+    await asyncio.sleep(0)  # so that these have the first turns
+    last = shared.seat(name="last")
+    running += [keeping(last, proves=True), asyncio.create_task(shared.run())]
+    try:
+        await eventually(lambda: last.proved_at_s > 0, what="the last one's proof")
+        assert len(seen) == 1
     finally:
         await cancel_and_wait(*running)
 

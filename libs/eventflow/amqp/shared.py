@@ -1,9 +1,11 @@
 """Connections that several flows share. Each flow has a seat: a session with channels of its own, which fails alone.
 
-A connection for each flow would cost the broker as much memory as two of its queues, and a socket on both sides. Two
+A connection for each flow would cost the broker as much memory as two of its queues, and a socket on both sides. Three
 rules keep the sessions on a connection apart (ADR 42):
 
 * A session that ends closes its channels, and the next one opens others. The other sessions are not affected.
+* Only a few sessions start at a time. If all of them did, with many flows and processors, each of their requests would
+  wait in the broker for longer than its timeout. Then all sessions would fail together, and start again together.
 * The connection itself is replaced if it is lost. It is also replaced if a session fails on it, while no other one has
   reached a majority of the brokers lately or is still making its first try. In this case the broker may be the cause,
   so the next connection prefers another broker.
@@ -12,7 +14,7 @@ rules keep the sessions on a connection apart (ADR 42):
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from eventflow.amqp.channel import RPC_TIMEOUT_S, closed_channel, is_refused, until_closed
 from eventflow.amqp.connection import BrokerConnection, Connection
@@ -25,6 +27,10 @@ from eventflow.topology import permissions_command
 PROVED_WITHIN_S = RPC_TIMEOUT_S + 5.0
 """Age up to which a proof of a majority counts for a connection. If the broker loses the majority, all sessions that
 check it fail after `RPC_TIMEOUT_S`, and each of them forgets its own proof."""
+
+STARTS_MAX = 4
+"""Sessions of a connection that may start at a time: more than one, because one may wait for its timeout. A start takes
+more than 20 requests, so with 8 connections in each of 100 processors, 3200 requests wait in the broker at most."""
 
 NOTICE_POLL_S = 0.05
 
@@ -46,7 +52,9 @@ class SharedConnection:
         self._seats: list[Seat] = []
         self._connection: BrokerConnection | None = None
         self._connected = asyncio.Event()
+        self._connected_at_s = -math.inf
         self._given_up = asyncio.Event()
+        self._starts = asyncio.Semaphore(STARTS_MAX)
         self._claimed_at_s = -math.inf
 
     def seat(self, *, name: str) -> "Seat":
@@ -72,16 +80,22 @@ class SharedConnection:
         await keep_connected(self._urls, name=self._name, session=self._session)
 
     async def keep_session(self, session: Session, seat: "Seat") -> None:
-        """Run `session` on the connection, and again after each error; return when the session returns."""
+        """Run `session` on the connection, and again after each error; return when the session returns.
+
+        Each session waits for its turn to start, and starts until it has a proof of a majority.
+        """
         endings = EndingLog(seat.name)
         connection: BrokerConnection | None = None
         while True:
-            used, connection = connection, await self._other_than_lost(connection)
-            seat.is_untried = connection is not used
+            await self._starts.acquire()
+            seat.started = self._starts.release
             try:
+                used, connection = connection, await self._other_than_lost(connection)
+                seat.is_untried = connection is not used
                 ending = await ending_of(session, connection)
             finally:
-                seat.proved_at_s, seat.is_untried = -math.inf, False
+                seat.end_start()
+                seat.proved_at_s = -math.inf
             if ending is None:
                 return
             if connection.wire.is_lost or connection is not self._connection:
@@ -96,14 +110,17 @@ class SharedConnection:
         """Whether a majority has answered lately, or a session has not had the time yet to get its first answer.
 
         Without the second condition, a flow whose sessions always fail at once would end the first session of each
-        other flow, on every new connection.
+        other flow, on every new connection. Those that wait for their turn count for as long as a request may take.
         """
-        is_proved = time.monotonic() - self.proved_at_s() <= PROVED_WITHIN_S
-        return is_proved or any(seat.is_untried for seat in self._seats)
+        now_s = time.monotonic()
+        is_proved = now_s - self.proved_at_s() <= PROVED_WITHIN_S
+        is_new = now_s - self._connected_at_s < RPC_TIMEOUT_S
+        return is_proved or any(seat.is_untried for seat in self._seats) or (is_new and self._starts.locked())
 
     async def _session(self, connection: Connection) -> None:
         async with closed_channel(connection) as watched:
             self._given_up.clear()
+            self._connected_at_s = time.monotonic()
             self._connection = connection if isinstance(connection, BrokerConnection) else None
             self._connected.set()
             try:
@@ -133,7 +150,8 @@ class Seat:
     Attributes:
         name: Shown in logs.
         proved_at_s: Monotonic time at which a majority of the brokers has last answered this session.
-        is_untried: Whether its first session on the connection runs, and has not reached a majority yet.
+        is_untried: Whether its first session on the connection starts.
+        started: Lets another session start, once; None if this one does not start.
     """
 
     def __init__(self, shared: SharedConnection, *, name: str) -> None:
@@ -142,6 +160,7 @@ class Seat:
         self.name = name
         self.proved_at_s = -math.inf
         self.is_untried = False
+        self.started: Callable[[], None] | None = None
 
     async def keep(self, session: Session) -> None:
         """Run `session` on the shared connection, and again after each error; return when the session returns.
@@ -154,8 +173,16 @@ class Seat:
         await self._shared.keep_session(session, self)
 
     def note_proof(self) -> None:
-        """Note that a majority of the brokers has just answered on the connection."""
-        self.proved_at_s, self.is_untried = time.monotonic(), False
+        """Note that a majority of the brokers has just answered on the connection. So the session has started."""
+        self.proved_at_s = time.monotonic()
+        self.end_start()
+
+    def end_start(self) -> None:
+        """Let another session of the connection start, unless this one has started before."""
+        self.is_untried = False
+        if self.started is not None:
+            self.started()
+            self.started = None
 
     def claim_proof(self, *, every_s: float) -> bool:
         """Return whether this session is the one to prove a majority, because none on the connection has lately."""
