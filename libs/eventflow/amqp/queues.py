@@ -77,13 +77,19 @@ async def find_missing(connection: Connection, presence: Presence, queues: Itera
     Raises:
         BrokerUnavailableError: The broker cannot answer now.
     """
+    channel: Channel | None = None
     for queue, discovery in presence.known(queues).items():
+        channel = channel or await open_channel(connection)
         try:
-            if await depth_of(connection, queue) is None:
-                presence.missed(queue, discovery)
+            await measure(channel, queue)
         except BrokerUnavailableError as error:
-            if not is_refused(error):  # without the right to check a queue, nothing is known
+            channel = None  # a request that fails closes its channel
+            if is_missing(error):
+                presence.missed(queue, discovery)
+            elif not is_refused(error):  # without the right to check a queue, nothing is known
                 raise
+    if channel is not None:
+        await answered("close a channel", channel.close())
 
 
 async def depth_of(connection: Connection, queue: str) -> QueueDepth | None:
