@@ -6,9 +6,6 @@ from benchmarks.scale.figures import Size
 from eventflow.settings.target import TargetSettings
 from eventflow.topology import flow_specs, overrides_spec
 
-CONNECTIONS_OF_A_PROCESSOR = 8 + 3
-"""At most 8 to consume; one each to publish, to receive overrides, and to measure the other queues."""
-
 CONNECTIONS_OF_A_COLLECTOR = 2
 CHANNELS_OF_A_FLOW = 2
 """In each processor: one to consume, one to measure."""
@@ -16,8 +13,8 @@ CHANNELS_OF_A_FLOW = 2
 CONSUMERS_OF_A_FLOW = 4
 """In each processor: three lanes, and the stream of overrides."""
 
-REST_CHECKS_PER_S = 40
-REST_LOOKS_PER_S = 20 / 5
+REST_CHECKS_PER_S = 10
+REST_LOOKS_PER_S = 10 / 5
 """Checks of the live queue, and flows whose other queues are measured, of all flows without events together."""
 
 PROOF_REQUESTS_PER_S = 2 / 5

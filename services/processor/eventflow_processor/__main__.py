@@ -50,7 +50,7 @@ SERVICE = "eventflow-processor"
 CONNECTIONS_MAX = 8
 """Connections to consume on. With more flows than that, several flows share one (ADR 42)."""
 
-REST_CHECKS_PER_S = 40
+REST_CHECKS_PER_S = 10
 """Checks of all flows without events together. With more flows each is checked more rarely, so that their number does
 not decide the load of the processor and of the broker."""
 

@@ -18,7 +18,7 @@ from eventflow.amqp.session import keep_connected
 from eventflow.errors import BrokerUnavailableError
 
 LOOK_EVERY_S = 5.0
-RESTING_AT_A_LOOK = 20
+RESTING_AT_A_LOOK = 10
 """Flows without events that are measured at one look. With more of them, each has its turn at a later look."""
 
 
