@@ -100,10 +100,9 @@ class ComposeCluster:
 
         await eventually(answers, within_s=120, what=f"{service} to be ready")
 
-    async def has_quorum(self) -> None:
-        """Wait until every quorum queue has a replica more than its majority online: then a node may stop."""
-        for node in NODES:
-            await self.sh(f"docker compose exec -T {node} rabbitmq-upgrade --timeout 120 await_online_quorum_plus_one")
+    async def can_do_without(self, node: str) -> None:
+        """Wait until every quorum queue with a replica on a node has one more than its majority needs: it may stop."""
+        await self.sh(f"docker compose exec -T {node} rabbitmq-upgrade --timeout 120 await_online_quorum_plus_one")
 
     async def inspect(self, service: str) -> Mapping[str, Any]:
         """Return Docker's description of a container."""
