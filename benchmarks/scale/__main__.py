@@ -1,5 +1,6 @@
 """`python -m benchmarks.scale`: starts many flows and processors, and measures their cost without any event."""
 
+import resource
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +14,12 @@ from benchmarks.scale.measuring import measure
 from eventflow import __version__
 from sandbox.broker.node import NodeError
 
+FILES_OF_A_FLOW = 34
+"""Open files that RabbitMQ reserves: three for each queue. If it has none left, it accepts no connection."""
+
 
 def main(
-    flows: Annotated[int, typer.Option(min=1, help="Number of flows. Each needs about 34 open files.")] = 500,
+    flows: Annotated[int, typer.Option(min=1, help="Number of flows. Each needs 34 open files.")] = 500,
     processors: Annotated[int, typer.Option(min=1, help="Number of processors; each serves all flows.")] = 16,
     collectors: Annotated[int, typer.Option(min=1, help="Number of collectors.")] = 1,
     idle_s: Annotated[float, typer.Option("--seconds", min=1, help="Length of the measurement.")] = 60.0,
@@ -33,6 +37,9 @@ def main(
     if model_only:
         console.print(report.modelled(report.ON_PAPER), markup=False, soft_wrap=True)
         return
+    files, limit = flows * FILES_OF_A_FLOW, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files > limit:
+        raise typer.BadParameter(f"{flows} flows need {files} open files, and this shell allows {limit} (ulimit -n)")
     size = Size(flows=flows, processors=processors, collectors=collectors)
     try:
         with console.status("starting") as status:
