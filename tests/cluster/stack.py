@@ -100,9 +100,14 @@ class ComposeCluster:
 
         await eventually(answers, within_s=120, what=f"{service} to be ready")
 
-    async def can_do_without(self, node: str) -> None:
-        """Wait until every quorum queue with a replica on a node has one more than its majority needs: it may stop."""
-        await self.sh(f"docker compose exec -T {node} rabbitmq-upgrade --timeout 120 await_online_quorum_plus_one")
+    async def drain(self, node: str) -> None:
+        """Prepare a node of RabbitMQ for its stop.
+
+        Wait until every quorum queue with a replica there has one more than its majority needs. Then move the leaders and
+        the connections to other nodes.
+        """
+        upgrade = f"docker compose exec -T {node} rabbitmq-upgrade --timeout 120"
+        await self.sh(f"{upgrade} await_online_quorum_plus_one && {upgrade} drain")
 
     async def inspect(self, service: str) -> Mapping[str, Any]:
         """Return Docker's description of a container."""

@@ -9,6 +9,9 @@ PAUSE_S = 5.0
 PAUSE_FOR_QUOTA_S = 60.0
 """Pause after a processor: each of its restarts leaves about 3 s of the quota unused, because it joins after 4 s."""
 
+PAUSE_BETWEEN_NODES_S = 30.0
+"""Pause after a node of RabbitMQ. Processors that were connected to it lose their shares for about 3 s."""
+
 
 async def _restart(world: World[ComposeCluster], services: Sequence[str], *, pause_s: float) -> None:
     for service in services:
@@ -30,9 +33,11 @@ async def restart_processors(world: World[ComposeCluster]) -> None:
 async def restart_brokers(world: World[ComposeCluster]) -> None:
     for node in NODES:
         world.show(f"restarting {node}")
-        await world.cluster.can_do_without(node)
+        await world.cluster.drain(node)
         await world.cluster.stop_and_start(node)
         await world.cluster.sh(f"docker compose up --detach --no-recreate --wait {node}")
+        await world.pause(PAUSE_BETWEEN_NODES_S)
+    world.remarks.append(f"{PAUSE_BETWEEN_NODES_S:g} s between the nodes")
 
 
 SCENARIOS = (
