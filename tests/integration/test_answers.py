@@ -291,6 +291,8 @@ REFUSALS: list[tuple[dict[str, str], list[object]]] = [
             {"errors": [{"message": "x", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}]},
             {"errors": "[API] Invalid API key", "data": None},
             {"errors": [{"message": "denied"}], "data": {"orderUpdate": None}},
+            {"errors": [{"message": "denied"}], "data": []},  # monday.com
+            {"error_code": "ComplexityException", "error_message": "Complexity budget exhausted"},  # the same, of 2024
             b"<html>Back soon</html>",
         ],
     ),

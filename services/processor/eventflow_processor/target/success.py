@@ -1,7 +1,6 @@
 """Rules for a success: by the status of the answer, and by its body if a rule for it is set. Pure."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +19,7 @@ class SuccessRule:
         statuses: The answer has one of these statuses.
         present: JSON pointers (RFC 6901): the body has a value at each of them.
         absent: JSON pointers: the body has a value at none of them.
-        is_graphql: Whether the body is a GraphQL answer, in which `errors` without `data` are a failure.
+        is_graphql: Whether the body is a GraphQL answer: a failure without `data`, or with `errors` and no result.
         user_errors_fail: Whether `userErrors` of a GraphQL mutation are a failure too.
     """
 
@@ -53,10 +52,12 @@ class SuccessRule:
     def _graphql_refuses(self, document: object) -> bool:
         if not isinstance(document, dict):
             return document is not None
-        fields = list(_fields(document.get("data")))
-        if document.get("errors") and all(field is None for field in fields):
+        data = document.get("data")
+        # Some servers put an empty list, or the text "null", in the place of results.
+        results = [field for field in data.values() if field is not None] if isinstance(data, dict) else []
+        if data is None or (document.get("errors") and not results):
             return True
-        return self.user_errors_fail and any(_has_user_errors(field) for field in fields)
+        return self.user_errors_fail and any(_has_user_errors(field) for field in results)
 
 
 def success_rule(target: TargetSettings) -> SuccessRule:
@@ -86,17 +87,6 @@ def _has(document: object, pointer: str) -> bool:
     """Whether there is a value at a pointer: null, false, "", [] and {} count as none."""
     value = value_at(document, pointer)
     return not (value is None or value is False or value in ("", [], {}))
-
-
-def _fields(data: object) -> Iterator[object]:
-    """Return the results of a GraphQL operation; nothing was done if each is null, or there is none."""
-    match data:
-        case None:
-            return
-        case dict():
-            yield from data.values()
-        case _:
-            yield data
 
 
 def _has_user_errors(field: object) -> bool:

@@ -69,6 +69,24 @@ def test_a_body_that_cannot_be_read_is_refused_by_any_rule_and_by_no_other() -> 
     assert not SuccessRule().refuses(UNREADABLE)
 
 
+NO_RESULT: list[object] = [{}, {"a": None}, [], "null", None]
+
+
+@pytest.mark.parametrize("data", NO_RESULT)
+def test_errors_of_graphql_are_a_failure_unless_there_is_a_result(data: object) -> None:
+    rule = SuccessRule(is_graphql=True)
+    assert rule.refuses({"errors": [{"message": "x"}], "data": data})
+    assert not rule.refuses({"errors": [{"message": "x"}], "data": {"a": {"id": 1}, "b": None}})
+
+
+def test_graphql_without_data_is_a_failure_whatever_it_has_instead() -> None:
+    rule = SuccessRule(is_graphql=True)
+    for body in ({}, {"data": None}, {"error": "x"}, {"message": "x"}, {"errors": []}, [], "x", 0, False):
+        assert rule.refuses(body)
+    for body in ({"data": {}}, {"data": {"a": None}}, {"data": {"a": 1}, "errors": []}, None):
+        assert not rule.refuses(body)
+
+
 @pytest.mark.parametrize(
     ("setting", "statuses"),
     [
