@@ -27,7 +27,7 @@ READY, NOT_READY = 200, 503
 async def check_services(settings: Settings, flows: Sequence[str]) -> list[Finding]:
     """Ask the services at the addresses in the settings of this command, the processor also for `flows`.
 
-    The console is asked only if it has settings: the other services work without it.
+    Console and relay are asked only if they have settings: the other services work without them.
     """
     admins = {
         "collector": (settings.collector.admin_host, settings.collector.admin_port),
@@ -35,6 +35,8 @@ async def check_services(settings: Settings, flows: Sequence[str]) -> list[Findi
     }
     if "console" in settings.model_fields_set:
         admins["console"] = (settings.console.admin_host, settings.console.admin_port)
+    if "relay" in settings.model_fields_set:
+        admins["relay"] = (settings.relay.admin_host, settings.relay.admin_port)
     return list(
         chain.from_iterable(
             await asyncio.gather(*(_check_service(service, *admin, flows) for service, admin in admins.items()))

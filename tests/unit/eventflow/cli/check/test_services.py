@@ -92,11 +92,11 @@ async def test_an_answer_that_arrives_in_parts_is_read_to_its_end() -> None:
     assert [finding.verdict for finding in found] == [Verdict.OK, Verdict.OK]
 
 
-async def test_a_console_is_asked_only_if_it_has_settings() -> None:
+async def test_console_and_relay_are_asked_only_if_they_have_settings() -> None:
     closed = {"admin_host": "127.0.0.1", "admin_port": 1}
     services = {"collector": closed, "processor": closed}
     assert len(await check_services(Settings.model_validate(services), [])) == 2
-    found = await check_services(Settings.model_validate({**services, "console": closed}), [])
+    found = await check_services(Settings.model_validate({**services, "console": closed, "relay": closed}), [])
     assert [finding.subject for finding in found] == [
-        f"{service} at 127.0.0.1:1" for service in ("collector", "processor", "console")
+        f"{service} at 127.0.0.1:1" for service in ("collector", "processor", "console", "relay")
     ]
