@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from eventflow.operations.databases import outbox_url_of
 from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.load import load
 from eventflow.settings.roles import Role
@@ -129,7 +130,8 @@ def in_container(service: str, given: dict[str, str], made: Path, secrets: Path)
     for name in (*compose["secrets"], *added.get("secrets", ())):
         shutil.copy(made / "secrets" / name, secrets)
     # Of the defaults in compose.yaml, `${NAME:-default}`, none is set in .env.example.
-    own = {name: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", value) for name, value in compose["environment"].items()}
+    variables = compose["environment"] | added.get("environment", {})
+    own = {name: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", value) for name, value in variables.items()}
     environment = {**given, **own}
     return {name: value.replace("/run/secrets", str(secrets)) for name, value in environment.items()}
 
@@ -203,6 +205,18 @@ def test_handlers_and_relay_use_the_database_of_the_profile(
     database = COMPOSE["services"][parts.hostname]
     assert "handlers" in database["profiles"]
     assert parts.password == (made / "secrets/postgres-password").read_text().strip()
+
+
+def test_the_operators_command_finds_the_outbox_and_the_relay(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in in_container("eventflow", HANDLERS, made, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    settings = load(None, Role.OPERATOR)
+    assert outbox_url_of(settings) == (made / "secrets/database-url").read_text().strip()
+    assert settings.relay.admin_host in COMPOSE["services"]
+    of_cluster = compose_file("cluster/compose.handlers.yaml")["services"]["eventflow"]
+    assert of_cluster["environment"] == WITH_HANDLERS["services"]["eventflow"]["environment"]
 
 
 def test_the_handler_of_the_example_is_the_one_in_its_folder() -> None:
