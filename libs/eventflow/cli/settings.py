@@ -99,10 +99,11 @@ Run `eventflow check` to see whether the broker, its queues and policies, and th
 FLOWS = f"""\
 ## Flows
 
-`[source]` and `[target]` configure the flow `default`. `[flows.NAME.source]` and `[flows.NAME.target]` add the flow
-NAME (a-z, 0-9, `_` and `-`, at most 63 characters) with the same keys. Their variables are
-`{ENV_PREFIX}FLOWS__NAME__SOURCE__...` and `{ENV_PREFIX}FLOWS__NAME__TARGET__...`. If only such flows are configured,
-there is no flow `default`. Each flow has its own queues, target and quota.
+`[source]`, and `[target]` or `[handler]`, configure the flow `default`. `[flows.NAME.source]`, `[flows.NAME.target]`
+and `[flows.NAME.handler]` add the flow NAME (a-z, 0-9, `_` and `-`, at most 63 characters) with the same keys. Their
+variables are `{ENV_PREFIX}FLOWS__NAME__SOURCE__...` and so on. If only such flows are configured, there is no flow
+`default`. Each flow has its own queues, target and quota. Of `[target]`, a flow with a handler uses only the settings
+of its quota, retries and lanes; any other one is an error there.
 
 ## Example
 
@@ -190,7 +191,8 @@ def default_of(field: FieldInfo) -> str:
 def accepted_by(schema: Mapping[str, Any]) -> str:
     """Describe the values that a JSON schema accepts."""
     if "anyOf" in schema:
-        return " or ".join(accepted_by(choice) for choice in schema["anyOf"] if choice.get("type") != "null")
+        choices = (accepted_by(choice) for choice in schema["anyOf"] if choice.get("type") != "null")
+        return " or ".join(dict.fromkeys(choices))
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
     kind = schema["type"]

@@ -92,7 +92,7 @@ def _shown(text: str, max_characters: int = SHOWN_MAX_CHARACTERS) -> str:
 
 
 def _meant_by(path: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return the settings that an unknown name may stand for: at most two, and none if none is like it."""
+    """Return the settings that an unknown name may stand for: at most `MEANT_MAX`, and none if none is like it."""
     flow = ("flows", path[1]) if path[0] in {"flow", "flows"} and len(path) > 1 else ()
     sections = set(FlowSettings.model_fields) if flow else set(SECTIONS) - {"flows"}
     known = {

@@ -59,8 +59,9 @@ class TargetSettings(Section):
 
     url: Annotated[str, AfterValidator(checked_target_url)] | None = Field(
         None,
-        description="URL to which events are sent; required by the processor. Its path and query may contain `{id}`, "
-        "`{type}`, `{source}`, `{subject}` and `{flow}`: each event's own value, percent-encoded",
+        description="URL to which events are sent; required by the processor, unless the flow has a handler. Its path "
+        "and query may contain `{id}`, `{type}`, `{source}`, `{subject}` and `{flow}`: each event's own value, "
+        "percent-encoded",
     )
     method: Literal["POST", "PUT", "PATCH"] = Field("POST", description="HTTP method of the requests")
     rate_per_s: Annotated[float | None, Field(ge=RATE_MIN_PER_S, le=RATE_MAX_PER_S, allow_inf_nan=False)] = Field(
