@@ -103,8 +103,8 @@ class ComposeCluster:
     async def drain(self, node: str) -> None:
         """Prepare a node of RabbitMQ for its stop.
 
-        Wait until every quorum queue with a replica there has one more than its majority needs. Then move the leaders and
-        the connections to other nodes.
+        Wait until every quorum queue with a replica there has one more than its majority needs. Then move the leaders
+        and the connections to other nodes.
         """
         upgrade = f"docker compose exec -T {node} rabbitmq-upgrade --timeout 120"
         await self.sh(f"{upgrade} await_online_quorum_plus_one && {upgrade} drain")
