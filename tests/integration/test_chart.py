@@ -320,6 +320,17 @@ def test_all_processors_are_replaced_before_they_stop() -> None:
     assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": "100%"}
 
 
+def test_pods_of_an_old_version_do_not_count_in_the_spread_of_new_ones(manifests: Sequence[Manifest]) -> None:
+    """Both new processors could be put on the one node without an old one, and stay there alone together.
+
+    Pods of a StatefulSet do not have this label, and then Kubernetes ignores the key.
+    """
+    for name in ("event-flow-collector", "event-flow-processor"):
+        (spec,) = (spec for pod, _, spec in pods(manifests) if pod == name)
+        constraints = spec["topologySpreadConstraints"]
+        assert [constraint["matchLabelKeys"] for constraint in constraints] == [["pod-template-hash"]] * 2
+
+
 def test_pods_that_are_not_ready_may_always_be_evicted(manifests: Sequence[Manifest]) -> None:
     budgets = of_kind(manifests, "PodDisruptionBudget")
     assert {"event-flow-collector", "event-flow-processor"} <= {one["metadata"]["name"] for one in budgets}

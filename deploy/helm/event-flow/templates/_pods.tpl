@@ -94,6 +94,8 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         {{- include "event-flow.selectorLabels" $ | nindent 8 }}
+    # In an upgrade the pods of the old version do not count: they end, and could leave all new ones on one node.
+    matchLabelKeys: [pod-template-hash]
   {{- end }}
 {{- end }}
 
