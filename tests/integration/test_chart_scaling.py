@@ -101,6 +101,11 @@ def test_only_flows_that_need_several_processors_scale_them() -> None:
     assert spec["maxReplicaCount"] == 1000  # a flow without a quota has no largest number
 
 
+def test_a_flow_whose_name_is_no_text_in_yaml_scales_by_its_own_queue() -> None:
+    names = ("no", "on", "010", "1e3", "null")
+    assert queues(scaled(**{name: {} for name in names})) == {f"eventflow.{name}.events" for name in names}
+
+
 def test_flows_that_one_processor_delivers_may_need_several_together() -> None:
     spec = scaled(**{f"flow-{n}": {"rate_per_s": 3000, "max_body_bytes": 1024, "timeout_s": 0.5} for n in range(9)})
     assert spec["maxReplicaCount"] == 4  # 27 000 events/s at 8000 for each

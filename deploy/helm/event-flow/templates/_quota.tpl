@@ -21,7 +21,7 @@ reach the rate at the usual time of an answer, and `useful` ones if each answer 
 {{- end }}
 {{- range $name, $flow := $flows }}
 {{- $target := default dict $flow.target }}
-{{ $name }}:
+{{ $name | quote }}:{{/* else YAML would read `no` as false, and `010` as 8 */}}
   {{- if $target.rate_per_s }}
   {{- $rate := divf $target.rate_per_s (default 1 $target.cost) }}
   {{- $held := divf 67108864 (dig "source" "max_body_bytes" 1048576 $flow) | floor | min 2000 | max 2 }}
