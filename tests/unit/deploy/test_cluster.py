@@ -208,6 +208,19 @@ def test_the_nodes_that_find_each_other_are_those_of_compose(services: dict[str,
     assert all(services[node]["hostname"] == node for node in NODES)
 
 
+@pytest.mark.parametrize("example", ["rabbitmq-operator.yaml", "rabbitmq-statefulset.yaml"])
+def test_the_examples_for_kubernetes_replicate_queues_as_this_cluster_does(example: str) -> None:
+    expected = replication_of(CLUSTER / "rabbitmq/cluster.conf")
+    assert len(expected) == 5
+    assert replication_of(DEPLOY / "helm/examples" / example) == expected
+
+
+def replication_of(file: Path) -> set[str]:
+    """Return the settings of RabbitMQ for the replicas of queues, and for the loss of a node."""
+    lines = map(str.strip, file.read_text().splitlines())
+    return {line for line in lines if line.startswith(("queue_leader_locator", "quorum_queue.", "net_ticktime"))}
+
+
 def test_haproxy_accepts_its_configuration(made: Path, tmp_path: Path) -> None:
     if shutil.which("haproxy") is None:
         pytest.skip("HAProxy is not installed")
