@@ -13,6 +13,7 @@ from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
 from eventflow.amqp.shared import STARTS_MAX, Seat, SharedConnection
+from eventflow.delivery import Delivery
 from eventflow.errors import BrokerUnavailableError, DeliveryLostError
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, flow_specs, lane_queue
@@ -43,6 +44,13 @@ class Notes:
     def left(self) -> None: ...
 
     def stuck(self, deliveries: int) -> None: ...
+
+
+class Accepting:
+    """Settles each delivery at once."""
+
+    def put(self, delivery: Delivery) -> None:
+        delivery.ack()
 
 
 @dataclass(slots=True)
@@ -284,6 +292,19 @@ async def test_a_flow_without_events_rests_and_its_next_event_starts_a_check_at_
         assert one.notes.rests == [True, False], "a flow that holds an event does not rest"
         one.sink.deliveries[0].ack()
         await eventually(lambda: one.notes.rests == [True, False, True], what="the next rest")
+
+
+async def test_a_flow_does_not_rest_while_its_events_are_settled_between_two_checks(
+    broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "REST_AFTER_S", 1.5)
+    shared = SharedConnection([broker_url], name="shared")
+    async with consuming(broker_url, shared, flow) as (one,):
+        one.consumer._sink = Accepting()
+        while one.notes.proved < 5 * len(Lane):  # five checks
+            await amqp.publish(lane_queue(flow, Lane.LIVE), *amqp.messages(1))
+            await asyncio.sleep(0.2)
+        assert one.notes.rests == []
 
 
 async def test_checks_at_rest_prove_a_majority_only_if_no_other_session_has(

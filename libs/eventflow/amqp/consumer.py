@@ -241,8 +241,7 @@ class Consumer:
     def check_at_once(self) -> None:
         """Start a check of the lanes now, also at rest; if one is in progress, start the next when it has ended."""
         self._asked.set()
-        self._wake()
-        self._arrived.set()  # ends the wait at rest
+        self._arrived.set()  # ends the rest
 
     async def settle(self, delivery: Delivery, outcome: Copied) -> Copied:
         """Publish the copy of a delivery, ack the delivery when the copy is confirmed, and return the final outcome.
@@ -383,6 +382,8 @@ class Consumer:
         """
         uncounted = 0
         while True:
+            if self._arrived.is_set():  # the event may be settled by now, and then no check would find it
+                self._wake()
             self._arrived.clear()
             self._asked.clear()
             was_busy = self._is_busy
@@ -414,7 +415,6 @@ class Consumer:
             # Spread, so that the checks of many flows that have started together do not come together.
             async with asyncio.timeout(self._rest_poll_s * random.uniform(0.5, 1.5)):  # noqa: S311 - no secret
                 await self._arrived.wait()
-                self._wake()
 
     async def _check(self, channel: Channel) -> int:
         """Measure all lanes after a majority has answered; return the number of ready messages.
