@@ -20,7 +20,7 @@ from eventflow.errors import DeliveryLostError
 from eventflow.telemetry.logging import shown_id
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
-from eventflow_processor.lanes import Schedule
+from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observers
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import CRASH_PAUSE_S, HELD_IN_MEMORY_S
@@ -48,7 +48,7 @@ class Dispatcher:
         self,
         *,
         flow: str,
-        schedule: Schedule,
+        lanes: Lanes,
         gate: Gate,
         quota: Quota,
         turns: Turns,
@@ -64,7 +64,7 @@ class Dispatcher:
             attempt_max_s: The deadline of an attempt.
             held_max_s: Longest time from the receipt of a delivery to the end of its turn; then the turn is given up.
         """
-        self._schedule = schedule
+        self._lanes = lanes
         self._gate = gate
         self._quota = quota
         self._turns = turns
@@ -73,7 +73,7 @@ class Dispatcher:
         self._attempt_max_s = attempt_max_s
         self._held_max_s = held_max_s
         self._arrived = asyncio.Event()
-        schedule.on_arrival = self._arrived.set
+        lanes.on_arrival = self._arrived.set
         self._begun: set[Turn] = set()
         self._turn_ended = asyncio.Event()
         self._probed: deque[str] = deque(maxlen=PROBED_IDS_MAX)
@@ -109,7 +109,7 @@ class Dispatcher:
         time limit never will, because of a bug, and occupies a slot.
         """
         try:
-            self._requeue(self._schedule.take_received_before(time.monotonic() - HELD_IN_MEMORY_S))
+            self._requeue(self._lanes.take_received_before(time.monotonic() - HELD_IN_MEMORY_S))
             self._give_up_before(time.monotonic() - self._held_max_s)
         except Exception as error:  # noqa: BLE001 - the next check is in a second
             self._observers.note_error(error, where="dispatcher")
@@ -119,7 +119,7 @@ class Dispatcher:
 
         An abandoned attempt is not lost: its delivery is unsettled, so the broker delivers it again.
         """
-        self._requeue(self._schedule.take_all())
+        self._requeue(self._lanes.take_all())
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._begun:
@@ -156,7 +156,7 @@ class Dispatcher:
         return 0.0 if self._queue_filled_at_s is None else now_s - self._queue_filled_at_s
 
     async def _begin_next(self) -> None:
-        while self._schedule.is_empty:
+        while self._lanes.is_empty:
             self._arrived.clear()
             await self._wait_for("a delivery", self._arrived.wait())
         # The slot comes before the quota, so that a granted attempt starts at once. The gate comes before the quota for
@@ -199,15 +199,15 @@ class Dispatcher:
                 if turn is not None:
                     self._begun.discard(turn)
                 if delivery is not None:
-                    self._schedule.put_first(delivery)
+                    self._lanes.put_first(delivery)
                 self._turns.release(entered)
 
     def _take(self, entered: Pass) -> Delivery | None:
         match entered:
             case Pass.ATTEMPT:
-                return self._schedule.take()
+                return self._lanes.take()
             case Pass.PROBE:
-                delivery = self._schedule.take_other_than(self._probed)
+                delivery = self._lanes.take_other_than(self._probed)
                 if delivery is not None:
                     self._probed.append(delivery.envelope.event.id)
                 return delivery

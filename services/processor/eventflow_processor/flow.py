@@ -227,7 +227,7 @@ async def wire_flow(
     )
     target = await _target_of(name, flow, shared, stack)
     turns = Turns(
-        schedule=lanes,
+        lanes=lanes,
         gate=gate,
         quota=quota,
         target=target,
@@ -242,7 +242,7 @@ async def wire_flow(
     )
     dispatcher = Dispatcher(
         flow=name,
-        schedule=lanes,
+        lanes=lanes,
         gate=gate,
         quota=quota,
         turns=turns,

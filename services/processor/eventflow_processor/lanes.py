@@ -5,65 +5,18 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
-
-from typing_extensions import override
 
 from eventflow.delivery import Delivery
 from eventflow.topology import Lane
 
 
-class Schedule(Protocol):
-    """Deliveries that wait, and the order of their turns.
-
-    Attributes:
-        on_arrival: Called after a delivery was added.
-    """
-
-    on_arrival: Callable[[], None]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        ...
-
-    def put(self, delivery: Delivery) -> None:
-        """Add a delivery as the last of its lane."""
-        ...
-
-    def put_first(self, delivery: Delivery) -> None:
-        """Add a delivery that has had a turn already, before all others of its lane."""
-        ...
-
-    def take(self) -> Delivery | None:
-        """Take the next delivery; None if nothing waits. Deliveries that can no longer be settled are dropped."""
-        ...
-
-    def take_other_than(self, event_ids: Collection[str]) -> Delivery | None:
-        """Take a delivery of an event that is not among these; if there is none, the next delivery."""
-        ...
-
-    def take_received_before(self, received_s: float) -> list[Delivery]:
-        """Take all deliveries received before `received_s` of the monotonic clock."""
-        ...
-
-    def take_all(self) -> list[Delivery]:
-        """Take all deliveries, in their order."""
-        ...
-
-    def find(self, event_id: str) -> Delivery | None:
-        """Return a delivery of an event that waits, and leave it there."""
-        ...
-
-    def oldest_accepted_at(self) -> datetime | None:
-        """Return the earliest time of acceptance among the first delivery of each lane; None if nothing waits."""
-        ...
-
-
-class Lanes(Schedule):
+class Lanes:
     """Three queues in memory: due first, within its share; then replay, within its share; then live.
 
     So a retry never waits behind the backlog, and neither retries nor replays starve live events. Each lane is FIFO.
+
+    Attributes:
+        on_arrival: Called after a delivery was added.
     """
 
     def __init__(self, *, due_share: float, replay_share: float) -> None:
@@ -75,22 +28,22 @@ class Lanes(Schedule):
         self._waiting = {Lane.DUE: due.queue, Lane.REPLAY: replay.queue, Lane.LIVE: self._live}
 
     @property
-    @override
     def is_empty(self) -> bool:
+        """Whether nothing waits."""
         return not any(self._waiting.values())
 
-    @override
     def put(self, delivery: Delivery) -> None:
+        """Add a delivery as the last of its lane."""
         self._waiting[delivery.lane].append(delivery)
         self.on_arrival()
 
-    @override
     def put_first(self, delivery: Delivery) -> None:
+        """Add a delivery that has had a turn already, before all others of its lane."""
         self._waiting[delivery.lane].appendleft(delivery)
         self.on_arrival()
 
-    @override
     def take(self) -> Delivery | None:
+        """Take the next delivery; None if nothing waits. Deliveries that can no longer be settled are dropped."""
         for queue in self._waiting.values():
             while queue and not queue[0].is_current:
                 queue.popleft()
@@ -98,8 +51,8 @@ class Lanes(Schedule):
             return next((side.queue.popleft() for side in self._sides if side.queue), None)
         return self._first_with_credit() or self._live.popleft()
 
-    @override
     def take_other_than(self, event_ids: Collection[str]) -> Delivery | None:
+        """Take a delivery of an event that is not among these; if there is none, the next delivery."""
         # A live delivery if possible: a due one has failed before, so its failure shows less about the target. Not the
         # first of the lane: after a crash, the first are those that were in flight during it, perhaps its cause.
         for lane in (Lane.LIVE, Lane.REPLAY, Lane.DUE):
@@ -110,29 +63,29 @@ class Lanes(Schedule):
                 return delivery
         return self.take()
 
-    @override
     def take_received_before(self, received_s: float) -> list[Delivery]:
+        """Take all deliveries received before `received_s` of the monotonic clock."""
         late = [d for queue in self._waiting.values() for d in queue if d.received_s < received_s]
         for delivery in late:
             self._waiting[delivery.lane].remove(delivery)
         return late
 
-    @override
     def take_all(self) -> list[Delivery]:
+        """Take all deliveries, in their order."""
         left = [delivery for queue in self._waiting.values() for delivery in queue]
         for queue in self._waiting.values():
             queue.clear()
         return left
 
-    @override
     def find(self, event_id: str) -> Delivery | None:
+        """Return a delivery of an event that waits, and leave it there."""
         return next(
             (d for queue in self._waiting.values() for d in queue if d.envelope.event.id == event_id and d.is_current),
             None,
         )
 
-    @override
     def oldest_accepted_at(self) -> datetime | None:
+        """Return the earliest time of acceptance among the first delivery of each lane; None if nothing waits."""
         return min((queue[0].envelope.event.accepted_at for queue in self._waiting.values() if queue), default=None)
 
     def _first_with_credit(self) -> Delivery | None:

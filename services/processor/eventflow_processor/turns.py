@@ -24,7 +24,7 @@ from eventflow.telemetry.logging import shown_id
 from eventflow_processor.attempt import AbandonedError
 from eventflow_processor.gate.gate import Gate
 from eventflow_processor.gate.verdict import Pass
-from eventflow_processor.lanes import Schedule
+from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
@@ -49,7 +49,7 @@ class Turns:
     def __init__(
         self,
         *,
-        schedule: Schedule,
+        lanes: Lanes,
         gate: Gate,
         quota: Quota,
         target: Target,
@@ -58,8 +58,8 @@ class Turns:
         tracing: DeliveryTracing,
         observers: Observers,
     ) -> None:
-        """Wire one flow; a delivery that is held in memory is put back into `schedule`."""
-        self._schedule = schedule
+        """Wire one flow; a delivery that is held in memory is put back into `lanes`."""
+        self._lanes = lanes
         self._gate = gate
         self._quota = quota
         self._target = target
@@ -72,7 +72,7 @@ class Turns:
         """Begin the attempt. From here on the turn continues by itself, until `on_end` is called.
 
         Guarantee: nothing is raised. At the end of the turn, its pass is returned to the gate. Its delivery is settled,
-        or waits in the schedule, or is delivered again by the broker.
+        or waits in its lane, or is delivered again by the broker.
         """
         delivery = turn.delivery
         delivery.attempts_here += 1
@@ -210,7 +210,7 @@ class Turns:
         if error is None or isinstance(error, DeliveryLostError):
             self._gate.ended_well()
         if isinstance(outcome, Hold) or isinstance(error, GateClosedError):
-            self._schedule.put_first(turn.delivery)  # so late, since its next turn can begin from here on
+            self._lanes.put_first(turn.delivery)  # so late, since its next turn can begin from here on
         turn.on_end(turn)
         turn.close()  # last of all: if any of this fails, the turn fails, and is ended again
 

@@ -84,7 +84,7 @@ class Stage:
         errors = InternalErrors(self.errors)
         observers = Observers([], flow="f", internal_errors=errors)
         turns = Turns(
-            schedule=self.lanes,
+            lanes=self.lanes,
             gate=self.gate,
             quota=self.quota,
             target=self.target,
@@ -95,7 +95,7 @@ class Stage:
         )
         self.dispatcher = Dispatcher(
             flow="f",
-            schedule=self.lanes,
+            lanes=self.lanes,
             gate=self.gate,
             quota=self.quota,
             turns=turns,

@@ -126,7 +126,7 @@ class Stage:
         errors = InternalErrors(self.errors)
         self.copies = Copies()
         self.turns = Turns(
-            schedule=self.lanes,
+            lanes=self.lanes,
             gate=self.gate,
             quota=Quota(flow="f", instance="i", rate_per_s=None, burst=1, cost=1, broadcast=lambda _: None),
             target=self.http or self.target,
@@ -213,7 +213,7 @@ async def test_a_failure_is_acked_when_its_copy_is_confirmed() -> None:
     assert isinstance(stage.outcomes[0], Retry)
 
 
-async def test_a_delivery_whose_target_asks_to_wait_goes_back_to_the_schedule() -> None:
+async def test_a_delivery_whose_target_asks_to_wait_goes_back_to_its_lane() -> None:
     stage = Stage(Target(Failed(reason="throttled", status=429, asks_to_wait=True, feedback=Feedback(retry_after_s=1))))
     turn = stage.begin()
     assert stage.outcomes == [Hold()]
