@@ -13,7 +13,7 @@ from aiormq import Channel
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelNotFoundEntity
 from pamqp.exceptions import PAMQPException
 
-from eventflow.amqp.connection import CLOSE_TIMEOUT_S, BrokerConnection, Connection, first_line, transport_of
+from eventflow.amqp.connection import CLOSE_TIMEOUT_S, Connection, first_line, transport_of
 from eventflow.errors import BrokerUnavailableError
 
 RPC_TIMEOUT_S = 10
@@ -76,7 +76,7 @@ async def open_channel(connection: Connection, *, confirms: bool = False) -> Cha
     Raises:
         BrokerUnavailableError: The connection is gone or does not answer.
     """
-    number = connection.new_channel_number() if isinstance(connection, BrokerConnection) else None
+    number = connection.new_channel_number()
     opening = transport_of(connection).channel(number, publisher_confirms=confirms, on_return_raises=True)
     channel = await answered("open a channel", opening)
     assert isinstance(channel, Channel)  # noqa: S101 - for the type checker: the library declares the port only
@@ -106,12 +106,6 @@ async def _close(channel: Channel, connection: Connection) -> None:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await answered("close a channel", channel.close())
     except (BrokerUnavailableError, TimeoutError):
-        abort(connection)
-
-
-def abort(connection: Connection) -> None:
-    """End a connection at once, without an answer of the broker."""
-    if isinstance(connection, BrokerConnection):
         connection.wire.abort()
 
 

@@ -6,12 +6,12 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import aio_pika
 import aiormq
 import structlog
-from aio_pika.abc import AbstractConnection, TimeoutType, UnderlayConnection
+from aio_pika.abc import TimeoutType, UnderlayConnection
 from typing_extensions import override
 from yarl import URL
 
@@ -36,9 +36,6 @@ handshake over TLS. If a broker is silent, most of the 2 s remain in which a pub
 
 log = structlog.stdlib.get_logger()
 
-Connection: TypeAlias = AbstractConnection
-"""The name for all other modules, so that they need not import it from the AMQP library."""
-
 
 class _Underlay(UnderlayConnection):
     """The library's inner connection, to a virtual host that is given apart from the URL.
@@ -59,7 +56,7 @@ class _Underlay(UnderlayConnection):
         return connection
 
 
-class BrokerConnection(aio_pika.Connection):
+class Connection(aio_pika.Connection):
     """A connection of the library that shares its socket with a wire of ours."""
 
     def __init__(self, broker: BrokerUrl, route: Route, context: ssl.SSLContext | None, *, name: str) -> None:
@@ -135,12 +132,12 @@ class BrokerConnection(aio_pika.Connection):
         await self._on_connected()
 
 
-def wire_of(connection: AbstractConnection) -> wire.Wire | None:
+def wire_of(connection: Connection) -> wire.Wire | None:
     """Return the wire to publish and consume on; None if the library's version is not one that it was tested with."""
-    return connection.wire if isinstance(connection, BrokerConnection) and wire.is_supported() else None
+    return connection.wire if wire.is_supported() else None
 
 
-async def connect(url: str, *, name: str, route: Route | None = None) -> BrokerConnection:
+async def connect(url: str, *, name: str, route: Route | None = None) -> Connection:
     """Open one connection, with a heartbeat of 10 s, within 10 s.
 
     Args:
@@ -154,12 +151,12 @@ async def connect(url: str, *, name: str, route: Route | None = None) -> BrokerC
     """
     broker = parse_broker_url(url)
     route = route or Route(broker.host, broker.port)
-    connection: BrokerConnection | None = None
+    connection: Connection | None = None
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             # On a thread, because it reads files. It is made for each connection, so that renewed certificates count.
             context = None if broker.tls is None else await asyncio.to_thread(context_of, broker.tls)
-            connection = BrokerConnection(broker, route, context, name=name)
+            connection = Connection(broker, route, context, name=name)
             await connection.connect()
     except Exception as error:  # not only the library's: it passes on any error of parsing the answer of a non-broker
         route.failed()
@@ -170,14 +167,14 @@ async def connect(url: str, *, name: str, route: Route | None = None) -> BrokerC
     return connection
 
 
-async def connect_to_any(urls: Sequence[str], *, name: str) -> tuple[str, AbstractConnection]:
+async def connect_to_any(urls: Sequence[str], *, name: str) -> tuple[str, Connection]:
     """Open one connection to the first broker that accepts us; return its URL too.
 
     Raises:
         BrokerUnavailableError: None does; the message is that of the last broker.
     """
 
-    async def attempt(url: str, _: Callable[[], None]) -> tuple[str, AbstractConnection]:
+    async def attempt(url: str, _: Callable[[], None]) -> tuple[str, Connection]:
         return url, await connect(url, name=name)
 
     return await race(
@@ -186,7 +183,7 @@ async def connect_to_any(urls: Sequence[str], *, name: str) -> tuple[str, Abstra
 
 
 @asynccontextmanager
-async def closing(connection: AbstractConnection) -> AsyncIterator[AbstractConnection]:
+async def closing(connection: Connection) -> AsyncIterator[Connection]:
     """Close a connection at the end of the context."""
     try:
         yield connection
@@ -194,7 +191,7 @@ async def closing(connection: AbstractConnection) -> AsyncIterator[AbstractConne
         await close(connection)
 
 
-async def close(connection: AbstractConnection) -> None:
+async def close(connection: Connection) -> None:
     """Close a connection: in order if the broker answers within 2 s, otherwise by aborting it."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -202,16 +199,10 @@ async def close(connection: AbstractConnection) -> None:
     except TimeoutError:
         log.debug("broker.connection_cut", reason=f"it did not close within {CLOSE_TIMEOUT_S:g} s")
     finally:
-        if isinstance(connection, BrokerConnection):
-            connection.wire.abort()  # harmless after an orderly close
+        connection.wire.abort()  # harmless after an orderly close
 
 
-def is_blocked(connection: AbstractConnection) -> bool:
-    """Whether the broker blocks publishing on this connection, because of a memory or disk alarm."""
-    return isinstance(connection, BrokerConnection) and connection.wire.is_blocked
-
-
-def server_version(connection: AbstractConnection) -> str:
+def server_version(connection: Connection) -> str:
     """Return the RabbitMQ version from the handshake."""
     version = transport_of(connection).server_properties.get("version", b"")
     return version.decode() if isinstance(version, bytes) else str(version)
@@ -223,7 +214,7 @@ def shown_url(url: str) -> str:
     return str(parsed.with_query(None).with_password("***" if parsed.password else None))
 
 
-def transport_of(connection: AbstractConnection) -> aiormq.abc.AbstractConnection:
+def transport_of(connection: Connection) -> aiormq.abc.AbstractConnection:
     """Return the library's inner connection, which opens channels.
 
     Raises:

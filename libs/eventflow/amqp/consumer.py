@@ -17,7 +17,6 @@ import structlog
 from aiormq import Channel
 
 from eventflow.amqp.channel import (
-    abort,
     answered,
     cancellation_of,
     closed_channel,
@@ -344,7 +343,7 @@ class Consumer:
                 if self._is_silent:
                     # Such a broker confirms no close either, and each wait for one takes 2 s. Not in `close`: other
                     # flows on the connection may still settle then.
-                    abort(connection)
+                    connection.wire.abort()
 
     async def _consume_on(
         self, connection: Connection, channel: Channel, consuming: ConsumeChannel, measuring: Channel

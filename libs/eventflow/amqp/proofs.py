@@ -12,7 +12,7 @@ from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelPreconditionFailed, DeliveryError
 
 from eventflow.amqp.channel import answered, is_missing, is_refused, open_channel
-from eventflow.amqp.connection import Connection, is_blocked
+from eventflow.amqp.connection import Connection
 from eventflow.amqp.fanout import consume_fanout, declare_fanout, exchange_exists
 from eventflow.errors import BrokerUnavailableError
 from eventflow.topology import CONTROL_EXCHANGE, PREFIX, Lane, control_queue, lane_queue, lease_queue, overrides_queue
@@ -44,7 +44,7 @@ async def prove_publishing(connection: Connection, channel: Channel) -> None:
             )
         except BrokerUnavailableError as error:
             # The alarm may have begun after the session did: then the broker took the message and stopped reading.
-            if not (isinstance(error.__cause__, TimeoutError) and is_blocked(connection)):
+            if not (isinstance(error.__cause__, TimeoutError) and connection.wire.is_blocked):
                 raise
         else:
             return

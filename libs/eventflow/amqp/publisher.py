@@ -12,7 +12,7 @@ import structlog
 from aiormq import Channel
 
 from eventflow.amqp.channel import is_refused, open_channel, until_closed
-from eventflow.amqp.connection import Connection, is_blocked, wire_of
+from eventflow.amqp.connection import Connection, wire_of
 from eventflow.amqp.fanout import declare_fanout, send_fanout
 from eventflow.amqp.presence import Presence
 from eventflow.amqp.proofs import prove_broadcasting, prove_publishing
@@ -101,7 +101,7 @@ class Publisher:
         # A channel that an oversized message has closed is being replaced, so the publisher is still up.
         if self._channel.is_closed and self._publish_channel.max_bytes is None:
             return self._idle_state
-        if is_blocked(self._connection):
+        if self._connection.wire.is_blocked:
             return "blocked"
         return "up" if self._is_proved else self._idle_state
 
@@ -253,7 +253,7 @@ class Publisher:
         await self._prove(connection, probe)
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            if self.oldest_unresolved_s > CONFIRM_LOST_AFTER_S and not is_blocked(connection):
+            if self.oldest_unresolved_s > CONFIRM_LOST_AFTER_S and not connection.wire.is_blocked:
                 raise BrokerUnavailableError(f"a publish has not been confirmed for {CONFIRM_LOST_AFTER_S:g} s")
 
     async def _prove(self, connection: Connection, probe: Channel) -> None:

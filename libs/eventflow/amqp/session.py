@@ -18,7 +18,6 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from eventflow.amqp.channel import CONNECTION_ERRORS, is_cancelled_by_us, is_refused
 from eventflow.amqp.connection import (
     NEXT_URL_AFTER_S,
-    BrokerConnection,
     Connection,
     close,
     closing,
@@ -130,7 +129,7 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
         await asyncio.sleep(endings.note(ending, advice=broker.permissions_command))
 
 
-async def _run(session: Session, connection: BrokerConnection, *, name: str) -> Ending | None:
+async def _run(session: Session, connection: Connection, *, name: str) -> Ending | None:
     """Run a session and close its connection; return its ending, or None if the session returned."""
     ending: Ending | None = None
 
@@ -145,7 +144,7 @@ async def _run(session: Session, connection: BrokerConnection, *, name: str) -> 
     return ending or failed_close
 
 
-async def ending_of(session: Session, connection: BrokerConnection) -> Ending | None:
+async def ending_of(session: Session, connection: Connection) -> Ending | None:
     """Run a session on a connection, which stays open; return its ending, or None if the session returned."""
     began_s = time.monotonic()
     try:
@@ -161,18 +160,18 @@ async def ending_of(session: Session, connection: BrokerConnection) -> Ending | 
     return None
 
 
-def _ending(error: BaseException, reason: str, connection: BrokerConnection, *, began_s: float) -> Ending:
+def _ending(error: BaseException, reason: str, connection: Connection, *, began_s: float) -> Ending:
     is_suspect = not connection.wire.is_lost or time.monotonic() - began_s < SESSION_PAUSE_S
     return Ending(error=error, reason=connection.wire.close_reason or reason, is_broker_suspect=is_suspect)
 
 
-async def _connect_to_first(brokers: Sequence[_Broker], *, name: str) -> tuple[_Broker, BrokerConnection]:
+async def _connect_to_first(brokers: Sequence[_Broker], *, name: str) -> tuple[_Broker, Connection]:
     """Connect to the first of the brokers that accepts the connection, without a time limit.
 
     Each broker is retried independently, so that a silent one cannot delay one that has just started.
     """
 
-    async def attempt(broker: _Broker, next_may_begin: Callable[[], None]) -> tuple[_Broker, BrokerConnection]:
+    async def attempt(broker: _Broker, next_may_begin: Callable[[], None]) -> tuple[_Broker, Connection]:
         return broker, await _connect_persistently(broker, name=name, on_failure=next_may_begin)
 
     return await race(
@@ -182,7 +181,7 @@ async def _connect_to_first(brokers: Sequence[_Broker], *, name: str) -> tuple[_
     )
 
 
-async def _connect_persistently(broker: _Broker, *, name: str, on_failure: Callable[[], None]) -> BrokerConnection:
+async def _connect_persistently(broker: _Broker, *, name: str, on_failure: Callable[[], None]) -> Connection:
     def report(state: RetryCallState) -> None:
         on_failure()
         error = state.outcome.exception() if state.outcome else None

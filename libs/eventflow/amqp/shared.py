@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from eventflow.amqp.channel import RPC_TIMEOUT_S, closed_channel, is_refused, until_closed
-from eventflow.amqp.connection import BrokerConnection, Connection
+from eventflow.amqp.connection import Connection
 from eventflow.amqp.session import EndingLog, Session, ending_of, keep_connected
 from eventflow.errors import BrokerUnavailableError
 from eventflow.network.broker_url import parse_broker_url
@@ -50,7 +50,7 @@ class SharedConnection:
         self._name = name
         self._advice = permissions_command(broker.username, vhost=broker.vhost)
         self._seats: list[Seat] = []
-        self._connection: BrokerConnection | None = None
+        self._connection: Connection | None = None
         self._connected = asyncio.Event()
         self._connected_at_s = -math.inf
         self._given_up = asyncio.Event()
@@ -85,7 +85,7 @@ class SharedConnection:
         Each session waits for its turn to start, and starts until it has a proof of a majority.
         """
         endings = EndingLog(seat.name)
-        connection: BrokerConnection | None = None
+        connection: Connection | None = None
         while True:
             await self._starts.acquire()
             seat.started = self._starts.release
@@ -121,7 +121,7 @@ class SharedConnection:
         async with closed_channel(connection) as watched:
             self._given_up.clear()
             self._connected_at_s = time.monotonic()
-            self._connection = connection if isinstance(connection, BrokerConnection) else None
+            self._connection = connection
             self._connected.set()
             try:
                 await first_of(until_closed(watched), self._until_given_up())
@@ -133,7 +133,7 @@ class SharedConnection:
         await self._given_up.wait()
         raise BrokerUnavailableError("a session has failed, and no other one has reached a majority of the brokers")
 
-    async def _other_than_lost(self, used: BrokerConnection | None) -> BrokerConnection:
+    async def _other_than_lost(self, used: Connection | None) -> Connection:
         """Wait for a connection; it is `used` again unless that one is lost or given up."""
         while True:
             await self._connected.wait()

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import structlog
 
 from eventflow.amqp.channel import is_refused, open_channel, until_closed
-from eventflow.amqp.connection import Connection, is_blocked
+from eventflow.amqp.connection import Connection
 from eventflow.amqp.fanout import consume_fanout, declare_fanout, send_fanout
 from eventflow.amqp.proofs import prove_broadcasting
 from eventflow.amqp.session import keep_connected
@@ -94,7 +94,7 @@ class Reporter:
     def _receive(self, connection: Connection, send: Callable[[bytes], Coroutine[Any, Any, None]], body: bytes) -> None:
         match decode(body):
             # During an alarm the broker reads nothing more from a connection that has published.
-            case Broadcast(flow=flow, message=AskStatus()) if flow in self._flows and not is_blocked(connection):
+            case Broadcast(flow=flow, message=AskStatus()) if flow in self._flows and not connection.wire.is_blocked:
                 try:
                     answer = encode(Broadcast(flow=flow, sender=self._instance, message=self._report(flow)))
                 except Exception as error:  # noqa: BLE001 - a status must not end the service

@@ -4,13 +4,13 @@ import asyncio
 import gc
 import warnings
 
-from eventflow.amqp.connection import BrokerConnection
+from eventflow.amqp.connection import Connection
 from eventflow.network.broker_url import parse_broker_url
 from eventflow.network.route import Route
 
 
 async def test_a_connection_that_another_thread_collects_causes_no_warning() -> None:
-    connections = [BrokerConnection(parse_broker_url("amqp://a.test/"), Route("a.test", 5672), None, name="test")]
+    connections = [Connection(parse_broker_url("amqp://a.test/"), Route("a.test", 5672), None, name="test")]
 
     def collect() -> None:
         connections.clear()
