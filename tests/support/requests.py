@@ -11,6 +11,5 @@ from eventflow_collector.senders.request import Request
 def request_of(
     headers: Mapping[str, str], body: bytes = b"", *, method: str = "POST", sub_path: str = "", query: str = ""
 ) -> Request:
-    path = f"/events/f{sub_path}"
-    head = Head(method=method, flow="f", sub_path=sub_path, path=path, query=query, headers=CIMultiDict(headers))
+    head = Head(method=method, flow="f", sub_path=sub_path, query=query, headers=CIMultiDict(headers))
     return Request(head, body)

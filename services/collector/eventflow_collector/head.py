@@ -21,7 +21,6 @@ class Head(NamedTuple):
         method: As the request has it.
         flow: The flow in the path, which may not exist.
         sub_path: The part of the path behind that of the flow, as it was written: empty, or it begins with a slash.
-        path: The whole path, as it was written.
         query: The query string, as it was written, without the question mark; empty if there is none.
         headers: A mapping that ignores case.
     """
@@ -29,7 +28,6 @@ class Head(NamedTuple):
     method: str
     flow: str
     sub_path: str
-    path: str
     query: str
     headers: MultiMapping[str]
 

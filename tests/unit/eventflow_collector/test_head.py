@@ -21,4 +21,4 @@ from eventflow_collector.head import Head
     ],
 )
 def test_a_parameter_is_decoded_and_the_first_of_its_name(query: str, value: str | None) -> None:
-    assert Head("POST", "f", "", "/events/f", query, CIMultiDict()).parameter("batch") == value
+    assert Head("POST", "f", "", query, CIMultiDict()).parameter("batch") == value

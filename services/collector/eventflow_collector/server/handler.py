@@ -126,8 +126,7 @@ def _is_transfer_unknown(request: web.BaseRequest) -> bool:
 
 
 def _head_of(request: web.BaseRequest, flow: ToFlow) -> Head:
-    url = request.rel_url
-    return Head(request.method, flow.name, flow.sub_path, url.raw_path, url.raw_query_string, request.headers)
+    return Head(request.method, flow.name, flow.sub_path, request.rel_url.raw_query_string, request.headers)
 
 
 def _arrived_body(request: web.BaseRequest, reception: Reception) -> bytes | None:

@@ -124,14 +124,14 @@ def _head_of(encoded: bytes) -> tuple[Head, int] | None:
 
 
 @lru_cache(maxsize=LINES_KEPT_MAX)
-def _target_of(line: str) -> tuple[str, str, str, str] | None:
-    """Return the flow, sub-path, path and query in the first line of a request; None if the line is not plain."""
+def _target_of(line: str) -> tuple[str, str, str] | None:
+    """Return the flow, sub-path and query in the first line of a request; None if the line is not plain."""
     parts = _REQUEST_LINE.fullmatch(line)
     if parts is None:
         return None
     path, query = parts.groups(default="")
     routed = route("POST", path)
-    return (routed.name, routed.sub_path, path, query) if isinstance(routed, ToFlow) else None
+    return (routed.name, routed.sub_path, query) if isinstance(routed, ToFlow) else None
 
 
 def _may_begin_plain(first: bytes) -> bool:

@@ -42,7 +42,7 @@ def judged(
     sub_path: str = "",
 ) -> Sequence[Event] | Rejection:
     query = "" if batch is None else f"batch={batch}"
-    head = Head(method, flow.name, sub_path, f"/events/{flow.name}{sub_path}", query, CIMultiDict(headers))
+    head = Head(method, flow.name, sub_path, query, CIMultiDict(headers))
     mode = admit(flow, head)
     if isinstance(mode, Rejection):
         return mode
