@@ -2,22 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import assert_never
 
-from eventflow.control.messages import (
-    AskStatus,
-    BreakerClosed,
-    BreakerOpened,
-    Broadcast,
-    ControlMessage,
-    Counted,
-    Joined,
-    Known,
-    Pause,
-    RateReduced,
-    Why,
-)
-from eventflow.control.reports import CollectorReport, ProcessorReport, RateReport
+from eventflow.control.messages import AskStatus, Broadcast, ControlMessage
+from eventflow.control.reports import ProcessorReport, RateReport
 from eventflow.event import format_time, utc_now
 from eventflow.telemetry.harmless import InternalErrors, harmless
 from eventflow_processor.flow import Flow
@@ -61,18 +48,9 @@ class FlowReporter:
     @harmless
     def on_peer_message(self, received: Broadcast) -> None:
         """Answer a question, and ignore any other message."""
-        match received.message:
-            case AskStatus():
-                obstacles = tuple(line[:OBSTACLE_MAX_CHARACTERS] for line in self._obstacles()[:OBSTACLES_MAX])
-                self._broadcast(
-                    replace(report_of(self._flow, self._metrics), is_ready=not obstacles, obstacles=obstacles)
-                )
-            case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Joined() | Counted() | Why() | Known():
-                pass
-            case ProcessorReport() | CollectorReport():
-                pass
-            case _:
-                assert_never(received.message)
+        if isinstance(received.message, AskStatus):
+            obstacles = tuple(line[:OBSTACLE_MAX_CHARACTERS] for line in self._obstacles()[:OBSTACLES_MAX])
+            self._broadcast(replace(report_of(self._flow, self._metrics), is_ready=not obstacles, obstacles=obstacles))
 
 
 def report_of(flow: Flow, metrics: ProcessorMetrics) -> ProcessorReport:

@@ -7,22 +7,8 @@ from typing import assert_never
 
 from typing_extensions import override
 
-from eventflow.control.messages import (
-    AskStatus,
-    BreakerClosed,
-    BreakerOpened,
-    Broadcast,
-    ControlMessage,
-    Counted,
-    InHand,
-    Joined,
-    Known,
-    LastAttempt,
-    Pause,
-    RateReduced,
-    Why,
-)
-from eventflow.control.reports import CollectorReport, FailureCause, ProcessorReport
+from eventflow.control.messages import Broadcast, ControlMessage, InHand, Known, LastAttempt, Why
+from eventflow.control.reports import FailureCause
 from eventflow.delivery import Delivery
 from eventflow.message import Failure
 from eventflow.outcome import DeadLetter, Defer, Delivered, Hold, Retry, Word
@@ -63,15 +49,8 @@ class RecentEvents(Observer):
 
     def on_peer_message(self, received: Broadcast) -> None:
         """Answer `eventflow why`, even if the event is unknown here, because the command waits for every processor."""
-        match received.message:
-            case Why(event_id=event_id):
-                self._broadcast(self.known(event_id))
-            case Pause() | BreakerOpened() | BreakerClosed() | RateReduced() | Joined() | Counted() | Known():
-                pass
-            case AskStatus() | ProcessorReport() | CollectorReport():
-                pass
-            case _:
-                assert_never(received.message)
+        if isinstance(received.message, Why):
+            self._broadcast(self.known(received.message.event_id))
 
     def known(self, event_id: str) -> Known:
         """Return the state of an event in this processor."""
