@@ -131,12 +131,12 @@ def attributes_of(event: Event) -> dict[str, str | int]:
     }
 
 
-def attributes_to(queue: str) -> Attributes:
-    """Return the attributes of a publish to a queue, as OpenTelemetry's conventions for messaging name them."""
+def messaging_attributes(operation: Literal["publish", "receive", "process"], queue: str) -> Attributes:
+    """Return the attributes of an operation on a queue, as OpenTelemetry's conventions for messaging name them."""
     return {
         "messaging.system": "rabbitmq",
-        "messaging.operation.name": "publish",
-        "messaging.operation.type": "send",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": "send" if operation == "publish" else operation,
         "messaging.destination.name": queue,
         "messaging.rabbitmq.destination.routing_key": queue,
     }

@@ -8,7 +8,7 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from eventflow.event import Event
 from eventflow.message import TRACEPARENT, Message
-from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of, attributes_to
+from eventflow.telemetry.tracing import UNRECORDED, Attributes, Span, Tracer, attributes_of, messaging_attributes
 from eventflow_collector.head import Head
 
 _ROUTE = "/events/{flow}"
@@ -97,7 +97,11 @@ def publishing(request: Span, event: Event, *, queue: str) -> Span:
     """Begin the span of a publish, which ends with its confirm; the processor continues it."""
     if request.trace_id is None:
         return request
-    attributes = {**attributes_to(queue), "messaging.message.body.size": len(event.body), **attributes_of(event)}
+    attributes = {
+        **messaging_attributes("publish", queue),
+        "messaging.message.body.size": len(event.body),
+        **attributes_of(event),
+    }
     return request.child(f"publish {queue}", kind="producer", attributes=attributes)
 
 
@@ -106,4 +110,5 @@ def publishing_from_spool(tracer: Tracer, message: Message, *, queue: str) -> Sp
     parent = message.headers.get(TRACEPARENT)
     if not isinstance(parent, str):
         return UNRECORDED
-    return tracer.start(f"publish {queue}", kind="producer", parent=parent, attributes=attributes_to(queue))
+    attributes = messaging_attributes("publish", queue)
+    return tracer.start(f"publish {queue}", kind="producer", parent=parent, attributes=attributes)

@@ -1,7 +1,6 @@
 """The publish of one row: its event, its span, and its outcome."""
 
 from collections.abc import Collection
-from typing import Any
 
 from eventflow.amqp.publish_channel import Publication
 from eventflow.amqp.publisher import Publisher
@@ -16,7 +15,7 @@ from eventflow.event import Event
 from eventflow.message import Envelope, encode
 from eventflow.outbox.row import Row, event_of
 from eventflow.telemetry.harmless import InternalErrors, harmless
-from eventflow.telemetry.tracing import UNRECORDED, Span, Tracer, attributes_of, attributes_to
+from eventflow.telemetry.tracing import UNRECORDED, Span, Tracer, attributes_of, messaging_attributes
 from eventflow.topology import Lane, lane_queue
 from eventflow_relay.judgement import InternalRowError
 
@@ -96,7 +95,7 @@ class Sender:
         """Begin the span of a publish in the trace of its event; no span for an event without one."""
         if event.traceparent is None:
             return UNRECORDED
-        attributes: dict[str, Any] = {**attributes_to(queue), **attributes_of(event)}
+        attributes = {**messaging_attributes("publish", queue), **attributes_of(event)}
         return self._tracer.start(f"publish {queue}", kind="producer", parent=event.traceparent, attributes=attributes)
 
     @harmless

@@ -18,7 +18,7 @@ from typing_extensions import override
 from eventflow.delivery import Delivery
 from eventflow.outcome import copy_queue
 from eventflow.telemetry.harmless import InternalErrors
-from eventflow.telemetry.tracing import Attributes, Kind, Span, Tracer, attributes_of
+from eventflow.telemetry.tracing import Attributes, Kind, Span, Tracer, attributes_of, messaging_attributes
 from eventflow.topology import Lane, lane_queue
 from eventflow_processor.attempt import Attempted, Spans
 from eventflow_processor.observe.observer import Observer
@@ -79,7 +79,7 @@ class DeliveryTracing(Observer):
         self._tracer = tracer
         self._flow = flow
         self._lanes = {
-            lane: _Lane(queue, f"process {queue}", _messaging("process", queue))
+            lane: _Lane(queue, f"process {queue}", messaging_attributes("process", queue))
             for lane, queue in ((lane, lane_queue(flow, lane)) for lane in Lane)
         }
         self._attempt = _call(function) if function is not None else _request(method, target_url)
@@ -135,7 +135,7 @@ class DeliveryTracing(Observer):
                 publish = spans.process.child(
                     f"publish {queue}",
                     kind="producer",
-                    attributes=_messaging("publish", queue),
+                    attributes=messaging_attributes("publish", queue),
                     started_at_ns=answered_at_ns,
                 )
                 publish.end(at_ns=ended_at_ns)
@@ -149,7 +149,7 @@ class DeliveryTracing(Observer):
             f"wait {queue}",
             kind="internal",
             parent=envelope.event.traceparent,
-            attributes=_messaging("receive", queue),
+            attributes=messaging_attributes("receive", queue),
             started_at_ns=max(0, min(_to_ns(since), until_ns)),  # another host's clock, or a foreign time
         )
         wait.end(at_ns=until_ns)
@@ -185,16 +185,6 @@ def _error_of(result: Result | None, error_of_turn: str | None) -> str | None:
             return error_of_turn
         case _:
             assert_never(result)
-
-
-def _messaging(operation: str, queue: str) -> Attributes:
-    return {
-        "messaging.system": "rabbitmq",
-        "messaging.operation.name": operation,
-        "messaging.operation.type": "send" if operation == "publish" else operation,
-        "messaging.destination.name": queue,
-        "messaging.rabbitmq.destination.routing_key": queue,
-    }
 
 
 def _to_ns(moment: datetime) -> int:
