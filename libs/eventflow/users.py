@@ -13,7 +13,7 @@ import secrets
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,14 +161,9 @@ def put_user(path: Path, name: str, password_hash: PasswordHash) -> bool:
         OSError: The file cannot be written.
         InvalidInputError: The file has a wrong line.
     """
-    is_new = False
-
-    def put(users: dict[str, PasswordHash]) -> None:
-        nonlocal is_new
+    with _changing(path) as users:
         is_new = name not in users
         users[name] = password_hash
-
-    _change(path, put)
     return is_new
 
 
@@ -179,20 +174,17 @@ def remove_user(path: Path, name: str) -> bool:
         OSError: The file cannot be read or written.
         InvalidInputError: The file has a wrong line.
     """
-    found: PasswordHash | None = None
-
-    def remove(users: dict[str, PasswordHash]) -> None:
-        nonlocal found
+    with _changing(path) as users:
         found = users.pop(name, None)
-
-    _change(path, remove)
     return found is not None
 
 
-def _change(path: Path, change: Callable[[dict[str, PasswordHash]], None]) -> None:
+@contextmanager
+def _changing(path: Path) -> Iterator[dict[str, PasswordHash]]:
+    """Yield the users in a file to be changed; write them at the end of the block, unless an error ends it."""
     with _locked(path.parent):
         users = read_users(path) if path.exists() else {}
-        change(users)
+        yield users
         _write(path, users)
 
 
