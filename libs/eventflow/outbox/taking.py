@@ -9,16 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from eventflow.outbox.row import Row
+from eventflow.outbox.row import COLUMNS, Row
 from eventflow.postgres.connection import Connection
 
 BATCH_MAX_BYTES: Final = 32 * 1024 * 1024
 """Bodies that are read at a time. A larger one is read alone."""
-
-_COLUMNS: Final = (
-    "number, flow, id, source, type, time, subject, dataschema, extensions, content_type, body, traceparent, "
-    "created_at, tries"
-)
 
 _LOCK: Final = """
     SELECT number, octet_length(body) AS body_bytes FROM eventflow.outbox
@@ -27,7 +22,10 @@ _LOCK: Final = """
     FOR UPDATE SKIP LOCKED
 """
 
-_READ: Final = f"SELECT {_COLUMNS} FROM eventflow.outbox WHERE number = ANY ($1) ORDER BY number"  # noqa: S608
+_READ: Final = f"""
+    SELECT number, {", ".join(COLUMNS)}, created_at, tries FROM eventflow.outbox
+    WHERE number = ANY ($1) ORDER BY number
+"""  # noqa: S608 - the names of columns are constants
 
 _DELETE: Final = "DELETE FROM eventflow.outbox WHERE number = ANY ($1)"
 

@@ -12,11 +12,12 @@ import structlog
 from eventflow.amqp.browser import Browsed, Browser
 from eventflow.control.overrides import Overrides
 from eventflow.errors import EventFlowError
-from eventflow.event import new_event_id, utc_now
+from eventflow.event import utc_now
 from eventflow.history.records import Action
 from eventflow.operations.dead.browse import Bounds, DeadTally, browse
 from eventflow.operations.dead.exports import exported
 from eventflow.operations.dead.selection import Selection, in_words
+from eventflow.operations.history.actions import new_action
 from eventflow.operations.overrides import change_overrides, require_rate
 from eventflow.operations.session import connected
 from eventflow.settings.root import Settings
@@ -132,7 +133,7 @@ class Actions:
 
     async def _acted(self, kind: str, flow: str, by: str, detail: str = "") -> None:
         log.info("operator.acted", kind=kind, flow=flow, by=by, detail=detail)
-        await self._record(Action(id=new_event_id(), at=utc_now(), by=by, flow=flow, kind=kind, detail=detail))
+        await self._record(new_action(kind, by=by, flow=flow, detail=detail))
 
 
 async def _until_done(chunks: "asyncio.Queue[bytes]", reading: "asyncio.Task[None]") -> AsyncGenerator[bytes, None]:

@@ -90,8 +90,7 @@ def shown_reason(letter: Browsed) -> str:
 
 def shown_cause(letter: Browsed) -> str:
     """Return the reason with its detail, if there is one: `connection: no_listener`."""
-    failure = letter.envelope.failure
-    detail = None if failure is None or death_of(letter) is not None else failure.detail
+    detail = detail_of(letter)
     return shown_reason(letter) if detail is None else f"{shown_reason(letter)}: {detail}"
 
 
