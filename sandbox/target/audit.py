@@ -95,9 +95,8 @@ class Audit:
             late = time.monotonic() > deadline_s
             arrived = (await self.summary())["distinct_ids_accepted"] - accepted_before
             on_progress(max(0, min(arrived, len(event_ids))))
-            if late or arrived >= len(
-                event_ids
-            ):  # the list of ids is long, so it is read only if the number can be complete
+            # The list of ids is long, so it is read only if the number can be complete.
+            if late or arrived >= len(event_ids):
                 delivery = _delivery(event_ids, await self.accepted_counts())
                 if late or not delivery.lost_ids:
                     return delivery

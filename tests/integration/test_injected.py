@@ -126,9 +126,8 @@ def internal_errors(worker: Worker) -> float:
         ("nothing", KEY, b"{}", 503),
     ],
 )
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # coroutines that were made, then not run
+# Coroutines that were made, then not run.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_served(
     broker_url: str,
     flow: str,
@@ -209,9 +208,8 @@ async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_serv
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # coroutines that were made, then not run
+# Coroutines that were made, then not run.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_an_error_from_any_call_leaves_no_id_in_the_dedup_window_without_its_event(
     broker_url: str, flow: str, http: aiohttp.ClientSession, amqp: Amqp, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,9 +88,8 @@ class NameServer:
         packed = [address.packed for address in found if kind == (_A if address.version == 4 else _AAAA)]
         status = 0 if found else _NO_SUCH_NAME
         head = query[:2] + struct.pack("!HHHHH", 0x8580 | status, 1, len(packed), 0, 0)
-        records = b"".join(
-            struct.pack("!HHHIH", 0xC00C, kind, 1, 0, len(address)) + address for address in packed
-        )  # the name is the question's
+        # 0xC00C: the name is the question's.
+        records = b"".join(struct.pack("!HHHIH", 0xC00C, kind, 1, 0, len(address)) + address for address in packed)
         return head + query[12 : end + 4] + records
 
 

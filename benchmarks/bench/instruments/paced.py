@@ -62,9 +62,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the idle connections."""
-        self._transport = cast(
-            "asyncio.Transport", transport
-        )  # uvloop's class has the methods of Transport, but another base
+        # uvloop's class has the methods of Transport, but another base.
+        self._transport = cast("asyncio.Transport", transport)
         self._load.idle.append(self)
 
     def send(self, number: int, request: bytes) -> None:

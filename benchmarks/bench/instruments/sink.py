@@ -75,9 +75,8 @@ class Sink(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport for the answers."""
-        self._transport = cast(
-            "asyncio.Transport", transport
-        )  # uvloop's class has the methods of Transport, but another base
+        # uvloop's class has the methods of Transport, but another base.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Answer each complete request."""

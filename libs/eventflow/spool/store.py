@@ -249,9 +249,7 @@ class Store:
                 self._connection.execute(SCHEMA)
                 self._connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
                 self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        self._connection.execute(
-            "CREATE TEMP TABLE aside (seq INTEGER PRIMARY KEY)"
-        )  # in memory: gone at the next open
+        self._connection.execute("CREATE TEMP TABLE aside (seq INTEGER PRIMARY KEY)")  # in memory, until the next open
         self._aside = 0
         self._check()
         self._page_bytes = self._number("PRAGMA page_size")

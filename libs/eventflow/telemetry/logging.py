@@ -44,9 +44,8 @@ def configure(*, service: str, log_format: Literal["json", "console"], level: st
     for library in ("aiormq", "aio_pika", "aiohttp.access"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # one line for lost traces, and none for each retry
-    logging.getLogger("urllib3").setLevel(
-        logging.CRITICAL
-    )  # it exports them, and its lines quote the endpoint's path, which may hold a token
+    # It exports them, and its lines quote the endpoint's path, which may hold a token.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
 def add_severity(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:

@@ -78,9 +78,8 @@ class HistoryFile:
         While a reader is active, the log stays as it is.
         """
         if self._connection is not None:
-            with suppress(
-                sqlite3.Error
-            ):  # the rows are deleted; at the latest, the log is emptied when all have closed it
+            # The rows are deleted; at the latest, the log is emptied when all have closed it.
+            with suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:

@@ -24,9 +24,8 @@ class AimdRate:
     def __init__(self, limit_per_s: float | None) -> None:
         """Start at the limit."""
         self._limit = limit_per_s
-        self._limit_after: tuple[float, float | None] | None = (
-            None  # the next limit, and the time from which it applies
-        )
+        # The time from which the next limit applies, and this limit.
+        self._limit_after: tuple[float, float | None] | None = None
         self._stated = math.inf
         self._learned = math.inf
         self._learned_at_s = 0.0

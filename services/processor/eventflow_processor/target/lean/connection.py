@@ -111,9 +111,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's class has the methods of Transport, but another base.
         self._transport = cast("asyncio.Transport", transport)
-        self.answer = AnswerReader(
-            self._needed
-        )  # not before: it is closed by `connection_lost`, which may never follow a failure
+        # Not before: it is closed by `connection_lost`, which may never follow a failure.
+        self.answer = AnswerReader(self._needed)
         self._socket = IdleSocket(transport)
 
     @override
