@@ -84,6 +84,7 @@ class Worker:
             descriptors: Files and sockets that this process may have open.
         """
         flows = settings.open_flows
+        self._settings = settings.collector
         self._tracer = tracer
         self._stop = stop
         self.metrics = CollectorMetrics(flows)
@@ -122,12 +123,6 @@ class Worker:
             report=self.report,
             on_error=self.metrics.internal_errors.note,
         )
-        self._body_timeout_s = settings.collector.body_timeout_s
-        self._confirm_timeout_s = settings.collector.confirm_timeout_s
-        self._shutdown_delay_s = settings.collector.shutdown_delay_s
-        self._drain_timeout_s = settings.collector.drain_timeout_s
-        self._spool_drain_timeout_s = settings.collector.spool_drain_timeout_s
-        self._keep_alive_s = settings.collector.keep_alive_s
         limit = connections_max(settings.collector.max_connections, descriptors=descriptors)
         self._connections = ConnectionLimit(limit)
         self.metrics.connections_max.set(limit)
@@ -178,7 +173,7 @@ class Worker:
             try:
                 await self._until_durable(publishing, *reporting, *spooling)
                 if not self._stop.requested.is_set():
-                    async with self._listening(listener), self._departing():
+                    async with self._listening(listener), self._closing_connections():
                         await lifecycle.until_stopped(self._stop.due, publishing, *reporting, *spooling)
                 await self._drain_spool(publishing, *spooling)
             finally:
@@ -186,7 +181,7 @@ class Worker:
                 await self._certificates.close()
                 await cancel_and_wait(*spooling)
                 if self._spool is not None:
-                    await self._spool.until_resolved(within_s=self._confirm_timeout_s)
+                    await self._spool.until_resolved(within_s=self._settings.confirm_timeout_s)
                 # Last: requests in flight, and events that are sent from the spool, still need their confirms.
                 await cancel_and_wait(publishing, *reporting)
                 await self._tracer.close()
@@ -209,7 +204,7 @@ class Worker:
 
         async def poll() -> None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._confirm_timeout_s):
+                async with asyncio.timeout(self._settings.confirm_timeout_s):
                     while not self._can_make_durable:  # noqa: ASYNC110 - an alarm that ends sets no event
                         await asyncio.sleep(DURABLE_POLL_S)
 
@@ -223,7 +218,7 @@ class Worker:
         """Send the events in the spool after the last request, within their time, and until the stop is hurried."""
         if self._spool is None:
             return
-        draining = asyncio.create_task(self._spool.drain(within_s=self._spool_drain_timeout_s))
+        draining = asyncio.create_task(self._spool.drain(within_s=self._settings.spool_drain_timeout_s))
         try:
             await lifecycle.until_stopped(self._stop.hurried, draining, *services)
         finally:
@@ -301,15 +296,15 @@ class Worker:
             await self._spool.close()
 
     @asynccontextmanager
-    async def _departing(self) -> AsyncIterator[None]:
+    async def _closing_connections(self) -> AsyncIterator[None]:
         """Let answers close their connections from the middle of the shutdown delay, and at the latest from the end."""
 
         async def prepare() -> None:
             await self._stop.requested.wait()
-            log.info("collector.stopping", delay_s=self._shutdown_delay_s)
+            log.info("collector.stopping", delay_s=self._settings.shutdown_delay_s)
             # In the first half of the delay, load balancers notice that the collector is not ready. If a connection
             # closed so early, the client might connect to this collector again.
-            await asyncio.sleep(self._shutdown_delay_s / 2)
+            await asyncio.sleep(self._settings.shutdown_delay_s / 2)
             self._closing.has_begun = True
 
         preparing = asyncio.create_task(prepare())
@@ -321,8 +316,9 @@ class Worker:
 
     @asynccontextmanager
     async def _listening(self, listener: socket.socket) -> AsyncIterator[None]:
-        http = web.Server(request_handler(self._ingest, body_timeout_s=self._body_timeout_s, closing=self._closing))
-        runner = web.ServerRunner(http, shutdown_timeout=self._drain_timeout_s)
+        settings = self._settings
+        http = web.Server(request_handler(self._ingest, body_timeout_s=settings.body_timeout_s, closing=self._closing))
+        runner = web.ServerRunner(http, shutdown_timeout=settings.drain_timeout_s)
         await runner.setup()
         loop = asyncio.get_running_loop()
         to_aiohttp = partial(
@@ -331,7 +327,7 @@ class Worker:
             connections=self._connections,
             on_crash=self._note_crash,
             loop=loop,
-            keepalive_timeout=self._keep_alive_s,
+            keepalive_timeout=settings.keep_alive_s,
             lingering_time=LINGER_S,
             auto_decompress=False,  # a body is passed on as it was sent
             access_log=None,  # turns it off
@@ -346,14 +342,14 @@ class Worker:
         )
         # With `to_aiohttp` in its place, aiohttp alone serves all requests, with the same answers (ADR 29).
         server = await loop.create_server(partial(Connection, shared), sock=listener, backlog=BACKLOG)
-        watching = asyncio.create_task(shared.watch(idle_max_s=self._keep_alive_s))
+        watching = asyncio.create_task(shared.watch(idle_max_s=settings.keep_alive_s))
         self._is_listening = True
         try:
             yield
         finally:
             self._is_listening = False
             server.close()
-            await asyncio.gather(shared.close(within_s=self._drain_timeout_s), runner.cleanup())
+            await asyncio.gather(shared.close(within_s=settings.drain_timeout_s), runner.cleanup())
             await cancel_and_wait(watching)
 
     def _note_crash(self, error: BaseException) -> None:
