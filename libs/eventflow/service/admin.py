@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
@@ -24,6 +24,22 @@ CONNECTIONS_MAX = 8
 log = structlog.stdlib.get_logger()
 
 
+class AdminSettings(Protocol):
+    """The part of a service's section that is about the admin port."""
+
+    @property
+    def admin_host(self) -> str:
+        """Address of the endpoints."""
+
+    @property
+    def admin_port(self) -> int:
+        """Their port, which is the usual one of the service if it is not set."""
+
+    @property
+    def model_fields_set(self) -> set[str]:
+        """The names of the settings that are set."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
     """Whether a service can work now, with details for an operator."""
@@ -34,10 +50,8 @@ class Readiness:
 
 @asynccontextmanager
 async def serve(
+    section: AdminSettings,
     *,
-    host: str,
-    port: int,
-    is_port_set: bool,
     setting: str,
     readiness: Callable[[], Readiness],
     exposition: Expose,
@@ -46,7 +60,7 @@ async def serve(
     """Serve the admin endpoints while the context is open. Yields the bound port.
 
     Args:
-        is_port_set: Whether the port is a setting. If not, `port` is the usual one, and the next free one is as good.
+        section: Of the service. If it does not set the port, the next free one is as good.
         setting: The environment variable of the port, for the error message.
         readiness: Called for each /readyz: status 200 if ready, otherwise 503.
         exposition: Called for each /metrics, with the format that the request prefers.
@@ -57,13 +71,14 @@ async def serve(
         SettingsError: The address can never be bound, or the port is set and another process has it.
     """
     app = _application(readiness, exposition, refresh)
-    bind = partial(_listener, host, port, is_port_set=is_port_set, setting=setting)
+    bind = partial(_listener, section, setting)
     async with serving(app, bind, connections_max=CONNECTIONS_MAX, shutdown_s=1) as bound:
         yield bound
 
 
-def _listener(host: str, port: int, *, is_port_set: bool, setting: str) -> socket.socket:
-    if not is_port_set:
+def _listener(section: AdminSettings, setting: str) -> socket.socket:
+    host, port = section.admin_host, section.admin_port
+    if "admin_port" not in section.model_fields_set:
         listener = listen_on_first_free(host, admin_ports_from(port), backlog=BACKLOG, setting=setting)
         if (moved_to := listener.getsockname()[1]) != port:
             log.info("admin.port_moved", usual_port=port, port=moved_to, setting=setting)

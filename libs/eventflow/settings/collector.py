@@ -5,7 +5,17 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from eventflow.settings.addresses import COLLECTOR_ADMIN_PORT, DEFAULT_HOST
-from eventflow.settings.fields import MIB, AbsolutePath, ListeningHost, Networks, Port, Section, auto
+from eventflow.settings.fields import (
+    MIB,
+    AbsolutePath,
+    AdminHost,
+    AdminPort,
+    ListeningHost,
+    Networks,
+    Port,
+    Section,
+    auto,
+)
 
 
 class CollectorSettings(Section):
@@ -15,12 +25,8 @@ class CollectorSettings(Section):
         DEFAULT_HOST, description="host name or address on which events are accepted; `::` includes IPv4"
     )
     port: Port = Field(8080, description="port on which events are accepted; 0 = a free port")
-    admin_host: ListeningHost = Field(DEFAULT_HOST, description="address of /livez, /readyz and /metrics")
-    admin_port: Port = Field(
-        COLLECTOR_ADMIN_PORT,
-        description="port of /livez, /readyz and /metrics; 0 = a free port; if it is not set and the default is in "
-        "use, the next free one is taken",
-    )
+    admin_host: AdminHost = DEFAULT_HOST
+    admin_port: AdminPort = COLLECTOR_ADMIN_PORT
     workers: int = Field(1, ge=1, le=64, description="number of worker processes, which share one bound socket")
     confirm_timeout_s: float = Field(
         2.0,

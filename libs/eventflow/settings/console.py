@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from eventflow.http_token import is_token
 from eventflow.network.host import check_http_url
 from eventflow.settings.addresses import CONSOLE_ADMIN_PORT, DEFAULT_HOST
-from eventflow.settings.fields import AbsolutePath, ListeningHost, Networks, Port, Section, split
+from eventflow.settings.fields import AbsolutePath, AdminHost, AdminPort, ListeningHost, Networks, Port, Section, split
 
 TRACE_ID = "{trace_id}"
 
@@ -30,12 +30,8 @@ class ConsoleSettings(Section):
 
     host: ListeningHost = Field(DEFAULT_HOST, description="host name or address on which the pages are served")
     port: Port = Field(8088, description="port on which the pages are served; 0 = a free port")
-    admin_host: ListeningHost = Field(DEFAULT_HOST, description="address of /livez, /readyz and /metrics")
-    admin_port: Port = Field(
-        CONSOLE_ADMIN_PORT,
-        description="port of /livez, /readyz and /metrics; 0 = a free port; if it is not set and the default is in "
-        "use, the next free one is taken",
-    )
+    admin_host: AdminHost = DEFAULT_HOST
+    admin_port: AdminPort = CONSOLE_ADMIN_PORT
     auth: Literal["none", "basic", "proxy"] = Field(
         "none",
         description="`none` is accepted on loopback only; `basic` asks for a name and a password of `users_file`; "

@@ -108,6 +108,14 @@ Secrets = Annotated[tuple[Annotated[SecretStr, checked_by(check_secret)], ...], 
 ApiKeys = Annotated[tuple[Annotated[SecretStr, checked_by(check_api_key)], ...], BeforeValidator(keys_in)]
 ListeningHost = Annotated[str, AfterValidator(_listening_host)]
 Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
+AdminHost = Annotated[ListeningHost, Field(description="address of /livez, /readyz and /metrics")]
+AdminPort = Annotated[
+    Port,
+    Field(
+        description="port of /livez, /readyz and /metrics; 0 = a free port; if it is not set and the default is in "
+        "use, the next free one is taken"
+    ),
+]
 AbsolutePath = Annotated[Path | None, BeforeValidator(_path)]
 """An absolute path; None for an empty text."""
 

@@ -5,18 +5,14 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from eventflow.settings.addresses import DEFAULT_HOST, PROCESSOR_ADMIN_PORT
-from eventflow.settings.fields import ListeningHost, Port, Section, auto, split
+from eventflow.settings.fields import AdminHost, AdminPort, Section, auto, split
 
 
 class ProcessorSettings(Section):
     """The service that delivers events to the targets."""
 
-    admin_host: ListeningHost = Field(DEFAULT_HOST, description="address of /livez, /readyz and /metrics")
-    admin_port: Port = Field(
-        PROCESSOR_ADMIN_PORT,
-        description="port of /livez, /readyz and /metrics; 0 = a free port; if it is not set and the default is in "
-        "use, the next free one is taken",
-    )
+    admin_host: AdminHost = DEFAULT_HOST
+    admin_port: AdminPort = PROCESSOR_ADMIN_PORT
     prefetch: Annotated[int | None, Field(ge=1, le=2000), BeforeValidator(auto)] = Field(
         None,
         description="most unsettled live deliveries of a processor; auto = rate x timeout, at least 2, at most "

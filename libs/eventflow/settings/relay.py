@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from eventflow.settings.addresses import DEFAULT_HOST, RELAY_ADMIN_PORT
-from eventflow.settings.fields import ListeningHost, Port, Section
+from eventflow.settings.fields import AdminHost, AdminPort, Section
 from eventflow.settings.handler import DatabaseUrl
 
 
@@ -13,12 +13,8 @@ class RelaySettings(Section):
     database_url: DatabaseUrl | None = Field(
         None, description="database with the outbox: `postgresql://user:password@host/database`; required by the relay"
     )
-    admin_host: ListeningHost = Field(DEFAULT_HOST, description="address of /livez, /readyz and /metrics")
-    admin_port: Port = Field(
-        RELAY_ADMIN_PORT,
-        description="port of /livez, /readyz and /metrics; 0 = a free port; if it is not set and the default is in "
-        "use, the next free one is taken",
-    )
+    admin_host: AdminHost = DEFAULT_HOST
+    admin_port: AdminPort = RELAY_ADMIN_PORT
     poll_s: float = Field(0.25, ge=0.01, le=60, description="pause after the outbox was found empty")
     batch: int = Field(500, ge=1, le=5000, description="most rows that are taken in one transaction")
     max_tries: int = Field(

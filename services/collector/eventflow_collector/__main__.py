@@ -6,8 +6,7 @@ begin()
 
 import os
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +19,9 @@ from eventflow.service import admin, lifecycle
 from eventflow.service.command import ConfigOption, start_service
 from eventflow.service.program import run_program, version_option
 from eventflow.service.supervision import supervised
-from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.roles import Role
 from eventflow.settings.root import Settings
-from eventflow.telemetry.metrics import Expose, WorkersMetrics, exposition_of, exposition_of_workers
+from eventflow.telemetry.metrics import WorkersMetrics, exposition_of, exposition_of_workers
 from eventflow.telemetry.tracers import tracer_for
 from eventflow_collector.guards import require_safe_exposure
 from eventflow_collector.metrics import LARGEST
@@ -33,26 +31,9 @@ from eventflow_collector.server.worker import BACKLOG, Worker
 imported()
 
 SERVICE = "eventflow-collector"
+ADMIN_PORT_SETTING = "EVENTFLOW_COLLECTOR__ADMIN_PORT"
 
 log = structlog.stdlib.get_logger()
-
-
-def serve_admin(
-    collector: CollectorSettings,
-    readiness: Callable[[], admin.Readiness],
-    exposition: Expose,
-    refresh: Callable[[], Awaitable[None]] | None = None,
-) -> AbstractAsyncContextManager[int]:
-    """Serve the admin endpoints at the address in the settings."""
-    return admin.serve(
-        host=collector.admin_host,
-        port=collector.admin_port,
-        is_port_set="admin_port" in collector.model_fields_set,
-        setting="EVENTFLOW_COLLECTOR__ADMIN_PORT",
-        readiness=readiness,
-        exposition=exposition,
-        refresh=refresh,
-    )
 
 
 async def serve(settings: Settings, config: Path | None, *, descriptors: int) -> None:
@@ -76,8 +57,13 @@ async def serve(settings: Settings, config: Path | None, *, descriptors: int) ->
         )
         if settings.collector.workers == 1:
             worker = Worker(settings, tracer_for(SERVICE), stop, descriptors=descriptors)
-            exposition = exposition_of(worker.metrics.registry)
-            async with serve_admin(settings.collector, worker.readiness, exposition), supervised():
+            administered = admin.serve(
+                settings.collector,
+                setting=ADMIN_PORT_SETTING,
+                readiness=worker.readiness,
+                exposition=exposition_of(worker.metrics.registry),
+            )
+            async with administered, supervised():
                 await worker.run(listener)
         else:
             await supervise(settings, config, listener, stop)
@@ -94,11 +80,14 @@ async def supervise(settings: Settings, config: Path | None, listener: socket.so
         config=config,
         stop_within_s=settings.collector.stop_within_s,
     )
-    exposition = exposition_of_workers(metrics)
-    async with (
-        serve_admin(settings.collector, supervisor.readiness, exposition, supervisor.refresh_metrics),
-        supervised(),
-    ):
+    administered = admin.serve(
+        settings.collector,
+        setting=ADMIN_PORT_SETTING,
+        readiness=supervisor.readiness,
+        exposition=exposition_of_workers(metrics),
+        refresh=supervisor.refresh_metrics,
+    )
+    async with administered, supervised():
         await supervisor.run(stop)
 
 

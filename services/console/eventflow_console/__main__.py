@@ -60,9 +60,7 @@ async def serve(settings: Settings) -> None:
         )
         admin_port = await stack.enter_async_context(
             admin.serve(
-                host=settings.console.admin_host,
-                port=settings.console.admin_port,
-                is_port_set="admin_port" in settings.console.model_fields_set,
+                settings.console,
                 setting="EVENTFLOW_CONSOLE__ADMIN_PORT",
                 readiness=partial(readiness_of, desk),
                 exposition=exposition_of(metrics.registry),

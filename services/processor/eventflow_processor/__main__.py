@@ -89,9 +89,7 @@ async def serve(settings: Settings) -> None:
             shared.control.on_peer_message(each.name, answers.on_peer_message)
         port = await stack.enter_async_context(
             admin.serve(
-                host=settings.processor.admin_host,
-                port=settings.processor.admin_port,
-                is_port_set="admin_port" in settings.processor.model_fields_set,
+                settings.processor,
                 setting="EVENTFLOW_PROCESSOR__ADMIN_PORT",
                 readiness=partial(readiness_of, flows, shared, policies, stop),
                 exposition=exposition_of(shared.metrics.registry),

@@ -48,9 +48,7 @@ async def serve(settings: Settings, database_url: str, *, service: str) -> None:
         relay = Relay(connections, publisher, sender, metrics=metrics, settings=settings.relay)
         port = await stack.enter_async_context(
             admin.serve(
-                host=settings.relay.admin_host,
-                port=settings.relay.admin_port,
-                is_port_set="admin_port" in settings.relay.model_fields_set,
+                settings.relay,
                 setting="EVENTFLOW_RELAY__ADMIN_PORT",
                 readiness=partial(readiness_of, relay, publisher, stop),
                 exposition=exposition_of(metrics.registry),

@@ -10,16 +10,16 @@ import eventflow
 from eventflow.errors import SettingsError
 from eventflow.service.admin import Readiness, serve
 from eventflow.settings import addresses
+from eventflow.settings.processor import ProcessorSettings
 from eventflow.telemetry.metrics import Exposition
 
 SETTING = "EVENTFLOW_PROCESSOR__ADMIN_PORT"
 
 
 def admin(port: int, *, is_port_set: bool) -> AbstractAsyncContextManager[int]:
+    settings = ProcessorSettings.model_construct({"admin_port"} if is_port_set else set(), admin_port=port)
     return serve(
-        host="127.0.0.1",
-        port=port,
-        is_port_set=is_port_set,
+        settings,
         setting=SETTING,
         readiness=lambda: Readiness(ready=True),
         exposition=lambda _: Exposition(body=b"", content_type="text/plain"),
