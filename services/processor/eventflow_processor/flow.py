@@ -211,14 +211,7 @@ async def wire_flow(
         internal_errors=shared.metrics.internal_errors,
     )
     consumer = _consumer_of(name, flow, shared, seat=seat, rest_poll_s=rest_poll_s, lanes=lanes, membership=membership)
-    tracing = DeliveryTracing(
-        shared.tracer,
-        flow=name,
-        target_url=settings.url or "",
-        method=settings.method,
-        function=flow.handler.call,
-        internal_errors=shared.metrics.internal_errors,
-    )
+    tracing = _tracing_of(name, flow, shared)
     recorded = () if shared.recording is None else (shared.recording.observer(name),)
     observers = Observers(
         [metrics, backlog, tracing, recent, AttemptLog(flow=name), *recorded],
@@ -231,11 +224,7 @@ async def wire_flow(
         gate=gate,
         quota=quota,
         target=target,
-        policy=RetryPolicy(
-            max_attempts=settings.max_attempts,
-            delays_s=settings.retry_delays_s,
-            max_retry_after_s=settings.max_retry_after_s,
-        ),
+        policy=_policy_of(settings),
         consumer=consumer,
         tracing=tracing,
         observers=observers,
@@ -344,6 +333,25 @@ def _gate_of(name: str, settings: TargetSettings, shared: Shared) -> Gate:
         instance=shared.control.instance,
         max_retry_after_s=settings.max_retry_after_s,
         broadcast=partial(shared.control.broadcast, name),
+    )
+
+
+def _policy_of(settings: TargetSettings) -> RetryPolicy:
+    return RetryPolicy(
+        max_attempts=settings.max_attempts,
+        delays_s=settings.retry_delays_s,
+        max_retry_after_s=settings.max_retry_after_s,
+    )
+
+
+def _tracing_of(name: str, flow: FlowSettings, shared: Shared) -> DeliveryTracing:
+    return DeliveryTracing(
+        shared.tracer,
+        flow=name,
+        target_url=flow.attempts.url or "",
+        method=flow.attempts.method,
+        function=flow.handler.call,
+        internal_errors=shared.metrics.internal_errors,
     )
 
 
