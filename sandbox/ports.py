@@ -5,6 +5,7 @@ import os
 import socket
 
 LOOPBACK = "127.0.0.1"
+_ACCEPTS_WITHIN_S = 1.0
 # Below the range that systems use for outgoing connections: such a connection could take a chosen port before the
 # server listens on it.
 _FREE_PORTS = range(20_000, 32_000)
@@ -44,10 +45,10 @@ def is_free(port: int) -> bool:
     return True
 
 
-def accepts(host: str, port: int, *, timeout_s: float = 1.0) -> bool:
+def accepts(host: str, port: int) -> bool:
     """Return whether something accepts connections there."""
     try:
-        socket.create_connection((host, port), timeout=timeout_s).close()
+        socket.create_connection((host, port), timeout=_ACCEPTS_WITHIN_S).close()
     except OSError:
         return False
     return True

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+_ANSWERS_WITHIN_S = 2.0
+_CHANGES_WITHIN_S = 5.0
 _AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 _METHOD_FRAME = 1
 _USUAL_PORTS = {"amqp": 5672, "amqps": 5671}
@@ -46,10 +48,10 @@ class BrokerAddress:
         )
 
 
-def speaks_amqp(address: BrokerAddress, *, timeout_s: float = 2.0) -> bool:
+def speaks_amqp(address: BrokerAddress) -> bool:
     """Return whether a broker answers there. With TLS, return whether anything accepts connections."""
     try:
-        with socket.create_connection((address.host, address.port), timeout=timeout_s) as connection:
+        with socket.create_connection((address.host, address.port), timeout=_ANSWERS_WITHIN_S) as connection:
             if address.encrypted:
                 return True
             connection.sendall(_AMQP_HEADER)
@@ -58,27 +60,27 @@ def speaks_amqp(address: BrokerAddress, *, timeout_s: float = 2.0) -> bool:
         return False
 
 
-def answers_ok(url: str, *, timeout_s: float = 2.0) -> bool:
+def answers_ok(url: str) -> bool:
     """Return whether a `GET` of an http URL succeeds."""
-    return _get(urllib.request.Request(url), timeout_s) is not None  # noqa: S310 - only ever loopback, http
+    return _get(urllib.request.Request(url)) is not None  # noqa: S310 - only ever loopback, http
 
 
-def management_get(url: str, path: str, *, login: str, password: str, timeout_s: float = 2.0) -> Any:
+def management_get(url: str, path: str, *, login: str, password: str) -> Any:
     """Return the JSON that the management API at `url` answers to `GET /api/{path}`; None if there is none."""
-    body = _get(_management_request(url, path, login=login, password=password), timeout_s)
+    body = _get(_management_request(url, path, login=login, password=password))
     try:
         return None if body is None else json.loads(body)
     except ValueError:
         return None
 
 
-def management_put(url: str, path: str, content: Any, *, login: str, password: str, timeout_s: float = 5.0) -> bool:
+def management_put(url: str, path: str, content: Any, *, login: str, password: str) -> bool:
     """Send `PUT /api/{path}` to the management API at `url`; return whether it succeeded."""
     request = _management_request(url, path, login=login, password=password)
     request.method = "PUT"
     request.data = json.dumps(content).encode()
     request.add_header("Content-Type", "application/json")
-    return _get(request, timeout_s) is not None
+    return _get(request, timeout_s=_CHANGES_WITHIN_S) is not None
 
 
 def _management_request(url: str, path: str, *, login: str, password: str) -> urllib.request.Request:
@@ -88,7 +90,7 @@ def _management_request(url: str, path: str, *, login: str, password: str) -> ur
     )
 
 
-def _get(request: urllib.request.Request, timeout_s: float) -> bytes | None:
+def _get(request: urllib.request.Request, *, timeout_s: float = _ANSWERS_WITHIN_S) -> bytes | None:
     """Return the body of a successful answer; None for any other answer, or without one."""
     try:
         with _OPENER.open(request, timeout=timeout_s) as response:

@@ -5,6 +5,7 @@ import struct
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+_ANSWERS_WITHIN_S = 2.0
 _PROTOCOL = 3 << 16
 _ERROR = b"E"
 _STARTS_OR_ENDS = b"57P03"  # cannot_connect_now
@@ -32,11 +33,11 @@ class ServerAddress:
         return cls(host=parts.hostname, port=parts.port or _USUAL_PORT, login=unquote(parts.username or "postgres"))
 
 
-def answers(address: ServerAddress, *, timeout_s: float = 2.0) -> bool:
+def answers(address: ServerAddress) -> bool:
     """Return whether a server answers a login: with a question for the password, or a refusal that is not temporary."""
     settings = b"user\0" + address.login.encode() + b"\0database\0postgres\0\0"
     try:
-        with socket.create_connection((address.host, address.port), timeout=timeout_s) as connection:
+        with socket.create_connection((address.host, address.port), timeout=_ANSWERS_WITHIN_S) as connection:
             connection.sendall(struct.pack(">ii", 8 + len(settings), _PROTOCOL) + settings)
             answer = connection.recv(1024)
     except OSError:
