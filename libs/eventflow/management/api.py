@@ -20,6 +20,7 @@ from yarl import URL
 from eventflow.errors import ManagementError
 from eventflow.network.broker_tls import context_of
 from eventflow.network.broker_url import Tls, parse_broker_url
+from eventflow.network.http_body import whole_body
 from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
 from eventflow.topology import PREFIX, PolicySpec
@@ -138,12 +139,10 @@ class Management:
         ):
             if answer.status not in {200, 201, 204}:
                 raise ManagementError(_refusal(answer.status, self.login))
-            content = bytearray()
-            async for chunk in answer.content.iter_any():
-                content += chunk
-                if len(content) > ANSWER_MAX_BYTES:
-                    raise ManagementError(f"its answer is longer than {ANSWER_MAX_BYTES} bytes")
-            return _parsed(bytes(content))
+            content = await whole_body(answer, max_bytes=ANSWER_MAX_BYTES)
+            if content is None:
+                raise ManagementError(f"its answer is longer than {ANSWER_MAX_BYTES} bytes")
+            return _parsed(content)
 
 
 def _context_for(tls: Tls) -> ssl.SSLContext:

@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from eventflow.errors import EventFlowError
+from eventflow.network.http_body import whole_body
 from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
 from eventflow.senders.hosts import is_pinned
@@ -63,9 +64,7 @@ async def _document(session: aiohttp.ClientSession, address: str) -> bytes:
     async with session.get(URL(address, encoded=True), headers=_HEADERS, allow_redirects=False) as answer:
         if answer.status != 200:
             raise FetchError(f"the answer has status {answer.status}")
-        document = bytearray()
-        async for chunk in answer.content.iter_any():
-            document += chunk
-            if len(document) > DOCUMENT_MAX_BYTES:
-                raise FetchError(f"the answer is longer than {DOCUMENT_MAX_BYTES} bytes")
-        return bytes(document)
+        document = await whole_body(answer, max_bytes=DOCUMENT_MAX_BYTES)
+        if document is None:
+            raise FetchError(f"the answer is longer than {DOCUMENT_MAX_BYTES} bytes")
+        return document

@@ -13,6 +13,7 @@ from eventflow.cli.check.finding import Finding, Verdict
 from eventflow.cli.console import printable
 from eventflow.control.reading import mapping
 from eventflow.control.reports import ProcessorReport, TargetReport, read_processor_report
+from eventflow.network.http_body import whole_body
 from eventflow.network.listener import reachable_hosts
 from eventflow.operations.causes import cause_in_words
 from eventflow.settings.root import Settings
@@ -129,18 +130,8 @@ async def _readiness(host: str, port: int) -> Mapping[str, Any] | None:
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False) as client,
             client.get(f"http://{host}:{port}/readyz") as answer,
         ):
-            content = await _whole(answer)
-            found = json.loads(content) if answer.status in {READY, NOT_READY} else None
+            content = await whole_body(answer, max_bytes=ANSWER_MAX_BYTES)
+            found = json.loads(content) if content and answer.status in {READY, NOT_READY} else None
     except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "ready" in found else None
-
-
-async def _whole(answer: aiohttp.ClientResponse) -> bytes:
-    """Return the body, up to a limit. A single `read` returns only the part that has arrived."""
-    content = bytearray()
-    async for part in answer.content.iter_any():
-        content += part
-        if len(content) > ANSWER_MAX_BYTES:
-            break
-    return bytes(content)

@@ -9,6 +9,7 @@ from yarl import URL
 
 from eventflow.network.certificates import UnusableCertificateError
 from eventflow.network.failure import BAD_ANSWER, CLOSED, CUT_OFF, detail_of, explained
+from eventflow.network.http_body import whole_body
 from eventflow.network.http_proxy import Proxy, way_to
 from eventflow.network.http_resolver import HttpResolver
 from eventflow.network.resolver import Resolver
@@ -72,12 +73,10 @@ class TokenEndpoint:
                 **self._proxy,
             ) as answer,
         ):
-            content = bytearray()
-            async for chunk in answer.content.iter_any():
-                content += chunk
-                if len(content) > ANSWER_MAX_BYTES:
-                    return NoToken(text=f"its answer is longer than {ANSWER_MAX_BYTES} bytes")
-            return token_in(answer.status, bytes(content))
+            content = await whole_body(answer, max_bytes=ANSWER_MAX_BYTES)
+            if content is None:
+                return NoToken(text=f"its answer is longer than {ANSWER_MAX_BYTES} bytes")
+            return token_in(answer.status, content)
 
 
 def _detail_of(error: Exception) -> str:
