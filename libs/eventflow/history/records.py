@@ -176,7 +176,7 @@ class Batch:
         writer: Name of the process that writes it.
         number: Number of the batch, from 1 for each writer. The store keeps it in the same transaction, so that a
             writer can find out after a reconnect whether the batch was committed.
-        attempts: At most a few hundred.
+        attempts: At most `ROWS_MAX` of the buffer.
     """
 
     writer: str
