@@ -17,6 +17,7 @@ from eventflow.cli.why import lines_of, state_of
 from eventflow.errors import EventFlowError
 from eventflow.event import new_event_id, utc_now
 from eventflow.network.failure import detail_of, explained
+from eventflow.network.host import host_and_port
 from eventflow.network.listener import reachable_hosts
 from eventflow.operations.events import document_of
 from eventflow.senders.sample import Sample, sample_of
@@ -95,8 +96,8 @@ def _path_of(flow: str) -> str:
 
 def _address(settings: Settings, flow: str) -> str:
     collector = settings.collector
-    host = reachable_hosts(collector.host)[0]
-    return f"http://{f'[{host}]' if ':' in host else host}:{collector.port}{_path_of(flow)}"
+    place = host_and_port(reachable_hosts(collector.host)[0], collector.port)
+    return f"http://{place}{_path_of(flow)}"
 
 
 async def _send(address: str, sample: Sample) -> tuple[int, str]:

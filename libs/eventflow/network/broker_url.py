@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
-from eventflow.network.host import check_host, port_of
+from eventflow.network.host import check_host, host_and_port, port_of
 
 SHAPE = "amqp://user:password@host:port/vhost or amqps://... is expected"
 ENCODING_ADVICE = (
@@ -80,7 +80,7 @@ class BrokerUrl:
     @property
     def place(self) -> str:
         """Host and port, for logs."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
 
 def parse_broker_url(url: str) -> BrokerUrl:

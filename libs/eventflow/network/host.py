@@ -72,6 +72,11 @@ def check_http_url(url: str, *, takes_userinfo: bool = False) -> None:
         raise ValueError("it is not a URL with exactly one reading") from None
 
 
+def host_and_port(host: str, port: int) -> str:
+    """Return host and port as they stand in a URL: with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def port_of(digits: str) -> int:
     """Return the port that digits in a URL denote.
 

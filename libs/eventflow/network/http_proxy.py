@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from yarl import URL
 
-from eventflow.network.host import check_http_url
+from eventflow.network.host import check_http_url, host_and_port
 
 DEFAULT_PORT = 80
 
@@ -29,7 +29,7 @@ class Proxy:
     @property
     def place(self) -> str:
         """Host and port, which may be shown."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
     @property
     def authorization(self) -> str | None:

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from eventflow.errors import AddressInUseError, AddressUnavailableError, EventFlowError, SettingsError
+from eventflow.network.host import host_and_port
 
 _ABOUT_PORT = frozenset({errno.EADDRINUSE, errno.EACCES})
 _PASSING = frozenset({errno.EADDRNOTAVAIL, socket.EAI_AGAIN})
@@ -38,7 +39,7 @@ def listen(host: str, port: int, *, backlog: int, setting: str) -> socket.socket
         return socket.create_server(address, family=family, backlog=backlog, dualstack_ipv6=is_dual)
     except OSError as error:
         set_to = f"{setting} = {port}" if error.errno in _ABOUT_PORT else f"{_host_setting(setting)} = {host!r}"
-        raise _kind(error)(f"{set_to}: cannot listen on {_shown(host)}:{port}: {_reason(error)}") from error
+        raise _kind(error)(f"{set_to}: cannot listen on {host_and_port(host, port)}: {_reason(error)}") from error
 
 
 def listen_on_first_free(host: str, ports: Iterable[int], *, backlog: int, setting: str) -> socket.socket:
@@ -76,10 +77,6 @@ def _kind(error: OSError) -> type[EventFlowError]:
 
 def _host_setting(port_setting: str) -> str:
     return port_setting.replace("PORT", "HOST").replace("port", "host")  # the second for options, such as `--port`
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _reason(error: OSError) -> str:

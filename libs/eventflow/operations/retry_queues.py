@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from yarl import URL
-
 from eventflow.amqp.queues import depth_of
 from eventflow.errors import ManagementError
 from eventflow.management.api import Management
+from eventflow.network.broker_url import parse_broker_url
+from eventflow.network.host import PORT_MAX, host_and_port
 from eventflow.operations.session import Link
 from eventflow.settings.root import Settings
 from eventflow.settings.target import TargetSettings
@@ -66,12 +66,11 @@ def leftovers_among(queues: Iterable[str], configured: Delays) -> dict[str, tupl
 
 def guessed_management_url(url: str) -> str | None:
     """Return the most likely URL of a broker's management API, or None if its port cannot be guessed."""
-    parsed = URL(url)
-    port = (parsed.port or (5671 if parsed.scheme == "amqps" else 5672)) + MANAGEMENT_PORT_OFFSET
-    if port > 65535 or parsed.host is None:
+    broker = parse_broker_url(url)
+    port = broker.port + MANAGEMENT_PORT_OFFSET
+    if port > PORT_MAX:
         return None
-    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
-    return f"{'https' if parsed.scheme == 'amqps' else 'http'}://{host}:{port}"
+    return f"{'http' if broker.tls is None else 'https'}://{host_and_port(broker.host, port)}"
 
 
 def _guessed(url: str) -> Management | None:

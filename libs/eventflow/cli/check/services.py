@@ -13,6 +13,7 @@ from eventflow.cli.check.finding import Finding, Verdict
 from eventflow.cli.console import printable
 from eventflow.control.reading import mapping
 from eventflow.control.reports import ProcessorReport, TargetReport, read_processor_report
+from eventflow.network.host import host_and_port
 from eventflow.network.http_body import whole_body
 from eventflow.network.listener import reachable_hosts
 from eventflow.operations.causes import cause_in_words
@@ -46,9 +47,9 @@ async def check_services(settings: Settings, flows: Sequence[str]) -> list[Findi
 
 
 async def _check_service(service: str, host: str, port: int, flows: Sequence[str]) -> list[Finding]:
-    subject = f"{service} at {f'[{host}]' if ':' in host else host}:{port}"
-    for place in reachable_hosts(host):
-        if (readiness := await _readiness(f"[{place}]" if ":" in place else place, port)) is not None:
+    subject = f"{service} at {host_and_port(host, port)}"
+    for reachable in reachable_hosts(host):
+        if (readiness := await _readiness(host_and_port(reachable, port))) is not None:
             return [judged(subject, readiness), *judged_flows(readiness, flows)]
     return [
         Finding(
@@ -123,12 +124,12 @@ def _line(state: str, details: Sequence[str]) -> str:
     return printable(f"{state}: {', '.join(details)}" if details else state)
 
 
-async def _readiness(host: str, port: int) -> Mapping[str, Any] | None:
+async def _readiness(place: str) -> Mapping[str, Any] | None:
     """Return the answer of a service; None if there is none."""
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=False) as client,
-            client.get(f"http://{host}:{port}/readyz") as answer,
+            client.get(f"http://{place}/readyz") as answer,
         ):
             content = await whole_body(answer, max_bytes=ANSWER_MAX_BYTES)
             found = json.loads(content) if content and answer.status in {READY, NOT_READY} else None
