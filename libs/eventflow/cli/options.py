@@ -61,6 +61,7 @@ FlowArgument = Annotated[
     str | None, typer.Argument(metavar="FLOW", help="The same as --flow.", autocompletion=_flows_like)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the effect without changing anything.")]
 
 
@@ -155,6 +156,19 @@ def usage_of(param: str) -> Iterator[None]:
         yield
     except InvalidInputError as error:
         raise typer.BadParameter(str(error), param_hint=param) from None
+
+
+def require_terminal(*, or_give: str = "this option") -> None:
+    """Check that a question can be asked.
+
+    Args:
+        or_give: The options that take its place.
+
+    Raises:
+        typer.BadParameter: There is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"there is no terminal for the confirmation; give {or_give}", param_hint="--yes")
 
 
 def moment_option(text: str | None, option: str) -> datetime | None:

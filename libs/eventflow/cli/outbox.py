@@ -1,7 +1,6 @@
 """`eventflow outbox`: parked rows, which the relay does not try any more."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,15 @@ import typer
 from eventflow.cli.actions import record
 from eventflow.cli.assembly import command, new_group
 from eventflow.cli.console import out, print_json, printable, table
-from eventflow.cli.options import ConfigOption, DryRunOption, FlowOption, JsonOption, settings_of
+from eventflow.cli.options import (
+    ConfigOption,
+    DryRunOption,
+    FlowOption,
+    JsonOption,
+    YesOption,
+    require_terminal,
+    settings_of,
+)
 from eventflow.errors import EventFlowError
 from eventflow.event import format_time
 from eventflow.operations import parked_rows
@@ -96,7 +103,7 @@ def delete_rows(
     flow: FlowOption = None,
     every: AllOption = False,
     dry_run: DryRunOption = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -105,10 +112,8 @@ def delete_rows(
     Select them by numbers, by --flow, or by --all.
     """
     settings, selection = _selected(context, config, numbers, flow, every=every)
-    if not (yes or dry_run) and not sys.stdin.isatty():
-        raise typer.BadParameter(
-            "there is no terminal for the confirmation; give this option, or --dry-run", param_hint="--yes"
-        )
+    if not (yes or dry_run):
+        require_terminal(or_give="this option, or --dry-run")
     url = outbox_url_of(settings)
     found = asyncio.run(parked_rows.find(url, selection, limit=0))
     _require_found(found, numbers)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +30,16 @@ from eventflow.cli.dead.options import (
 )
 from eventflow.cli.dead.shown import facts_of
 from eventflow.cli.new_file import STANDARD_STREAM, writing
-from eventflow.cli.options import ConfigOption, DryRunOption, JsonOption, OneFlowOption, one_flow_of, settings_of
+from eventflow.cli.options import (
+    ConfigOption,
+    DryRunOption,
+    JsonOption,
+    OneFlowOption,
+    YesOption,
+    one_flow_of,
+    require_terminal,
+    settings_of,
+)
 from eventflow.cli.progress import shown_progress
 from eventflow.errors import EventFlowError
 from eventflow.operations.dead.browse import (
@@ -277,7 +285,7 @@ def purge_dead_letters(
     until: UntilOption = None,
     every: AllOption = False,
     dry_run: DryRunOption = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -287,11 +295,8 @@ def purge_dead_letters(
     """
     settings, queue = _queue(context, config, flow)
     selection = _selection(selection_of(reason, event_type, since, until, statuses=status), ids, every=every)
-    asks = not (yes or dry_run)
-    if asks and not sys.stdin.isatty():
-        raise typer.BadParameter(
-            "there is no terminal for the confirmation; give this option, or --dry-run", param_hint="--yes"
-        )
+    if not (yes or dry_run):
+        require_terminal(or_give="this option, or --dry-run")
     bounds = UNBOUNDED
     if not yes:
         with _reported("would delete", queue, as_json=as_json and dry_run, console=out if dry_run else err) as found:

@@ -1,7 +1,6 @@
 """`eventflow history check`, `migrate`, `prune` and `forget`: the store itself."""
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
@@ -12,7 +11,7 @@ from eventflow.cli.actions import record
 from eventflow.cli.console import out, print_json, printable, table
 from eventflow.cli.history.shown import facts_of
 from eventflow.cli.history.store import store_name, with_history
-from eventflow.cli.options import ConfigOption, JsonOption, moment_option, settings_of
+from eventflow.cli.options import ConfigOption, JsonOption, YesOption, moment_option, require_terminal, settings_of
 from eventflow.errors import HistorySchemaError
 from eventflow.event import format_time, utc_now
 from eventflow.history.opening import migrations_of, path_of
@@ -21,7 +20,6 @@ from eventflow.operations.history.event import ATTEMPTS_MAX, event_history
 from eventflow.operations.history.session import in_time, url_of
 from eventflow.operations.history.words import attempts_in_words
 
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 HASH_CHARACTERS = 16
 
 
@@ -194,6 +192,5 @@ def hash_of(event_id: str) -> str:
 def _confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal for the confirmation; give this option", param_hint="--yes")
+    require_terminal()
     typer.confirm(question, abort=True, err=True)
