@@ -1,6 +1,9 @@
 """JSON pointers (RFC 6901). Pure."""
 
+import re
 from typing import Final
+
+_POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 
 ALL = "*"
 """Step that stands for all elements of an array, in pointers to several values."""
@@ -8,6 +11,11 @@ ALL = "*"
 
 NOWHERE: Final = object()
 """Result of a pointer that leads nowhere, if null must not have the same one."""
+
+
+def is_pointer(text: str) -> bool:
+    """Whether a text is a JSON pointer. The empty one leads to the whole document."""
+    return _POINTER.fullmatch(text) is not None
 
 
 def value_at(document: object, pointer: str, *, nowhere: object = None) -> object:

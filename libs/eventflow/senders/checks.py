@@ -1,10 +1,10 @@
 """Checks of a sender's description, beyond the types of its parts. Pure."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 
 from eventflow.http_token import is_token
+from eventflow.json_pointer import is_pointer
 from eventflow.senders.handshake_checks import problems_of_handshakes
 from eventflow.senders.hosts import check_host_pattern
 from eventflow.senders.template import fields_in, parse_template
@@ -50,8 +50,6 @@ _MIXED = (
 )
 _HEADER_EXPECTED = "the name of a header is expected: letters, digits and hyphens"
 
-_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
-
 
 def problems_in(sender: Sender) -> Iterator[str]:
     """Yield each part of a description that cannot work, by its path, with the accepted form."""
@@ -81,7 +79,7 @@ def _problems_of_places(sender: Sender) -> Iterator[str]:
         match place:
             case Header(header=name) if not is_token(name):
                 yield f"{path}: {_HEADER_EXPECTED}"
-            case Pointer(pointer=pointer) if not _POINTER.fullmatch(pointer):
+            case Pointer(pointer=pointer) if not is_pointer(pointer):
                 yield f"{path}: a JSON pointer such as /data/id is expected, in which ~ is written ~0"
             case Pointer(pointer=pointer) if "*" in pointer.split("/") and not path.endswith(".token"):
                 yield f"{path}: a step * is accepted in a token only"

@@ -1,6 +1,5 @@
 """The section `[source]` of a flow. Pure."""
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
@@ -8,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 
 from eventflow.forwarded import is_forwardable
 from eventflow.http_token import is_token
+from eventflow.json_pointer import is_pointer
 from eventflow.network.host import check_http_url
 from eventflow.senders.table import NO_SENDER, OWN_HMAC
 from eventflow.senders.vocabulary import (
@@ -61,7 +61,7 @@ def _status(value: object) -> object:
 
 
 def _pointer(value: str) -> str:
-    if value and not _POINTER.fullmatch(value):
+    if not is_pointer(value):
         raise ValueError("a JSON pointer is expected, such as /data/id, in which ~ is written ~0")
     return value
 
@@ -70,7 +70,6 @@ def _texts(places: Iterable[Place]) -> tuple[Text, ...]:
     return tuple(Text(parts=(place,)) for place in places)
 
 
-_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 OwnHeader = Annotated[str, AfterValidator(_header_name)]
 OwnPointer = Annotated[str, AfterValidator(_pointer)]
 

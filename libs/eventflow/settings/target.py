@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from eventflow.control.overrides import RATE_MAX_PER_S, RATE_MIN_PER_S
+from eventflow.json_pointer import is_pointer
 from eventflow.network.http_proxy import Proxy, parse_proxy_url
 from eventflow.network.tls_files import TlsFiles
 from eventflow.settings.egress import (
@@ -23,7 +24,6 @@ from eventflow.settings.secret_text import check_secret
 UNITS_MIN = 0.000001
 
 _STATUSES = re.compile(r"([2-5])xx|([2-5]\d\d)(?:\s*-\s*([2-5]\d\d))?", re.ASCII | re.IGNORECASE)
-_POINTER = re.compile(r"(/([^~/]|~[01])*)+")
 
 
 def _increasing(value: tuple[float, ...]) -> tuple[float, ...]:
@@ -44,7 +44,7 @@ def _statuses(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _pointer(value: str) -> str:
-    if not _POINTER.fullmatch(value):
+    if not (value and is_pointer(value)):
         raise ValueError("a JSON pointer (RFC 6901) is expected, such as /data/id or /errors/0")
     return value
 
