@@ -19,9 +19,7 @@ from eventflow.senders.template import Field, Optional, Part, parse_template
 from eventflow.senders.vocabulary import (
     FORM,
     Basic,
-    Certificate,
     Condition,
-    Ed25519,
     FirstMember,
     FormField,
     Header,
@@ -29,7 +27,6 @@ from eventflow.senders.vocabulary import (
     Item,
     Place,
     Pointer,
-    Proxied,
     Query,
     Scheme,
     Sender,
@@ -114,7 +111,7 @@ def sample_of(sender: Sender, *, secrets: Sequence[str], url: str, event_id: str
     """
     for scheme in sender.authentication:
         usable = secrets_for(scheme, secrets)
-        if usable and not isinstance(scheme, Ed25519 | Certificate | Proxied):
+        if usable and isinstance(scheme, Hmac | Token | Basic):
             sample = _unsigned(sender, scheme, url=url, event_id=event_id, now=now)
             _authenticate(sample, scheme, usable[0], now)
             sample.event_id = _id_of(sender, sample)
@@ -186,7 +183,7 @@ def _fulfill(sample: Sample, condition: Condition) -> None:
         sample.put(condition.place, str(_VALUE if condition.equals is None else condition.equals))
 
 
-def _authenticate(sample: Sample, scheme: Scheme, secret: str, now: datetime) -> None:
+def _authenticate(sample: Sample, scheme: Hmac | Token | Basic, secret: str, now: datetime) -> None:
     match scheme:
         case Hmac():
             _sign(sample, scheme, secret, now)
@@ -194,8 +191,6 @@ def _authenticate(sample: Sample, scheme: Scheme, secret: str, now: datetime) ->
             sample.put(place, f"{prefix}{secret}")
         case Basic():
             sample.headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
-        case Ed25519() | Certificate() | Proxied():
-            raise CannotSignError("only the sender has the key")
         case _:
             assert_never(scheme)
 

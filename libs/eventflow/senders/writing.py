@@ -10,8 +10,8 @@ from eventflow.senders.vocabulary import Sender, Text
 
 def as_toml(sender: Sender, *, name: str) -> str:
     """Return the table of a sender under another name. Reading it gives the same sender."""
-    described = _table_of(sender) | {"name": name}
-    del described["name"]
+    described = _table_of(sender)
+    del described["name"]  # the name of the table
     lines = [f"[senders.{name}]"]
     tables: dict[str, Any] = {}
     for key, value in described.items():

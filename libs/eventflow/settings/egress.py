@@ -1,4 +1,4 @@
-"""Checks of the values in `[target]` that form requests and their connections: URLs, headers, proxy, files. Pure."""
+"""Checks of the values in `[target]` that form requests and their connections: URLs, headers, files. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,6 @@ from pydantic import SecretStr
 from eventflow.attribute_template import path_template_of, template_of
 from eventflow.http_token import is_token
 from eventflow.network.host import check_http_url
-from eventflow.network.http_proxy import parse_proxy_url
 from eventflow.settings.value_text import check_expanded, check_path
 
 _FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding", "trailer", "expect", "upgrade"})
@@ -45,16 +44,6 @@ def checked_url(value: str) -> str:
     except ValueError as error:
         advice = "; set EVENTFLOW_TARGET__HEADERS instead" if "password" in str(error) else ""
         raise ValueError(f"{error}{advice}") from None
-    return value
-
-
-def checked_proxy(value: SecretStr) -> SecretStr:
-    """Return the URL of a proxy.
-
-    Raises:
-        ValueError: It cannot be used.
-    """
-    parse_proxy_url(value.get_secret_value())
     return value
 
 

@@ -13,7 +13,6 @@ from eventflow.network.tls_files import TlsFiles
 from eventflow.settings.egress import (
     checked_headers,
     checked_path,
-    checked_proxy,
     checked_target_url,
     checked_url,
     json_object,
@@ -81,7 +80,7 @@ class TargetSettings(Section):
         description="JSON object of headers, such as authorization; `{id}`, `{type}`, `{source}`, `{subject}` and "
         "`{flow}` in a value are each event's own, and `{{` is a literal brace",
     )
-    proxy: Annotated[SecretStr, AfterValidator(checked_proxy)] | None = Field(
+    proxy: Annotated[SecretStr, checked_by(parse_proxy_url)] | None = Field(
         None,
         description="HTTP proxy for all connections to the target and to `oauth2_token_url`, such as "
         "`http://user:password@proxy:3128`; the variables `HTTP_PROXY` and `HTTPS_PROXY` are never used",
