@@ -121,7 +121,7 @@ def cursor_in(parameters: Parameters) -> Cursor | None:
         return None
     try:
         return Cursor.parse(text)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise InvalidInputError(f"after: {error}") from None
 
 

@@ -1,14 +1,11 @@
 """Authentication by a proxy in front, which checks the password and sends the name of the operator."""
 
-from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network
-
 import structlog
 from aiohttp import web
 from typing_extensions import override
 
 from eventflow.users import is_name
-from eventflow_console.auth.peers import is_within
+from eventflow_console.auth.peers import Networks, is_within
 from eventflow_console.auth.user import Authenticator
 from eventflow_console.metrics import ConsoleMetrics
 from eventflow_console.refusals import RequestRefusedError
@@ -19,7 +16,7 @@ log = structlog.stdlib.get_logger()
 class Proxy(Authenticator):
     """Takes the name from a header, in requests from trusted proxies only."""
 
-    def __init__(self, *, header: str, trusted: Sequence[IPv4Network | IPv6Network], metrics: ConsoleMetrics) -> None:
+    def __init__(self, *, header: str, trusted: Networks, metrics: ConsoleMetrics) -> None:
         self._header = header
         self._trusted = trusted
         self._metrics = metrics
