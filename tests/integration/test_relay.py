@@ -10,8 +10,9 @@ import pytest
 
 from eventflow.topology import Lane, lane_queue
 from tests.support.cli import Command
+from tests.support.databases import connected
 from tests.support.otlp import OtlpReceiver
-from tests.support.outbox import arrived, connected, ids, insert_rows, make_outbox, outbox_of, put_rows, until_empty
+from tests.support.outbox import arrived, ids, insert_rows, make_outbox, outbox_of, put_rows, until_empty
 from tests.support.services import relay, starting
 from tests.support.wait import eventually
 

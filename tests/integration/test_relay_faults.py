@@ -18,9 +18,9 @@ from sandbox.broker.node import PrivateNode
 from sandbox.database.server import PrivateServer
 from sandbox.ports import LOOPBACK, free_port
 from tests.support.amqp import Amqp
-from tests.support.databases import empty_database, execute, fetch
+from tests.support.databases import connected, empty_database, execute, fetch
 from tests.support.nodes import memory_alarm
-from tests.support.outbox import arrived, connected, ids, insert_rows, make_outbox, outbox_of, put_rows, until_empty
+from tests.support.outbox import arrived, ids, insert_rows, make_outbox, outbox_of, put_rows, until_empty
 from tests.support.pgbouncer import running_pgbouncer
 from tests.support.policies import policies_on
 from tests.support.postgres_proxy import Loss, PostgresProxy

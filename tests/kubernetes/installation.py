@@ -21,6 +21,7 @@ from tests.chaos.world import ids_in
 from tests.kubernetes.commands import CommandError, Kubectl, run
 from tests.kubernetes.surroundings import Surroundings
 from tests.support.amqp import Amqp
+from tests.support.kubernetes import with_values
 from tests.support.wait import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +87,7 @@ class Installation:
             values: Values of the chart besides the usual ones.
         """
         path = Path(self._directory.name) / "values.json"
-        path.write_text(json.dumps(_merged(self._values(image or self.surroundings.image), values)))
+        path.write_text(json.dumps(with_values(self._values(image or self.surroundings.image), values)))
         await self.helm("upgrade", "--install", RELEASE, str(CHART), f"--values={path}", "--history-max=5")
         await self.ready()
 
@@ -266,12 +267,3 @@ def _balanced_service() -> dict[str, Any]:
             "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
         },
     }
-
-
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with changes; both may be nested."""
-    merged = dict(values)
-    for key, change in changes.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, change) if isinstance(old, Mapping) and isinstance(change, Mapping) else change
-    return merged

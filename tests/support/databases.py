@@ -40,19 +40,23 @@ async def empty_database(server_url: str, options: str = "") -> AsyncIterator[st
         await execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def execute(url: str, sql: str, *arguments: object) -> None:
-    """Run a statement on a connection of its own."""
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """Yield a connection of any program."""
     connection = await asyncpg.connect(url, statement_cache_size=0)
     try:
-        await connection.execute(sql, *arguments)
+        yield connection
     finally:
         await connection.close()
+
+
+async def execute(url: str, sql: str, *arguments: object) -> None:
+    """Run a statement on a connection of its own."""
+    async with connected(url) as connection:
+        await connection.execute(sql, *arguments)
 
 
 async def fetch(url: str, sql: str, *arguments: object) -> list[asyncpg.Record]:
     """Return the rows of a query on a connection of its own."""
-    connection = await asyncpg.connect(url, statement_cache_size=0)
-    try:
+    async with connected(url) as connection:
         return await connection.fetch(sql, *arguments)
-    finally:
-        await connection.close()

@@ -1,8 +1,6 @@
 """The outbox of a test: its tables, rows of any program, and what has arrived of them."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -12,7 +10,7 @@ from eventflow.database.schema import DATABASE
 from eventflow.postgres.connections import MIGRATING
 from eventflow.topology import Lane, lane_queue
 from tests.support.amqp import Amqp
-from tests.support.databases import fetch
+from tests.support.databases import connected, fetch
 from tests.support.wait import eventually
 
 
@@ -34,16 +32,6 @@ async def insert_rows(connection: "asyncpg.Connection[Any]", ids: list[str], **c
         ids,
         *columns.values(),
     )
-
-
-@asynccontextmanager
-async def connected(database: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
-    """Yield a connection of the application that owns the outbox."""
-    connection = await asyncpg.connect(database, statement_cache_size=0)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def put_rows(database: str, ids: list[str], **columns: object) -> None:

@@ -1,7 +1,8 @@
 from tests.kubernetes.catalogue import CASES
-from tests.kubernetes.installation import _all_nodes, _merged
+from tests.kubernetes.installation import _all_nodes
 from tests.kubernetes.network import deafness, isolation, muteness
 from tests.kubernetes.surroundings import Node, Surroundings
+from tests.support.kubernetes import with_values
 
 NODES = tuple(Node(name=f"n{number}", address=f"10.0.0.{number}") for number in (1, 2, 3))
 BARE = Surroundings(
@@ -43,7 +44,7 @@ def test_services_know_every_broker() -> None:
 
 def test_changes_of_values_leave_their_neighbours() -> None:
     values = {"collector": {"spool": {"size": "1Gi"}, "replicas": 2}}
-    changed = _merged(values, {"collector": {"spool": {"drainTimeoutSeconds": None}}})
+    changed = with_values(values, {"collector": {"spool": {"drainTimeoutSeconds": None}}})
     assert changed == {"collector": {"spool": {"size": "1Gi", "drainTimeoutSeconds": None}, "replicas": 2}}
 
 
