@@ -95,6 +95,7 @@ def test_an_event_without_the_attribute_is_named_in_the_error() -> None:
 
 @given(values=st.lists(attributes(max_size=40), min_size=3, max_size=3))
 @example(values=["..", "a/../b", "%2e%2e"])
+@example(values=["/", "/", "0"])
 @pytest.mark.parametrize("url", ["https://h.test/v1/{id}/o-{type}/x?s={subject}&t=1", "https://h.test/v1/{type}{id}"])
 def test_no_value_leaves_its_place(url: str, values: list[str]) -> None:
     """Host, depth of the path, number of parameters and the rest of both are those of the template."""
@@ -120,7 +121,8 @@ def check_place(url: str, event_id: str, kind: str, subject: str) -> None:
     assert sent.path.count("/") == expected.path.count("/")
     assert sent.query.count("&") == expected.query.count("&")
     # A server that decodes the path first, and then resolves it, stays below the fixed beginning.
-    assert normpath(unquote(sent.path).replace("\\", "/")).startswith("/v1/")
+    resolved = normpath(unquote(sent.path).replace("\\", "/"))
+    assert f"{resolved}/".startswith("/v1/")  # `normpath` drops a slash at the end
     assert URL(f"https://h.test{path}", encoded=True).raw_path_qs == path
     if "s=" in url:
         assert URL(f"https://h.test{path}").query["s"] == subject
