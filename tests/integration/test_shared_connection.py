@@ -254,25 +254,21 @@ async def test_a_few_sessions_start_at_a_time_and_all_start(broker_url: str) -> 
 async def test_sessions_that_wait_for_their_turn_keep_a_new_connection(broker_url: str) -> None:
     """Otherwise flows that always fail at once, and have the first turns, would keep the others from theirs."""
     shared = SharedConnection([broker_url], name="shared")
-    seen: set[int] = set()
+    last, failed = shared.seat(name="last"), list[Connection]()
 
-    def keeping(seat: Seat, *, proves: bool) -> asyncio.Task[None]:
-        async def session(connection: Connection) -> None:
-            seen.add(id(connection))
-            if not proves:
-                raise BrokerUnavailableError("its own queue is broken")
-            seat.note_proof()
-            await asyncio.sleep(60)
+    async def fail(connection: Connection) -> None:
+        failed.append(connection)
+        raise BrokerUnavailableError("its own queue is broken")
 
-        return asyncio.create_task(seat.keep(session))
+    async def prove(_: Connection) -> None:
+        last.note_proof()
+        await asyncio.sleep(60)
 
-    running = [keeping(shared.seat(name="failing"), proves=False) for _ in range(STARTS_MAX + 1)]
-    await asyncio.sleep(0)  # so that these have the first turns
-    last = shared.seat(name="last")
-    running += [keeping(last, proves=True), asyncio.create_task(shared.run())]
+    first = [shared.seat(name="failing").keep(fail) for _ in range(STARTS_MAX)]
+    running = [asyncio.create_task(task) for task in (*first, last.keep(prove), shared.run())]
     try:
-        await eventually(lambda: last.proved_at_s > 0, what="the last one's proof")
-        assert len(seen) == 1
+        await eventually(lambda: len(failed) == 2 * STARTS_MAX, what="two failures of each")
+        assert len({id(connection) for connection in failed}) == 1
     finally:
         await cancel_and_wait(*running)
 

@@ -150,7 +150,7 @@ class Seat:
     Attributes:
         name: Shown in logs.
         proved_at_s: Monotonic time at which a majority of the brokers has last answered this session.
-        is_untried: Whether its first session on the connection starts.
+        is_untried: Whether its first session on the connection is starting.
         started: Lets another session start, once; None if this one does not start.
     """
 
