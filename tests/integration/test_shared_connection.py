@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from eventflow.amqp import consumer as consumers
+from eventflow.amqp import trials
+from eventflow.amqp.channel import closed_channel, until_closed
 from eventflow.amqp.connection import Connection
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
 from eventflow.amqp.shared import STARTS_MAX, Seat, SharedConnection
+from eventflow.amqp.trials import TRIALS_MAX
 from eventflow.delivery import Delivery
-from eventflow.errors import BrokerUnavailableError, DeliveryLostError
+from eventflow.errors import BrokerUnavailableError, DeliveryLostError, TopologyMismatchError
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, flow_specs, lane_queue
 from tests.integration.test_too_large import Held
@@ -94,6 +97,10 @@ async def consuming(
         await cancel_and_wait(*connected)
 
 
+async def answered(_: Connection) -> None:
+    """A trial that succeeds at once."""
+
+
 async def test_a_flow_whose_queue_is_deleted_starts_anew_and_the_other_on_its_connection_does_not(
     broker_url: str, flow: str, amqp: Amqp
 ) -> None:
@@ -165,7 +172,7 @@ async def test_a_connection_is_replaced_when_a_session_fails_and_no_other_has_re
             seen.append(connection)
             raise BrokerUnavailableError("no majority")
 
-        return asyncio.create_task(seat.keep(session))
+        return asyncio.create_task(seat.keep(session, trial=answered))
 
     running = [asyncio.create_task(shared.run()), failing(shared.seat(name="working"), proves=True)]
     try:
@@ -195,7 +202,10 @@ async def test_a_session_that_fails_at_once_does_not_end_the_first_sessions_of_t
         failed.append(connection)
         raise BrokerUnavailableError("its own queue is broken")
 
-    running = [asyncio.create_task(task) for task in (shared.run(), slow.keep(prove_late), failing.keep(fail))]
+    running = [
+        asyncio.create_task(task)
+        for task in (shared.run(), slow.keep(prove_late, trial=answered), failing.keep(fail, trial=answered))
+    ]
     try:
         await eventually(lambda: slow.proved_at_s > 0, what="the proof")
         assert begun == [failed[0]] == [failed[1]]
@@ -211,7 +221,7 @@ async def test_a_connection_on_which_all_first_sessions_have_failed_is_replaced(
         failed.append(connection)
         raise BrokerUnavailableError("no majority")
 
-    keeping = [shared.seat(name=name).keep(fail) for name in ("one", "two")]
+    keeping = [shared.seat(name=name).keep(fail, trial=answered) for name in ("one", "two")]
     running = [asyncio.create_task(task) for task in (shared.run(), *keeping)]
     try:
         await eventually(lambda: len({id(connection) for connection in failed}) == 2, what="another connection")
@@ -239,7 +249,7 @@ async def test_a_few_sessions_start_at_a_time_and_all_start(broker_url: str) -> 
             started.add(seat)
             await asyncio.sleep(60)
 
-        await seat.keep(session)
+        await seat.keep(session, trial=answered)
 
     seats = [shared.seat(name=str(number)) for number in range(5 * STARTS_MAX)]
     running = [asyncio.create_task(shared.run())]
@@ -247,6 +257,115 @@ async def test_a_few_sessions_start_at_a_time_and_all_start(broker_url: str) -> 
     try:
         await eventually(lambda: len(started) == 4 * STARTS_MAX, what="all that can start")
         assert most == STARTS_MAX
+    finally:
+        await cancel_and_wait(*running)
+
+
+async def test_sessions_that_fail_while_others_work_make_a_trial_a_few_at_a_time_before_they_start_again(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "TRIAL_PAUSE_S", 0.01)
+    shared = SharedConnection([broker_url], name="shared")
+    tried: list[Connection] = []
+    trying = [0, 0]  # first trials, and repeated ones
+    most = [0, 0]
+
+    async def prove(_: Connection) -> None:
+        working.note_proof()
+        await asyncio.sleep(60)
+
+    async def run(seat: Seat) -> None:
+        made = 0
+
+        async def session(connection: Connection) -> None:
+            assert connection not in tried
+            if made == 0:
+                raise BrokerUnavailableError("its own queue is broken")
+
+        async def trial(connection: Connection) -> None:
+            nonlocal made
+            tried.append(connection)
+            kind, made = min(made, 1), made + 1
+            trying[kind] += 1
+            most[kind] = max(most[kind], trying[kind])
+            await asyncio.sleep(0.1)
+            trying[kind] -= 1
+            if made <= 2:
+                raise BrokerUnavailableError("still broken")
+
+        await seat.keep(session, trial=trial)
+
+    working = shared.seat(name="working")
+    running = [asyncio.create_task(each) for each in (shared.run(), working.keep(prove, trial=answered))]
+    try:
+        await eventually(lambda: shared.proved_at_s() > 0, what="a proof")
+        failing = 3 * TRIALS_MAX
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(run(shared.seat(name=f"failing {number}")) for number in range(failing)))
+        assert len(tried) == 3 * failing
+        assert most == [TRIALS_MAX, TRIALS_MAX]
+        assert all(connection.wire.is_lost for connection in tried)
+    finally:
+        await cancel_and_wait(*running)
+
+
+async def test_flows_without_a_recent_proof_make_a_trial_after_the_loss_of_a_connection_with_an_unanswered_request(
+    broker_url: str,
+) -> None:
+    shared = SharedConnection([broker_url], name="shared")
+    working, resting, failing = (shared.seat(name=name) for name in ("working", "resting", "failing"))
+    sessions: list[Seat] = []
+    tried: list[Seat] = []
+
+    def keep(seat: Seat, *, proves: bool, fails: bool = False) -> asyncio.Task[None]:
+        async def session(connection: Connection) -> None:
+            sessions.append(seat)
+            seat.note_request()
+            if proves:
+                seat.note_proof()
+            if fails:
+                await eventually(lambda: working.proved_at_s > 0, what="a proof")
+                raise BrokerUnavailableError("no majority")
+            async with closed_channel(connection) as channel:
+                await until_closed(channel)
+
+        async def trial(_: Connection) -> None:
+            tried.append(seat)
+            await asyncio.sleep(60 if fails else 0)
+
+        return asyncio.create_task(seat.keep(session, trial=trial))
+
+    running = [keep(working, proves=True), keep(resting, proves=False), keep(failing, proves=False, fails=True)]
+    running.append(asyncio.create_task(shared.run()))
+    try:
+        await eventually(lambda: tried == [failing] and resting in sessions, what="the first trial")
+        assert shared._connection is not None
+        shared._connection.wire.abort()
+        await eventually(lambda: len(sessions) == 5, what="new sessions of the others")
+        assert tried == [failing, resting]
+    finally:
+        await cancel_and_wait(*running)
+
+
+async def test_a_queue_with_other_arguments_ends_the_trials_with_an_error(broker_url: str) -> None:
+    shared = SharedConnection([broker_url], name="shared")
+    working, failing = shared.seat(name="working"), shared.seat(name="failing")
+
+    async def prove(_: Connection) -> None:
+        working.note_proof()
+        await asyncio.sleep(60)
+
+    async def fail(_: Connection) -> None:
+        await eventually(lambda: working.proved_at_s > 0, what="a proof")
+        raise BrokerUnavailableError("its own queue is broken")
+
+    async def mismatch(_: Connection) -> None:
+        raise TopologyMismatchError("other arguments")
+
+    running = [asyncio.create_task(each) for each in (shared.run(), working.keep(prove, trial=answered))]
+    try:
+        with pytest.raises(TopologyMismatchError):
+            await failing.keep(fail, trial=mismatch)
     finally:
         await cancel_and_wait(*running)
 
@@ -264,8 +383,8 @@ async def test_sessions_that_wait_for_their_turn_keep_a_new_connection(broker_ur
         last.note_proof()
         await asyncio.sleep(60)
 
-    first = [shared.seat(name="failing").keep(fail) for _ in range(STARTS_MAX)]
-    running = [asyncio.create_task(task) for task in (*first, last.keep(prove), shared.run())]
+    first = [shared.seat(name="failing").keep(fail, trial=answered) for _ in range(STARTS_MAX)]
+    running = [asyncio.create_task(task) for task in (*first, last.keep(prove, trial=answered), shared.run())]
     try:
         await eventually(lambda: len(failed) == 2 * STARTS_MAX, what="two failures of each")
         assert len({id(connection) for connection in failed}) == 1

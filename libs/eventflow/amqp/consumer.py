@@ -21,6 +21,7 @@ from eventflow.amqp.channel import (
     cancellation_of,
     closed_channel,
     is_missing,
+    open_channel,
     until_cancelled,
     until_closed,
 )
@@ -195,7 +196,7 @@ class Consumer:
             TopologyMismatchError: A queue exists with other arguments.
         """
         self._stopping = self._is_silent = False
-        await self._seat.keep(self._session)
+        await self._seat.keep(self._session, trial=self._try)
 
     async def stop(self) -> None:
         """Accept no more deliveries. Those that arrived before this returns can still be settled."""
@@ -345,6 +346,14 @@ class Consumer:
                     # flows on the connection may still settle then.
                     connection.wire.abort()
 
+    async def _try(self, connection: Connection) -> None:
+        """Make the requests of a start that a majority must answer, on a connection that ends afterwards."""
+        await declare_queues(connection, self._specs, presence=self._presence)
+        channel = await open_channel(connection)
+        await answered("limit the prefetch", channel.basic_qos(prefetch_count=1))
+        for queue in (lease_queue(self._flow), *(lane_queue(self._flow, lane) for lane in Lane)):
+            await prove_majority(channel, queue)
+
     async def _consume_on(
         self, connection: Connection, channel: Channel, consuming: ConsumeChannel, measuring: Channel
     ) -> None:
@@ -353,7 +362,9 @@ class Consumer:
         await self._prove_majority(measuring)
         # The live lane last, because its consumers are counted: if the user lacks a right on one of the other lanes,
         # this process must not be counted.
+        self._seat.note_request()
         self._tags = [await self._consume(consuming, lane) for lane in sorted(Lane, key=lambda lane: lane is Lane.LIVE)]
+        self._seat.note_proof()
         self._connection, self._channel, self._consuming = connection, channel, consuming
         self._wake()
         try:
@@ -434,6 +445,7 @@ class Consumer:
         return await self._measure(channel, Lane.LIVE, began_s, is_proved=is_proved)
 
     async def _prove_majority(self, channel: Channel) -> None:
+        self._seat.note_request()
         await prove_majority(channel, lease_queue(self._flow))
         self._seat.note_proof()
 

@@ -96,13 +96,13 @@ async def prove_majority(channel: Channel, queue: str) -> None:
     closes the connection if the leader has just died, while a new consumer is offered to each member in turn.
 
     Args:
-        channel: A channel to consume on.
-        queue: A queue that never has a message. Its log keeps neither entry once the consumer is cancelled.
+        channel: A channel to consume on. Messages that the consumer is sent stay unsettled until it is closed.
+        queue: A quorum queue. Its log keeps neither entry once the consumer is cancelled.
 
     Raises:
         BrokerUnavailableError: No majority answers within 10 s, or the queue is gone, which closes the channel.
     """
-    answer = await answered(f"reach a majority for {queue}", channel.basic_consume(queue, _ignore, no_ack=True))
+    answer = await answered(f"reach a majority for {queue}", channel.basic_consume(queue, _ignore))
     await answered(f"leave {queue}", channel.basic_cancel(str(answer.consumer_tag)))
 
 
@@ -163,4 +163,4 @@ async def _refusal(trial: Awaitable[None]) -> list[str]:
 
 
 async def _ignore(_: DeliveredMessage) -> None:
-    """Do nothing with a delivery. There is none: the request is refused, or the queue is empty."""
+    """Do nothing with a delivery, so that it is requeued when its channel is closed."""

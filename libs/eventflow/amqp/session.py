@@ -144,6 +144,15 @@ async def _run(session: Session, connection: Connection, *, name: str) -> Ending
     return ending or failed_close
 
 
+async def run_once(url: str, *, name: str, session: Session) -> Ending | None:
+    """Connect to one broker and run a session there; return its ending, or None if the session returned."""
+    try:
+        connection = await connect(url, name=name)
+    except BrokerUnavailableError as error:
+        return Ending(error=error, reason=str(error), is_broker_suspect=True)
+    return await _run(session, connection, name=name)
+
+
 async def ending_of(session: Session, connection: Connection) -> Ending | None:
     """Run a session on a connection, which stays open; return its ending, or None if the session returned."""
     began_s = time.monotonic()

@@ -1,6 +1,6 @@
 """Connections that several flows share. Each flow has a seat: a session with channels of its own, which fails alone.
 
-A connection for each flow would cost the broker as much memory as two of its queues, and a socket on both sides. Three
+A connection for each flow would cost the broker as much memory as two of its queues, and a socket on both sides. Four
 rules keep the sessions on a connection apart (ADR 42):
 
 * A session that ends closes its channels, and the next one opens others. The other sessions are not affected.
@@ -9,6 +9,9 @@ rules keep the sessions on a connection apart (ADR 42):
 * The connection itself is replaced if it is lost. It is also replaced if a session fails on it, while no other one has
   reached a majority of the brokers lately or is still making its first try. In this case the broker may be the cause,
   so the next connection prefers another broker.
+* A session that fails while the broker answers others makes a trial before it starts again, on a connection of its own.
+  RabbitMQ closes the whole connection of a request that no majority answers: at once, or when its session has ended
+  long ago. So a flow whose own queues lose their majority interrupts the others once, and not at each new start.
 """
 
 import asyncio
@@ -19,6 +22,7 @@ from collections.abc import Callable, Sequence
 from eventflow.amqp.channel import RPC_TIMEOUT_S, closed_channel, is_refused, until_closed
 from eventflow.amqp.connection import Connection
 from eventflow.amqp.session import EndingLog, Session, ending_of, keep_connected
+from eventflow.amqp.trials import Trials
 from eventflow.errors import BrokerUnavailableError
 from eventflow.network.broker_url import parse_broker_url
 from eventflow.tasks import first_of
@@ -27,6 +31,9 @@ from eventflow.topology import permissions_command
 PROVED_WITHIN_S = RPC_TIMEOUT_S + 5.0
 """Age up to which a proof of a majority counts for a connection. If the broker loses the majority, all sessions that
 check it fail after `RPC_TIMEOUT_S`, and each of them forgets its own proof."""
+
+ANSWERED_WITHIN_S = RPC_TIMEOUT_S - 2.0
+"""Age up to which a proof of a majority is younger than a request that is given up after `RPC_TIMEOUT_S`."""
 
 STARTS_MAX = 4
 """Sessions of a connection that may start at a time: more than one, because one may wait for its timeout. A start takes
@@ -53,8 +60,10 @@ class SharedConnection:
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
         self._connected_at_s = -math.inf
+        self._is_doomed = False  # a request is left that no majority has answered, and that will end the connection
         self._given_up = asyncio.Event()
         self._starts = asyncio.Semaphore(STARTS_MAX)
+        self._trials = Trials(urls, advice=self._advice)
         self._claimed_at_s = -math.inf
 
     def seat(self, *, name: str) -> "Seat":
@@ -79,10 +88,11 @@ class SharedConnection:
         """Stay connected until cancelled."""
         await keep_connected(self._urls, name=self._name, session=self._session)
 
-    async def keep_session(self, session: Session, seat: "Seat") -> None:
+    async def keep_session(self, session: Session, seat: "Seat", *, trial: Session) -> None:
         """Run `session` on the connection, and again after each error; return when the session returns.
 
-        Each session waits for its turn to start, and starts until it has a proof of a majority.
+        Each session waits for its turn to start, and starts until it has a proof of a majority. After one that may have
+        failed because its own queues have lost their majority, a trial must succeed before the next.
         """
         endings = EndingLog(seat.name)
         connection: Connection | None = None
@@ -95,15 +105,21 @@ class SharedConnection:
                 ending = await ending_of(session, connection)
             finally:
                 seat.end_start()
-                seat.proved_at_s = -math.inf
+                is_doubtful, seat.proved_at_s = seat.is_doubtful, -math.inf
             if ending is None:
                 return
             if connection.wire.is_lost or connection is not self._connection:
-                continue  # `keep_connected` logs the loss, once for all sessions, and pauses
-            pause_s = endings.note(ending, advice=self._advice)
-            if not (is_refused(ending.error) or self._may_work):
-                self._given_up.set()
-            await asyncio.sleep(pause_s)
+                # `keep_connected` logs the loss, once for all sessions, and pauses
+                needs_trial = is_doubtful and self._is_lost_by_a_flow(connection)
+            else:
+                needs_trial = self._answers_others and not is_refused(ending.error)
+                self._is_doomed |= needs_trial and is_doubtful
+                pause_s = endings.note(ending, advice=self._advice)
+                if not (is_refused(ending.error) or self._may_work):
+                    self._given_up.set()
+                await asyncio.sleep(pause_s)
+            if needs_trial:
+                await self._trials.until_answered(trial, endings, name=f"{seat.name} trial")
 
     @property
     def _may_work(self) -> bool:
@@ -117,9 +133,20 @@ class SharedConnection:
         is_new = now_s - self._connected_at_s < RPC_TIMEOUT_S
         return is_proved or any(seat.is_untried for seat in self._seats) or (is_new and self._starts.locked())
 
+    def _is_lost_by_a_flow(self, connection: Connection) -> bool:
+        """Whether a request of one of several flows, which no majority has answered, may be the cause of the loss."""
+        is_closed_for_it = (connection.wire.close_reason or "").startswith("INTERNAL_ERROR")
+        return len(self._seats) > 1 and (self._is_doomed or is_closed_for_it)
+
+    @property
+    def _answers_others(self) -> bool:
+        """Whether a majority has answered another session since the one that has just failed made its last request."""
+        return time.monotonic() - self.proved_at_s() < ANSWERED_WITHIN_S
+
     async def _session(self, connection: Connection) -> None:
         async with closed_channel(connection) as watched:
             self._given_up.clear()
+            self._is_doomed = False
             self._connected_at_s = time.monotonic()
             self._connection = connection
             self._connected.set()
@@ -150,6 +177,7 @@ class Seat:
     Attributes:
         name: Shown in logs.
         proved_at_s: Monotonic time at which a majority of the brokers has last answered this session.
+        awaits_majority: Whether a majority of the brokers has not answered the latest request that needs one.
         is_untried: Whether its first session on the connection is starting.
         started: Lets another session start, once; None if this one does not start.
     """
@@ -159,21 +187,35 @@ class Seat:
         self._shared = shared
         self.name = name
         self.proved_at_s = -math.inf
+        self.awaits_majority = False
         self.is_untried = False
         self.started: Callable[[], None] | None = None
 
-    async def keep(self, session: Session) -> None:
+    async def keep(self, session: Session, *, trial: Session) -> None:
         """Run `session` on the shared connection, and again after each error; return when the session returns.
 
-        The session must close the channels that it opens.
+        Args:
+            session: Closes the channels that it opens.
+            trial: Makes the same requests that need a majority as the start of the session, on a connection that is
+                closed afterwards, and returns if all are answered.
 
         Raises:
-            TopologyMismatchError: Raised by the session. Another session could not help.
+            TopologyMismatchError: Raised by the session or the trial. Another session could not help.
         """
-        await self._shared.keep_session(session, self)
+        await self._shared.keep_session(session, self, trial=trial)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the flow may have lost its majority: a request is not answered, or the latest proof is old."""
+        return self.awaits_majority or time.monotonic() - self.proved_at_s > ANSWERED_WITHIN_S
+
+    def note_request(self) -> None:
+        """Note that the session makes a request now that only a majority of the brokers can answer."""
+        self.awaits_majority = True
 
     def note_proof(self) -> None:
         """Note that a majority of the brokers has just answered on the connection. So the session has started."""
+        self.awaits_majority = False
         self.proved_at_s = time.monotonic()
         self.end_start()
 
