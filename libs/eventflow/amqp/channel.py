@@ -24,12 +24,13 @@ CONNECTION_ERRORS = (AMQPError, PAMQPException, OSError, RuntimeError, TimeoutEr
 T = TypeVar("T")
 
 
-async def answered(action: str, request: Awaitable[T]) -> T:
-    """Wait for the broker's answer to a request, at most 10 s.
+async def answered(action: str, request: Awaitable[T], *, timeout_s: float = RPC_TIMEOUT_S) -> T:
+    """Wait for the broker's answer to a request.
 
     Args:
         action: The action of the request, as it is written after "cannot" in the error's text.
         request: A coroutine of the library.
+        timeout_s: Longest wait.
 
     Raises:
         BrokerUnavailableError: The broker refused it or did not answer, or the connection was lost.
@@ -37,7 +38,7 @@ async def answered(action: str, request: Awaitable[T]) -> T:
     # The deadline is ours, because that of the library uses `asyncio.wait_for`, which up to Python 3.11 swallows a
     # cancellation that arrives together with the answer.
     try:
-        async with asyncio.timeout(RPC_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             return await request
     except Exception as error:  # everything, because at the end of a stream the library raises a bare `Exception`
         raise BrokerUnavailableError(f"cannot {action}: {first_line(error)}") from error

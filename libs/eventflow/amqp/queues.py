@@ -9,7 +9,7 @@ import structlog
 from aiormq import Channel
 from aiormq.exceptions import ChannelPreconditionFailed
 
-from eventflow.amqp.channel import answered, is_missing, is_refused, open_channel
+from eventflow.amqp.channel import RPC_TIMEOUT_S, answered, is_missing, is_refused, open_channel
 from eventflow.amqp.connection import Connection, first_line
 from eventflow.amqp.presence import Presence
 from eventflow.errors import BrokerUnavailableError, TopologyMismatchError
@@ -109,13 +109,13 @@ async def depth_of(connection: Connection, queue: str) -> QueueDepth | None:
     return depth
 
 
-async def measure(channel: Channel, queue: str) -> QueueDepth:
+async def measure(channel: Channel, queue: str, *, timeout_s: float = RPC_TIMEOUT_S) -> QueueDepth:
     """Count a queue's ready messages and consumers, on a channel that the caller keeps for this purpose.
 
     Raises:
         BrokerUnavailableError: There is no such queue, which closes the channel, or the broker does not answer.
     """
-    answer = await answered(f"look up {queue}", channel.queue_declare(queue, passive=True))
+    answer = await answered(f"look up {queue}", channel.queue_declare(queue, passive=True), timeout_s=timeout_s)
     return QueueDepth(messages=answer.message_count or 0, consumers=answer.consumer_count or 0)
 
 

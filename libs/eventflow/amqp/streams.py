@@ -16,6 +16,10 @@ from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import first_of
 
 STREAM_PREFETCH = 100
+FOLLOW_TIMEOUT_S = 20
+"""Time limit of each request that begins to read a stream. If a node is silent, RabbitMQ 4.3 waits for it in these
+requests: until it notices the loss (19 s with `net_ticktime` 15), and then 7 s in each call of its coordinator."""
+
 STREAM_SILENCE_S = 0.5
 """Silence after which a reader has reached the end of the stream."""
 
@@ -66,10 +70,13 @@ class StreamReader:
         # The library sends one request at a time on a channel. Without the turn, a request would wait for those of all
         # other streams, and this wait would count as the broker's. With many streams, none would be in time.
         async with self._turn:
-            counted = (await measure(channel, queue)).messages
+            counted = (await measure(channel, queue, timeout_s=FOLLOW_TIMEOUT_S)).messages
             # "last" is the last chunk, not the last message: older messages of the chunk come first, and the latest one
             # counts.
-            await answered(action, channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"}))
+            consuming = channel.basic_consume(queue, deliver, arguments={"x-stream-offset": "last"})
+            await answered(action, consuming, timeout_s=FOLLOW_TIMEOUT_S)
+            # RabbitMQ 4 answers before it begins to read, and can take seconds in between. Silence counts from then on.
+            await self.check(timeout_s=FOLLOW_TIMEOUT_S)
         try:
             async with asyncio.timeout(RPC_TIMEOUT_S if counted else silence_s):
                 await has_come.wait()
@@ -77,6 +84,16 @@ class StreamReader:
             if counted:
                 raise BrokerUnavailableError(f"cannot {action}: {counted} messages, and none is delivered") from None
             on_empty()
+
+    async def check(self, *, timeout_s: float = RPC_TIMEOUT_S) -> None:
+        """Wait for an answer of the broker's process that delivers the messages of this reader.
+
+        It needs no other node of the broker, and comes after the messages that the process has sent before.
+
+        Raises:
+            BrokerUnavailableError: The broker does not answer.
+        """
+        await answered("check a reader of streams", self._channel.flow(active=True), timeout_s=timeout_s)
 
     async def until_ended(self) -> NoReturn:
         """Wait until reading ends.

@@ -26,6 +26,10 @@ class Channel:
         assert arguments
         await self._answer()
 
+    async def flow(self, *, active: bool) -> None:
+        assert active
+        await self._answer()
+
     async def _answer(self) -> None:
         self._waiting += 1
         self.most_waiting = max(self.most_waiting, self._waiting)
