@@ -68,6 +68,20 @@ class Networks:
         finally:
             _ip("-n", self._switch, "link", "set", port, "master", "switch")
 
+    @contextlib.contextmanager
+    def lost(self, host: Host) -> Iterator[None]:
+        """Drop all packets between a host and its peers, and its answers to clients, while the context is open."""
+        # Nothing is refused, as when a machine loses its power: packets of clients arrive, and answers have no route.
+        space = self._namespace(self.hosts.index(host) + 1)
+        head, _, last = host.address.rpartition(".")
+        clients = f"{head}.{int(last) - 1}/32"
+        with self.cut_off(host):
+            _ip("-n", space, "route", "add", "blackhole", clients)
+            try:
+                yield
+            finally:
+                _ip("-n", space, "route", "delete", "blackhole", clients)
+
     def _make(self) -> None:
         # The bridge has its own namespace, because Docker's firewall rules drop packets on bridges of the machine.
         _ip("netns", "add", self._switch)

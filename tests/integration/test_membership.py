@@ -7,11 +7,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
+import aio_pika
 import aiohttp
 import pytest
 
 from eventflow.control.lease import LOST_AFTER_S
-from eventflow.topology import Lane, lane_queue
+from eventflow.control.overrides import Overrides, encode_overrides
+from eventflow.topology import Lane, lane_queue, overrides_queue
 from sandbox.broker.node import PrivateNode
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
@@ -45,6 +47,10 @@ async def start(flow: str, target: ScriptedTarget) -> AsyncIterator[Start]:
 
 def is_control(link: Link) -> bool:
     return link.name.endswith(" control")
+
+
+def is_standby(link: Link) -> bool:
+    return link.name.endswith(" overrides")
 
 
 async def share_is(service: Service, http: aiohttp.ClientSession, share_per_s: float) -> None:
@@ -120,6 +126,54 @@ async def test_an_order_that_was_not_heard_is_learned_before_anything_is_sent_ag
         assert all(receipt.at_s < lost_s + 0.5 for receipt in target.receipts), "nothing since"
         assert (await command("resume", flow)).status == 0
         await eventually(lambda: target.receipts[-1].at_s > lost_s + 1, what="deliveries after the end of the pause")
+
+
+async def obeys(service: Service, flow: str, amqp: Amqp, *, paused: bool, times: int) -> None:
+    """Order a pause or its end, and wait until the service has logged that it obeys, for the given number of times."""
+    await amqp.publish(overrides_queue(flow), aio_pika.Message(encode_overrides(Overrides(is_paused=paused))))
+    logged = "flow.paused" if paused else "flow.resumed"
+    await eventually(lambda: len(service.logged(logged)) == times, within_s=LOST_AFTER_S, what=lambda: service.output)
+
+
+def readers(service: Service) -> int:
+    """Return how many times the service has connected to read orders."""
+    names = [line["connection"] for line in service.logged("broker.connected")]
+    return sum(name.endswith((" control", " overrides")) for name in names)
+
+
+async def test_with_two_brokers_an_order_arrives_over_either_and_an_old_one_never_after_a_newer_one(
+    start: Start, broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    await amqp.declare_flow(flow)
+    async with Proxy(broker_url) as first, Proxy(broker_url) as second:
+        service = start(f"{first.url},{second.url}")
+        await service.ready(http)
+        await eventually(lambda: readers(service) == 2, what="both connections")
+        with first.stalled(to_broker=False, applies=is_control):
+            await obeys(service, flow, amqp, paused=True, times=1)
+            await obeys(service, flow, amqp, paused=False, times=1)
+            await asyncio.sleep(LOST_AFTER_S)  # as long as the lease
+        # Of the three orders that the first connection brings now, only the last one is new.
+        with second.stalled(to_broker=False, applies=is_standby):
+            await obeys(service, flow, amqp, paused=True, times=2)
+        assert len(service.logged("flow.resumed")) == 1
+        assert service.logged("control.lost") == []
+        assert service.logged("broker.session_ended") == [], "the first connection has brought all orders"
+
+
+async def test_with_two_brokers_an_order_in_a_stream_that_was_declared_again_is_obeyed(
+    start: Start, broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+) -> None:
+    """Its offset is lower than those of the orders before."""
+    await amqp.declare_flow(flow)
+    service = start(f"{broker_url},{broker_url}")
+    await service.ready(http)
+    await obeys(service, flow, amqp, paused=True, times=1)
+    await obeys(service, flow, amqp, paused=False, times=1)
+    await amqp.delete(overrides_queue(flow))
+    await eventually(lambda: readers(service) == 4, what=lambda: f"both connected again:\n{service.output}")
+    await service.ready(http)
+    await obeys(service, flow, amqp, paused=True, times=2)
 
 
 async def test_a_processor_that_may_not_listen_never_joins(

@@ -55,6 +55,18 @@ async def test_a_session_that_breaks_is_followed_by_another_on_the_next_url_that
     assert begun == 3
 
 
+async def test_a_broker_that_another_connection_uses_is_tried_last(broker_url: str) -> None:
+    async def session(connection: Connection) -> None:
+        used.append(connection.url.host)
+
+    first, second = (broker_url.replace("127.0.0.1", host) for host in ("127.0.0.1", "localhost"))
+    assert first != second
+    used: list[str | None] = []
+    for in_use in ([], [first], [first, second]):
+        await keep_connected([first, second], name="test", session=session, in_use=in_use)
+    assert used == ["127.0.0.1", "localhost", "127.0.0.1"]
+
+
 async def test_a_publisher_whose_exchange_was_deleted_starts_anew_and_declares_it_again(
     broker_url: str, flow: str, amqp: Amqp
 ) -> None:

@@ -1,6 +1,7 @@
-"""A split between brokers, in the network: a leader is cut off in silence while all processors reach the target."""
+"""Brokers that are cut off in silence, in the network: a leader from its peers only, or a node from everything."""
 
 import asyncio
+import secrets
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,16 +9,22 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from eventflow.topology import Lane, lane_queue
+from eventflow.amqp.channel import answered, open_channel
+from eventflow.amqp.connection import closing, connect
+from eventflow.control.lease import LOST_AFTER_S
+from eventflow.control.overrides import Overrides, encode_overrides
+from eventflow.errors import BrokerUnavailableError
+from eventflow.topology import Lane, lane_queue, overrides_queue, overrides_spec
 from eventflow_processor.quota.roster import LEASE_S
 from sandbox.broker.cluster import Cluster
 from sandbox.broker.networks import Networks, NetworksNotAvailableError
 from sandbox.broker.node import NodeError
 from sandbox.target.rates import SlidingWindowMaximum
+from tests.integration.test_membership import readers
 from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.means import cannot
-from tests.support.services import Service, processor
+from tests.support.services import Service, processor, starting
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
 
@@ -32,9 +39,10 @@ PREFETCH = 400
 LINES = 50
 WATCHED_S = 10.0
 MOVED_WITHIN_S = 60.0
+CONFIRMED_WITHIN_S = 5.0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def networks() -> Iterator[Networks]:
     try:
         with Networks(3) as made:
@@ -43,11 +51,11 @@ def networks() -> Iterator[Networks]:
         pytest.skip(str(error))  # in CI too: rights on the network are nothing that must be had
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster(networks: Networks, node_directory: Path) -> Iterator[Cluster]:
     try:
         made = Cluster(
-            node_directory,
+            node_directory / secrets.token_hex(4),
             settings={"loopback_users": "none"},
             hosts=networks.hosts,
             erl_args=f"-kernel net_ticktime {NET_TICK_S}",
@@ -116,3 +124,53 @@ async def test_a_leader_without_a_majority_renews_no_lease(
                 if receipt.at_s >= cut_off_s:
                     window.add(receipt.at_s)
             assert window.maximum <= RATE_PER_S * WATCHED_S * 1.02 + 5
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(300)
+async def test_a_processor_obeys_orders_and_keeps_its_lease_when_a_node_vanishes(
+    networks: Networks, cluster: Cluster, target: ScriptedTarget, flow: str, http: aiohttp.ClientSession
+) -> None:
+    """With one connection for overrides it sent nothing for 53 to 69 s, until it could read their stream elsewhere."""
+    stream = overrides_queue(flow)
+    first, *others = cluster.nodes
+    async with Amqp(first.url) as amqp:
+        await amqp.declare_flow(flow)
+        await amqp.declare([overrides_spec(flow)])
+        await amqp.publish(lane_queue(flow, Lane.LIVE), message("before"))
+    leader = (
+        f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{stream}">>)), node(amqqueue:get_pid(Q))'
+    )
+    assert first.nodename in await asyncio.to_thread(first.evaluate, f"begin {leader} end")
+    service = processor(cluster.url, flow=flow, target_url=target.url)
+
+    async def order(overrides: Overrides) -> None:
+        """Publish overrides again and again until a broker confirms them: it first needs another leader."""
+
+        async def is_confirmed() -> bool:
+            try:
+                async with closing(await connect(others[-1].url, name="orders")) as connection:
+                    channel = await open_channel(connection, confirms=True)
+                    publishing = channel.basic_publish(encode_overrides(overrides), routing_key=stream)
+                    await answered("order", publishing, timeout_s=CONFIRMED_WITHIN_S)
+            except BrokerUnavailableError:
+                return False
+            return True
+
+        await eventually(is_confirmed, within_s=MOVED_WITHIN_S, what="overrides that a broker confirms")
+
+    async with starting(http) as start:
+        await start(service)
+        await eventually(lambda: target.ids == {"before"}, what="an event, delivered")
+        await eventually(lambda: readers(service) == 2, what="two readers")
+        with networks.lost(networks.hosts[0]):
+            await order(Overrides(is_paused=True))
+            await eventually(
+                lambda: bool(service.logged("flow.paused")), within_s=LOST_AFTER_S, what="the pause, obeyed"
+            )
+            async with asyncio.timeout(MOVED_WITHIN_S), Amqp(others[-1].url) as amqp:
+                await amqp.publish(lane_queue(flow, Lane.LIVE), message("after"))
+            await order(Overrides())
+            await eventually(lambda: "after" in target.ids, within_s=MOVED_WITHIN_S, what="an event, delivered")
+            assert service.logged("control.lost") == []
+            assert len(service.logged("control.found")) == 1, "the log goes back to the start"

@@ -103,7 +103,7 @@ class EndingLog:
         return REFUSED_PAUSE_S
 
 
-async def keep_connected(urls: Sequence[str], *, name: str, session: Session) -> None:
+async def keep_connected(urls: Sequence[str], *, name: str, session: Session, in_use: list[str] | None = None) -> None:
     """Run `session` on a connection, and on a new one after each error; return when the session returns.
 
     The brokers are tried in order, each 0.5 s after the one before, or immediately after that one has failed, until one
@@ -113,15 +113,20 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session) ->
         urls: URLs of the brokers, the preferred one first.
         name: Shown in logs and in the management UI.
         session: Called with each connection.
+        in_use: URLs of the brokers of connections that share this list. Each of them tries those of the others last.
 
     Raises:
         TopologyMismatchError: Raised by the session. Another session could not help.
     """
     brokers = [_Broker.of(url) for url in urls]
+    in_use = [] if in_use is None else in_use
     endings = EndingLog(name)
     while True:
-        broker, connection = await _connect_to_first(brokers, name=name)
+        apart = sorted(brokers, key=lambda broker: broker.url in in_use)
+        broker, connection = await _connect_to_first(apart, name=name)
+        in_use.append(broker.url)
         ending = await _run(session, connection, name=name)
+        in_use.remove(broker.url)
         if ending is None:
             return
         brokers.remove(broker)

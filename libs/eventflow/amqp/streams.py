@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
@@ -39,7 +39,7 @@ class StreamReader:
         await answered("set a prefetch", self._channel.basic_qos(prefetch_count=STREAM_PREFETCH))
 
     async def follow(
-        self, queue: str, *, on_body: Callable[[bytes], None], on_empty: Callable[[], None], silence_s: float
+        self, queue: str, *, on_message: Callable[[int, bytes], None], on_empty: Callable[[], None], silence_s: float
     ) -> None:
         """Read the last messages of a stream and each that follows; return when the first has arrived, or none exists.
 
@@ -48,7 +48,7 @@ class StreamReader:
 
         Args:
             queue: The stream.
-            on_body: Called with the body of each message.
+            on_message: Called with the offset of each message in the stream, and its body.
             on_empty: Called if the stream is empty.
             silence_s: Time to wait for a message that the broker has not counted.
 
@@ -60,7 +60,8 @@ class StreamReader:
 
         async def deliver(message: DeliveredMessage) -> None:
             has_come.set()
-            on_body(message.body)
+            headers = message.header.properties.headers or {}
+            on_message(cast("int", headers["x-stream-offset"]), message.body)
             # An ack of a stream settles nothing and only asks for more messages. A lost connection is noticed by
             # `until_ended`.
             with suppress(Exception):
@@ -95,6 +96,11 @@ class StreamReader:
         """
         await answered("check a reader of streams", self._channel.flow(active=True), timeout_s=timeout_s)
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the broker has cancelled a consumer: its stream may be deleted."""
+        return self._cancellation.is_set()
+
     async def until_ended(self) -> NoReturn:
         """Wait until reading ends.
 
@@ -118,7 +124,10 @@ async def last_of_stream(connection: Connection, queue: str) -> bytes | None:
     reader = StreamReader(channel)
     await reader.start()
     await reader.follow(
-        queue, on_body=bodies.put_nowait, on_empty=partial(bodies.put_nowait, None), silence_s=STREAM_SILENCE_S
+        queue,
+        on_message=lambda _, body: bodies.put_nowait(body),
+        on_empty=partial(bodies.put_nowait, None),
+        silence_s=STREAM_SILENCE_S,
     )
     last = None
     with suppress(TimeoutError):  # several may come, the last one at the end

@@ -1,6 +1,7 @@
-"""Lease on the connection that receives an operator's overrides: each answer of the broker on it renews the lease."""
+"""Lease on the connections that receive an operator's overrides: each answer of the broker on one renews the lease."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,11 +14,12 @@ log = structlog.stdlib.get_logger()
 
 
 class ControlLease:
-    """Lease that each successful check of the connection renews. It is lost at first."""
+    """Lease that each successful check of a connection renews. It is lost at first."""
 
     def __init__(self) -> None:
         self._found, self._lost = asyncio.Event(), asyncio.Event()
         self._lost.set()
+        self._began_s = -math.inf
         self._end: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[bool], None]] = []
 
@@ -49,6 +51,9 @@ class ControlLease:
 
         The start counts and not the answer, which may have waited in a socket while this process was suspended.
         """
+        if began_s < self._began_s:
+            return  # a slow answer on one connection, after a later check on the other
+        self._began_s = began_s
         if self._end is not None:
             self._end.cancel()
         self._end = asyncio.get_running_loop().call_at(began_s + LOST_AFTER_S, self._lose)

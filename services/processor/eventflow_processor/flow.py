@@ -58,8 +58,8 @@ from eventflow_processor.target.success import success_rule
 from eventflow_processor.turns import Turns
 
 LEAVE_AFTER_S = 2.0
-"""Time from the loss of the control connection until the flow is left; nothing is attempted meanwhile. If only this
-process has stood still, it finds the connection again at once and does not need to leave and join."""
+"""Time from the loss of the control lease until the flow is left; nothing is attempted meanwhile. If only this process
+has stood still, it has the lease again at once and does not need to leave and join."""
 
 log = structlog.stdlib.get_logger()
 
@@ -166,7 +166,7 @@ class Flow:
                 await asyncio.wait({consuming, lost}, return_when=asyncio.FIRST_COMPLETED)
                 if consuming.done():
                     return consuming.result()
-                log.error("flow.left", flow=self.name, reason="the control connection is lost")
+                log.error("flow.left", flow=self.name, reason="no overrides can be received")
                 await self.drain()
             finally:
                 await cancel_and_wait(consuming, lost)
@@ -202,6 +202,7 @@ async def wire_flow(
     for listener in (gate, quota, recent):
         shared.control.on_peer_message(name, listener.on_peer_message)
     shared.control.lease.on_change(gate.control_lost)
+    shared.control.on_peers_missed(gate.peers_missed)
 
     backlog = BacklogMonitor(lanes=lanes, metrics=metrics, quota=quota, gate=gate)
     membership = Membership(

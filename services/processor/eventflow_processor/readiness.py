@@ -38,7 +38,7 @@ def _obstacles_of_all(shared: Shared, stop: asyncio.Event) -> Iterator[str]:
     if stop.is_set():
         yield "it is stopping"
     if shared.control.lease.is_lost:
-        yield "its control connection is lost"
+        yield "it cannot receive overrides"
     match shared.publisher.state:
         case "down":
             yield "it has no connection to publish on"

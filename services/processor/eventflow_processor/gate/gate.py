@@ -100,7 +100,7 @@ class Gate:
         self._is_paused: bool | None = None  # by an operator; None until that is known
         self._overrides: Overrides | None = None
         self._is_control_lost = False
-        self._is_outdated = False  # the breaker's state is from before the control connection was lost
+        self._is_outdated = False  # the breaker's state is from before messages of peers could be missed
         self._probing = False
         self._successes = 0
         self._deferrals = _Memory()
@@ -254,10 +254,14 @@ class Gate:
         self._changed.set()
 
     def control_lost(self, is_lost: bool) -> None:
-        """Close while an operator's overrides and the pauses of peers could be missed (ADR 20)."""
+        """Close while an operator's overrides could be missed (ADR 20)."""
         self._is_control_lost = is_lost
         self._is_outdated |= is_lost
         self._changed.set()
+
+    def peers_missed(self) -> None:
+        """Take the breaker's state as outdated: broadcasts of peers could have been missed."""
+        self._is_outdated = True
 
     def on_peer_message(self, received: Broadcast) -> None:
         """Apply a broadcast of a peer."""

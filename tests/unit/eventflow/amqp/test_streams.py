@@ -44,7 +44,10 @@ async def test_no_request_waits_for_those_of_other_streams_within_its_own_time()
 
     async def follow(number: int) -> None:
         await reader.follow(
-            f"stream-{number}", on_body=lambda _: None, on_empty=lambda: empty.append(number), silence_s=SILENCE_S
+            f"stream-{number}",
+            on_message=lambda _, __: None,
+            on_empty=lambda: empty.append(number),
+            silence_s=SILENCE_S,
         )
 
     await asyncio.gather(*map(follow, range(50)))

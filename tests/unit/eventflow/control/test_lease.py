@@ -40,3 +40,13 @@ async def test_an_answer_that_comes_late_extends_from_its_question() -> None:
     lease.extend(now_s() - LOST_AFTER_S)
     async with asyncio.timeout(1):
         await lease.lost_for(0)
+
+
+async def test_a_slow_answer_does_not_shorten_what_a_later_check_has_granted() -> None:
+    lease, changes = ControlLease(), []
+    lease.on_change(changes.append)
+    lease.extend(now_s())
+    lease.extend(now_s() - LOST_AFTER_S)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert changes == [False]

@@ -283,16 +283,21 @@ def test_asking_whether_the_gate_is_open_makes_no_prober() -> None:
     assert not bench.sent
 
 
-def test_what_a_processor_knew_before_it_lost_its_control_connection_closes_no_peer() -> None:
+@pytest.mark.parametrize("has_overrides", [False, True])
+def test_what_a_processor_knew_before_it_lost_its_control_connection_closes_no_peer(*, has_overrides: bool) -> None:
     """Found by reading: a prober that came back shut the gates of peers for which the target was up again."""
     bench = Bench()
     one, two = bench.gate("a"), bench.gate("b")
     fail(one, "1", "2", "3", "4", "5")
-    one.control_lost(True)
+    if has_overrides:  # over its other connection
+        one.peers_missed()
+    else:
+        one.control_lost(True)
     del bench.gates["a"]
     two.on_peer_message(received(BreakerClosed(), sender="c"))
     bench.gates["a"] = one
-    one.control_lost(False)
+    if not has_overrides:
+        one.control_lost(False)
     one.broadcast_state()
     assert two.is_open
     bench.now_s += 1
