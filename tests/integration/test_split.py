@@ -174,3 +174,43 @@ async def test_a_processor_obeys_orders_and_keeps_its_lease_when_a_node_vanishes
             await eventually(lambda: "after" in target.ids, within_s=MOVED_WITHIN_S, what="an event, delivered")
             assert service.logged("control.lost") == []
             assert len(service.logged("control.found")) == 1, "the log goes back to the start"
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(300)
+async def test_the_share_of_a_lost_broker_goes_to_the_others(
+    networks: Networks, cluster: Cluster, target: ScriptedTarget, flow: str, http: aiohttp.ClientSession
+) -> None:
+    """RabbitMQ counts the consumers of a lost broker until it is back, so half of the quota was unused until then."""
+    live = lane_queue(flow, Lane.LIVE)
+    lost, *others = cluster.nodes
+    async with Amqp(lost.url) as amqp:
+        await amqp.declare_flow(flow)
+        messages = [message(str(number)) for number in range(EVENTS)]
+        await asyncio.gather(*(amqp.publish(live, *messages[part::LINES]) for part in range(LINES)))
+
+    def at(url: str) -> Service:
+        return processor(
+            url,
+            flow=flow,
+            target_url=target.url,
+            TARGET__RATE_PER_S=str(RATE_PER_S),
+            BROKER__MANAGEMENT_URL=others[0].management_url,
+        )
+
+    async def has_share(service: Service, *, of: int) -> None:
+        async def has() -> bool:
+            share_per_s = await service.metric(http, "eventflow_rate_share_units_per_second")
+            return share_per_s == pytest.approx(RATE_PER_S / of)
+
+        await eventually(has, within_s=MOVED_WITHIN_S, what=f"a share of 1/{of}")
+
+    async with starting(http) as start:
+        gone, staying = await start(at(lost.url)), await start(at(others[1].url))
+        await has_share(staying, of=2)
+        with networks.lost(networks.hosts[0]):
+            gone.process.kill()
+            await has_share(staying, of=1)
+        joined = await start(at(lost.url))
+        await has_share(staying, of=2)
+        await has_share(joined, of=2)

@@ -194,7 +194,7 @@ class Installation:
         return {
             "image": {"repository": repository, "tag": tag},
             "config": configuration(self.target_url),
-            "broker": {"existingSecret": "eventflow"},
+            "broker": {"existingSecret": "eventflow", "managementUrl": "http://rabbitmq:15672"},
             "sources": {"existingSecret": "eventflow-sources"},
             "console": {"enabled": False},
             "tests": {"enabled": False},

@@ -33,6 +33,7 @@ ANSWER_MAX_BYTES = 256 * 1024
 PAGE_QUEUES = 200
 PAGES_MAX = 100
 REASON_MAX_CHARACTERS = 200
+NO_MANAGEMENT_API = "the server there is not RabbitMQ's management API"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +96,47 @@ class Management:
                 query = f"page={page}&page_size={PAGE_QUEUES}&name={_quoted(OUR_QUEUES)}&use_regex=true"
                 answer = await self._ask("GET", f"queues/{_quoted(self.vhost)}?{query}&columns={','.join(columns)}")
                 if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
-                    raise ManagementError("the server there is not RabbitMQ's management API")
+                    raise ManagementError(NO_MANAGEMENT_API)
                 found += [queue for queue in answer["items"] if isinstance(queue, dict)]
                 count = answer.get("page_count")
                 if not isinstance(count, int) or page >= count:
                     return found
         raise ManagementError(f"it lists more than {PAGES_MAX * PAGE_QUEUES} queues")
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Yield a client, whose requests use the same connections again."""
+        connector = aiohttp.TCPConnector(resolver=HttpResolver(self._resolver), use_dns_cache=False)
+        async with aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False) as client:
+            yield client
+
+    async def queue(
+        self,
+        client: aiohttp.ClientSession,
+        name: str,
+        *,
+        columns: tuple[str, ...],
+        timeout_s: float = TIMEOUT_S,
+        is_live: bool = False,
+    ) -> Mapping[str, Any]:
+        """Return these columns of a queue. The values are not checked.
+
+        Args:
+            client: Of this API.
+            name: Its name.
+            columns: Names of the columns.
+            timeout_s: Limit.
+            is_live: Whether to ask for no statistics. With them, `online` and `members` can be 10 s old too.
+
+        Raises:
+            ManagementError: As for `queues`; also if there is no such queue.
+        """
+        path = f"queues/{_quoted(self.vhost)}/{_quoted(name)}?columns={','.join(columns)}"
+        async with _bounded(timeout_s):
+            answer = await self._request(client, "GET", f"{path}&disable_stats=true" if is_live else path)
+        if not isinstance(answer, dict):
+            raise ManagementError(NO_MANAGEMENT_API)
+        return answer
 
     async def queue_names(self) -> list[str]:
         """List the names of our queues.
@@ -121,22 +157,22 @@ class Management:
             await self._ask("PUT", f"policies/{_quoted(self.vhost)}/{_quoted(policy.name)}", policy.body)
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Send one request on a connection of its own; as `_request`."""
+        async with self.client() as client:
+            return await self._request(client, method, path, body)
+
+    async def _request(
+        self, client: aiohttp.ClientSession, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> Any:
         """Send one request; return the decoded answer, None if it has no content."""
-        async with (
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=HttpResolver(self._resolver), use_dns_cache=False),
-                auto_decompress=False,
-                trust_env=False,
-            ) as client,
-            client.request(
-                method,
-                URL(f"{self.url}/api/{path}", encoded=True),
-                json=body,
-                headers={"Authorization": f"Basic {self._credentials}", "Accept-Encoding": "identity"},
-                allow_redirects=False,
-                ssl=True if self.tls is None else await asyncio.to_thread(_context_for, self.tls),
-            ) as answer,
-        ):
+        async with client.request(
+            method,
+            URL(f"{self.url}/api/{path}", encoded=True),
+            json=body,
+            headers={"Authorization": f"Basic {self._credentials}", "Accept-Encoding": "identity"},
+            allow_redirects=False,
+            ssl=True if self.tls is None else await asyncio.to_thread(_context_for, self.tls),
+        ) as answer:
             if answer.status not in {200, 201, 204}:
                 raise ManagementError(_refusal(answer.status, self.login))
             content = await whole_body(answer, max_bytes=ANSWER_MAX_BYTES)
@@ -153,15 +189,15 @@ def _context_for(tls: Tls) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def _bounded() -> AsyncIterator[None]:
+async def _bounded(timeout_s: float = TIMEOUT_S) -> AsyncIterator[None]:
     """Limit a call in time, and translate every exception into a `ManagementError`."""
     try:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             yield
     except ManagementError:
         raise
     except TimeoutError as error:
-        raise ManagementError(f"no answer within {TIMEOUT_S:g} s") from error
+        raise ManagementError(f"no answer within {timeout_s:g} s") from error
     except Exception as error:  # on malformed answers, parsers raise errors that their libraries do not document
         raise ManagementError(_in_one_line(error)) from error
 

@@ -53,9 +53,9 @@ class BrokerSettings(Section):
     )
     management_url: Annotated[SecretStr, AfterValidator(_management_url)] | None = Field(
         None,
-        description="RabbitMQ's management API, such as `http://host:15672`, from which policies are read; without a "
-        "user in this URL, user and password of the first broker URL are used; over https, the authorities in the "
-        "`cacertfile` of that URL are trusted too; unset = policies are not read",
+        description="RabbitMQ's management API, such as `http://host:15672`, from which policies are read, and which "
+        "consumers are lost with a broker; without a user in this URL, user and password of the first broker URL are "
+        "used; over https, the authorities in the `cacertfile` of that URL are trusted too; unset = neither is known",
     )
 
     @model_validator(mode="after")

@@ -33,12 +33,13 @@ from eventflow.settings.root import Settings
 from eventflow.tasks import cancel_and_wait
 from eventflow.telemetry.metrics import exposition_of
 from eventflow.telemetry.tracers import tracer_for
-from eventflow.topology import CONTROL_EXCHANGE, QueueSpec, flow_specs
+from eventflow.topology import CONTROL_EXCHANGE, Lane, QueueSpec, flow_specs, lane_queue
 from eventflow_processor.backlog.depths import Depths
 from eventflow_processor.flow import Flow, Shared, wire_flow
 from eventflow_processor.guards import require_handlers, require_target_credentials, require_target_urls
 from eventflow_processor.observe.history_metrics import HistoryMetrics
 from eventflow_processor.observe.metrics import ProcessorMetrics
+from eventflow_processor.quota.broker_watch import LostBrokerWatch
 from eventflow_processor.readiness import obstacles_to, readiness_of
 from eventflow_processor.recording import Recording
 from eventflow_processor.report import FlowReporter
@@ -71,8 +72,9 @@ async def serve(settings: Settings) -> None:
     stop = lifecycle.stop_requested()
     async with AsyncExitStack() as stack:
         shared = _shared_of(settings, stack)
+        management = Management.of(settings.broker.management_url, settings.broker.urls[0])
         policies = PolicyWatch(
-            Management.of(settings.broker.management_url, settings.broker.urls[0]),
+            management,
             flows=settings.served_flows,
             on_look=partial(shared.metrics.set_policies, settings.served_flows),
         )
@@ -104,6 +106,9 @@ async def serve(settings: Settings) -> None:
             pid=os.getpid(),
         )
         stack.push_async_callback(cancel_and_wait, asyncio.create_task(policies.run()))
+        if management is not None:
+            watch = LostBrokerWatch(management, {lane_queue(flow.name, Lane.LIVE): flow.quota for flow in flows})
+            stack.push_async_callback(cancel_and_wait, asyncio.create_task(watch.run()))
         if shared.recording is not None:
             shared.recording.writer.start()
             stack.push_async_callback(shared.recording.writer.finish)  # after the drain, so that it has every attempt

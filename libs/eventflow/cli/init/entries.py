@@ -135,7 +135,7 @@ _BROKER = (
     Entry(
         key="management_url",
         value="http://127.0.0.1:15672",
-        comment="RabbitMQ's management API, which shows policies that could delete events",
+        comment="RabbitMQ's management API: policies that could delete events, and lost consumers",
         is_active=False,
     ),
 )

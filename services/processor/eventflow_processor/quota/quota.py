@@ -27,6 +27,7 @@ from eventflow.control.overrides import Overrides
 from eventflow.control.reports import CollectorReport, ProcessorReport
 from eventflow_processor.quota.bucket import Bucket, capacity_of
 from eventflow_processor.quota.introduction import Introduction, Newcomers, Peer
+from eventflow_processor.quota.lost import LostConsumers, Statistics
 from eventflow_processor.quota.rate import AimdRate
 from eventflow_processor.quota.roster import Roster
 from eventflow_processor.target.feedback import NOTHING, Feedback
@@ -82,6 +83,7 @@ class Quota:
         self._roster = Roster()
         self._introduction = Introduction()
         self._newcomers = Newcomers()
+        self._lost = LostConsumers()
         self._rate = AimdRate(rate_per_s)
         self._bucket: Bucket | None = None
         self._share_per_s = 0.0
@@ -113,6 +115,15 @@ class Quota:
     def processors(self) -> int:
         """Number of processors that share the quota; 0 while unknown."""
         return self._roster.processors
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether several consumers divide a quota now, so that it matters if one of them is lost.
+
+        At rest it does not matter, but lost ones that are known would soon be forgotten.
+        """
+        is_needed = self._lost.number > 0 or not self._is_resting
+        return self._bucket is not None and self._lost.counted > 1 and is_needed
 
     @property
     def configured_per_s(self) -> float:
@@ -165,12 +176,14 @@ class Quota:
     def joined(self) -> None:
         """Note that the consumer of this processor has been started."""
         self._roster.joined(now_s=self._clock_of_leases())
+        self._lost.someone_joined()
         self._introduction.begin()
         self._share()
 
     def left(self) -> None:
         """Note that the consumer of this processor is gone."""
         self._roster.left()
+        self._lost.left()
         self._newcomers.forget()
         self._share()
 
@@ -185,6 +198,7 @@ class Quota:
             is_proved: Whether a majority of the brokers answered in the check. Otherwise it renews no lease.
         """
         was_member = self._roster.is_member
+        consumers = self._lost.without_lost(consumers, began_s=began_s)
         is_successful = self._roster.consumers_counted(consumers, began_s=began_s, is_proved=is_proved)
         self._share()
         if self._roster.is_member and not was_member:
@@ -193,6 +207,22 @@ class Quota:
         if is_successful:
             self._answer_newcomers(began_s=began_s)
             self._introduce_itself(began_s=began_s)
+
+    def statistics_asked(self, statistics: Statistics | None, *, asked_s: float) -> None:
+        """Note the statistics of the events queue, which the management API was asked for at `asked_s`.
+
+        Args:
+            statistics: None if no broker is lost.
+            asked_s: Of the clock of leases.
+        """
+        before = self._lost.number
+        self._lost.asked(statistics, asked_s=asked_s)
+        if self._lost.number > before:
+            self._log.warning("quota.consumers_lost", lost=self._lost.number, counted=self._lost.counted)
+
+    def still_lost(self, brokers: frozenset[str], *, asked_s: float) -> None:
+        """Note that these brokers were still lost at `asked_s` of the clock of leases."""
+        self._lost.still_lost(brokers, asked_s=asked_s)
 
     def learn(self, result: Judged, *, sent_s: float) -> float:
         """Adjust the rate and the bucket to the answer of a request that was sent at `sent_s`.
@@ -229,6 +259,7 @@ class Quota:
                     self._step_down()
             case Joined(number=number):
                 self._newcomers.asked(received.sender, number=number, now_s=self._clock_of_leases())
+                self._lost.someone_joined()
                 self.check_at_once()
             case Counted() as counted:
                 self._learn_counted(counted, Peer(instance=received.sender, joins=counted.joins))
@@ -296,7 +327,11 @@ class Quota:
         return UNSTATED_PAUSE_S if rate_per_s is None else missing / rate_per_s
 
     def _lease_s(self) -> float:
-        return self._roster.lease_s(now_s=self._clock_of_leases())
+        now_s = self._clock_of_leases()
+        lease_s = self._roster.lease_s(now_s=now_s)
+        if self._roster.processors < self._lost.counted:  # the lost ones may be back after this time
+            return max(0.0, min(lease_s, self._lost.holds_until_s - now_s))
+        return lease_s
 
     def _share(self) -> None:
         """Fit the bucket to the share of this processor: the rate divided by the number of processors."""

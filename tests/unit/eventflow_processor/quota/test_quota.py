@@ -7,6 +7,7 @@ import pytest
 
 from eventflow.control.messages import Broadcast, ControlMessage, RateReduced
 from eventflow.control.overrides import RATE_MIN_PER_S, Overrides
+from eventflow_processor.quota.lost import Statistics
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.quota.roster import JOIN_S, LEASE_S
 from eventflow_processor.target.feedback import Feedback
@@ -274,3 +275,44 @@ async def test_a_newcomer_waits_if_one_of_the_others_divides_the_quota_among_few
     newcomer.consumers_counted(2, began_s=bench.now_s)
     assert newcomer.share_per_s == 50
     waiting.cancel()
+
+
+def lose_one_of_two(bench: Bench, quota: Quota, *, seconds: int) -> None:
+    """Let time pass in which one of two consumers is lost; the statistics are new every 5 s."""
+    for number in range(seconds):
+        bench.now_s += 1
+        bench.look(consumers=2)
+        statistics = Statistics(consumers=1, mark=str(number // 5), lost=frozenset({"rabbit@a"}))
+        quota.statistics_asked(statistics, asked_s=bench.now_s)
+
+
+async def test_the_share_of_a_lost_consumer_is_used_and_asked_for_at_rest_too() -> None:
+    bench = Bench()
+    quota = bench.quota("a")
+    quota.joined()
+    assert not quota.is_divided
+    bench.look(consumers=2)
+    assert quota.is_divided
+    quota.rested(is_resting=True)
+    assert not quota.is_divided, "at rest a lost one would cost nothing"
+    quota.rested(is_resting=False)
+    lose_one_of_two(bench, quota, seconds=30)
+    assert quota.processors == 1
+    assert quota.share_per_s == 100
+    quota.rested(is_resting=True)
+    assert quota.is_divided, "otherwise it would be forgotten"
+
+
+async def test_no_lease_outlasts_the_knowledge_that_a_broker_is_lost() -> None:
+    """When it is back, its processors send after JOIN_S."""
+    bench = Bench()
+    quota = bench.quota("a")
+    quota.joined()
+    lose_one_of_two(bench, quota, seconds=30)
+    bench.now_s += JOIN_S - 0.1
+    bench.look(consumers=2)
+    assert quota.share_per_s == 100
+    bench.now_s += 0.2
+    assert quota.share_per_s == 0, "the lease of the check would last for 3 s"
+    bench.look(consumers=2)
+    assert quota.share_per_s == 50

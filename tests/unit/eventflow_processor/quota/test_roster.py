@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from eventflow.amqp.consumer import POLL_S
 from eventflow_processor.quota.introduction import Introduction, Newcomers, Peer
+from eventflow_processor.quota.lost import TICK_S as STATISTICS_EVERY_S
+from eventflow_processor.quota.lost import LostConsumers, Statistics
 from eventflow_processor.quota.roster import APART_S, JOIN_S, LEASE_S, Roster
 from tests.support.cases import CASES
 
@@ -36,6 +38,8 @@ class Member:
         is_resting: Whether it looks rarely, because no event comes. It spends all the same, as if one came.
         is_mute: Whether its messages are lost.
         is_out: Whether it has no consumer, but receives messages.
+        asks_at_s: When it asks for the statistics next.
+        is_lost: Whether the broker with its consumer is lost, so that its consumer is counted for as long as it is.
         lag_s: Time for which messages to it are on their way.
         sees_past: Whether its next look is answered from the state before the latest change, if it is a member.
     """
@@ -48,16 +52,20 @@ class Member:
     is_resting: bool = False
     is_mute: bool = False
     is_out: bool = False
+    is_lost: bool = False
     lag_s: float = TICK_S
     sees_past: bool = False
     roster: Roster = field(default_factory=Roster)
     introduction: Introduction = field(default_factory=Introduction)
     newcomers: Newcomers = field(default_factory=Newcomers)
+    lost: LostConsumers = field(default_factory=LostConsumers)
+    asks_at_s: float = 0.0
 
     def left(self) -> None:
         self.is_out = True
         self.newcomers.forget()
         self.roster.left()
+        self.lost.left()
 
     def joined(self, now_s: float) -> None:
         self.left()
@@ -85,6 +93,12 @@ class Flow:
     messages: list[Message] = field(default_factory=list)
     joins: int = 0
     consumers_before: int = 0
+    lost: int = 0  # consumers of lost brokers whose processors have ended or joined again
+    lost_brokers: frozenset[str] = frozenset()
+    is_management_silent: bool = False
+    statistics: list[tuple[float, Statistics]] = field(default_factory=list)
+    statistics_lag_s: float = 0.0
+    are_statistics_stuck: bool = False
 
     def join(self, *, is_old: bool = False) -> None:
         self.joins += 1
@@ -121,12 +135,48 @@ class Flow:
             member.sees_past = True
 
     def end(self, number: int) -> None:
-        if self.members:
-            del self.members[number % len(self.members)]
+        for member in self.of(number):
+            self.lost += member.is_lost
+            self.members.remove(member)
 
     def lose(self, number: int, *, stands_still: bool) -> None:
         if self.members and (member := self.members[number % len(self.members)]).cut_off_at_s > self.now_s:
             member.cut_off_at_s, member.is_running = self.now_s, not stands_still
+
+    def lose_broker(self, number: int) -> None:
+        """One of them is connected to a broker that is lost, and may be connected to another one again later."""
+        self.lost_brokers |= {str(number % 2)}
+        self.are_statistics_stuck = False
+        for member in self.of(number):
+            if member.cut_off_at_s > self.now_s and not member.is_out:
+                member.cut_off_at_s, member.is_lost = self.now_s, True
+
+    def reconnect(self, number: int) -> None:
+        for member in self.of(number):
+            if member.is_lost:
+                self.lost += 1
+                self._find_broker(member)
+
+    def lost_brokers_return(self) -> None:
+        """RabbitMQ ends the consumers of processors that are gone. The others have lost their session, and join."""
+        self.lost_brokers, self.lost = frozenset(), 0
+        for member in self.members:
+            if member.is_lost:
+                self._find_broker(member)
+
+    def _find_broker(self, member: Member) -> None:
+        member.is_lost, member.cut_off_at_s = False, math.inf
+        member.joined(self.now_s)
+
+    def delay_statistics(self, number: int) -> None:
+        self.statistics_lag_s = number * STATISTICS_EVERY_S / 4
+
+    def stop_statistics(self, number: int) -> None:
+        """They wait for a silent broker until its loss is noticed."""
+        self.are_statistics_stuck = True
+
+    def silence_management(self, number: int) -> None:
+        self.is_management_silent = number < 3
 
     def rest(self, number: int) -> None:
         """No event comes to one of them for a while."""
@@ -141,6 +191,8 @@ class Flow:
 
     def recover(self) -> None:
         """All go on: with their old consumers, or with new ones where the broker has dropped those."""
+        self.lost_brokers_return()
+        self.is_management_silent = self.are_statistics_stuck = False
         for member in self.members:
             if self.now_s - member.cut_off_at_s >= DROPPED_AFTER_S or member.is_out:
                 member.joined(self.now_s)
@@ -152,20 +204,29 @@ class Flow:
     def pass_time(self) -> None:
         self.now_s += TICK_S
         self._deliver()
-        consumers = sum(
-            self.now_s - member.cut_off_at_s < DROPPED_AFTER_S and not member.is_out for member in self.members
+        active = sum(
+            self.now_s - member.cut_off_at_s < DROPPED_AFTER_S and not member.is_out and not member.is_lost
+            for member in self.members
         )
+        consumers = active + self.lost + sum(member.is_lost for member in self.members)
+        if not self.now_s % STATISTICS_EVERY_S and not self.are_statistics_stuck:
+            found = Statistics(consumers=active, mark=str(len(self.statistics)), lost=self.lost_brokers)
+            self.statistics.append((self.now_s, found))
         for member in self.members:
             if not member.is_out and member.cut_off_at_s > self.now_s and self.now_s >= member.looks_at_s:
                 sees_past = member.sees_past and member.roster.is_member and self.consumers_before
                 self._look(member, self.consumers_before if sees_past else consumers)
                 member.sees_past = False
+            if self.now_s >= member.asks_at_s and not self.is_management_silent:
+                member.asks_at_s = self.now_s + POLL_S
+                member.lost.asked(self._statistics(), asked_s=self.now_s)
         self.consumers_before = consumers
 
     def _look(self, member: Member, consumers: int) -> None:
         began_s = self.now_s + AFTERWARDS_S
         member.looks_at_s = self.now_s + (REST_POLL_S if member.is_resting else POLL_S)
         roster = member.roster
+        consumers = member.lost.without_lost(consumers, began_s=began_s)
         if not roster.consumers_counted(consumers, began_s=began_s, is_proved=not member.is_resting):
             return
         for newcomer, number in member.newcomers.take_counted(began_s=began_s):
@@ -180,9 +241,16 @@ class Flow:
             if other is not member and not other.is_old:
                 self._send(member, other, self._question(other, member.name, asked or 0))
 
+    def _statistics(self) -> Statistics | None:
+        """Return the statistics that RabbitMQ has collected, with the present state of the brokers."""
+        before_s = self.now_s - self.statistics_lag_s
+        collected = [statistics for at_s, statistics in self.statistics if at_s <= before_s]
+        return replace(collected[-1], lost=self.lost_brokers) if collected and self.lost_brokers else None
+
     def _question(self, receiver: Member, newcomer: str, number: int) -> Callable[[], None]:
         def deliver() -> None:
             receiver.newcomers.asked(newcomer, number=number, now_s=self.now_s)
+            receiver.lost.someone_joined()
             receiver.looks_at_s, receiver.is_resting = self.now_s, False
 
         return deliver
@@ -215,7 +283,9 @@ class Flow:
         return sum(
             1 / member.roster.processors
             for member in self.members
-            if member.is_running and member.roster.lease_s(now_s=self.now_s) > 0
+            if member.is_running
+            and member.roster.lease_s(now_s=self.now_s) > 0
+            and (member.roster.processors >= member.lost.counted or self.now_s < member.lost.holds_until_s)
         )
 
 
@@ -227,6 +297,12 @@ CHANGES: Mapping[str, Callable[[Flow, int], None]] = {
     "end": Flow.end,
     "stall": lambda flow, number: flow.lose(number, stands_still=True),
     "cut": lambda flow, number: flow.lose(number, stands_still=False),
+    "lose a broker": Flow.lose_broker,
+    "reconnect": Flow.reconnect,
+    "the lost brokers return": lambda flow, _: flow.lost_brokers_return(),
+    "delay statistics": Flow.delay_statistics,
+    "stop statistics": Flow.stop_statistics,
+    "silence the management API": Flow.silence_management,
     "recover": lambda flow, _: flow.recover(),
     "rest": Flow.rest,
     "wake": Flow.wake,
@@ -292,6 +368,17 @@ def test_nor_when_many_join_and_leave_in_a_few_seconds(story: Story) -> None:
     play(flow, story)
 
 
+@settings(max_examples=3 * CASES)
+@given(st.integers(0, 4), stories(sorted(CHANGES.keys() - {"recover"}), ticks_max=24))
+def test_nor_while_a_broker_is_lost(lag: int, story: Story) -> None:
+    """The number of lost consumers is known after about half a minute."""
+    flow = Flow()
+    for _ in range(4):
+        flow.join()
+    flow.delay_statistics(lag)
+    play(flow, [("wake", 0, 80), ("lose a broker", 0, 60), ("lose a broker", 1, 0), ("reconnect", 0, 80), *story])
+
+
 @pytest.mark.parametrize(("is_old", "least_s", "most_s"), [(False, 1.0, 3.0), (True, JOIN_S, JOIN_S + POLL_S)])
 def test_newcomers_need_not_wait_unless_there_is_an_old_version(is_old: bool, least_s: float, most_s: float) -> None:
     flow = Flow()
@@ -303,6 +390,55 @@ def test_newcomers_need_not_wait_unless_there_is_an_old_version(is_old: bool, le
     while not all(member.roster.is_member for member in flow.members):
         flow.pass_time()
     assert least_s <= flow.now_s - began_s <= most_s
+
+
+@pytest.mark.parametrize("reconnects", [(), (0,), (1,), (0, 1)])
+@pytest.mark.parametrize("lag", range(5))
+def test_the_share_of_a_lost_broker_is_not_unused_until_it_is_back(reconnects: tuple[int, ...], lag: int) -> None:
+    flow = Flow()
+    for _ in range(3):
+        flow.join()
+    flow.delay_statistics(lag)
+    play(flow, [("wake", 0, 80), ("lose a broker", 0, 0), ("lose a broker", 1, 40)])
+    play(flow, [("reconnect", number, 2) for number in reconnects])
+    play(flow, [("wake", 0, 120)])
+    assert flow.spent_share == pytest.approx(1.0)
+    play(flow, [("the lost brokers return", 0, 60)])
+    assert flow.spent_share == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("lag", range(5))
+@pytest.mark.parametrize("phase", range(0, 20, 3))
+def test_a_return_that_nobody_has_seen_leaves_no_lost_consumers_behind(lag: int, phase: int) -> None:
+    flow = Flow()
+    for _ in range(5):
+        flow.join()
+    flow.delay_statistics(lag)
+    play(flow, [("wake", 0, 80), ("lose a broker", 0, 0), ("lose a broker", 2, 120), ("end", 0, 0), ("end", 1, 0)])
+    play(flow, [("silence the management API", 0, 40), ("the lost brokers return", 0, 80)])
+    flow.lost_brokers = frozenset({"0"})
+    play(flow, [("silence the management API", 3, 120 + phase), ("join", 0, 0), ("join", 0, 60)])
+
+
+@pytest.mark.parametrize("phase", range(4))
+@pytest.mark.parametrize("silent", range(8))
+def test_a_broker_returns_while_the_management_api_is_silent(phase: int, silent: int) -> None:
+    flow = Flow()
+    for _ in range(4):
+        flow.join()
+    play(flow, [("wake", 0, 80), ("lose a broker", 0, 120 + phase), ("wake", 1, 20 + silent)])
+    play(flow, [("silence the management API", 0, 0), ("the lost brokers return", 0, 60)])
+
+
+@pytest.mark.parametrize("lag", range(5))
+@pytest.mark.parametrize("joins_s", range(0, 40, 5))
+def test_statistics_that_waited_for_a_lost_broker_name_no_lost_consumers(lag: int, joins_s: int) -> None:
+    flow = Flow()
+    for _ in range(3):
+        flow.join()
+    flow.delay_statistics(lag)
+    play(flow, [("wake", 0, 80), ("stop statistics", 0, 8), ("join, as an old version", 0, 4 * joins_s)])
+    play(flow, [("lose a broker", 3, 0), ("end", 3, 120)])
 
 
 def test_one_that_is_alone_need_not_wait() -> None:
