@@ -6,7 +6,7 @@ import pytest
 
 from eventflow.amqp import consumer as consumers
 from eventflow.amqp.channel import open_channel
-from eventflow.amqp.connection import Connection
+from eventflow.amqp.connection import Connection, close, connect
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.session import keep_connected
@@ -17,6 +17,7 @@ from eventflow.topology import Lane, flow_specs
 from sandbox.ports import free_port
 from tests.integration.test_too_large import Held, Nobody
 from tests.support.amqp import Amqp
+from tests.support.proxy import Proxy
 from tests.support.wait import eventually
 
 
@@ -65,6 +66,16 @@ async def test_a_broker_that_another_connection_uses_is_tried_last(broker_url: s
     for in_use in ([], [first], [first, second]):
         await keep_connected([first, second], name="test", session=session, in_use=in_use)
     assert used == ["127.0.0.1", "localhost", "127.0.0.1"]
+
+
+@pytest.mark.timeout(60)
+async def test_a_silent_broker_is_noticed_as_soon_as_a_silent_client(broker_url: str) -> None:
+    """A broker without power says nothing. The library alone noticed it after 33 to 38 s, RabbitMQ after 20 s."""
+    async with Proxy(broker_url) as proxy:
+        connection = await connect(proxy.url, name="test")
+        with proxy.stalled(to_broker=False):
+            await eventually(lambda: connection.wire.is_lost, within_s=25, what="a lost connection")
+    await close(connection)
 
 
 async def test_a_publisher_whose_exchange_was_deleted_starts_anew_and_declares_it_again(
