@@ -169,7 +169,9 @@ class Installation:
         definitions = (directory / "definitions.json").read_text()
         await self.kubectl.apply(
             _secret("rabbitmq", {"definitions.json": definitions, "erlang-cookie": "cookie-of-the-tests"}),
-            _secret("eventflow", {name: _all_nodes(url) for name, url in urls.items()}),
+            _secret(
+                "eventflow", {name: _all_nodes(url, first=first) for first, (name, url) in enumerate(urls.items())}
+            ),
         )
         await self.accept_keys(self.api_key)
 
@@ -237,9 +239,15 @@ async def _listens(port: int) -> bool:
     return True
 
 
-def _all_nodes(url: str) -> str:
-    """Return the URL of each broker: a service that knows all of them does not wait for one that has vanished."""
-    return ",".join(url.replace("@rabbitmq:", f"@rabbitmq-{number}.rabbitmq-nodes:") for number in range(BROKER_NODES))
+def _all_nodes(url: str, *, first: int) -> str:
+    """Return the URL of each broker: a service that knows all of them does not wait for one that has vanished.
+
+    Args:
+        url: That of the Service of RabbitMQ.
+        first: Number of the broker to begin with. Each service has another one, so that the loss of one affects few.
+    """
+    numbers = [(first + number) % BROKER_NODES for number in range(BROKER_NODES)]
+    return ",".join(url.replace("@rabbitmq:", f"@rabbitmq-{number}.rabbitmq-nodes:") for number in numbers)
 
 
 def _secret(name: str, files: Mapping[str, str]) -> dict[str, Any]:

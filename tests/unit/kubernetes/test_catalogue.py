@@ -36,10 +36,11 @@ def test_a_scenario_without_its_means_names_what_it_needs() -> None:
     assert "0.1.0" in missing["rolling upgrade from 0.1.0, and back"]
 
 
-def test_services_know_every_broker() -> None:
-    urls = _all_nodes("amqp://user:word@rabbitmq:5672/eventflow").split(",")
-    assert urls[2] == "amqp://user:word@rabbitmq-2.rabbitmq-nodes:5672/eventflow"
-    assert len(urls) == 3
+def test_services_know_every_broker_and_begin_with_different_ones() -> None:
+    urls = [_all_nodes("amqp://user:word@rabbitmq:5672/eventflow", first=first).split(",") for first in range(3)]
+    assert urls[0][2] == "amqp://user:word@rabbitmq-2.rabbitmq-nodes:5672/eventflow"
+    assert {frozenset(each) for each in urls} == {frozenset(urls[0])}
+    assert len({each[0] for each in urls}) == 3
 
 
 def test_changes_of_values_leave_their_neighbours() -> None:
