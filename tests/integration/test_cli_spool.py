@@ -130,11 +130,11 @@ async def test_killed_half_way_nothing_is_lost_and_one_window_at_most_is_sent_tw
     await amqp.declare(ingest_specs(flow))
     first = await eventflow.start("spool", "send", str(tmp_path))
 
-    async def some_arrived() -> bool:
-        return await amqp.depth(queue) > 0
+    async def more_than_a_window_arrived() -> bool:
+        return await amqp.depth(queue) > WINDOW_MAX_EVENTS  # so some are confirmed, and no longer in the file
 
     try:
-        await eventually(some_arrived, what="the first events in the queue")
+        await eventually(more_than_a_window_arrived, what="the first events in the queue")
     finally:
         first.kill()
         await first.wait()
