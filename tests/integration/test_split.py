@@ -211,6 +211,6 @@ async def test_the_share_of_a_lost_broker_goes_to_the_others(
         with networks.lost(networks.hosts[0]):
             gone.process.kill()
             await has_share(staying, of=1)
-        joined = await start(at(lost.url))
+        joined = await start(at(others[1].url))
         await has_share(staying, of=2)
         await has_share(joined, of=2)

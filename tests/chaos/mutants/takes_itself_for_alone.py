@@ -1,17 +1,20 @@
 """A processor that counts itself only, and so spends the whole quota of its flow."""
 
+from typing_extensions import override
+
 from eventflow_processor import __main__ as processor
 from eventflow_processor.quota import quota
-from eventflow_processor.quota.roster import Roster
+from eventflow_processor.quota.lost import LostConsumers
 
 
-class Mutant(Roster):
-    """Roster that never counts a peer."""
+class Mutant(LostConsumers):
+    """Takes every peer for lost, and knows this forever."""
 
-    def consumers_counted(self, consumers: int, *, began_s: float, is_proved: bool = True) -> None:
-        super().consumers_counted(min(consumers, 1), began_s=began_s, is_proved=is_proved)
+    @override
+    def without_lost(self, consumers: int, *, began_s: float) -> int:
+        return super().without_lost(min(consumers, 1), began_s=began_s)
 
 
 if __name__ == "__main__":
-    quota.Roster = Mutant  # type: ignore[misc]
+    quota.LostConsumers = Mutant  # type: ignore[misc]
     processor.main()
