@@ -94,6 +94,8 @@ class LostConsumers:
         """
         if consumers < 1:
             return consumers
+        # Those that a check no longer counts may be the lost ones, whose broker is back.
+        self._number = max(0, self._number - max(0, self.counted - consumers))
         self.counted = consumers
         self._counts.append((began_s, consumers))
         while len(self._counts) > 1 and self._counts[1][0] <= began_s - KEPT_S:

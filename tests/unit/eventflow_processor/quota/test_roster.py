@@ -369,6 +369,7 @@ def test_nor_when_many_join_and_leave_in_a_few_seconds(story: Story) -> None:
 
 
 @settings(max_examples=3 * CASES)
+@example(0, [("join", 0, 5), ("silence the management API", 0, 6), ("the lost brokers return", 0, 7)])
 @given(st.integers(0, 4), stories(sorted(CHANGES.keys() - {"recover"}), ticks_max=24))
 def test_nor_while_a_broker_is_lost(lag: int, story: Story) -> None:
     """The number of lost consumers is known after about half a minute."""
