@@ -54,21 +54,17 @@ class LostConsumers:
 
     Attributes:
         counted: Number of consumers that the latest check has found, with the lost ones; 0 if there is none.
+        number: Number of the lost ones among them, as far as it is known. It may hold no longer.
     """
 
     counted: int = 0
+    number: int = 0
     _counts: deque[tuple[float, int]] = field(default_factory=deque)  # by time, since a processor has joined
     _statistics: Statistics | None = None
     _active: int = 0  # the larger number of the latest two statistics
-    _number: int = 0
     _asked_s: float = -math.inf  # of the latest answer
     _lost_at_s: float = -math.inf  # of the latest answer about any queue
     _since_s: float = -math.inf  # of the first answer that named the same lost brokers
-
-    @property
-    def number(self) -> int:
-        """The number of lost consumers by the latest answer."""
-        return self._number
 
     @property
     def holds_until_s(self) -> float:
@@ -95,14 +91,14 @@ class LostConsumers:
         if consumers < 1:
             return consumers
         # Those that a check no longer counts may be the lost ones, whose broker is back.
-        self._number = max(0, self._number - max(0, self.counted - consumers))
+        self.number = max(0, self.number - max(0, self.counted - consumers))
         self.counted = consumers
         self._counts.append((began_s, consumers))
         while len(self._counts) > 1 and self._counts[1][0] <= began_s - KEPT_S:
             self._counts.popleft()
         if began_s > self.holds_until_s:
             return consumers
-        return max(1, consumers - max(0, min(self._number, consumers - self._active)))
+        return max(1, consumers - max(0, min(self.number, consumers - self._active)))
 
     def asked(self, statistics: Statistics | None, *, asked_s: float) -> None:
         """Note the answer to a question about the queue.
@@ -124,7 +120,7 @@ class LostConsumers:
         self._active = max(statistics.consumers, before.consumers if before is not None else 0)
         smallest = self._smallest(before_s=asked_before_s - MADE_S)
         if before is not None and smallest is not None and asked_s >= self._since_s + MADE_S:
-            self._number = max(0, smallest - self._active)
+            self.number = max(0, smallest - self._active)
 
     def still_lost(self, brokers: frozenset[str], *, asked_s: float) -> None:
         """Note an answer about another queue, which names these lost brokers."""
@@ -143,4 +139,4 @@ class LostConsumers:
         return smallest
 
     def _forget(self) -> None:
-        self._statistics, self._active, self._number = None, 0, 0
+        self._statistics, self._active, self.number = None, 0, 0

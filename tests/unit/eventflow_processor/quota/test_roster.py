@@ -320,6 +320,15 @@ def stories(changes: Iterable[str], *, ticks_max: int) -> st.SearchStrategy[Stor
     return st.lists(change, max_size=25)
 
 
+def flow_of(members: int, *, lag: int = 0) -> Flow:
+    """Return a flow with members that join now, and the lag of its statistics in quarters of their interval."""
+    flow = Flow()
+    for _ in range(members):
+        flow.join()
+    flow.delay_statistics(lag)
+    return flow
+
+
 def play(flow: Flow, story: Story) -> None:
     for change, number, ticks in story:
         CHANGES[change](flow, number)
@@ -360,9 +369,7 @@ BESIDE_A_SILENT_ONE = [
 @given(stories(sorted(CHANGES.keys() - {"stall", "recover", "rest", "wake"}), ticks_max=6))
 def test_nor_when_many_join_and_leave_in_a_few_seconds(story: Story) -> None:
     """The introduction of a newcomer takes about two seconds."""
-    flow = Flow()
-    for _ in range(3):
-        flow.join()
+    flow = flow_of(3)
     for _ in range(round(2 * JOIN_S / TICK_S)):
         flow.pass_time()
     play(flow, story)
@@ -373,10 +380,7 @@ def test_nor_when_many_join_and_leave_in_a_few_seconds(story: Story) -> None:
 @given(st.integers(0, 4), stories(sorted(CHANGES.keys() - {"recover"}), ticks_max=24))
 def test_nor_while_a_broker_is_lost(lag: int, story: Story) -> None:
     """The number of lost consumers is known after about half a minute."""
-    flow = Flow()
-    for _ in range(4):
-        flow.join()
-    flow.delay_statistics(lag)
+    flow = flow_of(4, lag=lag)
     play(flow, [("wake", 0, 80), ("lose a broker", 0, 60), ("lose a broker", 1, 0), ("reconnect", 0, 80), *story])
 
 
@@ -396,10 +400,7 @@ def test_newcomers_need_not_wait_unless_there_is_an_old_version(is_old: bool, le
 @pytest.mark.parametrize("reconnects", [(), (0,), (1,), (0, 1)])
 @pytest.mark.parametrize("lag", range(5))
 def test_the_share_of_a_lost_broker_is_not_unused_until_it_is_back(reconnects: tuple[int, ...], lag: int) -> None:
-    flow = Flow()
-    for _ in range(3):
-        flow.join()
-    flow.delay_statistics(lag)
+    flow = flow_of(3, lag=lag)
     play(flow, [("wake", 0, 80), ("lose a broker", 0, 0), ("lose a broker", 1, 40)])
     play(flow, [("reconnect", number, 2) for number in reconnects])
     play(flow, [("wake", 0, 120)])
@@ -411,10 +412,7 @@ def test_the_share_of_a_lost_broker_is_not_unused_until_it_is_back(reconnects: t
 @pytest.mark.parametrize("lag", range(5))
 @pytest.mark.parametrize("phase", range(0, 20, 3))
 def test_a_return_that_nobody_has_seen_leaves_no_lost_consumers_behind(lag: int, phase: int) -> None:
-    flow = Flow()
-    for _ in range(5):
-        flow.join()
-    flow.delay_statistics(lag)
+    flow = flow_of(5, lag=lag)
     play(flow, [("wake", 0, 80), ("lose a broker", 0, 0), ("lose a broker", 2, 120), ("end", 0, 0), ("end", 1, 0)])
     play(flow, [("silence the management API", 0, 40), ("the lost brokers return", 0, 80)])
     flow.lost_brokers = frozenset({"0"})
@@ -424,9 +422,7 @@ def test_a_return_that_nobody_has_seen_leaves_no_lost_consumers_behind(lag: int,
 @pytest.mark.parametrize("phase", range(4))
 @pytest.mark.parametrize("silent", range(8))
 def test_a_broker_returns_while_the_management_api_is_silent(phase: int, silent: int) -> None:
-    flow = Flow()
-    for _ in range(4):
-        flow.join()
+    flow = flow_of(4)
     play(flow, [("wake", 0, 80), ("lose a broker", 0, 120 + phase), ("wake", 1, 20 + silent)])
     play(flow, [("silence the management API", 0, 0), ("the lost brokers return", 0, 60)])
 
@@ -434,10 +430,7 @@ def test_a_broker_returns_while_the_management_api_is_silent(phase: int, silent:
 @pytest.mark.parametrize("lag", range(5))
 @pytest.mark.parametrize("joins_s", range(0, 40, 5))
 def test_statistics_that_waited_for_a_lost_broker_name_no_lost_consumers(lag: int, joins_s: int) -> None:
-    flow = Flow()
-    for _ in range(3):
-        flow.join()
-    flow.delay_statistics(lag)
+    flow = flow_of(3, lag=lag)
     play(flow, [("wake", 0, 80), ("stop statistics", 0, 8), ("join, as an old version", 0, 4 * joins_s)])
     play(flow, [("lose a broker", 3, 0), ("end", 3, 120)])
 
