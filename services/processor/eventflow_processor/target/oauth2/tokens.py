@@ -59,6 +59,7 @@ class Tokens:
         self._log = log.bind(flow=flow)
         self._fetching: asyncio.Task[Token | NoToken] | None = None
         self._renew_at_s = self._ends_at_s = -math.inf
+        self._token: Token | None = None
         self._failure = NoToken(text="none was fetched yet")
         self._failed_until_s = self._refused_until_s = -math.inf
 
@@ -72,8 +73,11 @@ class Tokens:
         return True
 
     async def renewed(self) -> Token | NoToken:
-        """Wait for the next token. It may be cancelled at any time."""
-        if self._clock() < self._failed_until_s:
+        """Wait for a token that is usable. It may be cancelled at any time."""
+        now_s = self._clock()
+        if self._token is not None and now_s < self._ends_at_s:
+            return self._token  # fetched after the caller had asked `is_usable`, and before it waits here
+        if now_s < self._failed_until_s:
             return self._failure
         fetching = self._begin()
         # Not awaited directly: a caller that is cancelled would cancel the fetch of all others.
@@ -116,7 +120,7 @@ class Tokens:
 
     def _take(self, token: Token, began_s: float) -> None:
         self._hide(token.value)
-        self.bearer.token = token.value
+        self._token, self.bearer.token = token, token.value
         self._ends_at_s = began_s + token.lifetime_s
         self._renew_at_s = self._ends_at_s - min(RENEWED_BEFORE_S, RENEWED_BEFORE * token.lifetime_s)
         self._log.info("token.fetched", lifetime_s=token.lifetime_s)

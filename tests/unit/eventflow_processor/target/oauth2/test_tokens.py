@@ -47,6 +47,19 @@ async def test_all_attempts_share_one_fetch() -> None:
     assert stage.tokens.is_usable()
 
 
+async def test_a_wait_that_begins_as_a_fetch_ends_has_its_token() -> None:
+    """Another fetch would revoke this token at an endpoint that keeps one valid."""
+    stage = Stage([token(1)])
+    stage.gate.clear()
+    first = asyncio.create_task(stage.tokens.renewed())
+    await asyncio.sleep(0.01)
+    stage.gate.set()
+    assert not stage.tokens.is_usable()
+    late = asyncio.create_task(stage.tokens.renewed())
+    assert await asyncio.gather(first, late) == [token(1)] * 2
+    assert stage.fetches == 1
+
+
 async def test_a_token_is_replaced_before_it_ends_and_used_meanwhile() -> None:
     stage = Stage([token(1), token(2)])
     await stage.tokens.renewed()
