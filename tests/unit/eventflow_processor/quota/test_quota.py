@@ -9,7 +9,7 @@ from eventflow.control.messages import Broadcast, ControlMessage, RateReduced
 from eventflow.control.overrides import RATE_MIN_PER_S, Overrides
 from eventflow_processor.quota.lost import Statistics
 from eventflow_processor.quota.quota import Quota
-from eventflow_processor.quota.roster import JOIN_S, LEASE_S
+from eventflow_processor.quota.roster import JOIN_S, LEASE_S, POLL_S
 from eventflow_processor.target.feedback import Feedback
 from eventflow_processor.target.result import Failed, Succeeded
 
@@ -304,15 +304,16 @@ async def test_the_share_of_a_lost_consumer_is_used_and_asked_for_at_rest_too() 
 
 
 async def test_no_lease_outlasts_the_knowledge_that_a_broker_is_lost() -> None:
-    """When it is back, its processors send after JOIN_S."""
+    """When it is back, a newcomer may have hidden this since the check before, and sends after JOIN_S."""
     bench = Bench()
     quota = bench.quota("a")
     quota.joined()
     lose_one_of_two(bench, quota, seconds=30)
-    bench.now_s += JOIN_S - 0.1
-    bench.look(consumers=2)
-    assert quota.share_per_s == 100
-    bench.now_s += 0.2
+    for _ in range(2):
+        bench.now_s += POLL_S
+        bench.look(consumers=2)
+        assert quota.share_per_s == 100
+    bench.now_s += JOIN_S - 3 * POLL_S + 0.1
     assert quota.share_per_s == 0, "the lease of the check would last for 3 s"
     bench.look(consumers=2)
     assert quota.share_per_s == 50
