@@ -71,7 +71,6 @@ class LostConsumers:
     _counts: deque[tuple[float, int]] = field(default_factory=deque)  # by time, since a processor has joined
     _statistics: Statistics | None = None
     _statistics_s: float = -math.inf  # when the first answer with them was asked for
-    _active: int = 0  # the larger number of the latest two statistics
     _asked_s: float = -math.inf  # of the latest answer
     _lost_at_s: float = -math.inf  # of the latest answer about any queue
     _since_s: float = -math.inf  # of the first answer that named the same lost brokers
@@ -108,7 +107,7 @@ class LostConsumers:
         self._limit()
         if began_s > self.holds_until_s:
             return consumers
-        return max(1, consumers - max(0, min(self.number, consumers - self._active)))
+        return max(1, consumers - self.number)
 
     def asked(self, statistics: Statistics | None, *, asked_s: float) -> None:
         """Note the answer to a question about the queue.
@@ -128,10 +127,9 @@ class LostConsumers:
         if statistics is None or (before is not None and statistics.mark == before.mark):
             return
         self._statistics, self._statistics_s = statistics, asked_s
-        self._active = max(statistics.consumers, before.consumers if before is not None else 0)
         smallest = self._smallest(before_s=asked_before_s - MADE_S)
         if before is not None and smallest is not None and asked_s >= self._since_s + MADE_S:
-            number = max(0, smallest - self._active)
+            number = max(0, smallest - max(before.consumers, statistics.consumers))
             self.number = number if self._checked_s[-1] >= before_s else min(number, self.number)
 
     def still_lost(self, brokers: frozenset[str], *, asked_s: float) -> None:
@@ -157,4 +155,4 @@ class LostConsumers:
         return smallest
 
     def _forget(self) -> None:
-        self._statistics, self._active, self.number = None, 0, 0
+        self._statistics, self.number = None, 0
