@@ -219,7 +219,7 @@ async def wire_flow(
         flow=name,
         internal_errors=shared.metrics.internal_errors,
     )
-    target = await _target_of(name, flow, shared, stack)
+    target = await _target_of(name, flow, shared, stack, gate)
     turns = Turns(
         lanes=lanes,
         gate=gate,
@@ -262,13 +262,15 @@ async def wire_flow(
     return wired
 
 
-async def _target_of(name: str, flow: FlowSettings, shared: Shared, stack: AsyncExitStack) -> Target:
+async def _target_of(name: str, flow: FlowSettings, shared: Shared, stack: AsyncExitStack, gate: Gate) -> Target:
     if flow.handler.call is not None:
-        return await _function_of(name, flow.handler, shared, stack)
-    return await _endpoint_of(name, flow.target, shared, stack)
+        return await _function_of(name, flow.handler, shared, stack, gate)
+    return await _endpoint_of(name, flow.target, shared, stack, gate)
 
 
-async def _function_of(name: str, handler: HandlerSettings, shared: Shared, stack: AsyncExitStack) -> FunctionTarget:
+async def _function_of(
+    name: str, handler: HandlerSettings, shared: Shared, stack: AsyncExitStack, gate: Gate
+) -> FunctionTarget:
     return await open_function(
         handler,
         stack,
@@ -281,10 +283,13 @@ async def _function_of(name: str, handler: HandlerSettings, shared: Shared, stac
             loop_blocked=shared.metrics.loop_blocked.labels(name),
         ),
         watch=shared.loop_watch,
+        on_awaited=gate.target_awaited,
     )
 
 
-async def _endpoint_of(name: str, settings: TargetSettings, shared: Shared, stack: AsyncExitStack) -> Target:
+async def _endpoint_of(
+    name: str, settings: TargetSettings, shared: Shared, stack: AsyncExitStack, gate: Gate
+) -> Target:
     grant = Grant.of(settings)
     bearer = None if grant is None else Bearer()
     keeping = None if shared.recording is None else shared.recording.keeping
@@ -293,7 +298,9 @@ async def _endpoint_of(name: str, settings: TargetSettings, shared: Shared, stac
         return target
     tls = ClientTls(settings.tls_files, make=context_for_tokens)
     endpoint = TokenEndpoint(grant, tls=lambda: tls.context, proxy=settings.http_proxy)
-    tokens = Tokens(endpoint.fetch, flow=name, bearer=bearer, hide=target.judge.hide_token)
+    tokens = Tokens(
+        endpoint.fetch, flow=name, bearer=bearer, hide=target.judge.hide_token, on_awaited=gate.target_awaited
+    )
     authorized = AuthorizedTarget(target, tokens)
     stack.push_async_callback(authorized.close)
     return authorized

@@ -5,6 +5,8 @@ from collections import Counter as Counts
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
@@ -12,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter
 from eventflow.clock import lease_clock
 from eventflow.control.overrides import Overrides
 from eventflow.delivery import Delivery, Held
+from eventflow.handling.transactions.port import Database
 from eventflow.message import Envelope
 from eventflow.telemetry.harmless import InternalErrors
 from eventflow.telemetry.tracers import NoTracer
@@ -23,7 +26,13 @@ from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
 from eventflow_processor.retry import RetryPolicy
+from eventflow_processor.target import port
+from eventflow_processor.target.function.target import FunctionTarget
+from eventflow_processor.target.oauth2.grant import Token
+from eventflow_processor.target.oauth2.target import AuthorizedTarget
+from eventflow_processor.target.oauth2.tokens import Tokens
 from eventflow_processor.target.port import Charge, OnResult
+from eventflow_processor.target.request import Bearer
 from eventflow_processor.target.result import Result, Succeeded
 from eventflow_processor.turns import Turns
 from tests.support.attempts import OpenChannel, envelope
@@ -62,6 +71,10 @@ class Target:
         self.waiting.pop(0)(result)
 
 
+Around = Callable[[Target, Callable[[bool], None]], port.Target]
+"""Puts another target around one, which gets to know when the other one is awaited."""
+
+
 @dataclass
 class Stage:
     """A dispatcher and all that it starts."""
@@ -69,6 +82,7 @@ class Stage:
     target: Target
     rate_per_s: float | None = None
     concurrency: int = 4
+    around: Around = lambda target, _: target
     held: Held = field(default_factory=Held)
 
     def __post_init__(self) -> None:
@@ -87,7 +101,7 @@ class Stage:
             lanes=self.lanes,
             gate=self.gate,
             quota=self.quota,
-            target=self.target,
+            target=self.around(self.target, self.gate.target_awaited),
             policy=RetryPolicy(max_attempts=3, delays_s=(1, 5)),
             consumer=None,  # type: ignore[arg-type]  # nothing is copied here
             tracing=DeliveryTracing(NoTracer(), flow="f", target_url="http://t/", internal_errors=errors),
@@ -219,3 +233,46 @@ async def test_a_drain_abandons_every_late_turn_also_after_an_error_in_one() -> 
         await eventually(lambda: len(stage.target.started) == 3, what="three attempts in flight")
     await stage.dispatcher.drain(timeout_s=0.0)
     assert (abandoned, stage.dispatcher.in_flight, stage.errors._value.get()) == (3, 0, 3)
+
+
+AWAITED_S = 5.0
+
+
+def after_a_token(target: Target, on_awaited: Callable[[bool], None]) -> port.Target:
+    async def fetch() -> Token:
+        await asyncio.sleep(AWAITED_S)
+        return Token(value="t", lifetime_s=3600)
+
+    tokens = Tokens(fetch, flow="f", bearer=Bearer(), hide=lambda _: None, on_awaited=on_awaited)
+    return AuthorizedTarget(target, tokens)
+
+
+def after_a_check_of_the_database(target: Target, on_awaited: Callable[[bool], None]) -> port.Target:
+    class Call(Begun):
+        def __init__(self, envelope: Envelope, on_result: OnResult) -> None:
+            self.begin_at = partial(target.start, envelope, charge=lambda _: None, on_result=on_result)
+
+        def begin(self) -> "asyncio.Future[None]":
+            self.begin_at()
+            ended = asyncio.get_running_loop().create_future()
+            ended.set_result(None)
+            return ended
+
+    class SlowDatabase:
+        async def require(self) -> None:
+            await asyncio.sleep(AWAITED_S)
+
+    database = cast("Database", SlowDatabase())
+    return FunctionTarget(Call, flow="f", database=database, on_awaited=on_awaited)
+
+
+@pytest.mark.parametrize("around", [after_a_token, after_a_check_of_the_database])
+async def test_the_quota_of_a_time_in_which_the_target_was_awaited_is_not_used_after_it(around: Around) -> None:
+    """Otherwise all attempts of 5 s would be made in the same tick."""
+    stage = Stage(Target(), rate_per_s=20, concurrency=200, around=around)
+    stage.put(200)
+    async with stage.running():
+        await asyncio.sleep(AWAITED_S + 0.1)
+        assert 1 <= len(stage.target.started) <= 3
+        await asyncio.sleep(1)
+        assert 20 <= len(stage.target.started) <= 24

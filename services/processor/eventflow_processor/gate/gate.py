@@ -1,8 +1,9 @@
 """The gate of a flow: decides if an attempt may start now, and if its result counts.
 
 No attempt starts while an operator has paused the flow, while the target has asked for a pause, while the target is
-down or refuses every event, or while internal errors keep every event from being handled. Pauses and the state of the
-breaker are broadcast to the flow's other processors, and their broadcasts are applied here.
+down or refuses every event, while an attempt waits for what every other needs too, or while internal errors keep every
+event from being handled. Pauses and the state of the breaker are broadcast to the flow's other processors, and their
+broadcasts are applied here.
 
 All decisions are synchronous. Only `Gate.wait` waits, until a decision changes or a time has come.
 """
@@ -100,6 +101,7 @@ class Gate:
         self._is_paused: bool | None = None  # by an operator; None until that is known
         self._overrides: Overrides | None = None
         self._is_control_lost = False
+        self._is_target_awaited = False
         self._is_outdated = False  # the breaker's state is from before messages of peers could be missed
         self._probing = False
         self._successes = 0
@@ -259,6 +261,14 @@ class Gate:
         self._is_outdated |= is_lost
         self._changed.set()
 
+    def target_awaited(self, is_awaited: bool) -> None:
+        """Close while an attempt waits for what every other needs too: an access token, or the check of a database.
+
+        If others began meanwhile, all of them would send at the end of the wait, and so exceed the quota.
+        """
+        self._is_target_awaited = is_awaited
+        self._changed.set()
+
     def peers_missed(self) -> None:
         """Take the breaker's state as outdated: broadcasts of peers could have been missed."""
         self._is_outdated = True
@@ -296,7 +306,7 @@ class Gate:
 
     def _closed_s(self, *, takes_over: bool = True) -> float:
         """Return the seconds until an attempt may start; 0 or less if the gate is open."""
-        if self._probing or self._is_control_lost or self._is_paused is not False:
+        if self._probing or self._is_control_lost or self._is_target_awaited or self._is_paused is not False:
             return UNTIL_CHANGED_S
         now_s = self._clock()
         pause_s = self._resume_at_s - now_s

@@ -1,7 +1,7 @@
 """Builds the target of a flow with a handler."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import cast
@@ -33,6 +33,7 @@ async def open_function(
     publish: Publish,
     metrics: FunctionMetrics,
     watch: LoopWatch,
+    on_awaited: Callable[[bool], None] = lambda _: None,
 ) -> FunctionTarget:
     """Load the function of a flow, and prepare its threads and the connections to its database.
 
@@ -44,6 +45,7 @@ async def open_function(
         publish: Publishes an event, for a function without a database.
         metrics: Those of this flow.
         watch: Watches the event loop, if the function is `async`.
+        on_awaited: As for `FunctionTarget`.
 
     Raises:
         HandlerError: The function or the database cannot be used as configured.
@@ -65,7 +67,8 @@ async def open_function(
         if function.is_async
         else _make_threaded(calls, opened, publish, stack, threads_max=handler.concurrency)
     )
-    target = FunctionTarget(make, flow=flow, database=None if opened is None else opened.database)
+    database = None if opened is None else opened.database
+    target = FunctionTarget(make, flow=flow, database=database, on_awaited=on_awaited)
     stack.push_async_callback(target.close)
     if opened is not None:
         checking = asyncio.create_task(target.keep_checking())

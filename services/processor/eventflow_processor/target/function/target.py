@@ -47,16 +47,20 @@ class FunctionTarget(Target):
             reason.
     """
 
-    def __init__(self, make: Make, *, flow: str, database: Database | None) -> None:
+    def __init__(
+        self, make: Make, *, flow: str, database: Database | None, on_awaited: Callable[[bool], None] = lambda _: None
+    ) -> None:
         """Call it by attempts that `make` makes.
 
         Args:
             make: Makes an attempt.
             flow: The flow, for the log.
             database: Is checked before the first call; None if there is none.
+            on_awaited: Called with True when an attempt waits for the check, and with False when a check has ended.
         """
         self._make = make
         self._flow = flow
+        self._on_awaited = on_awaited
         self.database = database
         self._is_checked = database is None
         self._check: asyncio.Task[str | None] | None = None
@@ -66,8 +70,9 @@ class FunctionTarget(Target):
     @override
     def start(self, envelope: Envelope, *, charge: Charge, on_result: OnResult) -> Attempt:
         attempt: Begun = self._make(envelope, on_result)
-        if not self._is_checked:
-            attempt = _AfterCheck(self, attempt, on_result)
+        if not self._is_checked and self.database is not None:
+            attempt = _AfterCheck(self._checking(self.database), attempt, on_result)
+            self._on_awaited(True)
         running = attempt.begin()
         self._running.add(running)
         running.add_done_callback(self._running.discard)
@@ -77,17 +82,24 @@ class FunctionTarget(Target):
         """Check that inbox and outbox are there; return the problem. It is repeated until there is none."""
         if self._is_checked or self.database is None:
             return None
-        if self._check is None or self._check.done():
-            self._check = asyncio.create_task(self._checked_once(self.database))
-        return await asyncio.shield(self._check)
+        return await asyncio.shield(self._checking(self.database))
 
     async def keep_checking(self) -> None:
         """Repeat the check until it succeeds, also if there are no events."""
         while await self.checked() is not None:  # noqa: ASYNC110 - it is the condition itself that is repeated
             await asyncio.sleep(CHECK_EVERY_S)
 
+    def _checking(self, database: Database) -> "asyncio.Task[str | None]":
+        """Return the check that is in progress; begin one if there is none."""
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._checked_once(database))
+        return self._check
+
     async def _checked_once(self, database: Database) -> str | None:
-        problem = await _problem_of(database)
+        try:
+            problem = await _problem_of(database)
+        finally:
+            self._on_awaited(False)
         if problem not in {None, self.problem}:
             log.error("handler.database_away", flow=self._flow, error=problem)
         self.problem, self._is_checked = problem, problem is None
@@ -114,8 +126,8 @@ async def _problem_of(database: Database) -> str | None:
 class _AfterCheck(Begun):
     """An attempt that waits for the check of the database."""
 
-    def __init__(self, target: FunctionTarget, attempt: Begun, on_result: OnResult) -> None:
-        self._target = target
+    def __init__(self, check: "asyncio.Task[str | None]", attempt: Begun, on_result: OnResult) -> None:
+        self._check = check
         self._attempt = attempt
         self._on_result: OnResult | None = on_result
         self._has_begun = False
@@ -135,7 +147,7 @@ class _AfterCheck(Begun):
 
     async def _run(self) -> None:
         try:
-            problem = await self._target.checked()
+            problem = await asyncio.shield(self._check)
         except Exception as error:  # noqa: BLE001 - an error of our own is a result, as the port promises
             self._end(Errored(error=error))
             return

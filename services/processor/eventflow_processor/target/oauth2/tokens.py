@@ -41,6 +41,7 @@ class Tokens:
         flow: str,
         bearer: Bearer,
         hide: Callable[[str], None],
+        on_awaited: Callable[[bool], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start without a token.
@@ -50,11 +51,14 @@ class Tokens:
             flow: Name of the flow, for the log.
             bearer: Set to each new token.
             hide: Called with each new token, which no answer in a log or a dead letter may show.
+            on_awaited: Called with True when there is no usable token and one is fetched, and with False when the fetch
+                has ended.
             clock: Seconds, monotonic.
         """
         self.bearer = bearer
         self._fetch = fetch
         self._hide = hide
+        self._on_awaited = on_awaited
         self._clock = clock
         self._log = log.bind(flow=flow)
         self._fetching: asyncio.Task[Token | NoToken] | None = None
@@ -64,13 +68,14 @@ class Tokens:
         self._failed_until_s = self._refused_until_s = -math.inf
 
     def is_usable(self) -> bool:
-        """Whether the present token can be sent. If it ends soon, the next one is fetched meanwhile."""
+        """Whether the present token can be sent. If it cannot, or ends soon, the next one is fetched meanwhile."""
         now_s = self._clock()
-        if now_s >= self._ends_at_s:
-            return False
+        is_usable = now_s < self._ends_at_s
         if now_s >= self._renew_at_s and now_s >= self._failed_until_s:
             self._begin()
-        return True
+        if not is_usable and self._fetching is not None:
+            self._on_awaited(True)
+        return is_usable
 
     async def renewed(self) -> Token | NoToken:
         """Wait for a token that is usable. It may be cancelled at any time."""
@@ -91,7 +96,8 @@ class Tokens:
             return True  # it has been replaced, or another attempt has noted this already
         if now_s < self._refused_until_s:
             return False
-        self._ends_at_s, self._refused_until_s = -math.inf, now_s + REFUSED_PAUSE_S
+        self._renew_at_s = self._ends_at_s = -math.inf
+        self._refused_until_s = now_s + REFUSED_PAUSE_S
         self._log.warning("token.refused", action="fetches another one")
         return True
 
@@ -111,6 +117,7 @@ class Tokens:
             fetched = await self._fetch()
         finally:
             self._fetching = None
+            self._on_awaited(False)
         if isinstance(fetched, NoToken):
             self._failure, self._failed_until_s = fetched, self._clock() + FAILED_PAUSE_S
             self._log.warning("token.unavailable", cause=fetched.text)

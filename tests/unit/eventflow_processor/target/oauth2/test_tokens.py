@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 
 import pytest
 
@@ -19,9 +20,17 @@ class Stage:
         self.answers = list(answers)
         self.fetches = 0
         self.hidden: list[str] = []
+        self.awaited: list[bool] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self.tokens = Tokens(self.fetch, flow="f", bearer=Bearer(), hide=self.hidden.append, clock=lambda: self.now_s)
+        self.tokens = Tokens(
+            self.fetch,
+            flow="f",
+            bearer=Bearer(),
+            hide=self.hidden.append,
+            on_awaited=self.awaited.append,
+            clock=lambda: self.now_s,
+        )
 
     async def fetch(self) -> Token | NoToken:
         self.fetches += 1
@@ -58,6 +67,33 @@ async def test_a_wait_that_begins_as_a_fetch_ends_has_its_token() -> None:
     late = asyncio.create_task(stage.tokens.renewed())
     assert await asyncio.gather(first, late) == [token(1)] * 2
     assert stage.fetches == 1
+
+
+@pytest.mark.parametrize("answers", [[token(1)], [NoToken(text="HTTP 503")], []])
+async def test_a_token_is_awaited_from_the_moment_it_is_missing_to_the_end_of_its_fetch(
+    answers: list[Token | NoToken],
+) -> None:
+    stage = Stage(answers)
+    assert not stage.tokens.is_usable()
+    assert stage.awaited == [True], "at once, and not in a later step"
+    with suppress(IndexError):
+        await stage.tokens.renewed()
+    assert stage.awaited == [True, False]
+
+
+async def test_a_token_is_awaited_if_it_is_refused_while_the_next_one_is_fetched() -> None:
+    stage = Stage([token(1), token(2)])
+    await stage.tokens.renewed()
+    stage.now_s += 3600 - RENEWED_BEFORE_S
+    stage.gate.clear()
+    assert stage.tokens.is_usable()
+    stage.awaited.clear()
+    assert stage.tokens.refuse("t1")
+    assert not stage.tokens.is_usable()
+    assert stage.awaited == [True]
+    stage.gate.set()
+    assert await stage.tokens.renewed() == token(2)
+    assert (stage.awaited, stage.fetches) == ([True, False], 2)
 
 
 async def test_a_token_is_replaced_before_it_ends_and_used_meanwhile() -> None:
@@ -102,7 +138,9 @@ async def test_an_endpoint_that_is_down_is_asked_once_a_second() -> None:
     stage = Stage([NoToken(text="HTTP 503"), token(1)])
     for _ in range(10):
         assert await stage.tokens.renewed() == NoToken(text="HTTP 503")
+        assert not stage.tokens.is_usable()
     assert stage.fetches == 1
+    assert stage.awaited == [False], "an attempt fails at once meanwhile"
     stage.now_s += FAILED_PAUSE_S
     assert await stage.tokens.renewed() == token(1)
 
