@@ -125,6 +125,7 @@ class Dispatcher:
                 while self._begun:
                     self._turn_ended.clear()
                     await self._turn_ended.wait()
+        self._requeue(self._lanes.take_all())  # a pause of the target has put these back meanwhile
         if late := tuple(self._begun):
             self._log.warning("drain.timed_out", attempts=len(late), timeout_s=timeout_s)
             for turn in late:

@@ -33,7 +33,7 @@ from eventflow_processor.target.oauth2.target import AuthorizedTarget
 from eventflow_processor.target.oauth2.tokens import Tokens
 from eventflow_processor.target.port import Charge, OnResult
 from eventflow_processor.target.request import Bearer
-from eventflow_processor.target.result import Result, Succeeded
+from eventflow_processor.target.result import Failed, Result, Succeeded
 from eventflow_processor.turns import Turns
 from tests.support.attempts import OpenChannel, envelope
 from tests.support.wait import eventually
@@ -211,6 +211,19 @@ async def test_deliveries_that_can_no_longer_be_settled_begin_no_turn() -> None:
         stage.put(1)
         await eventually(lambda: not stage.held, what="the next one delivered")
     assert stage.target.started == ["events-0"]
+
+
+async def test_a_drain_requeues_a_delivery_whose_target_asks_to_wait_meanwhile() -> None:
+    """Otherwise the stop would wait 2 s for its settlement in vain."""
+    stage = Stage(Target(is_quick=False))
+    stage.put(1)
+    async with stage.running():
+        await eventually(lambda: bool(stage.target.waiting), what="an attempt in flight")
+    draining = asyncio.create_task(stage.dispatcher.drain(timeout_s=5))
+    await asyncio.sleep(1)
+    stage.target.answer(Failed(reason="throttled", status=429, asks_to_wait=True))
+    await draining
+    assert not stage.held
 
 
 async def test_a_drain_abandons_every_late_turn_also_after_an_error_in_one() -> None:
