@@ -73,7 +73,8 @@ async def race(attempts: Sequence[Attempt[T]], *, stagger_s: float, discard: Cal
         attempts: The attempts, in the order of preference. Each begins after `stagger_s`, or as soon as the one before
             has failed or allows it.
         stagger_s: Time between the beginnings of two attempts.
-        discard: Called with the result of each further success: two attempts can succeed at the same moment.
+        discard: Called with each result that is not returned: two attempts can succeed at the same moment, and the
+            caller can be cancelled at that moment. It may be called twice with one result.
 
     Raises:
         Exception: All attempts have failed; the error is that of the last one.
@@ -90,12 +91,17 @@ async def race(attempts: Sequence[Attempt[T]], *, stagger_s: float, discard: Cal
         while pending and winner is None:
             _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             winner = next(filter(_has_succeeded, tasks), None)
-        return (winner or tasks[-1]).result()
-    finally:
-        await cancel_and_wait(*tasks)
-        for task in tasks:
-            if task is not winner and _has_succeeded(task):
-                await discard(task.result())
+        await _end([task for task in tasks if task is not winner], discard)
+    except BaseException:
+        await _end(tasks, discard)  # that of the winner too: its receiver was cancelled meanwhile
+        raise
+    return (winner or tasks[-1]).result()
+
+
+async def _end(tasks: Sequence["asyncio.Task[T]"], discard: Callable[[T], Awaitable[object]]) -> None:
+    await cancel_and_wait(*tasks)
+    for task in filter(_has_succeeded, tasks):
+        await discard(task.result())
 
 
 async def _in_turn(attempt: Attempt[T], turn: asyncio.Event, next_turn: asyncio.Event, stagger_s: float) -> T:

@@ -70,6 +70,31 @@ async def test_a_second_success_is_discarded() -> None:
     assert sorted([returned, *discarded]) == ["first", "second"]
 
 
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_result_is_returned_or_discarded_at_whatever_step_its_caller_is_cancelled(steps: int) -> None:
+    """Otherwise a connection to the broker would stay open if its caller is cancelled as it is made."""
+    made, discarded = [], []
+
+    async def attempt(name: str, next_may_begin: Callable[[], None]) -> str:
+        next_may_begin()
+        await asyncio.sleep(0)
+        made.append(name)
+        return name
+
+    async def discard(result: str) -> None:
+        discarded.append(result)
+
+    racing = asyncio.create_task(
+        race([partial(attempt, "first"), partial(attempt, "second")], stagger_s=3600, discard=discard)
+    )
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    racing.cancel()
+    await asyncio.wait({racing})
+    returned = [] if racing.cancelled() else [racing.result()]
+    assert sorted({*returned, *discarded}) == sorted(made)
+
+
 async def test_the_first_service_that_ends_ends_the_others_and_gives_its_error() -> None:
     ended = asyncio.Event()
 
