@@ -62,6 +62,7 @@ class ThreadAttempt(Attempt):
         try:
             self._workers.submit(self._run)
         except RuntimeError as error:
+            self._fate.give_up()  # the call still waits for a thread, and the event gets another attempt
             self._end(Errored(error=error))
         return self._done
 

@@ -1,6 +1,7 @@
 """Attempts that end in unusual ways: each has a result unless it is abandoned, and none costs a thread."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from eventflow_processor.target.function.loop_watch import LoopWatch
 from eventflow_processor.target.function.metrics import FunctionMetrics
 from eventflow_processor.target.function.threaded import ThreadAttempt
 from eventflow_processor.target.function.workers import Workers
-from eventflow_processor.target.result import Failed, Result, Succeeded
+from eventflow_processor.target.result import Errored, Failed, Result, Succeeded
 
 ENVELOPE = Envelope(event=new_event(type="order.paid"))
 
@@ -64,6 +65,26 @@ async def test_any_exception_of_a_function_is_its_failure_and_leaves_its_thread(
     workers.end()
     assert [result.reason for result in results if isinstance(result, Failed)] == ["handler_raised"] * 3
     assert isinstance(results[3], Succeeded)
+
+
+async def test_a_call_for_which_no_thread_can_be_started_is_not_made_later() -> None:
+    """Its event gets another attempt, and the function would be called for both."""
+    events: list[object] = []
+
+    def handle(event: object, context: object) -> None:
+        events.append(event)
+
+    workers, transactions = Workers(threads_max=1, name="handler"), ThreadEmissions(publish)
+    results: list[Result] = []
+    threading.stack_size(1 << 47)  # no machine has as much memory
+    try:
+        await ThreadAttempt(calls_of(handle), transactions, workers, ENVELOPE, results.append).begin()
+    finally:
+        threading.stack_size(0)
+    await ThreadAttempt(calls_of(handle), transactions, workers, ENVELOPE, results.append).begin()
+    workers.end()
+    assert [type(result) for result in results] == [Errored, Succeeded]
+    assert len(events) == 1
 
 
 async def test_an_attempt_that_is_abandoned_at_once_has_no_deadline() -> None:
