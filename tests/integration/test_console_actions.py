@@ -1,5 +1,6 @@
 """Pause, resume and rate from a console, with a real processor."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from eventflow.control.overrides import Overrides, encode_overrides
 from eventflow.errors import InvalidInputError
 from eventflow.operations.dead.selection import Selection
+from eventflow.operations.overrides import read_overrides
+from eventflow.operations.session import connected
 from eventflow.operations.status.standing import Standing
 from eventflow.topology import Lane, lane_queue, overrides_queue, overrides_spec
 from eventflow_console.jobs import Job
@@ -55,6 +58,16 @@ async def test_a_processor_obeys_and_each_action_is_on_record(
             ("resume", "bob", flow, ""),
             ("rate", "bob", flow, "as configured"),
         ]
+
+
+async def test_changes_of_a_flow_at_the_same_moment_overwrite_nothing(broker_url: str, flow: str) -> None:
+    """Otherwise a pause could be confirmed to its operator, and be ended at once by a change of the rate."""
+    async with console_parts(broker_url, flow) as console:
+        actions = console.actions
+        await asyncio.gather(actions.pause(flow, by="ann"), actions.set_rate(flow, 5.0, by="bob"))
+        async with connected([broker_url]) as link:
+            overrides = await read_overrides(link, flow)
+    assert (overrides.is_paused, overrides.paused_by, overrides.rate_per_s) == (True, "ann", 5.0)
 
 
 @pytest.mark.parametrize("per_s", [0.0, -1.0, 1e-9, 1e7, float("nan"), float("inf")])

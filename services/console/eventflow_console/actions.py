@@ -42,6 +42,8 @@ class Actions:
 
     def __init__(self, settings: Settings, *, dead_letters: DeadLetters, jobs: Jobs, record: Record) -> None:
         self._urls = settings.broker.urls
+        # All overrides of a flow are one message, which a change reads and replaces. So one change after the other.
+        self._changing = {flow: asyncio.Lock() for flow in settings.all_flows}
         self._dead_letters = dead_letters
         self._jobs = jobs
         self._record = record
@@ -125,7 +127,7 @@ class Actions:
             raise EventFlowError(f"the export took longer than {EXPORT_MAX_S / 60:g} min: use `eventflow dead export`")
 
     async def _change(self, flow: str, changed: Callable[[Overrides], Overrides]) -> Overrides:
-        async with connected(self._urls) as link:
+        async with self._changing[flow], connected(self._urls) as link:
             change = await change_overrides(link, flow, changed)
         if change.replaced is not None:
             log.warning("overrides.replaced", flow=flow, reason=str(change.replaced))
