@@ -88,6 +88,19 @@ async def test_workers_whose_parent_dies_while_they_start_end_too(
     service.process.kill()
 
 
+async def test_a_worker_that_dies_just_before_a_stop_is_not_started_again(
+    broker_url: str, flow: str, http: aiohttp.ClientSession
+) -> None:
+    """Otherwise the log would have an error every half second, for as long as the others need to stop."""
+    service = collector(broker_url, flow=flow, COLLECTOR__WORKERS="2", COLLECTOR__SHUTDOWN_DELAY_S="2")
+    with service.process:
+        await service.ready(http)
+        os.kill(service.logged("worker.started")[0]["pid"], signal.SIGKILL)
+        await eventually(lambda: bool(service.logged("worker.died")), what="the end of a worker")
+        assert await asyncio.to_thread(service.process.stop) == 0
+    assert not service.logged("worker.not_started"), service.output
+
+
 @pytest.mark.parametrize("taken", ["collector", "collector's admin", "workers' admin", "processor's admin"])
 async def test_a_port_that_is_set_and_taken_is_one_line_and_an_exit_status(
     broker_url: str, flow: str, taken: str

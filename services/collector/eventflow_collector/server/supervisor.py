@@ -135,6 +135,8 @@ class Supervisor:
                 log.error("worker.died", worker=index, status=status)
                 self._count_crash(status)
             await asyncio.sleep(RESTART_PAUSE_S)
+            if self._stopping:  # the socket that a worker inherits is closed
+                return
 
     def _count_crash(self, status: int) -> None:
         if status == lifecycle.EXIT_CONFIGURATION:
