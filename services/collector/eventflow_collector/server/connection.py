@@ -121,6 +121,7 @@ class Connection(asyncio.Protocol, Exchange):
 
     __slots__ = (
         "_has_ended",
+        "_has_more",
         "_idle_since_s",
         "_incomplete_since_s",
         "_is_body_incomplete",
@@ -141,6 +142,7 @@ class Connection(asyncio.Protocol, Exchange):
         self._state = State.READING
         self._receptions: deque[Reception] = deque()  # whose answers are due, in the order of their requests
         self._rest = b""  # of the received bytes, not read yet
+        self._has_more = False  # bytes have arrived behind the latest request
         self._reserved_bytes = 0  # of the budget, for `_rest`
         self._incomplete_since_s = math.inf
         self._is_body_incomplete = False
@@ -285,7 +287,7 @@ class Connection(asyncio.Protocol, Exchange):
     @property
     def _is_last_answer(self) -> bool:
         """Whether no other request is here, not even a part of one, which would get no answer behind this one."""
-        return len(self._receptions) == 1 and not self._rest
+        return len(self._receptions) == 1 and not (self._rest or self._has_more)
 
     def _read(self, data: bytes) -> None:
         """Receive the plain requests at the front of `data`; keep the rest."""
@@ -297,6 +299,7 @@ class Connection(asyncio.Protocol, Exchange):
                 self._go_on()
                 return
             start = request.end
+            self._has_more = start < size  # now, because it may be answered within `_receive`
             self._incomplete_since_s = math.inf
             self._receive(request)
         if start < size and self._state is State.READING:
