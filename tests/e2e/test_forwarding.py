@@ -108,7 +108,7 @@ async def test_parts_that_are_too_large_are_left_out_logged_and_counted_and_the_
     assert [name for name in large if name in headers] == ["X-Shopify-0", "X-Shopify-1"]
     assert headers["X-Shopify-Topic"] == "orders/create"
     await running.collector.counts(running.http, "eventflow_forwarding_cut_total", 1)
-    [line] = running.collector.logged("event.forwarding_cut")
+    [line] = await running.collector.logs("event.forwarding_cut")
     assert (line["event_id"], line["events"]) == ("large", 1)
 
 

@@ -64,6 +64,7 @@ async def test_a_certificate_that_is_not_verified_is_a_warning_at_each_start_and
         for service in services:
             with service.process:
                 await service.ready(http)
+                await eventually(lambda: UNVERIFIED in service.output, what="the warning")  # noqa: B023 - awaited here
                 assert service.output.count(UNVERIFIED) == 1, service.output
         ended = await Command(broker_url=unverified, flow=flow)("check", TARGET__URL="http://127.0.0.1:1/")
         assert "not verified" in ended.stdout

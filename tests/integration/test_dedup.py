@@ -231,7 +231,7 @@ async def test_another_body_under_a_used_id_is_logged_and_counted(
     assert await post(service, http, "1", b"one") == 202
     assert await post(service, http, "1", b"another") == 202
     assert await service.metric(http, "eventflow_dedup_bodies_differ_total") == 1
-    [line] = service.logged("event.deduplicated")
+    [line] = await service.logs("event.deduplicated")
     assert (line["level"], line["event_id"], line["same_body"]) == ("warning", "1", False)
     assert await queued(amqp, flow) == ["1"]
 

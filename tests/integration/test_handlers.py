@@ -262,6 +262,6 @@ async def test_an_event_whose_function_raises_changes_nothing_and_ends_in_the_de
     assert letter.headers["eventflow-text"] == "ValueError: no such order"
     assert letter.headers["eventflow-attempt"] == 2
     assert await ids_in(database, "effects") == await ids_in(database, "eventflow.inbox") == []
-    [line, _] = service.logged("handler.raised")
+    [line, _] = await service.logs("handler.raised", count=2)
     assert "handlers.py" in line["exception"]
     assert (line["event_id"], line["attempt"]) == ("a", 1)

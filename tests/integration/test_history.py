@@ -160,12 +160,12 @@ async def test_a_store_that_is_away_at_the_start_delays_nothing(
     await eventually(lambda: len(target.taken) == 50, what="all deliveries")
     assert await service.metric(http, "eventflow_history_up") == 0
     assert await service.metric(http, "eventflow_history_pending") == 50
-    (line,) = service.logged("history.unavailable")
+    (line,) = await service.logs("history.unavailable")
     assert str(directory) in line["reason"]
     directory.unlink()
     directory.mkdir()
     await service.counts(http, "eventflow_history_recorded_total", 50)
-    assert len(service.logged("history.unavailable")) == len(service.logged("history.recovered")) == 1
+    assert len(await service.logs("history.recovered")) == len(service.logged("history.unavailable")) == 1
     assert (await recorded(url, flow)).attempts == 50
 
 

@@ -123,8 +123,13 @@ async def test_each_cause_has_its_word_in_metrics_and_log_and_counts_no_attempt(
             return len(found) == len(flows)
 
         await eventually(are_all_found, what=lambda: f"{set(flows.items()) - found}\n{service.output}")
-        texts = {line["detail"]: line.get("text") for line in service.logged("delivery.attempted") if "detail" in line}
-        assert set(texts) == set(urls), service.output
+
+        def logged_texts() -> dict[str, str | None]:
+            attempts = service.logged("delivery.attempted")
+            return {line["detail"]: line.get("text") for line in attempts if "detail" in line}
+
+        await eventually(lambda: set(logged_texts()) == set(urls), what=lambda: service.output)
+        texts = logged_texts()
         assert texts["certificate_expired"] == "certificate has expired"
         assert "certificate is not valid for 'localhost'" in (texts["certificate_other_name"] or "")
         assert texts["not_resolved"]
@@ -192,7 +197,7 @@ async def test_a_refusal_of_plain_http_by_a_tls_port_burns_no_event(
             await eventually(lambda: len(target.requests) > 1, what=lambda: f"another attempt\n{service.output}")
             assert {request.attempt for request in target.requests} == {1}
             assert await amqp.depth(dead_queue(flow)) == 0
-            assert "plain_on_tls_port" in service.output
+            await eventually(lambda: "plain_on_tls_port" in service.output, what="the line of the attempt")
 
 
 @pytest.mark.parametrize("client", ["lean", "aiohttp"])
@@ -227,7 +232,7 @@ async def test_the_words_of_a_target_are_kept_everywhere_and_neither_its_headers
             await eventually(is_dead, what="the event given up")
             command = Command(broker_url=broker_url, flow=flow)
             why = (await command("why", "e-1")).stdout
-            [line] = service.logged("delivery.attempted")
+            [line] = await service.logs("delivery.attempted")
             assert (line["reason"], line["status"], line["text"]) == ("client_error", 422, text)
             output = service.output
     assert why.count(f'client_error, HTTP 422, "{text}"') == 2, why  # by the processor, and in the dead queue

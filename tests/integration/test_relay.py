@@ -156,7 +156,7 @@ async def test_a_row_of_an_unknown_flow_is_tried_again_and_then_parked_and_holds
     assert await running.metric(http, "eventflow_outbox_parked") == 1
     assert await running.metric(http, "eventflow_outbox_pending") == 0
     assert await running.metric(http, "eventflow_outbox_failures_total") == 2
-    assert [line["parked"] for line in running.logged("outbox.rows_failed")] == [0, 1]
+    assert [line["parked"] for line in await running.logs("outbox.rows_failed", count=2)] == [0, 1]
 
 
 async def test_a_parked_row_that_an_operator_retries_is_published(broker_url, outbox, flow, amqp, start):

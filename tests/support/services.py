@@ -49,6 +49,16 @@ class Service:
         lines = [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
+    async def logs(self, event: str, *, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until there are so many lines of one kind, and return them.
+
+        A line comes through a pipe, and so can come later than the answer to a request that was made after it.
+        """
+        await eventually(
+            lambda: len(self.logged(event)) >= count, what=lambda: f"{count} lines of {event}:\n{self.output}"
+        )
+        return self.logged(event)
+
     async def ready(self, client: aiohttp.ClientSession, *, within_s: float = 20.0) -> None:
         """Wait until it is ready, with all of its workers."""
 
