@@ -202,6 +202,7 @@ async def test_an_unknown_event_is_an_answer_and_no_error(api: Api, flow: str) -
     assert event["problems"] == []
 
 
+@pytest.mark.timed
 async def test_it_works_without_a_broker_and_ends_at_once(http: aiohttp.ClientSession) -> None:
     service = console("amqp://127.0.0.1:1/", flow="default2")
     with service.process:
@@ -218,6 +219,7 @@ async def test_it_works_without_a_broker_and_ends_at_once(http: aiohttp.ClientSe
     assert service.tracebacks == []
 
 
+@pytest.mark.timed
 async def test_it_ends_in_order_while_streams_are_open(
     service: Service, flow: str, http: aiohttp.ClientSession
 ) -> None:

@@ -114,6 +114,7 @@ async def test_the_accepted_events_are_counted_once(
         assert sum(accepted) == 25
 
 
+@pytest.mark.timed
 async def test_viewers_share_one_watcher_which_rests_without_them(
     broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,6 +225,7 @@ async def test_a_full_disk_costs_rows_only_and_is_a_gap_afterwards(
     assert {gap.reason for gap in found.gaps} == {"buffer_full"}
 
 
+@pytest.mark.timed
 async def test_a_locked_file_holds_no_event(
     start: Start, tmp_path: Path, target: ScriptedTarget, flow: str, publisher: Publisher, http: aiohttp.ClientSession
 ) -> None:
@@ -240,6 +241,7 @@ async def test_a_locked_file_holds_no_event(
     assert (await recorded(url, flow)).attempts == publisher.events
 
 
+@pytest.mark.timed
 async def test_a_frozen_database_holds_no_event(
     start: Start,
     database_server: PrivateServer,

@@ -104,6 +104,7 @@ async def test_keep_makes_the_next_days_and_drops_the_old_ones(store, database):
     assert await store.attempts_of(old.event_id) == []
 
 
+@pytest.mark.timed
 async def test_a_day_that_is_being_read_is_dropped_later_and_holds_up_no_writer(store, database):
     now = datetime.now(UTC)
     await store.append(batch(1, failed_attempt(started_at=now - timedelta(days=9)), failed_attempt()))

@@ -174,6 +174,7 @@ async def test_a_batch_that_is_repeated_while_its_first_transaction_still_ends_w
     assert len(rows) == 2 * ROWS
 
 
+@pytest.mark.timed
 async def test_a_frozen_server_holds_a_call_for_a_bounded_time(store, database_server, monkeypatch):
     await store.append(batch_of(1))
     monkeypatch.setattr(store_module, "READING", replace(store_module.READING, total_s=0.5))
@@ -188,6 +189,7 @@ async def test_a_frozen_server_holds_a_call_for_a_bounded_time(store, database_s
     database_server.resume()
 
 
+@pytest.mark.timed
 async def test_a_store_that_is_away_answers_at_once_and_is_used_again_when_it_is_back(store, database_server):
     await store.append(batch_of(1))
     database_server.stop()

@@ -162,6 +162,7 @@ async def test_a_2xx_counts_though_its_body_never_ends(
     await runner.cleanup()
 
 
+@pytest.mark.timed
 async def test_a_retry_is_not_held_up_by_a_backlog_of_10_000_events(
     start: Start, target: ScriptedTarget, flow: str, amqp: Amqp
 ) -> None:
@@ -470,6 +471,7 @@ async def test_sigterm_repeats_nothing_though_many_are_acked_at_once(
     assert await amqp.depth(lane_queue(flow, Lane.LIVE)) == 100
 
 
+@pytest.mark.timed
 async def test_sigterm_gives_up_attempts_that_take_too_long_and_loses_none(
     start: Start, target: ScriptedTarget, flow: str, amqp: Amqp
 ) -> None:

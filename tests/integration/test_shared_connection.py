@@ -392,6 +392,7 @@ async def test_sessions_that_wait_for_their_turn_keep_a_new_connection(broker_ur
         await cancel_and_wait(*running)
 
 
+@pytest.mark.timed
 async def test_a_flow_without_events_rests_and_its_next_event_starts_a_check_at_once(
     broker_url: str, flow: str, amqp: Amqp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

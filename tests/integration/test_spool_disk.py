@@ -126,6 +126,7 @@ async def test_a_collector_ends_in_time_while_its_disk_hangs(
         await comes_to(service, http, status=200, ready_workers=2)
 
 
+@pytest.mark.timed
 async def test_a_disk_that_hangs_while_it_is_needed_answers_503_in_time_and_what_was_refused_is_not_sent(
     line: Line, flow: str, amqp: Amqp, http: aiohttp.ClientSession, tmp_path: Path, disk: FaultyDisk
 ) -> None:

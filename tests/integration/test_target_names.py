@@ -34,6 +34,7 @@ async def names(tmp_path: Path) -> AsyncIterator[NameServer]:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.timed
 async def test_silent_names_of_other_flows_delay_neither_a_healthy_flow_nor_the_end(
     broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession, names: NameServer, client: str
 ) -> None:

@@ -102,6 +102,7 @@ async def test_a_cut_ends_both_sides_though_they_are_stalled(ends: Ends) -> None
                     assert await reader.read() == b""
 
 
+@pytest.mark.timed
 async def test_a_delay_comes_before_each_frame_and_keeps_their_order(ends: Ends) -> None:
     ends.proxy.delay_s, ends.proxy.lost_share, ends.proxy.resend_s = 0.05, 0.5, 0.1
     began_s = asyncio.get_running_loop().time()

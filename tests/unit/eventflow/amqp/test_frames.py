@@ -265,10 +265,10 @@ def test_nested_headers_hide_nothing_that_stands_beside_them() -> None:
 @pytest.mark.parametrize("value", [entry(b"", b"V", b"") * 40_000, entry(b"n", b"F", nested(10_000)), b"\0\0" * 60_000])
 def test_headers_of_a_whole_frame_are_read_at_once(value: bytes) -> None:
     header = header_of(long(value), short(b"m"), flags=HEADERS_AND_ID)
-    began_s = time.perf_counter()
+    began_s = time.process_time()  # not that of other processes
     assert frames.properties_of(header).message_id == "m"
     frames.for_library(frames.HEADER, header)
-    assert time.perf_counter() - began_s < 0.5
+    assert time.process_time() - began_s < 0.5
 
 
 @given(exchange=st.binary(max_size=255), key=st.binary(max_size=255))

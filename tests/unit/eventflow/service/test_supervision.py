@@ -38,6 +38,7 @@ async def test_the_begin_and_the_end_of_the_work_are_reported(manager: socket.so
     assert received(manager) == ["STOPPING=1"]
 
 
+@pytest.mark.virtual_time
 async def test_keep_alive_messages_come_more_often_than_the_manager_expects_them(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

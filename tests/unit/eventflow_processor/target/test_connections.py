@@ -67,6 +67,7 @@ def answering(*answers: bytes) -> Write:
 # An answer belongs to one attempt
 
 
+@pytest.mark.timed
 async def test_an_answer_after_the_deadline_is_given_to_no_other_attempt(client: type[HttpTarget]) -> None:
     async def answer(request: RawRequest, writer: asyncio.StreamWriter) -> None:
         if len(raw.requests) == 1:
@@ -209,6 +210,7 @@ async def test_an_error_of_our_own_is_a_result(client: type[HttpTarget], monkeyp
         (b"Connection: close\r\nContent-Length: 0\r\n\r\n", False),
     ],
 )
+@pytest.mark.timed
 async def test_a_success_waits_a_moment_for_its_body(client: type[HttpTarget], rest: bytes, is_kept: bool) -> None:
     """The result is certain. The body is read only so that the connection can be used again."""
 

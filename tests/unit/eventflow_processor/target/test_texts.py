@@ -62,6 +62,7 @@ async def test_a_body_in_another_segment_is_waited_for(client: type[HttpTarget])
     assert result.text == "too small"
 
 
+@pytest.mark.timed
 async def test_a_body_that_never_ends_delays_its_failure_by_a_second_at_most(client: type[HttpTarget]) -> None:
     began_s = asyncio.get_running_loop().time()
     failed = await failure_of(client, b"HTTP/1.1 500 No\r\nContent-Length: 99\r\n\r\npart", is_hanging=True)
