@@ -73,8 +73,8 @@ async def _run_all(cases: Sequence[Case], *, writes: bool) -> tuple[list[Run], l
         node_port, check_port = await installation.balanced_ports()
         balancer = Balancer(surroundings.balancer_image, surroundings.nodes, node_port=node_port, check_port=check_port)
         await stack.enter_async_context(balancer)
-        installation.address = Address.of(balancer.url)
         for case in possible:
+            installation.address = Address.of(balancer.url(keeps_connections=case.keeps_connections))
             try:
                 async with _prepared(case, installation):
                     runs.append(await run(case.scenario, installation, target, show=show))

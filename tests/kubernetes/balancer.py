@@ -25,18 +25,22 @@ defaults
     timeout server 30s
     timeout http-request 10s
     retries 3
-    # A connection that fails is tried at another node. A request is never sent twice, so each has a new connection: a
-    # request on a kept one could be lost with its node.
-    option http-server-close
+    # A connection that fails is tried at another node. A request is never sent twice.
     option redispatch 1
     retry-on conn-failure
-frontend events
-    bind {address}:{port}
-    default_backend nodes
-backend nodes
     option httpchk GET /healthz
     timeout check 500ms
     default-server check inter 500ms fall 2 rise 2
+frontend events
+    bind {address}:{port}
+    default_backend opens
+frontend events-on-kept-connections
+    bind {address}:{keeping_port}
+    default_backend keeps
+backend opens
+    option http-server-close
+{servers}
+backend keeps
 {servers}
 """
 
@@ -52,21 +56,27 @@ class Balancer:
         self._image = image
         self._nodes = nodes
         self._node_port, self._check_port = node_port, check_port
-        self._port = free_port()
+        self._port, self._keeping_port = free_port(), free_port()
         self._directory = tempfile.TemporaryDirectory(prefix="eventflow-balancer-")
         self._container = ""
 
-    @property
-    def url(self) -> str:
-        """URL that events are posted to."""
-        return f"http://{LOOPBACK}:{self._port}/events"
+    def url(self, *, keeps_connections: bool = False) -> str:
+        """Return the URL that events are posted to.
+
+        Args:
+            keeps_connections: Whether it keeps its connections to the nodes for later requests. A request on a kept one
+                can be lost with its node.
+        """
+        return f"http://{LOOPBACK}:{self._keeping_port if keeps_connections else self._port}/events"
 
     async def __aenter__(self) -> Self:
         servers = "\n".join(
             f"    server {node.name} {node.address}:{self._node_port} port {self._check_port}" for node in self._nodes
         )
         path = Path(self._directory.name) / "haproxy.cfg"
-        path.write_text(CONFIGURATION.format(address=LOOPBACK, port=self._port, servers=servers))
+        path.write_text(
+            CONFIGURATION.format(address=LOOPBACK, port=self._port, keeping_port=self._keeping_port, servers=servers)
+        )
         path.chmod(0o644)
         path.parent.chmod(0o755)
         mount = f"{path.parent}:/usr/local/etc/haproxy:ro"
@@ -78,7 +88,7 @@ class Balancer:
     async def _has_collectors(self) -> bool:
         """Return whether a GET reaches a collector, which refuses it: 405. Without one, the balancer answers 503."""
         try:
-            async with aiohttp.ClientSession() as http, http.get(self.url) as answer:
+            async with aiohttp.ClientSession() as http, http.get(self.url()) as answer:
                 return answer.status == HTTPStatus.METHOD_NOT_ALLOWED
         except aiohttp.ClientError:
             return False

@@ -25,8 +25,10 @@ class Case:
     Attributes:
         prepare: Changes the usual installation before the load.
         missing: Returns the needs of this scenario that the cluster does not meet; empty if it meets all.
+        keeps_connections: Whether the balancer keeps its connections to the collectors for later requests.
     """
 
     scenario: Scenario[Installation]
     prepare: Callable[[Installation], Awaitable[None]] = _nothing
     missing: Callable[[Surroundings], str] = _always
+    keeps_connections: bool = False

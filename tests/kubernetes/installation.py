@@ -52,7 +52,7 @@ class Installation:
     Attributes:
         name: Kind and size of the cluster.
         api_key: Key of the flow's sender.
-        address: Address of the balancer, as soon as there is one.
+        address: Address of the balancer; set for each scenario.
     """
 
     address: Address

@@ -149,6 +149,7 @@ CASES = tuple(
         ),
         prepare=partial(install_autoscaler, engine=engine),
         missing=partial(_missing, engine=engine),
+        keeps_connections=True,  # as balancers of providers and ingress controllers do; no node is lost here
     )
     for engine in ("hpa", "keda")
 )
