@@ -14,12 +14,14 @@ from eventflow.amqp.connection import Connection
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import QueueDepth
+from eventflow.amqp.session import EndingLog, Session
 from eventflow.amqp.shared import STARTS_MAX, Seat, SharedConnection
-from eventflow.amqp.trials import TRIALS_MAX
+from eventflow.amqp.trials import TRIALS_MAX, Trials
 from eventflow.delivery import Delivery
 from eventflow.errors import BrokerUnavailableError, DeliveryLostError, TopologyMismatchError
 from eventflow.tasks import cancel_and_wait
 from eventflow.topology import Lane, flow_specs, lane_queue
+from sandbox.ports import free_port
 from tests.integration.test_too_large import Held
 from tests.support.amqp import Amqp
 from tests.support.wait import eventually
@@ -305,6 +307,32 @@ async def test_sessions_that_fail_while_others_work_make_a_trial_a_few_at_a_time
         assert len(tried) == 3 * failing
         assert most == [TRIALS_MAX, TRIALS_MAX]
         assert all(connection.wire.is_lost for connection in tried)
+    finally:
+        await cancel_and_wait(*running)
+
+
+async def test_with_a_broker_that_is_down_the_first_trial_does_not_wait_for_repeated_ones_of_other_flows(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "TRIAL_PAUSE_S", 0.01)
+    down = f"amqp://127.0.0.1:{free_port()}/"
+    together, failed = Trials([down, broker_url], advice=""), 0
+
+    async def try_in_vain(_: Connection) -> None:
+        nonlocal failed
+        failed += 1
+        if failed > TRIALS_MAX:
+            await asyncio.sleep(60)
+        raise BrokerUnavailableError("no majority")
+
+    def start(trial: Session) -> asyncio.Task[None]:
+        return asyncio.create_task(together.until_answered(trial, EndingLog("trial"), name="trial"))
+
+    running = [start(try_in_vain) for _ in range(TRIALS_MAX)]
+    try:
+        await eventually(lambda: failed == 2 * TRIALS_MAX, what="repeated trials")
+        async with asyncio.timeout(5):
+            await start(answered)
     finally:
         await cancel_and_wait(*running)
 

@@ -22,6 +22,7 @@ from eventflow.amqp.connection import (
     close,
     closing,
     connect,
+    connect_to_any,
     first_line,
     server_version,
 )
@@ -149,12 +150,20 @@ async def _run(session: Session, connection: Connection, *, name: str) -> Ending
     return ending or failed_close
 
 
-async def run_once(url: str, *, name: str, session: Session) -> Ending | None:
-    """Connect to one broker and run a session there; return its ending, or None if the session returned."""
+async def run_once(urls: list[str], *, name: str, session: Session) -> Ending | None:
+    """Run a session at the first broker that accepts a connection; return its ending, or None if the session returned.
+
+    Args:
+        urls: URLs of the brokers, the preferred one first. That of the session is moved to the end.
+        name: Shown in logs and in the management UI.
+        session: Called with the connection.
+    """
     try:
-        connection = await connect(url, name=name)
+        url, connection = await connect_to_any(urls, name=name)
     except BrokerUnavailableError as error:
         return Ending(error=error, reason=str(error), is_broker_suspect=True)
+    urls.remove(url)
+    urls.append(url)
     return await _run(session, connection, name=name)
 
 

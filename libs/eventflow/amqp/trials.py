@@ -5,7 +5,6 @@ pay for it (ADR 42).
 """
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 
 from eventflow.amqp.session import EndingLog, Session, run_once
@@ -35,15 +34,15 @@ class Trials:
         self._repeated = asyncio.Semaphore(TRIALS_MAX)
 
     async def until_answered(self, trial: Session, endings: EndingLog, *, name: str) -> None:
-        """Make trials, at one broker after the other, until one returns.
+        """Make trials until one returns, at those of the brokers in turn that accept a connection.
 
         Raises:
             TopologyMismatchError: Raised by a trial. Another one could not help.
         """
-        turns, pause_s = self._first, 0.0
-        for url in itertools.cycle(self._urls):
+        turns, pause_s, urls = self._first, 0.0, [*self._urls]
+        while True:
             async with turns:
-                ending = await run_once(url, name=name, session=trial)
+                ending = await run_once(urls, name=name, session=trial)
                 if ending is None:
                     return
                 endings.note(ending, advice=self._advice)
