@@ -6,23 +6,26 @@ leader, which makes statistics every `TICK_S` that are collected every `TICK_S`.
 check counts is the number of lost consumers, if the statistics know every processor that the check has counted. Five
 rules keep this number from being too large, because then the shares would add up to more than the quota (ADR 47):
 
-* Of the checks, the smallest number counts, since `MADE_S` before the last question that had older statistics. In this
-  time no processor may have joined that has told so. So the statistics know each processor that this number contains.
+* Of the checks, the smallest number counts, since the statistics before the latest were made. They were made at most
+  `MADE_S` before the last question that had older ones; of the first ones of a loss this is unknown. Meanwhile no
+  processor may have joined that has told so. So the latest statistics know each processor that this number contains,
+  however old they are: a leader can wait for a silent broker until it notices the loss, and then writes all statistics
+  of this time at once, in any order.
 * Two statistics in a row must show the difference. So a processor that was out for a moment at one of them is no lost
-  one, and no processor behind a lost consumer has a lease any more. Without a check between them, which is usual at
-  rest, the number does not grow: the difference may contain processors that have ended since the latest check.
-* It holds for `JOIN_S` after the latest question whose answer names the same lost brokers, less the longest time
-  between two checks since then, and no lease outlasts this. When a broker is back, its consumers are no longer counted,
-  and a newcomer between the same two checks can hide this. But it waits for `JOIN_S` before it sends.
+  one, and no processor behind a lost consumer has a lease any more. If checks are as far apart as two statistics, which
+  is usual at rest, the number does not grow: both may be made after the end of a processor that the last check has
+  counted, and before the start of another one that the next check counts in its place.
+* It holds for `JOIN_S` after the start of the latest check that had ended before a question whose answer names the same
+  lost brokers, and no lease outlasts this. When a broker is back, its consumers are no longer counted, and a newcomer
+  between the same two checks can hide this. But it waits for `JOIN_S` before it sends.
+* It is forgotten when a newcomer introduces itself. When a broker starts, its consumers are no longer counted some
+  seconds before it is named as back, and the newcomer may hide this too.
 * It is forgotten after `MADE_S` without such an answer: the broker may have been back, and be lost again.
-* It is not taken from statistics of the first `MADE_S` of a loss. Until RabbitMQ notices the loss of a silent broker,
-  its statistics can wait for this broker, and so they can be as old as this takes.
 """
 
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from eventflow_processor.quota.roster import JOIN_S
 
@@ -32,11 +35,8 @@ TICK_S = 5.0
 MADE_S = 2 * TICK_S
 """Age that statistics can have when they are collected, with one interval to spare."""
 
-KEPT_S = 4 * MADE_S
-"""Time for which checks are remembered: there may be some seconds between two answers."""
-
-CHECKS_MIN = 2
-"""Checks that are always remembered: at rest they are rare."""
+KEPT_S = 12 * MADE_S
+"""Time for which counts are remembered: with many flows, answers about one queue can be half a minute apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,44 +67,47 @@ class LostConsumers:
     counted: int = 0
     number: int = 0
     holds_until_s: float = -math.inf
-    _checked_s: deque[float] = field(default_factory=deque)
-    _counts: deque[tuple[float, int]] = field(default_factory=deque)  # by time, since a processor has joined
+    _checks: deque[tuple[float, float]] = field(default_factory=deque)  # the start and the end of each
+    _counts: deque[tuple[float, int]] = field(default_factory=deque)  # the changes since a join or a rest
     _statistics: Statistics | None = None
-    _statistics_s: float = -math.inf  # when the first answer with them was asked for
+    _made_after_s: float = -math.inf  # time after which they were made, or those after them
     _asked_s: float = -math.inf  # of the latest answer
     _lost_at_s: float = -math.inf  # of the latest answer about any queue
-    _since_s: float = -math.inf  # of the first answer that named the same lost brokers
 
     def left(self) -> None:
         """Note that this processor has no consumer any more, and so no checks."""
         self.counted = 0
-        self._checked_s.clear()
+        self._checks.clear()
         self.someone_joined()
         self._forget()
 
     def someone_joined(self) -> None:
         """Note that a processor has joined, which the statistics may not know yet."""
+        self.number = 0
         self._counts.clear()
 
-    def without_lost(self, consumers: int, *, began_s: float) -> int:
+    def without_lost(self, consumers: int, *, began_s: float, ended_s: float) -> int:
         """Return the number of consumers that a check has found, without the lost ones.
 
         Args:
             consumers: The number that the check has found; 0 if it has found nothing out.
             began_s: Start of the check.
+            ended_s: Time after its answer.
         """
         if consumers < 1:
             return consumers
+        if self._checks and ended_s >= self._checks[-1][0] + TICK_S:
+            self._counts.clear()
         # Those that a check no longer counts may be the lost ones, whose broker is back.
         self.number = max(0, self.number - max(0, self.counted - consumers))
         self.counted = consumers
-        self._counts.append((began_s, consumers))
+        if not self._counts or self._counts[-1][1] != consumers:
+            self._counts.append((began_s, consumers))
         while len(self._counts) > 1 and self._counts[1][0] <= began_s - KEPT_S:
             self._counts.popleft()
-        self._checked_s.append(began_s)
-        while self._checked_s[0] <= began_s - KEPT_S and len(self._checked_s) > CHECKS_MIN:
-            self._checked_s.popleft()
-        self._limit()
+        self._checks.append((began_s, ended_s))
+        while len(self._checks) > 1 and self._checks[1][1] <= ended_s - MADE_S:  # an answer takes less time
+            self._checks.popleft()
         if began_s > self.holds_until_s:
             return consumers
         return max(1, consumers - self.number)
@@ -117,32 +120,30 @@ class LostConsumers:
             asked_s: Time before the question.
         """
         asked_before_s, self._asked_s = self._asked_s, asked_s
-        before, before_s = self._statistics if asked_s <= self._lost_at_s + MADE_S else None, self._statistics_s
+        before = self._statistics if asked_s <= self._lost_at_s + MADE_S else None
         if statistics is not None:
-            self._lost_at_s = asked_s
-            self._limit()
+            self._note_lost(asked_s)
         if statistics is None or before is None or statistics.lost != before.lost:
             self._forget()
-            self._since_s, before = asked_s, None
+            before = None
         if statistics is None or (before is not None and statistics.mark == before.mark):
             return
-        self._statistics, self._statistics_s = statistics, asked_s
-        smallest = self._smallest(before_s=asked_before_s - MADE_S)
-        if before is not None and smallest is not None and asked_s >= self._since_s + MADE_S:
-            number = max(0, smallest - max(before.consumers, statistics.consumers))
-            self.number = number if self._checked_s[-1] >= before_s else min(number, self.number)
+        smallest = self._smallest(before_s=self._made_after_s)
+        self._statistics = statistics
+        self._made_after_s = -math.inf if before is None else asked_before_s - MADE_S
+        if before is not None and smallest is not None and asked_s < self._checks[-1][0] + TICK_S:
+            self.number = max(0, smallest - max(before.consumers, statistics.consumers))
 
     def still_lost(self, brokers: frozenset[str], *, asked_s: float) -> None:
         """Note an answer about another queue, which names these lost brokers."""
         is_unbroken = asked_s <= self._lost_at_s + MADE_S
         if is_unbroken and self._statistics is not None and self._statistics.lost <= brokers:
-            self._lost_at_s = asked_s
-            self._limit()
+            self._note_lost(asked_s)
 
-    def _limit(self) -> None:
-        """Limit the time for which the number holds."""
-        apart_s = (later - earlier for earlier, later in pairwise(self._checked_s) if later > self._lost_at_s)
-        self.holds_until_s = self._lost_at_s + JOIN_S - max(apart_s, default=0.0)
+    def _note_lost(self, asked_s: float) -> None:
+        self._lost_at_s = asked_s
+        checked_s = max((began_s for began_s, ended_s in self._checks if ended_s <= asked_s), default=-math.inf)
+        self.holds_until_s = checked_s + JOIN_S
 
     def _smallest(self, *, before_s: float) -> int | None:
         """Return the smallest count since the latest one before `before_s`; None if there is none so early."""

@@ -198,7 +198,7 @@ class Quota:
             is_proved: Whether a majority of the brokers answered in the check. Otherwise it renews no lease.
         """
         was_member = self._roster.is_member
-        consumers = self._lost.without_lost(consumers, began_s=began_s)
+        consumers = self._lost.without_lost(consumers, began_s=began_s, ended_s=self._clock_of_leases())
         is_successful = self._roster.consumers_counted(consumers, began_s=began_s, is_proved=is_proved)
         self._share()
         if self._roster.is_member and not was_member:

@@ -313,7 +313,7 @@ async def test_no_lease_outlasts_the_knowledge_that_a_broker_is_lost() -> None:
         bench.now_s += POLL_S
         bench.look(consumers=2)
         assert quota.share_per_s == 100
-    bench.now_s += JOIN_S - 3 * POLL_S + 0.1
+    bench.now_s += JOIN_S - 2 * POLL_S + 0.1
     assert quota.share_per_s == 0, "the lease of the check would last for 3 s"
     bench.look(consumers=2)
     assert quota.share_per_s == 50
