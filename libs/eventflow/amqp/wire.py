@@ -26,8 +26,8 @@ TESTED_VERSIONS = ("7.2.", "7.3.")
 
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 HEARTBEAT_EVERY_S = 2.0
-"""aiormq aborts a connection if it has read no frame for three heartbeats. If all frames of a busy connection bypass
-it, the connection seems dead. So aiormq gets a heartbeat frame from us, more often than the broker sends one."""
+"""aiormq aborts a connection if it has read no frame for 16.5 s. If all frames of a busy connection bypass it, the
+connection seems dead. So aiormq gets a heartbeat frame from us, more often than the broker sends one."""
 
 
 def is_supported() -> bool:
