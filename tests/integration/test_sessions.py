@@ -9,7 +9,7 @@ from eventflow.amqp.channel import open_channel
 from eventflow.amqp.connection import Connection, close, connect
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
-from eventflow.amqp.session import keep_connected
+from eventflow.amqp.session import InUse, keep_connected
 from eventflow.amqp.shared import SharedConnection
 from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import cancel_and_wait
@@ -63,9 +63,30 @@ async def test_a_broker_that_another_connection_uses_is_tried_last(broker_url: s
     first, second = (broker_url.replace("127.0.0.1", host) for host in ("127.0.0.1", "localhost"))
     assert first != second
     used: list[str | None] = []
-    for in_use in ([], [first], [first, second]):
+    for urls in ([], [first], [first, second]):
+        in_use = InUse()
+        in_use.urls += urls
         await keep_connected([first, second], name="test", session=session, in_use=in_use)
     assert used == ["127.0.0.1", "localhost", "127.0.0.1"]
+
+
+async def test_connections_that_start_together_use_different_brokers_if_one_is_down(broker_url: str) -> None:
+    async def session(connection: Connection) -> None:
+        used.append(connection.url.host)
+        await asyncio.sleep(60)
+
+    down = f"amqp://127.0.0.1:{free_port()}/"
+    first, second = (broker_url.replace("127.0.0.1", host) for host in ("127.0.0.1", "localhost"))
+    used, in_use = list[str | None](), InUse()
+    running = [
+        asyncio.create_task(keep_connected(urls, name="test", session=session, in_use=in_use))
+        for urls in ([down, first, second], [first, second, down])
+    ]
+    try:
+        await eventually(lambda: len(used) == 2, what="both connections")
+        assert set(used) == {"127.0.0.1", "localhost"}
+    finally:
+        await cancel_and_wait(*running)
 
 
 @pytest.mark.timeout(60)

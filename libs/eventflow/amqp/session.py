@@ -104,7 +104,20 @@ class EndingLog:
         return REFUSED_PAUSE_S
 
 
-async def keep_connected(urls: Sequence[str], *, name: str, session: Session, in_use: list[str] | None = None) -> None:
+class InUse:
+    """The brokers of connections of which each tries those of the others last.
+
+    Attributes:
+        urls: One for each connection that is open.
+        turn: Held while one of them connects: two at a time could choose the same broker.
+    """
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+        self.turn = asyncio.Lock()
+
+
+async def keep_connected(urls: Sequence[str], *, name: str, session: Session, in_use: InUse | None = None) -> None:
     """Run `session` on a connection, and on a new one after each error; return when the session returns.
 
     The brokers are tried in order, each 0.5 s after the one before, or immediately after that one has failed, until one
@@ -114,20 +127,21 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session, in
         urls: URLs of the brokers, the preferred one first.
         name: Shown in logs and in the management UI.
         session: Called with each connection.
-        in_use: URLs of the brokers of connections that share this list. Each of them tries those of the others last.
+        in_use: The brokers of this connection and others.
 
     Raises:
         TopologyMismatchError: Raised by the session. Another session could not help.
     """
     brokers = [_Broker.of(url) for url in urls]
-    in_use = [] if in_use is None else in_use
+    in_use = in_use or InUse()
     endings = EndingLog(name)
     while True:
-        apart = sorted(brokers, key=lambda broker: broker.url in in_use)
-        broker, connection = await _connect_to_first(apart, name=name)
-        in_use.append(broker.url)
+        async with in_use.turn:
+            apart = sorted(brokers, key=lambda broker: broker.url in in_use.urls)
+            broker, connection = await _connect_to_first(apart, name=name)
+            in_use.urls.append(broker.url)
         ending = await _run(session, connection, name=name)
-        in_use.remove(broker.url)
+        in_use.urls.remove(broker.url)
         if ending is None:
             return
         brokers.remove(broker)

@@ -23,7 +23,7 @@ from eventflow.amqp.connection import Connection
 from eventflow.amqp.fanout import consume_fanout, declare_fanout
 from eventflow.amqp.publisher import Publisher
 from eventflow.amqp.queues import declare_queues
-from eventflow.amqp.session import keep_connected
+from eventflow.amqp.session import InUse, keep_connected
 from eventflow.amqp.streams import StreamReader
 from eventflow.control.lease import ControlLease
 from eventflow.control.messages import Broadcast, ControlMessage, Ignored, decode, encode
@@ -103,7 +103,7 @@ class ControlBus:
 
     async def run(self) -> None:
         """Stay connected and receive until cancelled."""
-        in_use: list[str] = []
+        in_use = InUse()
         sessions = [keep_connected(self._urls, name=f"{self.instance} control", session=self._control, in_use=in_use)]
         if len(self._urls) > 1:
             rotated, name = [*self._urls[1:], self._urls[0]], f"{self.instance} overrides"
