@@ -119,7 +119,9 @@ class LostConsumers:
             statistics: None if no broker is lost.
             asked_s: Time before the question.
         """
-        asked_before_s, self._asked_s = self._asked_s, asked_s
+        asked_before_s, self._asked_s = self._asked_s, max(asked_s, self._asked_s)
+        if statistics is not None and asked_s < asked_before_s:
+            return  # a later question has been answered before
         before = self._statistics if asked_s <= self._lost_at_s + MADE_S else None
         if statistics is not None:
             self._note_lost(asked_s)
@@ -136,7 +138,7 @@ class LostConsumers:
 
     def still_lost(self, brokers: frozenset[str], *, asked_s: float) -> None:
         """Note an answer about another queue, which names these lost brokers."""
-        is_unbroken = asked_s <= self._lost_at_s + MADE_S
+        is_unbroken = self._lost_at_s < asked_s <= self._lost_at_s + MADE_S
         if is_unbroken and self._statistics is not None and self._statistics.lost <= brokers:
             self._note_lost(asked_s)
 

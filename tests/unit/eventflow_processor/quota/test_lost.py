@@ -18,3 +18,7 @@ def test_the_number_holds_as_long_as_a_newcomer_waits_that_the_last_check_before
     assert lost.holds_until_s == 29 + JOIN_S
     lost.asked(found, asked_s=30.9)
     assert lost.holds_until_s == 30 + JOIN_S
+    lost.asked(found, asked_s=30.5)
+    assert lost.holds_until_s == 30 + JOIN_S, "an answer that comes after that to a later question"
+    lost.asked(None, asked_s=30.5)
+    assert lost.number == 0, "the broker was back in between"
