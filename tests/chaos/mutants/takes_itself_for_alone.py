@@ -11,8 +11,8 @@ class Mutant(LostConsumers):
     """Takes every peer for lost, and knows this forever."""
 
     @override
-    def without_lost(self, consumers: int, *, began_s: float) -> int:
-        return super().without_lost(min(consumers, 1), began_s=began_s)
+    def without_lost(self, consumers: int, *, began_s: float, ended_s: float) -> int:
+        return super().without_lost(min(consumers, 1), began_s=began_s, ended_s=ended_s)
 
 
 if __name__ == "__main__":
