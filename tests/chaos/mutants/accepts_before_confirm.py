@@ -19,5 +19,5 @@ class Mutant(Publisher):
 
 
 if __name__ == "__main__":
-    worker.Publisher = Mutant  # type: ignore[misc]
+    worker.Publisher = Mutant  # type: ignore[attr-defined]
     collector.main()

@@ -15,5 +15,5 @@ class Mutant(Turns):
 
 
 if __name__ == "__main__":
-    flow.Turns = Mutant  # type: ignore[misc]
+    flow.Turns = Mutant  # type: ignore[attr-defined]
     main()

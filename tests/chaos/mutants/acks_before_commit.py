@@ -33,5 +33,5 @@ class Mutant(AsyncAttempt):
 
 
 if __name__ == "__main__":
-    opening.AsyncAttempt = Mutant  # type: ignore[misc]
+    opening.AsyncAttempt = Mutant  # type: ignore[attr-defined]
     main()

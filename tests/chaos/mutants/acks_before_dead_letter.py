@@ -21,5 +21,5 @@ class Mutant(Consumer):
 
 
 if __name__ == "__main__":
-    flow.Consumer = Mutant  # type: ignore[misc]
+    flow.Consumer = Mutant  # type: ignore[attr-defined]
     main()

@@ -21,6 +21,6 @@ def hoping(published: Published, *, tries: int, max_tries: int) -> Judgement:
 
 
 if __name__ == "__main__":
-    serving.Relay = Mutant  # type: ignore[misc]
+    serving.Relay = Mutant  # type: ignore[attr-defined]
     relay.judge = hoping  # type: ignore[attr-defined]
     main()

@@ -12,5 +12,5 @@ class Mutant(relay.Relay):
 
 
 if __name__ == "__main__":
-    serving.Relay = Mutant  # type: ignore[misc]
+    serving.Relay = Mutant  # type: ignore[attr-defined]
     main()

@@ -20,5 +20,5 @@ class Mutant(DedupWriter):
 
 
 if __name__ == "__main__":
-    worker.DedupWriter = Mutant  # type: ignore[misc]
+    worker.DedupWriter = Mutant  # type: ignore[attr-defined]
     collector.main()

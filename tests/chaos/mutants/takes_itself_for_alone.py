@@ -16,5 +16,5 @@ class Mutant(LostConsumers):
 
 
 if __name__ == "__main__":
-    quota.LostConsumers = Mutant  # type: ignore[misc]
+    quota.LostConsumers = Mutant  # type: ignore[attr-defined]
     processor.main()
