@@ -46,14 +46,22 @@ class Project:
     directory: Path
     environment: Mapping[str, str]
 
-    def sh(self, script: str, *, within_s: float = COMMAND_S) -> str:
+    def sh(self, script: str, *, within_s: float = COMMAND_S, is_interruptible: bool = True) -> str:
         """Run commands as an operator would type them, and return their standard output; they must succeed."""
-        ended = self.attempt(script, within_s=within_s)
+        ended = self.attempt(script, within_s=within_s, is_interruptible=is_interruptible)
         assert ended.returncode == 0, f"{script}\n{ended.stdout}{ended.stderr}"
         return ended.stdout
 
-    def attempt(self, script: str, *, within_s: float = COMMAND_S) -> "subprocess.CompletedProcess[str]":
-        """Run commands that may fail."""
+    def attempt(
+        self, script: str, *, within_s: float = COMMAND_S, is_interruptible: bool = True
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run commands that may fail.
+
+        Args:
+            script: The commands, in Bash.
+            within_s: Time after which they are killed.
+            is_interruptible: Whether a Ctrl-C in the terminal of the tests ends them too.
+        """
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self.directory,
@@ -63,11 +71,13 @@ class Project:
             text=True,
             check=False,
             timeout=within_s,
+            start_new_session=not is_interruptible,
         )
 
     def remove(self) -> None:
         """Remove its containers, networks and volumes."""
-        self.sh("docker compose --profile '*' down --volumes --remove-orphans --timeout 20")
+        script = "docker compose --profile '*' down --volumes --remove-orphans --timeout 20"
+        self.sh(script, is_interruptible=False)
 
 
 def copy_sources(directory: Path) -> Path:
