@@ -130,6 +130,7 @@ async def opened(kind: str, database: str | None, **settings: Any) -> AsyncItera
             publish=publish,
             metrics=metrics,
             watch=LoopWatch(),
+            on_awaited=lambda _: None,  # nothing else calls it
         )
         yield here
 

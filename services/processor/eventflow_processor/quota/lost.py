@@ -70,7 +70,7 @@ class LostConsumers:
     _checks: deque[tuple[float, float]] = field(default_factory=deque)  # the start and the end of each
     _counts: deque[tuple[float, int]] = field(default_factory=deque)  # the changes since a join or a rest
     _statistics: Statistics | None = None
-    _made_after_s: float = -math.inf  # time after which they were made, or those after them
+    _made_after_s: float = -math.inf  # time after which they were made
     _asked_s: float = -math.inf  # of the latest answer
     _lost_at_s: float = -math.inf  # of the latest answer about any queue
 

@@ -33,7 +33,7 @@ async def open_function(
     publish: Publish,
     metrics: FunctionMetrics,
     watch: LoopWatch,
-    on_awaited: Callable[[bool], None] = lambda _: None,
+    on_awaited: Callable[[bool], None],
 ) -> FunctionTarget:
     """Load the function of a flow, and prepare its threads and the connections to its database.
 

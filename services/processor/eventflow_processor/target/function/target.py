@@ -47,9 +47,7 @@ class FunctionTarget(Target):
             reason.
     """
 
-    def __init__(
-        self, make: Make, *, flow: str, database: Database | None, on_awaited: Callable[[bool], None] = lambda _: None
-    ) -> None:
+    def __init__(self, make: Make, *, flow: str, database: Database | None, on_awaited: Callable[[bool], None]) -> None:
         """Call it by attempts that `make` makes.
 
         Args:

@@ -41,7 +41,7 @@ class Tokens:
         flow: str,
         bearer: Bearer,
         hide: Callable[[str], None],
-        on_awaited: Callable[[bool], None] = lambda _: None,
+        on_awaited: Callable[[bool], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start without a token.

@@ -51,7 +51,13 @@ async def authorized(client: type[HttpTarget], here: Identity, **changes: Any) -
     bearer = Bearer()
     form = RequestForm(additions=Additions(bearer=bearer))
     async with target_at(client, here.target_url, form=form, **changes) as target:
-        tokens = Tokens(endpoint_at(here.token_url).fetch, flow="f", bearer=bearer, hide=target.judge.hide_token)
+        tokens = Tokens(
+            endpoint_at(here.token_url).fetch,
+            flow="f",
+            bearer=bearer,
+            hide=target.judge.hide_token,
+            on_awaited=lambda _: None,  # nothing else sends here
+        )
         whole = AuthorizedTarget(target, tokens)
         try:
             yield whole
