@@ -78,9 +78,9 @@ class Cluster(Startable):
         Raises:
             NodeError: A node did not start, or the nodes did not find each other.
         """
-        for epmd in self._epmds.values():
-            epmd.start()
         try:
+            for epmd in self._epmds.values():
+                epmd.start()
             first, *others = self.nodes
             first.start(timeout_s)  # first and alone: the others join it
             with ThreadPoolExecutor(len(self.nodes)) as threads:

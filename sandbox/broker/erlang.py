@@ -14,6 +14,9 @@ from sandbox.startable import Startable
 # Debian's own directory comes before PATH: Debian's commands on PATH change the user to `rabbitmq`.
 _PROGRAM_DIRECTORIES = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/usr/local/sbin", "/usr/sbin")
 
+_LISTENS_WITHIN_S = 30.0
+"""It takes milliseconds, but a virtual machine can stand still for seconds."""
+
 
 def find_program(name: str) -> Path | None:
     """Find a program of RabbitMQ or Erlang; None if it is not installed."""
@@ -63,7 +66,12 @@ class Epmd(Startable):
     @override
     def start(self) -> None:
         self._process.start()
-        wait_until(lambda: accepts(self._host.address, self.port), timeout_s=5.0, what="epmd to listen")
+        try:
+            wait_until(
+                lambda: accepts(self._host.address, self.port), timeout_s=_LISTENS_WITHIN_S, what="epmd to listen"
+            )
+        except TimeoutError as error:
+            raise TimeoutError(self._process.explain(str(error))) from error
 
     @override
     def stop(self) -> None:

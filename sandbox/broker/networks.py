@@ -8,6 +8,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from types import TracebackType
@@ -34,7 +35,7 @@ class Networks:
     def __init__(self, size: int) -> None:
         self._mark = secrets.token_hex(3)
         self._switch = f"ef{self._mark}-switch"
-        third = secrets.randbelow(254) + 1
+        third = _free_third()
         self.hosts = tuple(
             Host(
                 address=f"{_CLIENTS_PREFIX}.{third}.{4 * number + 2}",
@@ -88,7 +89,7 @@ class Networks:
         _ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
         _ip("-n", self._switch, "link", "set", "switch", "up")
         for number, host in enumerate(self.hosts, 1):
-            space, port, ours = self._namespace(number), f"port{number}", f"ef{self._mark}{number}"
+            space, port, ours = self._namespace(number), f"port{number}", self._link(number)
             _ip("netns", "add", space)
             _ip("-n", space, "link", "set", "lo", "up")
             _ip("-n", space, "link", "add", "peers", "type", "veth", "peer", "name", port, "netns", self._switch)
@@ -103,12 +104,33 @@ class Networks:
             _ip("link", "set", ours, "up")
 
     def _remove(self) -> None:
-        for space in (*(self._namespace(number) for number in range(1, len(self.hosts) + 1)), self._switch):
+        numbers = range(1, len(self.hosts) + 1)
+        # Links first: a namespace, and the links in it, stays for as long as a socket of an ended process lives.
+        links = [("link", "delete", self._link(number)) for number in numbers]
+        spaces = [("netns", "delete", space) for space in (*map(self._namespace, numbers), self._switch)]
+        for deletion in (*links, *spaces):
             with contextlib.suppress(NetworksNotAvailableError):
-                _ip("netns", "delete", space)  # deletes its links too
+                _ip(*deletion)
 
     def _namespace(self, number: int) -> str:
         return f"ef{self._mark}-{number}"
+
+    def _link(self, number: int) -> str:
+        return f"ef{self._mark}{number}"
+
+
+def _free_third() -> int:
+    """Choose the third byte of the addresses: no link of this machine has it, as one of a killed run would."""
+    return next(third for third in iter(lambda: secrets.randbelow(254) + 1, None) if not _is_ours(third))
+
+
+def _is_ours(third: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((f"{_CLIENTS_PREFIX}.{third}.5", 0))
+        except OSError:
+            return False
+    return True
 
 
 def _ip(*arguments: str) -> None:

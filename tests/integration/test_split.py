@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from pamqp.commands import Basic
 
 from eventflow.amqp.channel import answered, open_channel
 from eventflow.amqp.connection import closing, connect
@@ -144,20 +145,23 @@ async def test_a_processor_obeys_orders_and_keeps_its_lease_when_a_node_vanishes
     assert first.nodename in await asyncio.to_thread(first.evaluate, f"begin {leader} end")
     service = processor(cluster.url, flow=flow, target_url=target.url)
 
-    async def order(overrides: Overrides) -> None:
-        """Publish overrides again and again until a broker confirms them: it first needs another leader."""
+    async def publish(queue: str, body: bytes, properties: Basic.Properties | None = None) -> None:
+        """Publish again and again until a broker confirms: a queue whose leader vanished first needs another one."""
 
         async def is_confirmed() -> bool:
             try:
-                async with closing(await connect(others[-1].url, name="orders")) as connection:
+                async with closing(await connect(others[-1].url, name="publisher")) as connection:
                     channel = await open_channel(connection, confirms=True)
-                    publishing = channel.basic_publish(encode_overrides(overrides), routing_key=stream)
-                    await answered("order", publishing, timeout_s=CONFIRMED_WITHIN_S)
+                    publishing = channel.basic_publish(body, routing_key=queue, properties=properties)
+                    await answered("publish", publishing, timeout_s=CONFIRMED_WITHIN_S)
             except BrokerUnavailableError:
                 return False
             return True
 
-        await eventually(is_confirmed, within_s=MOVED_WITHIN_S, what="overrides that a broker confirms")
+        await eventually(is_confirmed, within_s=MOVED_WITHIN_S, what=f"a message that {queue} takes")
+
+    async def order(overrides: Overrides) -> None:
+        await publish(stream, encode_overrides(overrides))
 
     async with starting(http) as start:
         await start(service)
@@ -168,8 +172,8 @@ async def test_a_processor_obeys_orders_and_keeps_its_lease_when_a_node_vanishes
             await eventually(
                 lambda: bool(service.logged("flow.paused")), within_s=LOST_AFTER_S, what="the pause, obeyed"
             )
-            async with asyncio.timeout(MOVED_WITHIN_S), Amqp(others[-1].url) as amqp:
-                await amqp.publish(lane_queue(flow, Lane.LIVE), message("after"))
+            after = message("after")
+            await publish(lane_queue(flow, Lane.LIVE), after.body, after.properties)
             await order(Overrides())
             await eventually(lambda: "after" in target.ids, within_s=MOVED_WITHIN_S, what="an event, delivered")
             assert service.logged("control.lost") == []
