@@ -68,12 +68,13 @@ class Installation:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Create the namespace and install all; remove all at the end."""
+        """Create the namespace, install all, and run the tests of the chart; remove all at the end."""
         try:
             await self.kubectl.apply(_namespace(self.kubectl.namespace))
             await self._make_secrets()
             await self._install_rabbitmq()
             await self.install()
+            await self.helm("test", RELEASE, "--logs")
             await self.kubectl.apply(_balanced_service())
             yield
         finally:
@@ -199,7 +200,6 @@ class Installation:
             "broker": {"existingSecret": "eventflow", "managementUrl": "http://rabbitmq:15672"},
             "sources": {"existingSecret": "eventflow-sources"},
             "console": {"enabled": False},
-            "tests": {"enabled": False},
             "collector": {
                 # Not in `env` of all services: a processor of an older version would read the file too, and lacks it.
                 "env": {"EVENTFLOW_SOURCE__API_KEYS_FILE": "/run/secrets/sources/default"},
