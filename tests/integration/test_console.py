@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from tests.support.amqp import Amqp
 from tests.support.cli import bury, dead_letter
 from tests.support.console import cheap_hash
 from tests.support.http import exchange
+from tests.support.running_time import running_s
 from tests.support.services import Service, console, processor, starting
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
@@ -213,9 +213,9 @@ async def test_it_works_without_a_broker_and_ends_at_once(http: aiohttp.ClientSe
         assert flows["problems"]
         assert (await api.post("pause", 503, flow="default2"))["title"] == "Service Unavailable"
         await api.get("dead", 503, flow="default2")
-        began_s = time.monotonic()
+        began_s = running_s()
         await asyncio.to_thread(service.process.stop)
-        assert time.monotonic() - began_s < 3
+        assert running_s() - began_s < 3
     assert service.tracebacks == []
 
 
@@ -224,9 +224,9 @@ async def test_it_ends_in_order_while_streams_are_open(
     service: Service, flow: str, http: aiohttp.ClientSession
 ) -> None:
     async with http.get(f"{service.url}/live/flow?flow={flow}") as live:
-        began_s = time.monotonic()
+        began_s = running_s()
         assert await asyncio.to_thread(service.process.stop) == 0
-        assert time.monotonic() - began_s < 4
+        assert running_s() - began_s < 4
         assert live.status == 200
 
 

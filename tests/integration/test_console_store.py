@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -10,6 +9,7 @@ import pytest
 
 from sandbox.database.server import PrivateServer
 from tests.support.databases import empty_database
+from tests.support.running_time import running_s
 from tests.support.services import Service, console, starting
 from tests.support.wait import eventually
 
@@ -33,11 +33,12 @@ async def service(database_server: PrivateServer, flow: str, http: aiohttp.Clien
 
 
 async def get(http: aiohttp.ClientSession, url: str) -> tuple[int, str, float]:
-    began_s = time.monotonic()
+    began_s = running_s()
     async with http.get(url) as answer:
-        return answer.status, await answer.text(), time.monotonic() - began_s
+        return answer.status, await answer.text(), running_s() - began_s
 
 
+@pytest.mark.timed
 async def test_a_frozen_store_delays_neither_the_probes_nor_the_pages_for_long(
     database_server: PrivateServer, service: Service, flow: str, http: aiohttp.ClientSession
 ) -> None:

@@ -19,6 +19,7 @@ import pytest
 from sandbox.ports import free_port
 from sandbox.processes import wait_until
 from tests.support.means import cannot
+from tests.support.running_time import running_s
 from tests.support.services import scrubbed_environment
 
 UNSHARE = shutil.which("unshare")
@@ -54,7 +55,7 @@ def first_process(arguments: Sequence[str], environment: dict[str, str]) -> Iter
         try:
             children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
             wait_until(
-                lambda: unshare.poll() is not None or bool(children.read_text()), timeout_s=10, what="the program"
+                lambda: unshare.poll() is not None or bool(children.read_text()), timeout_s=30, what="the program"
             )
             if unshare.poll() is not None:
                 cannot(f"no process with the id 1: {unshare.stdout.read()!r}")
@@ -82,11 +83,11 @@ def test_sigterm_ends_the_first_process_of_a_container_at_once(program: str, mom
         first_process(MODULES[program], environment) as started,
     ):
         unshare, pid = started
-        wait_until(lambda: is_importing(pid), timeout_s=10, what="its imports")
+        wait_until(lambda: is_importing(pid), timeout_s=30, what="its imports")
         if moment == "a second later":
             time.sleep(1)  # whatever it does then
         subprocess.run(["kill", "-TERM", str(pid)], check=True)
-        began_s = time.monotonic()
-        status = unshare.wait(15)
-        assert time.monotonic() - began_s < 10
+        began_s = running_s()
+        status = unshare.wait(60)
+        assert running_s() - began_s < 10
     assert status in {0, 128 + signal.SIGTERM}

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from eventflow.topology import Lane, ingest_specs, lane_queue
 from sandbox.broker.line import Line
 from tests.support.amqp import Amqp
 from tests.support.disk import FaultyDisk
+from tests.support.running_time import running_s
 from tests.support.services import API_KEY, Service, collector
 from tests.support.wait import eventually
 
@@ -52,10 +52,10 @@ def spooling(url: str, flow: str, tmp_path: Path, disk: FaultyDisk, **settings: 
 
 async def post(service: Service, http: aiohttp.ClientSession, event_id: str) -> tuple[int, float]:
     """Post an event; return the status and the seconds that it took."""
-    began_s = time.monotonic()
+    began_s = running_s()
     headers = {"X-Api-Key": API_KEY, "Idempotency-Key": event_id}
     async with http.post(service.url, data=b"{}", headers=headers) as answer:
-        return answer.status, time.monotonic() - began_s
+        return answer.status, running_s() - began_s
 
 
 async def comes_to(service: Service, http: aiohttp.ClientSession, **expected: object) -> None:
@@ -88,9 +88,9 @@ async def stopping_in_time(service: Service) -> AsyncIterator[None]:
     """Run a service, which must then end in order in bounded time."""
     with service.process:
         yield
-        began_s = time.monotonic()
+        began_s = running_s()
         assert await asyncio.to_thread(service.process.stop, 30) == 0, service.output
-        assert time.monotonic() - began_s < 10
+        assert running_s() - began_s < 10
     assert "Traceback" not in service.output, service.output
 
 

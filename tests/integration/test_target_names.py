@@ -1,7 +1,6 @@
 """Names of targets, looked up by a real processor at a name server of ours."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tests.integration.test_processor import message
 from tests.support.amqp import Amqp
 from tests.support.dns import NameServer, NoNameServerError
 from tests.support.means import cannot
+from tests.support.running_time import running_s
 from tests.support.services import processor
 from tests.support.target import ScriptedTarget
 from tests.support.wait import eventually
@@ -67,9 +67,9 @@ async def test_silent_names_of_other_flows_delay_neither_a_healthy_flow_nor_the_
             ids = {f"{number}-{flow}" for number in range(EVENTS)}
             await amqp.publish(lane_queue(flow, Lane.LIVE), *(message(event_id) for event_id in sorted(ids)))
             await eventually(lambda: target.ids == ids, within_s=4, what=lambda: f"{len(target.ids)} of {EVENTS}")
-            began_s = time.monotonic()
+            began_s = running_s()
             assert await asyncio.to_thread(service.process.stop, 20) == 0, service.output
-            assert time.monotonic() - began_s < 5
+            assert running_s() - began_s < 5
             assert not service.tracebacks
 
 
