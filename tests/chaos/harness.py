@@ -166,6 +166,7 @@ def _services(
         descriptors=scenario.collector_descriptors,
         variables=disk.variables if disk else {},
         preloaded=False,
+        COLLECTOR__CONFIRM_TIMEOUT_S="2",
         **spooling,
         **source,
         **scenario.collector,

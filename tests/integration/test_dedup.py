@@ -32,9 +32,9 @@ async def service(proxy: Proxy, flow: str, http: aiohttp.ClientSession) -> Async
 
 
 @pytest.fixture
-async def patient(proxy: Proxy, flow: str, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
-    """Waits for a confirm longer than a test takes to see in the metrics that requests are in flight."""
-    async with running(deduplicating(proxy.url, flow, COLLECTOR__CONFIRM_TIMEOUT_S="20"), http) as one:
+async def hasty(proxy: Proxy, flow: str, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
+    """Waits for a confirm no longer than by default."""
+    async with running(deduplicating(proxy.url, flow, COLLECTOR__CONFIRM_TIMEOUT_S="2"), http) as one:
         yield one
 
 
@@ -105,25 +105,25 @@ async def test_a_repeat_gets_the_same_answer_and_is_not_published_in_both_ways_t
 
 
 async def test_a_twin_waits_for_the_confirm_of_the_first_event(
-    patient: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+    service: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
     with proxy.stalled(to_broker=False, applies=publishing):
-        posts = [asyncio.create_task(post(patient, http, "1")) for _ in range(5)]
-        await in_flight(patient, http, 5)
+        posts = [asyncio.create_task(post(service, http, "1")) for _ in range(5)]
+        await in_flight(service, http, 5)
         assert not any(task.done() for task in posts)
     assert await asyncio.gather(*posts) == [202] * 5
     assert await queued(amqp, flow) == ["1"]
-    assert await patient.metric(http, "eventflow_events_deduplicated_total") == 4
+    assert await service.metric(http, "eventflow_events_deduplicated_total") == 4
 
 
 async def test_the_first_senders_end_does_not_matter_to_a_twin(
-    patient: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+    service: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
     with proxy.stalled(to_broker=False, applies=publishing):
-        first = asyncio.create_task(post(patient, http, "1"))
-        await in_flight(patient, http, 1)
-        twin = asyncio.create_task(post(patient, http, "1"))
-        await in_flight(patient, http, 2)
+        first = asyncio.create_task(post(service, http, "1"))
+        await in_flight(service, http, 1)
+        twin = asyncio.create_task(post(service, http, "1"))
+        await in_flight(service, http, 2)
         first.cancel()
     assert await twin == 202
     assert await queued(amqp, flow) == ["1"]
@@ -131,31 +131,31 @@ async def test_the_first_senders_end_does_not_matter_to_a_twin(
 
 @pytest.mark.parametrize("confirms", [Confirms.DROP, Confirms.REFUSE])
 async def test_twins_of_an_unconfirmed_event_are_refused_and_the_next_one_is_published(
-    service: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession, confirms: Confirms
+    hasty: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession, confirms: Confirms
 ) -> None:
     proxy.confirms = confirms
-    assert await asyncio.gather(*(post(service, http, "1") for _ in range(3))) == [503] * 3
+    assert await asyncio.gather(*(post(hasty, http, "1") for _ in range(3))) == [503] * 3
     proxy.confirms = Confirms.PASS
-    assert await post(service, http, "1") == 202
-    assert await post(service, http, "1") == 202
+    assert await post(hasty, http, "1") == 202
+    assert await post(hasty, http, "1") == 202
     assert set(await queued(amqp, flow)) == {"1"}
-    assert await service.metric(http, "eventflow_events_deduplicated_total") == 1
+    assert await hasty.metric(http, "eventflow_events_deduplicated_total") == 1
 
 
 async def test_a_confirm_that_comes_after_the_503_spares_a_second_publish(
-    service: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
+    hasty: Service, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
     with proxy.stalled(to_broker=False, applies=publishing):
-        assert await asyncio.gather(post(service, http, "1"), post(service, http, "1")) == [503, 503]
-    await service.counts(http, "eventflow_dedup_ids", 1)
-    assert await post(service, http, "1") == 202
+        assert await asyncio.gather(post(hasty, http, "1"), post(hasty, http, "1")) == [503, 503]
+    await hasty.counts(http, "eventflow_dedup_ids", 1)
+    assert await post(hasty, http, "1") == 202
     assert await queued(amqp, flow) == ["1"]
 
 
 async def test_a_killed_collector_has_no_window_and_publishes_again(
     broker_url: str, proxy: Proxy, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
-    service = deduplicating(proxy.url, flow, COLLECTOR__CONFIRM_TIMEOUT_S="20")
+    service = deduplicating(proxy.url, flow)
     service.process.start()
     await service.ready(http)
     assert await post(service, http, "accepted") == 202
@@ -239,7 +239,7 @@ async def test_another_body_under_a_used_id_is_logged_and_counted(
 async def test_ids_leave_after_their_time_and_early_if_the_window_is_full(
     broker_url: str, flow: str, amqp: Amqp, http: aiohttp.ClientSession
 ) -> None:
-    service = deduplicating(broker_url, flow, dedup_s="2", max_ids="2")
+    service = deduplicating(broker_url, flow, dedup_s="8", max_ids="2")
     with service.process:
         await service.ready(http)
         for event_id in ("a", "b", "c", "a"):

@@ -263,7 +263,7 @@ async def test_a_sender_may_shut_its_writing_side_behind_its_requests(
             reader, writer = await connect(service.url)
             writer.write(data)
             writer.write_eof()
-            async with asyncio.timeout(5):  # it closes by itself, behind the last answer
+            async with asyncio.timeout(30):  # it closes by itself, behind the last answer
                 answers = await reader.read()
             answered[name] = [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", answers)]
             writer.close()
@@ -294,7 +294,7 @@ async def test_an_end_that_comes_later_than_the_request_is_waited_for_by_the_ans
             writer.write(data[sent_first:])
             await asyncio.sleep(0)
             writer.write_eof()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 assert (await reader.read()).startswith(b"HTTP/1.1 202 ")
             writer.close()
 
@@ -321,7 +321,8 @@ async def test_the_budget_bounds_the_memory_that_events_take_and_not_their_bodie
             return answer.status
 
     async with Proxy(broker_url) as proxy:
-        service = collector(proxy.url, flow=flow, COLLECTOR__MAX_IN_FLIGHT_BYTES="65536")
+        settings = {"COLLECTOR__MAX_IN_FLIGHT_BYTES": "65536", "COLLECTOR__CONFIRM_TIMEOUT_S": "2"}
+        service = collector(proxy.url, flow=flow, **settings)
         with service.process:
             await service.ready(http)
             assert [await send(service) for _ in range(3)] == [202] * 3  # alone, each may pass the bound

@@ -17,6 +17,10 @@ from tests.support.preloaded import PreloadedProcess
 from tests.support.wait import eventually
 
 API_KEY = "test-key"
+PATIENT_S = "20"
+"""Confirm timeout of the collectors of tests. A machine on which nothing runs for the default of 2 s, or a disk that
+takes as long, makes a collector answer 503: a sender tries again, and a test would take it for a failure. Where a
+broker is silent, the test sets its own."""
 
 
 def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
@@ -163,6 +167,7 @@ def collector(
         "BROKER__URL": broker_url,
         "COLLECTOR__PORT": str(port),
         "COLLECTOR__ADMIN_PORT": str(admin_port),
+        "COLLECTOR__CONFIRM_TIMEOUT_S": PATIENT_S,
         "COLLECTOR__SPOOL_DRAIN_TIMEOUT_S": "0",  # so that the end of a test does not wait for a broker that is away
         **keys,
         **settings,

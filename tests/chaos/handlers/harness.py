@@ -116,7 +116,7 @@ async def _opened(scenario: HandlerScenario, broker: PrivateNode, seed: int) -> 
             service = _service(kind, scenario, flow, other_flow, broker_url=lines[0].url, database_url=lines[1].url)
             return Part(service=service, broker=lines[0], database=lines[1])
 
-        taking = collector(broker.url, flow=flow, preloaded=False)
+        taking = collector(broker.url, flow=flow, preloaded=False, COLLECTOR__CONFIRM_TIMEOUT_S="2")
         world = HandlerWorld(
             broker=broker,
             flow=flow,
