@@ -17,6 +17,8 @@ from sandbox.startable import Startable
 
 _TAIL_LINES = 200
 _POLL_S = 0.05
+_OUTPUT_WITHIN_S = 20.0
+"""For the last lines of an ended program, which a busy machine reads late; another process can hold the pipe open."""
 
 # Shell script that waits for the end of its standard input, which is the end of its starter, and then kills a process
 # group. The kernel closes the pipe however the starter ends.
@@ -153,7 +155,7 @@ class ChildProcess(Startable):
         return returncode
 
     @override
-    def stop(self, timeout_s: float = 10.0) -> int | None:
+    def stop(self, timeout_s: float = 30.0) -> int | None:
         """End it with SIGTERM, or with SIGKILL after `timeout_s`; return its exit status."""
         if self._process is None:
             return None
@@ -220,7 +222,7 @@ class ChildProcess(Startable):
             self._leash.communicate()
             self._leash = None
         if self._pump is not None:
-            self._pump.join(timeout=1.0)
+            self._pump.join(_OUTPUT_WITHIN_S)
             self._pump = None
 
 

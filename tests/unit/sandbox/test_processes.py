@@ -20,14 +20,14 @@ def gone(pid: int) -> bool:
 
 
 def wait_for_line(child: ChildProcess, line: str) -> None:
-    wait_until(lambda: line in child.tail(), timeout_s=5, what=f"{line!r} from {child.name}")
+    wait_until(lambda: line in child.tail(), timeout_s=30, what=f"{line!r} from {child.name}")
 
 
 def test_lines_are_told_without_their_ends_and_kept() -> None:
     told: list[str] = []
     child = ChildProcess("talker", ["sh", "-c", "echo one; echo two >&2"], on_line=told.append)
     child.start()
-    assert child.wait(5) == 0
+    assert child.wait(30) == 0
     assert told == child.tail() == ["one", "two"]
 
 
@@ -35,7 +35,7 @@ def test_what_heeds_sigterm_is_not_killed() -> None:
     child = ChildProcess("polite", ["sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done"])
     with child:
         wait_for_line(child, "up")
-        assert child.stop(5) == 7
+        assert child.stop(30) == 7
     assert not child.alive
 
 
@@ -47,10 +47,10 @@ def test_what_ignores_sigterm_is_killed_after_the_deadline() -> None:
 
 def test_kill_ends_the_whole_group_and_it_can_be_started_again() -> None:
     with ChildProcess("family", ["sh", "-c", "sleep 60 & echo $!; wait"]) as child:
-        wait_until(lambda: bool(child.tail()), timeout_s=5, what="the grandchild's pid")
+        wait_until(lambda: bool(child.tail()), timeout_s=30, what="the grandchild's pid")
         grandchild = int(child.tail()[0])
         assert child.kill() == -signal.SIGKILL
-        wait_until(lambda: gone(grandchild), timeout_s=5, what="the grandchild's end")
+        wait_until(lambda: gone(grandchild), timeout_s=30, what="the grandchild's end")
         child.start()
         assert child.alive
 
@@ -64,10 +64,10 @@ def test_a_child_does_not_outlive_its_starter_killed_by_sigkill(tmp_path: Path) 
     root = Path(__file__).parents[3]
     starter = ChildProcess("starter", [sys.executable, script], env={**os.environ, "PYTHONPATH": str(root)})
     with starter:
-        wait_until(lambda: bool(starter.tail()), timeout_s=10, what="the child's pid")
+        wait_until(lambda: bool(starter.tail()), timeout_s=30, what="the child's pid")
         pid = int(starter.tail()[0])
         os.kill(starter.pid, signal.SIGKILL)
-        wait_until(lambda: gone(pid), timeout_s=5, what="the child's end")
+        wait_until(lambda: gone(pid), timeout_s=30, what="the child's end")
 
 
 def test_a_condition_that_never_holds_ends_with_its_name() -> None:
