@@ -13,7 +13,8 @@ COUNT ?= 200
 JOBS ?= 4
 # Some machines forbid it by this variable. Then each process that the tests start compiles all modules again.
 export PYTHONDONTWRITEBYTECODE :=
-# The second run of `make test` reads only these files, because each of its processes would read all others in vain.
+# The second run of `make test` measures, so it runs three files at a time at most. It reads only these files, because
+# each of its processes would read all others in vain.
 FILES_WITH_TIMED = $(shell grep --recursive --files-with-matches --include='test_*.py' 'pytest\.mark\.timed' tests)
 SIDE_BY_SIDE = $(RUN) -m pytest --dist loadfile --no-loadscope-reorder
 LOCK := $(VENV)/bin/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
@@ -43,7 +44,7 @@ test: $(INSTALLED) ## Run all tests, JOBS=4 files at a time; starts or installs 
 	@$(RUN) -m sandbox.database --ensure || test "$$CI" != true
 	@$(RUN) -m sandbox.programs || test "$$CI" != true
 	@$(SIDE_BY_SIDE) --numprocesses $(JOBS) -m "not timed$(if $(filter true,$(CI)),, and not documents)"; untimed=$$?; \
-		$(SIDE_BY_SIDE) --numprocesses 3 -m timed $(FILES_WITH_TIMED) && exit $$untimed
+		$(SIDE_BY_SIDE) --numprocesses $(if $(filter 1 2,$(JOBS)),$(JOBS),3) -m timed $(FILES_WITH_TIMED) && exit $$untimed
 
 test-documents: $(INSTALLED) ## Run the commands of the documents as a reader would; with CI=true, make test does this too
 	@$(RUN) -m sandbox.broker --ensure
