@@ -143,7 +143,7 @@ async def test_in_a_database_that_isolates_transactions_strictly_a_duplicate_is_
     assert here.database is not None
     name = here.database.rpartition("/")[2]
     await execute(here.database, f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
-    results = await asyncio.gather(here.result("a", sleep_s=0.5), here.result("a", sleep_s=0.5))
+    results = await asyncio.gather(here.result("a", sleep_s=2), here.result("a", sleep_s=2))
     assert sorted(result.reason or "" for result in results) == ["", "handler_deferred"]
     assert await here.result("a") == DUPLICATE
     assert await here.effects() == ["a"]

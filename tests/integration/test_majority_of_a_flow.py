@@ -113,7 +113,7 @@ async def test_a_flow_whose_queues_are_down_does_not_end_the_connection_of_anoth
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_flow_without_a_majority_waits_for_it_apart_from_the_others(
     cluster: Cluster, flow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

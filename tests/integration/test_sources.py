@@ -250,8 +250,8 @@ async def test_a_batch_of_100_takes_far_less_than_100_requests(sources: Sources,
         return time.perf_counter() - began_s
 
     await taken_s(part, "application/json", 5)
-    singly_s = await taken_s(part, "application/json", 100)
-    together_s = await taken_s((part + b"\n") * 100, "application/x-ndjson", 1)
+    singly_s = min([await taken_s(part, "application/json", 100) for _ in range(3)])
+    together_s = min([await taken_s((part + b"\n") * 100, "application/x-ndjson", 1) for _ in range(3)])
     assert together_s < singly_s / 3, (together_s, singly_s)
 
 

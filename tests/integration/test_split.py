@@ -19,7 +19,7 @@ from eventflow.topology import Lane, lane_queue, overrides_queue, overrides_spec
 from eventflow_processor.quota.roster import LEASE_S
 from sandbox.broker.cluster import Cluster
 from sandbox.broker.networks import Networks, NetworksNotAvailableError
-from sandbox.broker.node import NodeError
+from sandbox.broker.node import NodeError, PrivateNode
 from sandbox.target.rates import SlidingWindowMaximum
 from tests.integration.test_membership import readers
 from tests.integration.test_processor import message
@@ -80,7 +80,14 @@ async def test_a_leader_without_a_majority_renews_no_lease(
         await amqp.declare_flow(flow)
         messages = [message(str(number)) for number in range(EVENTS)]
         await asyncio.gather(*(amqp.publish(live, *messages[part::LINES]) for part in range(LINES)))
-    leader = await asyncio.to_thread(cluster.leader_of, live)
+    leaders: list[PrivateNode | None] = []
+
+    async def is_led() -> bool:
+        leaders.append(await asyncio.to_thread(cluster.leader_of, live))
+        return leaders[-1] is not None
+
+    await eventually(is_led, what="the leader, which no node names while its management plugin is late")
+    leader = leaders[-1]
     assert leader is not None
     others = [node.url for node in cluster.nodes if node is not leader]
     async with AsyncExitStack() as stack:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from sandbox.broker import probes
 from sandbox.broker.node import PrivateNode
+from tests.support.wait import eventually
 
 PASSWORD = "secret"
 Rights = tuple[str, str, str]
@@ -36,7 +37,14 @@ async def forbid_connections(node: PrivateNode, *, user: str | None = None, vhos
 
 async def queues_of(node: PrivateNode, vhost: str) -> set[str]:
     """Return the names of the queues of a virtual host."""
-    found = await asyncio.to_thread(node.management_get, "queues?columns=name,vhost")
+    found: list[Any] = []
+
+    async def is_answered() -> bool:
+        answer = await asyncio.to_thread(node.management_get, "queues?columns=name,vhost")
+        found.extend(answer or [])
+        return answer is not None
+
+    await eventually(is_answered, what="the names of the queues")
     return {queue["name"] for queue in found if queue["vhost"] == vhost}
 
 

@@ -1,6 +1,7 @@
 """The settings that `make run-local` gives to the services."""
 
 import os
+import re
 from contextlib import ExitStack
 from io import StringIO
 from pathlib import Path
@@ -60,14 +61,14 @@ def steps_of(console: Console) -> None:
 def test_each_step_of_a_start_is_one_line_without_a_terminal() -> None:
     output = StringIO()
     steps_of(Console(file=output))
-    assert output.getvalue() == "✓ broker: ready after 0.0 s\n"
+    assert re.fullmatch(r"✓ broker: ready after \d+\.\d s\n", output.getvalue())
 
 
 def test_the_steps_of_a_start_are_a_display_in_a_terminal() -> None:
     output = StringIO()
     steps_of(Console(file=output, force_terminal=True, color_system=None))
-    assert "✓ broker: ready after 0.0 s" in output.getvalue()
-    assert "target starts: 0.0 s" in output.getvalue()
+    assert re.search(r"✓ broker: ready after \d+\.\d s", output.getvalue())
+    assert re.search(r"target starts: \d+\.\d s", output.getvalue())
 
 
 COUNTS_SIGNALS = """
@@ -89,5 +90,5 @@ def test_the_end_of_a_run_sends_sigterm_once_to_each_child(tmp_path: Path) -> No
     with ExitStack() as stack:
         children = Children(Console(file=output), SimpleNamespace(hurried=False), stack)  # type: ignore[arg-type]
         children.start({TARGET: ["counts_signals"]}, {**os.environ, "PYTHONPATH": str(tmp_path)})
-        wait_until(lambda: "up" in output.getvalue(), timeout_s=10, what="the child")
+        wait_until(lambda: "up" in output.getvalue(), timeout_s=30, what="the child")
     assert "1 signals" in output.getvalue()

@@ -143,13 +143,13 @@ async def test_a_repeat_waits_as_long_as_its_charge_takes(client: type[HttpTarge
     """The deadline of an attempt is each request's; a gate may stay closed for longer."""
 
     def charge(send: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_later(0.4, send)
+        asyncio.get_running_loop().call_later(1.2, send)
 
-    async with RawTarget(stale) as raw, target_at(client, raw.url, timeout_s=0.2) as target:
+    async with RawTarget(stale) as raw, target_at(client, raw.url, timeout_s=1) as target:
         for _ in range(2):
             assert await result_of(target, charge=charge) == Succeeded(status=200)
         assert [request.connection for request in raw.requests] == [0, 0, 1]
-        assert raw.requests[2].at_s - raw.requests[1].at_s >= 0.4
+        assert raw.requests[2].at_s - raw.requests[1].at_s >= 1.2
 
 
 async def test_an_attempt_that_is_abandoned_has_no_result(client: type[HttpTarget]) -> None:
