@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _ANSWERS_WITHIN_S = 2.0
-_CHANGES_WITHIN_S = 5.0
+_CHANGES_WITHIN_S = 30.0
 _AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 _METHOD_FRAME = 1
 _USUAL_PORTS = {"amqp": 5672, "amqps": 5671}

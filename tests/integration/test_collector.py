@@ -99,7 +99,7 @@ async def test_202_says_whether_the_connection_is_kept_where_the_version_does_no
     assert answer.headers["server"] == "event-flow"
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
     sent_s = parsedate_to_datetime(answer.headers["date"]).timestamp()
-    assert abs(time.time() - sent_s) < 5
+    assert abs(time.time() - sent_s) < 30
 
 
 async def test_requests_sent_at_once_on_one_connection_are_answered_in_order(service: Service) -> None:
@@ -109,7 +109,7 @@ async def test_requests_sent_at_once_on_one_connection_are_answered_in_order(ser
     requests.append(head.format(path, API_KEY, "last", "Connection: close\r\n"))
     reader, writer = await asyncio.open_connection(urlsplit(service.url).hostname, urlsplit(service.url).port)
     writer.write("".join(requests).encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answers = (await reader.read()).decode()
     writer.close()
     assert re.findall(r'\{"id": "(\w+)"\}', answers) == [*map(str, range(50)), "last"]

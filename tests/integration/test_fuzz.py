@@ -72,7 +72,7 @@ def received(service: Service, request: bytes, *, is_whole: bool = False) -> byt
     answers = b""
     with (
         suppress(ConnectionError),  # it may have answered and closed before all was sent
-        socket.create_connection((place.hostname, place.port), timeout=5) as connection,
+        socket.create_connection((place.hostname, place.port), timeout=30) as connection,
     ):
         connection.sendall(request)
         while is_whole and not re.search(rb"HTTP/1\.[01] [2-5]", answers):

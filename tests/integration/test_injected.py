@@ -199,7 +199,7 @@ async def test_an_error_from_any_call_holds_nothing_and_the_next_request_is_serv
             async def next_is_served() -> bool:  # once the broker has confirmed a publish of the failed request
                 return await post(KEY, b"{}") == plain
 
-            await eventually(next_is_served, within_s=5, what=f"an answer after an error in {injector.raised_from}")
+            await eventually(next_is_served, what=f"an answer after an error in {injector.raised_from}")
             is_logged = injector.raised_from.startswith("eventflow.telemetry.logging")  # the logging module handles it
             if answered == 500 or (is_telemetry and not is_logged):
                 assert internal_errors(worker) > errors, injector.raised_from

@@ -144,7 +144,7 @@ async def test_check_judges_a_target_as_a_processor_would_reach_it(
     """Reproduced on 0.1.0: `check` was content with a TLS port at http://."""
     words = {f"{flow}x{number}": word for number, word in enumerate(urls)}
     settings = {f"FLOWS__{name.upper()}__TARGET__URL": urls[word] for name, word in words.items()}
-    ended = await Command(broker_url=broker_url, flow=flow)("check", "--timeout", "1.5", **settings)
+    ended = await Command(broker_url=broker_url, flow=flow)("check", "--timeout", "5", **settings)
     lines = {line.split(":")[0].split()[-1]: line for line in ended.stdout.splitlines() if "target of" in line}
     assert {name: word for name, word in words.items() if word not in lines[name]} == {}, ended.stdout
 

@@ -52,7 +52,7 @@ async def collector_url(target_url: str) -> AsyncIterator[str]:
 async def test_what_is_accepted_is_found_at_the_target(collector_url: str, target_url: str) -> None:
     report = await send(Plan(url=collector_url, count=20, rate_per_s=500, bodies=[BODY]))
     async with Audit(f"{target_url}_audit") as audit:
-        delivery = await audit.wait_for(report.accepted_ids, timeout_s=5)
+        delivery = await audit.wait_for(report.accepted_ids, timeout_s=30)
     assert (delivery.expected, delivery.delivered, delivery.duplicates) == (20, 20, 0)
 
 
@@ -74,7 +74,7 @@ async def test_a_stop_ends_the_sending_and_what_was_sent_is_told(collector_url: 
             stop.set()
 
     told: list[int] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         report = await send(
             Plan(url=collector_url, count=10_000, rate_per_s=100, bodies=[BODY]), on_sent=stop_at_the_fifth, stop=stop
         )
@@ -102,7 +102,7 @@ async def test_every_arrival_is_told_when_it_came_refused_ones_too(target: Targe
     async with aiohttp.ClientSession() as session, Audit(f"{target_url}_audit") as audit:
         await (await session.post(target_url, data=b"{}")).read()
         (first_s,) = await audit.arrivals_s()
-        assert 0 <= time.monotonic() - first_s < 5
+        assert 0 <= time.monotonic() - first_s < 30
         await (await session.post(target_url, data=b"{}")).read()
         (second_s,) = await audit.arrivals_s(after_s=first_s)
     assert second_s > first_s
@@ -113,10 +113,10 @@ async def test_a_target_that_was_late_says_so(target: Target, target_url: str) -
         await audit.summary()
         began_s = time.monotonic()
         time.sleep(0.2)  # noqa: ASYNC251 - the target's event loop is this one
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not (stalls := [late_s for ended_s, late_s in await audit.stalls_s() if ended_s > began_s]):
                 pass
-    assert 0.15 < max(stalls) < 5
+    assert 0.15 < max(stalls) < 30
 
 
 async def test_behaviour_is_changed_over_http(target: Target, target_url: str) -> None:

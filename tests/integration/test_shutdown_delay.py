@@ -152,7 +152,7 @@ async def test_during_the_delay_a_collector_is_not_ready_and_accepts_every_reque
         await service.ready(http)
         assert (await service.readiness(http))["stopping"] is False
         service.process.signal(signal.SIGTERM)
-        await eventually(lambda: is_stopping(service, http), within_s=2, what=lambda: service.output)
+        await eventually(lambda: is_stopping(service, http), within_s=10, what=lambda: service.output)
         for _ in range(20):
             async with http.post(service.url, data=b"{}", headers=KEY) as answer:
                 assert answer.status == 202
@@ -173,11 +173,11 @@ async def test_workers_that_get_the_signal_from_the_service_manager_too_keep_to_
     service = collector(broker_url, flow=flow, COLLECTOR__WORKERS="2", COLLECTOR__SHUTDOWN_DELAY_S=f"{LONG_S:g}")
     with service.process:
         await service.ready(http)
-        for pid in [service.process.pid, *(line["pid"] for line in service.logged("worker.started"))]:
+        for pid in [service.process.pid, *(line["pid"] for line in await service.logs("worker.started", count=2))]:
             os.kill(pid, signal.SIGTERM)
-        await eventually(lambda: is_stopping(service, http), within_s=2, what=lambda: service.output)
+        await eventually(lambda: is_stopping(service, http), within_s=10, what=lambda: service.output)
         await eventually(
-            lambda: len(service.logged("collector.stopping")) == 2, within_s=5, what=lambda: service.output
+            lambda: len(service.logged("collector.stopping")) == 2, what=lambda: service.output
         )
         async with http.post(service.url, data=b"{}", headers=KEY) as answer:
             assert answer.status == 202
@@ -193,7 +193,7 @@ async def test_workers_whose_parent_is_killed_do_not_keep_the_port_for_the_delay
     try:
         await service.ready(http)
         os.kill(service.process.pid, signal.SIGKILL)
-        await asyncio.to_thread(service.process.wait, 5)
+        await asyncio.to_thread(service.process.wait, 30)
         await eventually(lambda: does_not_listen(service), within_s=10, what="a free port")
     finally:
         service.process.kill()

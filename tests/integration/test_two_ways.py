@@ -161,7 +161,7 @@ async def answers_to(service: Service, parts: Parts, *, shuts: bool) -> bytes:
             await read(quiet_s=QUIET_S)
         with suppress(OSError):  # it may be closed already
             writer.write_eof()
-    await read(quiet_s=5)
+    await read(quiet_s=30)
     writer.close()
     return comparable(bytes(received))
 

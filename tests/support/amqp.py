@@ -18,7 +18,7 @@ class Amqp:
         self._url = url
 
     async def __aenter__(self) -> Self:
-        self.connection = await aio_pika.connect(self._url, timeout=10)
+        self.connection = await aio_pika.connect(self._url, timeout=30)
         return self
 
     async def __aexit__(

@@ -16,6 +16,7 @@ from playwright.async_api import (
     Request,
     WebError,
     async_playwright,
+    expect,
 )
 
 from sandbox import programs
@@ -24,7 +25,8 @@ from tests.support.means import cannot
 # Read at the import, because each test removes the variables of ours from its environment.
 PATH = programs.browser()
 GIVEN = os.environ.get(programs.BROWSER_VARIABLE)
-ACTION_TIMEOUT_MS = 10_000
+TIMEOUT_MS = 30_000
+"""Of acts and of expectations: Playwright expects what a page shows within 5 s, and a live page reads every 2 s."""
 
 _ARGUMENTS = (
     "--no-sandbox",  # Chromium's own sandbox needs a user other than root, and the tests of CI run as root
@@ -44,6 +46,7 @@ async def chromium() -> AsyncIterator[Browser]:
     """Run the browser. Without one skip the test, or fail it if CI=true."""
     if PATH is None:
         cannot(f"{GIVEN or 'Chromium'} is not installed (python -m sandbox.programs installs Chromium)")
+    expect.set_options(timeout=TIMEOUT_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=PATH, args=_ARGUMENTS)
         try:
@@ -105,7 +108,7 @@ async def watched_page(browser: Browser, origin: str, **options: Any) -> AsyncIt
         options: Those of `Browser.new_context`, such as `color_scheme`, `viewport` and `java_script_enabled`.
     """
     context = await browser.new_context(base_url=origin, **options)
-    context.set_default_timeout(ACTION_TIMEOUT_MS)
+    context.set_default_timeout(TIMEOUT_MS)
     watched = Watched(origin=origin)
     await watched.watch(context)
     try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+ANSWERS_WITHIN_S = 30.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawAnswer:
@@ -22,7 +24,7 @@ class RawAnswer:
         return json.loads(self.body)
 
 
-async def exchange(url: str, request: bytes, *, hang_up: bool = False, timeout_s: float = 5.0) -> RawAnswer:
+async def exchange(url: str, request: bytes, *, hang_up: bool = False) -> RawAnswer:
     """Send bytes and read until the server closes; with `hang_up`, reset the connection instead of reading."""
     place = urlsplit(url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
@@ -32,7 +34,7 @@ async def exchange(url: str, request: bytes, *, hang_up: bool = False, timeout_s
         if hang_up:
             writer.transport.abort()
             return RawAnswer(status=0, content_type="", body=b"")
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(ANSWERS_WITHIN_S):
             head = await reader.readuntil(b"\r\n\r\n")
             headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
             body = await reader.readexactly(int(headers.get(b"content-length", b"0")))

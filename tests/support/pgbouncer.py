@@ -48,7 +48,7 @@ def running_pgbouncer(server_url: str, *, pool_size: int) -> Iterator[str]:
         process.start()
         try:
             address = ServerAddress.of(url)
-            wait_until(lambda: answers(address) or not process.alive, timeout_s=10, what="PgBouncer to answer")
+            wait_until(lambda: answers(address) or not process.alive, timeout_s=30, what="PgBouncer to answer")
             assert process.alive, process.explain("PgBouncer ended")
             yield url
         finally:

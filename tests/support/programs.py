@@ -8,7 +8,7 @@ from sandbox.processes import ChildProcess
 from tests.support.preloaded import PreloadedProcess
 from tests.support.services import environment_with
 
-ENDS_WITHIN_S = 20.0
+ENDS_WITHIN_S = 60.0
 
 
 async def ended(*program: str, cwd: Path, **settings: str) -> tuple[int, str]:

@@ -43,7 +43,7 @@ class Terminal:
     def end(self) -> int:
         """Wait for the end; return the exit status."""
         _, status = os.waitpid(self.pid, 0)
-        self._reader.join(5)
+        self._reader.join(30)
         os.close(self._fd)
         return os.waitstatus_to_exitcode(status)
 

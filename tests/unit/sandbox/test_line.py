@@ -30,7 +30,7 @@ class Echo:
         return await self.hear() == word
 
     async def hear(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.reader.read(100)
 
     async def is_silent(self) -> bool:
