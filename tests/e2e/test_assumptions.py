@@ -80,14 +80,14 @@ async def test_assumption_5_events_are_out_of_order_by_no_more_than_their_retry_
 
 @pytest.mark.timed
 async def test_assumption_6_a_target_that_takes_too_long_or_answers_an_error_gets_the_event_again(way: Start) -> None:
-    running = await way(TARGET__TIMEOUT_S="0.5", TARGET__MAX_ATTEMPTS="20")
+    running = await way(TARGET__TIMEOUT_S="3", TARGET__MAX_ATTEMPTS="20")
     answers: dict[str, int] = {"400": 400, "404": 404, "302": 302, "500": 500, "503": 503}
 
     async def answer(receipt: Receipt) -> Answer:
         if receipt.attempt > 1:
             return 200
         if receipt.id == "late":
-            await asyncio.sleep(2)
+            await asyncio.sleep(8)
         return answers.get(receipt.id, 200)
 
     running.target.answer = answer

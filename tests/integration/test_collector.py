@@ -31,7 +31,7 @@ async def service(broker_url: str, flow: str, http: aiohttp.ClientSession) -> As
     running = collector(
         broker_url,
         flow=flow,
-        COLLECTOR__BODY_TIMEOUT_S="0.5",
+        COLLECTOR__BODY_TIMEOUT_S="2",
         **{f"FLOWS__{flow.upper()}__SOURCE__MAX_BODY_BYTES": str(LIMIT_BYTES)},
     )
     with running.process:
