@@ -218,7 +218,8 @@ async def test_too_many_bytes_in_flight_are_refused_and_given_back(
 
 
 async def test_it_starts_while_the_broker_is_down_and_says_so(flow: str, http: aiohttp.ClientSession) -> None:
-    running = collector(f"amqp://guest:hidden-password@127.0.0.1:{free_port()}/", flow=flow)
+    away = f"amqp://guest:hidden-password@127.0.0.1:{free_port()}/"
+    running = collector(away, flow=flow, COLLECTOR__CONFIRM_TIMEOUT_S="2")
     with running.process:
 
         async def answers() -> bool:

@@ -112,8 +112,8 @@ async def test_a_collector_that_may_not_publish_says_so_once_and_is_not_ready(
     """Stands for op-rabbit#91. Reproduced on 0.1.0: it spooled for ever, was ready, and never gave the reason."""
     async with Amqp(node.url) as amqp:
         await amqp.declare_flow(flow)
-    spool = {"COLLECTOR__SPOOL_DIR": str(tmp_path)} if has_spool else {}
-    service = collector(await grant(node, user, NO_DEFAULT_EXCHANGE), flow=flow, **spool)
+    settings = {"COLLECTOR__CONFIRM_TIMEOUT_S": "2"} | ({"COLLECTOR__SPOOL_DIR": str(tmp_path)} if has_spool else {})
+    service = collector(await grant(node, user, NO_DEFAULT_EXCHANGE), flow=flow, **settings)
     with service.process:
         await eventually(lambda: bool(refusals(service)), what=lambda: service.output)
         state = await service.readiness(http)

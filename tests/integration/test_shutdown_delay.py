@@ -176,9 +176,7 @@ async def test_workers_that_get_the_signal_from_the_service_manager_too_keep_to_
         for pid in [service.process.pid, *(line["pid"] for line in await service.logs("worker.started", count=2))]:
             os.kill(pid, signal.SIGTERM)
         await eventually(lambda: is_stopping(service, http), within_s=10, what=lambda: service.output)
-        await eventually(
-            lambda: len(service.logged("collector.stopping")) == 2, what=lambda: service.output
-        )
+        await eventually(lambda: len(service.logged("collector.stopping")) == 2, what=lambda: service.output)
         async with http.post(service.url, data=b"{}", headers=KEY) as answer:
             assert answer.status == 202
         service.process.signal(signal.SIGTERM)

@@ -261,7 +261,7 @@ async def test_a_batch_that_the_broker_cannot_confirm_is_spooled_whole_or_refuse
     away = f"amqp://guest:guest@127.0.0.1:{free_port()}/"
     headers = {**KEY, "Content-Type": "application/x-ndjson", "Idempotency-Key": "b"}
     for settings, status in [({"COLLECTOR__SPOOL_DIR": str(tmp_path / "spool")}, 202), ({}, 503)]:
-        service = collector(away, flow=flow, **settings)
+        service = collector(away, flow=flow, COLLECTOR__CONFIRM_TIMEOUT_S="2", **settings)
         with service.process:
 
             async def is_up(running: Service = service) -> bool:
