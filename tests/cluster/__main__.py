@@ -1,9 +1,9 @@
 """The command behind `make test-cluster`: runs scenarios on deploy/cluster, and fails if one misses its goal."""
 
+import asyncio
 import os
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ import uvloop
 from tests.availability import harness, report
 from tests.availability.result import Run
 from tests.availability.scenario import Scenario
+from tests.availability.terminal import cancel_at_signals, show
 from tests.cluster.catalogue import SCENARIOS
 from tests.cluster.stack import BASE_IMAGES, IMAGE, ComposeCluster, build_image, running_cluster
 from tests.support.compose import ROOT, missing_means
@@ -37,16 +38,13 @@ def main(
     if missing is not None:
         sys.exit(missing)
     if not image:
-        _show(f"building {IMAGE}")
+        show(f"building {IMAGE}")
         build_image(ROOT, IMAGE)
-    runs = []
-    for rabbitmq, scenarios in chosen.items():
-        if scenarios:
-            runs += uvloop.run(_run_all(scenarios, image=image or IMAGE, rabbitmq=rabbitmq, logs=logs))
+    try:
+        runs = uvloop.run(_run_all(chosen, image=image or IMAGE, logs=logs, writes=write_report))
+    except asyncio.CancelledError:
+        sys.exit("interrupted")
     print(*map(report.line, runs), sep="\n", flush=True)
-    if write_report:
-        names = [scenario.name for scenarios in SCENARIOS.values() for scenario in scenarios]
-        report.write(runs, command=COMMAND, order=names)
     sys.exit(0 if all(run.holds for run in runs) else 1)
 
 
@@ -55,21 +53,23 @@ def _is_chosen(scenario: Scenario[ComposeCluster], only: Sequence[str] | None) -
 
 
 async def _run_all(
-    scenarios: Sequence[Scenario[ComposeCluster]], *, image: str, rabbitmq: str, logs: Path | None
+    chosen: Mapping[str, Sequence[Scenario[ComposeCluster]]], *, image: str, logs: Path | None, writes: bool
 ) -> list[Run]:
+    cancel_at_signals()
+    order = [scenario.name for scenarios in SCENARIOS.values() for scenario in scenarios]
     runs = []
-    _show(f"starting a cluster with {rabbitmq}")
-    async with running_cluster(image=image, rabbitmq=rabbitmq, logs=logs) as cluster:
-        for scenario in scenarios:
-            _show(scenario.name)
-            done = await harness.run(scenario, cluster, cluster.target, show=_show)
-            _show(report.line(done))
-            runs.append(done)
+    for rabbitmq, scenarios in chosen.items():
+        if not scenarios:
+            continue
+        show(f"starting a cluster with {rabbitmq}")
+        async with running_cluster(image=image, rabbitmq=rabbitmq, logs=logs) as cluster:
+            for scenario in scenarios:
+                show(scenario.name)
+                runs.append(await harness.run(scenario, cluster, cluster.target, show=show))
+                show(report.line(runs[-1]))
+                if writes:
+                    report.write(runs[-1:], command=COMMAND, order=order)
     return runs
-
-
-def _show(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 if __name__ == "__main__":

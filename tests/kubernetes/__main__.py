@@ -2,9 +2,7 @@
 
 import asyncio
 import secrets
-import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
@@ -18,6 +16,7 @@ from tests.availability.connection import Address
 from tests.availability.harness import run
 from tests.availability.result import Run
 from tests.availability.target import AuditingTarget
+from tests.availability.terminal import cancel_at_signals, show
 from tests.kubernetes.balancer import Balancer
 from tests.kubernetes.case import Case
 from tests.kubernetes.catalogue import CASES
@@ -27,7 +26,6 @@ from tests.kubernetes.surroundings import Surroundings
 
 COMMAND = "make test-kubernetes"
 CASE_WITHIN_S = 1200.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(
@@ -52,7 +50,7 @@ def _is_chosen(case: Case, only: Sequence[str] | None) -> bool:
 
 async def _run_all(cases: Sequence[Case], *, writes: bool) -> tuple[list[Run], list[str]]:
     """Return the runs, and the problems of scenarios that could not be prepared or ended too late."""
-    _cancel_at_signals()
+    cancel_at_signals()
     surroundings = await Surroundings.find()
     possible = []
     for case in cases:
@@ -87,21 +85,6 @@ async def _run_all(cases: Sequence[Case], *, writes: bool) -> tuple[list[Run], l
     return runs, problems
 
 
-def _cancel_at_signals() -> None:
-    """Let the first SIGINT or SIGTERM cancel the current task, which then removes everything; a second one kills."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-
-    def cancel() -> None:
-        show("interrupted; removing everything")
-        task.cancel()
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, cancel)
-
-
 @asynccontextmanager
 async def _prepared(case: Case, installation: Installation) -> AsyncIterator[None]:
     """Prepare the installation for a scenario, bound its time, and bring back the usual installation."""
@@ -111,11 +94,6 @@ async def _prepared(case: Case, installation: Installation) -> AsyncIterator[Non
         show(f"{case.scenario.name}: the load begins")
         yield
         await installation.install()
-
-
-def show(line: str) -> None:
-    """Print a line about the progress."""
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 if __name__ == "__main__":
