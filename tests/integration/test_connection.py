@@ -5,7 +5,6 @@ import re
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -15,7 +14,7 @@ from eventflow.topology import Lane, lane_queue
 from eventflow_collector.server.connection import UNANSWERED_MAX
 from tests.support.amqp import Amqp
 from tests.support.proxy import Proxy
-from tests.support.services import API_KEY, Service, collector
+from tests.support.services import API_KEY, Service, collector, starting
 from tests.support.sockets import until_read
 from tests.support.wait import eventually
 
@@ -40,24 +39,15 @@ async def proxy(broker_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def service(proxy: Proxy, flow: str, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
-    async with running(collector(proxy.url, flow=flow), http) as one:
-        yield one
+    async with starting(http) as start:
+        yield await start(collector(proxy.url, flow=flow))
 
 
 @pytest.fixture
 async def hasty(proxy: Proxy, flow: str, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
     """Waits for a confirm no longer than by default."""
-    async with running(collector(proxy.url, flow=flow, COLLECTOR__CONFIRM_TIMEOUT_S="2"), http) as one:
-        yield one
-
-
-@asynccontextmanager
-async def running(service: Service, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
-    with service.process:
-        await service.ready(http)
-        yield service
-    assert service.process.returncode == 0
-    assert not service.tracebacks
+    async with starting(http) as start:
+        yield await start(collector(proxy.url, flow=flow, COLLECTOR__CONFIRM_TIMEOUT_S="2"))
 
 
 async def test_no_request_is_answered_before_its_own_confirm_and_each_gets_its_own_answer(

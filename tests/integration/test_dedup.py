@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -13,7 +12,7 @@ from eventflow.topology import Lane, lane_queue
 from sandbox.broker.line import Line
 from tests.support.amqp import Amqp
 from tests.support.proxy import Confirms, Link, Proxy
-from tests.support.services import API_KEY, Service, collector
+from tests.support.services import API_KEY, Service, collector, starting
 from tests.support.wait import eventually
 
 KEY = {"X-Api-Key": API_KEY}
@@ -27,23 +26,15 @@ async def proxy(broker_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def service(proxy: Proxy, flow: str, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
-    async with running(deduplicating(proxy.url, flow), http) as one:
-        yield one
+    async with starting(http) as start:
+        yield await start(deduplicating(proxy.url, flow))
 
 
 @pytest.fixture
 async def hasty(proxy: Proxy, flow: str, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
     """Waits for a confirm no longer than by default."""
-    async with running(deduplicating(proxy.url, flow, COLLECTOR__CONFIRM_TIMEOUT_S="2"), http) as one:
-        yield one
-
-
-@asynccontextmanager
-async def running(service: Service, http: aiohttp.ClientSession) -> AsyncIterator[Service]:
-    with service.process:
-        await service.ready(http)
-        yield service
-    assert "Traceback" not in service.output
+    async with starting(http) as start:
+        yield await start(deduplicating(proxy.url, flow, COLLECTOR__CONFIRM_TIMEOUT_S="2"))
 
 
 def deduplicating(
