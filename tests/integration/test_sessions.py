@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from eventflow.amqp import consumer as consumers
-from eventflow.amqp.channel import open_channel
+from eventflow.amqp.channel import closed_channel, open_channel, until_closed
 from eventflow.amqp.connection import Connection, close, connect
 from eventflow.amqp.consumer import Consumer
 from eventflow.amqp.publisher import Publisher
-from eventflow.amqp.session import InUse, keep_connected
+from eventflow.amqp.session import SESSION_PAUSE_S, InUse, keep_connected
 from eventflow.amqp.shared import SharedConnection
 from eventflow.errors import BrokerUnavailableError
 from eventflow.tasks import cancel_and_wait
@@ -54,6 +54,31 @@ async def test_a_session_that_breaks_is_followed_by_another_on_the_next_url_that
     async with asyncio.timeout(20):
         await keep_connected([nobody, broker_url], name="test", session=session)
     assert begun == 3
+
+
+async def test_only_the_loss_of_a_connection_that_worked_is_followed_by_a_session_at_once(broker_url: str) -> None:
+    begun, failing = list[str](), asyncio.Event()
+
+    async def loses_its_connection(connection: Connection) -> None:
+        begun.append("lost")
+        if begun.count("lost") == 1:
+            async with closed_channel(connection) as watched:
+                await until_closed(watched)
+
+    async def fails(_: Connection) -> None:
+        begun.append("failed")
+        if begun.count("failed") == 1:
+            await failing.wait()
+            raise BrokerUnavailableError("the connection still works")
+
+    async with asyncio.timeout(30), Proxy(broker_url) as proxy, asyncio.TaskGroup() as sessions:
+        sessions.create_task(keep_connected([broker_url], name="failed", session=fails))
+        sessions.create_task(keep_connected([proxy.url], name="lost", session=loses_its_connection))
+        await eventually(lambda: len(begun) == 2, what="both sessions")
+        await asyncio.sleep(SESSION_PAUSE_S)  # a younger connection may have been lost by the broker's own state
+        failing.set()
+        proxy.cut()
+    assert begun[2:] == ["lost", "failed"]
 
 
 async def test_a_broker_that_another_connection_uses_is_tried_last(broker_url: str) -> None:

@@ -34,9 +34,10 @@ from eventflow.topology import permissions_command
 
 RECONNECT_PAUSE_MAX_S = 3
 SESSION_PAUSE_S = 1
-"""Pause between a broken session and the next one. A session that fails at once must not spin. And if a queue was
-deleted, it must not be declared again before every consumer has been notified: if the queue exists again by then,
-RabbitMQ 3.10 does not notify the consumer, and never delivers to it again."""
+"""Pause between a broken session and the next one, if its connection still works or is younger than this. A session
+that fails at once must not spin. And if a queue was deleted, it must not be declared again before every consumer has
+been notified: if the queue exists again by then, RabbitMQ 3.10 does not notify the consumer, and never delivers to it
+again. After the loss of an older connection neither can happen, and the next broker may be able to serve at once."""
 
 REFUSED_PAUSE_S = 5
 """Pause after a refusal: only a person can grant a right."""
@@ -95,7 +96,7 @@ class EndingLog:
         if not is_refused(ending.error):
             self._logged_refusal = None
             log.warning("broker.session_ended", connection=self._name, reason=ending.reason)
-            return SESSION_PAUSE_S
+            return SESSION_PAUSE_S if ending.is_broker_suspect else 0.0
         # A missing right ends every session until the right is granted, so it is logged once and not every 5 s.
         refusal = str(ending.error.__cause__)
         if refusal != self._logged_refusal:
@@ -120,6 +121,7 @@ class InUse:
 async def keep_connected(urls: Sequence[str], *, name: str, session: Session, in_use: InUse | None = None) -> None:
     """Run `session` on a connection, and on a new one after each error; return when the session returns.
 
+    After the loss of a connection that had worked, the next one begins at once; after any other error, a second later.
     The brokers are tried in order, each 0.5 s after the one before, or immediately after that one has failed, until one
     accepts the connection. From then on this one is tried first, unless its own state may have ended the session.
 
