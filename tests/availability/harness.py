@@ -10,6 +10,7 @@ from tests.availability.load import Load
 from tests.availability.result import Run, broken_bounds
 from tests.availability.scenario import C, Leftovers, Scenario, World
 from tests.availability.target import AuditingTarget
+from tests.availability.terminal import show
 from tests.chaos.checker import History, check
 
 UNDISTURBED_S = 10.0
@@ -19,7 +20,7 @@ PROGRESS_EVERY_S = 10.0
 LATE_MAX_S = 0.1
 
 
-async def run(scenario: Scenario[C], cluster: C, target: AuditingTarget, *, show: Callable[[str], None]) -> Run:
+async def run(scenario: Scenario[C], cluster: C, target: AuditingTarget) -> Run:
     """Run a scenario to its end, even if its fault raises an error."""
     load = Load(
         cluster.address,
@@ -28,7 +29,7 @@ async def run(scenario: Scenario[C], cluster: C, target: AuditingTarget, *, show
         fresh_share=scenario.fresh_share,
     )
     counts_from_s = time.monotonic() + UNDISTURBED_S
-    world = World(cluster=cluster, target=target, load=load, quota_from_s=counts_from_s, show=show)
+    world = World(cluster=cluster, target=target, load=load, quota_from_s=counts_from_s)
     load.start()
     progress = asyncio.create_task(_show_progress(world))
     try:
@@ -57,25 +58,25 @@ async def _disturb(scenario: Scenario[C], world: World[C]) -> None:
 async def _rest(world: World[C], *, within_s: float) -> int:
     """Wait until all accepted events have reached the target; return the number of missing ones."""
     accepted = set(world.load.accepted)
-    world.show(f"waiting until {len(accepted)} events are delivered")
+    show(f"waiting until {len(accepted)} events are delivered")
     before = (await world.target.audit.accepted_counts()).keys() - accepted
     delivery = await world.target.audit.wait_for(
-        accepted, timeout_s=within_s, accepted_before=len(before), on_progress=_sometimes(world, of=len(accepted))
+        accepted, timeout_s=within_s, accepted_before=len(before), on_progress=_sometimes(of=len(accepted))
     )
     return len(delivery.lost_ids)
 
 
-def _sometimes(world: World[C], *, of: int) -> Callable[[int], None]:
+def _sometimes(*, of: int) -> Callable[[int], None]:
     """Return a function that shows the number of delivered events from time to time."""
     next_s = 0.0
 
-    def show(delivered: int) -> None:
+    def on_progress(delivered: int) -> None:
         nonlocal next_s
         if time.monotonic() >= next_s:
-            world.show(f"delivered {delivered} of {of}")
+            show(f"delivered {delivered} of {of}")
             next_s = time.monotonic() + PROGRESS_EVERY_S
 
-    return show
+    return on_progress
 
 
 async def _result(scenario: Scenario[C], world: World[C]) -> Run:
@@ -116,7 +117,7 @@ def _show_gaps(world: World[C], arrivals_s: Sequence[float], *, per_s: float) ->
         for start_s, used in gaps(arrivals_s, from_s=world.quota_from_s, until_s=load.stopped_s, per_s=per_s)
     ]
     if found:
-        world.show(f"seconds with less than {GAP:.0%} of the quota: {', '.join(found)}")
+        show(f"seconds with less than {GAP:.0%} of the quota: {', '.join(found)}")
 
 
 def _history(load: Load, delivered: Mapping[str, int], left: Leftovers) -> History:
@@ -136,7 +137,7 @@ async def _show_progress(world: World[C]) -> None:
         await asyncio.sleep(PROGRESS_EVERY_S)
         load = world.load
         refused = f", refused {dict(load.problems)}" if load.problems else ""
-        world.show(
+        show(
             f"{time.monotonic() - load.started_s:3.0f} s: accepted {len(load.accepted)}{refused}, "
             f"longest wait {load.longest_wait_s():.2f} s"
         )

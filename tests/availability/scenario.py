@@ -53,14 +53,12 @@ class World(Generic[C]):
         quota_from_s: Start of the time in which the use of the quota counts; a fault may set a later one.
         remarks: Observations for the table.
         problems: Expectations of the fault that did not hold.
-        show: Prints a line about the progress.
     """
 
     cluster: C
     target: AuditingTarget
     load: Load
     quota_from_s: float
-    show: Callable[[str], None]
     remarks: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 

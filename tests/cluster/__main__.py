@@ -65,7 +65,7 @@ async def _run_all(
         async with running_cluster(image=image, rabbitmq=rabbitmq, logs=logs) as cluster:
             for scenario in scenarios:
                 show(scenario.name)
-                runs.append(await harness.run(scenario, cluster, cluster.target, show=show))
+                runs.append(await harness.run(scenario, cluster, cluster.target))
                 show(report.line(runs[-1]))
                 if writes:
                     report.write(runs[-1:], command=COMMAND, order=order)

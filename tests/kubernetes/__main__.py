@@ -75,7 +75,7 @@ async def _run_all(cases: Sequence[Case], *, writes: bool) -> tuple[list[Run], l
             installation.address = Address.of(balancer.url(keeps_connections=case.keeps_connections))
             try:
                 async with _prepared(case, installation):
-                    runs.append(await run(case.scenario, installation, target, show=show))
+                    runs.append(await run(case.scenario, installation, target))
                     print(report.line(runs[-1]), flush=True)
                     if writes:
                         report.write(runs[-1:], command=COMMAND, order=[each.scenario.name for each in CASES])

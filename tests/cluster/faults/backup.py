@@ -2,6 +2,7 @@
 
 from tests.availability.result import Goal
 from tests.availability.scenario import Scenario, World
+from tests.availability.terminal import show
 from tests.cluster.stack import COLLECTORS, NODES, PROCESSORS, ComposeCluster
 from tests.support.compose import USER_OF_THE_HISTORY
 
@@ -31,12 +32,12 @@ async def restore_from_backup(world: World[ComposeCluster]) -> None:
     await world.pause(SPOOLED_S)  # the spools have some too
     await world.load.stop()
     await cluster.sh(f"docker compose stop {' '.join(COLLECTORS)}")
-    world.show("backing up")
+    show("backing up")
     places = {**dict.fromkeys(NODES, BROKER_DATA), **dict.fromkeys(COLLECTORS, SPOOL_DATA)}
     for service, place in places.items():
         await cluster.sh(f"{ARCHIVE}\nmkdir -p backup\narchive {service} -C {place} -cf /backup/{service}.tar .")
     sizes = (await cluster.sh("du --bytes --total backup/*.tar | tail -n 1 | cut -f 1")).strip()
-    world.show("destroying all containers and volumes, and restoring")
+    show("destroying all containers and volumes, and restoring")
     await cluster.sh(DESTROY)
     await cluster.sh("docker compose create")
     for service, place in places.items():

@@ -2,6 +2,7 @@
 
 from tests.availability.result import Goal
 from tests.availability.scenario import Scenario, World
+from tests.availability.terminal import show
 from tests.cluster.stack import COLLECTORS, NODES, ComposeCluster
 
 AWAY_S = 60.0
@@ -12,7 +13,7 @@ async def all_brokers_away(world: World[ComposeCluster]) -> None:
     cluster, collector = world.cluster, COLLECTORS[0]
     await cluster.sh(f"docker compose kill {' '.join(NODES)}")
     await world.pause(RESTART_AFTER_S)
-    world.show(f"restarting {collector}, which has events in its spool")
+    show(f"restarting {collector}, which has events in its spool")
     await cluster.stop_and_start(collector)
     await world.pause(AWAY_S - RESTART_AFTER_S)
     await cluster.sh(f"docker compose up --detach --no-recreate --wait {' '.join(NODES)}", within_s=300)

@@ -8,6 +8,7 @@ import shutil
 
 from tests.availability.result import Goal
 from tests.availability.scenario import QUOTA_PER_S, Scenario, World
+from tests.availability.terminal import show
 from tests.cluster.stack import COLLECTORS, FLOW, NODES, PROCESSORS, ComposeCluster, prepared
 from tests.support.wait import eventually
 
@@ -22,21 +23,21 @@ async def move_to_a_new_cluster(world: World[ComposeCluster]) -> None:
     old = world.cluster
     new = await asyncio.to_thread(_second_cluster, old)
     old.successors.append(new.project)
-    world.show("starting the new brokers")
+    show("starting the new brokers")
     await _start_brokers(new)
     await new.sh("docker compose run --rm -T eventflow pause default")
     await new.sh(f"docker compose up --detach --no-deps {' '.join(PROCESSORS)}")
     for processor in PROCESSORS:
         await new.is_ready(processor)
     for collector in COLLECTORS:
-        world.show(f"moving {collector}")
+        show(f"moving {collector}")
         await _move(collector, old, new)
         await world.pause(3)
-    world.show("emptying the old cluster")
+    show("emptying the old cluster")
     await eventually(lambda: _is_empty(old), within_s=300, what="the old cluster to be empty")
     await old.sh(f"docker compose stop {' '.join(PROCESSORS)}")
     await new.sh("docker compose run --rm -T eventflow resume default")
-    world.show("the new cluster delivers")
+    show("the new cluster delivers")
     await world.delivers(100)
     await world.pause(30)
 

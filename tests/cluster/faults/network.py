@@ -10,6 +10,7 @@ from typing import Literal
 
 from tests.availability.result import Goal
 from tests.availability.scenario import QUOTA_PER_S, Scenario, World
+from tests.availability.terminal import show
 from tests.cluster.stack import NODES, PROCESSORS, ComposeCluster
 
 ZONE = ("rabbitmq-1", "collector-1", "processor-1")
@@ -30,11 +31,11 @@ async def zone_cut_off(world: World[ComposeCluster], *, directions: Directions) 
         await _iptables(cluster, service, [f"-A OUTPUT -d {address} -j DROP" for address in addresses])
         if directions == "both ways":
             await _iptables(cluster, service, [f"-A INPUT -s {address} -j DROP" for address in addresses])
-    world.show(f"{', '.join(ZONE)} cut off {directions}")
+    show(f"{', '.join(ZONE)} cut off {directions}")
     await world.pause(CUT_S)
     for service in ZONE:
         await _iptables(cluster, service, ["-F OUTPUT", "-F INPUT"])
-    world.show("connected again")
+    show("connected again")
     await cluster.sh(f"docker compose up --detach --no-recreate --wait {' '.join(NODES)}", within_s=300)
     for processor in PROCESSORS:
         await cluster.is_ready(processor)

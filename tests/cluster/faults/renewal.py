@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.availability.connection import Connection
 from tests.availability.result import Goal
 from tests.availability.scenario import Scenario, World
+from tests.availability.terminal import show
 from tests.cluster.stack import COLLECTORS, NODES, ComposeCluster
 from tests.support.wait import eventually
 
@@ -58,7 +59,7 @@ async def rotate_secrets(world: World[ComposeCluster]) -> None:
     importing = "cat > /tmp/new.json && rabbitmqctl import_definitions /tmp/new.json; rm /tmp/new.json"
     await cluster.sh(f"docker compose exec -T {NODES[0]} sh -c '{importing}' < secrets/definitions.json")
     for collector in COLLECTORS:
-        world.show(f"restarting {collector}")
+        show(f"restarting {collector}")
         await cluster.stop_and_start(collector)
         await cluster.is_ready(collector)
         await world.pause(5)

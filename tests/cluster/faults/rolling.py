@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tests.availability.scenario import Scenario, World
+from tests.availability.terminal import show
 from tests.cluster.stack import COLLECTORS, NODES, PROCESSORS, ComposeCluster
 
 PAUSE_S = 5.0
@@ -15,7 +16,7 @@ PAUSE_BETWEEN_NODES_S = 30.0
 
 async def _restart(world: World[ComposeCluster], services: Sequence[str], *, pause_s: float) -> None:
     for service in services:
-        world.show(f"restarting {service}")
+        show(f"restarting {service}")
         await world.cluster.stop_and_start(service)
         await world.cluster.is_ready(service)
         await world.pause(pause_s)
@@ -32,7 +33,7 @@ async def restart_processors(world: World[ComposeCluster]) -> None:
 
 async def restart_brokers(world: World[ComposeCluster]) -> None:
     for node in NODES:
-        world.show(f"restarting {node}")
+        show(f"restarting {node}")
         await world.cluster.drain(node)
         await world.cluster.stop_and_start(node)
         await world.cluster.sh(f"docker compose up --detach --no-recreate --wait {node}")
