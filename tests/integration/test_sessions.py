@@ -1,6 +1,7 @@
 """Sessions on real connections: what ends one, and what does not."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -77,8 +78,23 @@ async def test_only_the_loss_of_a_connection_that_worked_is_followed_by_a_sessio
         await eventually(lambda: len(begun) == 2, what="both sessions")
         await asyncio.sleep(SESSION_PAUSE_S)  # a younger connection may have been lost by the broker's own state
         failing.set()
+        await asyncio.sleep(SESSION_PAUSE_S / 2)  # with a pause for both, or for neither, that of the first ends first
         proxy.cut()
     assert begun[2:] == ["lost", "failed"]
+
+
+async def test_a_connection_that_is_lost_at_once_is_followed_by_a_pause(broker_url: str) -> None:
+    begun_s = list[float]()
+
+    async def session(connection: Connection) -> None:
+        begun_s.append(time.monotonic())
+        if len(begun_s) == 1:
+            proxy.cut()
+            await open_channel(connection)
+
+    async with asyncio.timeout(30), Proxy(broker_url) as proxy:
+        await keep_connected([proxy.url], name="test", session=session)
+    assert begun_s[1] - begun_s[0] >= SESSION_PAUSE_S
 
 
 async def test_a_broker_that_another_connection_uses_is_tried_last(broker_url: str) -> None:

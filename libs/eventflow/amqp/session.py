@@ -34,10 +34,10 @@ from eventflow.topology import permissions_command
 
 RECONNECT_PAUSE_MAX_S = 3
 SESSION_PAUSE_S = 1
-"""Pause between a broken session and the next one, if its connection still works or is younger than this. A session
-that fails at once must not spin. And if a queue was deleted, it must not be declared again before every consumer has
-been notified: if the queue exists again by then, RabbitMQ 3.10 does not notify the consumer, and never delivers to it
-again. After the loss of an older connection neither can happen, and the next broker may be able to serve at once."""
+"""Pause between a broken session and the next one. A session that fails at once must not spin. And if a queue was
+deleted, it must not be declared again before every consumer has been notified: if the queue exists again by then,
+RabbitMQ 3.10 does not notify the consumer, and never delivers to it again. There is no pause after the loss of a
+connection that is older than this: so nothing spins, and a lost connection is no sign of a deleted queue."""
 
 REFUSED_PAUSE_S = 5
 """Pause after a refusal: only a person can grant a right."""
@@ -69,8 +69,9 @@ class Ending:
     Attributes:
         error: The error that ended it.
         reason: The same in one line.
-        is_broker_suspect: Whether the connection still worked at the end, or had existed for less than a second. In
-            this case the cause may be the broker's own state, such as a lost majority, so another broker is preferred.
+        is_broker_suspect: Whether the connection still worked at the end, had existed for less than a second, or was
+            closed for an internal error of the broker. In this case the cause may be the broker's own state, such as a
+            lost majority or a queue that is being deleted, so another broker is preferred.
     """
 
     error: BaseException
@@ -121,7 +122,9 @@ class InUse:
 async def keep_connected(urls: Sequence[str], *, name: str, session: Session, in_use: InUse | None = None) -> None:
     """Run `session` on a connection, and on a new one after each error; return when the session returns.
 
-    After the loss of a connection that had worked, the next one begins at once; after any other error, a second later.
+    The next session begins at once after the loss of a connection that had worked for a second, 5 s after a refusal,
+    and a second after any other error.
+
     The brokers are tried in order, each 0.5 s after the one before, or immediately after that one has failed, until one
     accepts the connection. From then on this one is tried first, unless its own state may have ended the session.
 
@@ -149,6 +152,11 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session, in
         brokers.remove(broker)
         brokers.insert(len(brokers) if ending.is_broker_suspect else 0, broker)
         await asyncio.sleep(endings.note(ending, advice=broker.permissions_command))
+
+
+def is_closed_for_internal_error(connection: Connection) -> bool:
+    """Whether the broker has closed the connection because of an error of its own, such as a lost majority."""
+    return (connection.wire.close_reason or "").startswith("INTERNAL_ERROR")
 
 
 async def _run(session: Session, connection: Connection, *, name: str) -> Ending | None:
@@ -200,7 +208,8 @@ async def ending_of(session: Session, connection: Connection) -> Ending | None:
 
 
 def _ending(error: BaseException, reason: str, connection: Connection, *, began_s: float) -> Ending:
-    is_suspect = not connection.wire.is_lost or time.monotonic() - began_s < SESSION_PAUSE_S
+    is_young = time.monotonic() - began_s < SESSION_PAUSE_S
+    is_suspect = not connection.wire.is_lost or is_young or is_closed_for_internal_error(connection)
     return Ending(error=error, reason=connection.wire.close_reason or reason, is_broker_suspect=is_suspect)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 
 from eventflow.amqp.channel import RPC_TIMEOUT_S, closed_channel, is_refused, until_closed
 from eventflow.amqp.connection import Connection
-from eventflow.amqp.session import EndingLog, Session, ending_of, keep_connected
+from eventflow.amqp.session import EndingLog, Session, ending_of, is_closed_for_internal_error, keep_connected
 from eventflow.amqp.trials import Trials
 from eventflow.errors import BrokerUnavailableError
 from eventflow.network.broker_url import parse_broker_url
@@ -109,7 +109,7 @@ class SharedConnection:
             if ending is None:
                 return
             if connection.wire.is_lost or connection is not self._connection:
-                # `keep_connected` logs the loss, once for all sessions, and pauses
+                # `keep_connected` logs the loss, once for all sessions
                 needs_trial = is_doubtful and self._is_lost_by_a_flow(connection)
             else:
                 needs_trial = self._answers_others and not is_refused(ending.error)
@@ -135,8 +135,7 @@ class SharedConnection:
 
     def _is_lost_by_a_flow(self, connection: Connection) -> bool:
         """Whether a request of one of several flows, which no majority has answered, may be the cause of the loss."""
-        is_closed_for_it = (connection.wire.close_reason or "").startswith("INTERNAL_ERROR")
-        return len(self._seats) > 1 and (self._is_doomed or is_closed_for_it)
+        return len(self._seats) > 1 and (self._is_doomed or is_closed_for_internal_error(connection))
 
     @property
     def _answers_others(self) -> bool:

@@ -12,7 +12,7 @@ HALF = (".*", "^eventflow[.]", ".*")
 """All permissions except writing to the default exchange, which is publishing to a queue."""
 
 BACK_WITHIN_S = 4.0
-"""A session ends, a second passes, the next begins. A silent address alone once cost 11 s."""
+"""A session ends, and the next one begins at the same broker. A silent address alone once cost 11 s."""
 
 
 async def silent_address(world: World) -> None:
