@@ -25,6 +25,7 @@ from eventflow_processor.lanes import Lanes
 from eventflow_processor.observe.observer import Observers
 from eventflow_processor.observe.tracing import DeliveryTracing
 from eventflow_processor.quota.quota import Quota
+from eventflow_processor.quota.roster import APART_S
 from eventflow_processor.retry import RetryPolicy
 from eventflow_processor.target import port
 from eventflow_processor.target.function.target import FunctionTarget
@@ -93,7 +94,8 @@ class Stage:
             flow="f", instance="i", rate_per_s=self.rate_per_s, burst=1, cost=1, broadcast=lambda _: None
         )
         self.quota.joined()
-        self.quota.consumers_counted(1, began_s=lease_clock())
+        for began_s in (lease_clock(), lease_clock() + APART_S):  # alone at both
+            self.quota.consumers_counted(1, began_s=began_s)
         self.errors = Counter("errors", "Errors", registry=CollectorRegistry())
         errors = InternalErrors(self.errors)
         observers = Observers([], flow="f", internal_errors=errors)

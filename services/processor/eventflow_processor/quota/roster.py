@@ -4,8 +4,8 @@ Each processor has exactly one consumer on the events queue while it works, and 
 whole protocol is a check of the queue once a second (ADR 7), which grants a lease. Three rules keep the shares from
 adding up to more than the quota:
 
-* A processor that joins waits `JOIN_S` before it spends, unless it is alone, or the others have answered that they have
-  counted it (`introduction`).
+* A processor that joins waits `JOIN_S` before it spends, unless two checks, `APART_S` apart, show that it is alone, or
+  the others have answered that they have counted it (`introduction`).
 * A processor spends only within `LEASE_S` of the start of its last successful check.
 * A share shrinks at the first check that shows more consumers, and grows at the second that shows fewer, `APART_S` or
   more after the first.
@@ -78,7 +78,8 @@ class Roster:
         if consumers < 1 or began_s < self._joined_at_s:
             return False  # this processor's own consumer is not counted, so that of a peer may be missing too
         # A share grows one period late: a peer whose consumer the broker has dropped may notice the end of its
-        # connection a moment later, and spends until then.
+        # connection a moment later, and spends until then. So one that has lost its broker together with all peers, and
+        # is the first one back, takes itself for alone one period late.
         if began_s >= self._period_began_s + APART_S:
             self._count_before, self._count, self._period_began_s = self._count, consumers, began_s
         else:
@@ -87,7 +88,8 @@ class Roster:
         if not is_proved:
             return False
         self._looked_at_s = began_s
-        if consumers == 1 or began_s >= self._joined_at_s + JOIN_S:
+        is_alone = self._count == self._count_before == 1
+        if is_alone or began_s >= self._joined_at_s + JOIN_S:
             self.is_member = True
         return True
 

@@ -94,6 +94,7 @@ async def test_nothing_is_granted_without_a_fresh_look() -> None:
     quota = bench.quota("a", rate_per_s=1000)
     assert not await granted(quota, within_s=0.05)
     quota.joined()
+    bench.now_s += JOIN_S
     bench.look(consumers=1)
     assert await granted(quota, within_s=1)
     bench.now_s += LEASE_S
@@ -108,6 +109,7 @@ async def test_a_flow_at_rest_shows_its_share_and_grants_nothing_until_a_fresh_l
     bench = Bench()
     quota = bench.quota("a", rate_per_s=100)
     quota.joined()
+    bench.now_s += JOIN_S
     bench.look(consumers=1)
     quota.rested(is_resting=True)
     bench.now_s += 60
@@ -129,6 +131,7 @@ async def test_no_lease_outlasts_a_suspend_of_the_machine() -> None:
     bench = Bench()
     quota = bench.quota("a", rate_per_s=1000)
     quota.joined()
+    bench.now_s += JOIN_S
     bench.look(consumers=1)
     bench.suspended_s += 8 * 3600
     assert not await granted(quota, within_s=0.05)
@@ -199,6 +202,7 @@ async def test_nothing_is_granted_at_once_past_one_who_waits_or_without_a_lease(
     quota = bench.quota("a", rate_per_s=100)
     assert not quota.acquire_at_once(), "no share yet"
     quota.joined()
+    bench.now_s += JOIN_S
     bench.look(consumers=1)
     await asyncio.sleep(0.05)
     assert quota.acquire_at_once()

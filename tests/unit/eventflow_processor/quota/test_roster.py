@@ -25,6 +25,9 @@ LAG_S = 2.5
 DROPPED_AFTER_S = 20.0
 """When the broker drops a peer that it hears nothing from: two heartbeats."""
 
+NOTICED_AFTER_S = 2 * TICK_S
+"""When a processor notices that its broker, which is drained, has dropped its consumer."""
+
 
 @dataclass(eq=False)
 class Member:
@@ -40,6 +43,7 @@ class Member:
         is_resting: Whether it looks rarely, because no event comes. It spends all the same, as if one came.
         is_mute: Whether its messages are lost.
         is_out: Whether it has no consumer, but receives messages.
+        notices_at_s: When it notices that the broker has dropped its consumer.
         asks_at_s: When it asks for the statistics next.
         is_lost: Whether the broker with its consumer is lost, so that its consumer is counted for as long as it is.
         lag_s: Time for which messages to it are on their way.
@@ -55,6 +59,7 @@ class Member:
     is_resting: bool = False
     is_mute: bool = False
     is_out: bool = False
+    notices_at_s: float = math.inf
     is_lost: bool = False
     lag_s: float = TICK_S
     answered_after_s: float = 0.0
@@ -66,8 +71,12 @@ class Member:
     lost: LostConsumers = field(default_factory=LostConsumers)
     asks_at_s: float = 0.0
 
+    @property
+    def has_consumer(self) -> bool:
+        return not self.is_out and math.isinf(self.notices_at_s)
+
     def left(self) -> None:
-        self.is_out = True
+        self.is_out, self.notices_at_s = True, math.inf
         self.newcomers.forget()
         self.roster.left()
         self.lost.left()
@@ -124,10 +133,16 @@ class Flow:
 
     def leave_or_return(self, number: int) -> None:
         for member in self.of(number):
-            if member.cut_off_at_s > self.now_s and member.is_out:
+            if member.cut_off_at_s > self.now_s and not member.has_consumer:
                 member.joined(self.now_s)
             elif member.cut_off_at_s > self.now_s:
                 member.left()
+
+    def drop(self, number: int) -> None:
+        """The broker of one of them is drained, which ends its consumer before the processor notices it."""
+        for member in self.of(number):
+            if member.cut_off_at_s > self.now_s and member.has_consumer and not member.is_lost:
+                member.notices_at_s = self.now_s + NOTICED_AFTER_S
 
     def mute(self, number: int) -> None:
         for member in self.of(number):
@@ -157,7 +172,7 @@ class Flow:
         """
         self.lost_brokers |= {next(name for name in map(str, itertools.count()) if name not in self.lost_brokers)}
         for member in self.of(number):
-            if member.cut_off_at_s > self.now_s and not member.is_out:
+            if member.cut_off_at_s > self.now_s and member.has_consumer:
                 member.cut_off_at_s, member.is_lost = self.now_s, True
 
     def reconnect(self, number: int) -> None:
@@ -229,7 +244,7 @@ class Flow:
         self.is_management_silent = False
         self.release_statistics(0)
         for member in self.members:
-            if self.now_s - member.cut_off_at_s >= DROPPED_AFTER_S or member.is_out:
+            if self.now_s - member.cut_off_at_s >= DROPPED_AFTER_S or not member.has_consumer:
                 member.joined(self.now_s)
             if member.cut_off_at_s <= self.now_s:
                 member.cut_off_at_s, member.is_running, member.looks_at_s = math.inf, True, self.now_s
@@ -239,8 +254,11 @@ class Flow:
     def pass_time(self) -> None:
         self.now_s += TICK_S
         self._deliver()
+        for member in self.members:
+            if member.is_running and self.now_s >= member.notices_at_s:
+                member.left()
         active = sum(
-            self.now_s - member.cut_off_at_s < DROPPED_AFTER_S and not member.is_out and not member.is_lost
+            self.now_s - member.cut_off_at_s < DROPPED_AFTER_S and member.has_consumer and not member.is_lost
             for member in self.members
         )
         consumers = active + self.lost + sum(member.is_lost for member in self.members)
@@ -251,7 +269,7 @@ class Flow:
             else:
                 self._make(found)
         for member in self.members:
-            if not member.is_out and member.cut_off_at_s > self.now_s and self.now_s >= member.looks_at_s:
+            if member.has_consumer and member.cut_off_at_s > self.now_s and self.now_s >= member.looks_at_s:
                 sees_past = member.sees_past and member.roster.is_member and self.consumers_before
                 self._look(member, self.consumers_before if sees_past else consumers)
                 member.sees_past = False
@@ -334,6 +352,7 @@ CHANGES: Mapping[str, Callable[[Flow, int], None]] = {
     "join, as an old version": lambda flow, _: flow.join(is_old=True),
     "rejoin": Flow.rejoin,
     "leave or return": Flow.leave_or_return,
+    "drop": Flow.drop,
     "end": Flow.end,
     "stall": lambda flow, number: flow.lose(number, stands_still=True),
     "cut": lambda flow, number: flow.lose(number, stands_still=False),
@@ -408,6 +427,7 @@ BESIDE_A_SILENT_ONE = [
         *(("leave or return", 0, 0), ("join", 0, 4), ("leave or return", 0, 6), ("leave or return", 0, 8)),
     ]
 )
+@example([("drop", 0, 0), ("drop", 1, 0), ("rejoin", 2, 8)])  # the broker of all is drained
 @given(stories(sorted(CHANGES.keys() - {"stall", "recover", "rest", "wake"}), ticks_max=6))
 def test_nor_when_many_join_and_leave_in_a_few_seconds(story: Story) -> None:
     """The introduction of a newcomer takes about two seconds."""
@@ -440,7 +460,8 @@ def test_nor_while_a_broker_is_lost(lag: int, are_mute: bool, story: Story) -> N
 def test_newcomers_need_not_wait_unless_there_is_an_old_version(is_old: bool, least_s: float, most_s: float) -> None:
     flow = Flow()
     flow.join(is_old=is_old)
-    flow.pass_time()
+    while not flow.members[0].roster.is_member:
+        flow.pass_time()
     for _ in range(3):
         flow.join()
     began_s = flow.now_s
@@ -513,12 +534,15 @@ def test_a_newcomer_that_introduces_itself_does_not_hide_that_a_broker_starts_be
     play(flow, [("wake", 0, 60)])
 
 
-def test_one_that_is_alone_need_not_wait() -> None:
+def test_one_that_is_alone_at_two_looks_need_not_wait_longer() -> None:
+    """A broker that is drained drops the consumers of all, and the others may notice it a moment later."""
     roster = Roster()
     roster.joined(now_s=100)
-    assert roster.lease_s(now_s=100) == 0
-    roster.consumers_counted(1, began_s=100.1)
-    assert roster.lease_s(now_s=100.1) == LEASE_S
+    seen = []
+    for began_s in (100.1, 100.2, 100.1 + APART_S):
+        roster.consumers_counted(1, began_s=began_s)
+        seen.append(roster.lease_s(now_s=began_s))
+    assert seen == [0, 0, LEASE_S]
 
 
 def test_whoever_joins_others_waits_until_all_have_seen_it_or_stopped() -> None:
