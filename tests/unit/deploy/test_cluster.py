@@ -112,7 +112,9 @@ def test_certificates_that_expire_soon_are_renewed_and_those_of_others_are_kept(
     directory = tmp_path / "secrets"
     shutil.copytree(made, directory)
     of_others = Authority(tmp_path).issue("DNS:events.example.com", days=2).read_text()
-    (directory / "tls/haproxy/own.pem").write_text(of_others)
+    of_haproxy = directory / "tls/haproxy/own.pem"
+    of_haproxy.write_text(of_others)
+    of_haproxy.chmod(0o600)
     expiring = directory / "tls/collector/own.pem"
     by = ["-CA", directory / "authority/ca.pem", "-CAkey", directory / "authority/ca.key", "-set_serial", "7"]
     request = ["openssl", "x509", "-x509toreq", "-in", expiring, "-signkey", expiring, "-out", tmp_path / "request"]
@@ -123,6 +125,7 @@ def test_certificates_that_expire_soon_are_renewed_and_those_of_others_are_kept(
     make_secrets(directory)
     renewed = {path.parent.name for path, content in before.items() if path.read_bytes() != content}
     assert renewed == {"collector"}
+    assert of_haproxy.stat().st_mode & 0o777 == 0o644
     make_secrets(directory, "--renew-certificates")
     renewed = {path.parent.name for path, content in before.items() if path.read_bytes() != content}
     assert renewed == {path.parent.name for path in before} - {"haproxy"}
