@@ -219,8 +219,11 @@ def test_the_operators_command_finds_the_outbox_and_the_relay(
     assert of_cluster["environment"] == WITH_HANDLERS["services"]["eventflow"]["environment"]
 
 
-def test_the_handler_of_the_example_is_the_one_in_its_folder() -> None:
-    folder = DEPLOY / re.search(r"^# HANDLERS_DIRECTORY=\./(\S+)$", EXAMPLE, re.MULTILINE)[1]  # type: ignore[index]
+@pytest.mark.parametrize("file", ["compose.handlers.yaml", "cluster/compose.handlers.yaml"])
+def test_the_handler_of_the_example_is_the_one_in_its_folder(file: str) -> None:
+    assert "HANDLERS_DIRECTORY" not in EXAMPLE  # one value cannot replace both defaults
+    context = compose_file(file)["services"]["eventflow"]["build"]["context"]
+    folder = (DEPLOY / file).parent / re.fullmatch(r"\$\{HANDLERS_DIRECTORY:-(\S+)\}", context)[1]  # type: ignore[index]
     toml = tomllib.loads((folder / "eventflow.toml").read_text())
     assert HANDLERS["EVENTFLOW_FLOWS__ORDERS__HANDLER__CALL"] == toml["flows"]["orders"]["handler"]["call"]
     assert (folder / "Dockerfile").read_text().count("FROM") == 1
