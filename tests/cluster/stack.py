@@ -64,7 +64,6 @@ class ComposeCluster:
         address: The front, HAProxy.
         target: The target of all its events.
         image: Image of the services.
-        domain: Suffix of the names of its nodes that no other cluster has.
         successors: Clusters that a scenario has started beside this one, and that are removed with it.
     """
 
@@ -74,7 +73,6 @@ class ComposeCluster:
     api_key: str
     target: AuditingTarget
     image: str
-    domain: str
     successors: list[Project] = field(default_factory=list)
 
     async def sh(self, script: str, *, within_s: float = 180.0) -> str:
@@ -82,7 +80,7 @@ class ComposeCluster:
         return await asyncio.to_thread(self.project.sh, script, within_s=within_s)
 
     async def stop_and_start(self, service: str) -> None:
-        """Restart a container. Unlike `docker compose restart`, `stop` waits as long as `stop_grace_period`."""
+        """Restart a container as docs/availability.md describes."""
         await self.sh(f"docker compose stop {service} && docker compose start {service}")
 
     async def is_ready(self, service: str) -> None:
@@ -165,7 +163,7 @@ async def running_cluster(
                     await cluster.is_ready(service)
                 yield cluster
         finally:
-            # The networks of the successors have collectors of the first one.
+            # The networks of the successors have the front of the first one.
             for project in (cluster.project, *cluster.successors):
                 if logs is not None:
                     await asyncio.shield(asyncio.to_thread(_save_logs, project, logs))
@@ -195,7 +193,7 @@ def prepared(directory: Path, *, image: str, rabbitmq: str, quota_per_s: float) 
     directory.mkdir()
     project = Project(directory=copy_sources(directory) / "cluster", environment=environment)
     target = AuditingTarget(f"{subnet}.1")
-    override = _overrides(image=image, rabbitmq=rabbitmq, subnet=subnet, domain=f"cluster-{number}")
+    override = _overrides(image=image, rabbitmq=rabbitmq, subnet=subnet)
     (project.directory / "test.yaml").write_text(yaml.safe_dump(override))
     (project.directory / ".env").write_text(_settings(target.url, quota_per_s=quota_per_s))
     project.sh("../make-secrets --cluster")
@@ -208,16 +206,14 @@ def prepared(directory: Path, *, image: str, rabbitmq: str, quota_per_s: float) 
         api_key=(secrets / "sources" / "default").read_text().strip(),
         target=target,
         image=image,
-        domain=f"cluster-{number}",
     )
 
 
-def _overrides(*, image: str, rabbitmq: str, subnet: str, domain: str) -> Mapping[str, Any]:
+def _overrides(*, image: str, rabbitmq: str, subnet: str) -> Mapping[str, Any]:
     """Return the Compose file of the test: images that are there, and a network with known addresses."""
     broker = {"image": rabbitmq, "environment": {"PATH": BROKER_PATH}}
-    brokers = {node: {**broker, "networks": {"default": {"aliases": [f"{node}.{domain}"]}}} for node in NODES}
     return {
-        "services": {**brokers, **{service: {"image": image} for service in OURS}},
+        "services": {**dict.fromkeys(NODES, broker), **{service: {"image": image} for service in OURS}},
         "networks": {"default": {"ipam": {"config": [{"subnet": f"{subnet}.0/24", "gateway": f"{subnet}.1"}]}}},
     }
 

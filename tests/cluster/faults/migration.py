@@ -14,6 +14,7 @@ from tests.support.wait import eventually
 
 OLD_RABBITMQ = "rabbitmq:4.0-management"
 NEW_RABBITMQ = "rabbitmq:4.3-management"
+PAUSE_S = 10.0
 ABOVE_MAX = QUOTA_PER_S
 """One second of the quota: a busy machine delays requests, which then arrive close together. Two clusters that spend at
 once would send this much in each second."""
@@ -26,13 +27,18 @@ async def move_to_a_new_cluster(world: World[ComposeCluster]) -> None:
     show("starting the new brokers")
     await _start_brokers(new)
     await new.sh("docker compose run --rm -T eventflow pause default")
-    await new.sh(f"docker compose up --detach --no-deps {' '.join(PROCESSORS)}")
+    await new.sh(f"docker compose up --detach --wait {' '.join(PROCESSORS)}")
     for processor in PROCESSORS:
         await new.is_ready(processor)
+    network = next(iter((await new.inspect(NODES[0]))["NetworkSettings"]["Networks"]))
+    await old.sh(f"docker network connect {network} $(docker compose ps --quiet haproxy)")
     for collector in COLLECTORS:
         show(f"moving {collector}")
-        await _move(collector, old, new)
-        await world.pause(3)
+        await new.sh(f"docker compose up --detach --wait {collector}")
+        await new.is_ready(collector)
+        await world.pause(PAUSE_S)
+        await old.sh(f"docker compose stop {collector}")
+        await world.pause(PAUSE_S)
     show("emptying the old cluster")
     await eventually(lambda: _is_empty(old), within_s=300, what="the old cluster to be empty")
     await old.sh(f"docker compose stop {' '.join(PROCESSORS)}")
@@ -61,23 +67,6 @@ def _second_cluster(old: ComposeCluster) -> ComposeCluster:
     shutil.copytree(old.project.directory / "secrets", new.project.directory / "secrets")
     shutil.copy(old.project.directory / ".env", new.project.directory)
     return new
-
-
-async def _move(collector: str, old: ComposeCluster, new: ComposeCluster) -> None:
-    """Give a collector the URLs of the new nodes, and a network in which it can reach them."""
-    file = old.project.directory / "secrets" / f"{collector}-broker-url"
-    file.write_text("".join(f"{_at_new_node(url, new.domain)}\n" for url in file.read_text().split()))
-    network = next(iter((await new.inspect(NODES[0]))["NetworkSettings"]["Networks"]))
-    await old.sh(f"docker compose stop {collector}")
-    await old.sh(f"docker network connect {network} $(docker compose ps --all --quiet {collector})")
-    await old.sh(f"docker compose start {collector}")
-    await old.is_ready(collector)
-
-
-def _at_new_node(url: str, domain: str) -> str:
-    """Return the URL of a new node. On other machines the nodes have other names anyway, also in certificates."""
-    node = next(node for node in NODES if f"@{node}:" in url)
-    return f"{url.replace(f'@{node}:', f'@{node}.{domain}:')}&server_name_indication={node}"
 
 
 async def _is_empty(cluster: ComposeCluster) -> bool:
