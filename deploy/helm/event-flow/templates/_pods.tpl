@@ -130,7 +130,7 @@ values always give the same pod.
 EVENTFLOW_CONFIG: /etc/eventflow/config/eventflow.toml
 EVENTFLOW_TELEMETRY__LOG_FORMAT: {{ .root.Values.telemetry.logFormat }}
 EVENTFLOW_TELEMETRY__LOG_LEVEL: {{ .root.Values.telemetry.logLevel }}
-# The kubelet's probes and Prometheus ask here, and no Service publishes it.
+# The kubelet's probes and Prometheus ask here, and no Service for senders publishes it.
 EVENTFLOW_{{ $section }}__ADMIN_HOST:
   valueFrom:
     fieldRef:
