@@ -1,5 +1,7 @@
 """The files of the deployment agree with each other."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -14,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from eventflow.network.broker_url import parse_broker_url
 from eventflow.operations.databases import outbox_url_of
 from eventflow.settings.collector import CollectorSettings
 from eventflow.settings.load import load
@@ -288,6 +291,29 @@ def test_make_secrets_can_name_another_broker_and_another_database(made: Path, t
     make_secrets(made, "--directory", str(tmp_path), "--broker", "127.0.0.1:5673", "--database", "127.0.0.1:5433")
     assert (tmp_path / "collector-broker-url").read_text().endswith("@127.0.0.1:5673/eventflow\n")
     assert (tmp_path / "history-url").read_text().endswith("@127.0.0.1:5433/eventflow\n")
+
+
+def test_make_secrets_keeps_passwords_and_writes_the_urls_of_all_nodes_that_it_is_given(
+    made: Path, tmp_path: Path
+) -> None:
+    def urls(user: str) -> list[str]:
+        return (tmp_path / f"{user}-broker-url").read_text().splitlines()
+
+    make_secrets(made, "--directory", str(tmp_path))
+    (plain,) = urls("processor")
+    nodes = [f"rabbitmq-{number}:5671" for number in range(3)]
+    make_secrets(made, "--directory", str(tmp_path), "--broker", *nodes, "--broker-ca", "/etc/ca.crt")
+    with_tls = plain.replace("amqp:", "amqps:") + "?cacertfile=/etc/ca.crt"
+    assert urls("processor") == [with_tls.replace("rabbitmq:5672", nodes[number]) for number in (1, 2, 0)]
+    assert [url.partition("@")[2].partition("/")[0] for url in urls("collector")] == nodes
+    before = urls("collector")
+    make_secrets(made, "--directory", str(tmp_path))
+    assert urls("collector") == before
+    users = json.loads((tmp_path / "definitions.json").read_text())["users"]
+    for user in users:
+        salt_and_hash = base64.b64decode(user["password_hash"])
+        password = parse_broker_url(urls(user["name"])[0]).password
+        assert hashlib.sha256(salt_and_hash[:4] + password.encode()).digest() == salt_and_hash[4:]
 
 
 def data_sources(store: str) -> list[dict[str, Any]]:
