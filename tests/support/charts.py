@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.documents import ROOT, blocks_of
 from tests.support.kubernetes import EXAMPLES, Manifest, render, with_values
 
 MINIMAL: dict[str, Any] = {
@@ -16,6 +17,16 @@ UNLIMITED: dict[str, Any] = {
     **MINIMAL,
     "config": '[source]\nallow_unauthenticated = true\n[target]\nurl = "http://target/"\n',
 }
+
+
+def of_guide() -> dict[str, Any]:
+    """Return the values of docs/kubernetes.md: those of the installation, and those for a handler."""
+    blocks = list(blocks_of(ROOT / "docs" / "kubernetes.md"))
+    installation, *_, handler = (yaml.safe_load(block.text) for block in blocks if block.language == "yaml")
+    settings = [block.text for block in blocks if block.language == "toml"]
+    return with_values(installation, {**handler, "config": "\n".join(settings)})
+
+
 KEDA_USER = {
     "processor": {"autoscaling": {"enabled": True, "existingSecret": "eventflow-keda", "urlKey": "url", "tls": True}}
 }
@@ -23,6 +34,7 @@ KEDA_USER = {
 VALUE_SETS: dict[str, dict[str, Any]] = {
     "minimal": MINIMAL,
     "production": yaml.safe_load((EXAMPLES / "values.yaml").read_text()),
+    "the guide": of_guide(),
     "collectors by CPU": with_values(MINIMAL, {"collector": {"autoscaling": {"enabled": True}}}),
     "processors by queue length": with_values(UNLIMITED, KEDA_USER | {"broker": {"tlsSecret": "rabbitmq-ca"}}),
     "users of an operator": with_values(
