@@ -12,16 +12,19 @@ from tests.kubernetes.surroundings import Surroundings
 BETWEEN_S = 60.0
 """As docs/availability.md advises: beside an older version, a processor that joins uses no quota for 4 s."""
 
-COLLECTOR_OF: Mapping[str, Mapping[str, Any]] = {
-    "0.1.0": {"shutdownDelaySeconds": None, "spool": {"drainTimeoutSeconds": None}},
+VALUES_OF: Mapping[str, Mapping[str, Any]] = {
+    "0.1.0": {
+        "broker": {"managementUrl": None},
+        "collector": {"shutdownDelaySeconds": None, "spool": {"drainTimeoutSeconds": None}},
+    },
     "0.3.0": {},
 }
-"""The older versions, with changes to the usual values: 0.1.0 does not know two settings. Without these, Kubernetes
-waits before it stops a collector."""
+"""The older versions, with changes to the usual values: 0.1.0 does not know three settings. Without the two of the
+collector, Kubernetes waits before it stops one."""
 
 
 async def install_older(cluster: Installation, *, version: str) -> None:
-    await cluster.install(_image(cluster.surroundings, version), collector=COLLECTOR_OF[version])
+    await cluster.install(_image(cluster.surroundings, version), **VALUES_OF[version])
 
 
 async def upgraded_and_back(world: KubernetesWorld) -> None:
@@ -45,5 +48,5 @@ CASES = tuple(
         prepare=partial(install_older, version=version),
         missing=partial(_missing, version=version),
     )
-    for version in COLLECTOR_OF
+    for version in VALUES_OF
 )
