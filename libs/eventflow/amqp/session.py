@@ -37,7 +37,8 @@ SESSION_PAUSE_S = 1
 """Pause between a broken session and the next one. A session that fails at once must not spin. And if a queue was
 deleted, it must not be declared again before every consumer has been notified: if the queue exists again by then,
 RabbitMQ 3.10 does not notify the consumer, and never delivers to it again. There is no pause after the loss of a
-connection that is older than this: so nothing spins, and a lost connection is no sign of a deleted queue."""
+connection that is older than this, unless the broker has closed it for an internal error, which a queue that is being
+deleted can cause. So nothing spins, and such a loss is no sign of a deleted queue."""
 
 REFUSED_PAUSE_S = 5
 """Pause after a refusal: only a person can grant a right."""
@@ -123,7 +124,7 @@ async def keep_connected(urls: Sequence[str], *, name: str, session: Session, in
     """Run `session` on a connection, and on a new one after each error; return when the session returns.
 
     The next session begins at once after the loss of a connection that had worked for a second, 5 s after a refusal,
-    and a second after any other error.
+    and a second after any other error, such as an internal one of the broker.
 
     The brokers are tried in order, each 0.5 s after the one before, or immediately after that one has failed, until one
     accepts the connection. From then on this one is tried first, unless its own state may have ended the session.
