@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import shlex
 import sys
 import tempfile
@@ -154,7 +155,7 @@ class Installation:
         )  # fmt: skip
         try:
             await eventually(lambda: _listens(port), within_s=60, what="a forwarded port to RabbitMQ")
-            async with Amqp(self._operator_url.replace("rabbitmq:5672", f"{LOOPBACK}:{port}")) as client:
+            async with Amqp(re.sub("@[^/]+", f"@{LOOPBACK}:{port}", self._operator_url)) as client:
                 yield client
         finally:
             forwarding.kill()
@@ -162,17 +163,17 @@ class Installation:
 
     async def _make_secrets(self) -> None:
         directory = Path(self._directory.name) / "secrets"
-        await run(sys.executable, str(MAKE_SECRETS), "--directory", str(directory), "--broker", "rabbitmq:5672")
+        nodes = [f"rabbitmq-{number}.rabbitmq-nodes:5672" for number in range(BROKER_NODES)]
+        await run(sys.executable, str(MAKE_SECRETS), "--directory", str(directory), "--broker", *nodes)
         self.api_key = (directory / "sources" / "default").read_text().strip()
-        self._operator_url = (directory / "operator-broker-url").read_text().strip()
-        users = ("collector", "processor", "console", "operator")
-        urls = {f"{user}-broker-url": (directory / f"{user}-broker-url").read_text().strip() for user in users}
+        names = [f"{user}-broker-url" for user in ("collector", "processor", "console", "operator")]
+        # With commas between them, since 0.1.0 reads several URLs in this form only.
+        urls = {name: ",".join((directory / name).read_text().split()) for name in names}
+        self._operator_url = urls["operator-broker-url"].split(",")[0]
         definitions = (directory / "definitions.json").read_text()
         await self.kubectl.apply(
             _secret("rabbitmq", {"definitions.json": definitions, "erlang-cookie": "cookie-of-the-tests"}),
-            _secret(
-                "eventflow", {name: _all_nodes(url, first=first) for first, (name, url) in enumerate(urls.items())}
-            ),
+            _secret("eventflow", urls),
         )
         await self.accept_keys(self.api_key)
 
@@ -237,17 +238,6 @@ async def _listens(port: int) -> bool:
         return False
     writer.close()
     return True
-
-
-def _all_nodes(url: str, *, first: int) -> str:
-    """Return the URL of each broker: a service that knows all of them does not wait for one that has vanished.
-
-    Args:
-        url: That of the Service of RabbitMQ.
-        first: Number of the broker to begin with. Each service has another one, so that the loss of one affects few.
-    """
-    numbers = [(first + number) % BROKER_NODES for number in range(BROKER_NODES)]
-    return ",".join(url.replace("@rabbitmq:", f"@rabbitmq-{number}.rabbitmq-nodes:") for number in numbers)
 
 
 def _secret(name: str, files: Mapping[str, str]) -> dict[str, Any]:

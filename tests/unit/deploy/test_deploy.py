@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -314,6 +314,23 @@ def test_make_secrets_keeps_passwords_and_writes_the_urls_of_all_nodes_that_it_i
         salt_and_hash = base64.b64decode(user["password_hash"])
         password = parse_broker_url(urls(user["name"])[0]).password
         assert hashlib.sha256(salt_and_hash[:4] + password.encode()).digest() == salt_and_hash[4:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--broker-ca", "ca.crt"), "--broker"),
+        (("--cluster", "--broker", "rabbitmq:5671"), "--broker"),
+        (("--renew-certificates",), "--cluster"),
+    ],
+)
+def test_make_secrets_refuses_options_that_would_have_no_effect(
+    made: Path, tmp_path: Path, arguments: Sequence[str], named: str
+) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as ended:
+        make_secrets(made, "--directory", str(tmp_path / "secrets"), *arguments)
+    assert named in ended.value.stderr.decode().splitlines()[-1]
+    assert not (tmp_path / "secrets").exists()
 
 
 def data_sources(store: str) -> list[dict[str, Any]]:

@@ -1,5 +1,4 @@
 from tests.kubernetes.catalogue import CASES
-from tests.kubernetes.installation import _all_nodes
 from tests.kubernetes.network import deafness, isolation, muteness
 from tests.kubernetes.surroundings import Node, Surroundings
 from tests.support.kubernetes import with_values
@@ -34,13 +33,6 @@ def test_a_scenario_without_its_means_names_what_it_needs() -> None:
     assert missing["node drained"] == ""
     assert "NODE_SHELL" in missing["node killed"]
     assert "0.1.0" in missing["rolling upgrade from 0.1.0, and back"]
-
-
-def test_services_know_every_broker_and_begin_with_different_ones() -> None:
-    urls = [_all_nodes("amqp://user:word@rabbitmq:5672/eventflow", first=first).split(",") for first in range(3)]
-    assert urls[0][2] == "amqp://user:word@rabbitmq-2.rabbitmq-nodes:5672/eventflow"
-    assert {frozenset(each) for each in urls} == {frozenset(urls[0])}
-    assert len({each[0] for each in urls}) == 3
 
 
 def test_changes_of_values_leave_their_neighbours() -> None:
