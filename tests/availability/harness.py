@@ -21,7 +21,10 @@ LATE_MAX_S = 0.1
 
 
 async def run(scenario: Scenario[C], cluster: C, target: AuditingTarget) -> Run:
-    """Run a scenario to its end, even if its fault raises an error."""
+    """Prepare a scenario, and run it to its end, even if its fault raises an error."""
+    show(f"{scenario.name}: preparing")
+    await scenario.prepare(cluster)
+    show(f"{scenario.name}: the load begins")
     load = Load(
         cluster.address,
         api_key=cluster.api_key,

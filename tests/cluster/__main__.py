@@ -64,7 +64,6 @@ async def _run_all(
         show(f"starting a cluster with {rabbitmq}")
         async with running_cluster(image=image, rabbitmq=rabbitmq, logs=logs) as cluster:
             for scenario in scenarios:
-                show(scenario.name)
                 runs.append(await harness.run(scenario, cluster, cluster.target))
                 show(report.line(runs[-1]))
                 if writes:

@@ -73,7 +73,7 @@ class ComposeCluster:
     api_key: str
     target: AuditingTarget
     image: str
-    successors: list[Project] = field(default_factory=list)
+    successors: "list[ComposeCluster]" = field(default_factory=list)
 
     async def sh(self, script: str, *, within_s: float = 180.0) -> str:
         """Run commands as an operator would type them; they must succeed."""
@@ -164,7 +164,7 @@ async def running_cluster(
                 yield cluster
         finally:
             # The networks of the successors have the front of the first one.
-            for project in (cluster.project, *cluster.successors):
+            for project in (each.project for each in (cluster, *cluster.successors)):
                 if logs is not None:
                     await asyncio.shield(asyncio.to_thread(_save_logs, project, logs))
                 await asyncio.shield(asyncio.to_thread(project.remove))

@@ -74,7 +74,7 @@ async def _run_all(cases: Sequence[Case], *, writes: bool) -> tuple[list[Run], l
         for case in possible:
             installation.address = Address.of(balancer.url(keeps_connections=case.keeps_connections))
             try:
-                async with _prepared(case, installation):
+                async with _usual_afterwards(installation):
                     runs.append(await run(case.scenario, installation, target))
                     print(report.line(runs[-1]), flush=True)
                     if writes:
@@ -86,12 +86,9 @@ async def _run_all(cases: Sequence[Case], *, writes: bool) -> tuple[list[Run], l
 
 
 @asynccontextmanager
-async def _prepared(case: Case, installation: Installation) -> AsyncIterator[None]:
-    """Prepare the installation for a scenario, bound its time, and bring back the usual installation."""
+async def _usual_afterwards(installation: Installation) -> AsyncIterator[None]:
+    """Bound the time of a scenario, and bring back the usual installation after it."""
     async with asyncio.timeout(CASE_WITHIN_S):
-        show(f"{case.scenario.name}: preparing")
-        await case.prepare(installation)
-        show(f"{case.scenario.name}: the load begins")
         yield
         await installation.install()
 

@@ -8,7 +8,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ BROKER_NODES = 3
 FLOW = "default"
 RETRY_DELAYS_S = (1.0, 5.0)
 READY_WITHIN_S = 300.0
+LOOK_EVERY_S = 5.0
 
 BALANCED_SERVICE = "balanced"
 
@@ -128,13 +129,17 @@ class Installation:
         return sum(await asyncio.gather(*counts))
 
     async def spools_empty(self, *, within_s: float = 60.0) -> None:
-        """Wait until no collector has an event in its spool."""
+        """Wait until no collector has an event in its spool.
+
+        It looks seldom, because each look starts several programs, which take time from the services under test.
+        """
 
         async def are() -> bool:
-            try:
-                return await self.spooled() == 0
-            except CommandError:  # a pod is not ready yet
-                return False
+            with suppress(CommandError):  # a pod is not ready yet
+                if await self.spooled() == 0:
+                    return True
+            await asyncio.sleep(LOOK_EVERY_S)
+            return False
 
         await eventually(are, within_s=within_s, what="empty spools")
 
@@ -187,7 +192,6 @@ class Installation:
             container["image"] = self.surroundings.rabbitmq_image
         if self.surroundings.rabbitmq_command:
             pod["containers"][0]["command"] = shlex.split(self.surroundings.rabbitmq_command)
-        pod["containers"][0]["resources"]["requests"] = {"cpu": "100m", "memory": "512Mi"}
         for claim in brokers["spec"]["volumeClaimTemplates"]:
             claim["spec"]["resources"]["requests"]["storage"] = "2Gi"
         await self.kubectl.apply(*objects)
@@ -205,10 +209,6 @@ class Installation:
                 # Not in `env` of all services: a processor of an older version would read the file too, and lacks it.
                 "env": {"EVENTFLOW_SOURCE__API_KEYS_FILE": "/run/secrets/sources/default"},
                 "spool": {"size": "1Gi", "maxBytes": 268435456},
-                "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "384Mi"}},
-            },
-            "processor": {
-                "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "384Mi"}},
             },
         }
 

@@ -143,6 +143,7 @@ CASES = tuple(
     Case(
         scenario=Scenario(
             name=f"load rises and falls, collectors limited to {CPU} of CPU, {engine}",
+            prepare=partial(install_autoscaler, engine=engine),
             fault=partial(load_rises_and_falls, engine=engine),
             goal=Goal(wait_max_s=None, quota_min=None),
             events_per_s=LOW_PER_S,
@@ -150,7 +151,6 @@ CASES = tuple(
             fresh_share=0.1,
             rest_within_s=REST_WITHIN_S,
         ),
-        prepare=partial(install_autoscaler, engine=engine),
         missing=partial(_missing, engine=engine),
         keeps_connections=True,  # as balancers of providers and ingress controllers do; no node is lost here
     )

@@ -44,8 +44,12 @@ def _missing(surroundings: Surroundings, *, version: str) -> str:
 
 CASES = tuple(
     Case(
-        scenario=Scenario(name=f"rolling upgrade from {version}, and back", fault=upgraded_and_back, calm_s=60),
-        prepare=partial(install_older, version=version),
+        scenario=Scenario(
+            name=f"rolling upgrade from {version}, and back",
+            prepare=partial(install_older, version=version),
+            fault=upgraded_and_back,
+            calm_s=60,
+        ),
         missing=partial(_missing, version=version),
     )
     for version in VALUES_OF
