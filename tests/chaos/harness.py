@@ -34,9 +34,6 @@ from tests.support.target import ScriptedTarget
 
 SILENT_ADDRESS = "127.0.0.78"
 
-ANSWER_MAX_S = 5.0
-"""Webhook senders give up after about this time."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -249,6 +246,6 @@ def _broken_bounds(scenario: Scenario, world: World, verdict: Verdict) -> list[s
         problems.append(f"{verdict.duplicates} duplicates of {verdict.accepted} events")
     if set(world.load.refused) - {503}:
         problems.append(f"answers other than 202 and 503: {dict(world.load.refused)}")
-    if world.load.slowest_s > ANSWER_MAX_S:
+    if world.load.slowest_s > scenario.answer_max_s:
         problems.append(f"an answer took {world.load.slowest_s:.1f} s")
     return problems

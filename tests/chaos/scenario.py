@@ -9,6 +9,8 @@ from tests.chaos.world import World
 
 RATE_PER_S = 200.0
 EVENTS_MIN = 3000
+ANSWER_MAX_S = 5.0
+"""Webhook senders give up after about this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class Scenario:
         at_least: Number of accepted events before the load ends.
         posts: Number of times that each event is posted.
         duplicates_max: Largest share of the accepted events that may be delivered twice.
+        answer_max_s: Longest time until an answer.
         nodes: 1, or 3 for a cluster.
         proxied: Whether each service reaches the broker through a proxy.
         silent_first: Whether the first broker URL of both services leads to an address that never answers.
@@ -45,6 +48,7 @@ class Scenario:
     body_bytes: int = 0
     posts: int = 1
     duplicates_max: float = math.inf
+    answer_max_s: float = ANSWER_MAX_S
     nodes: int = 1
     proxied: bool = False
     silent_first: bool = False

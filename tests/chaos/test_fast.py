@@ -1,6 +1,7 @@
 """Part of the chaos suite for every `make test`: kills, a missing queue, and a handler.
 
-Only the whole suite limits the duplicates: with so few events, a single kill repeats too large a share.
+Only the whole suite limits the duplicates: with so few events, a single kill repeats too large a share. Only it limits
+the time of an answer, too: here other tests run on the same cores.
 """
 
 import math
@@ -17,11 +18,11 @@ from tests.chaos.handlers.faults import transactions
 from tests.chaos.harness import run
 from tests.chaos.scenario import Scenario
 
-pytestmark = pytest.mark.timed  # an answer may take 5 s, which a machine with more tests than cores exceeds
+pytestmark = pytest.mark.timed  # each kills its own broker and services under load, and needs the cores for this
 
 FAST = (
-    replace(kills.EVERYTHING_KILLED, at_least=1000, duplicates_max=math.inf),
-    replace(broker.EVENTS_QUEUE_DELETED, at_least=0),
+    replace(kills.EVERYTHING_KILLED, at_least=1000, duplicates_max=math.inf, answer_max_s=math.inf),
+    replace(broker.EVENTS_QUEUE_DELETED, at_least=0, answer_max_s=math.inf),
 )
 
 
