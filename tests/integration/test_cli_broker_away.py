@@ -11,8 +11,11 @@ from tests.support.cli import Command
 from tests.support.running_time import running_s
 
 WITHIN_S = 2.0
+START_S = 2.5
+"""The start of a command on a busy machine."""
+
 STARTS = 2.0
-"""A command may take two seconds more than so many starts of one, because a start differs from the next."""
+"""On a slow machine, the allowed start, as a multiple of a measured one: a start differs from the next."""
 
 AT_A_TIME = 4
 """Commands that run side by side: most of them wait for two seconds."""
@@ -68,7 +71,7 @@ async def in_good_time_s() -> float:
     version = Command(broker_url="amqp://localhost/", flow="any")
     ended = await asyncio.gather(*(version("--version") for _ in range(AT_A_TIME)))
     assert {each.status for each in ended} == {0}
-    return WITHIN_S + STARTS * (running_s() - began_s)
+    return WITHIN_S + max(START_S, STARTS * (running_s() - began_s))
 
 
 @pytest.mark.timed
