@@ -89,7 +89,7 @@ class World(Generic[C]):
         self.quota_from_s = time.monotonic() + seconds
 
 
-async def nothing(_: Cluster) -> None:
+async def _nothing(_: Cluster) -> None:
     """Leave the cluster as it is."""
 
 
@@ -99,8 +99,8 @@ class Scenario(Generic[C]):
 
     Attributes:
         name: Its name, by which it can be selected, and its cell in the table.
-        fault: Disturbs the cluster; the load continues until it returns, and a little longer.
         prepare: Changes the cluster before the load.
+        fault: Disturbs the cluster; the load continues until it returns, and a little longer.
         events_per_s: Rate of the load.
         quota_per_s: Quota of the flow, as in the settings of the cluster; None for a flow without one.
         fresh_share: Share of the requests that open a connection of their own.
@@ -109,8 +109,8 @@ class Scenario(Generic[C]):
     """
 
     name: str
+    prepare: Callable[[C], Awaitable[None]] = _nothing
     fault: Callable[[World[C]], Awaitable[None]]
-    prepare: Callable[[C], Awaitable[None]] = nothing
     goal: Goal = field(default_factory=Goal)
     events_per_s: float = EVENTS_PER_S
     quota_per_s: float | None = QUOTA_PER_S

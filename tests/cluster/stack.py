@@ -164,10 +164,10 @@ async def running_cluster(
                 yield cluster
         finally:
             # The networks of the successors have the front of the first one.
-            for project in (each.project for each in (cluster, *cluster.successors)):
+            for each in (cluster, *cluster.successors):
                 if logs is not None:
-                    await asyncio.shield(asyncio.to_thread(_save_logs, project, logs))
-                await asyncio.shield(asyncio.to_thread(project.remove))
+                    await asyncio.shield(asyncio.to_thread(_save_logs, each.project, logs))
+                await asyncio.shield(asyncio.to_thread(each.project.remove))
 
 
 def _save_logs(project: Project, logs: Path) -> None:

@@ -21,7 +21,7 @@ async def brokers_away(world: KubernetesWorld) -> None:
     await kubectl("scale", BROKERS, "--replicas=0")
     # Not `delete --force`: the pod would be gone at once, but its broker would go on and wait in its preStop hook.
     await asyncio.gather(*(kubectl("exec", pod, "--", "sh", "-c", KILL) for pod in brokers))
-    await kubectl("wait", "--for=delete", "pods", f"--selector={BROKER_PODS}", within_s=60)
+    await kubectl("wait", "--for=delete", "pods", f"--selector={BROKER_PODS}", "--timeout=60s", within_s=70)
     await world.pause(AWAY_S / 4)
     pod = min(await world.cluster.pods(COLLECTOR_PODS))
     deleting = asyncio.create_task(kubectl("delete", "pod", pod, within_s=180))
